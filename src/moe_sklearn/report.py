@@ -1,0 +1,375 @@
+"""The experiment's tables from the predictions of one fitted mixture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import accuracy_score, confusion_matrix, r2_score, recall_score
+
+from .metrics import rho_interval, rho_score
+from .validation import check_choice, check_sample_weight
+
+MODES = ("global", "hard", "soft", "oracle")
+"""Mixing modes, in the order of the tables."""
+
+
+@dataclass(frozen=True, eq=False)
+class MoEReport:
+    """Scores of a mixture of experts on the covered rows of a test set.
+
+    ``print(report)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` hand it on.
+
+    Attributes
+    ----------
+    r2 : dict of str to float
+        R2 of "global", "hard", "soft" and "oracle" mixing.
+    rho : dict of str to float
+        Share of the oracle's gain that "hard" and "soft" keep, see
+        :func:`~moe_sklearn.metrics.rho_score`.
+    rho_interval : dict of str to (float, float)
+        Bootstrap bounds of each rho.
+    confidence_level : float
+        Of those bounds.
+    routing_accuracy : float
+        Share of the rows whose most probable bin is their own.
+    coverage, train_coverage : float
+        Share of the test and of the training rows that lie in a known bin.
+    n_test, n_test_covered, n_train, n_train_covered : int
+        The rows behind these shares. Rows of weight 0 are not counted.
+    bin_names : tuple of str, length n_bins
+        Names in the order of every table.
+    bins : dict of str to ndarray of shape (n_bins,)
+        Columns "n_train", "n_test", "r2_global", "r2_hard", "r2_soft", "r2_oracle", "recall". R2 is
+        nan for a bin with fewer than 2 test rows, recall for a bin without any.
+    confusion : ndarray of shape (n_bins, n_bins), int
+        Number of rows by true bin (row) and most probable bin (column).
+    gate_proba : ndarray of shape (n_bins, n_bins)
+        Mean gate probabilities (columns) over the test rows of each true bin (row).
+    mixing : str
+        The mode of `y_pred`.
+    y_true, y_pred : ndarray of shape (n_test_covered,) or (n_test_covered, n_targets)
+        Targets and predictions of the covered rows.
+    bin_codes : ndarray of shape (n_test_covered,), int
+        Index of each covered row's bin.
+
+    See Also
+    --------
+    make_report : Makes one from predictions.
+    """
+
+    r2: dict[str, float]
+    rho: dict[str, float]
+    rho_interval: dict[str, tuple[float, float]]
+    confidence_level: float
+    routing_accuracy: float
+    coverage: float
+    train_coverage: float
+    n_test: int
+    n_test_covered: int
+    n_train: int
+    n_train_covered: int
+    bin_names: tuple[str, ...]
+    bins: dict[str, NDArray]
+    confusion: NDArray
+    gate_proba: NDArray
+    mixing: str
+    y_true: NDArray = field(repr=False)
+    y_pred: NDArray = field(repr=False)
+    bin_codes: NDArray = field(repr=False)
+
+    def __str__(self) -> str:
+        """Text for a terminal."""
+        scores, table = _aligned(*self._scores()), _aligned(*self._table())
+        return "\n\n".join([self._headline(), scores, self._footnote(), table])
+
+    def _repr_html_(self) -> str:
+        head, foot = (f"<p>{escape(text)}</p>" for text in (self._headline(), self._footnote()))
+        return "\n".join([head, _html(*self._scores()), foot, _html(*self._table())])
+
+    def to_frame(self) -> Any:
+        """Table of the bins as a pandas DataFrame, indexed by bin name.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "MoEReport.to_frame needs pandas: pip install pandas. "
+                "MoEReport.bins holds the same columns as arrays."
+            ) from error
+        return pd.DataFrame(self.bins, index=pd.Index(self.bin_names, name="bin"))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the rows, in types that ``json.dump`` takes; nan becomes None."""
+        rows = ("y_true", "y_pred", "bin_codes")
+        return {key: _plain(value) for key, value in vars(self).items() if key not in rows}
+
+    def _headline(self):
+        return (
+            f"{len(self.bin_names)} experts; covered {self.n_test_covered:,} of {self.n_test:,} "
+            f"test rows ({_percent(self.coverage)}), {self.n_train_covered:,} of "
+            f"{self.n_train:,} training rows ({_percent(self.train_coverage)})"
+        )
+
+    def _footnote(self):
+        level = f"{100 * self.confidence_level:.4g} %"
+        return f"in brackets: {level} bootstrap interval over the covered test rows"
+
+    def _scores(self):
+        header = [f"R2 {mode}" for mode in self.r2] + [f"rho {mode}" for mode in self.rho]
+        cells = [_number(value) for value in (*self.r2.values(), *self.rho.values())]
+        bounds = [
+            f"[{_number(low)}, {_number(high)}]"
+            for low, high in (self.rho_interval[mode] for mode in self.rho)
+        ]
+        return [*header, "routing accuracy"], [
+            [*cells, _percent(self.routing_accuracy)],
+            [*[""] * len(self.r2), *bounds, ""],
+        ]
+
+    def _table(self):
+        header = ["bin", *(key.replace("_", " ").replace("r2", "R2") for key in self.bins)]
+        formats = {"n_train": "{:,}".format, "n_test": "{:,}".format, "recall": _percent}
+        columns = [
+            [formats.get(key, _number)(value) for value in values]
+            for key, values in self.bins.items()
+        ]
+        return header, [list(row) for row in zip(self.bin_names, *columns, strict=True)]
+
+
+def make_report(
+    *,
+    y_true: ArrayLike,
+    predictions: Mapping[str, ArrayLike],
+    proba: ArrayLike,
+    bins: ArrayLike,
+    bin_names: Sequence[str],
+    bin_train_counts: ArrayLike,
+    n_train: int,
+    n_train_covered: int,
+    sample_weight: ArrayLike | None = None,
+    n_resamples: int = 1000,
+    confidence_level: float = 0.95,
+    random_state: Any = 0,
+    mixing: str = "soft",
+) -> MoEReport:
+    """Report on predictions that are already made.
+
+    Only covered rows are scored. `sample_weight` enters every score; counts and the confusion
+    matrix are numbers of rows.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_rows,) or (n_rows, n_targets)
+        True targets.
+    predictions : mapping of str to array-like of the shape of `y_true`
+        Predictions of the modes "global", "hard", "soft" and "oracle".
+    proba : array-like of shape (n_rows, n_bins)
+        Gate probabilities.
+    bins : array-like of shape (n_rows,), int
+        True bin of each row as a column of `proba`; -1 where it is not covered.
+    bin_names : sequence of str, length n_bins
+        Names of the bins.
+    bin_train_counts : array-like of shape (n_bins,), int
+        Training rows of each bin.
+    n_train, n_train_covered : int
+        Training rows in all, and inside the bins.
+    sample_weight : array-like of shape (n_rows,), optional
+        Weights; rows of weight 0 count as absent.
+    n_resamples, confidence_level, random_state
+        See :func:`~moe_sklearn.metrics.rho_interval`.
+    mixing : {"soft", "hard", "oracle", "global"}, default="soft"
+        The mode whose predictions are kept as `y_pred`.
+
+    Returns
+    -------
+    MoEReport
+        The scores.
+
+    Raises
+    ------
+    ValueError
+        If a mode is missing, shapes do not match, or fewer than 2 rows are covered.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn.report import make_report
+    >>> y = np.array([0.0, 1.0, 2.0, 6.0])
+    >>> report = make_report(
+    ...     y_true=y,
+    ...     predictions={"global": y + 1, "hard": y + 0.75, "soft": y + 0.5, "oracle": y},
+    ...     proba=[[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]],
+    ...     bins=[0, 0, 1, 1],
+    ...     bin_names=["Cool", "Hot"],
+    ...     bin_train_counts=[50, 40],
+    ...     n_train=100,
+    ...     n_train_covered=90,
+    ... )
+    >>> {mode: round(rho, 4) for mode, rho in report.rho.items()}
+    {'hard': 0.4375, 'soft': 0.75}
+    >>> print(report.confusion)
+    [[2 0]
+     [1 1]]
+    """
+    y, codes, gate, weight = _checked_rows(y_true, bins, proba, bin_names, sample_weight)
+    _check_modes(predictions, mixing, len(y))
+    present = weight > 0
+    covered = present & (codes >= 0)
+    if covered.sum() < 2:
+        raise ValueError(
+            f"bins covers {covered.sum()} of {present.sum()} test rows, a report needs at least 2: "
+            "check that bins are those of these rows and of the bins of the training."
+        )
+    y, codes, gate, weight = y[covered], codes[covered], gate[covered], weight[covered]
+    predicted = {mode: np.asarray(predictions[mode])[covered] for mode in MODES}
+    rho, interval = _rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
+    routed, labels = gate.argmax(axis=1), np.arange(len(bin_names))
+    recall = recall_score(
+        codes, routed, labels=labels, average=None, sample_weight=weight, zero_division=np.nan
+    )
+    return MoEReport(
+        r2={mode: float(r2_score(y, predicted[mode], sample_weight=weight)) for mode in MODES},
+        rho=rho,
+        rho_interval=interval,
+        confidence_level=confidence_level,
+        routing_accuracy=float(accuracy_score(codes, routed, sample_weight=weight)),
+        coverage=float(covered.sum() / present.sum()),
+        train_coverage=float(n_train_covered / n_train),
+        n_test=int(present.sum()),
+        n_test_covered=int(covered.sum()),
+        n_train=int(n_train),
+        n_train_covered=int(n_train_covered),
+        bin_names=tuple(map(str, bin_names)),
+        bins={
+            "n_train": np.asarray(bin_train_counts),
+            "n_test": np.bincount(codes, minlength=len(labels)),
+            **{f"r2_{m}": bin_r2(y, predicted[m], codes, len(labels), weight) for m in MODES},
+            "recall": recall,
+        },
+        confusion=confusion_matrix(codes, routed, labels=labels),
+        gate_proba=bin_mean_proba(gate, codes, weight),
+        mixing=mixing,
+        y_true=y,
+        y_pred=predicted[mixing],
+        bin_codes=codes,
+    )
+
+
+def bin_r2(
+    y_true: NDArray, y_pred: NDArray, codes: NDArray, n_bins: int, weight: NDArray | None = None
+) -> NDArray:
+    """R2 within each bin, shape (n_bins,); nan with fewer than 2 rows."""
+    scores = np.full(n_bins, np.nan)
+    for code in np.flatnonzero(np.bincount(codes[codes >= 0], minlength=n_bins) >= 2):
+        rows = codes == code
+        scores[code] = r2_score(
+            y_true[rows], y_pred[rows], sample_weight=None if weight is None else weight[rows]
+        )
+    return scores
+
+
+def bin_mean_proba(proba: NDArray, codes: NDArray, weight: NDArray | None = None) -> NDArray:
+    """Mean gate probabilities by true bin, shape (n_bins, n_bins); nan for a bin without rows."""
+    member = (codes == np.arange(proba.shape[1])[:, None]).astype(float)
+    member = member if weight is None else member * weight
+    total = member.sum(axis=1, keepdims=True)
+    mean = np.full((len(member), len(member)), np.nan)
+    return np.divide(member @ proba, total, out=mean, where=total > 0)
+
+
+def _rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state):
+    """Rho and its interval by mode; no interval where there is no rho."""
+    rho, interval = {}, {}
+    for mode in ("hard", "soft"):
+        arguments = {
+            "y_global": predicted["global"],
+            "y_oracle": predicted["oracle"],
+            "sample_weight": weight,
+        }
+        rho[mode] = rho_score(y, predicted[mode], **arguments)
+        interval[mode] = (np.nan, np.nan)
+        if not np.isnan(rho[mode]):
+            interval[mode] = rho_interval(
+                y,
+                predicted[mode],
+                **arguments,
+                n_resamples=n_resamples,
+                confidence_level=confidence_level,
+                random_state=random_state,
+            )
+    return rho, interval
+
+
+def _check_modes(predictions, mixing, n_rows):
+    missing = [mode for mode in MODES if mode not in predictions]
+    if missing:
+        raise ValueError(f"predictions lacks {', '.join(missing)}: give all of {', '.join(MODES)}.")
+    check_choice(mixing, "mixing", MODES)
+    for mode in MODES:
+        if len(predictions[mode]) != n_rows:
+            raise ValueError(
+                f"predictions[{mode!r}] has {len(predictions[mode])} rows, y_true has {n_rows}."
+            )
+
+
+def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
+    y, codes, proba = np.asarray(y_true), np.asarray(bins), np.asarray(proba)
+    n_rows, n_bins = len(y), len(bin_names)
+    if codes.shape != (n_rows,) or codes.dtype.kind not in "iu":
+        raise ValueError(
+            f"bins must be {n_rows} integer codes, one per row of y_true, got shape {codes.shape} "
+            f"and dtype {codes.dtype}: turn labels into codes with the mixture's assign_bins."
+        )
+    if codes.size and codes.max() >= n_bins:
+        raise ValueError(f"bins holds code {codes.max()}, bin_names has {n_bins} names.")
+    if proba.shape != (n_rows, n_bins):
+        raise ValueError(f"proba has shape {proba.shape}, expected ({n_rows}, {n_bins}).")
+    weight = check_sample_weight(sample_weight, n_rows)
+    return y, codes, proba, np.ones(n_rows) if weight is None else weight
+
+
+def _number(value):
+    return "nan" if np.isnan(value) else f"{value:.4f}"
+
+
+def _percent(value):
+    return "nan" if np.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _aligned(header, rows):
+    """Text columns: bin names to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if header[column] == "bin" else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [header, ["-" * width for width in widths], *rows]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _html(header, rows):
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
