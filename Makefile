@@ -1,0 +1,75 @@
+# Each target makes the virtual environment it needs; Python 3.11+ and a package index are enough.
+PYTHON ?= python3
+OLDEST_PYTHON ?= $(PYTHON)
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+VENV := .venv
+OLDEST_VENV := .venv-oldest
+# -qq hides the progress, not the errors
+INSTALL := -m pip install -qq --disable-pip-version-check
+# the lower bounds of pyproject.toml, and the newest of the others that still run on them
+OLDEST_PINS := numpy==1.26.4 scipy==1.12.0 scikit-learn==1.6.1 joblib==1.4.2 \
+               matplotlib==3.9.4 pandas==2.2.3
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test test-slow test-oldest lint docs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.plot  ## run the experiment and write its report and figures (DEMO_ARGS="...")
+	$(VENV)/bin/python examples/soft_moe_experiment.py $(DEMO_ARGS)
+
+test: $(VENV)/.test  ## run the fast tests (PYTEST_ARGS="...")
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.test  ## run all tests, the slow ones too
+	$(VENV)/bin/python -m pytest -m "slow or not slow" $(PYTEST_ARGS)
+
+test-oldest: $(OLDEST_VENV)/.test  ## run the fast tests on the oldest supported versions
+	$(OLDEST_VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint  ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+docs: $(VENV)/.docs  ## build the documentation in docs/_build/html, warnings are errors
+	MPLBACKEND=Agg $(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+clean:  ## remove the environments and everything that was built
+	rm -rf $(VENV) $(OLDEST_VENV) build dist docs/_build docs/generated docs/auto_examples
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# $(call make_venv,PYTHON,FOLDER); a Python without ensurepip lends its own pip
+define make_venv
+	@$(1) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "moe-sklearn needs Python 3.11 or newer; $(1) is not: make PYTHON=/path/to/python3.11 ..." >&2; \
+	  exit 1; }
+	@$(1) -m venv --clear $(2) || { \
+	  $(1) -m venv --clear --without-pip $(2) && $(1) -m pip --python $(2)/bin/python install -q pip; }
+endef
+
+$(VENV)/.made: pyproject.toml
+	@echo "making $(VENV)"
+	$(call make_venv,$(PYTHON),$(VENV))
+	@touch $@
+
+# one environment, filled as far as a target needs it
+$(VENV)/.%: $(VENV)/.made
+	@echo "installing moe-sklearn[$*] in $(VENV)"
+	@$(VENV)/bin/python $(INSTALL) -e ".[$*]"
+	@touch $@
+
+$(OLDEST_VENV)/.test: pyproject.toml Makefile
+	@$(OLDEST_PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { \
+	  echo "the oldest supported numpy and scipy have no wheels for $(OLDEST_PYTHON), which is newer" \
+	    "than 3.12: make test-oldest OLDEST_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "making $(OLDEST_VENV)"
+	$(call make_venv,$(OLDEST_PYTHON),$(OLDEST_VENV))
+	@$(OLDEST_VENV)/bin/python $(INSTALL) $(OLDEST_PINS) -e ".[test]"
+	@touch $@

@@ -1,0 +1,60 @@
+"""Every piece of Python in the README and in the guide runs, and prints what it says."""
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [
+    path.relative_to(ROOT)
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    if path.exists()
+]
+FENCE = re.compile(r"^[ \t]*(```|:::).*$", flags=re.MULTILINE)
+PYTHON_BLOCK = re.compile(
+    r"^```+\s*\{?(?:code-block\}\s+)?(?:py|python|pycon|doctest)\b[^\n]*\n(.*?)^```",
+    flags=re.MULTILINE | re.DOTALL,
+)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def run(text, name):
+    """Run the examples of a document and return what went wrong, "" for nothing."""
+    unrun = [block for block in PYTHON_BLOCK.findall(text) if not block.startswith(">>> ")]
+    if unrun:
+        return "Python that no test can run, write it with >>>:\n" + "\n".join(unrun)
+    # an empty line in the fence's place ends the expected output
+    examples = FENCE.sub("", text)
+    test = doctest.DocTestParser().get_doctest(examples, {"__name__": "__main__"}, name, name, 0)
+    report = []
+    doctest.DocTestRunner(optionflags=FLAGS).run(test, out=report.append)
+    return "".join(report)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+def test_document_runs(path, tmp_path, monkeypatch):
+    text = (ROOT / path).read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    message = run(text, str(path))
+    assert not message, message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("```python\n>>> 1 + 1\n2\n```\n", ""),
+        ("```bash\nmake demo\n```\n", ""),
+        (":::{note}\n```pycon\n>>> a = 1\n```\n:::\nthen\n```py\n>>> a\n1\n```\n", ""),
+        (":::{note}\n```pycon\n>>> 1\n2\n```\n:::\n", "Got:\n    1"),
+        ("```python\n>>> 1 + 1\n3\n```\n", "Expected:\n    3\nGot:\n    2"),
+        ("text\n\n```python\n>>> unknown\n```\n", "line 4, in text.md"),
+        ("```python\nprint(1)\n```\n", "no test can run"),
+        ("```python\n>>> import warnings; warnings.warn('x')\n```\n", "UserWarning: x"),
+    ],
+)
+def test_runner(text, message):
+    found = run(text, "text.md")
+    assert message in found
+    assert bool(found) == bool(message)
