@@ -1,0 +1,173 @@
+"""What the gate sees of a row: PCA scores and spectral line windows."""
+
+import numbers
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .lines import check_wavelength, line_windows, measure_lines, resolve_lines, species_of
+from .moments import BinnedMoments, Moments
+from .solvers import pca_axes
+from .validation import FLOAT_DTYPES, check_features, check_result, check_sample_weight
+
+
+class GateFeatureTransformer(TransformerMixin, BaseEstimator):
+    """PCA scores of the whole spectrum, and mean, depth and equivalent width of line windows.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Upper bound on the number of PCA scores; fewer where the rows span fewer dimensions.
+    wavelength : array-like of shape (n_features,), default=None
+        Wavelength of each column of X, increasing, in Angstrom for the default lines. None: PCA scores only.
+    lines : "stellar" or mapping of str to (centre, half-width), default="stellar"
+        The windows to measure. ``"stellar"``: Ca II 8498, 8542, 8662, Na I 8183, 8195, Mg I 8806, 8807, 8808.
+        Names look like ``CaII_8542``; the lines of one species also get a total equivalent width.
+    product_dtype : {"float64", "float32"}, default="float64"
+        Precision of the products behind the PCA, see `moe_sklearn.moments.BinnedMoments`.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components_, n_features)
+        Principal axes, largest variance first, signs as in `sklearn.decomposition.PCA`.
+    explained_variance_ : ndarray of shape (n_components_,)
+    mean_ : ndarray of shape (n_features,)
+    n_components_ : int
+    n_features_in_, feature_names_in_
+        Columns seen in `fit`.
+
+    See Also
+    --------
+    moe_sklearn.lines.measure_lines : The formulas of the line windows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import GateFeatureTransformer
+    >>> wavelength = np.linspace(7100, 8850, 1024)
+    >>> X = np.random.default_rng(0).normal(1, 0.1, size=(50, 1024))
+    >>> features = GateFeatureTransformer(wavelength=wavelength).fit(X)
+    >>> features.transform(X).shape
+    (50, 37)
+    >>> features.get_feature_names_out()[[0, 10, 11, 12, -3]].tolist()
+    ['pca0', 'CaII_8498_mean', 'CaII_8498_depth', 'CaII_8498_ew', 'CaII_ew_total']
+    """
+
+    def __init__(
+        self, n_components=10, *, wavelength=None, lines="stellar", product_dtype="float64"
+    ):
+        self.n_components = n_components
+        self.wavelength = wavelength
+        self.lines = lines
+        self.product_dtype = product_dtype
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Find the principal axes of X and the pixels of each line.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        GateFeatureTransformer
+            This transformer, fitted.
+
+        Raises
+        ------
+        ValueError
+            If X holds nan or infinity, or `wavelength` is unsorted, of the wrong length, or misses a line.
+        """
+        X = validate_data(
+            self, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, ensure_min_samples=2
+        )
+        sample_weight = check_sample_weight(sample_weight, len(X))
+        moments = BinnedMoments(X.shape[1], 0, product_dtype=self.product_dtype)
+        moments.update(X, sample_weight=sample_weight)
+        return self._fit(moments.pool(), X.dtype)
+
+    def fit_moments(self, moments: Moments, *, dtype=np.float64):
+        """Fit from the moments of X, without a pass over it.
+
+        Parameters
+        ----------
+        moments : Moments
+            For `BinnedMoments`, their ``pool()``.
+        dtype : dtype, default=float64
+            Precision of the axes, and so of what `transform` returns.
+
+        Returns
+        -------
+        GateFeatureTransformer
+            This transformer, fitted.
+        """
+        self.n_features_in_ = moments.n_features
+        return self._fit(moments, dtype)
+
+    def _fit(self, moments, dtype):
+        check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
+        n_components = min(self.n_components, moments.n_features)
+        components, variance = pca_axes(moments, n_components)
+        spanned = variance > 1e-12 * variance[:1]
+        self.components_ = components[spanned].astype(dtype)
+        self.explained_variance_ = variance[spanned]
+        self.n_components_ = len(self.components_)
+        self.mean_ = moments.x_mean.astype(dtype)
+        if self.wavelength is None:
+            self._windows, self._species = [], {}
+        else:
+            lines = resolve_lines(self.lines)
+            grid = check_wavelength(self.wavelength, moments.n_features)
+            self._windows = line_windows(grid, lines)
+            self._species = species_of(lines)
+        return self
+
+    def transform(self, X):
+        """PCA scores, then mean, depth and equivalent width of each line, then the species' totals.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components_ + 3 * n_lines + n_species)
+            In the precision of the X seen in `fit`.
+        """
+        check_is_fitted(self)
+        X = check_features(self, X)
+        scores = X @ self.components_.T - self.mean_ @ self.components_.T
+        if not self._windows:
+            return check_result(scores, X)
+        measured = measure_lines(X, self._windows)
+        widths = measured[:, 2::3]
+        totals = [widths[:, members].sum(axis=1)[:, None] for members in self._species.values()]
+        return check_result(np.hstack([scores, measured, *totals]), X)
+
+    def get_feature_names_out(self, input_features=None):
+        """Names such as ``pca0``, ``CaII_8498_depth``, ``CaII_ew_total``.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored; the names do not depend on it.
+
+        Returns
+        -------
+        ndarray of str objects
+        """
+        check_is_fitted(self)
+        names = [f"pca{j}" for j in range(self.n_components_)]
+        names += [f"{w.name}_{what}" for w in self._windows for what in ("mean", "depth", "ew")]
+        names += [f"{species}_ew_total" for species in self._species]
+        return np.array(names, dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

@@ -1,0 +1,165 @@
+"""Windows around spectral lines and what is measured in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+STELLAR_LINES = {
+    "CaII_8498": (8498.0, 10.0),
+    "CaII_8542": (8542.0, 12.0),
+    "CaII_8662": (8662.0, 12.0),
+    "NaI_8183": (8183.0, 8.0),
+    "NaI_8195": (8195.0, 8.0),
+    "MgI_8806": (8806.0, 5.0),
+    "MgI_8807": (8807.0, 5.0),
+    "MgI_8808": (8808.0, 5.0),
+}
+"""Centre and half-width, in Angstrom (air), of the lines that trace a cool star's gravity and metals."""
+
+SIDE_BAND = 20.0
+"""Width, in the unit of the wavelengths, of the continuum band on each side of a window."""
+
+MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
+MAX_NORMALISED_FLUX = 10.0
+
+
+@dataclass(frozen=True)
+class LineWindow:
+    """Pixels of one line: `inside`, its `continuum`, and the pixel widths `step` inside."""
+
+    name: str
+    inside: np.ndarray
+    continuum: np.ndarray
+    step: np.ndarray
+
+
+def resolve_lines(lines) -> dict[str, tuple[float, float]]:
+    """The mapping name -> (centre, half-width) that `lines` stands for.
+
+    Parameters
+    ----------
+    lines : "stellar" or mapping of str to (float, float)
+
+    Raises
+    ------
+    ValueError
+        If `lines` is neither, or a half-width is not positive.
+    """
+    if isinstance(lines, str) and lines == "stellar":
+        return STELLAR_LINES
+    if not isinstance(lines, Mapping):
+        raise ValueError(
+            "lines must be 'stellar' or a mapping of names to (centre, half-width), e.g. "
+            f"{{'CaII_8542': (8542.0, 12.0)}}; got {lines!r}."
+        )
+    for name, (_, half_width) in lines.items():
+        if not half_width > 0:
+            raise ValueError(f"lines: the half-width of {name} must be positive, got {half_width}.")
+    return dict(lines)
+
+
+def check_wavelength(wavelength, n_features: int) -> np.ndarray:
+    """The wavelengths as a float array.
+
+    Raises
+    ------
+    ValueError
+        If they are not 1-D, finite, increasing and one per column of X.
+    """
+    grid = np.asarray(wavelength, dtype=float)
+    if grid.shape != (n_features,):
+        raise ValueError(
+            f"wavelength has shape {grid.shape}, X has {n_features} columns: pass one wavelength per "
+            "column."
+        )
+    if not np.isfinite(grid).all() or not (np.diff(grid) > 0).all():
+        raise ValueError(
+            "wavelength must be finite and strictly increasing: sort the pixels (and the columns of X "
+            "with them) by wavelength."
+        )
+    return grid
+
+
+def line_windows(wavelength: np.ndarray, lines: Mapping) -> list[LineWindow]:
+    """Pixels of each line's window and continuum.
+
+    The window is centre +- half-width; the continuum the side bands of 20 A next to it. Where fewer than 3
+    pixels lie inside, the 3 nearest pixels are the window and the next 6 the continuum.
+
+    Parameters
+    ----------
+    wavelength : ndarray of shape (n_pixels,)
+        Increasing, in the unit of `lines`.
+    lines : mapping of str to (centre, half-width)
+
+    Raises
+    ------
+    ValueError
+        If a window reaches outside the wavelengths; the line is named.
+    """
+    step = np.gradient(wavelength) if len(wavelength) > 1 else np.ones(1)
+    windows = []
+    for name, (centre, half_width) in lines.items():
+        low, high = centre - half_width, centre + half_width
+        if low < wavelength[0] or high > wavelength[-1]:
+            raise ValueError(
+                f"wavelength covers {wavelength[0]:g} to {wavelength[-1]:g}, not the window {low:g} to "
+                f"{high:g} of {name}: leave the line out of `lines`, or pass lines of your own."
+            )
+        distance = np.abs(wavelength - centre)
+        inside = np.flatnonzero(distance <= half_width)
+        continuum = np.flatnonzero((distance > half_width) & (distance <= half_width + SIDE_BAND))
+        if len(inside) < MIN_WINDOW_PIXELS or not len(continuum):
+            nearest = np.argsort(distance, kind="stable")
+            inside = np.sort(nearest[:MIN_WINDOW_PIXELS])
+            continuum = np.sort(nearest[MIN_WINDOW_PIXELS:][:COARSE_CONTINUUM_PIXELS])
+            if not len(continuum):
+                raise ValueError(f"wavelength has too few pixels to measure {name}: 4 are needed.")
+        windows.append(LineWindow(name, inside, continuum, step[inside]))
+    return windows
+
+
+def measure_lines(flux: np.ndarray, windows: list[LineWindow]) -> np.ndarray:
+    """Mean flux, depth and equivalent width of each window.
+
+    With c the median flux of the continuum pixels: mean of f inside; depth = 1 - min(f) / c; equivalent
+    width = sum (1 - f / c) dlambda. Noise can push c to or below 0: such a window shows no line (depth and
+    equivalent width 0), and f / c is kept within +-10, so that every value is finite.
+
+    Parameters
+    ----------
+    flux : ndarray of shape (n, n_pixels)
+    windows : list of LineWindow
+
+    Returns
+    -------
+    ndarray of shape (n, 3 * n_lines)
+        mean, depth and equivalent width (in the unit of the wavelengths) of the first line, then of the
+        next.
+    """
+    measured = np.empty((len(flux), len(windows), 3), dtype=flux.dtype)
+    for j, window in enumerate(windows):
+        inside = flux[:, window.inside]
+        continuum = np.median(flux[:, window.continuum], axis=1)[:, None]
+        lit = continuum > 0
+        with np.errstate(over="ignore"):
+            normalised = np.where(lit, inside / np.where(lit, continuum, 1), 1)
+        normalised = np.clip(normalised, -MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX)
+        measured[:, j, 0] = inside.mean(axis=1)
+        measured[:, j, 1] = 1 - normalised.min(axis=1)
+        measured[:, j, 2] = (1 - normalised) @ window.step.astype(flux.dtype)
+    return measured.reshape(len(flux), -1)
+
+
+def species_of(lines: Mapping) -> dict[str, list[int]]:
+    """Positions of each species' lines; the species of ``CaII_8542`` is ``CaII``.
+
+    Only species of two or more lines are listed: they have a total equivalent width of their own.
+    """
+    species: dict[str, list[int]] = {}
+    for j, name in enumerate(lines):
+        species.setdefault(name.rpartition("_")[0] or name, []).append(j)
+    return {name: members for name, members in species.items() if len(members) > 1}

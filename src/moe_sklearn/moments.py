@@ -1,0 +1,370 @@
+"""Sufficient statistics of linear least squares, gathered in one pass over the rows.
+
+For a group of rows with weights w: the number of rows, the total weight W, the weighted means of x and y,
+and the centred products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque, 1983,
+"Algorithms for computing the sample variance", The American Statistician 37, 242-247):
+
+    W = W1 + W2,  d = m2 - m1,  m = m1 + (W2 / W) d,  S = S1 + S2 + (W1 W2 / W) d d'
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import blas
+
+from .labels import OUTSIDE, encode_labels
+
+
+@dataclass
+class Moments:
+    """Row count, weight, means and centred products of one group of rows.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of positive weight.
+    weight : float
+        Sum of the sample weights; `n_rows` where there are none.
+    x_mean : ndarray of shape (n_features,)
+    y_mean : ndarray of shape (n_targets,)
+    xx : ndarray of shape (n_features, n_features)
+        Centred X'X, Fortran-ordered; **only the lower triangle is meaningful**.
+    xy : ndarray of shape (n_features, n_targets)
+        Centred X'y.
+    yy : ndarray of shape (n_targets,)
+        Centred sum of squares of each target.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 1))
+    >>> whole = Moments.zeros(3, 1).add_rows(X, y)
+    >>> halves = Moments.zeros(3, 1).add_rows(X[:7], y[:7]) + Moments.zeros(3, 1).add_rows(X[7:], y[7:])
+    >>> np.allclose(whole.covariance(), halves.covariance())
+    True
+    >>> np.allclose(whole.covariance(), np.cov(X.T))
+    True
+    """
+
+    n_rows: int
+    weight: float
+    x_mean: np.ndarray
+    y_mean: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+
+    @classmethod
+    def zeros(cls, n_features: int, n_targets: int) -> Moments:
+        """Moments of no rows."""
+        return cls(
+            n_rows=0,
+            weight=0.0,
+            x_mean=np.zeros(n_features),
+            y_mean=np.zeros(n_targets),
+            xx=np.zeros((n_features, n_features), order="F"),
+            xy=np.zeros((n_features, n_targets)),
+            yy=np.zeros(n_targets),
+        )
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns of X."""
+        return len(self.x_mean)
+
+    def copy(self) -> Moments:
+        """Return a copy that shares no memory with this one."""
+        return Moments(
+            self.n_rows,
+            self.weight,
+            self.x_mean.copy(),
+            self.y_mean.copy(),
+            self.xx.copy(order="F"),
+            self.xy.copy(),
+            self.yy.copy(),
+        )
+
+    def covariance(self) -> np.ndarray:
+        """Full covariance matrix of x, (n_features, n_features), with W - 1 in the denominator."""
+        lower = np.tril(self.xx)
+        return (lower + np.tril(lower, -1).T) / (self.weight - 1)
+
+    def add_rows(self, X, y, sample_weight=None) -> Moments:
+        """Add rows X (n, n_features), y (n, n_targets) in place, in float64; return self."""
+        work = np.empty((len(X) + 1, self.n_features))
+        work[:-1] = X
+        self._add_block(work, np.asarray(y, float), sample_weight)
+        return self
+
+    def _add_block(self, block, y, sample_weight=None, narrow=None, product=None):
+        """Add the rows of `block` but its last, a spare one; `block` is overwritten.
+
+        The merge term (W1 W2 / W) d d' takes the spare row, so that one SYRK does the chunk's products
+        and the merge. `narrow` and `product` are scratch for float32 products.
+        """
+        rows = block[:-1]
+        weights = np.ones(len(rows)) if sample_weight is None else sample_weight
+        added = weights.sum()
+        total = self.weight + added
+        x_mean = _centre(rows, weights / added)
+        if not np.isfinite(x_mean).all():
+            raise FloatingPointError("NaN or infinity among the rows")
+        y_mean = (weights / added) @ y
+        y = np.append(y - y_mean, (y_mean - self.y_mean)[None], axis=0)
+        block[-1] = x_mean - self.x_mean
+        roots = np.sqrt(np.append(weights, self.weight * added / total))
+        y *= roots[:, None]
+        if sample_weight is None:
+            block[-1] *= roots[-1]
+        else:
+            block *= roots[:, None].astype(block.dtype)
+        if narrow is not None:
+            np.copyto(narrow, block, casting="same_kind")
+            block = narrow
+        self._add_products(block, y, product)
+        self.x_mean += (added / total) * (x_mean - self.x_mean)
+        self.y_mean += (added / total) * (y_mean - self.y_mean)
+        self.n_rows += len(rows)
+        self.weight = total
+
+    def _add_products(self, block, y, product):
+        if block.dtype == np.float64:
+            blas.dsyrk(1.0, block.T, beta=1.0, c=self.xx, lower=1, overwrite_c=1)
+        else:
+            blas.ssyrk(1.0, block.T, beta=0.0, c=product, lower=1, overwrite_c=1)
+            self.xx += product
+        self.xy += block.T @ y.astype(block.dtype, copy=False)
+        self.yy += np.einsum("ij,ij->j", y, y)
+
+    def __iadd__(self, other: Moments) -> Moments:
+        """Merge `other` in place."""
+        if other.weight:
+            self._combine(other, self.weight + other.weight, 1.0)
+            self.n_rows += other.n_rows
+        return self
+
+    def __add__(self, other: Moments) -> Moments:
+        """Moments of both groups together."""
+        merged = self.copy()
+        merged += other
+        return merged
+
+    def __sub__(self, other: Moments) -> Moments:
+        """Moments of the rows that are in this group and not in `other`, a part of it."""
+        if other.n_rows > self.n_rows:
+            raise ValueError("other has more rows than the group it is subtracted from.")
+        if other.n_rows == self.n_rows:
+            return Moments.zeros(self.n_features, len(self.y_mean))
+        rest = self.copy()
+        if other.weight:
+            rest._combine(other, self.weight - other.weight, -1.0)
+            rest.n_rows -= other.n_rows
+        return rest
+
+    def _combine(self, other, weight, sign):
+        """Add (sign 1) or take away (sign -1) `other`, which leaves the total `weight`."""
+        dx, dy = other.x_mean - self.x_mean, other.y_mean - self.y_mean
+        factor = sign * self.weight * other.weight / weight
+        (np.add if sign > 0 else np.subtract)(self.xx, other.xx, out=self.xx)
+        self.xx = blas.dsyr(factor, dx, lower=1, a=self.xx, overwrite_a=1)
+        self.xy += sign * other.xy + factor * np.outer(dx, dy)
+        self.yy += sign * other.yy + factor * dy**2
+        self.x_mean = self.x_mean + sign * other.weight / weight * dx
+        self.y_mean = self.y_mean + sign * other.weight / weight * dy
+        self.weight = weight
+
+
+class BinnedMoments:
+    """Moments of the rows of every bin, gathered in one pass.
+
+    Parameters
+    ----------
+    n_features, n_targets : int
+        Columns of X and of y.
+    product_dtype : {"float64", "float32"}, default="float64"
+        Precision of the products within a chunk. Chunks are centred and summed in float64 either way;
+        float32 products are off by about 1e-7 of the diagonal and twice as fast.
+    chunk_bytes : int, default=2**28
+        Size of the buffer in which the rows of a chunk are grouped by bin.
+
+    Attributes
+    ----------
+    groups : dict of {label: Moments}
+        Label ``None`` holds the rows that no bin covers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(60, 4)), rng.normal(size=60)
+    >>> moments = BinnedMoments(4).update(X, y, bins=np.arange(60) % 3)
+    >>> [moments.groups[label].n_rows for label in moments.bins]
+    [20, 20, 20]
+    >>> moments.pool().n_rows
+    60
+    """
+
+    def __init__(self, n_features, n_targets=1, *, product_dtype="float64", chunk_bytes=2**28):
+        if np.dtype(product_dtype) not in (np.float32, np.float64):
+            raise ValueError(f"product_dtype must be 'float32' or 'float64', got {product_dtype!r}.")
+        self.n_features = n_features
+        self.n_targets = n_targets
+        self.product_dtype = np.dtype(product_dtype)
+        self.chunk_bytes = chunk_bytes
+        self.groups: dict[int | str | None, Moments] = {}
+
+    @property
+    def bins(self) -> np.ndarray:
+        """Sorted labels of the bins that have rows; uncovered rows are not among them."""
+        return np.array(sorted(label for label in self.groups if label is not None))
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of positive weight, covered or not."""
+        return sum(group.n_rows for group in self.groups.values())
+
+    def pool(self, labels=None) -> Moments:
+        """Moments of all rows (None), or of the bins `labels`, taken together."""
+        groups = self.groups.values() if labels is None else [self.groups[k] for k in labels]
+        pooled = Moments.zeros(self.n_features, self.n_targets)
+        for group in groups:
+            pooled += group
+        return pooled
+
+    def merge(self, other: BinnedMoments) -> BinnedMoments:
+        """Add the rows that `other` has seen, in place; return self."""
+        for name in ("n_features", "n_targets"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
+        for label, group in other.groups.items():
+            if label in self.groups:
+                self.groups[label] += group
+            else:
+                self.groups[label] = group.copy()
+        return self
+
+    def subtract(self, other: BinnedMoments) -> BinnedMoments:
+        """Moments without the rows of `other`, a part of these; bins left empty disappear."""
+        rest = BinnedMoments(
+            self.n_features,
+            self.n_targets,
+            product_dtype=self.product_dtype,
+            chunk_bytes=self.chunk_bytes,
+        )
+        for label, group in self.groups.items():
+            left = group - other.groups[label] if label in other.groups else group.copy()
+            if left.n_rows:
+                rest.groups[label] = left
+        return rest
+
+    def update(self, X, y=None, bins=None, sample_weight=None) -> BinnedMoments:
+        """Add rows in place; return self.
+
+        Parameters
+        ----------
+        X : array of shape (n, n_features), float32 or float64
+            Read in chunks, in place: a memmap is never loaded whole.
+        y : array of shape (n,) or (n, n_targets), optional
+        bins : array of shape (n,), optional
+            Labels; None puts every row under the label None.
+        sample_weight : array of shape (n,), optional
+            Rows of weight 0 are left out.
+
+        Raises
+        ------
+        ValueError
+            If X holds nan or infinity (row and column are named), or shapes differ.
+        """
+        n = len(X)
+        if X.shape[1] != self.n_features:
+            raise ValueError(f"X has {X.shape[1]} columns, the moments have {self.n_features}.")
+        y = np.empty((n, 0)) if y is None else np.asarray(y, float).reshape(n, -1)
+        labels, codes = (
+            (np.array([]), np.full(n, OUTSIDE)) if bins is None else encode_labels(bins, n)
+        )
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, float)
+        if labels.size and self.bins.size and (labels.dtype.kind == "U") != (self.bins.dtype.kind == "U"):
+            raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
+        names = [*labels.tolist(), None]
+        buffers = _Buffers(self, n, X.dtype, len(names))
+        for start in range(0, n, buffers.chunk_rows):
+            chunk = slice(start, start + buffers.chunk_rows)
+            weights = None if sample_weight is None else sample_weight[chunk]
+            try:
+                with np.errstate(invalid="ignore", over="ignore"):
+                    self._add_chunk(X[chunk], y[chunk], codes[chunk], weights, names, buffers)
+            except FloatingPointError:
+                row, column = np.argwhere(~np.isfinite(X[chunk]))[0]
+                raise ValueError(
+                    f"X contains NaN or infinity (first in row {start + row}, column {column}): "
+                    "remove or impute such rows, or give them sample_weight 0."
+                ) from None
+        return self
+
+    def _add_chunk(self, X, y, codes, sample_weight, names, buffers):
+        rows = np.arange(len(X)) if sample_weight is None else np.flatnonzero(sample_weight > 0)
+        rows = rows[np.argsort(codes[rows], kind="stable")]
+        present, starts = np.unique(codes[rows], return_index=True)
+        groups = np.split(rows, starts[1:]) if rows.size else []
+        # Each group is followed by one spare row, for the merge term.
+        order = np.concatenate([*(np.append(group, group[0]) for group in groups), rows[:0]])
+        gathered = np.take(X, order, axis=0, out=buffers.rows[: len(order)], mode="clip")
+        stop = 0
+        for code, group in zip(present, groups, strict=True):
+            start, stop = stop, stop + len(group) + 1
+            block, narrow = buffers.block(gathered[start:stop])
+            weights = None if sample_weight is None else sample_weight[group]
+            moments = self._group(names[code])
+            moments._add_block(block, y[group], weights, narrow, buffers.product)
+
+    def _group(self, label):
+        if label not in self.groups:
+            self.groups[label] = Moments.zeros(self.n_features, self.n_targets)
+        return self.groups[label]
+
+
+class _Buffers:
+    """Memory that one update reuses for all its chunks: fresh memory costs more than the arithmetic.
+
+    Rows are centred in the wider of their own precision and that of the products.
+    """
+
+    def __init__(self, moments, n_rows, dtype, n_groups):
+        d, product_dtype = moments.n_features, moments.product_dtype
+        row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
+        self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), n_rows)
+        shape = (self.chunk_rows + n_groups, d)
+        self.rows = np.empty(shape, dtype)
+        self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
+        self.product = None
+        if product_dtype == np.float32:
+            self.product = np.zeros((d, d), np.float32, order="F")
+
+    def block(self, rows):
+        """The rows in the precision to centre in, and scratch where the products want less."""
+        if self.cast is None:
+            return rows, None
+        cast = self.cast[: len(rows)]
+        if cast.dtype == np.float32:
+            return rows, cast
+        np.copyto(cast, rows)
+        return cast, None
+
+
+def _centre(rows, weights):
+    """Subtract the weighted mean (weights sum to 1) from `rows` in place; return it in float64.
+
+    The second step removes the rounding of the first, which in float32 matters where the mean is large.
+    """
+    weights = weights.astype(rows.dtype)
+    mean = np.zeros(rows.shape[1])
+    for _ in range(2):
+        shift = weights @ rows
+        rows -= shift
+        mean += shift
+    return mean

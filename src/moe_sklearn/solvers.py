@@ -1,0 +1,259 @@
+"""Pure functions of moments: ridge and its held-out error, PCA axes, discriminants, leverages.
+
+Notation: S = X'X and s = X'y are the centred products of a group of rows, m its means (see `moments`).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy.linalg import LinAlgWarning, blas, eigh, lapack, solve_triangular
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from .moments import BinnedMoments, Moments
+
+# From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
+MIXED_PRECISION_SIZE = 1024
+# An eigendecomposition costs about as much as this many Cholesky factorisations.
+MAX_CHOLESKY_ALPHAS = 20
+
+
+def ridge(moments: Moments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge coefficients w = (S + alpha I)^-1 s and intercepts b = m_y - w'm_x.
+
+    Minimises sum_i weight_i (y_i - b - w'x_i)^2 + alpha |w|^2 (Hoerl and Kennard, 1970,
+    Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does.
+
+    Parameters
+    ----------
+    moments : Moments
+    alpha : float
+        Penalty, >= 0, in units of x^2 times rows.
+
+    Returns
+    -------
+    coef : ndarray of shape (n_targets, n_features)
+    intercept : ndarray of shape (n_targets,)
+
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        If S + alpha I is singular to working precision; the least-norm solution is returned.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.array([[0.0], [1.0], [2.0]])
+    >>> coef, intercept = ridge(Moments.zeros(1, 1).add_rows(X, 2 * X + 1), alpha=0.0)
+    >>> coef.round(6), intercept.round(6)
+    (array([[2.]]), array([1.]))
+    """
+    coef = solve_spd(moments.xx, alpha, moments.xy).T
+    return coef, _intercept(moments, coef)
+
+
+def ridge_path(moments: Moments, alphas) -> tuple[np.ndarray, np.ndarray]:
+    """`ridge` for many alphas: coefficients (n_alphas, n_targets, n_features) and intercepts.
+
+    A Cholesky factorisation per alpha up to 20 alphas, one eigendecomposition beyond that.
+    """
+    alphas = np.atleast_1d(np.asarray(alphas, float))
+    if len(alphas) <= MAX_CHOLESKY_ALPHAS:
+        coefs = np.stack([solve_spd(moments.xx, alpha, moments.xy).T for alpha in alphas])
+    else:
+        values, vectors = eigh(moments.xx, lower=True, driver="evd")
+        rotated = vectors.T @ moments.xy
+        coefs = np.stack([(vectors @ _shrink(values, a, rotated)).T for a in alphas])
+    return coefs, np.stack([_intercept(moments, coef) for coef in coefs])
+
+
+def held_out_error(moments: Moments, coef, intercept) -> np.ndarray:
+    """Weighted sum of squared errors of (coef, intercept) on the rows behind `moments`, per target.
+
+    sum_i weight_i (y_i - b - w'x_i)^2 = y'y - 2 w's + w'S w + W (m_y - b - w'm_x)^2
+
+    Parameters
+    ----------
+    moments : Moments
+        Of the held-out rows.
+    coef : ndarray of shape (n_targets, n_features)
+    intercept : ndarray of shape (n_targets,)
+
+    Returns
+    -------
+    ndarray of shape (n_targets,)
+    """
+    quadratic = np.einsum("td,dt->t", coef, symmetric_product(moments.xx, coef.T))
+    linear = np.einsum("td,dt->t", coef, moments.xy)
+    offset = moments.y_mean - intercept - coef @ moments.x_mean
+    return np.maximum(moments.yy - 2 * linear + quadratic, 0.0) + moments.weight * offset**2
+
+
+def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarray]:
+    """First principal axes of the rows behind `moments`.
+
+    Parameters
+    ----------
+    moments : Moments
+    n_components : int
+        At most n_features.
+
+    Returns
+    -------
+    components : ndarray of shape (n_components, n_features)
+        Unit eigenvectors of the covariance, largest variance first; the sign makes each axis's entry
+        of largest magnitude positive, as in `sklearn.decomposition.PCA`.
+    explained_variance : ndarray of shape (n_components,)
+    """
+    d = moments.n_features
+    if n_components == 0:
+        return np.empty((0, d)), np.empty(0)
+    if d <= 512 or n_components > d // 8:
+        values, vectors = eigh(
+            moments.xx, lower=True, subset_by_index=[d - n_components, d - 1], driver="evr"
+        )
+    else:
+        operator = LinearOperator(
+            (d, d), lambda v: blas.dsymv(1.0, moments.xx, v.ravel(), lower=1), dtype=float
+        )
+        values, vectors = eigsh(operator, k=n_components, which="LA", v0=np.ones(d), ncv=4 * n_components + 20)
+    order = np.argsort(values)[::-1]
+    components = vectors[:, order].T
+    peaks = components[np.arange(n_components), np.abs(components).argmax(axis=1)]
+    variance = np.maximum(values[order], 0.0) / max(moments.weight - 1.0, 1.0)
+    return components * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
+
+
+def discriminants(moments: BinnedMoments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge of the bins' indicators on x: linear discriminants from the pooled moments.
+
+    With X'z_k = W_k (m_k - m) for the indicator z_k of bin k, all K problems share one factorisation.
+    (Regression on indicators spans Fisher's discriminant axes: Hastie, Tibshirani and Friedman,
+    The Elements of Statistical Learning, 2nd ed., section 4.2 and exercise 4.2.)
+
+    Parameters
+    ----------
+    moments : BinnedMoments
+    alpha : float
+        Penalty of the ridge, >= 0.
+
+    Returns
+    -------
+    coef : ndarray of shape (n_bins, n_features)
+    intercept : ndarray of shape (n_bins,)
+        The fitted indicator of bin k is ``X @ coef[k] + intercept[k]``.
+    """
+    groups = [moments.groups[label] for label in moments.bins.tolist()]
+    covered = moments.pool(moments.bins.tolist())
+    weight = np.array([group.weight for group in groups])
+    between = np.stack([group.x_mean - covered.x_mean for group in groups])
+    coef = solve_spd(covered.xx, alpha, (weight[:, None] * between).T).T
+    return coef, weight / covered.weight - coef @ covered.x_mean
+
+
+def leverages(moments: Moments, X, alpha: float, sample_weight=None) -> np.ndarray:
+    """Leverage of each row of X in the ridge fitted on the rows behind `moments`.
+
+    h_i = weight_i (1 / W + (x_i - m)' (S + alpha I)^-1 (x_i - m)); the residual of row i in a fit
+    without it is its residual divided by 1 - h_i (Cook and Weisberg, 1982, Residuals and Influence in
+    Regression, section 2.2).
+
+    Parameters
+    ----------
+    moments : Moments
+    X : ndarray of shape (n, n_features)
+        Rows that were among those behind `moments`.
+    alpha : float
+        Penalty of the ridge; S + alpha I must be positive definite.
+    sample_weight : ndarray of shape (n,), optional
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    factor, info = lapack.dpotrf(_shifted(moments.xx, alpha), lower=1, clean=0, overwrite_a=1)
+    if info:
+        raise ValueError("alpha is too small for leverages: X'X + alpha I is singular. Raise alpha.")
+    half = solve_triangular(factor, (X - moments.x_mean).T, lower=True, check_finite=False)
+    leverage = 1.0 / moments.weight + np.einsum("ij,ij->j", half, half)
+    return leverage if sample_weight is None else sample_weight * leverage
+
+
+def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
+    """Solution (n_features, n_targets) of (S + alpha I) w = rhs, S given by its lower triangle.
+
+    Cholesky, in float32 with iterative refinement where S is large and well conditioned enough; the
+    least-norm solution with a LinAlgWarning where S + alpha I is singular to working precision.
+    """
+    d = len(xx)
+    if not np.isfinite(np.diag(xx)).all():
+        raise ValueError(
+            "The products X'X are not finite: X is too large for product_dtype. Scale X down, or use "
+            "product_dtype='float64'."
+        )
+    if d >= MIXED_PRECISION_SIZE:
+        solution = _refined_float32_solve(xx, alpha, rhs)
+        if solution is not None:
+            return solution
+    shifted = _shifted(xx, alpha)
+    norm = np.abs(np.diag(shifted)).sum()
+    factor, info = lapack.dpotrf(shifted, lower=1, clean=0, overwrite_a=1)
+    if info == 0:
+        rcond, _ = lapack.dpocon(factor, norm, uplo="L")
+        if rcond * d > np.finfo(float).eps:
+            return lapack.dpotrs(factor, rhs, lower=1)[0]
+    warnings.warn(
+        f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are linearly "
+        "dependent or there are fewer rows than columns. Using the least-norm solution; a larger alpha "
+        "makes the solution unique.",
+        LinAlgWarning,
+        stacklevel=2,
+    )
+    values, vectors = eigh(xx, lower=True)
+    return vectors @ _shrink(values, alpha, vectors.T @ rhs)
+
+
+def symmetric_product(xx, right) -> np.ndarray:
+    """S @ right for S given by its lower triangle."""
+    if not right.size:
+        return np.zeros_like(right)
+    return blas.dsymm(1.0, xx, right, side=0, lower=1)
+
+
+def _intercept(moments, coef):
+    return moments.y_mean - coef @ moments.x_mean
+
+
+def _shifted(xx, alpha, dtype=float):
+    shifted = np.array(xx, dtype=dtype, order="F")
+    shifted[np.diag_indices_from(shifted)] += dtype(alpha)
+    return shifted
+
+
+def _shrink(values, alpha, rotated):
+    """Apply 1 / (value + alpha) in the eigenbasis, and 0 where that is numerically infinite."""
+    shifted = np.maximum(values, 0.0) + alpha
+    usable = shifted > shifted.max() * len(values) * np.finfo(float).eps
+    return np.where(usable, 1.0 / np.where(usable, shifted, 1.0), 0.0)[:, None] * rotated
+
+
+def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
+    """Solve through a float32 Cholesky factor; None where refinement does not converge."""
+    factor, info = lapack.spotrf(_shifted(xx, alpha, np.float32), lower=1, clean=0, overwrite_a=1)
+    if info:
+        return None
+    solution = np.zeros_like(rhs)
+    residual, target = rhs, 1e-14 * np.abs(rhs).max(axis=0)
+    for _ in range(max_steps):
+        if (np.abs(residual).max(axis=0) <= target).all():
+            return solution
+        scale = np.abs(residual).max(axis=0)
+        scale[scale == 0] = 1.0
+        step = lapack.spotrs(factor, (residual / scale).astype(np.float32), lower=1)[0]
+        solution = solution + step * scale
+        previous = np.abs(residual).max()
+        residual = rhs - alpha * solution - symmetric_product(xx, solution)
+        if not np.abs(residual).max() < previous / 4:
+            return None if np.abs(residual).max() > 1e-12 * np.abs(rhs).max() else solution
+    return None

@@ -1,0 +1,109 @@
+"""Checks of what users pass in; their messages name the argument, the row and the way out."""
+
+import numpy as np
+from sklearn.utils.validation import validate_data
+
+FLOAT_DTYPES = (np.float64, np.float32)
+
+
+def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, min_samples=2):
+    """Validated (X, y, sample_weight) for `fit`; X may still hold nan, which the one pass over it finds.
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths are wrong, y or sample_weight hold nan or infinity.
+    """
+    X, y = validate_data(
+        estimator,
+        X,
+        y,
+        reset=reset,
+        validate_separately=(
+            {"dtype": FLOAT_DTYPES, "ensure_all_finite": False, "ensure_min_samples": min_samples},
+            {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False},
+        ),
+    )
+    if y.ndim > 2:
+        raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
+    check_length(y, "y", len(X))
+    check_finite(y, "y")
+    sample_weight = check_sample_weight(sample_weight, len(X))
+    return X, y, sample_weight
+
+
+def check_varies(y, sample_weight=None):
+    """Raise a ValueError if y is constant over the rows of positive weight."""
+    used = y if sample_weight is None else y[sample_weight > 0]
+    if (used == used[0]).all():
+        raise ValueError(
+            f"y is constant ({used[0]}): there is nothing to regress and R2 is undefined. Check that y "
+            "is the target column."
+        )
+
+
+def check_features(estimator, X):
+    """Validated X for `predict` and `transform`; nan is found by `check_result`."""
+    return validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False)
+
+
+def check_result(result, X):
+    """`result`, computed row by row from X; an error if it is not finite because X is not."""
+    if not np.isfinite(result.sum()):
+        check_finite(X, "X")
+    return result
+
+
+def check_finite(array, name):
+    """Raise a ValueError that names the first row of `array` that holds nan or infinity."""
+    if np.isfinite(array.sum()):
+        return
+    rows, *columns = np.nonzero(~np.isfinite(array))
+    if rows.size:
+        where = f"row {rows[0]}" + (f", column {columns[0][0]}" if columns else "")
+        raise ValueError(
+            f"{name} contains NaN or infinity (first in {where}): remove or impute such rows."
+        )
+
+
+def check_length(array, name, n_rows):
+    """Raise a ValueError unless `array` has as many rows as X."""
+    if len(array) != n_rows:
+        raise ValueError(
+            f"{name} and X have inconsistent numbers of samples: {name} has {len(array)} rows, X has "
+            f"{n_rows}. Pass one row of {name} per row of X."
+        )
+
+
+def check_sample_weight(sample_weight, n_rows):
+    """Weights as a float64 array of shape (n_rows,), or None.
+
+    Raises
+    ------
+    ValueError
+        If weights are not 1-D, of the wrong length, not finite, negative or all zero.
+    """
+    if sample_weight is None:
+        return None
+    weights = np.asarray(sample_weight, dtype=float)
+    if weights.ndim == 0:
+        weights = np.full(n_rows, float(weights))
+    if weights.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got shape {weights.shape}.")
+    check_length(weights, "sample_weight", n_rows)
+    check_finite(weights, "sample_weight")
+    if (weights < 0).any():
+        row = np.flatnonzero(weights < 0)[0]
+        raise ValueError(
+            f"sample_weight is negative in row {row}; weights must be >= 0 (0 leaves a row out)."
+        )
+    if not weights.any():
+        raise ValueError("sample_weight is zero in every row: nothing is left to fit.")
+    return weights
+
+
+def check_choice(value, name, choices):
+    """Raise a ValueError unless `value` is one of `choices`."""
+    if not any(value is choice or value == choice for choice in choices):
+        listed = ", ".join(map(repr, choices))
+        raise ValueError(f"{name} must be one of {listed}; got {value!r}.")
