@@ -3,8 +3,23 @@
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
+from .headroom import oracle_headroom
+from .metrics import RhoScorer, rho_interval, rho_score, rho_scorer
 from .mixture import SoftGateMoERegressor
+from .report import MoEReport
 
 __version__ = "0.1.0"
 
-__all__ = ["BinnedRidgeExperts", "GateFeatureTransformer", "GridBinner", "SoftGateMoERegressor", "__version__"]
+__all__ = [
+    "BinnedRidgeExperts",
+    "GateFeatureTransformer",
+    "GridBinner",
+    "MoEReport",
+    "RhoScorer",
+    "SoftGateMoERegressor",
+    "__version__",
+    "oracle_headroom",
+    "rho_interval",
+    "rho_score",
+    "rho_scorer",
+]

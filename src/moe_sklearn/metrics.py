@@ -12,6 +12,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
+from sklearn.utils.metadata_routing import MetadataRequest
 
 from .validation import check_finite, check_sample_weight
 
@@ -208,10 +209,22 @@ class RhoScorer(BaseEstimator):
     RhoScorer()
     """
 
-    __metadata_request__score = {"bins": True, "sample_weight": True}
-
     def __init__(self, bins=None):
         self.bins = bins
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Request `bins` and `sample_weight`.
+
+        Returns
+        -------
+        MetadataRequest
+            What scikit-learn's routing reads.
+        """
+        # a class-level request would need a method called score, from scikit-learn 1.8 on
+        request = MetadataRequest(owner=self)
+        for name in ("bins", "sample_weight"):
+            request.score.add_request(param=name, alias=True)
+        return request
 
     def __call__(
         self,

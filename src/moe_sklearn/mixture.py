@@ -86,9 +86,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
     >>> model = SoftGateMoERegressor().fit(X, y, bins=regime)
     >>> for mixing in ["global", "hard", "soft", "oracle"]:
     ...     print(mixing, round(model.score(X, y, bins=regime, mixing=mixing), 2))
-    global 0.0
+    global 0.01
     hard 0.99
-    soft 0.98
+    soft 0.95
     oracle 1.0
     """
 

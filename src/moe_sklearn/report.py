@@ -229,8 +229,8 @@ def make_report(
             "check that bins are those of these rows and of the bins of the training."
         )
     y, codes, gate, weight = y[covered], codes[covered], gate[covered], weight[covered]
-    predicted = {mode: np.asarray(predictions[mode])[covered] for mode in MODES}
-    rho, interval = _rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
+    predicted = {m: np.asarray(predictions[m], dtype=float)[covered] for m in MODES}
+    rho, interval = rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
     routed, labels = gate.argmax(axis=1), np.arange(len(bin_names))
     recall = recall_score(
         codes, routed, labels=labels, average=None, sample_weight=weight, zero_division=np.nan
@@ -285,7 +285,7 @@ def bin_mean_proba(proba: NDArray, codes: NDArray, weight: NDArray | None = None
     return np.divide(member @ proba, total, out=mean, where=total > 0)
 
 
-def _rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state):
+def rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state):
     """Rho and its interval by mode; no interval where there is no rho."""
     rho, interval = {}, {}
     for mode in ("hard", "soft"):
@@ -321,7 +321,7 @@ def _check_modes(predictions, mixing, n_rows):
 
 
 def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
-    y, codes, proba = np.asarray(y_true), np.asarray(bins), np.asarray(proba)
+    y, codes, proba = np.asarray(y_true, dtype=float), np.asarray(bins), np.asarray(proba)
     n_rows, n_bins = len(y), len(bin_names)
     if codes.shape != (n_rows,) or codes.dtype.kind not in "iu":
         raise ValueError(

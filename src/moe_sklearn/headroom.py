@@ -1,0 +1,101 @@
+"""How much there is to win: the oracle against the global ridge, before any gate is built."""
+
+import numpy as np
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_array
+
+from .binning import GridBinner
+from .experts import check_alpha
+from .folds import FoldMoments, fold_of_rows, held_out_errors
+from .labels import OUTSIDE, encode_labels
+from .moments import BinnedMoments
+from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight
+
+
+def oracle_headroom(
+    X, y, *, bins, alpha=1.0, cv=5, binner=None, sample_weight=None, product_dtype="float64"
+):
+    """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
+
+    Their difference is all that a gate can win by finding each row's own expert (a soft gate can win a
+    little more). Below or at 0, bins or penalty are not worth a mixture.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,) or (n_samples, n_targets)
+    bins : array-like of shape (n_samples,) or (n_samples, n_columns)
+        Labels, or side information for `binner`.
+    alpha : float, default=1.0
+        Penalty of every ridge.
+    cv : int, splitter or iterable, default=5
+        Every row must be held out exactly once.
+    binner : transformer, default=None
+        None: ``GridBinner()``. Only for 2-D `bins`; it is fitted on all rows.
+    sample_weight : array-like of shape (n_samples,), default=None
+    product_dtype : {"float64", "float32"}, default="float64"
+        See `moe_sklearn.moments.BinnedMoments`.
+
+    Returns
+    -------
+    Bunch
+        ``r2_global``, ``r2_oracle`` and ``headroom`` (means over the folds), ``split_r2_global`` and
+        ``split_r2_oracle`` of shape (n_folds,). Scores are over the rows that are in a bin, R2 of several
+        targets is their mean.
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths differ, no row is in a bin, or a bin has rows in one fold only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import oracle_headroom
+    >>> rng = np.random.default_rng(0)
+    >>> X, regime = rng.normal(size=(300, 3)), rng.integers(0, 2, 300)
+    >>> y = np.where(regime, 1, -1) * X[:, 0] + 0.5 * rng.normal(size=300)
+    >>> result = oracle_headroom(X, y, bins=regime)
+    >>> round(result.r2_global, 1), round(result.r2_oracle, 1)
+    (-0.0, 0.7)
+    """
+    X = check_array(X, dtype=FLOAT_DTYPES, ensure_all_finite=False)
+    y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
+    y = y.reshape(len(y), -1)
+    check_length(y, "y", len(X))
+    check_finite(y, "y")
+    check_length(bins, "bins", len(X))
+    sample_weight = check_sample_weight(sample_weight, len(X))
+    if np.ndim(bins) == 2:
+        bins = np.ravel((binner or GridBinner()).fit_transform(bins))
+    labels, codes = encode_labels(bins, len(X))
+    if not len(labels):
+        raise ValueError("bins covers no row: every label is -1, None or nan. Check the labels.")
+    folds = fold_of_rows(cv, X, y)
+    for code, label in enumerate(labels):
+        if len(np.unique(folds[codes == code])) < 2:
+            raise ValueError(
+                f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
+                "on. Use fewer or shuffled folds, or label its rows -1."
+            )
+    moments = BinnedMoments(X.shape[1], y.shape[1], product_dtype=product_dtype)
+    fold_moments = FoldMoments(X, y, codes, folds, len(labels), moments, sample_weight)
+    alphas = [check_alpha(alpha, "alpha")]
+    covered = fold_moments.pooled(covered_only=True)
+    total = np.array([part.yy for part in covered])
+    everything = covered
+    if (codes == OUTSIDE).any():
+        everything = fold_moments.pooled(covered_only=False)
+    error_global = held_out_errors(everything, alphas, covered)[:, 0]
+    error_oracle = sum(
+        held_out_errors(fold_moments.of_bin(code), alphas)[:, 0] for code in range(len(labels))
+    )
+    split_global = np.mean(1 - error_global / total, axis=1)
+    split_oracle = np.mean(1 - error_oracle / total, axis=1)
+    return Bunch(
+        r2_global=float(split_global.mean()),
+        r2_oracle=float(split_oracle.mean()),
+        headroom=float((split_oracle - split_global).mean()),
+        split_r2_global=split_global,
+        split_r2_oracle=split_oracle,
+    )
