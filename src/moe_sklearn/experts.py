@@ -15,7 +15,6 @@ from .solvers import ridge
 from .validation import (
     check_choice,
     check_features,
-    check_finite,
     check_fit_data,
     check_result,
     check_varies,
@@ -156,10 +155,18 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
                 stacklevel=2,
             )
         X, y, sample_weight = check_fit_data(self, X, y, sample_weight, reset=first, min_samples=1)
-        check_finite(X, "X")
-        moments = self._new_moments(X, y) if first else self.moments_
-        self.moments_ = moments.update(X, y, bins, sample_weight)
-        return self._solve(self.moments_, X.dtype, y.ndim == 1, "drop")
+        moments = self._new_moments(X, y).update(X, y, bins, sample_weight)
+        if not first:
+            if moments.n_targets != self.moments_.n_targets:
+                raise ValueError(
+                    f"y has {moments.n_targets} targets, the batches before had "
+                    f"{self.moments_.n_targets}: pass the same targets in every batch."
+                )
+            # the batch takes in what came before, which so outlives an error
+            moments.merge(self.moments_)
+        self._solve(moments, X.dtype, y.ndim == 1, "drop")
+        self.moments_ = moments
+        return self
 
     def fit_moments(self, moments, *, dtype=np.float64):
         """Fit from moments gathered elsewhere, without data.
@@ -197,7 +204,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             prediction = X @ self._stack()[0][-1].T + self._stack()[1][-1]
             return self._like_y(check_result(prediction, X))
         codes = codes_of(bins, self.bins_, len(X))
-        return self._like_y(self.predict_all(X)[np.arange(len(X)), codes])
+        return self._like_y(self._predict_all(X)[np.arange(len(X)), codes])
 
     def predict_all(self, X):
         """Predictions of all models, from one product with the stacked coefficients.
@@ -212,7 +219,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             The experts in the order of `bins_`; last the global model, which so answers to code -1.
         """
         check_is_fitted(self)
-        X = check_features(self, X)
+        return self._predict_all(check_features(self, X))
+
+    def _predict_all(self, X):
         coef, intercept = self._stack()
         models = X @ coef.reshape(-1, coef.shape[-1]).T + intercept.ravel()
         return check_result(models, X).reshape(len(X), *intercept.shape)
@@ -272,15 +281,15 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     def _solve(self, moments, dtype, single, small_bins):
         """Solve for all coefficients and store them in `dtype`; `single`: y was 1-D."""
         labels = self._usable_bins(moments, small_bins)
+        alphas = _alpha_per_bin(self.alpha, labels)
+        global_alpha = self._resolve_global_alpha(alphas)
+        models = [
+            ridge(moments.groups[label], alpha) for label, alpha in zip(labels, alphas, strict=True)
+        ]
+        models.append(ridge(moments.pool(), global_alpha))
         self.bins_ = np.array(labels, dtype=moments.bins.dtype)
         self.bin_count_ = np.array([moments.groups[label].n_rows for label in labels], dtype=int)
-        self.alpha_ = _alpha_per_bin(self.alpha, labels)
-        self.global_alpha_ = self._resolve_global_alpha()
-        models = [
-            ridge(moments.groups[label], alpha)
-            for label, alpha in zip(labels, self.alpha_, strict=True)
-        ]
-        models.append(ridge(moments.pool(), self.global_alpha_))
+        self.alpha_, self.global_alpha_ = alphas, global_alpha
         coef = np.stack([coef for coef, _ in models]).astype(dtype)
         intercept = np.stack([intercept for _, intercept in models]).astype(dtype)
         self._single = single
@@ -308,12 +317,16 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             )
         return labels
 
-    def _resolve_global_alpha(self):
+    def _resolve_global_alpha(self, alphas):
         if self.global_alpha is not None:
             return check_alpha(self.global_alpha, "global_alpha")
         if np.isscalar(self.alpha):
             return float(self.alpha)
-        return float(np.mean(self.alpha_))
+        if not len(alphas):
+            raise ValueError(
+                "global_alpha must be given: alpha is one number per bin, and no bin has rows yet."
+            )
+        return float(np.mean(alphas))
 
     def _stack(self):
         """Coefficients (n_bins + 1, n_targets, n_features) and intercepts, the global model last."""

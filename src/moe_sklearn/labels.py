@@ -56,7 +56,7 @@ def codes_of(bins, labels, n_rows=None):
     """
     values, covered = _covered_labels(bins, n_rows)
     codes = np.full(covered.shape, OUTSIDE)
-    if not values.size:
+    if not values.size or not len(labels):
         return codes
     if (values.dtype.kind == "U") != (labels.dtype.kind == "U"):
         raise ValueError(
@@ -71,6 +71,9 @@ def codes_of(bins, labels, n_rows=None):
 def _covered_labels(bins, n_rows):
     """Labels of the covered rows, as integers or strings, and the mask of those rows."""
     array = np.asarray(bins)
+    if array.dtype.kind == "U" and not hasattr(bins, "dtype"):
+        # numpy makes strings of the nan and -1 in a list of strings
+        array = np.asarray(bins, dtype=object)
     if array.ndim != 1:
         raise ValueError(
             f"bins must be 1-D labels here, got shape {array.shape}. Side information of several "
@@ -86,7 +89,8 @@ def _covered_labels(bins, n_rows):
             raise ValueError("bins mixes strings and numbers: make all labels of one kind.")
         values = values.astype(str if kinds == {True} else float)
     if values.dtype.kind == "f":
-        whole = values.astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            whole = values.astype(np.int64)
         if not np.array_equal(whole, values):
             raise ValueError(
                 "bins holds real numbers, but 1-D bins are labels (integers or strings). Side "
@@ -104,13 +108,13 @@ def _missing(array):
     if array.dtype.kind == "f":
         return np.isnan(array)
     if array.dtype.kind == "O":
-        return ~np.fromiter(map(_equals_itself, array), bool, len(array))
+        return ~np.fromiter(map(_is_label, array), bool, len(array))
     return np.zeros(array.shape, bool)
 
 
-def _equals_itself(value):
-    """False for None, nan, NaT (not equal to themselves) and NA (has no truth value)."""
+def _is_label(value):
+    """False for -1, None, nan and NaT (not equal to themselves), and NA (has no truth value)."""
     try:
-        return value is not None and bool(value == value)
+        return value is not None and bool(value == value) and bool(value != OUTSIDE)
     except TypeError:
         return False

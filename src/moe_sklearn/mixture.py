@@ -158,7 +158,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.binner_ = None
         self._bins_are_targets = bins is None
         if bins is not None and np.ndim(bins) != 2:
-            if self.binner is not None:
+            if self.binner is not None and np.ndim(bins) == 1:
                 raise ValueError(
                     "bins are 1-D labels, but a binner is set to make labels from side information. "
                     "Pass the side information as a 2-D array or DataFrame, or set binner=None."
@@ -177,7 +177,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         labels = np.ravel(self.binner_.fit(bins, **weights).transform(bins))
         check_length(labels, "the binner's output", len(y))
         if experts.small_bins == "raise":
-            _check_no_empty_bin(self.binner_, labels)
+            weighty = labels if sample_weight is None else labels[sample_weight > 0]
+            _check_no_empty_bin(self.binner_, weighty)
         return labels
 
     def _fit_gate_features(self, X, y, sample_weight, moments):
@@ -235,7 +236,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             In the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
-        X = check_features(self, X)
+        return self._gate_proba(check_features(self, X))
+
+    def _gate_proba(self, X):
         proba = self.gate_.predict_proba(self._gate_inputs(X))
         return proba.astype(self.experts_.coef_.dtype, copy=False)
 
@@ -280,7 +283,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_choice(mixing, "mixing", MIXINGS)
         X = check_features(self, X)
         codes = self._oracle_codes(bins, len(X)) if mixing == "oracle" else None
-        proba = self.gate_proba(X) if mixing in ("soft", "hard") else None
+        proba = self._gate_proba(X) if mixing in ("soft", "hard") else None
         return self._mix(mixing, self.experts_.predict_all(X), proba, codes)
 
     def _oracle_codes(self, bins, n_rows):
@@ -356,7 +359,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         if bins is None and self._bins_are_targets:
             bins = _first_target(y)
         codes = self._oracle_codes(bins, len(X))
-        models, proba = self.experts_.predict_all(X), self.gate_proba(X)
+        models, proba = self.experts_.predict_all(X), self._gate_proba(X)
         return make_report(
             y_true=y,
             predictions={mode: self._mix(mode, models, proba, codes) for mode in MIXINGS},

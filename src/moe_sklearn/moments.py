@@ -240,6 +240,7 @@ class BinnedMoments:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
+        self._check_kind(other.bins)
         for label, group in other.groups.items():
             if label in self.groups:
                 self.groups[label] += group
@@ -282,14 +283,18 @@ class BinnedMoments:
         n = len(X)
         if X.shape[1] != self.n_features:
             raise ValueError(f"X has {X.shape[1]} columns, the moments have {self.n_features}.")
-        y = np.empty((n, 0)) if y is None else np.asarray(y, float).reshape(n, -1)
+        y = np.empty((n, 0)) if y is None else np.asarray(y, float)
+        y = y[:, None] if y.ndim == 1 else y
+        if y.shape != (n, self.n_targets):
+            raise ValueError(f"y has shape {y.shape}, it must be {(n, self.n_targets)}.")
         labels, codes = (
             (np.array([]), np.full(n, OUTSIDE)) if bins is None else encode_labels(bins, n)
         )
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight, float)
-        if labels.size and self.bins.size and (labels.dtype.kind == "U") != (self.bins.dtype.kind == "U"):
-            raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
+            if sample_weight.shape != (n,):
+                raise ValueError(f"sample_weight has shape {sample_weight.shape}, it must be {(n,)}.")
+        self._check_kind(labels)
         names = [*labels.tolist(), None]
         buffers = _Buffers(self, n, X.dtype, len(names))
         for start in range(0, n, buffers.chunk_rows):
@@ -299,12 +304,13 @@ class BinnedMoments:
                 with np.errstate(invalid="ignore", over="ignore"):
                     self._add_chunk(X[chunk], y[chunk], codes[chunk], weights, names, buffers)
             except FloatingPointError:
-                row, column = np.argwhere(~np.isfinite(X[chunk]))[0]
-                raise ValueError(
-                    f"X contains NaN or infinity (first in row {start + row}, column {column}): "
-                    "remove or impute such rows, or give them sample_weight 0."
-                ) from None
+                raise ValueError(_what_is_not_finite(X[chunk], weights, start)) from None
         return self
+
+    def _check_kind(self, labels):
+        seen = self.bins
+        if labels.size and seen.size and (labels.dtype.kind == "U") != (seen.dtype.kind == "U"):
+            raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
 
     def _add_chunk(self, X, y, codes, sample_weight, names, buffers):
         rows = np.arange(len(X)) if sample_weight is None else np.flatnonzero(sample_weight > 0)
@@ -337,7 +343,7 @@ class _Buffers:
     def __init__(self, moments, n_rows, dtype, n_groups):
         d, product_dtype = moments.n_features, moments.product_dtype
         row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
-        self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), n_rows)
+        self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(n_rows, 1))
         shape = (self.chunk_rows + n_groups, d)
         self.rows = np.empty(shape, dtype)
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
@@ -354,6 +360,19 @@ class _Buffers:
             return rows, cast
         np.copyto(cast, rows)
         return cast, None
+
+
+def _what_is_not_finite(X, weights, start):
+    bad = ~np.isfinite(X)
+    if weights is not None:
+        bad &= weights[:, None] > 0
+    if not bad.any():
+        return "X is too large: its products overflow. Scale X down."
+    row, column = np.argwhere(bad)[0]
+    return (
+        f"X contains NaN or infinity (first in row {start + row}, column {column}): "
+        "remove or impute such rows, or give them sample_weight 0."
+    )
 
 
 def _centre(rows, weights):

@@ -107,8 +107,8 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
     explained_variance : ndarray of shape (n_components,)
     """
     d = moments.n_features
-    if n_components == 0:
-        return np.empty((0, d)), np.empty(0)
+    if n_components == 0 or not np.diag(moments.xx).any():
+        return np.eye(n_components, d), np.zeros(n_components)
     if d <= 512 or n_components > d // 8:
         values, vectors = eigh(
             moments.xx, lower=True, subset_by_index=[d - n_components, d - 1], driver="evr"
@@ -240,8 +240,10 @@ def _shrink(values, alpha, rotated):
 
 def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
     """Solve through a float32 Cholesky factor; None where refinement does not converge."""
-    factor, info = lapack.spotrf(_shifted(xx, alpha, np.float32), lower=1, clean=0, overwrite_a=1)
-    if info:
+    with np.errstate(over="ignore"):
+        narrow = _shifted(xx, alpha, np.float32)
+    factor, info = lapack.spotrf(narrow, lower=1, clean=0, overwrite_a=1)
+    if info or not np.isfinite(np.diag(factor)).all():
         return None
     solution = np.zeros_like(rhs)
     residual, target = rhs, 1e-14 * np.abs(rhs).max(axis=0)
@@ -255,5 +257,5 @@ def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
         previous = np.abs(residual).max()
         residual = rhs - alpha * solution - symmetric_product(xx, solution)
         if not np.abs(residual).max() < previous / 4:
-            return None if np.abs(residual).max() > 1e-12 * np.abs(rhs).max() else solution
+            return solution if np.abs(residual).max() <= 1e-12 * np.abs(rhs).max() else None
     return None

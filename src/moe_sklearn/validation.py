@@ -56,8 +56,9 @@ def check_result(result, X):
 
 def check_finite(array, name):
     """Raise a ValueError that names the first row of `array` that holds nan or infinity."""
-    if np.isfinite(array.sum()):
-        return
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(array.sum()):
+            return
     rows, *columns = np.nonzero(~np.isfinite(array))
     if rows.size:
         where = f"row {rows[0]}" + (f", column {columns[0][0]}" if columns else "")
