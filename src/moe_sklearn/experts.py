@@ -201,8 +201,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_features(self, X)
         if bins is None:
-            prediction = X @ self._stack()[0][-1].T + self._stack()[1][-1]
-            return self._like_y(check_result(prediction, X))
+            return self._like_y(self._predict_all(X, [-1])[:, 0])
         codes = codes_of(bins, self.bins_, len(X))
         return self._like_y(self._predict_all(X)[np.arange(len(X)), codes])
 
@@ -221,9 +220,10 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._predict_all(check_features(self, X))
 
-    def _predict_all(self, X):
-        coef, intercept = self._stack()
-        models = X @ coef.reshape(-1, coef.shape[-1]).T + intercept.ravel()
+    def _predict_all(self, X, which=slice(None)):
+        coef, intercept = (stack[which] for stack in self._stack())
+        with np.errstate(invalid="ignore", over="ignore"):
+            models = X @ coef.reshape(-1, coef.shape[-1]).T + intercept.ravel()
         return check_result(models, X).reshape(len(X), *intercept.shape)
 
     def transform(self, X):

@@ -141,13 +141,17 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = check_features(self, X)
+        with np.errstate(invalid="ignore", over="ignore"):
+            return check_result(self._measure(X), X)
+
+    def _measure(self, X):
         scores = X @ self.components_.T - self.mean_ @ self.components_.T
         if not self._windows:
-            return check_result(scores, X)
+            return scores
         measured = measure_lines(X, self._windows)
         widths = measured[:, 2::3]
         totals = [widths[:, members].sum(axis=1)[:, None] for members in self._species.values()]
-        return check_result(np.hstack([scores, measured, *totals]), X)
+        return np.hstack([scores, measured, *totals])
 
     def get_feature_names_out(self, input_features=None):
         """Names such as ``pca0``, ``CaII_8498_depth``, ``CaII_ew_total``.

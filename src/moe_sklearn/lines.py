@@ -144,7 +144,7 @@ def measure_lines(flux: np.ndarray, windows: list[LineWindow]) -> np.ndarray:
     for j, window in enumerate(windows):
         inside = flux[:, window.inside]
         continuum = np.median(flux[:, window.continuum], axis=1)[:, None]
-        lit = continuum > 0
+        lit = ~(continuum <= 0)  # nan is to stay nan
         with np.errstate(over="ignore"):
             normalised = np.where(lit, inside / np.where(lit, continuum, 1), 1)
         normalised = np.clip(normalised, -MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX)
