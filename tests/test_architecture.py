@@ -17,17 +17,19 @@ ROOMS = [
     "mixture",
     "report",
     "metrics",
+    "headroom",
     "experts",
     "features",
     "binning",
     "lines",
+    "folds",
     "solvers",
     "moments",
     "validation",
     "labels",
     "datasets",
 ]
-NUMERIC_ROOMS = {"solvers", "moments", "lines", "labels"}
+NUMERIC_ROOMS = {"lines", "solvers", "moments", "labels"}
 NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
 REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
 

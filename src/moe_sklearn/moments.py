@@ -15,6 +15,7 @@ import numpy as np
 from scipy.linalg import blas
 
 from .labels import OUTSIDE, encode_labels
+from .sources import as_source, prefetch
 
 
 @dataclass
@@ -187,8 +188,8 @@ class BinnedMoments:
     product_dtype : {"float64", "float32"}, default="float64"
         Precision of the products within a chunk. Chunks are centred and summed in float64 either way;
         float32 products are off by about 1e-7 of the diagonal and twice as fast.
-    chunk_bytes : int, default=2**28
-        Size of the buffer in which the rows of a chunk are grouped by bin.
+    chunk_bytes : int, default=2**27
+        Size of each of three buffers in which the rows of a chunk are grouped by bin.
 
     Attributes
     ----------
@@ -207,7 +208,7 @@ class BinnedMoments:
     60
     """
 
-    def __init__(self, n_features, n_targets=1, *, product_dtype="float64", chunk_bytes=2**28):
+    def __init__(self, n_features, n_targets=1, *, product_dtype="float64", chunk_bytes=2**27):
         if np.dtype(product_dtype) not in (np.float32, np.float64):
             raise ValueError(f"product_dtype must be 'float32' or 'float64', got {product_dtype!r}.")
         self.n_features = n_features
@@ -267,8 +268,9 @@ class BinnedMoments:
 
         Parameters
         ----------
-        X : array of shape (n, n_features), float32 or float64
-            Read in chunks, in place: a memmap is never loaded whole.
+        X : array or source of shape (n, n_features), float32 or float64
+            Read in chunks, in place: a memmap is never loaded whole. For sources see
+            `moe_sklearn.sources.is_source`.
         y : array of shape (n,) or (n, n_targets), optional
         bins : array of shape (n,), optional
             Labels; None puts every row under the label None.
@@ -280,53 +282,61 @@ class BinnedMoments:
         ValueError
             If X holds nan or infinity (row and column are named), or shapes differ.
         """
-        n = len(X)
-        if X.shape[1] != self.n_features:
-            raise ValueError(f"X has {X.shape[1]} columns, the moments have {self.n_features}.")
-        y = np.empty((n, 0)) if y is None else np.asarray(y, float)
-        y = y[:, None] if y.ndim == 1 else y
-        if y.shape != (n, self.n_targets):
-            raise ValueError(f"y has shape {y.shape}, it must be {(n, self.n_targets)}.")
-        labels, codes = (
-            (np.array([]), np.full(n, OUTSIDE)) if bins is None else encode_labels(bins, n)
-        )
+        source = as_source(X)
+        n = len(source)
+        if source.shape[1] != self.n_features:
+            raise ValueError(f"X has {source.shape[1]} columns, the moments have {self.n_features}.")
+        y = np.empty((n, 0)) if y is None else np.asarray(y, float).reshape(n, -1)
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight, float)
-            if sample_weight.shape != (n,):
-                raise ValueError(f"sample_weight has shape {sample_weight.shape}, it must be {(n,)}.")
-        self._check_kind(labels)
-        names = [*labels.tolist(), None]
-        buffers = _Buffers(self, n, X.dtype, len(names))
-        for start in range(0, n, buffers.chunk_rows):
-            chunk = slice(start, start + buffers.chunk_rows)
-            weights = None if sample_weight is None else sample_weight[chunk]
-            try:
-                with np.errstate(invalid="ignore", over="ignore"):
-                    self._add_chunk(X[chunk], y[chunk], codes[chunk], weights, names, buffers)
-            except FloatingPointError:
-                raise ValueError(_what_is_not_finite(X[chunk], weights, start)) from None
+        names, codes = self._names_and_codes(bins, n)
+        buffers = _Buffers(self, n, source.dtype, len(names))
+        for chunk in prefetch(self._gather(source, codes, sample_weight, buffers)):
+            self._add_chunk(source, *chunk, y, sample_weight, names, buffers)
         return self
 
-    def _check_kind(self, labels):
-        seen = self.bins
-        if labels.size and seen.size and (labels.dtype.kind == "U") != (seen.dtype.kind == "U"):
+    def _names_and_codes(self, bins, n):
+        """Labels of this update, None last, and the position of each row's among them."""
+        if bins is None:
+            return [None], np.full(n, OUTSIDE)
+        labels, codes = encode_labels(bins, n)
+        known = self.bins
+        if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
             raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
+        return [*labels.tolist(), None], codes
 
-    def _add_chunk(self, X, y, codes, sample_weight, names, buffers):
-        rows = np.arange(len(X)) if sample_weight is None else np.flatnonzero(sample_weight > 0)
-        rows = rows[np.argsort(codes[rows], kind="stable")]
-        present, starts = np.unique(codes[rows], return_index=True)
-        groups = np.split(rows, starts[1:]) if rows.size else []
-        # Each group is followed by one spare row, for the merge term.
-        order = np.concatenate([*(np.append(group, group[0]) for group in groups), rows[:0]])
-        gathered = np.take(X, order, axis=0, out=buffers.rows[: len(order)], mode="clip")
+    def _gather(self, source, codes, sample_weight, buffers):
+        """Yield each chunk's rows, grouped by bin, one spare row after each group for the merge term."""
+        for start, stop, load in source.blocks(buffers.chunk_rows):
+            rows = np.arange(start, stop)
+            if sample_weight is not None:
+                rows = rows[sample_weight[start:stop] > 0]
+            rows = rows[np.argsort(codes[rows], kind="stable")]
+            present, firsts = np.unique(codes[rows], return_index=True)
+            groups = np.split(rows, firsts[1:]) if rows.size else []
+            order = np.concatenate([*(np.append(group, group[0]) for group in groups), rows[:0]])
+            out = buffers.next_rows()[: len(order)]
+            np.take(load(), order - start, axis=0, out=out, mode="clip")
+            yield present, groups, out
+
+    def _add_chunk(self, source, present, groups, gathered, y, sample_weight, names, buffers):
         stop = 0
         for code, group in zip(present, groups, strict=True):
             start, stop = stop, stop + len(group) + 1
             block, narrow = buffers.block(gathered[start:stop])
             weights = None if sample_weight is None else sample_weight[group]
             moments = self._group(names[code])
-            moments._add_block(block, y[group], weights, narrow, buffers.product)
+            try:
+                with np.errstate(invalid="ignore", over="ignore"):
+                    moments._add_block(block, y[group], weights, narrow, buffers.product)
+            except FloatingPointError:
+                rows = np.sort(np.concatenate(groups))
+                position, column = np.argwhere(~np.isfinite(source.take(rows)))[0]
+                where = source.locate(int(rows[position]))
+                raise ValueError(
+                    f"X contains NaN or infinity (first in {where}, column {column}): remove or impute "
+                    "such rows, or give them sample_weight 0."
+                ) from None
 
     def _group(self, label):
         if label not in self.groups:
@@ -345,11 +355,17 @@ class _Buffers:
         row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
         self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(n_rows, 1))
         shape = (self.chunk_rows + n_groups, d)
-        self.rows = np.empty(shape, dtype)
+        # One is being filled while the other is worked on.
+        self.rows = [np.empty(shape, dtype) for _ in range(1 if self.chunk_rows == n_rows else 3)]
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
         self.product = None
         if product_dtype == np.float32:
             self.product = np.zeros((d, d), np.float32, order="F")
+
+    def next_rows(self):
+        """Return the buffer that has rested longest."""
+        self.rows.append(self.rows.pop(0))
+        return self.rows[-1]
 
     def block(self, rows):
         """The rows in the precision to centre in, and scratch where the products want less."""

@@ -1,0 +1,140 @@
+"""Rows of X from wherever they lie, a block at a time.
+
+A source has ``shape``, ``dtype``, ``len`` and three methods: `blocks` (row ranges and how to load them), `take`
+(some rows) and `locate` (what to call a row in an error message).
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from scipy import sparse
+
+Block = tuple[int, int, Callable[[], np.ndarray]]
+
+
+def prefetch(iterable: Iterable) -> Iterator:
+    """Yield from `iterable`, whose next item is made in a thread while the caller works on this one."""
+    items: queue.Queue = queue.Queue(maxsize=1)
+    stop = threading.Event()
+
+    def produce():
+        try:
+            for item in iterable:
+                while not stop.is_set():
+                    try:
+                        items.put((item, None), timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if stop.is_set():
+                    return
+            items.put((None, StopIteration()))
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            items.put((None, error))
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = items.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item
+    finally:
+        stop.set()
+
+
+def is_source(X) -> bool:
+    """Whether X is read a block at a time rather than validated as an array.
+
+    So are h5py and zarr datasets, dask arrays (anything 2-D with shape, dtype and slicing), scipy sparse
+    matrices and arrays in CSR form, and lists of 2-D arrays (shards).
+    """
+    if isinstance(X, RowSource):
+        return True
+    if isinstance(X, np.ndarray) or hasattr(X, "iloc") or hasattr(X, "__dataframe__"):
+        return False
+    if isinstance(X, (list, tuple)):
+        return bool(X) and all(np.ndim(shard) == 2 and hasattr(shard, "dtype") for shard in X)
+    if sparse.issparse(X):
+        return X.format == "csr"
+    return all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")) and len(X.shape) == 2
+
+
+def as_source(X) -> RowSource:
+    """Wrap X, an array or what `is_source` accepts."""
+    if isinstance(X, RowSource):
+        return X
+    if isinstance(X, (list, tuple)):
+        return Shards([as_source(shard) for shard in X])
+    return RowSource(X)
+
+
+class RowSource:
+    """Rows of one array-like with shape, dtype and slicing."""
+
+    def __init__(self, X):
+        self.X = X
+        self.shape = tuple(map(int, X.shape))
+        kind = np.dtype(X.dtype)
+        self.dtype = kind if kind in (np.float32, np.float64) else np.dtype(float)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def blocks(self, max_rows: int) -> Iterator[Block]:
+        """Consecutive row ranges of at most `max_rows`, and how to load each as an array."""
+        for start in range(0, len(self), max_rows):
+            stop = min(start + max_rows, len(self))
+            yield start, stop, lambda start=start, stop=stop: self._load(slice(start, stop))
+
+    def take(self, rows: np.ndarray, max_rows: int = 16384) -> np.ndarray:
+        """The rows at sorted positions `rows`, read in blocks that hold any of them."""
+        taken = np.empty((len(rows), self.shape[1]), self.dtype)
+        for start, stop, load in self.blocks(max_rows):
+            first, last = np.searchsorted(rows, [start, stop])
+            if first < last:
+                taken[first:last] = load()[rows[first:last] - start]
+        return taken
+
+    def locate(self, row: int) -> str:
+        """What to call a row in an error message."""
+        return f"row {row}"
+
+    def _load(self, rows):
+        block = self.X[rows]
+        if sparse.issparse(block):
+            block = block.toarray()
+        elif hasattr(block, "compute"):
+            block = block.compute()
+        return np.asarray(block, dtype=self.dtype)
+
+
+class Shards(RowSource):
+    """Sources one after the other, as if they were one."""
+
+    def __init__(self, shards: list[RowSource]):
+        columns = {shard.shape[1] for shard in shards}
+        if len(columns) > 1:
+            raise ValueError(f"X: the shards have different numbers of columns, {sorted(columns)}.")
+        self.shards = shards
+        self.starts = np.cumsum([0, *map(len, shards)])
+        self.shape = (int(self.starts[-1]), columns.pop())
+        self.dtype = np.result_type(*(shard.dtype for shard in shards))
+
+    def blocks(self, max_rows: int) -> Iterator[Block]:
+        """Consecutive row ranges; none crosses from one shard into the next."""
+        for offset, shard in zip(self.starts.tolist(), self.shards, strict=False):
+            for start, stop, load in shard.blocks(max_rows):
+                yield offset + start, offset + stop, load
+
+    def locate(self, row: int) -> str:
+        """What to call a row in an error message: its shard, and its row there."""
+        shard = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return f"row {row - self.starts[shard]} of shard {shard}"
