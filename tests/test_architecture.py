@@ -25,11 +25,12 @@ ROOMS = [
     "folds",
     "solvers",
     "moments",
+    "sources",
     "validation",
     "labels",
     "datasets",
 ]
-NUMERIC_ROOMS = {"lines", "solvers", "moments", "labels"}
+NUMERIC_ROOMS = {"lines", "solvers", "moments", "sources", "labels"}
 NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
 REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
 
