@@ -286,11 +286,16 @@ class BinnedMoments:
         n = len(source)
         if source.shape[1] != self.n_features:
             raise ValueError(f"X has {source.shape[1]} columns, the moments have {self.n_features}.")
-        y = np.empty((n, 0)) if y is None else np.asarray(y, float).reshape(n, -1)
+        y = np.empty((n, 0)) if y is None else np.asarray(y, float)
+        y = y[:, None] if y.ndim == 1 else y
+        if y.shape != (n, self.n_targets):
+            raise ValueError(f"y has shape {y.shape}, it must be {(n, self.n_targets)}.")
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight, float)
+            if sample_weight.shape != (n,):
+                raise ValueError(f"sample_weight has shape {sample_weight.shape}, it must be {(n,)}.")
         names, codes = self._names_and_codes(bins, n)
-        buffers = _Buffers(self, n, source.dtype, len(names))
+        buffers = _Buffers(self, source, len(names))
         for chunk in prefetch(self._gather(source, codes, sample_weight, buffers)):
             self._add_chunk(source, *chunk, y, sample_weight, names, buffers)
         return self
@@ -300,10 +305,13 @@ class BinnedMoments:
         if bins is None:
             return [None], np.full(n, OUTSIDE)
         labels, codes = encode_labels(bins, n)
+        self._check_kind(labels)
+        return [*labels.tolist(), None], codes
+
+    def _check_kind(self, labels):
         known = self.bins
         if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
             raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
-        return [*labels.tolist(), None], codes
 
     def _gather(self, source, codes, sample_weight, buffers):
         """Yield each chunk's rows, grouped by bin, one spare row after each group for the merge term."""
@@ -331,12 +339,7 @@ class BinnedMoments:
                     moments._add_block(block, y[group], weights, narrow, buffers.product)
             except FloatingPointError:
                 rows = np.sort(np.concatenate(groups))
-                position, column = np.argwhere(~np.isfinite(source.take(rows)))[0]
-                where = source.locate(int(rows[position]))
-                raise ValueError(
-                    f"X contains NaN or infinity (first in {where}, column {column}): remove or impute "
-                    "such rows, or give them sample_weight 0."
-                ) from None
+                raise ValueError(_what_is_not_finite(source, rows)) from None
 
     def _group(self, label):
         if label not in self.groups:
@@ -350,13 +353,14 @@ class _Buffers:
     Rows are centred in the wider of their own precision and that of the products.
     """
 
-    def __init__(self, moments, n_rows, dtype, n_groups):
-        d, product_dtype = moments.n_features, moments.product_dtype
+    def __init__(self, moments, source, n_groups):
+        d, dtype, product_dtype = moments.n_features, source.dtype, moments.product_dtype
         row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
-        self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(n_rows, 1))
+        self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(len(source), 1))
         shape = (self.chunk_rows + n_groups, d)
-        # One is being filled while the other is worked on.
-        self.rows = [np.empty(shape, dtype) for _ in range(1 if self.chunk_rows == n_rows else 3)]
+        # One is worked on while the next waits and the one after it is being filled.
+        n_buffers = min(sum(1 for _ in source.blocks(self.chunk_rows)), 3)
+        self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
         self.product = None
         if product_dtype == np.float32:
@@ -378,15 +382,13 @@ class _Buffers:
         return cast, None
 
 
-def _what_is_not_finite(X, weights, start):
-    bad = ~np.isfinite(X)
-    if weights is not None:
-        bad &= weights[:, None] > 0
-    if not bad.any():
+def _what_is_not_finite(source, rows):
+    bad = np.argwhere(~np.isfinite(source.take(rows)))
+    if not len(bad):
         return "X is too large: its products overflow. Scale X down."
-    row, column = np.argwhere(bad)[0]
+    position, column = bad[0]
     return (
-        f"X contains NaN or infinity (first in row {start + row}, column {column}): "
+        f"X contains NaN or infinity (first in {source.locate(int(rows[position]))}, column {column}): "
         "remove or impute such rows, or give them sample_weight 0."
     )
 
