@@ -1,0 +1,139 @@
+"""What the displays share: making them from a model or a report, and naming bins."""
+
+import textwrap
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.pipeline import Pipeline
+
+from ..labels import encode_labels
+from ..metrics import without_search
+from ..report import MoEReport
+
+MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
+
+
+class ReportDisplay:
+    """Base of the displays: everything that a `MoEReport` holds can be drawn from it.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of the last plot.
+    figure_ : matplotlib Figure
+        Its figure.
+    """
+
+    ax_: Any
+    figure_: Any
+
+    @classmethod
+    def from_report(cls, report: MoEReport, *, ax: Any = None, **kwargs: Any) -> Any:
+        """Draw what a report holds.
+
+        Parameters
+        ----------
+        report : MoEReport
+            Scores of a fitted mixture on a test set.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **kwargs
+            Passed to ``plot``.
+
+        Returns
+        -------
+        display
+            The display, drawn.
+        """
+        return cls._of(report).plot(ax, **kwargs)
+
+    @classmethod
+    def _of(cls, report: MoEReport) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        bins: Any,
+        sample_weight: ArrayLike | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Evaluate a fitted mixture on a test set and draw the result.
+
+        Parameters
+        ----------
+        estimator : SoftGateMoERegressor, or Pipeline or search around one
+            Fitted estimator.
+        X : array-like of shape (n_rows, n_features)
+            Test rows.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets)
+            True targets.
+        bins : array-like of shape (n_rows,) or (n_rows, n_columns)
+            True labels or side information of the rows.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **kwargs
+            Passed to ``plot``.
+
+        Returns
+        -------
+        display
+            The display, drawn.
+        """
+        estimator = without_search(estimator)
+        if isinstance(estimator, Pipeline):
+            *before, (_, last) = estimator.steps
+            X, estimator = (estimator[:-1].transform(X) if before else X), last
+        if not hasattr(estimator, "evaluate"):
+            raise TypeError(
+                f"{cls.__name__}.from_estimator needs a fitted SoftGateMoERegressor, or a Pipeline "
+                f"or search that ends in one; got {estimator!r}. Use from_predictions instead."
+            )
+        weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
+        report = estimator.evaluate(X, y, bins=bins, **weighted)
+        return cls.from_report(report, ax=ax, **kwargs)
+
+    def _start(self, ax, figsize):
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                f"{type(self).__name__} needs matplotlib: pip install 'moe-sklearn[plot]'."
+            ) from error
+        if ax is None:
+            ax = plt.subplots(figsize=figsize, layout="constrained")[1]
+        self.ax_, self.figure_ = ax, ax.figure
+        return ax
+
+
+def codes_and_names(bins, bin_names):
+    """Integer codes and the names they index; without names, the sorted labels are the names."""
+    if bin_names is None:
+        labels, codes = encode_labels(bins)
+        return codes, [str(label) for label in labels]
+    codes = np.asarray(bins)
+    if codes.dtype.kind not in "iu" or codes.ndim != 1 or codes.max(initial=-1) >= len(bin_names):
+        raise ValueError(
+            f"bins must be 1-D indices into the {len(bin_names)} bin_names (-1: not covered). "
+            "Leave bin_names out to pass labels."
+        )
+    return codes, list(bin_names)
+
+
+def name_x_ticks(ax, bin_names):
+    """Names below the axis: level where there is room, else slanted."""
+    slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    level = len(bin_names) <= 3 or max(map(len, bin_names), default=0) <= 3
+    ax.set_xticklabels([wrapped(name) for name in bin_names], **({} if level else slant))
+
+
+def wrapped(name):
+    return textwrap.fill(str(name), 18, break_on_hyphens=False)

@@ -1,0 +1,107 @@
+"""Predicted against true values, bin by bin."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ._base import ReportDisplay, codes_and_names
+
+BIN_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
+BIN_MARKERS = "o^sDvP"
+
+
+class MoEPredictionDisplay(ReportDisplay):
+    """Predicted against true values, coloured by bin, with the identity line.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+        True and predicted targets.
+    bin_codes : array-like of shape (n_rows,), int
+        Index of each row's bin; rows of -1 are not drawn.
+    bin_names : sequence of str
+        Names of the bins.
+
+    Examples
+    --------
+    >>> from moe_sklearn.plotting import MoEPredictionDisplay
+    >>> display = MoEPredictionDisplay.from_predictions(
+    ...     [1.0, 2.0, 3.0], [1.1, 2.2, 2.9], bins=["Hot", "Cool", "Hot"]
+    ... )
+    >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    ['Cool', 'Hot']
+    """
+
+    def __init__(
+        self,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        bin_codes: ArrayLike,
+        bin_names: Sequence[str],
+    ):
+        self.y_true = np.asarray(y_true)
+        self.y_pred = np.asarray(y_pred)
+        self.bin_codes = np.asarray(bin_codes)
+        self.bin_names = bin_names
+
+    def plot(self, ax: Any = None, *, target: int = 0, label: str = "") -> "MoEPredictionDisplay":
+        """Draw column `target` of the targets; `label` (say, "log g in dex") names its axes."""
+        ax = self._start(ax, (7.2, 5.2))
+        true, predicted = (a.reshape(len(a), -1)[:, target] for a in (self.y_true, self.y_pred))
+        size = float(np.clip(2e4 / max(len(true), 1), 3, 24))
+        for code, name in enumerate(self.bin_names):
+            rows = self.bin_codes == code
+            if rows.any():
+                ax.scatter(
+                    true[rows],
+                    predicted[rows],
+                    s=size,
+                    color=BIN_COLORS[code % len(BIN_COLORS)],
+                    marker=BIN_MARKERS[code // len(BIN_COLORS) % len(BIN_MARKERS)],
+                    alpha=0.65,
+                    linewidths=0,
+                    label=name,
+                    rasterized=True,
+                )
+        ax.axline((true.mean(),) * 2, slope=1, color="black", linewidth=1, linestyle="--")
+        ax.set_xlabel(f"True {label}".strip())
+        ax.set_ylabel(f"Predicted {label}".strip())
+        legend = ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        for handle in legend.legend_handles:
+            handle.set(alpha=1, sizes=[30])
+        return self
+
+    @classmethod
+    def _of(cls, report):
+        return cls(report.y_true, report.y_pred, report.bin_codes, report.bin_names)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        *,
+        bins: ArrayLike,
+        bin_names: Sequence[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ):
+        """Draw predictions.
+
+        Parameters
+        ----------
+        y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+            True and predicted targets.
+        bins : array-like of shape (n_rows,)
+            True bins: indices into `bin_names` (-1: not covered) if these are given, else labels.
+        bin_names : sequence of str, optional
+            Names of the bins.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **kwargs
+            Passed to ``plot``.
+        """
+        codes, names = codes_and_names(bins, bin_names)
+        return cls(y_true, y_pred, codes, names).plot(ax, **kwargs)

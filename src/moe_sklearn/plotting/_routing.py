@@ -1,0 +1,182 @@
+"""Where the gate sends the rows of each bin, as heat maps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import confusion_matrix
+
+from ..report import bin_mean_proba
+from ..validation import check_length
+from ._base import ReportDisplay, codes_and_names, name_x_ticks, wrapped
+
+
+class GateProbabilityDisplay(ReportDisplay):
+    """Heat map of the gate's mean probabilities by true bin.
+
+    Parameters
+    ----------
+    gate_proba : array-like of shape (n_bins, n_bins)
+        Mean probability of each bin (column) over the rows of each true bin (row); nan for a bin
+        without rows.
+    bin_names : sequence of str
+        Names of the bins.
+
+    Examples
+    --------
+    >>> from moe_sklearn.plotting import GateProbabilityDisplay
+    >>> display = GateProbabilityDisplay.from_predictions(
+    ...     [[0.75, 0.25], [0.25, 0.75], [0.0, 1.0]], ["Cool", "Cool", "Hot"]
+    ... )
+    >>> display.gate_proba
+    array([[0.5, 0.5],
+           [0. , 1. ]])
+    """
+
+    def __init__(self, gate_proba: ArrayLike, bin_names: Sequence[str]):
+        self.gate_proba = np.asarray(gate_proba, dtype=float)
+        self.bin_names = bin_names
+
+    def plot(self, ax: Any = None) -> "GateProbabilityDisplay":
+        """Draw the map, each cell with its value."""
+        ax = self._start(ax, _heat_size(self.bin_names))
+        text = [["" if np.isnan(p) else f"{p:.2f}" for p in row] for row in self.gate_proba]
+        _heat_map(ax, self.gate_proba, text, self.bin_names, "Mean gate probability")
+        ax.set_xlabel("Bin of the gate")
+        return self
+
+    @classmethod
+    def _of(cls, report):
+        return cls(report.gate_proba, report.bin_names)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        proba: ArrayLike,
+        bins: ArrayLike,
+        *,
+        bin_names: Sequence[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ):
+        """Average and draw gate probabilities.
+
+        Parameters
+        ----------
+        proba : array-like of shape (n_rows, n_bins)
+            Gate probabilities.
+        bins : array-like of shape (n_rows,)
+            True bins: columns of `proba` (-1: not covered) if `bin_names` are given, else labels,
+            whose sorted values are the columns.
+        bin_names : sequence of str, optional
+            Names of the columns.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **kwargs
+            Passed to ``plot``.
+        """
+        gate = np.asarray(proba)
+        codes, names = codes_and_names(bins, bin_names)
+        if gate.shape != (len(codes), len(names)):
+            raise ValueError(
+                f"proba has shape {gate.shape}, expected ({len(codes)}, {len(names)}): one row per "
+                "entry of bins, one column per bin. Pass bin_names if bins lacks some of them."
+            )
+        return cls(bin_mean_proba(gate, codes), names).plot(ax, **kwargs)
+
+
+class RoutingConfusionDisplay(ReportDisplay):
+    r"""Confusion matrix of the routing: counts, coloured by their share of the true bin.
+
+    Parameters
+    ----------
+    confusion : array-like of shape (n_bins, n_bins), int
+        Number of rows by true bin (row) and most probable bin (column).
+    bin_names : sequence of str
+        Names of the bins.
+
+    Examples
+    --------
+    >>> from moe_sklearn.plotting import RoutingConfusionDisplay
+    >>> display = RoutingConfusionDisplay.from_predictions(["a", "a", "b"], ["a", "b", "b"])
+    >>> [text.get_text() for text in display.ax_.texts]
+    ['1\n50 %', '1\n50 %', '0', '1\n100 %']
+    """
+
+    def __init__(self, confusion: ArrayLike, bin_names: Sequence[str]):
+        self.confusion = np.asarray(confusion)
+        self.bin_names = bin_names
+
+    def plot(self, ax: Any = None) -> "RoutingConfusionDisplay":
+        """Draw the matrix, each cell with its count and share."""
+        ax = self._start(ax, _heat_size(self.bin_names))
+        total = self.confusion.sum(axis=1, keepdims=True)
+        share = np.where(total > 0, self.confusion / np.maximum(total, 1), np.nan)
+        text = [
+            [f"{n:,}\n{100 * part:.0f} %" if n else "0" for n, part in zip(*row, strict=True)]
+            for row in zip(self.confusion, share, strict=True)
+        ]
+        _heat_map(ax, share, text, self.bin_names, "Share of the true bin")
+        ax.set_xlabel("Most probable bin")
+        return self
+
+    @classmethod
+    def _of(cls, report):
+        return cls(report.confusion, report.bin_names)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        bins: ArrayLike,
+        bins_pred: ArrayLike,
+        *,
+        bin_names: Sequence[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ):
+        """Count and draw true against most probable bins.
+
+        Parameters
+        ----------
+        bins, bins_pred : array-like of shape (n_rows,)
+            True and most probable bins: indices into `bin_names` (-1: not covered) if these are
+            given, else labels.
+        bin_names : sequence of str, optional
+            Names of the bins.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **kwargs
+            Passed to ``plot``.
+        """
+        check_length(bins_pred, "bins_pred", len(np.asarray(bins)))
+        codes, names = codes_and_names(np.concatenate([bins, bins_pred]), bin_names)
+        true, routed = np.split(codes, 2)
+        return cls(confusion_matrix(true, routed, labels=range(len(names))), names).plot(
+            ax, **kwargs
+        )
+
+
+def _heat_size(bin_names):
+    side = max(4.2, 1.8 + 0.62 * len(bin_names))
+    return side + 1.6, side
+
+
+def _heat_map(ax, values: NDArray, text, bin_names, label) -> None:
+    """Square cells coloured from 0 to 1, each with its text; a row of nan stays grey."""
+    import matplotlib
+
+    colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
+    image = ax.imshow(values, cmap=colors, vmin=0, vmax=1)
+    # points per cell; tick names and colour bar take about a third of the axes
+    cell = 72 * min(ax.get_position().size * ax.figure.get_size_inches()) / len(values)
+    fontsize = min(8.0, 0.21 * cell)
+    for (i, j), value in np.ndenumerate(values):
+        color = "white" if value < 0.5 else "black"
+        ax.text(j, i, text[i][j], ha="center", va="center", color=color, fontsize=fontsize)
+    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
+    places = range(len(bin_names))
+    ax.set_yticks(places, [wrapped(name) for name in bin_names])
+    ax.set_xticks(places)
+    name_x_ticks(ax, bin_names)
+    ax.set_ylabel("True bin")

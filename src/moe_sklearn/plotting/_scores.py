@@ -1,0 +1,227 @@
+"""R2 of the modes, rho, and R2 within each bin, as bars."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.metrics import r2_score
+
+from ..report import MODES, bin_r2, rho_tables
+from ..validation import check_length
+from ._base import MODE_COLORS, ReportDisplay, codes_and_names, name_x_ticks
+
+
+class ModeScoresDisplay(ReportDisplay):
+    """Bars of the R2 of each mixing mode.
+
+    Parameters
+    ----------
+    r2 : mapping of str to float
+        R2 by mode.
+
+    Examples
+    --------
+    >>> from moe_sklearn.plotting import ModeScoresDisplay
+    >>> y = [1.0, 2.0, 3.0, 4.0]
+    >>> display = ModeScoresDisplay.from_predictions(
+    ...     y, y_global=[2, 2, 3, 3], y_hard=[1, 2, 4, 4], y_soft=[1, 2, 3.5, 4], y_oracle=y
+    ... )
+    >>> [text.get_text() for text in display.ax_.texts]
+    ['0.6000', '0.8000', '0.9500', '1.0000']
+    """
+
+    def __init__(self, r2: Mapping[str, float]):
+        self.r2 = r2
+
+    def plot(self, ax: Any = None) -> "ModeScoresDisplay":
+        """Draw the bars, each with its value."""
+        ax = self._start(ax, (5.6, 4.2))
+        colors = [MODE_COLORS.get(mode, "#999999") for mode in self.r2]
+        bars = ax.bar(list(self.r2), list(self.r2.values()), color=colors, width=0.65)
+        ax.bar_label(bars, fmt="%.4f", padding=3)
+        ax.margins(y=0.12)
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set(xlabel="Mixing", ylabel=r"$R^2$ on the test set")
+        return self
+
+    @classmethod
+    def _of(cls, report):
+        return cls(report.r2)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        *,
+        y_global: ArrayLike,
+        y_hard: ArrayLike,
+        y_soft: ArrayLike,
+        y_oracle: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ):
+        """Score and draw the predictions of the four modes, each of the shape of `y_true`."""
+        predictions = zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True)
+        r2 = {mode: r2_score(y_true, p, sample_weight=sample_weight) for mode, p in predictions}
+        return cls(r2).plot(ax, **kwargs)
+
+
+class RhoDisplay(ReportDisplay):
+    r"""Bars of rho with the whiskers of its bootstrap interval, and a threshold.
+
+    Parameters
+    ----------
+    rho : mapping of str to float
+        Rho by mode.
+    interval : mapping of str to (float, float)
+        Bounds of each rho.
+    confidence_level : float, default=0.95
+        Of the bounds.
+
+    Examples
+    --------
+    >>> from moe_sklearn.plotting import RhoDisplay
+    >>> display = RhoDisplay({"hard": 0.68}, {"hard": (0.6, 0.75)}).plot()
+    >>> [text.get_text() for text in display.ax_.texts]
+    ['0.680\n[0.600, 0.750]']
+    """
+
+    def __init__(
+        self,
+        rho: Mapping[str, float],
+        interval: Mapping[str, tuple[float, float]],
+        confidence_level: float = 0.95,
+    ):
+        self.rho = rho
+        self.interval = interval
+        self.confidence_level = confidence_level
+
+    def plot(self, ax: Any = None, *, threshold: float | None = 0.7) -> "RhoDisplay":
+        """Draw the bars; `threshold` is a dashed line, None leaves it out."""
+        ax = self._start(ax, (5.6, 4.6))
+        for place, (mode, rho) in enumerate(self.rho.items()):
+            color = MODE_COLORS.get(mode, "#999999")
+            ax.bar(place, 0 if np.isnan(rho) else rho, color=color, width=0.55)
+            self._draw_interval(ax, place, rho, np.array(self.interval[mode]))
+        if threshold is not None:
+            style = {"color": "#D55E00", "linestyle": "--", "zorder": 1}
+            ax.axhline(threshold, label=f"threshold {threshold:.2f}", **style)
+            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_xticks(range(len(self.rho)), list(self.rho))
+        ax.set_xlim(-0.6, len(self.rho) - 0.4)
+        ax.margins(y=0.2)
+        ax.set_xlabel("Mixing")
+        ax.set_ylabel(rf"$\rho$, with its {100 * self.confidence_level:.4g} % interval")
+        return self
+
+    def _draw_interval(self, ax, place, rho, bounds):
+        text, top = "undefined" if np.isnan(rho) else f"{rho:.3f}", np.nanmax([0, rho])
+        if np.isfinite(bounds).all():
+            half = np.diff(bounds) / 2
+            ax.errorbar(place, bounds.mean(), yerr=half, fmt="none", ecolor="black", capsize=8)
+            text, top = f"{text}\n[{bounds[0]:.3f}, {bounds[1]:.3f}]", max(top, bounds[1])
+        ax.annotate(
+            text, (place, top), (0, 5), textcoords="offset points", ha="center", va="bottom"
+        )
+
+    @classmethod
+    def _of(cls, report):
+        return cls(report.rho, report.rho_interval, report.confidence_level)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        *,
+        y_global: ArrayLike,
+        y_hard: ArrayLike,
+        y_soft: ArrayLike,
+        y_oracle: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        n_resamples: int = 1000,
+        confidence_level: float = 0.95,
+        random_state: Any = 0,
+        ax: Any = None,
+        **kwargs: Any,
+    ):
+        """Score and draw predictions; see :func:`~moe_sklearn.metrics.rho_interval`."""
+        predicted = dict(zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True))
+        rho, interval = rho_tables(
+            y_true, predicted, sample_weight, n_resamples, confidence_level, random_state
+        )
+        return cls(rho, interval, confidence_level).plot(ax, **kwargs)
+
+
+class BinScoresDisplay(ReportDisplay):
+    """Bars of the R2 within each bin, for several mixing modes.
+
+    Parameters
+    ----------
+    r2 : mapping of str to array-like of shape (n_bins,)
+        R2 by mode and bin; nan where a bin has too few rows.
+    bin_names : sequence of str
+        Names of the bins.
+
+    Examples
+    --------
+    >>> from moe_sklearn.plotting import BinScoresDisplay
+    >>> y = [1.0, 3.0, 4.0, 8.0]
+    >>> display = BinScoresDisplay.from_predictions(
+    ...     y, y_global=[2, 2, 6, 6], y_soft=[1, 2, 5, 8], y_oracle=y, bins=[0, 0, 1, 1]
+    ... )
+    >>> display.r2["soft"]
+    array([0.5  , 0.875])
+    """
+
+    def __init__(self, r2: Mapping[str, ArrayLike], bin_names: Sequence[str]):
+        self.r2 = {mode: np.asarray(values, dtype=float) for mode, values in r2.items()}
+        self.bin_names = bin_names
+
+    def plot(self, ax: Any = None, *, lower: float = -1.0) -> "BinScoresDisplay":
+        """Draw the bars; those below `lower` are cut there and carry their value."""
+        ax = self._start(ax, (max(6.0, 2.0 + 0.9 * len(self.bin_names)), 4.8))
+        width = 0.8 / len(self.r2)
+        for k, (mode, values) in enumerate(self.r2.items()):
+            places = np.arange(len(values)) + (k - (len(self.r2) - 1) / 2) * width
+            color = MODE_COLORS.get(mode, "#999999")
+            ax.bar(places, np.maximum(values, lower), width, color=color, label=mode)
+            for place, value in zip(places, values, strict=True):
+                if value < lower:
+                    text = f"{value:.3g}"
+                    ax.text(place, lower, text, rotation=90, ha="center", va="bottom", fontsize=8)
+        ax.axhline(0, color="black", linewidth=0.8)
+        ax.set_xticks(range(len(self.bin_names)))
+        name_x_ticks(ax, self.bin_names)
+        ax.set_xlim(-0.6, len(self.bin_names) - 0.4)
+        ax.set_ylabel(r"$R^2$ within the bin")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(self.r2), frameon=False)
+        return self
+
+    @classmethod
+    def _of(cls, report):
+        r2 = {mode: report.bins[f"r2_{mode}"] for mode in ("global", "soft", "oracle")}
+        return cls(r2, report.bin_names)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        *,
+        y_global: ArrayLike,
+        y_soft: ArrayLike,
+        y_oracle: ArrayLike,
+        bins: ArrayLike,
+        bin_names: Sequence[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ):
+        """Score and draw predictions; `bins` as in `MoEPredictionDisplay.from_predictions`."""
+        codes, names = codes_and_names(bins, bin_names)
+        y = np.asarray(y_true)
+        check_length(y, "y_true", len(codes))
+        predicted = {"global": y_global, "soft": y_soft, "oracle": y_oracle}
+        r2 = {m: bin_r2(y, np.asarray(p), codes, len(names)) for m, p in predicted.items()}
+        return cls(r2, names).plot(ax, **kwargs)

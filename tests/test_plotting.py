@@ -1,0 +1,359 @@
+"""What the displays draw: bar heights, labels, cells and points, and that no label overlaps."""
+
+import itertools
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.metrics import confusion_matrix, r2_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from moe_sklearn.experts import BinnedRidgeExperts
+from moe_sklearn.metrics import rho_score
+from moe_sklearn.mixture import SoftGateMoERegressor
+from moe_sklearn.plotting import (
+    BinScoresDisplay,
+    GateProbabilityDisplay,
+    ModeScoresDisplay,
+    MoEPredictionDisplay,
+    RhoDisplay,
+    RoutingConfusionDisplay,
+)
+from moe_sklearn.report import make_report
+
+DISPLAYS = [
+    BinScoresDisplay,
+    GateProbabilityDisplay,
+    ModeScoresDisplay,
+    MoEPredictionDisplay,
+    RhoDisplay,
+    RoutingConfusionDisplay,
+]
+TEFF = ["Very cool", "Cool", "Mid", "Hot"]
+METALS = ["Metal-poor", "Solar", "Metal-rich", "Super metal-rich"]
+
+
+def grid_names(n_bins):
+    side = int(np.sqrt(n_bins))
+    return [f"{t} {m}" for t, m in itertools.product(TEFF[-side:], METALS[:side])]
+
+
+def rows(n_bins=9, n_rows=400, shape=(), seed=0):
+    rng = np.random.default_rng(seed)
+    bins = rng.integers(-1, n_bins, n_rows)
+    y = rng.uniform(1, 5, size=(n_rows, *shape))
+    errors = {"global": 0.9, "hard": 0.7, "soft": 0.6, "oracle": 0.5}
+    proba = rng.dirichlet(np.full(n_bins, 0.2), n_rows)
+    proba[np.arange(n_rows), np.maximum(bins, 0)] += 1
+    return {
+        "y_true": y,
+        "predictions": {m: y + s * rng.normal(size=y.shape) for m, s in errors.items()},
+        "proba": proba / 2,
+        "bins": bins,
+        "bin_names": grid_names(n_bins),
+    }
+
+
+def report_of(data, **kwargs):
+    counts = np.full(len(data["bin_names"]), 90_000)
+    return make_report(
+        **data, bin_train_counts=counts, n_train=10**6, n_train_covered=830_821, **kwargs
+    )
+
+
+@pytest.fixture(scope="module")
+def data():
+    return rows()
+
+
+@pytest.fixture(scope="module")
+def report(data):
+    return report_of(data)
+
+
+def by_mode(data, *modes):
+    covered = data["bins"] >= 0
+    return {f"y_{mode}": data["predictions"][mode][covered] for mode in modes}
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def tick_names(axis):
+    return [label.get_text().replace("\n", " ") for label in axis.get_ticklabels()]
+
+
+# what each one draws
+
+
+def test_mode_scores(data, report):
+    display = ModeScoresDisplay.from_report(report)
+    heights = [bar.get_height() for bar in display.ax_.patches]
+    assert heights == list(report.r2.values())
+    assert texts(display.ax_) == [f"{value:.4f}" for value in heights]
+    assert tick_names(display.ax_.xaxis) == ["global", "hard", "soft", "oracle"]
+    covered = data["bins"] >= 0
+    same = ModeScoresDisplay.from_predictions(
+        data["y_true"][covered], **by_mode(data, "global", "hard", "soft", "oracle")
+    )
+    assert same.r2 == pytest.approx(report.r2)
+
+
+def test_rho(data, report):
+    display = RhoDisplay.from_report(report, threshold=0.6)
+    assert [bar.get_height() for bar in display.ax_.patches] == list(report.rho.values())
+    whiskers = [lines.get_segments()[0][:, 1].tolist() for lines in display.ax_.collections]
+    assert whiskers == [pytest.approx(report.rho_interval[mode]) for mode in report.rho]
+    low, high = report.rho_interval["hard"]
+    assert texts(display.ax_)[0] == f"{report.rho['hard']:.3f}\n[{low:.3f}, {high:.3f}]"
+    assert [text.get_text() for text in display.ax_.get_legend().get_texts()] == ["threshold 0.60"]
+    assert "95 % interval" in display.ax_.get_ylabel()
+    covered = data["bins"] >= 0
+    same = RhoDisplay.from_predictions(
+        data["y_true"][covered], **by_mode(data, "global", "hard", "soft", "oracle")
+    )
+    assert same.rho == pytest.approx(report.rho)
+    assert same.interval["soft"] == pytest.approx(report.rho_interval["soft"])
+
+
+def test_rho_threshold_is_070_and_can_be_left_out(report):
+    legend = RhoDisplay.from_report(report).ax_.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["threshold 0.70"]
+    assert RhoDisplay.from_report(report, threshold=None).ax_.get_legend() is None
+
+
+def test_rho_above_1_below_0_and_undefined():
+    rho = {"hard": -0.4, "soft": 1.3, "global": np.nan}
+    interval = {"hard": (-0.9, 0.1), "soft": (1.0, 1.6), "global": (np.nan, np.nan)}
+    ax = RhoDisplay(rho, interval).plot().ax_
+    assert [bar.get_height() for bar in ax.patches] == [-0.4, 1.3, 0]
+    assert texts(ax) == ["-0.400\n[-0.900, 0.100]", "1.300\n[1.000, 1.600]", "undefined"]
+    low, high = ax.get_ylim()
+    assert low < -0.9
+    assert high > 1.6
+
+
+def test_gate_probability(data, report):
+    display = GateProbabilityDisplay.from_predictions(
+        data["proba"], data["bins"], bin_names=data["bin_names"]
+    )
+    image = display.ax_.images[0].get_array()
+    assert np.allclose(image, report.gate_proba)
+    first = data["proba"][data["bins"] == 0].mean(axis=0)
+    assert texts(display.ax_)[:9] == [f"{value:.2f}" for value in first]
+    assert tick_names(display.ax_.xaxis) == tick_names(display.ax_.yaxis) == grid_names(9)
+    assert display.figure_.axes[1].get_ylabel() == "Mean gate probability"
+
+
+def test_gate_probability_of_an_empty_bin_stays_grey():
+    display = GateProbabilityDisplay([[1.0, 0.0], [np.nan, np.nan]], ["a", "b"]).plot()
+    assert texts(display.ax_) == ["1.00", "0.00", "", ""]
+    assert display.ax_.images[0].get_array().mask.tolist() == [[False, False], [True, True]]
+
+
+def test_routing_confusion(data, report):
+    routed = data["proba"].argmax(axis=1)
+    display = RoutingConfusionDisplay.from_predictions(
+        data["bins"], routed, bin_names=data["bin_names"]
+    )
+    covered = data["bins"] >= 0
+    expected = confusion_matrix(data["bins"][covered], routed[covered])
+    assert np.array_equal(display.confusion, expected)
+    assert np.array_equal(report.confusion, expected)
+    shares = display.ax_.images[0].get_array()
+    assert np.allclose(shares.sum(axis=1), 1)
+    cell = f"{expected[0, 0]}\n{100 * expected[0, 0] / expected[0].sum():.0f} %"
+    assert texts(display.ax_)[0] == cell
+    assert tick_names(display.ax_.yaxis) == grid_names(9)
+
+
+def test_bin_scores(data, report):
+    display = BinScoresDisplay.from_predictions(
+        data["y_true"],
+        **{f"y_{mode}": data["predictions"][mode] for mode in ("global", "soft", "oracle")},
+        bins=data["bins"],
+        bin_names=data["bin_names"],
+    )
+    heights = np.reshape([bar.get_height() for bar in display.ax_.patches], (3, 9))
+    in_bin = data["bins"] == 4
+    expected = r2_score(data["y_true"][in_bin], data["predictions"]["soft"][in_bin])
+    assert heights[1, 4] == pytest.approx(expected)
+    for row, mode in zip(heights, ["global", "soft", "oracle"], strict=True):
+        assert np.allclose(row, report.bins[f"r2_{mode}"])
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert legend == ["global", "soft", "oracle"]
+    assert tick_names(display.ax_.xaxis) == grid_names(9)
+
+
+def test_bin_scores_far_below_0_are_cut_and_carry_their_value():
+    ax = BinScoresDisplay({"soft": [0.5, -40.25, np.nan]}, ["a", "b", "c"]).plot(lower=-2).ax_
+    assert [bar.get_height() for bar in ax.patches][:2] == [0.5, -2]
+    assert texts(ax) == ["-40.2"]
+    assert ax.get_ylim()[0] > -3
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_predictions(shape):
+    data = rows(shape=shape)
+    report = report_of(data)
+    target = {"target": 1} if shape else {}
+    display = MoEPredictionDisplay.from_report(report, label="log g", **target)
+    ax = display.ax_
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("True log g", "Predicted log g")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == grid_names(9)
+    y, y_pred = data["y_true"], data["predictions"]["soft"]
+    column = (slice(None), 1) if shape else slice(None)
+    for code, points in enumerate(ax.collections):
+        in_bin = data["bins"] == code
+        expected = np.column_stack([y[column][in_bin], y_pred[column][in_bin]])
+        assert np.allclose(points.get_offsets(), expected)
+    looks = {
+        (tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in ax.collections
+    }
+    assert len(looks) == 9
+    assert ax.lines[0].get_slope() == 1
+
+
+def test_labels_name_the_bins_where_no_names_are_given(data):
+    label = np.array(["cool", "hot", None], dtype=object)[data["bins"] % 3]
+    display = MoEPredictionDisplay.from_predictions(
+        data["y_true"], data["predictions"]["soft"], bins=label
+    )
+    assert list(display.bin_names) == ["cool", "hot"]
+    drawn = sum(len(points.get_offsets()) for points in display.ax_.collections)
+    assert drawn == (label != None).sum()  # noqa: E711
+
+
+# how all of them behave
+
+
+@pytest.mark.parametrize("cls", DISPLAYS)
+def test_draws_into_given_axes(cls, report):
+    figure, ax = plt.subplots()
+    display = cls.from_report(report, ax=ax)
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(200, 4)), columns=list("abcd"))
+    bins = (X["a"] > 0).map({True: "hot", False: "cool"})
+    y = np.where(X["a"] > 0, 3.0, -3.0) * X["b"] + 0.3 * rng.normal(size=200)
+    return X, y, bins
+
+
+@pytest.mark.parametrize("cls", DISPLAYS)
+def test_from_estimator_is_from_report(cls, fitted):
+    X, y, bins = fitted
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    display = cls.from_estimator(model, X, y, bins=bins)
+    expected = cls.from_report(model.evaluate(X, y, bins=bins))
+    assert texts(display.ax_) == texts(expected.ax_)
+    for name, value in vars(expected).items():
+        if not name.endswith("_"):
+            np.testing.assert_equal(getattr(display, name), value)
+
+
+def test_from_estimator_looks_through_searches_and_pipelines(fitted):
+    X, y, bins = fitted
+    model = make_pipeline(StandardScaler(), SoftGateMoERegressor(BinnedRidgeExperts()))
+    grid = {"softgatemoeregressor__experts__alpha": [1.0, 10.0]}
+    search = GridSearchCV(model, grid, cv=2, error_score="raise")
+    search.fit(X, y, softgatemoeregressor__bins=bins)
+    weight = np.linspace(1, 2, len(y))
+    display = RhoDisplay.from_estimator(search, X, y, bins=bins, sample_weight=weight)
+    best = search.best_estimator_
+    at = {m: best.predict(X, mixing=m, bins=bins) for m in ("soft", "global", "oracle")}
+    expected = rho_score(
+        y, at["soft"], y_global=at["global"], y_oracle=at["oracle"], sample_weight=weight
+    )
+    assert display.rho["soft"] == pytest.approx(expected)
+
+
+def test_from_estimator_needs_a_mixture(fitted):
+    X, y, bins = fitted
+    with pytest.raises(TypeError, match="RhoDisplay.from_estimator needs a fitted SoftGateMoE"):
+        RhoDisplay.from_estimator(Ridge().fit(X, y), X, y, bins=bins)
+
+
+def test_bad_bins_are_named(data):
+    with pytest.raises(ValueError, match="indices into the 2 bin_names"):
+        MoEPredictionDisplay.from_predictions(
+            data["y_true"], data["y_true"], bins=data["bins"], bin_names=["a", "b"]
+        )
+    with pytest.raises(ValueError, match="proba has shape .*Pass bin_names"):
+        GateProbabilityDisplay.from_predictions(data["proba"], data["bins"] % 2)
+    with pytest.raises(ValueError, match="bins_pred has 3 rows"):
+        RoutingConfusionDisplay.from_predictions(data["bins"], [0, 1, 2])
+
+
+def test_without_matplotlib_the_extra_is_named(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"pip install 'moe-sklearn\[plot\]'"):
+        RhoDisplay.from_report(report)
+
+
+def overlap(texts, renderer):
+    """Pairs of slanted or level texts, all of one angle, whose boxes meet."""
+    boxes = []
+    for text in texts:
+        angle = np.deg2rad(text.get_rotation())
+        turned = text.get_window_extent(renderer)
+        centre = np.array([(turned.x0 + turned.x1) / 2, (turned.y0 + turned.y1) / 2])
+        text.set_rotation(0)
+        level = text.get_window_extent(renderer)
+        text.set_rotation(np.rad2deg(angle))
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        boxes.append((turn @ centre, np.array([level.width, level.height]) / 2))
+    return [
+        (texts[i].get_text(), texts[j].get_text())
+        for (i, (c, a)), (j, (d, b)) in itertools.combinations(enumerate(boxes), 2)
+        if (np.abs(c - d) < a + b).all()
+    ]
+
+
+def shown(labels, axis, limits):
+    """Tick labels inside the limits of their axis; matplotlib keeps others, undrawn."""
+    return [t for t in labels if min(limits) <= t.get_position()[axis] <= max(limits)]
+
+
+@pytest.mark.parametrize("n_bins", [4, 9, 16])
+@pytest.mark.parametrize("cls", DISPLAYS)
+def test_no_text_overlaps_or_leaves_the_figure(cls, n_bins):
+    display = cls.from_report(report_of(rows(n_bins, n_rows=1000), n_resamples=100))
+    figure, ax = display.figure_, display.ax_
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    x_names = shown(ax.get_xticklabels(), 0, ax.get_xlim())
+    y_names = shown(ax.get_yticklabels(), 1, ax.get_ylim())
+    legend = ax.get_legend().get_texts() if ax.get_legend() else []
+    for group in (x_names, y_names, [*ax.texts], legend):
+        assert overlap([text for text in group if text.get_text()], renderer) == []
+    for text in (*x_names, *y_names, *ax.texts, *legend):
+        box = text.get_window_extent(renderer)
+        inside = box.y0 >= 0 and box.x0 >= 0 and box.x1 <= figure.bbox.x1
+        assert inside and box.y1 <= figure.bbox.y1, text.get_text()
+
+
+def test_overlap_is_found_where_it_is():
+    ax = plt.subplots()[1]
+    ax.text(0.5, 0.5, "one long text", rotation=45)
+    ax.text(0.51, 0.5, "another text", rotation=45)
+    ax.figure.canvas.draw()
+    assert overlap(ax.texts, ax.figure.canvas.get_renderer())
+
+
+def test_colours_are_safe_for_colour_blind_readers():
+    from moe_sklearn.plotting import _base, _predictions
+
+    okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"}
+    assert set(_predictions.BIN_COLORS) == okabe_ito
+    assert {*_base.MODE_COLORS.values()} <= okabe_ito | {"#999999"}

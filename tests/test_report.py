@@ -1,0 +1,232 @@
+"""The report against scikit-learn's metrics, and how it is shown."""
+
+import json
+import sys
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import r2_score
+
+from moe_sklearn.metrics import rho_interval, rho_score
+from moe_sklearn.mixture import SoftGateMoERegressor
+from moe_sklearn.report import MODES, MoEReport, make_report
+
+NAMES = ["Cool Metal-poor", "Cool Solar", "Hot Solar", "Hot <rare>"]
+ERRORS = {"global": 1.0, "hard": 0.6, "soft": 0.5, "oracle": 0.4}
+
+
+def inputs(seed=0, n_rows=200, shape=()):
+    """Rows of the bins 0, 1, 2 and a single row of bin 3; every fifth row is not covered."""
+    rng = np.random.default_rng(seed)
+    y = rng.normal(size=(n_rows, *shape))
+    bins = rng.integers(0, 3, n_rows)
+    bins[::5] = -1
+    bins[1] = 3
+    proba = rng.dirichlet(np.ones(4), n_rows)
+    proba[np.arange(n_rows), np.maximum(bins, 0)] += 0.5
+    return {
+        "y_true": y,
+        "predictions": {m: y + s * rng.normal(size=y.shape) for m, s in ERRORS.items()},
+        "proba": proba / proba.sum(axis=1, keepdims=True),
+        "bins": bins,
+        "bin_names": NAMES,
+        "bin_train_counts": [500, 400, 300, 1],
+        "n_train": 1500,
+        "n_train_covered": 1201,
+    }
+
+
+@pytest.fixture(scope="module")
+def data():
+    return inputs()
+
+
+@pytest.fixture(scope="module")
+def report(data):
+    return make_report(**data)
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scores_are_those_of_the_covered_rows(shape, weighted):
+    data = inputs(shape=shape)
+    weight = np.random.default_rng(1).uniform(0.5, 2, 200) if weighted else np.ones(200)
+    report = make_report(**data, sample_weight=weight if weighted else None)
+    covered = data["bins"] >= 0
+    y, w = data["y_true"][covered], weight[covered]
+    at = {mode: p[covered] for mode, p in data["predictions"].items()}
+    for mode in MODES:
+        assert report.r2[mode] == pytest.approx(r2_score(y, at[mode], sample_weight=w))
+    anchors = {"y_global": at["global"], "y_oracle": at["oracle"], "sample_weight": w}
+    for mode in ("hard", "soft"):
+        assert report.rho[mode] == rho_score(y, at[mode], **anchors)
+        assert report.rho_interval[mode] == rho_interval(y, at[mode], **anchors, random_state=0)
+    hits = data["proba"].argmax(axis=1) == data["bins"]
+    assert report.routing_accuracy == pytest.approx(np.average(hits[covered], weights=w))
+
+
+def test_settings_of_the_interval_are_passed_on(data):
+    report = make_report(**data, n_resamples=50, confidence_level=0.5, random_state=3)
+    covered = data["bins"] >= 0
+    at = {mode: p[covered] for mode, p in data["predictions"].items()}
+    assert report.rho_interval["soft"] == rho_interval(
+        data["y_true"][covered],
+        at["soft"],
+        y_global=at["global"],
+        y_oracle=at["oracle"],
+        n_resamples=50,
+        confidence_level=0.5,
+        random_state=3,
+    )
+    assert "50 % bootstrap interval" in str(report)
+
+
+def test_rows_and_coverage(report):
+    assert (report.n_test, report.n_test_covered, report.coverage) == (200, 160, 0.8)
+    assert (report.n_train, report.n_train_covered) == (1500, 1201)
+    assert report.train_coverage == pytest.approx(1201 / 1500)
+
+
+def test_table_of_the_bins(data, report):
+    routed = data["proba"].argmax(axis=1)
+    assert report.bin_names == tuple(NAMES)
+    assert report.bins["n_train"].tolist() == [500, 400, 300, 1]
+    for code in range(3):
+        rows = data["bins"] == code
+        assert report.bins["n_test"][code] == rows.sum()
+        assert report.bins["recall"][code] == pytest.approx((routed[rows] == code).mean())
+        for mode in MODES:
+            expected = r2_score(data["y_true"][rows], data["predictions"][mode][rows])
+            assert report.bins[f"r2_{mode}"][code] == pytest.approx(expected)
+        assert report.confusion[code].tolist() == [(routed[rows] == k).sum() for k in range(4)]
+        assert report.gate_proba[code] == pytest.approx(data["proba"][rows].mean(axis=0))
+    assert report.bins["n_test"][3] == 1
+    assert np.isnan([report.bins[f"r2_{mode}"][3] for mode in MODES]).all()
+
+
+def test_bin_without_test_rows(data):
+    bins = np.where(data["bins"] == 3, -1, data["bins"])
+    report = make_report(**{**data, "bins": bins})
+    assert report.bins["n_test"][3] == 0
+    assert np.isnan(report.bins["recall"][3])
+    assert np.isnan(report.gate_proba[3]).all()
+    assert report.confusion.shape == (4, 4)
+    assert report.confusion[3].sum() == 0
+
+
+def test_rows_of_weight_0_are_absent(data):
+    weight = np.r_[np.zeros(60), np.random.default_rng(0).uniform(1, 2, 140)]
+    weighted = make_report(**data, sample_weight=weight)
+    rows = {key: np.asarray(data[key])[60:] for key in ("y_true", "proba", "bins")}
+    predictions = {mode: p[60:] for mode, p in data["predictions"].items()}
+    shorter = make_report(**{**data, **rows, "predictions": predictions}, sample_weight=weight[60:])
+    assert weighted.to_dict() == shorter.to_dict()
+
+
+def test_no_headroom_is_nan_in_every_display(data):
+    predictions = {**data["predictions"], "oracle": data["predictions"]["global"]}
+    with pytest.warns(UndefinedMetricWarning, match="no gain to share"):
+        report = make_report(**{**data, "predictions": predictions})
+    assert np.isnan([*report.rho.values(), *report.rho_interval["soft"]]).all()
+    assert "[nan, nan]" in str(report)
+    assert report.to_dict()["rho"] == {"hard": None, "soft": None}
+
+
+def test_text_is_aligned_and_holds_the_numbers(report):
+    text = str(report)
+    lines = text.splitlines()
+    assert lines[0].startswith("4 experts; covered 160 of 200 test rows (80.0 %), 1,201 of 1,500")
+    assert lines[2].split("  ")[0] == "R2 global"
+    numbers = [*report.r2.values(), *report.rho.values()]
+    assert lines[4].split()[:6] == [f"{value:.4f}" for value in numbers]
+    table = lines[9:]
+    assert [line[:15].strip() for line in table[2:]] == NAMES
+    assert len({len(line) for line in table}) == 1
+    assert table[-1].split()[-5:-1] == ["nan"] * 4 or table[-1].split()[-6:-2] == ["nan"] * 4
+    assert max(map(len, lines)) <= 100
+
+
+def test_html_is_escaped_and_holds_the_same_cells(report):
+    html = report._repr_html_()
+    assert "Hot &lt;rare&gt;" in html
+    assert "<rare>" not in html
+    assert html.count("<table>") == 2
+    assert f"<td>{report.rho['soft']:.4f}</td>" in html
+
+
+def test_frame(report):
+    frame = report.to_frame()
+    assert frame.index.tolist() == NAMES
+    assert frame.index.name == "bin"
+    assert frame.loc["Cool Solar", "r2_soft"] == report.bins["r2_soft"][1]
+    assert isinstance(frame, pd.DataFrame)
+
+
+def test_frame_without_pandas_says_what_to_do(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="needs pandas: pip install pandas"):
+        report.to_frame()
+
+
+def test_dict_survives_json(report):
+    loaded = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert loaded["r2"] == report.r2
+    assert loaded["rho_interval"]["soft"] == list(report.rho_interval["soft"])
+    assert loaded["bins"]["r2_soft"][3] is None
+    assert loaded["confusion"] == report.confusion.tolist()
+    assert loaded["bin_names"] == NAMES
+    assert "y_true" not in loaded
+
+
+def test_report_is_frozen_and_its_repr_leaves_out_the_rows(report):
+    with pytest.raises(FrozenInstanceError):
+        report.coverage = 1.0
+    assert "y_true" not in repr(report)
+
+
+def test_mixing_chooses_the_kept_predictions(data):
+    covered = data["bins"] >= 0
+    report = make_report(**data, mixing="hard")
+    assert np.array_equal(report.y_pred, data["predictions"]["hard"][covered])
+    assert np.array_equal(report.y_true, data["y_true"][covered])
+    assert np.array_equal(report.bin_codes, data["bins"][covered])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"predictions": {"soft": np.zeros(200)}}, "predictions lacks global, hard, oracle"),
+        ({"mixing": "mean"}, "mixing must be one of .*'mean'"),
+        ({"predictions": {mode: np.zeros(9) for mode in MODES}}, "'global'. has 9 rows"),
+        ({"bins": ["a"] * 200}, "bins must be 200 integer codes"),
+        ({"bins": np.full(200, 4)}, "code 4, bin_names has 4"),
+        ({"bins": np.full(200, -1)}, "covers 0 of 200 test rows"),
+        ({"proba": np.ones((200, 3))}, r"proba has shape \(200, 3\), expected \(200, 4\)"),
+        ({"sample_weight": -np.ones(200)}, "sample_weight is negative in row 0"),
+    ],
+)
+def test_bad_input_is_named(data, changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_report(**{**data, **changes})
+
+
+def test_evaluate_of_a_fitted_mixture():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 4))
+    bins = np.where(np.arange(400) % 8 == 0, -1, (X[:, 0] > 0).astype(int))
+    y = np.where(bins == 1, 3.0, -3.0) * X[:, 1] + 0.3 * rng.normal(size=400)
+    model = SoftGateMoERegressor().fit(X[:300], y[:300], bins=bins[:300])
+    report = model.evaluate(X[300:], y[300:], bins=bins[300:])
+    covered = bins[300:] >= 0
+    assert isinstance(report, MoEReport)
+    for mode in MODES:
+        y_pred = model.predict(X[300:], mixing=mode, bins=bins[300:])[covered]
+        assert report.r2[mode] == pytest.approx(r2_score(y[300:][covered], y_pred))
+    proba = model.gate_proba(X[300:])[covered]
+    hits = model.bins_[proba.argmax(axis=1)] == bins[300:][covered]
+    assert report.routing_accuracy == pytest.approx(hits.mean())
+    assert report.n_train_covered == (bins[:300] >= 0).sum()
+    assert report.bins["n_train"].tolist() == model.bin_count_.tolist()
