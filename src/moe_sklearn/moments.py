@@ -10,6 +10,7 @@ and the centred products X'X, X'y, y'y. They merge and subtract exactly (Chan, G
 from __future__ import annotations
 
 from dataclasses import dataclass
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 from scipy.linalg import blas
@@ -59,14 +60,20 @@ class Moments:
     yy: np.ndarray
 
     @classmethod
-    def zeros(cls, n_features: int, n_targets: int) -> Moments:
-        """Moments of no rows."""
+    def zeros(cls, n_features: int, n_targets: int, directory=None) -> Moments:
+        """Moments of no rows; given a `directory`, X'X lies in a file there."""
+        shape = (n_features, n_features)
+        if directory is None:
+            xx = np.zeros(shape, order="F")
+        else:
+            with NamedTemporaryFile(dir=directory, delete=False) as file:
+                xx = np.asarray(np.memmap(file, float, "w+", shape=shape, order="F"))
         return cls(
             n_rows=0,
             weight=0.0,
             x_mean=np.zeros(n_features),
             y_mean=np.zeros(n_targets),
-            xx=np.zeros((n_features, n_features), order="F"),
+            xx=xx,
             xy=np.zeros((n_features, n_targets)),
             yy=np.zeros(n_targets),
         )
@@ -191,6 +198,9 @@ class BinnedMoments:
     chunk_bytes : int, default=2**27
         Size of each of three buffers in which the rows of a chunk are grouped by bin.
 
+    directory : path, default=None
+        Where each bin's X'X lies in a file of its own; None: in memory.
+
     Attributes
     ----------
     groups : dict of {label: Moments}
@@ -208,13 +218,22 @@ class BinnedMoments:
     60
     """
 
-    def __init__(self, n_features, n_targets=1, *, product_dtype="float64", chunk_bytes=2**27):
+    def __init__(
+        self,
+        n_features,
+        n_targets=1,
+        *,
+        product_dtype="float64",
+        chunk_bytes=2**27,
+        directory=None,
+    ):
         if np.dtype(product_dtype) not in (np.float32, np.float64):
             raise ValueError(f"product_dtype must be 'float32' or 'float64', got {product_dtype!r}.")
         self.n_features = n_features
         self.n_targets = n_targets
         self.product_dtype = np.dtype(product_dtype)
         self.chunk_bytes = chunk_bytes
+        self.directory = directory
         self.groups: dict[int | str | None, Moments] = {}
 
     @property
@@ -343,7 +362,7 @@ class BinnedMoments:
 
     def _group(self, label):
         if label not in self.groups:
-            self.groups[label] = Moments.zeros(self.n_features, self.n_targets)
+            self.groups[label] = Moments.zeros(self.n_features, self.n_targets, self.directory)
         return self.groups[label]
 
 
