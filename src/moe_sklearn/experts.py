@@ -4,11 +4,14 @@ import warnings
 from collections.abc import Mapping
 
 import numpy as np
+from joblib import Parallel, delayed
+from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .binning import GridBinner
+from .folds import FoldMoments, fold_of_rows, select_alpha
 from .labels import codes_of
 from .moments import BinnedMoments
 from .solvers import ridge
@@ -33,12 +36,29 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         Penalty, one for all experts or one for each (an array goes in the order of `bins_`).
     global_alpha : float, default=None
         Penalty of the global model. None: `alpha`, or its mean over the bins.
+    alphas : array-like of float, default=None
+        Candidate penalties. Given, they replace `alpha` (and `global_alpha`, where that is None): the best
+        mean held-out score over `cv` folds decides. It is computed from the moments of the folds, without
+        a second pass over X. A grid of more than 20 costs one eigendecomposition per model and fold.
+    alpha_per_expert : bool, default=True
+        Whether each expert gets the best of `alphas` for itself, or all experts the one that is best for
+        all their rows together.
+    cv : int, splitter or iterable, default=5
+        Folds for `alphas`. Every row must be held out exactly once.
+    scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
+        Score for `alphas`, per fold.
     small_bins : {"raise", "drop", "keep"}, default="raise"
         What to do with a bin of one row: raise an error, go without its expert, so that its rows get the
         global model, or keep an expert that is constant.
     product_dtype : {"float64", "float32"}, default="float64"
         Precision of the products X'X within a chunk. float32 is twice as fast and good to about 1e-7 of the
         largest product, see `moe_sklearn.moments.BinnedMoments`.
+    fold_bytes : int, default=2**32
+        With `alphas`, (n_bins + 1) * n_folds products of n_features^2 * 8 bytes are needed. Up to so many
+        bytes they are kept in memory, beyond that in a temporary file.
+    n_jobs : int, default=None
+        Threads that solve for the experts, as in joblib. The linear algebra of each is itself
+        multi-threaded.
 
     Attributes
     ----------
@@ -53,6 +73,11 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         Sorted labels.
     bin_count_ : ndarray of shape (n_bins,)
         Training rows (of positive weight) of each bin.
+    cv_results_ : dict of ndarray
+        Only with `alphas`: scores as in `sklearn.model_selection.GridSearchCV`, a row for each model
+        (``"param_model"``: a label, ``"global"``, or ``"experts"``) and alpha. Ranks are within a model.
+    fold_storage_ : {"memory", "file"}
+        Only with `alphas`: where the products of the folds were kept.
     moments_ : BinnedMoments
         Only after `partial_fit`: what has been seen so far.
     n_features_in_, feature_names_in_
@@ -84,12 +109,29 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     __metadata_request__score = {"bins": True, "sample_weight": True}
 
     def __init__(
-        self, alpha=1.0, *, global_alpha=None, small_bins="raise", product_dtype="float64"
+        self,
+        alpha=1.0,
+        *,
+        global_alpha=None,
+        alphas=None,
+        alpha_per_expert=True,
+        cv=5,
+        scoring="neg_mean_squared_error",
+        small_bins="raise",
+        product_dtype="float64",
+        fold_bytes=2**32,
+        n_jobs=None,
     ):
         self.alpha = alpha
         self.global_alpha = global_alpha
+        self.alphas = alphas
+        self.alpha_per_expert = alpha_per_expert
+        self.cv = cv
+        self.scoring = scoring
         self.small_bins = small_bins
         self.product_dtype = product_dtype
+        self.fold_bytes = fold_bytes
+        self.n_jobs = n_jobs
 
     def fit(self, X, y, *, bins=None, sample_weight=None):
         """Fit every expert and the global model.
@@ -97,7 +139,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            A C-ordered float32 or float64 array or memmap is read in place, in chunks.
+            A C-ordered float32 or float64 array or memmap is read in place, in chunks. So are h5py and zarr
+            datasets, dask arrays, CSR matrices, and lists of any of these (shards).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         bins : array-like of shape (n_samples,), default=None
             Labels, integers or strings; -1, None and nan mean "in no bin". None: three quantile bins of the
@@ -122,8 +165,34 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         small_bins = self.small_bins
         if bins is None:
             bins, small_bins = target_bins(y, sample_weight), "keep"
-        moments = self._new_moments(X, y).update(X, y, bins, sample_weight)
+        moments = self.gather(X, y, bins, sample_weight)
         return self._solve(moments, X.dtype, y.ndim == 1, small_bins)
+
+    def gather(self, X, y, bins, sample_weight=None):
+        """Moments of validated rows for `fit_moments`: by fold where `alphas` are to be compared.
+
+        Parameters
+        ----------
+        X : array or source of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        bins : array-like of shape (n_samples,)
+        sample_weight : ndarray of shape (n_samples,), default=None
+
+        Returns
+        -------
+        BinnedMoments or FoldMoments
+        """
+        if self.alphas is None:
+            return self._new_moments(X, y).update(X, y, bins, sample_weight)
+        return FoldMoments(
+            X,
+            y,
+            bins,
+            fold_of_rows(self.cv, y, y),
+            sample_weight,
+            product_dtype=self.product_dtype,
+            max_bytes=self.fold_bytes,
+        )
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None):
         """Add a batch of rows and solve again: exactly as if all batches had come at once.
@@ -173,7 +242,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        moments : BinnedMoments
+        moments : BinnedMoments or FoldMoments
+            `FoldMoments` where `alphas` is set.
         dtype : dtype, default=float64
             Precision of the coefficients.
 
@@ -280,13 +350,18 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
 
     def _solve(self, moments, dtype, single, small_bins):
         """Solve for all coefficients and store them in `dtype`; `single`: y was 1-D."""
+        folds = moments if isinstance(moments, FoldMoments) else None
+        moments = moments if folds is None else folds.total()
         labels = self._usable_bins(moments, small_bins)
-        alphas = _alpha_per_bin(self.alpha, labels)
-        global_alpha = self._resolve_global_alpha(alphas)
-        models = [
-            ridge(moments.groups[label], alpha) for label, alpha in zip(labels, alphas, strict=True)
-        ]
-        models.append(ridge(moments.pool(), global_alpha))
+        if self.alphas is None:
+            alphas = _alpha_per_bin(self.alpha, labels)
+            global_alpha = self._resolve_global_alpha(alphas)
+        else:
+            alphas, global_alpha = self._choose_alphas(folds, labels)
+        problems = [(moments.groups[k], alpha) for k, alpha in zip(labels, alphas, strict=True)]
+        models = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(ridge)(*problem) for problem in [*problems, (moments.pool(), global_alpha)]
+        )
         self.bins_ = np.array(labels, dtype=moments.bins.dtype)
         self.bin_count_ = np.array([moments.groups[label].n_rows for label in labels], dtype=int)
         self.alpha_, self.global_alpha_ = alphas, global_alpha
@@ -298,6 +373,32 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         return self
+
+    def _choose_alphas(self, folds, labels):
+        """Penalty of each expert and of the global model; sets `cv_results_`."""
+        if folds is None:
+            raise ValueError(
+                "alphas are compared by the moments of folds: use fit, or give fit_moments the "
+                "FoldMoments of BinnedRidgeExperts.gather. (partial_fit takes one alpha.)"
+            )
+        check_choice(self.scoring, "scoring", ["neg_mean_squared_error", "r2"])
+        grid = np.array([check_alpha(alpha, "alphas") for alpha in np.ravel(self.alphas)])
+        self.fold_storage_ = folds.storage
+        problems = {label: [folds.parts(label)] for label in labels}
+        if not self.alpha_per_expert:
+            problems = {"experts": list(map(folds.parts, labels))}
+        if self.global_alpha is None:
+            problems["global"] = [folds.pooled_parts()]
+        chosen, table = {}, []
+        for name, groups in problems.items():
+            chosen[name], scores = select_alpha(groups, grid, self.scoring)
+            table.append(_cv_rows(name, grid, scores))
+        self.cv_results_ = {key: np.concatenate([rows[key] for rows in table]) for key in table[0]}
+        experts = [chosen.get(label, chosen.get("experts")) for label in labels]
+        global_alpha = chosen.get("global")
+        if global_alpha is None:
+            global_alpha = check_alpha(self.global_alpha, "global_alpha")
+        return np.array(experts), global_alpha
 
     def _usable_bins(self, moments, small_bins):
         check_choice(small_bins, "small_bins", ["raise", "drop", "keep"])
@@ -350,6 +451,19 @@ def target_bins(y, sample_weight=None):
     """Labels of three quantile bins of the first target."""
     side = y.reshape(len(y), -1)[:, :1]
     return GridBinner().fit(side, sample_weight=sample_weight).transform(side).ravel()
+
+
+def _cv_rows(name, alphas, scores):
+    """Rows of `cv_results_` for one model; `scores` is (n_folds, n_alphas)."""
+    mean = np.nanmean(scores, axis=0)
+    return {
+        "param_model": np.full(len(alphas), name, dtype=object),
+        "param_alpha": alphas,
+        **{f"split{fold}_test_score": row for fold, row in enumerate(scores)},
+        "mean_test_score": mean,
+        "std_test_score": np.nanstd(scores, axis=0),
+        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
+    }
 
 
 def _alpha_per_bin(alpha, labels):

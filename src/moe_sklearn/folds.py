@@ -6,12 +6,14 @@ error of a linear model is a function of the fold's moments (`solvers.held_out_e
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
+import shutil
+import weakref
+from tempfile import mkdtemp
 
 import numpy as np
 from sklearn.model_selection import check_cv
 
+from .labels import OUTSIDE, encode_labels
 from .moments import BinnedMoments, Moments
 from .solvers import held_out_error, ridge_path
 
@@ -48,36 +50,116 @@ def fold_of_rows(cv, X, y=None) -> np.ndarray:
 class FoldMoments:
     """Moments of every bin and fold, gathered in one pass.
 
+    Memory: (n_bins + 1) * n_folds products of n_features^2 float64. Where these exceed `max_bytes`, they
+    are kept in a temporary file, which is mapped into memory one bin and fold at a time, and deleted
+    with this object.
+
     Parameters
     ----------
-    codes : ndarray of shape (n_samples,), int
-        Bin of each row; -1 for none.
+    X : array or source of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+    bins : array-like of shape (n_samples,)
+        Labels, as in `BinnedMoments.update`.
     folds : ndarray of shape (n_samples,), int
         Fold of each row, 0 to n_folds - 1.
-    n_bins : int
-    moments : BinnedMoments
-        Empty; it is filled under the labels ``fold + n_folds * code``.
+    sample_weight : ndarray of shape (n_samples,), optional
+    product_dtype : {"float64", "float32"}, default="float64"
+    max_bytes : int, default=2**32
 
     Attributes
     ----------
-    n_folds, n_bins : int
+    bins : ndarray of shape (n_bins,)
+        Sorted labels.
+    n_folds, n_features, n_targets : int
+    storage : {"memory", "file"}
+        Where the products are.
     """
 
-    def __init__(self, X, y, codes, folds, n_bins, moments: BinnedMoments, sample_weight=None):
-        self.n_bins, self.n_folds = n_bins, int(folds.max()) + 1
-        outside = np.where(codes < 0, n_bins, codes)
-        self._moments = moments.update(X, y, folds + self.n_folds * outside, sample_weight)
+    def __init__(
+        self, X, y, bins, folds, sample_weight=None, *, product_dtype="float64", max_bytes=2**32
+    ):
+        self.bins, codes = encode_labels(bins, len(folds))
+        self.n_folds = int(folds.max()) + 1
+        self.n_features, self.n_targets = n_features, n_targets = X.shape[1], y[:1].size
+        need = 8 * n_features**2 * self.n_folds * (len(self.bins) + 1)
+        self.storage = "memory" if need <= max_bytes else "file"
+        directory = None
+        if self.storage == "file":
+            directory = mkdtemp(prefix="moe_sklearn_")
+            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        moments = BinnedMoments(
+            n_features,
+            n_targets,
+            product_dtype=product_dtype,
+            directory=directory,
+        )
+        codes[codes == OUTSIDE] = len(self.bins)
+        self._moments = moments.update(X, y, folds + self.n_folds * codes, sample_weight)
 
-    def of_bin(self, code: int) -> list[Moments]:
-        """Moments of the bin's rows in each fold; `n_bins` stands for the rows in no bin."""
-        empty = Moments.zeros(self._moments.n_features, self._moments.n_targets)
+    @property
+    def n_rows(self) -> int:
+        """Rows of positive weight, covered or not."""
+        return self._moments.n_rows
+
+    def parts(self, label) -> list[Moments]:
+        """Moments of the bin's rows in each fold; None stands for the rows in no bin."""
+        code = len(self.bins) if label is None else int(np.searchsorted(self.bins, label))
+        empty = Moments.zeros(self.n_features, self.n_targets)
         labels = range(self.n_folds * code, self.n_folds * (code + 1))
         return [self._moments.groups.get(label, empty) for label in labels]
 
-    def pooled(self, *, covered_only: bool) -> list[Moments]:
+    def pooled_parts(self, *, covered_only: bool = False) -> list[Moments]:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""
-        codes = range(self.n_bins + (not covered_only))
-        return [reduce(add, parts) for parts in zip(*map(self.of_bin, codes), strict=True)]
+        labels = [*self.bins.tolist(), *([] if covered_only else [None])]
+        return [_merged(parts) for parts in zip(*map(self.parts, labels), strict=True)]
+
+    def pool(self) -> Moments:
+        """Moments of all rows, covered or not."""
+        return _merged(self.pooled_parts())
+
+    def total(self) -> BinnedMoments:
+        """Moments of every bin over all folds."""
+        total = BinnedMoments(self.n_features, self.n_targets)
+        for label in [*self.bins.tolist(), None]:
+            merged = _merged(self.parts(label))
+            if merged.n_rows:
+                total.groups[label] = merged
+        return total
+
+
+def _merged(parts) -> Moments:
+    merged = parts[0].copy()
+    for part in parts[1:]:
+        merged += part
+    return merged
+
+
+def select_alpha(groups, alphas, scoring):
+    """The alpha of the best mean held-out score over the folds, and every fold's scores.
+
+    Parameters
+    ----------
+    groups : list of list of Moments
+        For each model that shares the alpha, its rows in each fold.
+    alphas : ndarray of shape (n_alphas,)
+    scoring : {"neg_mean_squared_error", "r2"}
+        Over the rows of all models together; several targets are averaged.
+
+    Returns
+    -------
+    alpha : float
+        Of equally good ones, the first.
+    scores : ndarray of shape (n_folds, n_alphas)
+        nan in a fold without rows.
+    """
+    errors = sum(held_out_errors(parts, alphas) for parts in groups)
+    rows = [_merged(parts) for parts in zip(*groups, strict=True)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if scoring == "r2":
+            scores = (1 - errors / np.array([part.yy for part in rows])[:, None]).mean(axis=2)
+        else:
+            scores = -errors.mean(axis=2) / np.array([part.weight for part in rows])[:, None]
+    return float(alphas[np.argmax(np.nanmean(scores, axis=0))]), scores
 
 
 def held_out_errors(parts: list[Moments], alphas, test_parts: list[Moments] | None = None) -> np.ndarray:
@@ -91,7 +173,7 @@ def held_out_errors(parts: list[Moments], alphas, test_parts: list[Moments] | No
     test_parts : list of Moments, optional
         Rows to predict in each fold, where they are not the fold itself.
     """
-    total = reduce(add, parts)
+    total = _merged(parts)
     errors = []
     for part, test in zip(parts, test_parts or parts, strict=True):
         coefs, intercepts = ridge_path(total - part, alphas)

@@ -8,7 +8,6 @@ from .binning import GridBinner
 from .experts import check_alpha
 from .folds import FoldMoments, fold_of_rows, held_out_errors
 from .labels import OUTSIDE, encode_labels
-from .moments import BinnedMoments
 from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight
 
 
@@ -78,18 +77,13 @@ def oracle_headroom(
                 f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
                 "on. Use fewer or shuffled folds, or label its rows -1."
             )
-    moments = BinnedMoments(X.shape[1], y.shape[1], product_dtype=product_dtype)
-    fold_moments = FoldMoments(X, y, codes, folds, len(labels), moments, sample_weight)
+    parts = FoldMoments(X, y, bins, folds, sample_weight, product_dtype=product_dtype)
     alphas = [check_alpha(alpha, "alpha")]
-    covered = fold_moments.pooled(covered_only=True)
-    total = np.array([part.yy for part in covered])
-    everything = covered
-    if (codes == OUTSIDE).any():
-        everything = fold_moments.pooled(covered_only=False)
+    covered = parts.pooled_parts(covered_only=True)
+    everything = parts.pooled_parts() if (codes == OUTSIDE).any() else covered
     error_global = held_out_errors(everything, alphas, covered)[:, 0]
-    error_oracle = sum(
-        held_out_errors(fold_moments.of_bin(code), alphas)[:, 0] for code in range(len(labels))
-    )
+    error_oracle = sum(held_out_errors(parts.parts(k), alphas)[:, 0] for k in labels.tolist())
+    total = np.array([part.yy for part in covered])
     split_global = np.mean(1 - error_global / total, axis=1)
     split_oracle = np.mean(1 - error_oracle / total, axis=1)
     return Bunch(

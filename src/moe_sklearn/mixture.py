@@ -137,8 +137,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_varies(y, sample_weight)
         experts = BinnedRidgeExperts() if self.experts is None else clone(self.experts)
         labels = self._fit_binner(bins, y, sample_weight, experts)
-        moments = BinnedMoments(X.shape[1], y[:1].size, product_dtype=experts.product_dtype)
-        moments.update(X, y, labels, sample_weight)
+        moments = experts.gather(X, y, labels, sample_weight)
         self.experts_ = experts.fit_moments(moments, dtype=X.dtype)
         self.gate_features_ = self._fit_gate_features(X, y, sample_weight, moments)
         self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_

@@ -64,7 +64,12 @@ def is_source(X) -> bool:
         return bool(X) and all(np.ndim(shard) == 2 and hasattr(shard, "dtype") for shard in X)
     if sparse.issparse(X):
         return X.format == "csr"
-    return all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")) and len(X.shape) == 2
+    if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")) or len(X.shape) != 2:
+        return False
+    try:
+        return np.dtype(X.dtype).kind in "biuf"
+    except TypeError:  # a tensor, which numpy can convert
+        return False
 
 
 def as_source(X) -> RowSource:

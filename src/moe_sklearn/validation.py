@@ -1,7 +1,10 @@
 """Checks of what users pass in; their messages name the argument, the row and the way out."""
 
 import numpy as np
+from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
+
+from .sources import as_source, is_source
 
 FLOAT_DTYPES = (np.float64, np.float32)
 
@@ -9,27 +12,47 @@ FLOAT_DTYPES = (np.float64, np.float32)
 def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, min_samples=2):
     """Validated (X, y, sample_weight) for `fit`; X may still hold nan, which the one pass over it finds.
 
+    X comes back as an array, or as a `RowSource` where it is read a block at a time.
+
     Raises
     ------
     ValueError
         If shapes or lengths are wrong, y or sample_weight hold nan or infinity.
     """
-    X, y = validate_data(
-        estimator,
-        X,
-        y,
-        reset=reset,
-        validate_separately=(
-            {"dtype": FLOAT_DTYPES, "ensure_all_finite": False, "ensure_min_samples": min_samples},
-            {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False},
-        ),
-    )
+    y_params = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
+    if is_source(X):
+        X = check_source(estimator, X, reset=reset)
+        if isinstance(y, (list, tuple)) and y and np.ndim(y[0]):
+            y = np.concatenate(y)
+        y = check_array(y, **y_params)
+    else:
+        X_params = {"dtype": FLOAT_DTYPES, "ensure_all_finite": False}
+        X, y = validate_data(
+            estimator,
+            X,
+            y,
+            reset=reset,
+            validate_separately=({**X_params, "ensure_min_samples": min_samples}, y_params),
+        )
     if y.ndim > 2:
         raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
     check_length(y, "y", len(X))
     check_finite(y, "y")
     sample_weight = check_sample_weight(sample_weight, len(X))
     return X, y, sample_weight
+
+
+def check_source(estimator, X, *, reset=False):
+    """X as a `RowSource`, with as many columns as `fit` has seen (or, to `reset`, will have)."""
+    X = as_source(X)
+    if reset:
+        estimator.n_features_in_ = X.shape[1]
+    elif X.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
+            f"{estimator.n_features_in_} features as input."
+        )
+    return X
 
 
 def check_varies(y, sample_weight=None):
@@ -44,6 +67,8 @@ def check_varies(y, sample_weight=None):
 
 def check_features(estimator, X):
     """Validated X for `predict` and `transform`; nan is found by `check_result`."""
+    if is_source(X):
+        return check_source(estimator, X)
     return validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False)
 
 
