@@ -22,11 +22,10 @@ exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "sg_execution_times.rst"]
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc states the types
 # written by scikit-learn, and full of references into its own manual
-autodoc_default_options = {
-    "exclude-members": ", ".join(
-        f"set_{method}_request" for method in ["fit", "partial_fit", "predict", "score", "transform"]
-    )
-}
+request_setters = [
+    f"set_{method}_request" for method in ("fit", "partial_fit", "predict", "score", "transform")
+]
+autodoc_default_options = {"exclude-members": ", ".join(request_setters)}
 numpydoc_show_class_members = False
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
