@@ -1,0 +1,291 @@
+"""Each pure function against its twin in scikit-learn or numpy."""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.linalg import LinAlgWarning
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+
+from moe_sklearn import solvers
+from moe_sklearn.moments import BinnedMoments, Moments
+from moe_sklearn.solvers import (
+    discriminants,
+    held_out_error,
+    leverages,
+    pca_axes,
+    ridge,
+    ridge_path,
+    solve_spd,
+    symmetric_product,
+)
+
+
+def draw(n_rows, n_features, n_targets=2, seed=0):
+    """Correlated columns with a mean, targets that depend on some of them, weights."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, n_features)) @ rng.normal(size=(n_features, n_features)) + 3
+    y = X @ rng.normal(size=(n_features, n_targets)) + rng.normal(size=(n_rows, n_targets)) + 7
+    return X, y, rng.uniform(0.2, 3, n_rows)
+
+
+def moments_of(X, y, weights=None):
+    return Moments.zeros(X.shape[1], y.shape[1]).add_rows(X, y, weights)
+
+
+def lower_only(moments):
+    """The same moments with nonsense in the upper triangle, which nobody should read."""
+    spoilt = moments.copy()
+    spoilt.xx[np.triu_indices(moments.n_features, 1)] = 1e5
+    return spoilt
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("alpha", [0.0, 1e-3, 50.0])
+def test_ridge_is_that_of_scikit_learn(alpha, weighted):
+    X, y, weights = draw(80, 7)
+    weights = weights if weighted else None
+    coef, intercept = ridge(lower_only(moments_of(X, y, weights)), alpha)
+    twin = Ridge(alpha=alpha, solver="cholesky").fit(X, y, sample_weight=weights)
+    np.testing.assert_allclose(coef, twin.coef_, rtol=1e-9)
+    np.testing.assert_allclose(intercept, twin.intercept_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_alphas", [1, 5, 20, 21, 40])
+def test_ridge_path_is_ridge_for_each_alpha(n_alphas):
+    X, y, _ = draw(60, 9)
+    moments, alphas = moments_of(X, y), np.logspace(-3, 4, n_alphas)
+    coefs, intercepts = ridge_path(lower_only(moments), alphas)
+    assert coefs.shape == (n_alphas, 2, 9)
+    assert intercepts.shape == (n_alphas, 2)
+    for alpha, coef, intercept in zip(alphas, coefs, intercepts, strict=True):
+        twin = Ridge(alpha=alpha).fit(X, y)
+        np.testing.assert_allclose(coef, twin.coef_, rtol=1e-8)
+        np.testing.assert_allclose(intercept, twin.intercept_, rtol=1e-8)
+
+
+def test_ridge_path_decomposes_once_beyond_20_alphas(monkeypatch):
+    X, y, _ = draw(60, 9)
+    calls = []
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return eigh(*args, **kwargs)
+
+    eigh = solvers.eigh
+    monkeypatch.setattr(solvers, "eigh", counted)
+    ridge_path(moments_of(X, y), np.ones(20))
+    assert not calls
+    ridge_path(moments_of(X, y), np.ones(21))
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_held_out_error_is_that_of_explicit_residuals(weighted):
+    X, y, weights = draw(90, 6)
+    weights = weights if weighted else np.ones(90)
+    coef, intercept = ridge(moments_of(X[:50], y[:50]), 2.0)
+    residuals = y[50:] - X[50:] @ coef.T - intercept
+    held_out = lower_only(moments_of(X[50:], y[50:], weights[50:]))
+    error = held_out_error(held_out, coef, intercept)
+    np.testing.assert_allclose(error, weights[50:] @ residuals**2, rtol=1e-9)
+
+
+def test_held_out_error_of_a_perfect_fit_is_not_negative():
+    X, y, _ = draw(20, 4)
+    y = X @ np.array([[1.0, 2], [3, 4], [5, 6], [7, 8]]) * 1e3
+    coef, intercept = ridge(moments_of(X, y), 0.0)
+    error = held_out_error(moments_of(X, y), coef, intercept)
+    assert (error >= 0).all()
+    assert (error < 1e-9 * (y**2).sum()).all()
+
+
+# principal axes
+
+
+@pytest.mark.parametrize(("n_features", "n_components"), [(8, 3), (8, 8), (600, 10), (600, 100)])
+def test_axes_are_those_of_pca(n_features, n_components):
+    rng = np.random.default_rng(2)
+    n_rows = n_features + 100
+    scales = np.r_[10.0 * 0.8 ** np.arange(min(n_features, 30)), np.full(max(n_features - 30, 0), 0.005)]
+    X = rng.normal(size=(n_rows, n_features)) * scales
+    X = X @ np.linalg.qr(rng.normal(size=(n_features, n_features)))[0] + 5
+    axes, variance = pca_axes(lower_only(moments_of(X, X[:, :1])), n_components)
+    twin = PCA(n_components, svd_solver="full").fit(X)
+    np.testing.assert_allclose(variance, twin.explained_variance_, rtol=1e-7)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(n_components), atol=1e-10)
+    distinct = min(n_components, 10)  # axes of nearly equal variance are not determined
+    np.testing.assert_allclose(axes[:distinct], twin.components_[:distinct], atol=1e-7)
+
+
+def test_the_entry_of_largest_magnitude_is_positive():
+    X, y, _ = draw(100, 6)
+    axes, _ = pca_axes(moments_of(X, y), 6)
+    assert (axes[np.arange(6), np.abs(axes).argmax(axis=1)] > 0).all()
+    flipped, _ = pca_axes(moments_of(-X, y), 6)
+    np.testing.assert_allclose(axes, flipped, atol=1e-10)
+
+
+def test_lanczos_is_used_for_few_axes_of_many_columns(monkeypatch):
+    called = []
+    eigsh = solvers.eigsh
+    monkeypatch.setattr(solvers, "eigsh", lambda *a, **k: called.append(1) or eigsh(*a, **k))
+    X = np.random.default_rng(0).normal(size=(50, 520))
+    moments = moments_of(X, X[:, :1])
+    pca_axes(moments, 66)
+    assert not called
+    pca_axes(moments, 4)
+    assert called
+
+
+@pytest.mark.parametrize("case", ["rows sum to 0", "few rows"])
+def test_lanczos_where_its_start_or_the_rank_is_poor(case):
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(700 if case == "rows sum to 0" else 5, 600))
+    if case == "rows sum to 0":
+        X -= X.mean(axis=1, keepdims=True)  # Lanczos starts from ones, which is in the null space
+    axes, variance = pca_axes(moments_of(X, X[:, :1]), 10)
+    expected = np.linalg.svd(X - X.mean(axis=0), compute_uv=False) ** 2 / (len(X) - 1)
+    expected = np.r_[expected, np.zeros(10)][:10]
+    np.testing.assert_allclose(variance, expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(10), atol=1e-10)
+
+
+@pytest.mark.parametrize("n_features", [4, 600])
+def test_axes_of_constant_rows_have_no_variance(n_features):
+    X = np.full((9, n_features), 2.0)
+    axes, variance = pca_axes(moments_of(X, X[:, :1]), 3)
+    assert (variance == 0).all()
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
+    none, no_variance = pca_axes(moments_of(X, X[:, :1]), 0)
+    assert none.shape == (0, n_features)
+    assert no_variance.shape == (0,)
+
+
+# discriminants and leverages
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_discriminants_are_the_ridge_of_indicators(weighted):
+    X, y, weights = draw(120, 6)
+    weights = weights if weighted else None
+    bins = np.random.default_rng(0).integers(-1, 4, 120)
+    moments = BinnedMoments(6, 2).update(X, y, bins, weights)
+    coef, intercept = discriminants(moments, 3.0)
+    covered = bins >= 0
+    indicators = (bins[covered, None] == np.arange(4)).astype(float)
+    used = None if weights is None else weights[covered]
+    twin = Ridge(alpha=3.0).fit(X[covered], indicators, sample_weight=used)
+    np.testing.assert_allclose(coef, twin.coef_, rtol=1e-8)
+    np.testing.assert_allclose(intercept, twin.intercept_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_leverages_give_the_residuals_of_leave_one_out(weighted):
+    X, y, weights = draw(40, 5)
+    weights = weights if weighted else None
+    moments = moments_of(X, y, weights)
+    coef, intercept = ridge(moments, 2.0)
+    leverage = leverages(lower_only(moments), X, 2.0, weights)
+    left_out = []
+    for i in range(40):
+        rest = np.arange(40) != i
+        used = None if weights is None else weights[rest]
+        twin = Ridge(alpha=2.0).fit(X[rest], y[rest], sample_weight=used)
+        left_out.append(y[i] - twin.predict(X[i : i + 1])[0])
+    residuals = (y - X @ coef.T - intercept) / (1 - leverage)[:, None]
+    np.testing.assert_allclose(residuals, left_out, rtol=1e-8)
+
+
+def test_leverages_need_a_definite_matrix():
+    X = np.ones((6, 3)) * np.arange(6.0)[:, None]
+    with pytest.raises(ValueError, match="alpha is too small for leverages.*Raise alpha"):
+        leverages(moments_of(X, X[:, :1]), X, 0.0)
+
+
+# solving
+
+
+def test_symmetric_product_reads_the_lower_triangle():
+    S = np.random.default_rng(0).normal(size=(6, 6))
+    S, right = S + S.T, S[:, :2]
+    lower = np.asfortranarray(np.tril(S))
+    np.testing.assert_allclose(symmetric_product(lower, right), S @ right, rtol=1e-12)
+    assert symmetric_product(lower, right[:, :0]).shape == (6, 0)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Products of 1100 columns, well conditioned with a penalty of 1."""
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(1100, 1100)) / 30
+    return np.asfortranarray(factor @ factor.T), rng.normal(size=(1100, 2)) * [1.0, 1e6]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e45])
+def test_float32_factors_are_refined_to_float64(large, scale):
+    xx, rhs = large
+    expected = np.linalg.solve(xx + np.eye(len(xx)), rhs)
+    solution = solve_spd(np.asfortranarray(np.tril(xx)) * scale, scale, rhs) * scale
+    size = np.abs(expected).max(axis=0)
+    np.testing.assert_allclose(solution / size, expected / size, atol=1e-9)
+
+
+def test_float32_factors_are_used_and_given_up_where_they_do_not_help(large, monkeypatch):
+    xx, rhs = large
+    refine, answers = solvers._refined_float32_solve, []
+
+    def watched(*args):
+        answers.append(refine(*args))
+        return answers[-1]
+
+    monkeypatch.setattr(solvers, "_refined_float32_solve", watched)
+    solve_spd(xx, 1.0, rhs)
+    assert answers.pop() is not None
+    hard = np.asfortranarray(xx + 1e3 * np.outer(rhs[:, 0], rhs[:, 0]))
+    solution = solve_spd(hard, 1e-4, rhs)
+    assert answers.pop() is None
+    expected = np.linalg.solve(hard + 1e-4 * np.eye(len(xx)), rhs)
+    size = np.abs(expected).max(axis=0)
+    np.testing.assert_allclose(solution / size, expected / size, atol=1e-5)
+
+
+def test_a_right_hand_side_of_zeros(large):
+    assert not solve_spd(large[0], 1.0, np.zeros((1100, 1))).any()
+
+
+@pytest.mark.parametrize("shape", [(30, 5), (4, 9)])
+def test_no_penalty_and_too_few_dimensions_give_the_least_norm(shape):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=shape)
+    X[:, 3] = X[:, 0] + X[:, 1]
+    y = rng.normal(size=(len(X), 2))
+    with pytest.warns(LinAlgWarning, match=r"singular.*alpha=0\).*least-norm.*larger alpha"):
+        coef, intercept = ridge(moments_of(X, y), 0.0)
+    expected = np.linalg.pinv(X - X.mean(axis=0)) @ (y - y.mean(axis=0))
+    np.testing.assert_allclose(coef.T, expected, rtol=1e-8, atol=1e-8)
+    np.testing.assert_allclose(intercept, y.mean(axis=0) - X.mean(axis=0) @ expected, atol=1e-8)
+
+
+def test_constant_columns_have_no_coefficients():
+    X, y = np.full((6, 3), 4.0), np.arange(6.0)[:, None]
+    with pytest.warns(LinAlgWarning, match="singular"):
+        coef, intercept = ridge(moments_of(X, y), 0.0)
+    assert not coef.any()
+    assert intercept == pytest.approx(2.5)
+
+
+def test_a_penalty_makes_any_data_regular():
+    X, y, _ = draw(5, 12)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coef, _ = ridge(moments_of(X, y), 1.0)
+    np.testing.assert_allclose(coef, Ridge(alpha=1.0).fit(X, y).coef_, rtol=1e-8)
+
+
+def test_products_that_overflow_are_named():
+    X = np.array([[1e30], [-1e30], [3e30]])
+    moments = BinnedMoments(1, product_dtype="float32").update(X, np.arange(3.0)).pool()
+    with pytest.raises(ValueError, match="too large for product_dtype.*product_dtype='float64'"):
+        ridge(moments, 1.0)
