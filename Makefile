@@ -67,8 +67,8 @@ $(VENV)/.%: $(VENV)/.made
 
 $(OLDEST_VENV)/.test: pyproject.toml Makefile
 	@$(OLDEST_PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { \
-	  echo "the oldest supported numpy and scipy have no wheels for $(OLDEST_PYTHON), which is newer" \
-	    "than 3.12: make test-oldest OLDEST_PYTHON=/path/to/python3.11" >&2; exit 1; }
+	  echo "test-oldest needs Python 3.11 or 3.12, which the oldest numpy and scipy have wheels for;" \
+	    "$(OLDEST_PYTHON) is not: make test-oldest OLDEST_PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "making $(OLDEST_VENV)"
 	$(call make_venv,$(OLDEST_PYTHON),$(OLDEST_VENV))
 	@$(OLDEST_VENV)/bin/python $(INSTALL) $(OLDEST_PINS) -e ".[test]"
