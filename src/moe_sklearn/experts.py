@@ -15,6 +15,7 @@ from .folds import FoldMoments, fold_of_rows, select_alpha
 from .labels import codes_of
 from .moments import BinnedMoments
 from .solvers import ridge
+from .sources import map_rows, open_batches
 from .validation import (
     check_choice,
     check_features,
@@ -140,7 +141,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
             A C-ordered float32 or float64 array or memmap is read in place, in chunks. So are h5py and zarr
-            datasets, dask arrays, CSR matrices, and lists of any of these (shards).
+            datasets, dask arrays, sparse matrices, and lists of any of these (shards).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         bins : array-like of shape (n_samples,), default=None
             Labels, integers or strings; -1, None and nan mean "in no bin". None: three quantile bins of the
@@ -165,34 +166,79 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         small_bins = self.small_bins
         if bins is None:
             bins, small_bins = target_bins(y, sample_weight), "keep"
-        moments = self.gather(X, y, bins, sample_weight)
+        moments = self.gather([(X, y, bins, sample_weight)])
         return self._solve(moments, X.dtype, y.ndim == 1, small_bins)
 
-    def gather(self, X, y, bins, sample_weight=None):
-        """Moments of validated rows for `fit_moments`: by fold where `alphas` are to be compared.
+    def fit_batches(self, batches):
+        """Fit to batches of rows that need not exist all at once.
 
         Parameters
         ----------
-        X : array or source of shape (n_samples, n_features)
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        bins : array-like of shape (n_samples,)
-        sample_weight : ndarray of shape (n_samples,), default=None
+        batches : iterable or callable
+            Of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`; or a function without
+            arguments that returns such an iterable. The next batch is made while this one is worked on.
+
+        Returns
+        -------
+        BinnedRidgeExperts
+            This estimator, fitted.
+
+        Raises
+        ------
+        TypeError
+            If `batches` is an iterator, or a batch is not such a tuple.
+        ValueError
+            As `fit`, and if `alphas` is set.
+        """
+        self.__dict__.pop("moments_", None)
+        checked = []
+
+        def validated():
+            for X, y, bins, sample_weight in open_batches(batches):
+                X, y, sample_weight = check_fit_data(
+                    self, X, y, sample_weight, reset=not checked, min_samples=1
+                )
+                checked.append((X.dtype, y.ndim == 1))
+                yield X, y, bins, sample_weight
+
+        moments = self.gather(validated())
+        return self._solve(moments, *checked[0], self.small_bins)
+
+    def gather(self, batches):
+        """Moments of validated batches for `fit_moments`: by fold where `alphas` are to be compared.
+
+        Parameters
+        ----------
+        batches : iterable of (X, y, bins, sample_weight)
+            With `alphas`, a single one, which the folds divide.
 
         Returns
         -------
         BinnedMoments or FoldMoments
         """
-        if self.alphas is None:
-            return self._new_moments(X, y).update(X, y, bins, sample_weight)
-        return FoldMoments(
-            X,
-            y,
-            bins,
-            fold_of_rows(self.cv, y, y),
-            sample_weight,
-            product_dtype=self.product_dtype,
-            max_bytes=self.fold_bytes,
-        )
+        moments = None
+        for X, y, bins, sample_weight in batches:
+            if moments is not None and self.alphas is not None:
+                raise ValueError(
+                    "alphas need all rows in one batch, which the folds divide: use fit with a memmap or "
+                    "shards, or choose one alpha."
+                )
+            if moments is None and self.alphas is not None:
+                moments = FoldMoments(
+                    X,
+                    y,
+                    bins,
+                    fold_of_rows(self.cv, y, y),
+                    sample_weight,
+                    product_dtype=self.product_dtype,
+                    max_bytes=self.fold_bytes,
+                )
+                continue
+            moments = moments or self._new_moments(X, y)
+            moments.update(X, y, bins, sample_weight)
+        if moments is None:
+            raise ValueError("batches is empty: there is nothing to fit.")
+        return moments
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None):
         """Add a batch of rows and solve again: exactly as if all batches had come at once.
@@ -292,9 +338,10 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
 
     def _predict_all(self, X, which=slice(None)):
         coef, intercept = (stack[which] for stack in self._stack())
+        weights, offset = coef.reshape(-1, coef.shape[-1]).T, intercept.ravel()
         with np.errstate(invalid="ignore", over="ignore"):
-            models = X @ coef.reshape(-1, coef.shape[-1]).T + intercept.ravel()
-        return check_result(models, X).reshape(len(X), *intercept.shape)
+            models = check_result(map_rows(lambda block: block @ weights + offset, X), X)
+        return models.reshape(len(X), *intercept.shape)
 
     def transform(self, X):
         """Predictions of every expert.
@@ -442,6 +489,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .lines import check_wavelength, line_windows, measure_lines, resolve_lines, species_of
 from .moments import BinnedMoments, Moments
 from .solvers import pca_axes
+from .sources import map_rows
 from .validation import FLOAT_DTYPES, check_features, check_result, check_sample_weight
 
 
@@ -142,10 +143,12 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_features(self, X)
         with np.errstate(invalid="ignore", over="ignore"):
-            return check_result(self._measure(X), X)
+            return check_result(map_rows(self._measure, X), X)
 
     def _measure(self, X):
-        scores = X @ self.components_.T - self.mean_ @ self.components_.T
+        return self._add_lines(X @ self.components_.T - self.mean_ @ self.components_.T, X)
+
+    def _add_lines(self, scores, X):
         if not self._windows:
             return scores
         measured = measure_lines(X, self._windows)

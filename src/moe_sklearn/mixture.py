@@ -1,5 +1,7 @@
 """The mixture: ridge experts of known regimes, weighted by a gate that guesses the regime."""
 
+import math
+
 import numpy as np
 from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin, clone
@@ -8,17 +10,24 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
 from .labels import OUTSIDE, codes_of
-from .moments import BinnedMoments
 from .report import make_report
-from .validation import check_choice, check_features, check_fit_data, check_length, check_varies
+from .sources import BLOCK_ROWS, as_source, is_source, map_rows, open_batches
+from .validation import (
+    check_choice,
+    check_features,
+    check_fit_data,
+    check_length,
+    check_result,
+    check_varies,
+)
 
-CHUNK_ROWS = 16384
 MIXINGS = ["soft", "hard", "oracle", "global"]
 
 
@@ -48,6 +57,10 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         cross-validation neither leaks nor needs bins beforehand. None: ``GridBinner()``.
     mixing : {"soft", "hard", "oracle", "global"}, default="soft"
         Mode of `predict` where none is asked for.
+    gate_max_samples : int, default=200_000
+        The gate is trained on at most so many rows, drawn with each bin in proportion. None: on all.
+    random_state : int, RandomState instance or None, default=None
+        Draws those rows.
 
     Attributes
     ----------
@@ -97,13 +110,23 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
     __metadata_request__score = {"bins": True, "sample_weight": True}
 
     def __init__(
-        self, experts=None, gate_features=None, gate=None, binner=None, mixing="soft"
+        self,
+        experts=None,
+        gate_features=None,
+        gate=None,
+        binner=None,
+        mixing="soft",
+        *,
+        gate_max_samples=200_000,
+        random_state=None,
     ):
         self.experts = experts
         self.gate_features = gate_features
         self.gate = gate
         self.binner = binner
         self.mixing = mixing
+        self.gate_max_samples = gate_max_samples
+        self.random_state = random_state
 
     def fit(self, X, y, *, bins=None, sample_weight=None):
         """Fit experts, global ridge and PCA from one pass over X, then the gate.
@@ -111,7 +134,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            A C-ordered float32 or float64 array or memmap is read in place, in chunks.
+            A C-ordered float32 or float64 array or memmap is read in place, in chunks. So are h5py and zarr
+            datasets, dask arrays, sparse matrices, and lists of any of these (shards).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             1-D: labels, integers or strings; -1, None and nan mean "in no bin". 2-D: side information that
@@ -132,25 +156,111 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         TypeError
             If `sample_weight` is given and the gate does not take it.
         """
-        check_choice(self.mixing, "mixing", MIXINGS)
         X, y, sample_weight = check_fit_data(self, X, y, sample_weight)
         check_varies(y, sample_weight)
         experts = BinnedRidgeExperts() if self.experts is None else clone(self.experts)
         labels = self._fit_binner(bins, y, sample_weight, experts)
-        moments = experts.gather(X, y, labels, sample_weight)
-        self.experts_ = experts.fit_moments(moments, dtype=X.dtype)
-        self.gate_features_ = self._fit_gate_features(X, y, sample_weight, moments)
+        return self._fit(lambda: [(X, y, labels, sample_weight)], experts)
+
+    def fit_batches(self, batches):
+        """Fit to batches of rows that need not exist all at once.
+
+        Parameters
+        ----------
+        batches : iterable or callable
+            Of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`; or a function without
+            arguments that returns such an iterable. It is read twice, in the same order: once for experts,
+            global ridge and PCA, once for the gate. Side information as `bins` needs a binner with fixed
+            edges.
+
+        Returns
+        -------
+        SoftGateMoERegressor
+            This estimator, fitted.
+
+        Raises
+        ------
+        TypeError
+            If `batches` is an iterator, or a batch is not such a tuple.
+        ValueError
+            As `fit`.
+        """
+        experts = BinnedRidgeExperts() if self.experts is None else clone(self.experts)
+        self.__dict__.pop("n_features_in_", None)
+
+        def validated():
+            for X, y, bins, sample_weight in open_batches(batches):
+                first = not hasattr(self, "n_features_in_")
+                X, y, sample_weight = check_fit_data(
+                    self, X, y, sample_weight, reset=first, min_samples=1
+                )
+                if first:
+                    self._check_fixed_bins(bins)
+                    self._fit_binner(bins, y, sample_weight, experts)
+                labels = bins if self.binner_ is None else np.ravel(self.binner_.transform(bins))
+                yield X, y, labels, sample_weight
+
+        return self._fit(validated, experts)
+
+    def _fit(self, batches, experts):
+        """Fit to what `batches` gives each time it is called: validated (X, y, labels, sample_weight)."""
+        check_choice(self.mixing, "mixing", MIXINGS)
+        seen: list = []
+        moments = experts.gather(_noting(batches(), seen))
+        dtype, self._single = seen[0][:2]
+        self.experts_ = experts.fit_moments(moments, dtype=dtype)
         self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_
+        if experts.small_bins == "raise":
+            _check_no_empty_bin(self.binner_, self.bins_)
         self.bin_names_ = self._name_bins()
         self.n_train_ = moments.n_rows
-        self._single = y.ndim == 1
-        codes = codes_of(labels, self.bins_)
-        rows = np.flatnonzero(
-            codes != OUTSIDE if sample_weight is None else (codes != OUTSIDE) & (sample_weight > 0)
-        )
-        weights = None if sample_weight is None else sample_weight[rows]
-        self.gate_ = _fit_gate(self.gate, self._gate_inputs(X, rows), self.bins_[codes[rows]], weights)
+        self.gate_features_ = self._fit_gate_features(batches, moments, dtype)
+        self._stack_linear_parts()
+        codes = np.concatenate([codes_of(labels, self.bins_) for _, _, labels, _ in seen])
+        weights = None
+        if seen[0][3] is not None:
+            weights = np.concatenate([w for *_, w in seen])
+        rows = self._gate_rows(codes, weights)
+        inputs = self._gate_inputs(batches(), rows)
+        weights = None if weights is None else weights[rows]
+        self.gate_ = _fit_gate(self.gate, inputs, self.bins_[codes[rows]], weights)
         return self
+
+    def _gate_rows(self, codes, sample_weight):
+        """Sorted positions of the gate's training rows: at most `gate_max_samples`, stratified by bin."""
+        covered = codes != OUTSIDE if sample_weight is None else (codes != OUTSIDE) & (sample_weight > 0)
+        rows = np.flatnonzero(covered)
+        limit = self.gate_max_samples
+        if limit is None or len(rows) <= limit:
+            return rows
+        rng = check_random_state(self.random_state)
+        members = [np.flatnonzero(covered & (codes == code)) for code in range(len(self.bins_))]
+        share = limit / len(rows)
+        drawn = [
+            rng.choice(rows_k, max(int(share * len(rows_k)), min(len(rows_k), 2)), replace=False)
+            for rows_k in members
+        ]
+        return np.sort(np.concatenate(drawn))
+
+    def _gate_inputs(self, batches, rows):
+        """Gate inputs of the rows at sorted positions `rows` of all batches together."""
+        inputs, offset = [], 0
+        for X, *_ in batches:
+            first, last = np.searchsorted(rows, [offset, offset + len(X)])
+            for part in np.array_split(rows[first:last] - offset, 1 + (last - first) // BLOCK_ROWS):
+                block = as_source(X).take(part)
+                inputs.append(self._features(block, block @ self._weights + self._offset))
+            offset += len(X)
+        return np.concatenate(inputs)
+
+    def _check_fixed_bins(self, bins):
+        if bins is None:
+            raise ValueError("Each batch needs bins: quantiles of the target need all rows at once.")
+        if np.ndim(bins) == 2 and getattr(self.binner, "edges", None) is None:
+            raise ValueError(
+                "Side information in batches needs fixed bins: pass binner=GridBinner(edges=...), or "
+                "labels. Quantiles need all rows at once."
+            )
 
     def _fit_binner(self, bins, y, sample_weight, experts):
         """Labels of the training rows; sets `binner_`."""
@@ -175,29 +285,62 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             weights = {}
         labels = np.ravel(self.binner_.fit(bins, **weights).transform(bins))
         check_length(labels, "the binner's output", len(y))
-        if experts.small_bins == "raise":
-            weighty = labels if sample_weight is None else labels[sample_weight > 0]
-            _check_no_empty_bin(self.binner_, weighty)
         return labels
 
-    def _fit_gate_features(self, X, y, sample_weight, moments):
-        if self.gate_features is None:
-            return GateFeatureTransformer().fit_moments(moments.pool(), dtype=X.dtype)
-        features = clone(self.gate_features)
+    def _fit_gate_features(self, batches, moments, dtype):
+        features = clone(self.gate_features) if self.gate_features is not None else None
+        features = GateFeatureTransformer() if features is None else features
         if isinstance(features, GateFeatureTransformer):
-            return features.fit_moments(moments.pool(), dtype=X.dtype)
+            return features.fit_moments(moments.pool(), dtype=dtype)
+        first, *more = batches()
+        if more or is_source(first[0]):
+            raise ValueError(
+                "gate_features other than GateFeatureTransformer are fitted to X in memory: pass X as "
+                "one array, or a GateFeatureTransformer."
+            )
+        X, y, _, sample_weight = first
         return features.fit(X, y, **_weights_for(features, sample_weight, required=False))
+
+    def _stack_linear_parts(self):
+        """Join all that is linear in X, so that one product serves experts, global model and PCA."""
+        coef, intercept = self.experts_._stack()
+        self._models_shape = intercept.shape
+        weights, offset = [coef.reshape(-1, coef.shape[-1])], [intercept.ravel()]
+        if isinstance(self.gate_features_, GateFeatureTransformer):
+            axes = self.gate_features_.components_
+            weights.append(axes)
+            offset.append(-axes @ self.gate_features_.mean_)
+        self._weights = np.ascontiguousarray(np.concatenate(weights).T)
+        self._offset = np.concatenate(offset)
+
+    def _features(self, X, linear):
+        """Gate features in float64, from X and its products with the stacked weights."""
+        if isinstance(self.gate_features_, GateFeatureTransformer):
+            features = self.gate_features_._add_lines(linear[:, math.prod(self._models_shape) :], X)
+        else:
+            features = self.gate_features_.transform(X)
+        return np.asarray(features, dtype=float)
+
+    def _forward(self, X, *, gate):
+        """Predictions of all models (n, n_bins + 1, n_targets), the global one last; gate probabilities."""
+        n_models = math.prod(self._models_shape)
+
+        def of_block(block):
+            linear = block @ self._weights + self._offset
+            if not gate:
+                return linear[:, :n_models]
+            check_result(linear, block)
+            proba = self.gate_.predict_proba(self._features(block, linear))
+            return np.hstack([linear[:, :n_models], proba.astype(linear.dtype, copy=False)])
+
+        with np.errstate(invalid="ignore", over="ignore"):
+            outputs = check_result(map_rows(of_block, X), X)
+        models, proba = np.split(outputs, [n_models], axis=1)
+        return models.reshape(len(X), *self._models_shape), proba
 
     def _name_bins(self):
         names = getattr(self.binner_, "bin_names_", None) if self.bins_.dtype.kind == "i" else None
         return [str(label) if names is None else names[label] for label in self.bins_.tolist()]
-
-    def _gate_inputs(self, X, rows=None):
-        """Gate features in float64 of X, or of some rows of it, a chunk at a time."""
-        if rows is None:
-            return np.asarray(self.gate_features_.transform(X), dtype=float)
-        n_chunks = 1 + len(rows) // CHUNK_ROWS
-        return np.concatenate([self._gate_inputs(X[part]) for part in np.array_split(rows, n_chunks)])
 
     def assign_bins(self, bins):
         """Position in `bins_` of each row's bin.
@@ -235,11 +378,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             In the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return self._gate_proba(check_features(self, X))
-
-    def _gate_proba(self, X):
-        proba = self.gate_.predict_proba(self._gate_inputs(X))
-        return proba.astype(self.experts_.coef_.dtype, copy=False)
+        return self._forward(check_features(self, X), gate=True)[1]
 
     def predict_experts(self, X):
         """Prediction of every expert.
@@ -254,7 +393,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             In the order of `bins_`.
         """
         check_is_fitted(self)
-        experts = self.experts_.predict_all(check_features(self, X))[:, :-1]
+        experts = self._forward(check_features(self, X), gate=False)[0][:, :-1]
         return experts[:, :, 0] if self._single else experts
 
     def predict(self, X, *, mixing=None, bins=None):
@@ -282,8 +421,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_choice(mixing, "mixing", MIXINGS)
         X = check_features(self, X)
         codes = self._oracle_codes(bins, len(X)) if mixing == "oracle" else None
-        proba = self._gate_proba(X) if mixing in ("soft", "hard") else None
-        return self._mix(mixing, self.experts_.predict_all(X), proba, codes)
+        models, proba = self._forward(X, gate=mixing in ("soft", "hard"))
+        return self._mix(mixing, models, proba, codes)
 
     def _oracle_codes(self, bins, n_rows):
         if bins is None:
@@ -358,7 +497,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         if bins is None and self._bins_are_targets:
             bins = _first_target(y)
         codes = self._oracle_codes(bins, len(X))
-        models, proba = self.experts_.predict_all(X), self._gate_proba(X)
+        models, proba = self._forward(X, gate=True)
         return make_report(
             y_true=y,
             predictions={mode: self._mix(mode, models, proba, codes) for mode in MIXINGS},
@@ -377,8 +516,16 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
         return tags
+
+
+def _noting(batches, seen):
+    """Pass batches through; note dtype of X, whether y is 1-D, labels and weights in `seen`."""
+    for X, y, labels, sample_weight in batches:
+        seen.append((X.dtype, y.ndim == 1, labels, sample_weight))
+        yield X, y, labels, sample_weight
 
 
 def _first_target(y):

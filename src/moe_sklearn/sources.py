@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 from scipy import sparse
 
+BLOCK_ROWS = 16384
+"""Rows of X that are worked on at a time outside the accumulation of moments."""
+
 Block = tuple[int, int, Callable[[], np.ndarray]]
 
 
@@ -50,11 +53,38 @@ def prefetch(iterable: Iterable) -> Iterator:
         stop.set()
 
 
+def map_rows(function: Callable, X) -> np.ndarray:
+    """``function(X)`` for a function of each row, a block of rows at a time."""
+    if isinstance(X, np.ndarray) and len(X) <= BLOCK_ROWS:
+        return function(X)
+    blocks = (load() for _, _, load in as_source(X).blocks(BLOCK_ROWS))
+    return np.concatenate([function(block) for block in prefetch(blocks)])
+
+
+def open_batches(batches) -> Iterator[tuple]:
+    """Yield (X, y, bins, sample_weight) of a re-iterable, or of what a function without arguments gives.
+
+    Raises
+    ------
+    TypeError
+        If `batches` is an iterator, which cannot be read twice, or a batch is no tuple of 3 or 4.
+    """
+    if isinstance(batches, Iterator):
+        raise TypeError(
+            "batches is an iterator, which can be read only once. Pass a function that makes it, e.g. "
+            "fit_batches(lambda: read_batches(path)), or a list."
+        )
+    for batch in prefetch(batches() if callable(batches) else batches):
+        if not isinstance(batch, tuple) or len(batch) not in (3, 4):
+            raise TypeError("Each batch must be a tuple (X, y, bins) or (X, y, bins, sample_weight).")
+        yield batch if len(batch) == 4 else (*batch, None)
+
+
 def is_source(X) -> bool:
     """Whether X is read a block at a time rather than validated as an array.
 
     So are h5py and zarr datasets, dask arrays (anything 2-D with shape, dtype and slicing), scipy sparse
-    matrices and arrays in CSR form, and lists of 2-D arrays (shards).
+    matrices and arrays (rows are sliced in CSR form), and lists of 2-D arrays (shards).
     """
     if isinstance(X, RowSource):
         return True
@@ -63,7 +93,7 @@ def is_source(X) -> bool:
     if isinstance(X, (list, tuple)):
         return bool(X) and all(np.ndim(shard) == 2 and hasattr(shard, "dtype") for shard in X)
     if sparse.issparse(X):
-        return X.format == "csr"
+        return True
     if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")) or len(X.shape) != 2:
         return False
     try:
@@ -85,7 +115,7 @@ class RowSource:
     """Rows of one array-like with shape, dtype and slicing."""
 
     def __init__(self, X):
-        self.X = X
+        self.X = X.tocsr() if sparse.issparse(X) else X
         self.shape = tuple(map(int, X.shape))
         kind = np.dtype(X.dtype)
         self.dtype = kind if kind in (np.float32, np.float64) else np.dtype(float)
@@ -99,7 +129,7 @@ class RowSource:
             stop = min(start + max_rows, len(self))
             yield start, stop, lambda start=start, stop=stop: self._load(slice(start, stop))
 
-    def take(self, rows: np.ndarray, max_rows: int = 16384) -> np.ndarray:
+    def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
         """The rows at sorted positions `rows`, read in blocks that hold any of them."""
         taken = np.empty((len(rows), self.shape[1]), self.dtype)
         for start, stop, load in self.blocks(max_rows):

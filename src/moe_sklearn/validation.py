@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from .sources import as_source, is_source
+from .sources import BLOCK_ROWS, as_source, is_source
 
 FLOAT_DTYPES = (np.float64, np.float32)
 
@@ -75,18 +75,19 @@ def check_features(estimator, X):
 def check_result(result, X):
     """`result`, computed row by row from X; an error if it is not finite because X is not."""
     if not np.isfinite(result.sum()):
-        check_finite(X, "X")
+        for start, _, load in as_source(X).blocks(BLOCK_ROWS):
+            check_finite(load(), "X", start)
     return result
 
 
-def check_finite(array, name):
-    """Raise a ValueError that names the first row of `array` that holds nan or infinity."""
+def check_finite(array, name, first_row=0):
+    """Raise a ValueError that names the first row that holds nan or infinity, `first_row` for row 0."""
     with np.errstate(invalid="ignore", over="ignore"):
         if np.isfinite(array.sum()):
             return
     rows, *columns = np.nonzero(~np.isfinite(array))
     if rows.size:
-        where = f"row {rows[0]}" + (f", column {columns[0][0]}" if columns else "")
+        where = f"row {first_row + rows[0]}" + (f", column {columns[0][0]}" if columns else "")
         raise ValueError(
             f"{name} contains NaN or infinity (first in {where}): remove or impute such rows."
         )

@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy import sparse
+
+from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
+from moe_sklearn.moments import BinnedMoments
+from moe_sklearn.sources import as_source, is_source, map_rows, open_batches, prefetch
+
+N, D = 600, 12
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, D)) * (rng.random((N, D)) < 0.7)
+    bins = (X[:, 0] > 0) + 2 * (X[:, 1] > 0)
+    coef = rng.normal(size=(4, D))
+    y = np.einsum("nd,nd->n", X, coef[bins]) + 0.1 * rng.normal(size=N)
+    return X, y, bins
+
+
+def hdf5(X, folder):
+    h5py = pytest.importorskip("h5py")
+    return h5py.File(folder / "X.h5", "w").create_dataset("X", data=X, chunks=(100, D))
+
+
+def dask_array(X, folder):
+    dask_array = pytest.importorskip("dask.array")
+    return dask_array.from_array(X, chunks=(130, 5))
+
+
+def memmap(X, folder):
+    np.save(folder / "X.npy", X)
+    return np.load(folder / "X.npy", mmap_mode="r")
+
+
+SOURCES = {
+    "memmap": memmap,
+    "hdf5": hdf5,
+    "dask": dask_array,
+    "csr": lambda X, folder: sparse.csr_array(X),
+    "csc": lambda X, folder: sparse.csc_matrix(X),
+    "shards": lambda X, folder: [X[:250], X[250:251], X[251:]],
+    "mixed shards": lambda X, folder: [X[:250], memmap(X[250:], folder)],
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_every_source_gives_the_model_of_the_array(kind, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("moe_sklearn.sources.BLOCK_ROWS", 70)
+    X, y, bins = data
+    source = SOURCES[kind](X, tmp_path)
+    expected = SoftGateMoERegressor().fit(X, y, bins=bins)
+    model = SoftGateMoERegressor().fit(source, y, bins=bins)
+    assert_allclose(model.experts_.coef_, expected.experts_.coef_, rtol=1e-9)
+    for mixing in ("soft", "hard", "oracle", "global"):
+        assert_allclose(
+            model.predict(source, mixing=mixing, bins=bins),
+            expected.predict(X, mixing=mixing, bins=bins),
+            rtol=1e-7,
+            atol=1e-9,
+        )
+    experts = BinnedRidgeExperts().fit(source, y, bins=bins)
+    assert_allclose(experts.predict(source, bins=bins), expected.predict(X, mixing="oracle", bins=bins))
+
+
+def test_y_may_come_in_shards_too(data):
+    X, y, bins = data
+    model = BinnedRidgeExperts().fit([X[:99], X[99:]], [y[:99], y[99:]], bins=bins)
+    assert_allclose(model.coef_, BinnedRidgeExperts().fit(X, y, bins=bins).coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("as_function", [False, True])
+@pytest.mark.parametrize("estimator", [BinnedRidgeExperts, SoftGateMoERegressor])
+def test_batches_give_the_model_of_all_rows(estimator, as_function, data):
+    X, y, bins = data
+    parts = [slice(0, 1), slice(1, 400), slice(400, N)]
+    batches = [(X[part], y[part], bins[part]) for part in parts]
+    model = estimator().fit_batches((lambda: iter(batches)) if as_function else batches)
+    expected = estimator().fit(X, y, bins=bins)
+    assert_allclose(model.predict(X), expected.predict(X), rtol=1e-6, atol=1e-8)
+
+
+def test_batches_with_weights_and_side_information(data):
+    X, y, _ = data
+    weights = np.random.default_rng(1).integers(0, 3, N).astype(float)
+    side = X[:, :2]
+    model = SoftGateMoERegressor(binner=GridBinner(edges=[[-9, 0, 9], [-9, 0, 9]]))
+    batches = [(X[i::3], y[i::3], side[i::3], weights[i::3]) for i in range(3)]
+    order = np.concatenate([np.arange(N)[i::3] for i in range(3)])
+    predicted = model.fit_batches(batches).predict(X)
+    model.fit(X[order], y[order], bins=side[order], sample_weight=weights[order])
+    assert_allclose(predicted, model.predict(X), rtol=1e-6, atol=1e-8)
+
+
+def test_batches_that_cannot_be_read_twice_or_lack_bins(data):
+    X, y, bins = data
+    with pytest.raises(TypeError, match="batches is an iterator, .* Pass a function"):
+        BinnedRidgeExperts().fit_batches(iter([(X, y, bins)]))
+    with pytest.raises(TypeError, match="tuple \\(X, y, bins\\)"):
+        BinnedRidgeExperts().fit_batches([(X, y)])
+    with pytest.raises(ValueError, match="batches is empty"):
+        BinnedRidgeExperts().fit_batches([])
+    with pytest.raises(ValueError, match="needs bins"):
+        SoftGateMoERegressor().fit_batches([(X, y, None)])
+    with pytest.raises(ValueError, match="binner=GridBinner\\(edges=...\\)"):
+        SoftGateMoERegressor().fit_batches([(X, y, X[:, :2])])
+    with pytest.raises(ValueError, match="alphas need all rows in one batch"):
+        BinnedRidgeExperts(alphas=[1, 2]).fit_batches([(X, y, bins)] * 2)
+
+
+def test_nan_in_a_shard_is_named_by_shard_and_row(data):
+    X, y, bins = data
+    bad = X[300:].copy()
+    bad[34, 5] = np.nan
+    shards = [X[:100], X[100:300], bad]
+    with pytest.raises(ValueError, match="row 34 of shard 2, column 5"):
+        SoftGateMoERegressor().fit(shards, y, bins=bins)
+
+
+def test_shards_of_different_width_are_refused(data):
+    X, y, bins = data
+    with pytest.raises(ValueError, match="different numbers of columns"):
+        BinnedRidgeExperts().fit([X[:9], X[9:, :5]], y, bins=bins)
+
+
+def test_prediction_checks_the_columns_of_a_source(data):
+    X, y, bins = data
+    model = BinnedRidgeExperts().fit(X, y, bins=bins)
+    with pytest.raises(ValueError, match="5 features, but BinnedRidgeExperts is expecting 12"):
+        model.predict(sparse.csr_array(X[:, :5]))
+
+
+def test_the_gate_trains_on_at_most_gate_max_samples_rows(data):
+    X, y, bins = data
+    seen = []
+
+    class Gate:
+        """A stand-in that notes what it is fitted to."""
+
+        def get_params(self, deep=True):
+            return {}
+
+        def fit(self, features, labels):
+            seen.append(np.bincount(labels))
+            return self
+
+    model = SoftGateMoERegressor(gate=Gate(), gate_max_samples=100, random_state=0)
+    model.fit(X, y, bins=bins)
+    assert 90 <= seen[0].sum() <= 100
+    assert_allclose(seen[0] / seen[0].sum(), np.bincount(bins) / N, atol=0.02)
+
+
+def test_take_crosses_blocks_and_shards():
+    X = np.arange(60.0).reshape(20, 3)
+    rows = np.array([0, 3, 9, 10, 19])
+    assert_array_equal(as_source([X[:7], X[7:]]).take(rows, max_rows=4), X[rows])
+
+
+def test_what_is_a_source():
+    X = np.zeros((3, 2))
+    assert is_source([X, X]) and is_source(sparse.csr_array(X)) and is_source(as_source(X))
+    assert not is_source(X) and not is_source(X.tolist()) and not is_source([])
+
+
+def test_prefetch_keeps_order_and_hands_on_errors():
+    def numbers():
+        yield from range(5)
+        raise OSError("disk gone")
+
+    seen = []
+    with pytest.raises(OSError, match="disk gone"):
+        for number in prefetch(numbers()):
+            seen.append(number)
+    assert seen == list(range(5))
+
+
+def test_prefetch_stops_its_thread_when_the_caller_does():
+    import threading
+
+    before = threading.active_count()
+    stream = prefetch(iter(range(1000)))
+    next(stream)
+    stream.close()
+    for thread in threading.enumerate():
+        if thread.daemon and thread is not threading.main_thread():
+            thread.join(timeout=2)
+    assert threading.active_count() <= before
+
+
+def test_map_rows_equals_the_function(monkeypatch):
+    monkeypatch.setattr("moe_sklearn.sources.BLOCK_ROWS", 3)
+    X = np.arange(20.0).reshape(10, 2)
+    assert_array_equal(map_rows(lambda block: block.sum(axis=1), X), X.sum(axis=1))
+
+
+def test_chunks_do_not_change_the_moments(data):
+    X, y, bins = data
+    whole = BinnedMoments(D).update(X, y, bins)
+    for chunk_bytes in (1, 300 * D * 8):
+        small = BinnedMoments(D, chunk_bytes=chunk_bytes).update(list(np.split(X, 3)), y, bins)
+        for label in whole.bins.tolist():
+            assert_allclose(
+                np.tril(small.groups[label].xx), np.tril(whole.groups[label].xx), rtol=1e-9, atol=1e-9
+            )
+
+
+def test_open_batches_fills_in_missing_weights():
+    assert list(open_batches([(1, 2, 3), (1, 2, 3, 4)])) == [(1, 2, 3, None), (1, 2, 3, 4)]
