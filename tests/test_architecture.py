@@ -24,13 +24,16 @@ ROOMS = [
     "lines",
     "folds",
     "solvers",
+    "checkpoint",
+    "parallel",
     "moments",
-    "sources",
     "validation",
+    "sources",
+    "storage",
     "labels",
     "datasets",
 ]
-NUMERIC_ROOMS = {"lines", "solvers", "moments", "sources", "labels"}
+NUMERIC_ROOMS = {"lines", "solvers", "moments", "sources", "storage", "checkpoint", "labels"}
 NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
 REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
 

@@ -268,6 +268,18 @@ def test_no_penalty_and_too_few_dimensions_give_the_least_norm(shape):
     np.testing.assert_allclose(intercept, y.mean(axis=0) - X.mean(axis=0) @ expected, atol=1e-8)
 
 
+@pytest.mark.parametrize(("n_features", "n_seeds"), [(5, 30), (20, 30), (1100, 4)])
+def test_rounding_does_not_hide_that_columns_depend_on_each_other(n_features, n_seeds):
+    for seed in range(n_seeds):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(2 * n_features + 20, n_features))
+        X[:, -1] = X[:, 0] + X[:, 1]
+        y = X[:, :1] + rng.normal(size=(len(X), 1))
+        with pytest.warns(LinAlgWarning, match="singular to working precision"):
+            coef, _ = ridge(moments_of(X, y), 0.0)
+        assert coef[0, 0] + coef[0, 1] - coef[0, -1] == pytest.approx(0, abs=1e-8)
+
+
 def test_constant_columns_have_no_coefficients():
     X, y = np.full((6, 3), 4.0), np.arange(6.0)[:, None]
     with pytest.warns(LinAlgWarning, match="singular"):

@@ -1,11 +1,13 @@
 """Mixtures of ridge experts over known regimes, with scikit-learn's interface."""
 
 from .binning import GridBinner
+from .checkpoint import accumulate
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
 from .headroom import oracle_headroom
 from .metrics import RhoScorer, rho_interval, rho_score, rho_scorer
 from .mixture import SoftGateMoERegressor
+from .parallel import dask_moments
 from .report import MoEReport
 
 __version__ = "0.1.0"
@@ -18,6 +20,8 @@ __all__ = [
     "RhoScorer",
     "SoftGateMoERegressor",
     "__version__",
+    "accumulate",
+    "dask_moments",
     "oracle_headroom",
     "rho_interval",
     "rho_score",

@@ -17,6 +17,10 @@ from scipy.linalg import blas
 
 from .labels import OUTSIDE, encode_labels
 from .sources import as_source, prefetch
+from .storage import read_archive, write_archive
+
+ARCHIVE_VERSION = 1
+FIELDS = ("n_rows", "weight", "x_mean", "y_mean", "xx", "xy", "yy")
 
 
 @dataclass
@@ -359,6 +363,62 @@ class BinnedMoments:
             except FloatingPointError:
                 rows = np.sort(np.concatenate(groups))
                 raise ValueError(_what_is_not_finite(source, rows)) from None
+
+    def save(self, path, *, progress: dict | None = None):
+        """Write the moments to a file, in one step: after a failure, what was there still is.
+
+        Parameters
+        ----------
+        path : path
+        progress : dict, optional
+            JSON-serialisable notes that `load` gives back.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written, e.g. on a full disk.
+        """
+        labels = list(self.groups)
+        header = {
+            "labels": labels,
+            "n_features": self.n_features,
+            "n_targets": self.n_targets,
+            "product_dtype": self.product_dtype.name,
+            "progress": progress or {},
+        }
+        arrays = {
+            f"{name}_{i}": np.asarray(getattr(self.groups[label], name))
+            for i, label in enumerate(labels)
+            for name in FIELDS
+        }
+        write_archive(path, "moments", ARCHIVE_VERSION, header, arrays)
+
+    @classmethod
+    def load(cls, path, *, with_progress: bool = False):
+        """Read moments from a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        with_progress : bool, default=False
+            Return (moments, progress).
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged, foreign or of another version.
+        """
+        header, arrays = read_archive(path, "moments", ARCHIVE_VERSION)
+        moments = cls(
+            header["n_features"], header["n_targets"], product_dtype=header["product_dtype"]
+        )
+        for i, label in enumerate(header["labels"]):
+            fields = {name: arrays[f"{name}_{i}"] for name in FIELDS}
+            fields["n_rows"], fields["weight"] = int(fields["n_rows"]), float(fields["weight"])
+            moments.groups[label] = Moments(**fields)
+        return (moments, header["progress"]) if with_progress else moments
 
     def _group(self, label):
         if label not in self.groups:

@@ -201,7 +201,7 @@ def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
     factor, info = lapack.dpotrf(shifted, lower=1, clean=0, overwrite_a=1)
     if info == 0:
         rcond, _ = lapack.dpocon(factor, norm, uplo="L")
-        if rcond * d > np.finfo(float).eps:
+        if rcond > d * np.finfo(float).eps:
             return lapack.dpotrs(factor, rhs, lower=1)[0]
     warnings.warn(
         f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are linearly "
@@ -242,8 +242,13 @@ def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
     """Solve through a float32 Cholesky factor; None where refinement does not converge."""
     with np.errstate(over="ignore"):
         narrow = _shifted(xx, alpha, np.float32)
+        norm = np.abs(np.diag(narrow)).sum()
     factor, info = lapack.spotrf(narrow, lower=1, clean=0, overwrite_a=1)
-    if info or not np.isfinite(np.diag(factor)).all():
+    if info or not np.isfinite(norm):
+        return None
+    # Where float32 cannot tell the matrix from a singular one, its steps leave the least-norm solution.
+    rcond, _ = lapack.spocon(factor, norm, uplo="L")
+    if rcond < np.finfo(np.float32).eps:
         return None
     solution = np.zeros_like(rhs)
     residual, target = rhs, 1e-14 * np.abs(rhs).max(axis=0)
