@@ -201,7 +201,7 @@ def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
     factor, info = lapack.dpotrf(shifted, lower=1, clean=0, overwrite_a=1)
     if info == 0:
         rcond, _ = lapack.dpocon(factor, norm, uplo="L")
-        if rcond > d * np.finfo(float).eps:
+        if rcond > _singular_below(d):
             return lapack.dpotrs(factor, rhs, lower=1)[0]
     warnings.warn(
         f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are linearly "
@@ -210,7 +210,7 @@ def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
         LinAlgWarning,
         stacklevel=2,
     )
-    values, vectors = eigh(xx, lower=True)
+    values, vectors = eigh(xx, lower=True, driver="evd")
     return vectors @ _shrink(values, alpha, vectors.T @ rhs)
 
 
@@ -234,8 +234,13 @@ def _shifted(xx, alpha, dtype=float):
 def _shrink(values, alpha, rotated):
     """Apply 1 / (value + alpha) in the eigenbasis, and 0 where that is numerically infinite."""
     shifted = np.maximum(values, 0.0) + alpha
-    usable = shifted > shifted.max() * len(values) * np.finfo(float).eps
+    usable = shifted > shifted.max() * _singular_below(len(values))
     return np.where(usable, 1.0 / np.where(usable, shifted, 1.0), 0.0)[:, None] * rotated
+
+
+def _singular_below(d):
+    """Ratio of eigenvalues that rounding alone can leave in a singular matrix of size d."""
+    return max(d, 10) * np.finfo(float).eps
 
 
 def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
