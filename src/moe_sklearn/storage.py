@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import mkstemp
 
 import numpy as np
 
@@ -23,23 +23,22 @@ def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str,
     """
     path = Path(path)
     preamble = json.dumps({"format": FORMAT, "kind": kind, "version": version, "header": header})
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        try:
+    descriptor, partial = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with open(descriptor, "wb") as file:
             np.savez(file, preamble=np.array(preamble), **arrays)
             file.flush()
             os.fsync(file.fileno())
-        except OSError as error:
-            os.unlink(file.name)
+        os.replace(partial, path)
+    except BaseException as error:
+        os.unlink(partial)
+        if isinstance(error, OSError):
             raise OSError(
                 error.errno,
                 f"{error.strerror or error}; {path} is as it was before. Free disk space, or name "
                 "another place",
-                str(path),
             ) from error
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    os.replace(file.name, path)
+        raise
 
 
 def read_archive(path, kind: str, version: int) -> tuple[dict, dict[str, np.ndarray]]:
@@ -53,8 +52,8 @@ def read_archive(path, kind: str, version: int) -> tuple[dict, dict[str, np.ndar
         If the file is damaged, foreign, or of another kind or version.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = {name: members[name] for name in members.files}
         preamble = json.loads(str(arrays.pop("preamble")))
         known = preamble["format"] == FORMAT
     except FileNotFoundError:
