@@ -114,7 +114,9 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
         n_components = min(self.n_components, moments.n_features)
         components, variance = pca_axes(moments, n_components)
-        spanned = variance > 1e-12 * variance[:1]
+        # Less than that is the rounding of the mean: columns are constant.
+        rounding = (np.finfo(float).eps * 100 * np.abs(moments.x_mean).max(initial=0)) ** 2
+        spanned = variance > np.maximum(1e-12 * variance[:1], moments.n_features * rounding)
         self.components_ = components[spanned].astype(dtype)
         self.explained_variance_ = variance[spanned]
         self.n_components_ = len(self.components_)
