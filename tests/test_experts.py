@@ -1,0 +1,453 @@
+"""A ridge per bin and one over all rows."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import LinAlgWarning
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+from sklearn_checks import with_checks
+
+from moe_sklearn import BinnedRidgeExperts, GridBinner
+from moe_sklearn.moments import BinnedMoments
+
+STARTS_ANEW = "ignore:partial_fit starts anew:UserWarning"
+COEFFICIENTS = ("coef_", "intercept_", "global_coef_", "global_intercept_")
+
+
+# A check calls partial_fit after fit, which warns by design that it starts anew.
+@pytest.mark.filterwarnings(STARTS_ANEW)
+@with_checks(BinnedRidgeExperts(), BinnedRidgeExperts(alpha=0.1, small_bins="drop", global_alpha=2.0))
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def data():
+    """150 rows in the bins 0, 1, 2 and, every tenth, in none."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(150, 4)) + [5, 0, 0, -2]
+    bins = rng.integers(0, 3, 150)
+    bins[::10] = -1
+    slopes = rng.normal(size=(4, 4))
+    return X, np.einsum("ij,ij->i", X, slopes[bins]) + 0.1 * rng.normal(size=150), bins
+
+
+def assert_same_models(actual, expected, rtol=1e-9):
+    assert actual.bins_.tolist() == expected.bins_.tolist()
+    assert actual.bin_count_.tolist() == expected.bin_count_.tolist()
+    for name in COEFFICIENTS:
+        np.testing.assert_allclose(getattr(actual, name), getattr(expected, name), rtol=rtol, atol=1e-9)
+
+
+def own_models(X, y, bins, alpha, weights=None):
+    """Plain Ridge of each bin, and of all rows under -1."""
+    models = {}
+    for label in np.unique(bins):
+        rows = np.ones(len(X), bool) if label == -1 else bins == label
+        used = None if weights is None else weights[rows]
+        models[label] = Ridge(alpha=alpha).fit(X[rows], y[rows], sample_weight=used)
+    return models
+
+
+# fit and predict
+
+
+@pytest.mark.parametrize("n_targets", [None, 1, 3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_each_expert_is_the_ridge_of_its_rows(data, n_targets, weighted):
+    X, y, bins = data
+    y = y if n_targets is None else y[:, None] * np.arange(1, n_targets + 1) + X[:, :1]
+    weights = np.random.default_rng(1).uniform(0.1, 2, 150) if weighted else None
+    experts = BinnedRidgeExperts(alpha=0.7).fit(X, y, bins=bins, sample_weight=weights)
+    models = own_models(X, y, bins, 0.7, weights)
+    assert experts.bins_.tolist() == [0, 1, 2]
+    assert experts.bin_count_.tolist() == [(bins == k).sum() for k in range(3)]
+    assert experts.alpha_.tolist() == [0.7] * 3
+    for k in range(3):
+        np.testing.assert_allclose(experts.coef_[k].reshape(-1, 4), models[k].coef_.reshape(-1, 4), rtol=1e-9)
+        np.testing.assert_allclose(experts.intercept_[k], models[k].intercept_, rtol=1e-9)
+    shape = (4,) if n_targets is None else (n_targets, 4)
+    assert experts.coef_.shape == (3, *shape)
+    assert experts.global_coef_.shape == shape
+    # of y with one column, Ridge makes 1-D predictions; ours have the shape of y
+    expected = {label: model.predict(X).reshape(y.shape) for label, model in models.items()}
+    own = np.stack([expected[label][i] for i, label in enumerate(bins)])
+    prediction = experts.predict(X, bins=bins)
+    assert prediction.shape == y.shape
+    np.testing.assert_allclose(prediction, own, rtol=1e-9)
+    np.testing.assert_allclose(experts.predict(X), expected[-1], rtol=1e-9)
+    every = np.stack([expected[k] for k in range(3)], axis=1)
+    np.testing.assert_allclose(experts.transform(X), every.reshape(150, -1), rtol=1e-9)
+    assert experts.predict_all(X).shape == (150, 4, n_targets or 1)
+
+
+def test_rows_in_no_bin_or_an_unseen_one_get_the_global_model(data):
+    X, y, bins = data
+    experts = BinnedRidgeExperts().fit(X, y, bins=bins)
+    elsewhere = np.where(np.arange(150) % 2, 7, -1)
+    np.testing.assert_allclose(experts.predict(X, bins=elsewhere), experts.predict(X), rtol=1e-12)
+    without = BinnedRidgeExperts().fit(X[bins >= 0], y[bins >= 0], bins=bins[bins >= 0])
+    np.testing.assert_allclose(experts.coef_, without.coef_, rtol=1e-9)
+    assert np.abs(experts.global_coef_ - without.global_coef_).max() > 1e-3  # all rows count there
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        lambda bins: np.array(["none", "a", "b", "c"], object)[bins + 1],
+        lambda bins: pd.Series(["none", "a", "b", "c"])[bins + 1],
+        lambda bins: ["none abc"[5 * (b >= 0) + max(b, 0)] if b >= 0 else "none" for b in bins],
+    ],
+)
+@pytest.mark.parametrize("missing", [None, np.nan, "global"])
+def test_string_labels(data, labels, missing):
+    X, y, bins = data
+    names = [missing if name == "none" else name for name in labels(bins)]
+    if missing == "global":
+        keep = bins >= 0
+        X, y, bins, names = X[keep], y[keep], bins[keep], [n for n in names if n != missing]
+    experts = BinnedRidgeExperts().fit(X, y, bins=names)
+    twin = BinnedRidgeExperts().fit(X, y, bins=bins)
+    assert experts.bins_.tolist() == ["a", "b", "c"]
+    np.testing.assert_array_equal(experts.coef_, twin.coef_)
+    np.testing.assert_array_equal(experts.predict(X, bins=names), twin.predict(X, bins=bins))
+    assert experts.get_feature_names_out().tolist() == ["expert_a", "expert_b", "expert_c"]
+    with pytest.raises(ValueError, match="pass bins of the kind that the model was fitted with"):
+        experts.predict(X, bins=bins)
+
+
+def test_without_bins_the_target_is_binned(data):
+    X, y, _ = data
+    experts = BinnedRidgeExperts().fit(X, y)
+    twin = BinnedRidgeExperts().fit(X, y, bins=GridBinner().fit_transform(y[:, None]).ravel())
+    assert_same_models(experts, twin)
+    pair = BinnedRidgeExperts().fit(X, np.c_[y, X[:, 0]])
+    np.testing.assert_allclose(pair.coef_[:, 0], experts.coef_, rtol=1e-9)
+
+
+def test_one_bin_is_the_global_model(data):
+    X, y, _ = data
+    experts = BinnedRidgeExperts().fit(X, y, bins=np.zeros(150, int))
+    np.testing.assert_allclose(experts.predict(X, bins=np.zeros(150, int)), experts.predict(X), rtol=1e-12)
+
+
+def test_weights_are_repetitions(data):
+    X, y, bins = data
+    times = np.random.default_rng(2).integers(0, 4, 150)
+    again = np.repeat(np.arange(150), times)
+    weighted = BinnedRidgeExperts().fit(X, y, bins=bins, sample_weight=times)
+    repeated = BinnedRidgeExperts().fit(X[again], y[again], bins=bins[again])
+    for name in COEFFICIENTS:
+        np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-9)
+    assert weighted.bin_count_.sum() == ((times > 0) & (bins >= 0)).sum()
+
+
+@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
+def test_float32_in_float32_out(data, product_dtype):
+    X, y, bins = data
+    narrow = BinnedRidgeExperts(product_dtype=product_dtype).fit(X.astype("f4"), y, bins=bins)
+    wide = BinnedRidgeExperts(product_dtype=product_dtype).fit(X, y, bins=bins)
+    for result in (
+        narrow.coef_,
+        narrow.intercept_,
+        narrow.predict(X.astype("f4")),
+        narrow.predict(X.astype("f4"), bins=bins),
+        narrow.transform(X.astype("f4")),
+    ):
+        assert result.dtype == np.float32
+    assert wide.predict(X, bins=bins).dtype == np.float64
+    np.testing.assert_allclose(
+        narrow.predict(X.astype("f4"), bins=bins), wide.predict(X, bins=bins), atol=1e-4
+    )
+
+
+def test_a_memmap_gives_the_same(data, tmp_path):
+    X, y, bins = data
+    X.tofile(tmp_path / "X")
+    on_disk = np.memmap(tmp_path / "X", float, mode="r", shape=X.shape)
+    assert_same_models(
+        BinnedRidgeExperts().fit(on_disk, y, bins=bins), BinnedRidgeExperts().fit(X, y, bins=bins)
+    )
+
+
+def test_score_is_r2_of_the_own_expert(data):
+    X, y, bins = data
+    weights = np.linspace(0.1, 2, 150)
+    experts = BinnedRidgeExperts().fit(X, y, bins=bins)
+    own, everywhere = experts.predict(X, bins=bins), experts.predict(X)
+    assert experts.score(X, y, bins=bins) == r2_score(y, own)
+    assert experts.score(X, y, weights) == r2_score(y, everywhere, sample_weight=weights)
+
+
+def test_frames_and_names(data):
+    X, y, bins = data
+    frame = pd.DataFrame(X, columns=list("abcd"), index=np.arange(150) + 9)
+    experts = BinnedRidgeExperts().fit(frame, pd.Series(y), bins=pd.Series(bins))
+    assert experts.feature_names_in_.tolist() == list("abcd")
+    assert experts.predict(frame, bins=bins).shape == (150,)
+    out = experts.set_output(transform="pandas").transform(frame)
+    assert out.columns.tolist() == ["expert_0", "expert_1", "expert_2"]
+    assert out.index.equals(frame.index)
+    pair = BinnedRidgeExperts().fit(X, np.c_[y, y], bins=bins)
+    names = ["expert_0_y0", "expert_0_y1", "expert_1_y0"]
+    assert pair.get_feature_names_out()[:3].tolist() == names
+    with pytest.raises(ValueError, match="feature names should match"):
+        experts.predict(frame[list("bacd")])
+    with pytest.raises(ValueError, match="3 features, but BinnedRidgeExperts is expecting 4"):
+        pair.predict(X[:, 1:])
+
+
+# penalties
+
+
+@pytest.mark.parametrize("alpha", [[0.1, 10.0, 1000.0], {2: 1000.0, 0: 0.1, 1: 10.0, 9: 5.0}])
+def test_a_penalty_per_bin(data, alpha):
+    X, y, bins = data
+    experts = BinnedRidgeExperts(alpha=alpha).fit(X, y, bins=bins)
+    assert experts.alpha_.tolist() == [0.1, 10.0, 1000.0]
+    assert experts.global_alpha_ == pytest.approx(1010.1 / 3)
+    for k, penalty in enumerate([0.1, 10.0, 1000.0]):
+        twin = Ridge(alpha=penalty).fit(X[bins == k], y[bins == k])
+        np.testing.assert_allclose(experts.coef_[k], twin.coef_, rtol=1e-9)
+
+
+def test_a_penalty_of_its_own_for_the_global_model(data):
+    X, y, bins = data
+    experts = BinnedRidgeExperts(alpha=1.0, global_alpha=500.0).fit(X, y, bins=bins)
+    np.testing.assert_allclose(experts.global_coef_, Ridge(alpha=500.0).fit(X, y).coef_, rtol=1e-9)
+    assert experts.global_alpha_ == 500
+
+
+def test_no_penalty_on_dependent_columns_gives_the_least_norm(data):
+    X, y, bins = data
+    X = np.c_[X, X[:, 0] + X[:, 1]]
+    with pytest.warns(LinAlgWarning, match=r"singular to working precision \(alpha=0\).*least-norm"):
+        experts = BinnedRidgeExperts(alpha=0).fit(X, y, bins=bins)
+    for k in range(3):
+        rows = X[bins == k] - X[bins == k].mean(axis=0)
+        expected = np.linalg.pinv(rows) @ (y[bins == k] - y[bins == k].mean())
+        np.testing.assert_allclose(experts.coef_[k], expected, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"alpha": -1}, "alpha must be a finite number >= 0, got -1"),
+        ({"alpha": [1.0, -2.0, 1.0]}, "alpha must be a finite number >= 0, got .*-2.0"),
+        ({"alpha": np.nan}, "alpha must be a finite number >= 0, got nan"),
+        ({"alpha": "big"}, "alpha must be a finite number >= 0, got 'big'"),
+        ({"alpha": 1 + 1j}, r"alpha must be a finite number >= 0, got \(1\+1j\)"),
+        ({"global_alpha": -1}, "global_alpha must be a finite number >= 0, got -1"),
+        ({"alpha": [1.0, 2.0]}, r"alpha has shape \(2,\), there are 3 bins: .*order \[0, 1, 2\]"),
+        ({"alpha": {0: 1.0, 1: 2.0}}, "alpha has no entry for bin 2: give one for each bin"),
+        ({"small_bins": "merge"}, "small_bins must be one of 'raise', 'drop', 'keep'; got 'merge'"),
+        ({"product_dtype": "float16"}, "product_dtype must be 'float32' or 'float64'"),
+    ],
+)
+def test_bad_parameters_are_named(data, parameters, message):
+    X, y, bins = data
+    with pytest.raises(ValueError, match=message):
+        BinnedRidgeExperts(**parameters).fit(X, y, bins=bins)
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y": np.ones(150)}, r"y is constant \(1.0\)"),
+        ({"y": np.ones(149)}, "y has 149 rows, X has 150"),
+        ({"bins": np.zeros(149, int)}, "bins has 149 rows, X has 150: pass one label per row of X"),
+        ({"bins": np.zeros((150, 2))}, r"bins must be 1-D labels here, got shape \(150, 2\).*GridBinner"),
+        ({"bins": np.zeros((150, 1, 1))}, r"bins must be 1-D labels here, got shape \(150, 1, 1\)"),
+        ({"bins": np.linspace(0, 1, 150)}, r"bins holds real numbers.*bins=side.reshape\(-1, 1\)"),
+        ({"bins": np.full(150, -1)}, "bins covers no row: every label is -1, None or nan"),
+        ({"bins": [None] * 150}, "bins covers no row"),
+        ({"bins": np.r_[4, np.zeros(149, int)]}, "bins: bin 4 has 1 training row, an expert needs at least 2"),
+        ({"sample_weight": np.ones(149)}, "sample_weight has 149 rows, X has 150"),
+        ({"sample_weight": np.r_[np.nan, np.ones(149)]}, "sample_weight contains NaN .*row 0"),
+        ({"sample_weight": np.r_[1, -1, np.ones(148)]}, "sample_weight is negative in row 1"),
+        ({"sample_weight": np.zeros(150)}, "sample_weight is zero in every row"),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_bad_input_is_named(data, changes, message, method):
+    X, y, bins = data
+    arguments = {"y": y, "bins": bins, **changes}
+    if method == "partial_fit" and any(w in message for w in ("constant", "covers no row", "1 training")):
+        BinnedRidgeExperts().partial_fit(X, **arguments)  # a single batch may be so
+        return
+    with pytest.raises(ValueError, match=message):
+        getattr(BinnedRidgeExperts(), method)(X, **arguments)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_the_row_that_is_not_finite_is_named(data, bad, method):
+    X, y, bins = data
+    spoilt = X.copy()
+    spoilt[31, 2] = bad
+    experts = BinnedRidgeExperts().fit(X, y, bins=bins)
+    with pytest.raises(ValueError, match=r"X contains NaN or infinity \(first in row 31, column 2\)"):
+        getattr(BinnedRidgeExperts(), method)(spoilt, y, bins=bins)
+    targets = np.where(np.arange(150) == 12, bad, y)
+    with pytest.raises(ValueError, match=r"y contains NaN or infinity \(first in row 12\)"):
+        getattr(BinnedRidgeExperts(), method)(X, targets, bins=bins)
+    for bins_or_none in (bins, None):
+        with pytest.raises(ValueError, match=r"X contains NaN or infinity \(first in row 31, column 2\)"):
+            experts.predict(spoilt, bins=bins_or_none)
+
+
+def test_bins_of_one_row(data):
+    X, y, bins = data
+    bins[3] = 8
+    dropped = BinnedRidgeExperts(small_bins="drop").fit(X, y, bins=bins)
+    assert dropped.bins_.tolist() == [0, 1, 2]
+    assert dropped.predict(X, bins=bins)[3] == pytest.approx(dropped.predict(X)[3], rel=1e-12)
+    kept = BinnedRidgeExperts(small_bins="keep").fit(X, y, bins=bins)
+    assert kept.bins_.tolist() == [0, 1, 2, 8]
+    np.testing.assert_allclose(kept.transform(X)[:, 3], y[3])
+
+
+def test_predict_refuses_bins_of_another_length(data):
+    X, y, bins = data
+    with pytest.raises(ValueError, match="bins has 9 rows, X has 150"):
+        BinnedRidgeExperts().fit(X, y, bins=bins).predict(X, bins=bins[:9])
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_all", "transform", "get_feature_names_out"])
+def test_unfitted(data, method):
+    arguments = [] if method == "get_feature_names_out" else [data[0]]
+    with pytest.raises(NotFittedError, match="BinnedRidgeExperts instance is not fitted yet"):
+        getattr(BinnedRidgeExperts(), method)(*arguments)
+
+
+# batches
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    seed=st.integers(0, 99),
+    cuts=st.lists(st.integers(1, 149), max_size=4, unique=True).map(sorted),
+    weighted=st.booleans(),
+)
+def test_any_split_into_batches_equals_fit(seed, cuts, weighted):
+    rng = np.random.default_rng(seed)
+    X, bins = rng.normal(size=(150, 3)) + 20, rng.integers(-1, 3, 150)
+    y, weights = X[:, 0] * bins + rng.normal(size=150), rng.uniform(0.1, 2, 150)
+    batches = BinnedRidgeExperts(alpha=0.5)
+    for rows in np.split(rng.permutation(150), cuts):
+        used = {"sample_weight": weights[rows]} if weighted else {}
+        batches.partial_fit(X[rows], y[rows], bins=bins[rows], **used)
+    used = {"sample_weight": weights} if weighted else {}
+    assert_same_models(batches, BinnedRidgeExperts(alpha=0.5).fit(X, y, bins=bins, **used), rtol=1e-8)
+
+
+def test_bins_may_appear_and_grow_from_batch_to_batch(data):
+    X, y, bins = data
+    order = np.argsort(bins, kind="stable")  # the rows in no bin come first
+    experts = BinnedRidgeExperts()
+    seen = []
+    for rows in np.split(order, [10, (bins < 1).sum() + 1, (bins < 2).sum()]):
+        experts.partial_fit(X[rows], y[rows], bins=bins[rows])
+        seen.append(experts.bins_.tolist())
+    assert seen == [[], [0], [0, 1], [0, 1, 2]]  # bin 1 had one row when the second batch was in
+    assert_same_models(experts, BinnedRidgeExperts().fit(X, y, bins=bins))
+
+
+def test_batches_without_any_bin_make_a_global_model(data):
+    X, y, bins = data
+    experts = BinnedRidgeExperts().partial_fit(X[:80], y[:80]).partial_fit(X[80:], y[80:])
+    np.testing.assert_allclose(experts.predict(X), Ridge().fit(X, y).predict(X), rtol=1e-9)
+    for labels in (bins, bins.astype(str)):
+        np.testing.assert_allclose(experts.predict(X, bins=labels), experts.predict(X), rtol=1e-12)
+    assert experts.transform(X).shape == (150, 0)
+
+
+def test_rows_of_weight_0_may_be_nan_in_a_batch_too(data):
+    X, y, bins = data
+    X[7] = np.nan
+    weights = np.where(np.arange(150) == 7, 0.0, 1.0)
+    experts = BinnedRidgeExperts().partial_fit(X, y, bins=bins, sample_weight=weights)
+    assert_same_models(experts, BinnedRidgeExperts().fit(X, y, bins=bins, sample_weight=weights))
+
+
+@pytest.mark.parametrize(
+    ("changes", "parameters", "message"),
+    [
+        ({"X": np.full((150, 4), np.nan)}, {}, "X contains NaN or infinity .*row 0, column 0"),
+        ({"X": np.ones((150, 5))}, {}, "X has 5 features, but BinnedRidgeExperts is expecting 4"),
+        ({"y": np.full(150, np.inf)}, {}, "y contains NaN or infinity"),
+        ({"y": np.ones((150, 2))}, {}, "y has 2 targets, the batches before had 1"),
+        ({"bins": ["a"] * 150}, {}, "labels seen before are of another kind"),
+        ({"bins": np.full(150, 5)}, {"alpha": [1.0, 2.0, 3.0]}, r"alpha has shape \(3,\), there are 4 bins"),
+        ({}, {"alpha": -1.0}, "alpha must be a finite number >= 0"),
+    ],
+)
+def test_a_batch_that_raises_is_not_counted(data, changes, parameters, message):
+    X, y, bins = data
+    experts = BinnedRidgeExperts(alpha=[1.0, 2.0, 3.0]).partial_fit(X, y, bins=bins)
+    before = {name: np.copy(value) for name, value in vars(experts).items() if name in COEFFICIENTS}
+    experts.set_params(**parameters)
+    with pytest.raises(ValueError, match=message):
+        experts.partial_fit(**{"X": X, "y": y, "bins": bins, **changes})
+    experts.set_params(alpha=[1.0, 2.0, 3.0])
+    assert experts.bins_.tolist() == [0, 1, 2]
+    for name, value in before.items():
+        np.testing.assert_array_equal(getattr(experts, name), value)
+    twice = BinnedRidgeExperts(alpha=[1.0, 2.0, 3.0]).fit(
+        np.r_[X, X + 1], np.r_[y, y], bins=np.r_[bins, bins]
+    )
+    assert_same_models(experts.partial_fit(X + 1, y, bins=bins), twice)
+
+
+def test_a_batch_of_one_row_and_a_constant_batch(data):
+    X, y, bins = data
+    experts = BinnedRidgeExperts().partial_fit(X[:1], y[:1], bins=bins[:1])
+    experts.partial_fit(X[1:], y[1:], bins=bins[1:])
+    assert_same_models(experts, BinnedRidgeExperts().fit(X, y, bins=bins))
+    constant = BinnedRidgeExperts().partial_fit(X, np.ones(150), bins=bins)
+    np.testing.assert_allclose(constant.predict(X, bins=bins), 1.0, rtol=1e-12)
+
+
+def test_partial_fit_after_fit_starts_anew_and_says_so(data):
+    X, y, bins = data
+    experts = BinnedRidgeExperts().fit(X, y, bins=bins)
+    with pytest.warns(UserWarning, match="partial_fit starts anew.*begin with partial_fit"):
+        experts.partial_fit(X[:90], y[:90], bins=bins[:90])
+    assert_same_models(experts, BinnedRidgeExperts().fit(X[:90], y[:90], bins=bins[:90]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        experts.partial_fit(X[90:], y[90:], bins=bins[90:])
+    assert_same_models(experts, BinnedRidgeExperts().fit(X, y, bins=bins))
+
+
+def test_penalties_per_bin_need_a_global_one_while_no_bin_is_known(data):
+    X, y, _ = data
+    with pytest.raises(ValueError, match="global_alpha must be given"):
+        BinnedRidgeExperts(alpha={0: 1.0}).partial_fit(X, y)
+    experts = BinnedRidgeExperts(alpha={0: 1.0}, global_alpha=3.0).partial_fit(X, y)
+    np.testing.assert_allclose(experts.global_coef_, Ridge(alpha=3.0).fit(X, y).coef_, rtol=1e-9)
+
+
+def test_fit_from_moments_is_fit(data):
+    X, y, bins = data
+    half = np.arange(150) < 70
+    moments = BinnedMoments(4).update(X[half], y[half], bins[half])
+    moments.merge(BinnedMoments(4).update(X[~half], y[~half], bins[~half]))
+    experts = BinnedRidgeExperts(alpha=2.0).fit_moments(moments)
+    assert_same_models(experts, BinnedRidgeExperts(alpha=2.0).fit(X, y, bins=bins))
+    assert experts.predict(X, bins=bins).shape == (150,)
+    narrow = BinnedRidgeExperts().fit_moments(moments, dtype=np.float32)
+    assert narrow.predict(X.astype(np.float32)).dtype == np.float32
+    pair = BinnedMoments(4, 2).update(X, np.c_[y, -y], bins)
+    assert BinnedRidgeExperts().fit_moments(pair).predict(X).shape == (150, 2)
+    with pytest.raises(ValueError, match="bins covers no row"):
+        BinnedRidgeExperts().fit_moments(BinnedMoments(4).update(X, y))

@@ -1,0 +1,135 @@
+"""Windows of spectral lines and what is measured in them."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from moe_sklearn.lines import (
+    STELLAR_LINES,
+    check_wavelength,
+    line_windows,
+    measure_lines,
+    resolve_lines,
+    species_of,
+)
+
+FINE = np.linspace(7100, 8850, 4096)
+COARSE = np.arange(3360.0, 10201, 20)
+
+
+def measured_by_hand(flux, wavelength, centre, half_width):
+    """Mean, depth and equivalent width of one spectrum, pixel by pixel."""
+    distance = np.abs(wavelength - centre)
+    inside = distance <= half_width
+    side = (distance > half_width) & (distance <= half_width + 20)
+    if inside.sum() < 3:
+        near = distance.argsort(kind="stable")
+        inside, side = np.isin(np.arange(len(flux)), near[:3]), np.isin(np.arange(len(flux)), near[3:9])
+    continuum = np.median(flux[side])
+    depth = 1 - flux[inside].min() / continuum
+    width = np.sum((1 - flux[inside] / continuum) * np.gradient(wavelength)[inside])
+    return flux[inside].mean(), depth, width
+
+
+@pytest.mark.parametrize("wavelength", [FINE, COARSE, np.geomspace(7100, 8850, 700)])
+def test_windows_are_measured_as_defined(wavelength):
+    rng = np.random.default_rng(0)
+    flux = rng.uniform(0.5, 1.5, size=(5, len(wavelength)))
+    measured = measure_lines(flux, line_windows(wavelength, STELLAR_LINES))
+    assert measured.shape == (5, 24)
+    for spectrum, row in zip(flux, measured, strict=True):
+        expected = [measured_by_hand(spectrum, wavelength, *line) for line in STELLAR_LINES.values()]
+        np.testing.assert_allclose(row, np.ravel(expected), rtol=1e-9, atol=1e-12)
+
+
+def test_a_gaussian_line_has_its_known_depth_and_width():
+    depth, sigma = 0.6, 2.0
+    flux = 3 * (1 - depth * np.exp(-(((FINE - 8542) / sigma) ** 2) / 2))[None]
+    mean, measured_depth, width = measure_lines(flux, line_windows(FINE, {"CaII_8542": (8542, 12)}))[0]
+    assert measured_depth == pytest.approx(depth, rel=0.01)
+    assert width == pytest.approx(depth * sigma * np.sqrt(2 * np.pi), rel=0.01)
+    assert mean == pytest.approx(3 * (1 - width / 24), rel=0.01)
+
+
+@settings(deadline=None, max_examples=50)
+@given(arrays(np.float32, (2, 120), elements=st.floats(-(2.0**60), 2.0**60, width=32)))
+def test_any_finite_flux_gives_finite_values_in_its_own_precision(flux):
+    wavelength = np.linspace(8400, 8700, 120)
+    measured = measure_lines(flux, line_windows(wavelength, {"a": (8500, 12), "b": (8600, 1)}))
+    assert np.isfinite(measured).all()
+    assert measured.dtype == np.float32
+    assert (np.abs(measured[:, 1::3]) <= 11).all()
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_a_continuum_at_or_below_0_shows_no_line(level):
+    flux = np.full((1, len(FINE)), level)
+    flux[:, np.abs(FINE - 8542) <= 12] = 5.0
+    mean, depth, width = measure_lines(flux, line_windows(FINE, {"CaII_8542": (8542, 12)}))[0]
+    assert (mean, depth, width) == (5.0, 0.0, 0.0)
+
+
+def test_nan_in_the_continuum_alone_is_not_lost():
+    flux = np.ones((2, len(FINE)))
+    flux[1, np.argmin(np.abs(FINE - 8560))] = np.nan
+    measured = measure_lines(flux, line_windows(FINE, {"CaII_8542": (8542, 12)}))
+    assert np.isnan(measured).any(axis=1).tolist() == [False, True]
+
+
+def test_windows_of_coarse_pixels_are_the_nearest_ones():
+    (window,) = line_windows(COARSE, {"MgI_8807": (8807, 5)})
+    assert COARSE[window.inside].tolist() == [8780, 8800, 8820]
+    assert sorted(COARSE[window.continuum]) == [8720, 8740, 8760, 8840, 8860, 8880]
+    assert window.step.tolist() == [20, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("wavelength", "line"),
+    [
+        (np.linspace(8500, 8700, 400), "CaII_8498"),
+        (np.linspace(8000, 8812, 900), "MgI_8808"),
+        (np.linspace(4000, 5000, 900), "CaII_8498"),
+    ],
+)
+def test_a_line_that_is_not_covered_is_named(wavelength, line):
+    with pytest.raises(ValueError, match=f"of {line}: leave the line out of `lines`"):
+        line_windows(wavelength, STELLAR_LINES)
+
+
+def test_too_few_pixels_are_named():
+    with pytest.raises(ValueError, match="too few pixels to measure a: 4 are needed"):
+        line_windows(np.array([1.0, 2.0, 3.0]), {"a": (2, 0.5)})
+
+
+@pytest.mark.parametrize(
+    ("wavelength", "message"),
+    [
+        (np.arange(9.0), r"wavelength has shape \(9,\), X has 10 columns"),
+        (np.ones((10, 1)), r"wavelength has shape \(10, 1\)"),
+        (np.arange(10.0)[::-1], "strictly increasing: sort the pixels"),
+        (np.repeat(np.arange(5.0), 2), "strictly increasing"),
+        (np.r_[np.arange(9.0), np.nan], "finite"),
+        (np.r_[np.arange(9.0), np.inf], "finite"),
+    ],
+)
+def test_bad_wavelengths_are_named(wavelength, message):
+    with pytest.raises(ValueError, match=message):
+        check_wavelength(wavelength, 10)
+
+
+def test_which_lines_are_meant():
+    assert resolve_lines("stellar") == STELLAR_LINES
+    assert resolve_lines({"a": (5, 1)}) == {"a": (5, 1)}
+    for lines in ("solar", None, [8542.0]):
+        with pytest.raises(ValueError, match="lines must be 'stellar' or a mapping"):
+            resolve_lines(lines)
+    for half_width in (0, -1, np.nan):
+        with pytest.raises(ValueError, match="half-width of a must be positive"):
+            resolve_lines({"a": (5, half_width)})
+
+
+def test_species_have_two_lines_or_more():
+    assert species_of(STELLAR_LINES) == {"CaII": [0, 1, 2], "NaI": [3, 4], "MgI": [5, 6, 7]}
+    assert species_of({"Fe_I_1": (1, 1), "Fe_I_2": (2, 1), "H": (3, 1)}) == {"Fe_I": [0, 1]}
