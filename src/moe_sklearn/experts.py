@@ -1,7 +1,9 @@
 """One ridge per bin and the global ridge, from one pass over the rows."""
 
+import numbers
 import warnings
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -104,6 +106,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     (200, 2)
     """
 
+    moments_: BinnedMoments
+
     __metadata_request__fit = {"bins": True}
     __metadata_request__partial_fit = {"bins": True}
     __metadata_request__predict = {"bins": True}
@@ -191,7 +195,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             As `fit`, and if `alphas` is set.
         """
         self.__dict__.pop("moments_", None)
-        checked = []
+        checked: list[Any] = []
 
         def validated():
             for X, y, bins, sample_weight in open_batches(batches):
@@ -202,7 +206,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
                 yield X, y, bins, sample_weight
 
         moments = self.gather(validated())
-        return self._solve(moments, *checked[0], self.small_bins)
+        dtype, single = checked[0]
+        return self._solve(moments, dtype, single, self.small_bins)
 
     def gather(self, batches):
         """Moments of validated batches for `fit_moments`: by fold where `alphas` are to be compared.
@@ -216,7 +221,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         -------
         BinnedMoments or FoldMoments
         """
-        moments = None
+        moments: Any = None
         for X, y, bins, sample_weight in batches:
             if moments is not None and self.alphas is not None:
                 raise ValueError(
@@ -468,7 +473,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     def _resolve_global_alpha(self, alphas):
         if self.global_alpha is not None:
             return check_alpha(self.global_alpha, "global_alpha")
-        if np.isscalar(self.alpha):
+        if isinstance(self.alpha, numbers.Real):
             return float(self.alpha)
         if not len(alphas):
             raise ValueError(
@@ -536,6 +541,6 @@ def _alpha_per_bin(alpha, labels):
 
 def check_alpha(alpha, name):
     """Return the penalty as a float; raise a ValueError unless it is a finite number >= 0."""
-    if not np.isscalar(alpha) or not np.isreal(alpha) or not np.isfinite(alpha) or alpha < 0:
+    if not isinstance(alpha, numbers.Real) or not 0 <= float(alpha) < np.inf:
         raise ValueError(f"{name} must be a finite number >= 0, got {alpha!r}.")
     return float(alpha)

@@ -152,7 +152,7 @@ def select_alpha(groups, alphas, scoring):
     scores : ndarray of shape (n_folds, n_alphas)
         nan in a fold without rows.
     """
-    errors = sum(held_out_errors(parts, alphas) for parts in groups)
+    errors = np.sum([held_out_errors(parts, alphas) for parts in groups], axis=0)
     rows = [_merged(parts) for parts in zip(*groups, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         if scoring == "r2":

@@ -319,8 +319,16 @@ class BinnedMoments:
                 raise ValueError(f"sample_weight has shape {sample_weight.shape}, it must be {(n,)}.")
         names, codes = self._names_and_codes(bins, n)
         buffers = _Buffers(self, source, len(names))
-        for chunk in prefetch(self._gather(source, codes, sample_weight, buffers)):
-            self._add_chunk(source, *chunk, y, sample_weight, names, buffers)
+        for groups in prefetch(self._gather(source, names, codes, sample_weight, buffers)):
+            for label, rows, gathered in groups:
+                block, narrow = buffers.block(gathered)
+                weights = None if sample_weight is None else sample_weight[rows]
+                try:
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        self._group(label)._add_block(block, y[rows], weights, narrow, buffers.product)
+                except FloatingPointError:
+                    chunk = np.sort(np.concatenate([rows for _, rows, _ in groups]))
+                    raise ValueError(_what_is_not_finite(source, chunk)) from None
         return self
 
     def _names_and_codes(self, bins, n):
@@ -336,8 +344,8 @@ class BinnedMoments:
         if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
             raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
 
-    def _gather(self, source, codes, sample_weight, buffers):
-        """Yield each chunk's rows, grouped by bin, one spare row after each group for the merge term."""
+    def _gather(self, source, names, codes, sample_weight, buffers):
+        """Yield each chunk as (label, rows, block) of its bins; a block ends with the spare row."""
         for start, stop, load in source.blocks(buffers.chunk_rows):
             rows = np.arange(start, stop)
             if sample_weight is not None:
@@ -348,21 +356,9 @@ class BinnedMoments:
             order = np.concatenate([*(np.append(group, group[0]) for group in groups), rows[:0]])
             out = buffers.next_rows()[: len(order)]
             np.take(load(), order - start, axis=0, out=out, mode="clip")
-            yield present, groups, out
-
-    def _add_chunk(self, source, present, groups, gathered, y, sample_weight, names, buffers):
-        stop = 0
-        for code, group in zip(present, groups, strict=True):
-            start, stop = stop, stop + len(group) + 1
-            block, narrow = buffers.block(gathered[start:stop])
-            weights = None if sample_weight is None else sample_weight[group]
-            moments = self._group(names[code])
-            try:
-                with np.errstate(invalid="ignore", over="ignore"):
-                    moments._add_block(block, y[group], weights, narrow, buffers.product)
-            except FloatingPointError:
-                rows = np.sort(np.concatenate(groups))
-                raise ValueError(_what_is_not_finite(source, rows)) from None
+            blocks = np.split(out, np.cumsum([len(group) + 1 for group in groups])[:-1])
+            labels = [names[code] for code in present]
+            yield list(zip(labels, groups, blocks, strict=True)) if groups else []
 
     def save(self, path, *, progress: dict | None = None):
         """Write the moments to a file, in one step: after a failure, what was there still is.
@@ -415,9 +411,8 @@ class BinnedMoments:
             header["n_features"], header["n_targets"], product_dtype=header["product_dtype"]
         )
         for i, label in enumerate(header["labels"]):
-            fields = {name: arrays[f"{name}_{i}"] for name in FIELDS}
-            fields["n_rows"], fields["weight"] = int(fields["n_rows"]), float(fields["weight"])
-            moments.groups[label] = Moments(**fields)
+            n_rows, weight, *means_and_products = (arrays[f"{name}_{i}"] for name in FIELDS)
+            moments.groups[label] = Moments(int(n_rows), float(weight), *means_and_products)
         return (moments, header["progress"]) if with_progress else moments
 
     def _group(self, label):

@@ -117,7 +117,9 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
         operator = LinearOperator(
             (d, d), lambda v: blas.dsymv(1.0, moments.xx, v.ravel(), lower=1), dtype=float
         )
-        values, vectors = eigsh(operator, k=n_components, which="LA", v0=np.ones(d), ncv=4 * n_components + 20)
+        values, vectors = eigsh(
+            operator, k=n_components, which="LA", v0=np.ones(d), ncv=4 * n_components + 20
+        )
     order = np.argsort(values)[::-1]
     components = vectors[:, order].T
     peaks = components[np.arange(n_components), np.abs(components).argmax(axis=1)]

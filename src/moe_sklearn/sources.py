@@ -1,7 +1,7 @@
 """Rows of X from wherever they lie, a block at a time.
 
-A source has ``shape``, ``dtype``, ``len`` and three methods: `blocks` (row ranges and how to load them), `take`
-(some rows) and `locate` (what to call a row in an error message).
+A source has ``shape``, ``dtype``, ``len`` and three methods: `blocks` (row ranges and how to load them),
+`take` (some rows) and `locate` (what to call a row in an error message).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import numpy as np
 from scipy import sparse
@@ -127,7 +128,7 @@ class RowSource:
         """Consecutive row ranges of at most `max_rows`, and how to load each as an array."""
         for start in range(0, len(self), max_rows):
             stop = min(start + max_rows, len(self))
-            yield start, stop, lambda start=start, stop=stop: self._load(slice(start, stop))
+            yield start, stop, partial(self._load, slice(start, stop))
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
         """The rows at sorted positions `rows`, read in blocks that hold any of them."""

@@ -7,6 +7,7 @@ import os
 import zipfile
 from pathlib import Path
 from tempfile import mkstemp
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +24,11 @@ def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str,
     """
     path = Path(path)
     preamble = json.dumps({"format": FORMAT, "kind": kind, "version": version, "header": header})
+    members: dict[str, Any] = {"preamble": np.array(preamble), **arrays}
     descriptor, partial = mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "wb") as file:
-            np.savez(file, preamble=np.array(preamble), **arrays)
+            np.savez(file, allow_pickle=False, **members)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
