@@ -199,8 +199,8 @@ class BinnedMoments:
     product_dtype : {"float64", "float32"}, default="float64"
         Precision of the products within a chunk. Chunks are centred and summed in float64 either way;
         float32 products are off by about 1e-7 of the diagonal and twice as fast.
-    chunk_bytes : int, default=2**27
-        Size of each of three buffers in which the rows of a chunk are grouped by bin.
+    chunk_bytes : int, default=2**28
+        Size of the buffer (three of them where X is not in memory) in which the rows of a chunk are grouped by bin.
 
     directory : path, default=None
         Where each bin's X'X lies in a file of its own; None: in memory.
@@ -228,7 +228,7 @@ class BinnedMoments:
         n_targets=1,
         *,
         product_dtype="float64",
-        chunk_bytes=2**27,
+        chunk_bytes=2**28,
         directory=None,
     ):
         if np.dtype(product_dtype) not in (np.float32, np.float64):
@@ -319,7 +319,8 @@ class BinnedMoments:
                 raise ValueError(f"sample_weight has shape {sample_weight.shape}, it must be {(n,)}.")
         names, codes = self._names_and_codes(bins, n)
         buffers = _Buffers(self, source, len(names))
-        for groups in prefetch(self._gather(source, names, codes, sample_weight, buffers)):
+        chunks = self._gather(source, names, codes, sample_weight, buffers)
+        for groups in chunks if source.in_memory else prefetch(chunks):
             for label, rows, gathered in groups:
                 block, narrow = buffers.block(gathered)
                 weights = None if sample_weight is None else sample_weight[rows]
@@ -433,7 +434,8 @@ class _Buffers:
         self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(len(source), 1))
         shape = (self.chunk_rows + n_groups, d)
         # One is worked on while the next waits and the one after it is being filled.
-        n_buffers = min(sum(1 for _ in source.blocks(self.chunk_rows)), 3)
+        n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
+        n_buffers = 1 if source.in_memory else min(n_blocks, 3)
         self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
         self.product = None

@@ -220,6 +220,8 @@ def symmetric_product(xx, right) -> np.ndarray:
     """S @ right for S given by its lower triangle."""
     if not right.size:
         return np.zeros_like(right)
+    if right.shape[1] == 1:
+        return blas.dsymv(1.0, xx, right[:, 0], lower=1)[:, None]
     return blas.dsymm(1.0, xx, right, side=0, lower=1)
 
 

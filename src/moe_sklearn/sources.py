@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from mmap import mmap
 
 import numpy as np
 from scipy import sparse
@@ -112,14 +113,24 @@ def as_source(X) -> RowSource:
     return RowSource(X)
 
 
+def _is_mapped(array) -> bool:
+    """Whether the array's memory is that of a file."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap):
+            return True
+        array = array.base
+    return isinstance(array, mmap)
+
+
 class RowSource:
-    """Rows of one array-like with shape, dtype and slicing."""
+    """Rows of one array-like with shape, dtype and slicing; `in_memory` if they need no reading."""
 
     def __init__(self, X):
         self.X = X.tocsr() if sparse.issparse(X) else X
         self.shape = tuple(map(int, X.shape))
         kind = np.dtype(X.dtype)
         self.dtype = kind if kind in (np.float32, np.float64) else np.dtype(float)
+        self.in_memory = isinstance(X, np.ndarray) and not _is_mapped(X)
 
     def __len__(self):
         return self.shape[0]
@@ -163,6 +174,7 @@ class Shards(RowSource):
         self.starts = np.cumsum([0, *map(len, shards)])
         self.shape = (int(self.starts[-1]), columns.pop())
         self.dtype = np.result_type(*(shard.dtype for shard in shards))
+        self.in_memory = all(shard.in_memory for shard in shards)
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Consecutive row ranges; none crosses from one shard into the next."""
