@@ -208,6 +208,13 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         seen: list = []
         moments = experts.gather(_noting(batches(), seen))
         dtype, self._single = seen[0][:2]
+        weights = None if seen[0][3] is None else np.concatenate([w for *_, w in seen])
+        return self._fit_moments(
+            moments, experts, batches, [labels for _, _, labels, _ in seen], weights, dtype
+        )
+
+    def _fit_moments(self, moments, experts, batches, labels, sample_weight, dtype):
+        """Fit to gathered moments, and the gate to rows of `batches`, whose labels and weights are given."""
         self.experts_ = experts.fit_moments(moments, dtype=dtype)
         self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_
         if experts.small_bins == "raise":
@@ -216,13 +223,10 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.n_train_ = moments.n_rows
         self.gate_features_ = self._fit_gate_features(batches, moments, dtype)
         self._stack_linear_parts()
-        codes = np.concatenate([codes_of(labels, self.bins_) for _, _, labels, _ in seen])
-        weights = None
-        if seen[0][3] is not None:
-            weights = np.concatenate([w for *_, w in seen])
-        rows = self._gate_rows(codes, weights)
+        codes = np.concatenate([codes_of(part, self.bins_) for part in labels])
+        rows = self._gate_rows(codes, sample_weight)
         inputs = self._gate_inputs(batches(), rows)
-        weights = None if weights is None else weights[rows]
+        weights = None if sample_weight is None else sample_weight[rows]
         self.gate_ = _fit_gate(self.gate, inputs, self.bins_[codes[rows]], weights)
         return self
 
@@ -295,8 +299,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         first, *more = batches()
         if more or is_source(first[0]):
             raise ValueError(
-                "gate_features other than GateFeatureTransformer are fitted to X in memory: pass X as "
-                "one array, or a GateFeatureTransformer."
+                "gate_features other than GateFeatureTransformer are fitted to X in memory, not to "
+                "batches, shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
             )
         X, y, _, sample_weight = first
         return features.fit(X, y, **_weights_for(features, sample_weight, required=False))
@@ -516,7 +520,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        own_features = self.gate_features is None
+        own_features |= isinstance(self.gate_features, GateFeatureTransformer)
+        tags.input_tags.sparse = own_features
         tags.target_tags.multi_output = True
         return tags
 

@@ -1,0 +1,510 @@
+"""The mixture: four modes, its gate and binner, and what it refuses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn_checks import with_checks
+
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    GateFeatureTransformer,
+    GridBinner,
+    SoftGateMoERegressor,
+)
+
+MODES = ["soft", "hard", "oracle", "global"]
+EDGES = [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]
+
+
+@with_checks(
+    SoftGateMoERegressor(),
+    SoftGateMoERegressor(mixing="hard", binner=GridBinner(2)),
+    SoftGateMoERegressor(
+        BinnedRidgeExperts(alpha=0.1),
+        PCA(1),
+        make_pipeline(StandardScaler(), LogisticRegression(C=0.1)),
+        mixing="global",
+    ),
+)
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def data():
+    """300 rows, three regimes that X tells roughly, every tenth row in none; side information."""
+    rng = np.random.default_rng(0)
+    side = rng.uniform(0, [3, 2], size=(300, 2))
+    X = rng.normal(size=(300, 5))
+    X[:, 0] = side[:, 0] + 0.2 * rng.normal(size=300)
+    X[:, 1] = side[:, 1] + 0.2 * rng.normal(size=300)
+    bins = side[:, 0].astype(int)
+    y = np.einsum("ij,ij->i", X, rng.normal(size=(3, 5))[bins]) + 0.1 * rng.normal(size=300)
+    bins[::10] = -1
+    return X, y, bins, side
+
+
+def predictions(model, X, bins):
+    return {mode: model.predict(X, mixing=mode, bins=bins) for mode in MODES}
+
+
+def assert_same_predictions(actual, expected, X, bins, rtol=1e-6):
+    for mode in MODES:
+        a, e = (model.predict(X, mixing=mode, bins=bins) for model in (actual, expected))
+        np.testing.assert_allclose(a, e, rtol=rtol, atol=rtol)
+
+
+# the four modes
+
+
+@pytest.mark.parametrize("n_targets", [None, 1, 2])
+def test_modes_mix_the_experts_as_defined(data, n_targets):
+    X, y, bins, _ = data
+    y = y if n_targets is None else np.stack([y, X[:, 3]][:n_targets], axis=1)
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    experts, proba = model.predict_experts(X), model.gate_proba(X)
+    assert experts.shape == (300, 3, *y.shape[1:])
+    assert proba.shape == (300, 3)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-12)
+    assert (proba >= 0).all()
+    everywhere = Ridge().fit(X, y).predict(X).reshape(y.shape)
+    for k in range(3):
+        own = Ridge().fit(X[bins == k], y[bins == k])
+        np.testing.assert_allclose(experts[:, k], own.predict(X).reshape(y.shape), rtol=1e-8)
+    expected = {
+        "soft": sum((proba[:, k] * experts[:, k].T).T for k in range(3)),
+        "hard": np.stack([row[k] for row, k in zip(experts, proba.argmax(axis=1), strict=True)]),
+        "oracle": np.stack(
+            [row[k] if k >= 0 else g for row, k, g in zip(experts, bins, everywhere, strict=True)]
+        ),
+        "global": everywhere,
+    }
+    for mode, prediction in predictions(model, X, bins).items():
+        assert prediction.shape == y.shape
+        np.testing.assert_allclose(prediction, expected[mode], rtol=1e-8, err_msg=mode)
+    assert len({np.round(p, 6).tobytes() for p in expected.values()}) == 4
+
+
+def test_mixing_of_the_constructor_is_the_default(data):
+    X, y, bins, _ = data
+    for mode in ("soft", "hard", "global"):
+        model = SoftGateMoERegressor(mixing=mode).fit(X, y, bins=bins)
+        np.testing.assert_array_equal(model.predict(X), model.predict(X, mixing=mode))
+    oracle = SoftGateMoERegressor(mixing="oracle").fit(X, y, bins=bins)
+    np.testing.assert_array_equal(
+        oracle.predict(X, bins=bins), oracle.predict(X, mixing="oracle", bins=bins)
+    )
+
+
+def test_score_is_r2_of_the_mode(data):
+    X, y, bins, _ = data
+    model, weights = SoftGateMoERegressor().fit(X, y, bins=bins), np.linspace(0.1, 2, 300)
+    for mode, prediction in predictions(model, X, bins).items():
+        score = model.score(X, y, weights, mixing=mode, bins=bins)
+        assert score == r2_score(y, prediction, sample_weight=weights)
+    assert model.score(X, y) == r2_score(y, model.predict(X))
+
+
+def test_regimes_are_worth_knowing(data):
+    X, y, bins, _ = data
+    rows = bins >= 0
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    r2 = {m: model.score(X[rows], y[rows], mixing=m, bins=bins[rows]) for m in MODES}
+    assert r2["global"] < 0.6 < 0.8 < r2["soft"] < r2["oracle"]
+    assert r2["oracle"] > 0.98
+
+
+def test_rho_above_1_and_below_0_come_through():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, size=(800, 2))
+    y = X[:, 0] * X[:, 1]  # the slope varies within a bin, so that mixing beats the own expert
+    bins = (X[:, 0] > 0).astype(int)
+    smooth = SoftGateMoERegressor(gate=LogisticRegression(C=0.3)).fit(X, y, bins=bins)
+    report = smooth.evaluate(X, y, bins=bins, n_resamples=50)
+    r2 = {mode: r2_score(y, p) for mode, p in predictions(smooth, X, bins).items()}
+    rho = (r2["soft"] - r2["global"]) / (r2["oracle"] - r2["global"])
+    assert report.rho["soft"] == pytest.approx(rho, rel=1e-9)
+    assert rho > 1.05
+    assert report.rho_interval["soft"][1] > 1.05
+    wrong = DummyClassifier(strategy="constant", constant=0)
+    report = SoftGateMoERegressor(gate=wrong).fit(X, y, bins=bins).evaluate(X, y, bins=bins, n_resamples=50)
+    assert report.rho["soft"] < -0.5
+
+
+# which rows count for what
+
+
+def test_rows_in_no_bin_count_for_the_global_model_only(data):
+    X, y, bins, _ = data
+    covered = bins >= 0
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    without = SoftGateMoERegressor().fit(X[covered], y[covered], bins=bins[covered])
+    np.testing.assert_allclose(model.predict_experts(X), without.predict_experts(X), rtol=1e-9)
+    np.testing.assert_allclose(model.predict(X, mixing="global"), Ridge().fit(X, y).predict(X), rtol=1e-9)
+    difference = model.predict(X, mixing="global") - without.predict(X, mixing="global")
+    assert np.abs(difference).max() > 1e-4
+    np.testing.assert_allclose(
+        np.abs(model.gate_features_.components_), np.abs(PCA(5).fit(X).components_), atol=1e-8
+    )
+    assert (model.n_train_, model.bin_count_.sum()) == (300, 270)
+
+
+def test_unseen_bins_and_missing_ones_get_the_global_model(data):
+    X, y, bins, _ = data
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    for elsewhere in (np.full(300, 17), np.full(300, -1), [None] * 300, np.full(300, np.nan)):
+        assert (model.assign_bins(elsewhere) == -1).all()
+        oracle = model.predict(X, mixing="oracle", bins=elsewhere)
+        np.testing.assert_array_equal(oracle, model.predict(X, mixing="global"))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, -1])
+def test_string_labels(data, missing):
+    X, y, bins, _ = data
+    names = [missing if b < 0 else ["cool", "mid", "warm"][b] for b in bins]
+    model = SoftGateMoERegressor().fit(X, y, bins=names)
+    assert model.bins_.tolist() == model.bin_names_ == ["cool", "mid", "warm"]
+    assert model.gate_.classes_.tolist() == ["cool", "mid", "warm"]
+    twin = SoftGateMoERegressor().fit(X, y, bins=bins)
+    for mode, prediction in predictions(model, X, names).items():
+        np.testing.assert_allclose(prediction, twin.predict(X, mixing=mode, bins=bins), rtol=1e-9)
+    with pytest.raises(ValueError, match="pass bins of the kind that the model was fitted with"):
+        model.predict(X, mixing="oracle", bins=bins)
+
+
+def test_one_single_bin_is_the_global_model(data):
+    X, y, *_ = data
+    model = SoftGateMoERegressor().fit(X, y, bins=np.full(300, 4))
+    assert model.gate_proba(X).tolist() == [[1.0]] * 300
+    for prediction in predictions(model, X, np.full(300, 4)).values():
+        np.testing.assert_allclose(prediction, Ridge().fit(X, y).predict(X), rtol=1e-9)
+
+
+def test_without_bins_the_target_is_binned(data):
+    X, y, *_ = data
+    for targets in (y, np.c_[y, X[:, 2]]):
+        model = SoftGateMoERegressor().fit(X, targets)
+        labels = GridBinner().fit_transform(y[:, None]).ravel()
+        twin = SoftGateMoERegressor().fit(X, targets, bins=labels)
+        np.testing.assert_allclose(model.predict(X), twin.predict(X), rtol=1e-9)
+    halves = SoftGateMoERegressor(binner=GridBinner(2)).fit(X, y)
+    assert halves.bin_count_.tolist() == [149, 151]  # the median row is the first of its bin
+    assert halves.assign_bins(y[:, None]).tolist() == (y >= np.sort(y)[149]).astype(int).tolist()
+    assert halves.evaluate(X, y, n_resamples=10).coverage == 1
+
+
+# weights
+
+
+def test_weights_are_repetitions_for_the_whole_mixture(data):
+    X, y, bins, side = data
+    times = np.random.default_rng(1).integers(0, 4, 300)
+    again = np.repeat(np.arange(300), times)
+    gate = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=10000))
+    for given in (bins, side):
+        weighted = SoftGateMoERegressor(gate=gate, binner=None if given is bins else GridBinner(2))
+        repeated = SoftGateMoERegressor(gate=gate, binner=None if given is bins else GridBinner(2))
+        weighted.fit(X, y, bins=given, sample_weight=times)
+        repeated.fit(X[again], y[again], bins=given[again])
+        assert_same_predictions(weighted, repeated, X, given, rtol=1e-5)
+    assert weighted.n_train_ == (times > 0).sum()
+
+
+def test_rows_of_weight_0_may_hold_anything(data):
+    X, y, bins, _ = data
+    weights = np.where(np.arange(300) % 7, 1.0, 0.0)
+    spoilt = np.where(weights[:, None] > 0, X, np.nan)
+    model = SoftGateMoERegressor().fit(spoilt, y, bins=bins, sample_weight=weights)
+    kept = weights > 0
+    assert_same_predictions(model, SoftGateMoERegressor().fit(X[kept], y[kept], bins=bins[kept]), X, bins)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_weights_reach_gate_and_gate_features(data, nested):
+    X, y, bins, _ = data
+    weights = np.where(bins == 1, 20.0, 1.0)
+    features, gate = StandardScaler(), LogisticRegression()
+    if nested:
+        features, gate = make_pipeline(features), make_pipeline(StandardScaler(), gate)
+    model = SoftGateMoERegressor(gate_features=features, gate=gate)
+    weighted = model.fit(X, y, bins=bins, sample_weight=weights)
+    scaler = weighted.gate_features_[0] if nested else weighted.gate_features_
+    np.testing.assert_allclose(scaler.mean_, np.average(X, axis=0, weights=weights), rtol=1e-9)
+    frequent = weighted.gate_proba(X)[:, 1].mean()
+    plain = clone(model).fit(X, y, bins=bins)
+    assert frequent > 1.3 * plain.gate_proba(X)[:, 1].mean()
+
+
+def test_a_gate_that_refuses_weights_is_named(data):
+    X, y, bins, _ = data
+    for gate in (KNeighborsClassifier(), make_pipeline(StandardScaler(), KNeighborsClassifier())):
+        model = SoftGateMoERegressor(gate=gate)
+        with pytest.raises(TypeError, match=r"(?s)the gate .*KNeighborsClassifier.* does not take it in fit"):
+            model.fit(X, y, bins=bins, sample_weight=np.ones(300))
+        assert model.fit(X, y, bins=bins).score(X, y) > 0.5
+
+
+# precision
+
+
+@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
+@pytest.mark.parametrize("features", ["lines", "other"])
+def test_float32_in_float32_out(data, product_dtype, features):
+    X, y, bins, _ = data
+    lines = {"lines": {"a": (2.0, 1.0)}, "wavelength": np.arange(5.0)}
+    features = GateFeatureTransformer(3, **lines) if features == "lines" else StandardScaler()
+    experts = BinnedRidgeExperts(product_dtype=product_dtype)
+    X32 = X.astype(np.float32)
+    narrow = SoftGateMoERegressor(experts, features).fit(X32, y, bins=bins)
+    wide = SoftGateMoERegressor(experts, features).fit(X, y, bins=bins)
+    for mode in MODES:
+        prediction = narrow.predict(X32, mixing=mode, bins=bins)
+        assert prediction.dtype == np.float32, mode
+        assert wide.predict(X, mixing=mode, bins=bins).dtype == np.float64
+        close = np.isclose(prediction, wide.predict(X, mixing=mode, bins=bins), atol=1e-3)
+        assert close.mean() > (0.99 if mode == "hard" else 0.9999)
+    assert narrow.gate_proba(X32).dtype == narrow.predict_experts(X32).dtype == np.float32
+
+
+def test_a_memmap_gives_the_same(data, tmp_path):
+    X, y, bins, _ = data
+    X.tofile(tmp_path / "X")
+    on_disk = np.memmap(tmp_path / "X", float, mode="r", shape=X.shape)
+    model = SoftGateMoERegressor().fit(on_disk, y, bins=bins)
+    assert_same_predictions(model, SoftGateMoERegressor().fit(X, y, bins=bins), X, bins)
+
+
+# binner, gate and features
+
+
+def test_side_information_is_binned_inside_fit(data):
+    X, y, _, side = data
+    frame = pd.DataFrame(side, columns=["teff", "mh"])
+    binner = GridBinner(edges=EDGES, names=[["Cool", "Mid", "Hot"], ["Poor", "Rich"]])
+    model = SoftGateMoERegressor(binner=binner).fit(X, y, bins=frame)
+    labels = binner.fit_transform(frame).ravel()
+    twin = SoftGateMoERegressor().fit(X, y, bins=labels)
+    assert model.bin_names_[:3] == ["Cool Poor", "Cool Rich", "Mid Poor"]
+    assert twin.bin_names_ == list("012345")
+    for mode, prediction in predictions(model, X, frame).items():
+        np.testing.assert_allclose(prediction, twin.predict(X, mixing=mode, bins=labels), rtol=1e-9)
+    np.testing.assert_array_equal(model.assign_bins(frame), labels)
+    oracle = model.predict(X, mixing="oracle", bins=frame)
+    np.testing.assert_array_equal(oracle, model.predict(X, mixing="oracle", bins=labels))
+
+
+def test_the_default_binner_makes_quantile_bins(data):
+    X, y, _, side = data
+    model = SoftGateMoERegressor().fit(X, y, bins=side)
+    assert model.bins_.tolist() == list(range(9))
+    assert model.bin_names_ == GridBinner().fit(side).bin_names_
+
+
+@pytest.mark.parametrize("outside", ["clip", "drop"])
+def test_rows_outside_the_grid(data, outside):
+    X, y, _, side = data
+    edges = [[0.5, 1.5, 2.5], [0.0, 2.0]]
+    model = SoftGateMoERegressor(binner=GridBinner(edges=edges, outside=outside)).fit(X, y, bins=side)
+    inside = (side[:, 0] >= 0.5) & (side[:, 0] <= 2.5)
+    assert model.bin_count_.sum() == (inside.sum() if outside == "drop" else 300)
+    assert model.n_train_ == 300
+    oracle = model.predict(X, mixing="oracle", bins=side)
+    everywhere = model.predict(X, mixing="global")
+    nearest = model.predict_experts(X)[np.arange(300), (side[:, 0] >= 1.5).astype(int)]
+    np.testing.assert_allclose(oracle[inside], nearest[inside])
+    np.testing.assert_allclose(oracle[~inside], (everywhere if outside == "drop" else nearest)[~inside])
+
+
+def test_any_transformer_is_a_binner(data):
+    X, y, _, side = data
+    binner = FunctionTransformer(lambda S: np.where(S[:, :1] > 1.5, "warm", "cool"))
+    model = SoftGateMoERegressor(binner=binner).fit(X, y, bins=side, sample_weight=np.ones(300))
+    assert model.bins_.tolist() == model.bin_names_ == ["cool", "warm"]
+    pair = SoftGateMoERegressor(binner=FunctionTransformer())
+    with pytest.raises(ValueError, match="the binner's output and X have inconsistent numbers"):
+        pair.fit(X, y, bins=side)
+
+
+@pytest.mark.parametrize(
+    "features", [PCA(3), StandardScaler(), make_pipeline(StandardScaler(), PCA(2)), "frames"]
+)
+def test_any_transformer_makes_gate_features(data, features):
+    X, y, bins, _ = data
+    if features == "frames":
+        features = StandardScaler().set_output(transform="pandas")
+    gate = RandomForestClassifier(20, random_state=0)
+    model = SoftGateMoERegressor(gate_features=features, gate=gate).fit(X, y, bins=bins)
+    inputs = np.asarray(features.fit_transform(X))
+    twin = gate.fit(inputs[bins >= 0], bins[bins >= 0])
+    np.testing.assert_allclose(model.gate_proba(X), twin.predict_proba(inputs), atol=0.06)
+    assert np.abs(model.gate_proba(X) - twin.predict_proba(inputs)).mean() < 1e-2
+
+
+def test_parameters_are_left_as_they_are(data):
+    X, y, _, side = data
+    parts = {
+        "experts": BinnedRidgeExperts(),
+        "gate_features": GateFeatureTransformer(3),
+        "gate": LogisticRegression(max_iter=500),
+        "binner": GridBinner(2),
+    }
+    model = SoftGateMoERegressor(**parts).fit(X, y)
+    model.fit(X, y, bins=side)
+    for name, part in parts.items():
+        assert getattr(model, name) is part
+        assert not [key for key in vars(part) if key.endswith("_")]
+    assert model.get_params()["experts__small_bins"] == "raise"
+
+
+def test_components_are_an_upper_bound(data):
+    X, y, bins, _ = data
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    assert model.gate_features_.n_components == 10
+    assert model.gate_features_.n_components_ == 5
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y": np.ones(300)}, r"y is constant \(1.0\)"),
+        ({"y": np.arange(299.0)}, "y has 299 rows, X has 300"),
+        ({"y": np.r_[np.arange(299.0), np.nan]}, r"y contains NaN or infinity \(first in row 299\)"),
+        ({"bins": np.zeros(299, int)}, "bins has 299 rows, X has 300"),
+        ({"bins": np.zeros((299, 2))}, "bins has 299 rows, X has 300"),
+        ({"bins": np.zeros((300, 1, 1))}, r"bins must be 1-D labels here, got shape \(300, 1, 1\)"),
+        ({"bins": np.linspace(0, 1, 300)}, r"bins holds real numbers.*bins=side.reshape\(-1, 1\)"),
+        ({"bins": np.full(300, -1)}, "bins covers no row"),
+        ({"bins": np.full(300, None)}, "bins covers no row"),
+        ({"bins": np.r_[9, np.arange(299) % 2]}, "bins: bin 9 has 1 training row.*small_bins='drop'"),
+        ({"sample_weight": np.ones(2)}, "sample_weight has 2 rows, X has 300"),
+        ({"sample_weight": np.r_[np.ones(8), np.inf, np.ones(291)]}, "sample_weight contains .*row 8"),
+        ({"sample_weight": np.zeros(300)}, "sample_weight is zero in every row"),
+        ({"sample_weight": np.r_[-1, np.ones(299)]}, "sample_weight is negative in row 0"),
+    ],
+)
+def test_bad_input_is_named(data, changes, message):
+    X, y, bins, _ = data
+    with pytest.raises(ValueError, match=message):
+        SoftGateMoERegressor().fit(X, **{"y": y, "bins": bins, **changes})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("features", [None, PCA(2)])
+def test_rows_that_are_not_finite_are_named(data, bad, features):
+    X, y, bins, _ = data
+    spoilt = X.copy()
+    spoilt[41, 2] = bad
+    model = SoftGateMoERegressor(gate_features=features)
+    message = r"X contains NaN or infinity \(first in row 41, column 2\)"
+    with pytest.raises(ValueError, match=message):
+        model.fit(spoilt, y, bins=bins)
+    model.fit(X, y, bins=bins)
+    for mode in MODES:
+        with pytest.raises(ValueError, match=message):
+            model.predict(spoilt, mixing=mode, bins=bins)
+    with pytest.raises(ValueError, match=message):
+        model.gate_proba(spoilt)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"mixing": "mild"}, "mixing must be one of 'soft', 'hard', 'oracle', 'global'; got 'mild'"),
+        ({"binner": GridBinner()}, "bins are 1-D labels, but a binner is set"),
+        ({"experts": BinnedRidgeExperts(alpha=-1)}, "alpha must be a finite number >= 0, got -1"),
+        ({"experts": BinnedRidgeExperts(alpha=[1, 2])}, r"alpha has shape \(2,\), there are 3 bins"),
+        ({"experts": BinnedRidgeExperts({0: 1, 2: 1})}, "alpha has no entry for bin 1"),
+        (
+            {"gate_features": GateFeatureTransformer(wavelength=np.arange(4.0))},
+            r"wavelength has shape \(4,\), X has 5 columns",
+        ),
+        (
+            {"gate_features": GateFeatureTransformer(wavelength=np.arange(5.0)[::-1])},
+            "strictly increasing",
+        ),
+        (
+            {"gate_features": GateFeatureTransformer(wavelength=np.linspace(8490, 8700, 5))},
+            "not the window 8488 to 8508 of CaII_8498",
+        ),
+    ],
+)
+def test_bad_parameters_are_named(data, parameters, message):
+    X, y, bins, _ = data
+    with pytest.raises(ValueError, match=message):
+        SoftGateMoERegressor(**parameters).fit(X, y, bins=bins)
+
+
+def test_an_empty_cell_of_the_grid_is_named(data):
+    X, y, _, side = data
+    binner = GridBinner(edges=[[0, 1, 3], [0, 2, 3]], names=[["Cool", "Hot"], ["Poor", "Rich"]])
+    with pytest.raises(ValueError, match=r"bin 1 \(Cool Rich\) of the binner has no training row.*2 such"):
+        SoftGateMoERegressor(binner=binner).fit(X, y, bins=side)
+    model = SoftGateMoERegressor(BinnedRidgeExperts(small_bins="drop"), binner=binner)
+    model.fit(X, y, bins=side)
+    assert model.bin_names_ == ["Cool Poor", "Hot Poor"]
+    assert model.bins_.tolist() == [0, 2]
+    np.testing.assert_array_equal(np.unique(model.assign_bins(side)), [0, 1])
+
+
+def test_a_cell_of_rows_without_weight_is_empty(data):
+    X, y, _, side = data
+    weights = (side[:, 0] < 2).astype(float)
+    binner = GridBinner(edges=[[0, 1, 2, 3], [0, 2]])
+    with pytest.raises(ValueError, match=r"bin 2 \(x0 2 to 3, x1 0 to 2\) of the binner has no training"):
+        SoftGateMoERegressor(binner=binner).fit(X, y, bins=side, sample_weight=weights)
+
+
+def test_a_grid_beside_all_rows_covers_none(data):
+    X, y, _, side = data
+    binner = GridBinner(edges=[[10, 11, 12], [0, 2]], outside="drop")
+    with pytest.raises(ValueError, match="bins covers no row.*Check the labels, or the edges"):
+        SoftGateMoERegressor(binner=binner).fit(X, y, bins=side)
+
+
+def test_predict_says_what_it_needs(data):
+    X, y, bins, side = data
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    with pytest.raises(ValueError, match=r"mixing='oracle' .*needs bins: predict\(X, mixing='oracle'"):
+        model.predict(X, mixing="oracle")
+    with pytest.raises(ValueError, match=r"mixing='oracle' .*needs bins"):
+        model.score(X, y, mixing="oracle")
+    with pytest.raises(ValueError, match="mixing must be one of 'soft', 'hard', 'oracle', 'global'"):
+        model.predict(X, mixing="softly")
+    with pytest.raises(ValueError, match="bins has 7 rows, X has 300"):
+        model.predict(X, mixing="oracle", bins=bins[:7])
+    with pytest.raises(ValueError, match="bins are 2-D side information, but the model was fitted with 1-D"):
+        model.predict(X, mixing="oracle", bins=side)
+    with pytest.raises(ValueError, match="4 features, but SoftGateMoERegressor is expecting 5"):
+        model.predict(X[:, :4])
+    with pytest.raises(ValueError, match="needs bins"):
+        model.evaluate(X, y)
+    assert model.predict(X, bins=bins).shape == (300,)  # bins are ignored by modes that need none
+
+
+@pytest.mark.parametrize("method", ["predict", "gate_proba", "predict_experts", "assign_bins"])
+def test_unfitted(data, method):
+    X, _, bins, _ = data
+    with pytest.raises(NotFittedError, match="SoftGateMoERegressor instance is not fitted yet"):
+        getattr(SoftGateMoERegressor(), method)(bins if method == "assign_bins" else X)
+
+
+def test_evaluate_agrees_with_predict(data):
+    X, y, bins, _ = data
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    report = model.evaluate(X, y, bins=bins, n_resamples=20)
+    rows = bins >= 0
+    for mode, prediction in predictions(model, X, bins).items():
+        assert report.r2[mode] == pytest.approx(r2_score(y[rows], prediction[rows]), rel=1e-9)
