@@ -14,6 +14,7 @@ PACKAGE = ROOT / "src" / "moe_sklearn"
 ROOMS = [
     "__init__",
     "plotting",
+    "learning_curve",
     "mixture",
     "report",
     "metrics",
@@ -21,6 +22,7 @@ ROOMS = [
     "experts",
     "features",
     "binning",
+    "gates",
     "lines",
     "folds",
     "solvers",

@@ -5,6 +5,7 @@ from .checkpoint import accumulate
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
 from .headroom import oracle_headroom
+from .learning_curve import moe_learning_curve
 from .metrics import RhoScorer, rho_interval, rho_score, rho_scorer
 from .mixture import SoftGateMoERegressor
 from .parallel import dask_moments
@@ -22,6 +23,7 @@ __all__ = [
     "__version__",
     "accumulate",
     "dask_moments",
+    "moe_learning_curve",
     "oracle_headroom",
     "rho_interval",
     "rho_score",

@@ -150,6 +150,10 @@ class RowSource:
                 taken[first:last] = load()[rows[first:last] - start]
         return taken
 
+    def between(self, first: int, last: int) -> RowSource:
+        """The rows `first` to `last` (not included)."""
+        return Between(self, first, last)
+
     def locate(self, row: int) -> str:
         """What to call a row in an error message."""
         return f"row {row}"
@@ -161,6 +165,27 @@ class RowSource:
         elif hasattr(block, "compute"):
             block = block.compute()
         return np.asarray(block, dtype=self.dtype)
+
+
+class Between(RowSource):
+    """The rows `first` to `last` (not included) of a source."""
+
+    def __init__(self, source: RowSource, first: int, last: int):
+        self.source, self.first, self.last = source, first, last
+        self.shape = (last - first, source.shape[1])
+        self.dtype, self.in_memory = source.dtype, source.in_memory
+
+    def blocks(self, max_rows: int) -> Iterator[Block]:
+        """Those of the source that hold any of the rows, cut to them."""
+        for start, stop, load in self.source.blocks(max_rows):
+            low, high = max(start, self.first), min(stop, self.last)
+            if low < high:
+                cut = slice(low - start, high - start)
+                yield low - self.first, high - self.first, lambda load=load, cut=cut: load()[cut]  # type: ignore[misc]
+
+    def locate(self, row: int) -> str:
+        """What to call a row in an error message."""
+        return self.source.locate(self.first + row)
 
 
 class Shards(RowSource):

@@ -1,0 +1,126 @@
+"""Every mode's score against the number of training rows, from prefixes of one pass."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import Bunch, check_random_state
+
+from .experts import BinnedRidgeExperts
+from .mixture import SoftGateMoERegressor
+from .moments import BinnedMoments
+from .report import MODES
+from .sources import as_source
+from .validation import check_fit_data, check_length
+
+
+def moe_learning_curve(
+    estimator: SoftGateMoERegressor,
+    X,
+    y,
+    *,
+    bins,
+    X_test,
+    y_test,
+    bins_test,
+    train_sizes=(0.1, 0.33, 0.55, 0.78, 1.0),
+    shuffle=True,
+    random_state=None,
+):
+    """R2 of every mixing mode, and rho, against the number of training rows.
+
+    The rows are accumulated once. At each size the moments so far are solved for experts, global ridge and
+    PCA, the gate is trained on rows so far, and the test rows are predicted: each point equals a fit to those
+    rows alone.
+
+    Parameters
+    ----------
+    estimator : SoftGateMoERegressor
+        Not fitted here; clones of it are. Its experts must have one `alpha`, not `alphas`.
+    X : array-like or source of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,) or (n_samples, n_targets)
+    bins : array-like of shape (n_samples,) or (n_samples, n_columns)
+        Labels or side information; a binner is fitted on all training rows.
+    X_test, y_test, bins_test
+        Test rows, alike.
+    train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
+        Increasing numbers of rows, or shares of n_samples.
+    shuffle : bool, default=True
+        Take the rows in random order, which needs X in memory. False: in the order they have.
+    random_state : int, RandomState instance or None, default=None
+        Of that order.
+
+    Returns
+    -------
+    Bunch
+        ``train_sizes`` (n_sizes,); ``r2``, a dict of "global", "hard", "soft", "oracle" to (n_sizes,);
+        ``rho``, a dict of "hard", "soft"; ``reports``, a `MoEReport` for each size.
+
+    Raises
+    ------
+    ValueError
+        If sizes do not increase or exceed the rows, or X is to be shuffled and is not in memory.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import SoftGateMoERegressor, moe_learning_curve
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(900, 5))
+    >>> regime = (X[:, 0] > 0).astype(int)
+    >>> y = np.where(regime, 3, -3) * X[:, 1] + 0.5 * rng.normal(size=900)
+    >>> curve = moe_learning_curve(
+    ...     SoftGateMoERegressor(), X[:600], y[:600], bins=regime[:600],
+    ...     X_test=X[600:], y_test=y[600:], bins_test=regime[600:],
+    ...     train_sizes=[50, 600], random_state=0,
+    ... )
+    >>> curve.train_sizes.tolist(), bool(curve.r2["soft"][1] > curve.r2["soft"][0])
+    ([50, 600], True)
+    """
+    model = clone(estimator)
+    X, y, _ = check_fit_data(model, X, y)
+    check_length(bins, "bins", len(X))
+    sizes = _absolute(train_sizes, len(X))
+    experts = BinnedRidgeExperts() if model.experts is None else clone(model.experts)
+    if experts.alphas is not None:
+        raise ValueError("moe_learning_curve needs one alpha at all sizes: set alpha, not alphas.")
+    labels = np.asarray(model._fit_binner(bins, y, None, experts))
+    if shuffle:
+        if not isinstance(X, np.ndarray):
+            raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
+        order = check_random_state(random_state).permutation(len(X))
+        X, y, labels = X[order], y[order], labels[order]
+    moments = BinnedMoments(X.shape[1], y[:1].size, product_dtype=experts.product_dtype)
+    reports, start = [], 0
+    for stop in sizes:
+        prefix = as_source(X).between(start, stop)
+        moments.update(prefix, y[start:stop], labels[start:stop])
+        reports.append(
+            _fit_prefix(model, experts, moments, X, y[:stop], labels[:stop]).evaluate(
+                X_test, y_test, bins=bins_test
+            )
+        )
+        start = stop
+    return Bunch(
+        train_sizes=sizes,
+        r2={mode: np.array([report.r2[mode] for report in reports]) for mode in MODES},
+        rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
+        reports=reports,
+    )
+
+
+def _fit_prefix(model, experts, moments, X, y, labels):
+    """Fit the model to the moments of the first ``len(y)`` rows."""
+    model._single = y.ndim == 1
+    prefix = as_source(X).between(0, len(y))
+    batch = (prefix, y, labels, None)
+    return model._fit_moments(moments, clone(experts), lambda: [batch], [labels], None, X.dtype)
+
+
+def _absolute(train_sizes, n_rows):
+    sizes = np.asarray(train_sizes)
+    if sizes.ndim != 1 or not len(sizes) or not (np.diff(sizes) > 0).all() or sizes[0] <= 0:
+        raise ValueError(f"train_sizes must be increasing and positive, got {train_sizes!r}.")
+    if sizes.dtype.kind == "f" and sizes[-1] <= 1:
+        sizes = np.round(sizes * n_rows)
+    if sizes[-1] > n_rows:
+        raise ValueError(f"train_sizes goes up to {sizes[-1]}, there are {n_rows} training rows.")
+    return sizes.astype(int)
