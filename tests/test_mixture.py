@@ -350,6 +350,19 @@ def test_any_transformer_makes_gate_features(data, features):
     assert np.abs(model.gate_proba(X) - twin.predict_proba(inputs)).mean() < 1e-2
 
 
+def test_shards_and_sparse_matrices_are_no_food_for_other_transformers(data):
+    X, y, bins, _ = data
+    shards, own = [X[:200], X[200:]], GateFeatureTransformer(4)
+    assert_same_predictions(
+        SoftGateMoERegressor(gate_features=own).fit(shards, y, bins=bins),
+        SoftGateMoERegressor(gate_features=own).fit(X, y, bins=bins),
+        X,
+        bins,
+    )
+    with pytest.raises(TypeError, match="gate_features other than GateFeatureTransformer .* in memory"):
+        SoftGateMoERegressor(gate_features=StandardScaler()).fit(shards, y, bins=bins)
+
+
 def test_parameters_are_left_as_they_are(data):
     X, y, _, side = data
     parts = {

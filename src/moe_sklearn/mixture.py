@@ -154,7 +154,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             As `BinnedRidgeExperts.fit`; if `bins` are labels although a `binner` is set; if a cell of the
             binner has no training row; if `mixing` is unknown.
         TypeError
-            If `sample_weight` is given and the gate does not take it.
+            If `sample_weight` is given and the gate does not take it, or X is not one dense array and
+            `gate_features` is of another class than `GateFeatureTransformer`.
         """
         X, y, sample_weight = check_fit_data(self, X, y, sample_weight)
         check_varies(y, sample_weight)
@@ -298,7 +299,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             return features.fit_moments(moments.pool(), dtype=dtype)
         first, *more = batches()
         if more or is_source(first[0]):
-            raise ValueError(
+            raise TypeError(
                 "gate_features other than GateFeatureTransformer are fitted to X in memory, not to "
                 "batches, shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
             )
