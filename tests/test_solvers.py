@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -301,3 +302,43 @@ def test_products_that_overflow_are_named():
     moments = BinnedMoments(1, product_dtype="float32").update(X, np.arange(3.0)).pool()
     with pytest.raises(ValueError, match="too large for product_dtype.*product_dtype='float64'"):
         ridge(moments, 1.0)
+
+
+def moments_with_spectrum(values, seed=0):
+    """Moments whose X'X has the given eigenvalues."""
+    rng = np.random.default_rng(seed)
+    vectors = np.linalg.qr(rng.normal(size=(len(values),) * 2))[0]
+    moments = Moments.zeros(len(values), 2)
+    moments.xx[:] = (vectors * values) @ vectors.T
+    moments.xy[:] = rng.normal(size=(len(values), 2))
+    moments.n_rows, moments.weight = 1000, 1000.0
+    return moments
+
+
+def explicit_path(moments, alphas):
+    identity = np.eye(moments.n_features)
+    return [np.linalg.solve(moments.xx + alpha * identity, moments.xy).T for alpha in alphas]
+
+
+def test_ridge_path_where_one_krylov_space_serves_all_alphas():
+    moments = moments_with_spectrum(np.r_[1e5, 1e4, np.linspace(50, 400, 298)])
+    alphas = np.logspace(-2, 4, 7)
+    assert not np.isnan(solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0])).any()
+    coefs, _ = ridge_path(moments, alphas)
+    assert_allclose(coefs, explicit_path(moments, alphas), rtol=1e-8, atol=1e-12)
+
+
+def test_ridge_path_falls_back_where_krylov_does_not_converge():
+    moments = moments_with_spectrum(np.logspace(-3, 6, 300))
+    alphas = np.logspace(-3, 6, 10)
+    failed = np.isnan(solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0])).any(axis=1)
+    assert failed.any() and not failed.all()
+    coefs, _ = ridge_path(moments, alphas)
+    assert_allclose(coefs, explicit_path(moments, alphas), rtol=1e-6, atol=1e-9)
+
+
+def test_ridge_path_of_a_target_that_is_not_correlated():
+    moments = moments_with_spectrum(np.linspace(1, 2, 300))
+    moments.xy[:, 1] = 0
+    coefs, _ = ridge_path(moments, [0.1, 1, 2, 3, 4])
+    assert (coefs[:, 1] == 0).all() and (coefs[:, 0] != 0).any()

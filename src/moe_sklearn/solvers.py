@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from scipy.linalg import LinAlgWarning, blas, eigh, lapack, solve_triangular
+from scipy.linalg import LinAlgWarning, blas, eigh, eigh_tridiagonal, lapack, solve_triangular
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from .moments import BinnedMoments, Moments
@@ -17,6 +17,9 @@ from .moments import BinnedMoments, Moments
 MIXED_PRECISION_SIZE = 1024
 # An eigendecomposition costs about as much as this many Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
+# Below these, a factorisation for each alpha is as fast as a Krylov space for all.
+KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
+KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 
 
 def ridge(moments: Moments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
@@ -56,15 +59,23 @@ def ridge(moments: Moments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
 def ridge_path(moments: Moments, alphas) -> tuple[np.ndarray, np.ndarray]:
     """`ridge` for many alphas: coefficients (n_alphas, n_targets, n_features) and intercepts.
 
-    A Cholesky factorisation per alpha up to 20 alphas, one eigendecomposition beyond that.
+    One Krylov space serves all alphas for which it converges; the others get a Cholesky factorisation
+    each, or, beyond 20 of them, one eigendecomposition for all.
     """
     alphas = np.atleast_1d(np.asarray(alphas, float))
-    if len(alphas) <= MAX_CHOLESKY_ALPHAS:
-        coefs = np.stack([solve_spd(moments.xx, alpha, moments.xy).T for alpha in alphas])
+    coefs = np.full((len(alphas), moments.xy.shape[1], moments.n_features), np.nan)
+    if len(alphas) >= KRYLOV_MIN_ALPHAS and moments.n_features >= KRYLOV_MIN_SIZE:
+        for target, rhs in enumerate(moments.xy.T):
+            coefs[:, target] = _krylov_path(moments.xx, alphas, rhs)
+    left = np.flatnonzero(np.isnan(coefs).any(axis=(1, 2)))
+    if len(left) <= MAX_CHOLESKY_ALPHAS:
+        for i in left:
+            coefs[i] = solve_spd(moments.xx, alphas[i], moments.xy).T
     else:
         values, vectors = eigh(moments.xx, lower=True, driver="evd")
         rotated = vectors.T @ moments.xy
-        coefs = np.stack([(vectors @ _shrink(values, a, rotated)).T for a in alphas])
+        for i in left:
+            coefs[i] = (vectors @ _shrink(values, alphas[i], rotated)).T
     return coefs, np.stack([_intercept(moments, coef) for coef in coefs])
 
 
@@ -245,6 +256,40 @@ def _shrink(values, alpha, rotated):
 def _singular_below(d):
     """Ratio of eigenvalues that rounding alone can leave in a singular matrix of size d."""
     return max(d, 10) * np.finfo(float).eps
+
+
+def _krylov_path(xx, alphas, rhs):
+    """Solutions (n_alphas, n_features) of (S + alpha I) w = rhs; nan where 160 steps are not enough.
+
+    Krylov spaces do not change with the shift alpha, so that one Lanczos run, fully orthogonalised, serves
+    all of them (Frommer and Maass, 1999, SIAM Journal on Scientific Computing 20, 1831-1850).
+    """
+    norm = np.linalg.norm(rhs)
+    solutions = np.full((len(alphas), len(rhs)), 0.0 if norm == 0 else np.nan)
+    if norm == 0 or not np.isfinite(norm):
+        return solutions
+    basis = np.zeros((KRYLOV_STEPS + 1, len(rhs)))
+    basis[0] = rhs / norm
+    diagonal, off_diagonal = np.zeros(KRYLOV_STEPS), np.zeros(KRYLOV_STEPS)
+    for step in range(KRYLOV_STEPS):
+        vector = blas.dsymv(1.0, xx, basis[step], lower=1)
+        diagonal[step] = basis[step] @ vector
+        for _ in range(2):
+            vector -= (basis[: step + 1] @ vector) @ basis[: step + 1]
+        off_diagonal[step] = np.linalg.norm(vector)
+        if (step + 1) % 10 and off_diagonal[step] > 1e-14 * diagonal[0]:
+            basis[step + 1] = vector / off_diagonal[step]
+            continue
+        values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
+        shifted = np.maximum(values, 0.0) + alphas[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weights = (norm * vectors[0] / shifted) @ vectors.T
+        converged = off_diagonal[step] * np.abs(weights[:, -1]) <= KRYLOV_TOLERANCE * norm
+        solutions[converged] = weights[converged] @ basis[: step + 1]
+        if converged.all() or off_diagonal[step] <= 1e-14 * diagonal[0]:
+            break
+        basis[step + 1] = vector / off_diagonal[step]
+    return solutions
 
 
 def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
