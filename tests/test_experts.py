@@ -270,7 +270,10 @@ def test_bad_parameters_are_named(data, parameters, message):
         ({"bins": np.linspace(0, 1, 150)}, r"bins holds real numbers.*bins=side.reshape\(-1, 1\)"),
         ({"bins": np.full(150, -1)}, "bins covers no row: every label is -1, None or nan"),
         ({"bins": [None] * 150}, "bins covers no row"),
-        ({"bins": np.r_[4, np.zeros(149, int)]}, "bins: bin 4 has 1 training row, an expert needs at least 2"),
+        (
+            {"bins": np.r_[4, np.zeros(149, int)]},
+            "bins: bin 4 has 1 training row, an expert needs at least 2",
+        ),
         ({"sample_weight": np.ones(149)}, "sample_weight has 149 rows, X has 150"),
         ({"sample_weight": np.r_[np.nan, np.ones(149)]}, "sample_weight contains NaN .*row 0"),
         ({"sample_weight": np.r_[1, -1, np.ones(148)]}, "sample_weight is negative in row 1"),

@@ -101,9 +101,7 @@ def test_mixing_of_the_constructor_is_the_default(data):
         model = SoftGateMoERegressor(mixing=mode).fit(X, y, bins=bins)
         np.testing.assert_array_equal(model.predict(X), model.predict(X, mixing=mode))
     oracle = SoftGateMoERegressor(mixing="oracle").fit(X, y, bins=bins)
-    np.testing.assert_array_equal(
-        oracle.predict(X, bins=bins), oracle.predict(X, mixing="oracle", bins=bins)
-    )
+    np.testing.assert_array_equal(oracle.predict(X, bins=bins), oracle.predict(X, mixing="oracle", bins=bins))
 
 
 def test_score_is_r2_of_the_mode(data):

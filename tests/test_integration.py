@@ -1,0 +1,342 @@
+"""Inside scikit-learn's pipelines and searches, on disk, and in a notebook."""
+
+import pickle
+from io import BytesIO
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    GateFeatureTransformer,
+    GridBinner,
+    SoftGateMoERegressor,
+)
+from moe_sklearn.metrics import RhoScorer, rho_scorer
+
+MODES = ["soft", "hard", "oracle", "global"]
+CV = KFold(3, shuffle=True, random_state=0)
+SCORING = {"r2": "r2", "rho": rho_scorer}
+GRID = {"experts__alpha": [0.1, 30.0], "binner__n_bins": [2, 3]}
+
+
+@pytest.fixture
+def routing():
+    sklearn.set_config(enable_metadata_routing=True)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "routing"])
+def either(request):
+    """Metadata routing off, then on."""
+    sklearn.set_config(enable_metadata_routing=request.param)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def stars():
+    """Frames of 240 rows: 6 fluxes, the target, side information of two columns, labels."""
+    rng = np.random.default_rng(0)
+    index = rng.permutation(240) + 1000
+    side = pd.DataFrame(rng.uniform(0, [3, 2], (240, 2)), columns=["teff", "mh"], index=index)
+    X = rng.normal(size=(240, 6))
+    X[:, :2] = side + 0.2 * rng.normal(size=(240, 2))
+    labels = pd.Series(["cool", "mid", "hot"])[side["teff"].astype(int)].set_axis(index)
+    slopes = np.array([[1, 2, 0, 3, 0, 0], [1, -2, 0, -1, 2, 0], [1, 0, 3, 0, -3, 1]])
+    y = np.einsum("ij,ij->i", X, slopes[side["teff"].astype(int)]) + 0.3 * rng.normal(size=240)
+    X = pd.DataFrame(X, columns=[f"flux_{j}" for j in range(6)], index=index)
+    return X, pd.Series(y, index=index, name="logg"), side, labels
+
+
+def mixture(**parameters):
+    parts = {"experts": BinnedRidgeExperts(), "binner": GridBinner(2), **parameters}
+    return SoftGateMoERegressor(**parts)
+
+
+def assert_same_predictions(actual, expected, X, bins):
+    for mode in MODES:
+        np.testing.assert_array_equal(
+            actual.predict(X, mixing=mode, bins=bins), expected.predict(X, mixing=mode, bins=bins)
+        )
+
+
+# pipelines
+
+
+def test_pipeline_with_routing(stars, routing):
+    X, y, side, _ = stars
+    pipeline = make_pipeline(StandardScaler(), mixture()).fit(X, y, bins=side)
+    scaled = StandardScaler().fit_transform(X)
+    twin = mixture().fit(scaled, y, bins=side)
+    for mode in MODES:
+        np.testing.assert_allclose(
+            pipeline.predict(X, mixing=mode, bins=side), twin.predict(scaled, mixing=mode, bins=side)
+        )
+    assert pipeline.score(X, y) == pytest.approx(twin.score(scaled, y))
+    assert pipeline.score(X, y, bins=side) == pytest.approx(twin.score(scaled, y))
+    weights = np.linspace(1, 2, 240)
+    assert pipeline.score(X, y, sample_weight=weights) == pytest.approx(twin.score(scaled, y, weights))
+
+
+def test_pipeline_without_routing(stars):
+    X, y, side, _ = stars
+    pipeline = make_pipeline(StandardScaler(), mixture())
+    pipeline.fit(X, y, softgatemoeregressor__bins=side)
+    scaled = StandardScaler().fit_transform(X)
+    twin = mixture().fit(scaled, y, bins=side)
+    for mode in MODES:
+        np.testing.assert_allclose(
+            pipeline.predict(X, mixing=mode, bins=side), twin.predict(scaled, mixing=mode, bins=side)
+        )
+    assert pipeline.score(X, y) == pytest.approx(twin.score(scaled, y))
+
+
+def test_experts_as_a_step_before_a_regressor(stars, either):
+    X, y, _, labels = stars
+    pipeline = make_pipeline(BinnedRidgeExperts(), Ridge())
+    request = {"bins": labels} if either else {"binnedridgeexperts__bins": labels}
+    pipeline.fit(X, y, **request)
+    inputs = BinnedRidgeExperts().fit(X, y, bins=labels).transform(X)
+    np.testing.assert_allclose(pipeline.predict(X), Ridge().fit(inputs, y).predict(inputs))
+
+
+# searches
+
+
+def scores_by_hand(X, y, side, splits, scaled=False, **parameters):
+    """R2 and rho on each fold, from plain loops."""
+    scores, fluxes = [], X
+    for train, test in splits:
+        if scaled:
+            X = (fluxes - fluxes.iloc[train].mean()) / fluxes.iloc[train].std(ddof=0)
+        model = mixture().set_params(**parameters)
+        model.fit(X.iloc[train], y.iloc[train], bins=side.iloc[train])
+        r2 = {
+            mode: model.score(X.iloc[test], y.iloc[test], mixing=mode, bins=side.iloc[test]) for mode in MODES
+        }
+        rho = (r2["soft"] - r2["global"]) / (r2["oracle"] - r2["global"])
+        scores.append((r2["soft"], rho))
+    return np.array(scores)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_grid_search_over_alpha_and_bins(stars, routing, n_jobs):
+    X, y, side, _ = stars
+    search = GridSearchCV(
+        mixture(), GRID, scoring=SCORING, refit="r2", cv=CV, n_jobs=n_jobs, error_score="raise"
+    ).fit(X, y, bins=side)
+    for i, parameters in enumerate(search.cv_results_["params"]):
+        expected = scores_by_hand(X, y, side, CV.split(X), **parameters).mean(axis=0)
+        assert search.cv_results_["mean_test_r2"][i] == pytest.approx(expected[0], rel=1e-9)
+        assert search.cv_results_["mean_test_rho"][i] == pytest.approx(expected[1], rel=1e-9)
+    assert search.best_params_ == {"experts__alpha": 0.1, "binner__n_bins": 3}
+    twin = mixture().set_params(**search.best_params_).fit(X, y, bins=side)
+    np.testing.assert_array_equal(search.predict(X), twin.predict(X))
+
+
+def test_grid_search_without_routing(stars):
+    X, y, side, _ = stars
+    scoring = {"r2": "r2", "rho": RhoScorer(bins=side)}
+    search = GridSearchCV(mixture(), GRID, scoring=scoring, refit="r2", cv=CV, error_score="raise")
+    search.fit(X, y, bins=side)
+    for i, parameters in enumerate(search.cv_results_["params"]):
+        expected = scores_by_hand(X, y, side, CV.split(X), **parameters).mean(axis=0)
+        assert search.cv_results_["mean_test_r2"][i] == pytest.approx(expected[0], rel=1e-9)
+        assert search.cv_results_["mean_test_rho"][i] == pytest.approx(expected[1], rel=1e-9)
+
+
+def test_grid_search_of_a_pipeline(stars, routing):
+    X, y, side, _ = stars
+    grid = {f"softgatemoeregressor__{name}": values for name, values in GRID.items()}
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), mixture()), grid, scoring=SCORING, refit="r2", cv=CV
+    ).set_params(error_score="raise")
+    search.fit(X, y, bins=side)
+    for i, parameters in enumerate(search.cv_results_["params"]):
+        own = {name.partition("__")[2]: value for name, value in parameters.items()}
+        expected = scores_by_hand(X, y, side, CV.split(X), scaled=True, **own).mean(axis=0)
+        assert search.cv_results_["mean_test_r2"][i] == pytest.approx(expected[0], rel=1e-6)
+        assert search.cv_results_["mean_test_rho"][i] == pytest.approx(expected[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_nested_cross_validation(stars, routing, n_jobs):
+    X, y, side, _ = stars
+    search = GridSearchCV(mixture(), GRID, scoring="r2", cv=CV, error_score="raise")
+    nested = cross_validate(
+        search,
+        X,
+        y,
+        cv=CV,
+        scoring=SCORING,
+        params={"bins": side},
+        n_jobs=n_jobs,
+        error_score="raise",
+        return_estimator=True,
+    )
+    for fold, split in enumerate(CV.split(X)):
+        chosen = nested["estimator"][fold].best_params_
+        expected = scores_by_hand(X, y, side, [split], **chosen)[0]
+        assert nested["test_r2"][fold] == pytest.approx(expected[0], rel=1e-9)
+        assert nested["test_rho"][fold] == pytest.approx(expected[1], rel=1e-9)
+
+
+def test_nested_cross_validation_without_routing_or_bins(stars):
+    X, y, *_ = stars
+    search = GridSearchCV(mixture(), GRID, cv=CV, error_score="raise")
+    nested = cross_validate(search, X, y, cv=CV, error_score="raise")
+    assert (nested["test_score"] > 0).all()
+
+
+def test_cross_val_predict_without_routing(stars):
+    X, y, _, labels = stars
+    predicted = cross_val_predict(mixture(binner=None), X, y, cv=CV, params={"bins": labels})
+    for train, test in CV.split(X):
+        model = mixture(binner=None).fit(X.iloc[train], y.iloc[train], bins=labels.iloc[train])
+        np.testing.assert_array_equal(predicted[test], model.predict(X.iloc[test]))
+
+
+def test_folds_leak_no_bin_edges(stars, routing):
+    X, y, side, _ = stars
+    results = cross_validate(
+        mixture(), X, y, cv=CV, params={"bins": side}, return_estimator=True, error_score="raise"
+    )
+    for model, (train, _) in zip(results["estimator"], CV.split(X), strict=True):
+        own = GridBinner(2).fit(side.iloc[train]).edges_
+        assert [e.tolist() for e in model.binner_.edges_] == [e.tolist() for e in own]
+
+
+# target transforms, copies, disk
+
+
+def test_transformed_target(stars, either):
+    X, y, side, _ = stars
+    model = TransformedTargetRegressor(mixture(), transformer=StandardScaler()).fit(X, y, bins=side)
+    scaled = (y - y.mean()) / y.std(ddof=0)
+    twin = mixture().fit(X, scaled, bins=side)
+    for mode in MODES:
+        expected = twin.predict(X, mixing=mode, bins=side) * y.std(ddof=0) + y.mean()
+        np.testing.assert_allclose(model.predict(X, mixing=mode, bins=side), expected, rtol=1e-8)
+    assert rho_scorer(model, X, y, bins=side) == pytest.approx(rho_scorer(twin, X, scaled, bins=side))
+
+
+def test_clone(stars, either):
+    X, y, side, _ = stars
+    parts = {
+        "experts": BinnedRidgeExperts(alpha=[0.1, 1.0, 2.0, 3.0], small_bins="drop"),
+        "gate_features": GateFeatureTransformer(3, wavelength=np.arange(6.0), lines={"a": (2.5, 2)}),
+    }
+    model = mixture(**parts).fit(X, y, bins=side)
+    copy = clone(model)
+    assert not [name for name in vars(copy) if name.endswith("_")]
+    assert repr(copy) == repr(model)
+    assert copy.get_params().keys() == model.get_params().keys()
+    assert copy.experts is not model.experts
+    assert_same_predictions(copy.fit(X, y, bins=side), model, X, side)
+
+
+def through_pickle(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def through_joblib(model):
+    file = BytesIO()
+    joblib.dump(model, file, compress=3)
+    file.seek(0)
+    return joblib.load(file)
+
+
+@pytest.mark.parametrize("round_trip", [through_pickle, through_joblib])
+def test_round_trips(stars, either, round_trip):
+    X, y, side, labels = stars
+    names = [["Cool", "Hot"], ["Poor", "Rich"]]
+    model = mixture(binner=GridBinner(2, names=names)).fit(X, y, bins=side)
+    again = round_trip(model)
+    assert_same_predictions(again, model, X, side)
+    assert again.bin_names_ == ["Cool Poor", "Cool Rich", "Hot Poor", "Hot Rich"]
+    np.testing.assert_array_equal(again.gate_proba(X), model.gate_proba(X))
+    first = BinnedRidgeExperts().partial_fit(X[:120], y[:120], bins=labels[:120])
+    resumed = round_trip(first).partial_fit(X[120:], y[120:], bins=labels[120:])
+    whole = BinnedRidgeExperts().fit(X, y, bins=labels)
+    np.testing.assert_allclose(resumed.coef_, whole.coef_, rtol=1e-9)
+    features = GateFeatureTransformer(2, wavelength=np.arange(6.0), lines={"a": (2.5, 2)}).fit(X)
+    np.testing.assert_array_equal(round_trip(features).transform(X), features.transform(X))
+    binner = GridBinner().fit(side)
+    np.testing.assert_array_equal(round_trip(binner).transform(side), binner.transform(side))
+
+
+def test_a_read_only_model_predicts(stars, tmp_path):
+    X, y, side, _ = stars
+    model = mixture().fit(X, y, bins=side)
+    joblib.dump(model, tmp_path / "model")
+    assert_same_predictions(joblib.load(tmp_path / "model", mmap_mode="r"), model, X, side)
+
+
+# frames, names and notebooks
+
+
+def test_frames_and_arrays_give_the_same(stars, either):
+    X, y, side, labels = stars
+    model = mixture().fit(X, y, bins=side)
+    twin = mixture().fit(X.to_numpy(), y.to_numpy(), bins=side.to_numpy())
+    for mode in MODES:
+        np.testing.assert_array_equal(
+            model.predict(X, mixing=mode, bins=side),
+            twin.predict(X.to_numpy(), mixing=mode, bins=side.to_numpy()),
+        )
+    assert model.bin_names_[0].startswith("teff ")
+    own = mixture(binner=None).fit(X, y, bins=labels)
+    assert own.bins_.tolist() == ["cool", "hot", "mid"]
+
+
+def test_feature_names_and_their_order(stars, either):
+    X, y, side, _ = stars
+    model = mixture().fit(X, y, bins=side)
+    assert model.feature_names_in_.tolist() == X.columns.tolist()
+    for mode in MODES:
+        with pytest.raises(ValueError, match="feature names should match.*"):
+            model.predict(X[X.columns[::-1]], mixing=mode, bins=side)
+        with pytest.raises(ValueError, match="feature names should match.*"):
+            model.predict(X.rename(columns={"flux_0": "flux"}), mixing=mode, bins=side)
+    with pytest.raises(ValueError, match="feature names should match.*"):
+        model.predict(X, mixing="oracle", bins=side[["mh", "teff"]])
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X.to_numpy())
+
+
+def test_set_output(stars, either):
+    X, y, side, labels = stars
+    sklearn.set_config(transform_output="pandas")
+    model = mixture(gate_features=StandardScaler()).fit(X, y, bins=side)
+    default = mixture().fit(X, y, bins=side)
+    experts = BinnedRidgeExperts().fit(X, y, bins=labels)
+    frame = experts.transform(X)
+    assert frame.columns.tolist() == ["expert_cool", "expert_hot", "expert_mid"]
+    assert frame.index.equals(X.index)
+    assert GateFeatureTransformer(2).fit_transform(X).columns.tolist() == ["pca0", "pca1"]
+    assert GridBinner().fit_transform(side).columns.tolist() == ["bin"]
+    frames = model.predict(X), default.predict(X)
+    sklearn.set_config(transform_output="default")
+    plain = mixture(gate_features=StandardScaler()).fit(X, y, bins=side).predict(X)
+    np.testing.assert_allclose(frames[0], plain, rtol=1e-6)
+    np.testing.assert_allclose(frames[1], mixture().fit(X, y, bins=side).predict(X), rtol=1e-6)
+
+
+def test_html_shows_the_parts(stars, either):
+    X, y, side, _ = stars
+    model = mixture()
+    before = model._repr_html_()
+    after = model.fit(X, y, bins=side)._repr_html_()
+    for part in ("SoftGateMoERegressor", "BinnedRidgeExperts", "GridBinner"):
+        assert part in before
+        assert part in after
+    assert "not fitted" in before.lower()
+    assert "<span>Fitted</span>" in after
