@@ -7,7 +7,14 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .lines import check_wavelength, line_windows, measure_lines, resolve_lines, species_of
+from .lines import (
+    check_wavelength,
+    line_windows,
+    measure_lines,
+    pack_windows,
+    resolve_lines,
+    species_of,
+)
 from .moments import BinnedMoments, Moments
 from .solvers import pca_axes
 from .sources import map_rows
@@ -122,12 +129,12 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         self.n_components_ = len(self.components_)
         self.mean_ = moments.x_mean.astype(dtype)
         if self.wavelength is None:
-            self._windows, self._species = [], {}
+            self._windows, self._lines, self._species = None, {}, {}
         else:
             lines = resolve_lines(self.lines)
             grid = check_wavelength(self.wavelength, moments.n_features)
-            self._windows = line_windows(grid, lines)
-            self._species = species_of(lines)
+            self._lines, self._species = lines, species_of(lines)
+            self._windows = pack_windows(line_windows(grid, lines)) if lines else None
         return self
 
     def transform(self, X):
@@ -151,7 +158,7 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         return self._add_lines(X @ self.components_.T - self.mean_ @ self.components_.T, X)
 
     def _add_lines(self, scores, X):
-        if not self._windows:
+        if self._windows is None:
             return scores
         measured = measure_lines(X, self._windows)
         widths = measured[:, 2::3]
@@ -172,7 +179,7 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         names = [f"pca{j}" for j in range(self.n_components_)]
-        names += [f"{w.name}_{what}" for w in self._windows for what in ("mean", "depth", "ew")]
+        names += [f"{line}_{what}" for line in self._lines for what in ("mean", "depth", "ew")]
         names += [f"{species}_ew_total" for species in self._species]
         return np.array(names, dtype=object)
 

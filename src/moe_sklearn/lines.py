@@ -122,7 +122,50 @@ def line_windows(wavelength: np.ndarray, lines: Mapping) -> list[LineWindow]:
     return windows
 
 
-def measure_lines(flux: np.ndarray, windows: list[LineWindow]) -> np.ndarray:
+@dataclass(frozen=True)
+class PackedWindows:
+    """The windows of all lines as arrays with a row for each line, padded to equal length.
+
+    Attributes
+    ----------
+    inside : ndarray of shape (n_lines, max_inside), int
+        Padded with the line's first pixel, at no weight.
+    weight, step : ndarray of shape (n_lines, max_inside)
+        1, and the pixel's width; 0 in the padding.
+    continuum : ndarray of shape (n_lines, max_continuum), int
+    padding : ndarray of shape (n_lines, max_continuum), bool
+    middle : ndarray of shape (2, n_lines), int
+        Ranks of the two pixels around the median of each continuum.
+    """
+
+    inside: np.ndarray
+    weight: np.ndarray
+    step: np.ndarray
+    continuum: np.ndarray
+    padding: np.ndarray
+    middle: np.ndarray
+
+
+def pack_windows(windows: list[LineWindow]) -> PackedWindows:
+    """Arrays from which `measure_lines` measures all lines at once."""
+    sizes = np.array([len(window.continuum) for window in windows])
+    continuum, padding = _padded([window.continuum for window in windows])
+    inside, beyond = _padded([window.inside for window in windows])
+    weight = np.where(beyond, 0.0, 1.0)
+    step = np.where(beyond, 0.0, _padded([window.step for window in windows])[0])
+    return PackedWindows(
+        inside, weight, step, continuum, padding, np.array([(sizes - 1) // 2, sizes // 2])
+    )
+
+
+def _padded(rows):
+    """Rows of different length as one array, filled up with each row's first entry; and where."""
+    width = max(map(len, rows))
+    values = np.array([np.append(row, np.repeat(row[:1], width - len(row))) for row in rows])
+    return values, np.arange(width) >= np.array([len(row) for row in rows])[:, None]
+
+
+def measure_lines(flux: np.ndarray, windows: list[LineWindow] | PackedWindows) -> np.ndarray:
     """Mean flux, depth and equivalent width of each window.
 
     With c the median flux of the continuum pixels: mean of f inside; depth = 1 - min(f) / c; equivalent
@@ -132,7 +175,7 @@ def measure_lines(flux: np.ndarray, windows: list[LineWindow]) -> np.ndarray:
     Parameters
     ----------
     flux : ndarray of shape (n, n_pixels)
-    windows : list of LineWindow
+    windows : list of LineWindow, or PackedWindows
 
     Returns
     -------
@@ -140,18 +183,28 @@ def measure_lines(flux: np.ndarray, windows: list[LineWindow]) -> np.ndarray:
         mean, depth and equivalent width (in the unit of the wavelengths) of the first line, then of the
         next.
     """
-    measured = np.empty((len(flux), len(windows), 3), dtype=flux.dtype)
-    for j, window in enumerate(windows):
-        inside = flux[:, window.inside]
-        continuum = np.median(flux[:, window.continuum], axis=1)[:, None]
-        lit = ~(continuum <= 0)  # nan is to stay nan
-        with np.errstate(over="ignore"):
-            normalised = np.where(lit, inside / np.where(lit, continuum, 1), 1)
-        normalised = np.clip(normalised, -MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX)
-        measured[:, j, 0] = inside.mean(axis=1)
-        measured[:, j, 1] = 1 - normalised.min(axis=1)
-        measured[:, j, 2] = (1 - normalised) @ window.step.astype(flux.dtype)
-    return measured.reshape(len(flux), -1)
+    packed = windows if isinstance(windows, PackedWindows) else pack_windows(windows)
+    inside = flux[:, packed.inside]
+    continuum = _median(flux[:, packed.continuum], packed)[:, :, None]
+    lit = ~(continuum <= 0)  # nan is to stay nan
+    with np.errstate(over="ignore"):
+        normalised = np.where(lit, inside / np.where(lit, continuum, 1), 1)
+    normalised = normalised.clip(-MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX)
+    mean = np.einsum("nlp,lp->nl", inside, packed.weight) / packed.weight.sum(axis=1)
+    depth = 1 - normalised.min(axis=2)
+    width = np.einsum("nlp,lp->nl", 1 - normalised, packed.step)
+    measured = np.stack([mean, depth, width], axis=2)
+    return measured.reshape(len(flux), -1).astype(flux.dtype, copy=False)
+
+
+def _median(values, packed):
+    """Median of each line's continuum, nan where a pixel is nan."""
+    values[:, packed.padding] = np.inf
+    values.sort(axis=2)
+    lines = np.arange(len(packed.padding))
+    low, high = values[:, lines, packed.middle[0]], values[:, lines, packed.middle[1]]
+    # nan sorts behind the padding
+    return (low + high) / 2 + np.where(np.isnan(values[:, :, -1]), np.nan, 0)
 
 
 def species_of(lines: Mapping) -> dict[str, list[int]]:

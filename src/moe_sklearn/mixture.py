@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from scipy.special import expit, softmax
 from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.dummy import DummyClassifier
@@ -335,13 +336,23 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             if not gate:
                 return linear[:, :n_models]
             check_result(linear, block)
-            proba = self.gate_.predict_proba(self._features(block, linear))
+            proba = self._gate_proba(self._features(block, linear))
             return np.hstack([linear[:, :n_models], proba.astype(linear.dtype, copy=False)])
 
         with np.errstate(invalid="ignore", over="ignore"):
             outputs = check_result(map_rows(of_block, X), X)
         models, proba = np.split(outputs, [n_models], axis=1)
         return models.reshape(len(X), *self._models_shape), proba
+
+    def _gate_proba(self, features):
+        """Probabilities of the bins; without scikit-learn's checks where the gate is the default one."""
+        if self.gate is not None or not isinstance(self.gate_, Pipeline):
+            return self.gate_.predict_proba(features)
+        scaler, logistic = (step for _, step in self.gate_.steps)
+        scores = (features - scaler.mean_) / scaler.scale_ @ logistic.coef_.T + logistic.intercept_
+        if scores.shape[1] == 1:
+            return np.hstack([expit(-scores), expit(scores)])
+        return softmax(scores, axis=1)
 
     def _name_bins(self):
         names = getattr(self.binner_, "bin_names_", None) if self.bins_.dtype.kind == "i" else None
