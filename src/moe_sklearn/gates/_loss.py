@@ -1,0 +1,151 @@
+"""Loss of a gate and its gradient.
+
+A gate maps inputs z to probabilities p = softmax(a(z)) of K experts. Its logits are
+
+    a(z) = V'z + b                          (linear), or
+    a(z) = V'z + b + U' max(0, H'z + h)     (one hidden layer beside the linear part).
+
+Arrays of one gate travel together as `parameters`: (V, b) or (V, b, H, h, U).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..labels import OUTSIDE
+
+
+@dataclass(frozen=True)
+class GateRows:
+    """What a gate is trained on.
+
+    Parameters
+    ----------
+    inputs : ndarray of shape (n, n_inputs)
+        Standardised.
+    experts : ndarray of shape (n, n_experts, n_targets)
+    y : ndarray of shape (n, n_targets)
+    weight : ndarray of shape (n,)
+        Of mean 1 over all rows.
+    codes : ndarray of shape (n,), int
+        True bin; -1 where there is none.
+    n_bins : int
+        The experts after the first `n_bins` belong to no bin.
+    """
+
+    inputs: np.ndarray
+    experts: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    codes: np.ndarray
+    n_bins: int
+
+    def take(self, rows) -> GateRows:
+        """Some of the rows."""
+        names = ("inputs", "experts", "y", "weight", "codes")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """exp(a_k) / sum_j exp(a_j) along the last axis.
+
+    Examples
+    --------
+    >>> softmax(np.array([0.0, np.log(3.0), 1000.0 - 1000.0])).round(2)
+    array([0.2, 0.6, 0.2])
+    """
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    powers /= powers.sum(axis=-1, keepdims=True)
+    return powers
+
+
+def mixture_loss(
+    logits: np.ndarray, rows: GateRows, classification_weight: float
+) -> tuple[float, np.ndarray]:
+    """Loss of a gate and its gradient with respect to the logits.
+
+    With p = softmax(a), f_k the experts, r = sum_k p_k f_k - y, and c the classification weight,
+
+        loss = mean_i weight_i [(1 - c) |r_i|^2 - c log q_i(bin of i)]
+        d / da_ik = weight_i / n [(1 - c) 2 p_ik (f_ik - sum_j p_ij f_ij)'r_i + c (q_ik - 1(k is i's bin))]
+
+    where q is the softmax over the experts that have a bin; a row without label has no second term.
+    The squared error trains the gate for the regression itself, as in Jacobs, Jordan, Nowlan and Hinton
+    (1991), Neural Computation 3, 79-87, equation 1 with their sum taken inside the square.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n, n_experts)
+    rows : GateRows
+    classification_weight : float
+        From 0, squared error of the mixture only, to 1, cross-entropy only.
+
+    Returns
+    -------
+    loss : float
+    gradient : ndarray of shape (n, n_experts)
+    """
+    c, scale = classification_weight, rows.weight / len(logits)
+    loss, gradient = 0.0, np.zeros_like(logits)
+    if c < 1:
+        proba = softmax(logits)
+        residual = np.einsum("nk,nkt->nt", proba, rows.experts) - rows.y
+        loss += (1 - c) * float(scale @ np.einsum("nt,nt->n", residual, residual))
+        pull = np.einsum("nkt,nt->nk", rows.experts, residual * (2 * (1 - c) * scale)[:, None])
+        gradient = proba * (pull - np.einsum("nk,nk->n", proba, pull)[:, None])
+    labelled = np.flatnonzero(rows.codes != OUTSIDE) if c else ()
+    if len(labelled):
+        codes, scale = rows.codes[labelled], c * scale[labelled]
+        surprise = softmax(logits[labelled, : rows.n_bins])
+        own = np.arange(len(labelled)), codes
+        loss -= float(scale @ np.log(np.maximum(surprise[own], np.finfo(logits.dtype).tiny)))
+        surprise[own] -= 1
+        gradient[labelled, : rows.n_bins] += scale[:, None] * surprise
+    return loss, gradient
+
+
+def gate_logits(parameters, inputs: np.ndarray) -> np.ndarray:
+    """Logits (n, n_experts) of a gate for standardised `inputs` (n, n_inputs)."""
+    return _forward(parameters, inputs)[0]
+
+
+def gate_loss(
+    parameters, rows: GateRows, classification_weight: float, alpha: float
+) -> tuple[float, list[np.ndarray]]:
+    """`mixture_loss` plus alpha times the sum of squared coefficients, and its gradient.
+
+    Parameters
+    ----------
+    parameters : sequence of ndarray
+        (V, b) or (V, b, H, h, U); V, H and U are penalised.
+    rows : GateRows
+    classification_weight, alpha : float
+
+    Returns
+    -------
+    loss : float
+    gradient : list of ndarray
+        Shaped as `parameters`.
+    """
+    logits, active = _forward(parameters, rows.inputs)
+    loss, error = mixture_loss(logits, rows, classification_weight)
+    gradient = [rows.inputs.T @ error, error.sum(axis=0)]
+    if active is not None:
+        back = error @ parameters[4].T
+        back[active <= 0] = 0
+        gradient += [rows.inputs.T @ back, back.sum(axis=0), active.T @ error]
+    for coef, slope in zip(parameters[::2], gradient[::2], strict=True):
+        loss += alpha * float(np.vdot(coef, coef))
+        slope += 2 * alpha * coef
+    return loss, gradient
+
+
+def _forward(parameters, inputs):
+    """Logits, and the hidden units (None without)."""
+    logits = inputs @ parameters[0] + parameters[1]
+    if len(parameters) == 2:
+        return logits, None
+    active = np.maximum(inputs @ parameters[2] + parameters[3], 0)
+    return logits + active @ parameters[4], active

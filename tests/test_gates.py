@@ -1,0 +1,336 @@
+"""The regression gate: its gradient, its limits, what it learns, what it refuses."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import check_grad
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+
+from moe_sklearn.gates import (
+    GateRows,
+    RegressionGate,
+    gate_logits,
+    gate_loss,
+    mixture_loss,
+    softmax,
+)
+
+
+def draw_rows(seed, n=12, n_inputs=3, n_experts=4, n_targets=2, n_bins=3):
+    """Rows with and without label, some anchors, weights of mean 1."""
+    rng = np.random.default_rng(seed)
+    weight = rng.uniform(0.2, 2, n)
+    return GateRows(
+        inputs=rng.normal(size=(n, n_inputs)),
+        experts=rng.normal(size=(n, n_experts, n_targets)),
+        y=rng.normal(size=(n, n_targets)),
+        weight=weight / weight.mean(),
+        codes=rng.integers(-1, n_bins, n),
+        n_bins=n_bins,
+    )
+
+
+def draw_parameters(seed, rows, hidden):
+    rng = np.random.default_rng(seed + 1)
+    p, k = rows.inputs.shape[1], rows.experts.shape[1]
+    shapes = [(p, k), (k,)] + ([(p, hidden), (hidden,), (hidden, k)] if hidden else [])
+    return [rng.normal(size=shape) for shape in shapes]
+
+
+def regimes(n, seed=0, noise=0.1):
+    """The sign of the first input says which of two opposite experts is right."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3))
+    experts = np.column_stack([X[:, 1], -X[:, 1]])
+    labels = (X[:, 0] < 0).astype(int)
+    return X, experts[np.arange(n), labels] + noise * rng.normal(size=n), experts, labels
+
+
+def r2(y, prediction):
+    return 1 - np.mean((y - prediction) ** 2) / np.var(y)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    hidden=st.sampled_from([0, 5]),
+    c=st.sampled_from([0.0, 0.3, 1.0]),
+    n_targets=st.integers(1, 2),
+)
+def test_gradient_is_that_of_finite_differences(seed, hidden, c, n_targets):
+    rows = draw_rows(seed, n_targets=n_targets)
+    parameters = draw_parameters(seed, rows, hidden)
+    shapes = [array.shape for array in parameters]
+    cuts = np.cumsum([array.size for array in parameters])[:-1]
+
+    def unpack(flat):
+        return [part.reshape(shape) for part, shape in zip(np.split(flat, cuts), shapes, strict=True)]
+
+    def loss(flat):
+        return gate_loss(unpack(flat), rows, c, alpha=0.02)[0]
+
+    def gradient(flat):
+        slopes = gate_loss(unpack(flat), rows, c, alpha=0.02)[1]
+        return np.concatenate([slope.ravel() for slope in slopes])
+
+    flat = np.concatenate([array.ravel() for array in parameters])
+    assert check_grad(loss, gradient, flat) < 2e-5 * (1 + np.abs(gradient(flat)).max())
+
+
+def test_loss_is_the_formula():
+    rows = draw_rows(0)
+    logits = np.random.default_rng(5).normal(size=(12, 4))
+    expected = 0.0
+    for i in range(12):
+        p = np.exp(logits[i]) / np.exp(logits[i]).sum()
+        residual = sum(p[k] * rows.experts[i, k] for k in range(4)) - rows.y[i]
+        term = 0.7 * (residual**2).sum()
+        if rows.codes[i] >= 0:
+            q = np.exp(logits[i, :3]) / np.exp(logits[i, :3]).sum()
+            term -= 0.3 * np.log(q[rows.codes[i]])
+        expected += rows.weight[i] * term / 12
+    assert mixture_loss(logits, rows, 0.3)[0] == pytest.approx(expected, rel=1e-12)
+
+
+@given(seed=st.integers(0, 1000), shift=st.floats(-1e4, 1e4))
+@settings(max_examples=25, deadline=None)
+def test_loss_does_not_depend_on_a_common_shift_of_the_logits(seed, shift):
+    rows = draw_rows(seed)
+    logits = gate_logits(draw_parameters(seed, rows, 4), rows.inputs)
+    loss, gradient = mixture_loss(logits, rows, 0.3)
+    assert mixture_loss(logits + shift, rows, 0.3)[0] == pytest.approx(loss, rel=1e-8)
+    np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-12)
+
+
+def test_softmax_survives_huge_logits():
+    np.testing.assert_allclose(softmax(np.array([[1e4, -1e4, 1e4]])), [[0.5, 0, 0.5]])
+
+
+def test_whole_batch_loss_is_the_mean_over_equal_parts():
+    rows = draw_rows(3)
+    parameters = draw_parameters(3, rows, 5)
+    parts = [gate_loss(parameters, rows.take(np.arange(j, 12, 3)), 0.3, 0.1)[0] for j in range(3)]
+    assert np.mean(parts) == pytest.approx(gate_loss(parameters, rows, 0.3, 0.1)[0])
+
+
+@pytest.mark.parametrize("hidden", [0, 16])
+def test_gate_finds_the_regimes_without_labels(hidden):
+    X, y, experts, labels = regimes(2000)
+    gate = RegressionGate(hidden, n_restarts=2, random_state=0).fit(X, y, experts=experts)
+    X, y, experts, labels = regimes(1000, seed=1)
+    proba = gate.predict_proba(X)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert np.mean(proba.argmax(axis=1) == labels) > 0.95
+    assert r2(y, gate.predict(X, experts=experts)) > 0.9
+
+
+def test_classification_weight_one_is_logistic_regression():
+    X, y, experts, labels = regimes(1500)
+    labels = np.where(np.random.default_rng(3).random(1500) < 0.2, 1 - labels, labels)
+    gate = RegressionGate(
+        0,
+        classification_weight=1.0,
+        alpha=1e-3,
+        n_restarts=1,
+        validation_fraction=0.05,
+        max_iter=500,
+        random_state=0,
+    ).fit(X, y, experts=np.column_stack([experts, np.zeros(1500)]), labels=labels)
+    inputs = np.arcsinh((X - X.mean(axis=0)) / X.std(axis=0))
+    # softmax over two classes with penalty alpha (|v0|^2 + |v1|^2), v1 = -v0
+    twin = LogisticRegression(C=1 / (1e-3 * 1500)).fit(inputs, labels)
+    proba = gate.predict_proba(X)
+    assert proba[:, 2].max() < 1e-6
+    np.testing.assert_allclose(proba[:, :2], twin.predict_proba(inputs), atol=0.04)
+
+
+def test_squared_error_beats_the_labels_where_the_right_bin_predicts_badly():
+    X, _, experts, labels = regimes(3000)
+    # the expert of bin 1 is useless, a third one, of no bin, is right there
+    y = np.where(labels == 0, experts[:, 0], 2.0)
+    experts = np.column_stack([experts, np.full(3000, 2.0)])
+    settings = {"alpha": 1e-4, "n_restarts": 1, "random_state": 0}
+    fits = {
+        c: RegressionGate(0, classification_weight=c, **settings).fit(
+            X[:2000], y[:2000], experts=experts[:2000], labels=labels[:2000]
+        )
+        for c in (0.0, 1.0)
+    }
+    scores = {c: r2(y[2000:], gate.predict(X[2000:], experts=experts[2000:])) for c, gate in fits.items()}
+    assert scores[0.0] > 0.9 > 0.5 > scores[1.0]
+    assert fits[0.0].predict_proba(X[labels == 1])[:, 2].mean() > 0.8
+
+
+def test_hidden_layer_learns_what_a_linear_gate_cannot():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(4000, 2))
+    labels = (X[:, 0] * X[:, 1] < 0).astype(int)
+    experts = np.tile([1.0, -1.0], (4000, 1))
+    y = 1.0 - 2.0 * labels
+    scores = [
+        r2(
+            y[3000:],
+            RegressionGate(hidden, n_restarts=1, alpha=1e-5, random_state=0)
+            .fit(X[:3000], y[:3000], experts=experts[:3000])
+            .predict(X[3000:], experts=experts[3000:]),
+        )
+        for hidden in (0, 32)
+    ]
+    assert scores[0] < 0.1 and scores[1] > 0.7
+
+
+def test_several_targets_share_one_gate():
+    X, y, experts, _ = regimes(1500)
+    both = np.stack([experts, 100 * experts + 7], axis=2)
+    targets = np.column_stack([y, 100 * y + 7])
+    settings = {"alpha": 1e-4, "n_restarts": 1, "random_state": 0}
+    one = RegressionGate(0, **settings).fit(X, y, experts=experts)
+    two = RegressionGate(0, **settings).fit(X, targets, experts=both)
+    np.testing.assert_allclose(one.predict_proba(X), two.predict_proba(X), atol=0.02)
+    assert two.predict(X, experts=both).shape == (1500, 2)
+    wide = RegressionGate(0, **settings).fit(X, y[:, None], experts=experts[:, :, None])
+    np.testing.assert_array_equal(one.predict_proba(X), wide.predict_proba(X))
+
+
+@pytest.mark.parametrize("hidden", [0, 8])
+def test_units_of_y_and_inputs_do_not_matter(hidden):
+    X, y, experts, labels = regimes(600)
+    settings = {"alpha": 1e-4, "n_restarts": 1, "max_iter": 20, "random_state": 0}
+    gate = RegressionGate(hidden, **settings).fit(X, y, experts=experts, labels=labels)
+    moved = RegressionGate(hidden, **settings).fit(
+        1000 * X - 5, 50 * y + 3, experts=50 * experts + 3, labels=labels
+    )
+    np.testing.assert_allclose(gate.predict_proba(X), moved.predict_proba(1000 * X - 5), atol=5e-3)
+
+
+def test_rows_of_weight_zero_do_not_count():
+    X, y, experts, labels = regimes(800)
+    weight = np.where(np.arange(800) < 600, 2.0, 0.0)
+    spoilt = np.where(weight > 0, y, 1e6)
+    settings = {"alpha": 1e-4, "n_restarts": 1, "max_iter": 30, "random_state": 0}
+    gate = RegressionGate(4, **settings).fit(X, spoilt, experts=experts, labels=labels, sample_weight=weight)
+    few = RegressionGate(4, **settings).fit(X[:600], y[:600], experts=experts[:600], labels=labels[:600])
+    np.testing.assert_allclose(gate.predict_proba(X), few.predict_proba(X), atol=1e-5)
+
+
+def test_weights_decide_between_contradicting_rows():
+    X, y, experts, _ = regimes(1000)
+    X, experts = np.tile(X, (2, 1)), np.tile(experts, (2, 1))
+    y = np.concatenate([y, -y])
+    for heavy in (0, 1):
+        weight = np.where(np.arange(2000) // 1000 == heavy, 1.0, 0.01)
+        gate = RegressionGate(0, n_restarts=1, random_state=0)
+        gate.fit(X, y, experts=experts, sample_weight=weight)
+        half = slice(heavy * 1000, (heavy + 1) * 1000)
+        assert r2(y[half], gate.predict(X[half], experts=experts[half])) > 0.85
+
+
+def test_auto_ignores_labels_that_mislead():
+    X, y, experts, labels = regimes(1500)
+    gate = RegressionGate(0, n_restarts=1, random_state=0)
+    gate.fit(X, y, experts=experts, labels=1 - labels)
+    assert gate.classification_weight_ == 0
+    assert r2(y, gate.predict(X, experts=experts)) > 0.9
+
+
+def test_labels_help_where_the_noise_hides_the_regimes():
+    new_X, new_y, new_experts, _ = regimes(2000, seed=99, noise=0.0)
+    scores = {0.0: [], 0.3: [], "auto": []}
+    for seed in range(6):
+        X, y, experts, labels = regimes(200, seed=seed, noise=6.0)
+        for c, found in scores.items():
+            gate = RegressionGate(0, classification_weight=c, alpha=1e-3, n_restarts=2, random_state=0)
+            gate.fit(X, y, experts=experts, labels=labels)
+            found.append(r2(new_y, gate.predict(new_X, experts=new_experts)))
+    assert np.mean(scores[0.3]) > np.mean(scores["auto"]) > np.mean(scores[0.0])
+
+
+def test_averaging_restarts_lowers_the_error():
+    X, y, experts, _ = regimes(400, noise=1.0)
+    new_X, new_y, new_experts, _ = regimes(4000, seed=1, noise=0.0)
+    gate = RegressionGate(32, alpha=1e-5, n_restarts=6, random_state=0)
+    gate.fit(X, y, experts=experts)
+    whole = np.mean((new_y - gate.predict(new_X, experts=new_experts)) ** 2)
+    networks, single = gate.networks_, []
+    for network in networks:
+        gate.networks_ = [network]
+        single.append(np.mean((new_y - gate.predict(new_X, experts=new_experts)) ** 2))
+    assert len(networks) == 6 and whole < np.mean(single)
+
+
+def test_outliers_among_the_inputs_do_no_harm():
+    X, y, experts, _ = regimes(1000)
+    wild = X.copy()
+    wild[:3] *= 1e6
+    gate = RegressionGate(8, n_restarts=1, random_state=0).fit(wild, y, experts=experts)
+    assert np.isfinite(gate.predict_proba(1e8 * X)).all()
+
+
+def test_same_seed_same_gate_and_pickle_and_clone():
+    X, y, experts, labels = regimes(300)
+    gate = RegressionGate(8, n_restarts=2, max_iter=5, random_state=3)
+    proba = gate.fit(X, y, experts=experts, labels=labels).predict_proba(X)
+    again = clone(gate).fit(X, y, experts=experts, labels=labels)
+    np.testing.assert_array_equal(proba, again.predict_proba(X))
+    np.testing.assert_array_equal(proba, pickle.loads(pickle.dumps(gate)).predict_proba(X))
+    assert gate.coef_.shape == (2, 3) and gate.intercept_.shape == (2,)
+    assert gate.validation_loss_.shape == (2,)
+
+
+def test_restarts_hold_out_other_rows_and_constant_inputs_are_fine():
+    X, y, experts, _ = regimes(300)
+    X[:, 2] = 5.0
+    gate = RegressionGate(0, n_restarts=3, alpha=1e-4, random_state=0).fit(X, y, experts=experts)
+    assert len({network[0].tobytes() for network in gate.networks_}) == 3
+    assert np.isfinite(gate.predict_proba(X)).all()
+
+
+def test_one_expert_gets_all_the_weight():
+    X, y, experts, _ = regimes(50)
+    gate = RegressionGate(4, n_restarts=1, max_iter=3).fit(X, y, experts=experts[:, :1])
+    np.testing.assert_array_equal(gate.predict_proba(X), np.ones((50, 1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"experts": np.zeros((9, 2))}, "experts has 9 rows, X has 20"),
+        ({"experts": np.zeros(20)}, "experts|Expected 2D"),
+        ({"experts": np.zeros((20, 2, 3))}, r"experts has shape \(20, 2, 3\), y has 1 target"),
+        ({"experts": np.full((20, 2), np.nan)}, "experts contains NaN"),
+        ({"y": np.full(20, np.inf)}, "y contains NaN or infinity"),
+        ({"labels": np.full(20, 2)}, "labels run from 2 to 2, but experts has 2 columns"),
+        ({"labels": np.full(20, 0.5)}, "labels must be 1-D integer codes"),
+        ({"labels": np.zeros(7, int)}, "labels has 7 rows"),
+        ({"sample_weight": np.full(20, -1.0)}, "sample_weight is negative in row 0"),
+    ],
+)
+def test_bad_rows_are_named(change, message):
+    X, y, experts, labels = regimes(20)
+    rows = {"y": y, "experts": experts, "labels": labels, "sample_weight": None} | change
+    with pytest.raises(ValueError, match=message):
+        RegressionGate(0).fit(X, rows.pop("y"), **rows)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"hidden_layer_size": -1}, "hidden_layer_size must be an integer >= 0"),
+        ({"hidden_layer_size": 2.5}, "hidden_layer_size must be an integer"),
+        ({"n_restarts": 0}, "n_restarts must be an integer >= 1"),
+        ({"max_iter": 0}, "max_iter must be an integer >= 1"),
+        ({"alpha": -1.0}, "alpha must be a number >= 0"),
+        ({"alpha": "best"}, "alpha must be one of 'auto'"),
+        ({"classification_weight": 1.5}, "classification_weight must be a number from 0 to 1"),
+        ({"validation_fraction": 0.0}, "validation_fraction must be a number from"),
+        ({"classification_weight": 0.5}, "classification_weight=0.5 needs labels"),
+    ],
+)
+def test_bad_parameters_are_named(parameters, message):
+    X, y, experts, _ = regimes(20)
+    with pytest.raises(ValueError, match=message):
+        RegressionGate(**parameters).fit(X, y, experts=experts)
