@@ -2,8 +2,8 @@
 
     python benchmarks/large.py --n 1000000 --pixels 4096 --folder /data/tmp
 
-Shards of simulated spectra, noise added, are written to a temporary folder (16 GB at full size) and deleted at
-the end. SYRK and fit run in processes of their own, one after the other.
+Shards of simulated spectra, noise added, are written to a temporary folder (16 GB at full size) and deleted
+at the end. SYRK and fit run in processes of their own, one after the other.
 """
 
 import argparse

@@ -161,8 +161,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If shapes or lengths differ, X, y or sample_weight hold nan or infinity (the row is named), y is
-            constant, no row is in a bin, a bin has one row (unless `small_bins` says otherwise), or a penalty is
-            negative.
+            constant, no row is in a bin, a bin has one row (unless `small_bins` says otherwise), or a penalty
+            is negative.
         """
         X, y, sample_weight = check_fit_data(self, X, y, sample_weight)
         check_varies(y, sample_weight)

@@ -210,10 +210,11 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         seen: list = []
         moments = experts.gather(_noting(batches(), seen))
         dtype, self._single = seen[0][:2]
-        weights = None if seen[0][3] is None else np.concatenate([w for *_, w in seen])
-        return self._fit_moments(
-            moments, experts, batches, [labels for _, _, labels, _ in seen], weights, dtype
-        )
+        labels = [labels for _, _, labels, _ in seen]
+        weights = None
+        if any(w is not None for *_, w in seen):
+            weights = np.concatenate([np.ones(len(k)) if w is None else w for _, _, k, w in seen])
+        return self._fit_moments(moments, experts, batches, labels, weights, dtype)
 
     def _fit_moments(self, moments, experts, batches, labels, sample_weight, dtype):
         """Fit to gathered moments, and the gate to rows of `batches`, whose labels and weights are given."""

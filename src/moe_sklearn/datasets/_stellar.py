@@ -68,8 +68,8 @@ def relative_sky(wavelength):
 def snr_error(flux, magnitude, wavelength):
     """Standard error of each flux at a magnitude.
 
-    S/N = 15.57 F f / sqrt(F f + 10.45 s), F = 10^(-0.4 (magnitude - 22)), with f the flux and s the sky of the
-    pixel, each relative to its median: photon noise of star and sky. It reproduces the median S/N of the
+    S/N = 15.57 F f / sqrt(F f + 10.45 s), F = 10^(-0.4 (magnitude - 22)), with f the flux and s the sky of
+    the pixel, each relative to its median: photon noise of star and sky. It reproduces the median S/N of the
     published spectra (87.4, 24.0, 7.1, 4.6, 3.0, 1.9 at magnitude 18, 20, 21.5, 22, 22.5, 23) to 3 %.
 
     Parameters
@@ -143,7 +143,7 @@ def iter_stellar_spectra(
     for name, (low, high) in {**ranges, "wavelength_range": wavelength_range}.items():
         if not low <= high or (name == "wavelength_range" and low == high):
             raise ValueError(f"{name} must be (low, high) with low < high, got {(low, high)}.")
-    wavelength = np.linspace(*wavelength_range, n_pixels)
+    wavelength = np.linspace(wavelength_range[0], wavelength_range[1], int(n_pixels))
     seed = check_random_state(random_state).randint(2**31)
     blocks = _blocks(n_samples, ranges, wavelength, noise, seed)
     return _chunks(blocks, n_samples, chunk_size, wavelength, return_clean)
@@ -166,9 +166,9 @@ def make_stellar_spectra(
 
     Labels are uniform in the given ranges. A spectrum is a Planck continuum under one absorbing layer: the
     optical depth of each line is that of its absorbers (Saha and Boltzmann equations) over that of H-, with
-    Doppler cores and damping wings that grow with gas pressure. In it are Ca II 8498, 8542, 8662 (stronger in
-    giants and with metals), Na I 8183, 8195 and Mg I 8807 (pressure-broadened, so stronger in dwarfs), K I, the
-    Paschen lines of hot stars, 1,800 weaker metal lines at made-up but fixed places, and bands of TiO (cool
+    Doppler cores and damping wings that grow with gas pressure. In it are Ca II 8498, 8542, 8662 (stronger
+    in giants and with metals), Na I 8183, 8195 and Mg I 8807 (pressure-broadened, so stronger in dwarfs), K I,
+    the Paschen lines of hot stars, 1,800 weaker metal lines at made-up but fixed places, and bands of TiO (cool
     stars) and CN (giants). It is then brought to R = 5000. Observed is
 
         x = max(flux + noise * error * N(0, 1), 0)

@@ -124,7 +124,13 @@ class RhoDisplay(ReportDisplay):
             ax.errorbar(place, bounds.mean(), yerr=half, fmt="none", ecolor="black", capsize=8)
             text, top = f"{text}\n[{bounds[0]:.3f}, {bounds[1]:.3f}]", max(top, bounds[1])
         ax.annotate(
-            text, (place, top), (0, 5), textcoords="offset points", ha="center", va="bottom"
+            text,
+            (place, top),
+            (0, 5),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
 
     @classmethod
@@ -191,7 +197,8 @@ class BinScoresDisplay(ReportDisplay):
             for place, value in zip(places, values, strict=True):
                 if value < lower:
                     text = f"{value:.3g}"
-                    ax.text(place, lower, text, rotation=90, ha="center", va="bottom", fontsize=8)
+                    style = {"fontsize": 8, "color": "white" if mode == "soft" else "black"}
+                    ax.text(place, lower, f" {text}", rotation=90, ha="center", va="bottom", **style)
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_xticks(range(len(self.bin_names)))
         name_x_ticks(ax, self.bin_names)
