@@ -167,9 +167,9 @@ def make_stellar_spectra(
     Labels are uniform in the given ranges. A spectrum is a Planck continuum under one absorbing layer: the
     optical depth of each line is that of its absorbers (Saha and Boltzmann equations) over that of H-, with
     Doppler cores and damping wings that grow with gas pressure. In it are Ca II 8498, 8542, 8662 (stronger
-    in giants and with metals), Na I 8183, 8195 and Mg I 8807 (pressure-broadened, so stronger in dwarfs), K I,
-    the Paschen lines of hot stars, 1,800 weaker metal lines at made-up but fixed places, and bands of TiO (cool
-    stars) and CN (giants). It is then brought to R = 5000. Observed is
+    in giants and with metals), Na I 8183, 8195 and Mg I 8807 (pressure-broadened, so stronger in dwarfs),
+    K I, the Paschen lines of hot stars, 1,800 weaker metal lines at made-up but fixed places, and bands of
+    TiO (cool stars) and CN (giants). It is then brought to R = 5000. Observed is
 
         x = max(flux + noise * error * N(0, 1), 0)
 

@@ -137,7 +137,8 @@ class RegressionGate(BaseEstimator):
         rows = self._prepare(X, *_check_rows(X, y, experts, labels, sample_weight))
         rng = check_random_state(self.random_state)
         splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng)
-        self.classification_weight_, self.alpha_ = self._choose(rows, *splits[0], rng)
+        train, held_out = splits[0]
+        self.classification_weight_, self.alpha_ = self._choose(rows, train, held_out, rng)
         fits = [self._train(rows.take(train), rows.take(held), rng) for train, held in splits]
         self.networks_ = [fit.parameters for fit in fits]
         self.validation_loss_ = np.array([fit.loss for fit in fits])

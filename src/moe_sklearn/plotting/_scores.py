@@ -197,8 +197,17 @@ class BinScoresDisplay(ReportDisplay):
             for place, value in zip(places, values, strict=True):
                 if value < lower:
                     text = f"{value:.3g}"
-                    style = {"fontsize": 8, "color": "white" if mode == "soft" else "black"}
-                    ax.text(place, lower, f" {text}", rotation=90, ha="center", va="bottom", **style)
+                    ax.annotate(
+                        text,
+                        (place, lower),
+                        (0, 3),
+                        textcoords="offset points",
+                        rotation=90,
+                        ha="center",
+                        va="bottom",
+                        fontsize=8,
+                        color="white" if mode == "soft" else "black",
+                    )
         ax.axhline(0, color="black", linewidth=0.8)
         ax.set_xticks(range(len(self.bin_names)))
         name_x_ticks(ax, self.bin_names)
