@@ -30,8 +30,8 @@ from .validation import (
 class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     """A ridge regression per bin, and one over all rows.
 
-    Expert k minimises sum_{i in bin k} w_i (y_i - b - x_i'w)^2 + alpha_k |w|^2, the global model the same
-    sum over all rows, those in no bin included. All come from one pass over X.
+    Expert k minimises ``sum_i weight_i (y_i - b - x_i'w)^2 + alpha_k |w|^2`` over the rows i of bin k, the
+    global model the same over all rows, those in no bin included. All come from one pass over X.
 
     Parameters
     ----------

@@ -38,9 +38,9 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
 
     Attributes
     ----------
-    components_ : ndarray of shape (n_components_, n_features)
+    components_ : ndarray of shape (n_components, n_features)
         Principal axes, largest variance first, signs as in `sklearn.decomposition.PCA`.
-    explained_variance_ : ndarray of shape (n_components_,)
+    explained_variance_ : ndarray of shape (n_components,)
     mean_ : ndarray of shape (n_features,)
     n_components_ : int
     n_features_in_, feature_names_in_
@@ -146,7 +146,7 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples, n_components_ + 3 * n_lines + n_species)
+        ndarray of shape (n_samples, n_components + 3 * n_lines + n_species)
             In the precision of the X seen in `fit`.
         """
         check_is_fitted(self)

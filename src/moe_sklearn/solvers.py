@@ -25,7 +25,7 @@ KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 def ridge(moments: Moments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     """Ridge coefficients w = (S + alpha I)^-1 s and intercepts b = m_y - w'm_x.
 
-    Minimises sum_i weight_i (y_i - b - w'x_i)^2 + alpha |w|^2 (Hoerl and Kennard, 1970,
+    Minimises ``sum_i weight_i (y_i - b - w'x_i)^2 + alpha |w|^2`` (Hoerl and Kennard, 1970,
     Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does.
 
     Parameters

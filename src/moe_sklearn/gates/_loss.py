@@ -106,6 +106,12 @@ def mixture_loss(
     return loss, gradient
 
 
+def squared_errors(logits: np.ndarray, rows: GateRows) -> np.ndarray:
+    """Squared error of the mixture in each row, times its weight: (n,)."""
+    residual = np.einsum("nk,nkt->nt", softmax(logits), rows.experts) - rows.y
+    return rows.weight * np.einsum("nt,nt->n", residual, residual)
+
+
 def gate_logits(parameters, inputs: np.ndarray) -> np.ndarray:
     """Logits (n, n_experts) of a gate for standardised `inputs` (n, n_inputs)."""
     return _forward(parameters, inputs)[0]

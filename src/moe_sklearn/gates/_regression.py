@@ -7,12 +7,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..labels import OUTSIDE
 from ..validation import check_choice, check_finite, check_length, check_sample_weight
-from ._loss import GateRows, gate_logits, softmax
+from ._loss import GateRows, gate_logits, softmax, squared_errors
 from ._training import start_parameters, train_hidden, train_linear
 
 PRECISION = np.float32
+# The first of each is the default.
 CLASSIFICATION_WEIGHTS = (0.0, 0.05, 0.3)
-ALPHAS = (1e-3, 1e-4, 1e-5)
+ALPHAS = (1e-4, 1e-3, 1e-5)
 PILOT_ROWS, PILOT_ITERATIONS = 10_000, 60
 
 
@@ -29,11 +30,11 @@ class RegressionGate(BaseEstimator):
     hidden_layer_size : int, default=64
         Rectified linear units beside the linear part; 0: linear gate.
     classification_weight : float in [0, 1] or "auto", default="auto"
-        Weight of the cross-entropy of the bins' labels against the squared error of the mixture. "auto":
-        the one of 0, 0.05 and 0.3 whose linear gate has the least held-out error; 0 without labels.
+        Weight of the cross-entropy of the bins' labels against the squared error of the mixture. "auto": 0,
+        or 0.05 or 0.3 where a linear gate is better with it on held-out rows by a standard error.
     alpha : float or "auto", default="auto"
-        L2 penalty, in units of the mean squared error over the variance of y. "auto": the one of 1e-3,
-        1e-4 and 1e-5 whose linear gate has the least held-out error.
+        L2 penalty, in units of the mean squared error over the variance of y. "auto": 1e-4, or 1e-3 or 1e-5
+        by the same rule.
     n_restarts : int, default=4
         Gates to average. Each starts from its own random units and holds out other rows.
     max_iter : int, default=100
@@ -219,30 +220,25 @@ class RegressionGate(BaseEstimator):
         return np.arcsinh((X - self.center_) / self.scale_).astype(PRECISION)
 
     def _choose(self, rows, train, held_out, rng):
-        """Classification weight and penalty: those given, or the best of a few linear gates.
+        """Classification weight and penalty: those given, or chosen by linear gates.
 
-        The penalty first, from strong to weak, each gate starting from the one before.
+        An alternative replaces the default only where it is better by a standard error.
         """
-        auto_weight = self.classification_weight == "auto"
-        weight = 0.0 if auto_weight else float(self.classification_weight)
-        alpha = ALPHAS[1] if self.alpha == "auto" else float(self.alpha)
         train, held_out = rows.take(train[:PILOT_ROWS]), rows.take(held_out)
 
-        def pilot(start, weight, alpha):
-            return train_linear(start, train, held_out, weight, alpha, PILOT_ITERATIONS)
+        def errors(weight, alpha):
+            start = start_parameters(train, 0, weight, rng)
+            best = train_linear(start, train, held_out, weight, alpha, PILOT_ITERATIONS)
+            return squared_errors(gate_logits(best.parameters, held_out.inputs), held_out)
 
-        best = None
-        if self.alpha == "auto":
-            fits, start = [], start_parameters(rows, 0, weight, rng)
-            for candidate in ALPHAS:
-                fits.append(pilot(start, weight, candidate))
-                start = fits[-1].parameters
-            best = min(fits, key=lambda fit: fit.loss)
-            alpha = ALPHAS[fits.index(best)]
+        auto_weight, auto_alpha = self.classification_weight == "auto", self.alpha == "auto"
+        weight = CLASSIFICATION_WEIGHTS[0] if auto_weight else float(self.classification_weight)
+        alpha = ALPHAS[0] if auto_alpha else float(self.alpha)
+        if auto_alpha:
+            alpha = _one_standard_error(ALPHAS, [errors(weight, a) for a in ALPHAS])
         if auto_weight and (rows.codes != OUTSIDE).any():
-            start = start_parameters(rows, 0, weight, rng)
-            fits = [pilot(start, candidate, alpha) for candidate in CLASSIFICATION_WEIGHTS]
-            weight = CLASSIFICATION_WEIGHTS[int(np.argmin([fit.loss for fit in fits]))]
+            candidates = CLASSIFICATION_WEIGHTS
+            weight = _one_standard_error(candidates, [errors(c, alpha) for c in candidates])
         return weight, alpha
 
     def _train(self, train, held_out, rng):
@@ -251,6 +247,17 @@ class RegressionGate(BaseEstimator):
         if self.hidden_layer_size:
             return train_hidden(start, train, held_out, weight, alpha, self.max_iter, rng)
         return train_linear(start, train, held_out, weight, alpha, self.max_iter)
+
+
+def _one_standard_error(candidates, errors):
+    """The candidate of least mean error if that beats the first one's by a standard error, else the first.
+
+    One-standard-error rule on paired rows: Hastie, Tibshirani and Friedman, The Elements of Statistical
+    Learning, 2nd ed., section 7.10.
+    """
+    best = int(np.argmin([np.mean(error) for error in errors]))
+    gain = errors[0] - errors[best]
+    return candidates[best if gain.mean() > gain.std() / len(gain) ** 0.5 else 0]
 
 
 def _splits(n_rows, n_restarts, validation_fraction, rng):
