@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -150,6 +153,35 @@ def test_the_gate_trains_on_at_most_gate_max_samples_rows(data):
     model.fit(X, y, bins=bins)
     assert 90 <= seen[0].sum() <= 100
     assert_allclose(seen[0] / seen[0].sum(), np.bincount(bins) / N, atol=0.02)
+
+
+def test_what_was_changed_in_a_copy_on_write_map_is_not_lost(data, tmp_path):
+    X, y, bins = data
+    np.save(tmp_path / "X.npy", X)
+    changed = np.load(tmp_path / "X.npy", mmap_mode="c")
+    changed[5] = 3.0
+    expected = BinnedRidgeExperts().fit(np.array(changed), y, bins=bins)
+    for _ in range(2):
+        model = BinnedRidgeExperts().fit(changed, y, bins=bins)
+        assert_allclose(model.coef_, expected.coef_, rtol=1e-9)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_pages_of_a_map_are_given_back(tmp_path):
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float32, (40_000, 256))
+    X[:] = 1.0
+    X.flush()
+    source = as_source(np.load(tmp_path / "X.npy", mmap_mode="r"))
+
+    def file_pages():
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("RssFile:")[1].split()[0]) * 1024
+
+    before, largest = file_pages(), 0
+    for _, _, load in source.blocks(4000):
+        load().sum()
+        largest = max(largest, file_pages() - before)
+    assert largest < X.nbytes / 4
 
 
 def test_take_crosses_blocks_and_shards():

@@ -6,11 +6,11 @@ A source has ``shape``, ``dtype``, ``len`` and three methods: `blocks` (row rang
 
 from __future__ import annotations
 
+import mmap
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from mmap import mmap
 
 import numpy as np
 from scipy import sparse
@@ -113,13 +113,13 @@ def as_source(X) -> RowSource:
     return RowSource(X)
 
 
-def _is_mapped(array) -> bool:
-    """Whether the array's memory is that of a file."""
+def _mapped_file(array) -> np.memmap | None:
+    """The memory map that an array is a view of, if it is one."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap):
-            return True
+            return array
         array = array.base
-    return isinstance(array, mmap)
+    return None
 
 
 class RowSource:
@@ -130,7 +130,8 @@ class RowSource:
         self.shape = tuple(map(int, X.shape))
         kind = np.dtype(X.dtype)
         self.dtype = kind if kind in (np.float32, np.float64) else np.dtype(float)
-        self.in_memory = isinstance(X, np.ndarray) and not _is_mapped(X)
+        self._map = _mapped_file(X)
+        self.in_memory = isinstance(X, np.ndarray) and self._map is None
 
     def __len__(self):
         return self.shape[0]
@@ -140,6 +141,7 @@ class RowSource:
         for start in range(0, len(self), max_rows):
             stop = min(start + max_rows, len(self))
             yield start, stop, partial(self._load, slice(start, stop))
+            self._release()
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
         """The rows at sorted positions `rows`, read in blocks that hold any of them."""
@@ -157,6 +159,11 @@ class RowSource:
     def locate(self, row: int) -> str:
         """What to call a row in an error message."""
         return f"row {row}"
+
+    def _release(self):
+        """Give back the memory of a map's pages that were read; the file, and what was written, stay."""
+        if self._map is not None and self._map.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
+            self._map._mmap.madvise(mmap.MADV_DONTNEED)
 
     def _load(self, rows):
         block = self.X[rows]

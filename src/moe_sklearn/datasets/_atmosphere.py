@@ -26,9 +26,9 @@ _WEAK_LINE_SEED = 8542
 # centre in the Sun, its damping there, and the share of that damping which scales with gas pressure
 _STRONG_LINES = np.array(
     [
-        (8498.02, 1.69, 6.11, 1, 18.0, 0.110, 0.60),
-        (8542.09, 1.70, 6.11, 1, 85.0, 0.110, 0.60),
-        (8662.14, 1.69, 6.11, 1, 55.0, 0.110, 0.60),
+        (8498.02, 1.69, 6.11, 1, 60.0, 0.280, 0.80),
+        (8542.09, 1.70, 6.11, 1, 200.0, 0.280, 0.80),
+        (8662.14, 1.69, 6.11, 1, 140.0, 0.280, 0.80),
         (8183.26, 2.10, 5.14, 0, 6.0, 0.300, 0.97),
         (8194.82, 2.10, 5.14, 0, 10.0, 0.300, 0.97),
         (8806.76, 4.35, 7.65, 0, 8.0, 0.400, 0.97),
@@ -62,7 +62,7 @@ def _weak_lines(rng):
     ionisation, stage = species[pick].T
     excitation = np.where(stage == 1, rng.uniform(2.8, 6.2, pick.size), rng.uniform(0, 5.5, pick.size))
     centre = rng.uniform(*WAVELENGTH_LIMITS, pick.size)
-    depth = np.minimum(0.08 * rng.lognormal(0.0, 1.4, pick.size), 4.0)
+    depth = np.minimum(0.072 * rng.lognormal(0.0, 1.4, pick.size), 3.6)
     return np.column_stack([centre, excitation, ionisation, stage, depth])
 
 
