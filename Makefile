@@ -17,6 +17,9 @@ OLDEST_PINS := numpy==1.26.4 scipy==1.12.0 scikit-learn==1.6.1 joblib==1.4.2 \
 .NOTPARALLEL:
 .PHONY: help demo test test-slow test-oldest lint docs clean
 
+# the problems of the tests are small: BLAS threads cost more than they bring
+test test-slow test-oldest: export OPENBLAS_NUM_THREADS = 1
+
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 

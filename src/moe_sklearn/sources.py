@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -130,7 +131,7 @@ class RowSource:
         self.shape = tuple(map(int, X.shape))
         kind = np.dtype(X.dtype)
         self.dtype = kind if kind in (np.float32, np.float64) else np.dtype(float)
-        self._map = _mapped_file(X)
+        self._map: Any = _mapped_file(X)
         self.in_memory = isinstance(X, np.ndarray) and self._map is None
 
     def __len__(self):
