@@ -28,7 +28,7 @@ def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str,
     descriptor, partial = mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **members)
+            np.savez(file, **members)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
