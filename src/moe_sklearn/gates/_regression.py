@@ -14,7 +14,7 @@ PRECISION = np.float32
 # The first of each is the default.
 CLASSIFICATION_WEIGHTS = (0.0, 0.05, 0.3)
 ALPHAS = (1e-4, 1e-3, 1e-5)
-PILOT_ROWS, PILOT_ITERATIONS = 10_000, 60
+PILOT_ROWS, PILOT_ITERATIONS = 10_000, 50
 
 
 class RegressionGate(BaseEstimator):
@@ -37,7 +37,7 @@ class RegressionGate(BaseEstimator):
         by the same rule.
     n_restarts : int, default=4
         Gates to average. Each starts from its own random units and holds out other rows.
-    max_iter : int, default=100
+    max_iter : int, default=50
         L-BFGS iterations of a linear gate, epochs (passes over the rows) of one with a hidden layer.
     validation_fraction : float, default=0.1
         Share of the rows held out from each gate, for early stopping and for "auto".
@@ -94,7 +94,7 @@ class RegressionGate(BaseEstimator):
         classification_weight="auto",
         alpha="auto",
         n_restarts=4,
-        max_iter=100,
+        max_iter=50,
         validation_fraction=0.1,
         random_state=None,
     ):
