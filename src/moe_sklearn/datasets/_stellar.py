@@ -1,15 +1,17 @@
 """Simulated spectra of late-type stars between 7100 and 8850 Angstrom, as faint survey targets."""
 
 from functools import lru_cache
+from numbers import Integral
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.utils import Bunch, check_random_state
 
 from . import _atmosphere
 
 SIDE_NAMES = ["teff", "mh"]
 SNR_SCALE, SKY_SCALE, REFERENCE_MAGNITUDE = 15.57, 10.45, 22.0
-_BLOCK_ROWS = 1024
+_BLOCK_ROWS = 256
 _SKY_SEED = 557
 
 
@@ -18,8 +20,9 @@ def stellar_flux(teff, logg, mh, wavelength):
 
     Parameters
     ----------
-    teff, logg, mh : array-like of shape (n,)
-        Effective temperature (K), log10 of surface gravity (cm/s^2), metallicity [M/H] (dex).
+    teff, logg, mh : float or array-like of shape (n,)
+        Effective temperature (K, 3600 to 6200), log10 of surface gravity (cm/s^2, 0.5 to 5.5), metallicity
+        [M/H] (dex, -2.75 to 1). Numbers are broadcast.
     wavelength : array-like of shape (n_pixels,)
         Increasing, in Angstrom (air), within 6500 to 9500.
 
@@ -32,18 +35,31 @@ def stellar_flux(teff, logg, mh, wavelength):
     ------
     ValueError
         If a label or a wavelength lies outside the library.
+
+    Examples
+    --------
+    >>> from moe_sklearn.datasets import stellar_flux
+    >>> stellar_flux(4500, [1.5, 4.5], 0.0, [8530, 8542, 8554]).shape
+    (2, 3)
     """
-    labels = np.column_stack([np.atleast_1d(teff), np.atleast_1d(logg), np.atleast_1d(mh)])
-    for (name, (low, high)), column in zip(_atmosphere.LIMITS.items(), labels.T, strict=True):
-        if not ((column >= low) & (column <= high)).all():
-            raise ValueError(f"{name} must lie within {low:g} to {high:g}.")
+    labels = np.stack(np.broadcast_arrays(*np.atleast_1d(teff, logg, mh)), axis=1).astype(float)
+    for name, column in zip(_atmosphere.LIMITS, labels.T, strict=True):
+        _check_limits(name, column, _atmosphere.LIMITS[name])
     wavelength = np.asarray(wavelength, dtype=float)
-    low, high = _atmosphere.WAVELENGTH_LIMITS
     if wavelength.ndim != 1 or len(wavelength) < 2 or not (np.diff(wavelength) > 0).all():
         raise ValueError("wavelength must be 2 or more increasing numbers.")
-    if wavelength[0] < low or wavelength[-1] > high:
-        raise ValueError(f"wavelength must lie within {low:g} to {high:g} A.")
+    _check_limits("wavelength", wavelength, _atmosphere.WAVELENGTH_LIMITS)
     return _atmosphere.flux(labels, wavelength)
+
+
+def _check_limits(name, values, limits):
+    """Raise if a value lies outside the library; nan does."""
+    low, high = limits
+    if not ((np.asarray(values) >= low) & (np.asarray(values) <= high)).all():
+        raise ValueError(
+            f"{name} must lie within {low:g} to {high:g}, where the library has spectra; it goes from "
+            f"{np.min(values):g} to {np.max(values):g}."
+        )
 
 
 @lru_cache(maxsize=1)
@@ -84,17 +100,24 @@ def snr_error(flux, magnitude, wavelength):
     ndarray of shape (n, n_pixels), float32
         In the unit of `flux`.
     """
-    brightness = 10 ** (-0.4 * (np.asarray(magnitude, dtype=float)[:, None] - REFERENCE_MAGNITUDE))
-    brightness = brightness.astype(np.float32)
-    sky = (SKY_SCALE * relative_sky(wavelength)).astype(np.float32)
-    photons = brightness * (flux / np.float32(_atmosphere.MEDIAN_FLUX)) + sky
-    return np.sqrt(photons) * (_atmosphere.MEDIAN_FLUX / (SNR_SCALE * brightness))
+    flux = np.asarray(flux, dtype=np.float32)
+    return _error(flux, np.asarray(magnitude, dtype=float), relative_sky(wavelength))
+
+
+def _error(flux, magnitude, sky):
+    """`snr_error` on a sky at hand, in one buffer."""
+    brightness = 10 ** (-0.4 * (magnitude[:, None] - REFERENCE_MAGNITUDE))
+    error = flux * (brightness / _atmosphere.MEDIAN_FLUX).astype(np.float32)
+    error += (SKY_SCALE * sky).astype(np.float32)
+    np.sqrt(error, out=error)
+    error *= (_atmosphere.MEDIAN_FLUX / (SNR_SCALE * brightness)).astype(np.float32)
+    return error
 
 
 def iter_stellar_spectra(
     n_samples,
     *,
-    chunk_size=8192,
+    chunk_size=1024,
     n_pixels=4096,
     wavelength_range=(7100.0, 8850.0),
     noise=1.0,
@@ -104,15 +127,17 @@ def iter_stellar_spectra(
     logg=(1.0, 5.0),
     return_clean=False,
     random_state=None,
+    n_jobs=None,
 ):
     """Yield the rows of `make_stellar_spectra` in chunks, the same ones for any chunk size.
 
     Parameters
     ----------
     n_samples : int
-    chunk_size : int, default=8192
-        Rows per chunk; the last may have fewer. Memory is bounded by it.
-    n_pixels, wavelength_range, noise, magnitude, teff, mh, logg, return_clean, random_state
+    chunk_size : int, default=1024
+        Rows per chunk; the last may have fewer. Memory is bounded by it. Rows are drawn 256 at a time, so
+        multiples of 256 are fastest.
+    n_pixels, wavelength_range, noise, magnitude, teff, mh, logg, return_clean, random_state, n_jobs
         As in `make_stellar_spectra`.
 
     Yields
@@ -132,21 +157,21 @@ def iter_stellar_spectra(
     >>> [chunk.data.shape for chunk in chunks]
     [(10, 64), (10, 64), (5, 64)]
     """
+    _check_count("n_samples", n_samples, 1)
+    _check_count("chunk_size", chunk_size, 1)
+    _check_count("n_pixels", n_pixels, 2)
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise must be >= 0 and finite, got {noise!r}; 0 gives clean spectra.")
     ranges = {"teff": teff, "logg": logg, "mh": mh, "magnitude": magnitude}
-    for name, value in {"n_samples": n_samples, "chunk_size": chunk_size}.items():
-        if int(value) != value or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}.")
-    if int(n_pixels) != n_pixels or n_pixels < 2:
-        raise ValueError(f"n_pixels must be an integer >= 2, got {n_pixels!r}.")
-    if not noise >= 0:
-        raise ValueError(f"noise must be >= 0, got {noise!r}.")
-    for name, (low, high) in {**ranges, "wavelength_range": wavelength_range}.items():
-        if not low <= high or (name == "wavelength_range" and low == high):
-            raise ValueError(f"{name} must be (low, high) with low < high, got {(low, high)}.")
-    wavelength = np.linspace(wavelength_range[0], wavelength_range[1], int(n_pixels))
-    seed = check_random_state(random_state).randint(2**31)
-    blocks = _blocks(n_samples, ranges, wavelength, noise, seed)
-    return _chunks(blocks, n_samples, chunk_size, wavelength, return_clean)
+    for name, bounds in ranges.items():
+        _check_range(name, bounds, _atmosphere.LIMITS.get(name))
+    _check_range("wavelength_range", wavelength_range, _atmosphere.WAVELENGTH_LIMITS)
+    if wavelength_range[0] == wavelength_range[1]:
+        raise ValueError(f"wavelength_range is empty: low and high are both {wavelength_range[0]:g}.")
+    wavelength = np.linspace(float(wavelength_range[0]), float(wavelength_range[1]), int(n_pixels))
+    entropy = check_random_state(random_state).randint(2**31, size=4).tolist()
+    scene = (ranges, wavelength, relative_sky(wavelength), float(noise), entropy)
+    return _chunks(int(n_samples), int(chunk_size), scene, return_clean, n_jobs)
 
 
 def make_stellar_spectra(
@@ -161,6 +186,7 @@ def make_stellar_spectra(
     logg=(1.0, 5.0),
     return_clean=False,
     random_state=None,
+    n_jobs=None,
 ):
     """Simulate spectra of late-type stars, to predict log g.
 
@@ -195,6 +221,9 @@ def make_stellar_spectra(
     return_clean : bool, default=False
         Also return the noise-free ``flux``.
     random_state : int, RandomState instance or None, default=None
+        With an int, row i is the same whatever `n_samples`, `n_jobs` or the chunk size.
+    n_jobs : int, default=None
+        Threads.
 
     Returns
     -------
@@ -204,6 +233,7 @@ def make_stellar_spectra(
         - ``error``: standard error of each flux, float32;
         - ``wavelength``: in Angstrom, (n_pixels,);
         - ``side``: Teff and [M/H], (n_samples, 2), and their names ``side_names``;
+        - ``target_name``: ``'logg'``;
         - ``magnitude``: (n_samples,);
         - ``flux``: if `return_clean`, float32.
 
@@ -230,7 +260,7 @@ def make_stellar_spectra(
     """
     (bunch,) = iter_stellar_spectra(
         n_samples,
-        chunk_size=max(n_samples, 1),
+        chunk_size=n_samples,
         n_pixels=n_pixels,
         wavelength_range=wavelength_range,
         noise=noise,
@@ -240,53 +270,80 @@ def make_stellar_spectra(
         logg=logg,
         return_clean=return_clean,
         random_state=random_state,
+        n_jobs=n_jobs,
     )
     return bunch
 
 
-def _blocks(n_samples, ranges, wavelength, noise, seed):
-    """Yield blocks of rows, each drawn by a generator of its own, so that chunks do not matter."""
+def _check_count(name, value, least):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}.")
+
+
+def _check_range(name, bounds, limits=None):
+    try:
+        low, high = map(float, bounds)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a pair (low, high), got {bounds!r}.") from error
+    if not low <= high or not np.isfinite([low, high]).all():
+        raise ValueError(f"{name} must be (low, high) with low <= high, got ({low:g}, {high:g}).")
+    if limits is not None:
+        _check_limits(name, [low, high], limits)
+
+
+def _block(number, scene):
+    """Rows 256 * number and on, always all 256, from a generator of their own."""
+    ranges, wavelength, sky, noise, entropy = scene
+    seed = np.random.SeedSequence(entropy, spawn_key=(number,))
+    rng = np.random.Generator(np.random.SFC64(seed))
     low, high = np.array(list(ranges.values()), dtype=float).T
-    for number, start in enumerate(range(0, n_samples, _BLOCK_ROWS)):
-        rng = np.random.default_rng([seed, number])
-        drawn = rng.uniform(low, high, size=(_BLOCK_ROWS, 4))[: n_samples - start]
-        teff, logg, mh, magnitude = drawn.T
-        flux = stellar_flux(teff, logg, mh, wavelength)
-        error = snr_error(flux, magnitude, wavelength)
-        data = flux
-        if noise:
-            data = rng.standard_normal(flux.shape, dtype=np.float32)
-            data *= error
-            data *= np.float32(noise)
-            data += flux
-            np.maximum(data, 0, out=data)
-        yield {
-            "data": data,
-            "target": logg,
-            "error": error,
-            "side": np.column_stack([teff, mh]),
-            "magnitude": magnitude,
-            "flux": flux,
-        }
+    labels = rng.uniform(low, high, size=(_BLOCK_ROWS, len(ranges)))
+    flux = _atmosphere.flux(labels[:, :3], wavelength)
+    error = _error(flux, labels[:, 3], sky)
+    data = flux.copy()
+    if noise:
+        rng.standard_normal(out=data, dtype=np.float32)
+        data *= error
+        data *= np.float32(noise)
+        data += flux
+        np.maximum(data, 0, out=data)
+    return {"data": data, "error": error, "flux": flux, "labels": labels}
 
 
-def _chunks(blocks, n_samples, chunk_size, wavelength, return_clean):
-    """Cut blocks to chunks."""
-    kept: dict[str, np.ndarray] = {}
-    given = 0
-    while given < n_samples:
-        size = min(chunk_size, n_samples - given)
-        parts = [kept] if kept else []
-        while sum(len(part["target"]) for part in parts) < size:
-            parts.append(next(blocks))
-        rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        kept = {name: array[size:] for name, array in rows.items()}
-        given += size
-        bunch = Bunch(
-            **{name: array[:size] for name, array in rows.items()},
-            wavelength=wavelength,
-            side_names=SIDE_NAMES,
-        )
-        if not return_clean:
-            del bunch["flux"]
-        yield bunch
+def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
+    """Yield Bunches of consecutive rows; a block that a chunk cuts is drawn once more for the next."""
+    # scikit-learn requires threadpoolctl, so it is there.
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    wavelength = scene[1]
+    controller = ThreadpoolController()
+    names = ["data", "error"] + ["flux"] * bool(return_clean)
+    with Parallel(n_jobs=n_jobs, require="sharedmem") as parallel:
+        for start in range(0, n_samples, chunk_size):
+            stop = min(start + chunk_size, n_samples)
+            shape = (stop - start, len(wavelength))
+            arrays = {name: np.empty(shape, dtype=np.float32) for name in names}
+            arrays["labels"] = np.empty((stop - start, len(scene[0])))
+            numbers = range(start // _BLOCK_ROWS, -(-stop // _BLOCK_ROWS))
+            # The threads are ours: BLAS threads on top of them only get in each other's way.
+            with controller.limit(limits=1, user_api="blas"):
+                parallel(delayed(_fill)(arrays, start, number, scene) for number in numbers)
+            teff, logg, mh, magnitude = arrays.pop("labels").T
+            yield Bunch(
+                **arrays,
+                target=logg.copy(),
+                side=np.column_stack([teff, mh]),
+                magnitude=magnitude.copy(),
+                wavelength=wavelength,
+                side_names=list(SIDE_NAMES),
+                target_name="logg",
+            )
+
+
+def _fill(arrays, start, number, scene):
+    """Write the rows of a block that belong to the chunk which begins at row `start`."""
+    first = number * _BLOCK_ROWS - start
+    rows = slice(max(first, 0), min(first + _BLOCK_ROWS, len(arrays["data"])))
+    block = _block(number, scene)
+    for name, array in arrays.items():
+        array[rows] = block[name][rows.start - first : rows.stop - first]
