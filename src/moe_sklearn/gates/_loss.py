@@ -72,8 +72,8 @@ def mixture_loss(
         d / da_ik = weight_i / n [(1 - c) 2 p_ik (f_ik - sum_j p_ij f_ij)'r_i + c (q_ik - 1(k is i's bin))]
 
     where q is the softmax over the experts that have a bin; a row without label has no second term.
-    The squared error trains the gate for the regression itself, as in Jacobs, Jordan, Nowlan and Hinton
-    (1991), Neural Computation 3, 79-87, equation 1 with their sum taken inside the square.
+    The squared error of the blend, not the blend of the squared errors, because a prediction is a blend:
+    equations 1.1 and 1.2 of Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87.
 
     Parameters
     ----------

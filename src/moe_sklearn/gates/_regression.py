@@ -68,8 +68,8 @@ class RegressionGate(BaseEstimator):
     have not seen: on its own training rows an expert looks better than it is, and the gate learns to trust
     it too much.
 
-    Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87; constants and gates of many
-    experts as "stacking": Wolpert (1992), Neural Networks 5, 241-259.
+    Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Combining
+    models by their out-of-sample predictions: Wolpert (1992), Neural Networks 5, 241-259.
 
     Examples
     --------
