@@ -28,7 +28,7 @@ def main():
     parser.add_argument("--n", type=int, default=60_000)
     parser.add_argument("--pixels", type=int, default=1024)
     parser.add_argument("--noise", type=float, default=1.0)
-    parser.add_argument("--alpha", type=float, nargs="+", default=[3.0, 10.0, 30.0])
+    parser.add_argument("--alpha", type=float, nargs="+", default=[10.0, 30.0, 100.0])
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     start = time.perf_counter()
