@@ -115,8 +115,8 @@ def fit(folder):
     return {"shares": shares, "r2": report.r2, "rho": report.rho, "routing": report.routing_accuracy}
 
 
-def anonymous_peak():
-    """Peak of the memory that is not file pages, in bytes, where the system tells; else the peak."""
+def peak_memory():
+    """Largest resident memory of this process so far, in bytes, file pages included."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -124,7 +124,7 @@ def child(job, folder):
     start = time.perf_counter()
     result = {"syrk": syrk, "fit": fit}[job](folder)
     result["seconds"] = time.perf_counter() - start
-    result["peak"] = anonymous_peak()
+    result["peak"] = peak_memory()
     print(json.dumps(result))
 
 

@@ -74,8 +74,7 @@ def accumulate(
                 )
             continue
         if moments is None:
-            n_targets = 1 if y.ndim == 1 else y.shape[1]
-            moments = BinnedMoments(X.shape[1], n_targets, product_dtype=product_dtype)
+            moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
         moments.update(X, y, bins, sample_weight)
         if verbose:
             print(f"batch {number}: {moments.n_rows:,} rows", flush=True)

@@ -221,29 +221,30 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         -------
         BinnedMoments or FoldMoments
         """
-        moments: Any = None
-        for X, y, bins, sample_weight in batches:
-            if moments is not None and self.alphas is not None:
-                raise ValueError(
-                    "alphas need all rows in one batch, which the folds divide: use fit with a memmap or "
-                    "shards, or choose one alpha."
-                )
-            if moments is None and self.alphas is not None:
-                moments = FoldMoments(
-                    X,
-                    y,
-                    bins,
-                    fold_of_rows(self.cv, y, y),
-                    sample_weight,
-                    product_dtype=self.product_dtype,
-                    max_bytes=self.fold_bytes,
-                )
-                continue
-            moments = moments or self._new_moments(X, y)
-            moments.update(X, y, bins, sample_weight)
-        if moments is None:
+        batches = iter(batches)
+        first = next(batches, None)
+        if first is None:
             raise ValueError("batches is empty: there is nothing to fit.")
-        return moments
+        X, y, bins, sample_weight = first
+        if self.alphas is None:
+            moments = self._new_moments(X, y).update(X, y, bins, sample_weight)
+            for batch in batches:
+                moments.update(*batch)
+            return moments
+        if next(batches, None) is not None:
+            raise ValueError(
+                "alphas need all rows in one batch, which the folds divide: use fit with a memmap or "
+                "shards, or choose one alpha."
+            )
+        return FoldMoments(
+            X,
+            y,
+            bins,
+            fold_of_rows(self.cv, y, y),
+            sample_weight,
+            product_dtype=self.product_dtype,
+            max_bytes=self.fold_bytes,
+        )
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None):
         """Add a batch of rows and solve again: exactly as if all batches had come at once.
@@ -397,8 +398,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         return r2_score(y, self.predict(X, bins=bins), sample_weight=sample_weight)
 
     def _new_moments(self, X, y):
-        n_targets = 1 if y.ndim == 1 else y.shape[1]
-        return BinnedMoments(X.shape[1], n_targets, product_dtype=self.product_dtype)
+        return BinnedMoments.empty_for(X, y, product_dtype=self.product_dtype)
 
     def _solve(self, moments, dtype, single, small_bins):
         """Solve for all coefficients and store them in `dtype`; `single`: y was 1-D."""

@@ -80,19 +80,14 @@ class FoldMoments:
     ):
         self.bins, codes = encode_labels(bins, len(folds))
         self.n_folds = int(folds.max()) + 1
-        self.n_features, self.n_targets = n_features, n_targets = X.shape[1], y[:1].size
-        need = 8 * n_features**2 * self.n_folds * (len(self.bins) + 1)
+        need = 8 * X.shape[1] ** 2 * self.n_folds * (len(self.bins) + 1)
         self.storage = "memory" if need <= max_bytes else "file"
         directory = None
         if self.storage == "file":
             directory = mkdtemp(prefix="moe_sklearn_")
             weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-        moments = BinnedMoments(
-            n_features,
-            n_targets,
-            product_dtype=product_dtype,
-            directory=directory,
-        )
+        moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype, directory=directory)
+        self.n_features, self.n_targets = moments.n_features, moments.n_targets
         codes[codes == OUTSIDE] = len(self.bins)
         self._moments = moments.update(X, y, folds + self.n_folds * codes, sample_weight)
 
@@ -104,9 +99,11 @@ class FoldMoments:
     def parts(self, label) -> list[Moments]:
         """Moments of the bin's rows in each fold; None stands for the rows in no bin."""
         code = len(self.bins) if label is None else int(np.searchsorted(self.bins, label))
-        empty = Moments.zeros(self.n_features, self.n_targets)
         labels = range(self.n_folds * code, self.n_folds * (code + 1))
-        return [self._moments.groups.get(label, empty) for label in labels]
+        groups = self._moments.groups
+        return [
+            groups.get(label) or Moments.zeros(self.n_features, self.n_targets) for label in labels
+        ]
 
     def pooled_parts(self, *, covered_only: bool = False) -> list[Moments]:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""

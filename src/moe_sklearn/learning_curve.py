@@ -88,7 +88,7 @@ def moe_learning_curve(
             raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
         order = check_random_state(random_state).permutation(len(X))
         X, y, labels = X[order], y[order], labels[order]
-    moments = BinnedMoments(X.shape[1], y[:1].size, product_dtype=experts.product_dtype)
+    moments = BinnedMoments.empty_for(X, y, product_dtype=experts.product_dtype)
     reports, start = [], 0
     for stop in sizes:
         prefix = as_source(X).between(start, stop)

@@ -241,6 +241,11 @@ class BinnedMoments:
         self.directory = directory
         self.groups: dict[int | str | None, Moments] = {}
 
+    @classmethod
+    def empty_for(cls, X, y, **options) -> BinnedMoments:
+        """Moments of no rows yet, for rows of X (n, n_features) and y (n,) or (n, n_targets)."""
+        return cls(X.shape[1], 1 if y.ndim == 1 else y.shape[1], **options)
+
     @property
     def bins(self) -> np.ndarray:
         """Sorted labels of the bins that have rows; uncovered rows are not among them."""

@@ -54,8 +54,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64"
 
 
 def _moments_of(X, y, bins, sample_weight, product_dtype):
-    n_targets = 1 if y.ndim == 1 else y.shape[1]
-    moments = BinnedMoments(X.shape[1], n_targets, product_dtype=product_dtype)
+    moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
     return moments.update(np.asarray(X), y, bins, sample_weight)
 
 
