@@ -2,7 +2,9 @@
 
     python benchmarks/fit.py --n 50000 --pixels 4096
 
-Each job runs in a process of its own, on the same float32 data, so that its peak memory is its own.
+Each job runs in a process of its own, on the same float32 data, so that its peak memory is its own; of
+`--repeats` runs there the fastest counts. (Some virtual machines charge seconds for each GB that a process
+touches first. The first run pays that; no job is spared it.)
 """
 
 import argparse
@@ -97,29 +99,31 @@ JOBS = {
 }
 
 
-def run_job(name, folder):
+def run_job(name, folder, repeats):
     """Time one job in this process and print seconds, peak memory and what the data alone take."""
     X = np.load(folder / "X.npy")
     y, bins = np.load(folder / "y.npy"), np.load(folder / "bins.npy")
     JOBS[name](X[:2000, :64].copy(), y[:2000], bins[:2000])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    JOBS[name](X, y, bins)
-    seconds = time.perf_counter() - start
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        JOBS[name](X, y, bins)
+        seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "peak": peak * 1024, "extra": (peak - before) * 1024}))
+    print(json.dumps({"seconds": min(seconds), "peak": peak * 1024, "extra": (peak - before) * 1024}))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=50_000)
     parser.add_argument("--pixels", type=int, default=4096)
-    parser.add_argument("--repeats", type=int, default=1, help="best of so many runs")
+    parser.add_argument("--repeats", type=int, default=3, help="best of so many runs")
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="where to put the data")
     args = parser.parse_args()
     if args.job:
-        return run_job(args.job, args.folder)
+        return run_job(args.job, args.folder, args.repeats)
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
         make_data(folder, args.n, args.pixels)
@@ -129,11 +133,8 @@ def main():
         results = {}
         for job in JOBS:
             command = [sys.executable, __file__, "--job", job, "--folder", str(folder)]
-            runs = [
-                json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-                for _ in range(args.repeats)
-            ]
-            results[job] = min(runs, key=lambda run: run["seconds"])
+            command += ["--repeats", str(args.repeats)]
+            results[job] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
             ratio = results[job]["seconds"] / results["bare SYRK, float32"]["seconds"]
             print(
                 f"{job:46} {results[job]['seconds']:7.2f} {ratio:7.2f} "

@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.model_selection import check_cv
 
 from .labels import OUTSIDE, encode_labels
-from .moments import BinnedMoments, Moments
+from .moments import BinnedMoments, Moments, merged
 from .solvers import held_out_error, ridge_path
 
 
@@ -108,27 +108,20 @@ class FoldMoments:
     def pooled_parts(self, *, covered_only: bool = False) -> list[Moments]:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""
         labels = [*self.bins.tolist(), *([] if covered_only else [None])]
-        return [_merged(parts) for parts in zip(*map(self.parts, labels), strict=True)]
+        return [merged(parts) for parts in zip(*map(self.parts, labels), strict=True)]
 
     def pool(self) -> Moments:
         """Moments of all rows, covered or not."""
-        return _merged(self.pooled_parts())
+        return merged(self.pooled_parts())
 
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
         total = BinnedMoments(self.n_features, self.n_targets)
         for label in [*self.bins.tolist(), None]:
-            merged = _merged(self.parts(label))
-            if merged.n_rows:
-                total.groups[label] = merged
+            group = merged(self.parts(label))
+            if group.n_rows:
+                total.groups[label] = group
         return total
-
-
-def _merged(parts) -> Moments:
-    merged = parts[0].copy()
-    for part in parts[1:]:
-        merged += part
-    return merged
 
 
 def select_alpha(groups, alphas, scoring):
@@ -150,7 +143,7 @@ def select_alpha(groups, alphas, scoring):
         nan in a fold without rows.
     """
     errors = np.sum([held_out_errors(parts, alphas) for parts in groups], axis=0)
-    rows = [_merged(parts) for parts in zip(*groups, strict=True)]
+    rows = [merged(parts) for parts in zip(*groups, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         if scoring == "r2":
             scores = (1 - errors / np.array([part.yy for part in rows])[:, None]).mean(axis=2)
@@ -170,7 +163,7 @@ def held_out_errors(parts: list[Moments], alphas, test_parts: list[Moments] | No
     test_parts : list of Moments, optional
         Rows to predict in each fold, where they are not the fold itself.
     """
-    total = _merged(parts)
+    total = merged(parts)
     errors = []
     for part, test in zip(parts, test_parts or parts, strict=True):
         coefs, intercepts = ridge_path(total - part, alphas)

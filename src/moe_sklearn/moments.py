@@ -9,10 +9,15 @@ and the centred products X'X, X'y, y'y. They merge and subtract exactly (Chan, G
 
 from __future__ import annotations
 
+import math
+import mmap
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from tempfile import NamedTemporaryFile
 
 import numpy as np
+from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
 from .labels import OUTSIDE, encode_labels
@@ -20,6 +25,8 @@ from .sources import as_source, prefetch
 from .storage import read_archive, write_archive
 
 ARCHIVE_VERSION = 1
+# More rows than this are summed in float64, whatever the precision of their products.
+FLOAT32_ROWS = 2**15
 FIELDS = ("n_rows", "weight", "x_mean", "y_mean", "xx", "xy", "yy")
 
 
@@ -36,7 +43,8 @@ class Moments:
     x_mean : ndarray of shape (n_features,)
     y_mean : ndarray of shape (n_targets,)
     xx : ndarray of shape (n_features, n_features)
-        Centred X'X, Fortran-ordered; **only the lower triangle is meaningful**.
+        Centred X'X, Fortran-ordered; **only the lower triangle is meaningful**. float32 where its products
+        are and the rows are few, else float64.
     xy : ndarray of shape (n_features, n_targets)
         Centred X'y.
     yy : ndarray of shape (n_targets,)
@@ -64,11 +72,13 @@ class Moments:
     yy: np.ndarray
 
     @classmethod
-    def zeros(cls, n_features: int, n_targets: int, directory=None) -> Moments:
-        """Moments of no rows; given a `directory`, X'X lies in a file there."""
+    def zeros(
+        cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, directory=None
+    ) -> Moments:
+        """Moments of no rows, X'X in `dtype`; given a `directory`, X'X lies in a float64 file there."""
         shape = (n_features, n_features)
         if directory is None:
-            xx = np.zeros(shape, order="F")
+            xx = _zeros_to_be_half_used(shape, dtype)
         else:
             with NamedTemporaryFile(dir=directory, delete=False) as file:
                 xx = np.asarray(np.memmap(file, float, "w+", shape=shape, order="F"))
@@ -111,11 +121,12 @@ class Moments:
         self._add_block(work, np.asarray(y, float), sample_weight)
         return self
 
-    def _add_block(self, block, y, sample_weight=None, narrow=None, product=None):
+    def _add_block(self, block, y, sample_weight=None, narrow=None, scratch=None):
         """Add the rows of `block` but its last, a spare one; `block` is overwritten.
 
         The merge term (W1 W2 / W) d d' takes the spare row, so that one SYRK does the chunk's products
-        and the merge. `narrow` and `product` are scratch for float32 products.
+        and the merge. `narrow` is memory for the rows in float32, where their products shall be, and
+        `scratch` gives memory for those.
         """
         rows = block[:-1]
         weights = np.ones(len(rows)) if sample_weight is None else sample_weight
@@ -124,7 +135,7 @@ class Moments:
         x_mean = _centre(rows, weights / added)
         if not np.isfinite(x_mean).all():
             raise FloatingPointError("NaN or infinity among the rows")
-        y_mean = (weights / added) @ y
+        y_mean = _product(y, weights / added)
         y = np.append(y - y_mean, (y_mean - self.y_mean)[None], axis=0)
         block[-1] = x_mean - self.x_mean
         roots = np.sqrt(np.append(weights, self.weight * added / total))
@@ -136,20 +147,27 @@ class Moments:
         if narrow is not None:
             np.copyto(narrow, block, casting="same_kind")
             block = narrow
-        self._add_products(block, y, product)
+        self._add_products(block, y, scratch)
         self.x_mean += (added / total) * (x_mean - self.x_mean)
         self.y_mean += (added / total) * (y_mean - self.y_mean)
         self.n_rows += len(rows)
         self.weight = total
 
-    def _add_products(self, block, y, product):
-        if block.dtype == np.float64:
-            blas.dsyrk(1.0, block.T, beta=1.0, c=self.xx, lower=1, overwrite_c=1)
+    def _add_products(self, block, y, scratch):
+        self._widen(len(block) - 1, block.dtype)
+        if block.dtype == self.xx.dtype:
+            _syrk(block, self.xx, beta=1.0)
         else:
-            blas.ssyrk(1.0, block.T, beta=0.0, c=product, lower=1, overwrite_c=1)
+            product = scratch()
+            _syrk(block, product, beta=0.0)
             self.xx += product
-        self.xy += block.T @ y.astype(block.dtype, copy=False)
+        self.xy += _product(block, y)
         self.yy += np.einsum("ij,ij->j", y, y)
+
+    def _widen(self, n_more, dtype):
+        """Go on in float64 where `n_more` rows make too many for float32, or come in float64."""
+        if self.xx.dtype != float and (dtype == float or self.n_rows + n_more > FLOAT32_ROWS):
+            self.xx = self.xx.astype(float)
 
     def __iadd__(self, other: Moments) -> Moments:
         """Merge `other` in place."""
@@ -180,13 +198,24 @@ class Moments:
         """Add (sign 1) or take away (sign -1) `other`, which leaves the total `weight`."""
         dx, dy = other.x_mean - self.x_mean, other.y_mean - self.y_mean
         factor = sign * self.weight * other.weight / weight
-        (np.add if sign > 0 else np.subtract)(self.xx, other.xx, out=self.xx)
-        self.xx = blas.dsyr(factor, dx, lower=1, a=self.xx, overwrite_a=1)
+        if sign > 0:
+            self._widen(other.n_rows, other.xx.dtype)
+        (np.add if sign > 0 else np.subtract)(self.xx, other.xx, out=self.xx, casting="same_kind")
+        syr = blas.dsyr if self.xx.dtype == float else blas.ssyr
+        self.xx = syr(factor, dx, lower=1, a=self.xx, overwrite_a=1)
         self.xy += sign * other.xy + factor * np.outer(dx, dy)
         self.yy += sign * other.yy + factor * dy**2
         self.x_mean = self.x_mean + sign * other.weight / weight * dx
         self.y_mean = self.y_mean + sign * other.weight / weight * dy
         self.weight = weight
+
+
+def merged(parts: Sequence[Moments]) -> Moments:
+    """Moments of the rows of all `parts` together."""
+    total = parts[0].copy()
+    for part in parts[1:]:
+        total += part
+    return total
 
 
 class BinnedMoments:
@@ -197,12 +226,12 @@ class BinnedMoments:
     n_features, n_targets : int
         Columns of X and of y.
     product_dtype : {"float64", "float32"}, default="float64"
-        Precision of the products within a chunk. Chunks are centred and summed in float64 either way;
-        float32 products are off by about 1e-7 of the diagonal and twice as fast.
+        Precision of the products within a chunk. Chunks are centred in the wider of this and X's own, and
+        summed in float64, or, up to 32,768 rows of a bin, in this. float32 products are off by about 1e-7 of
+        the diagonal and twice as fast.
     chunk_bytes : int, default=2**28
-        Size of the buffer (three of them where X is not in memory) in which the rows of a chunk are
-        grouped by bin.
-
+        Largest size of the buffer (three of them where X is not in memory) in which the rows of a chunk
+        are grouped by bin; of an X of more than 65,536 rows, it holds no more than a sixteenth.
     directory : path, default=None
         Where each bin's X'X lies in a file of its own; None: in memory.
 
@@ -258,11 +287,10 @@ class BinnedMoments:
 
     def pool(self, labels=None) -> Moments:
         """Moments of all rows (None), or of the bins `labels`, taken together."""
-        groups = self.groups.values() if labels is None else [self.groups[k] for k in labels]
-        pooled = Moments.zeros(self.n_features, self.n_targets)
-        for group in groups:
-            pooled += group
-        return pooled
+        groups = list(self.groups.values() if labels is None else map(self.groups.get, labels))
+        if not groups:
+            return Moments.zeros(self.n_features, self.n_targets)
+        return merged(groups)
 
     def merge(self, other: BinnedMoments) -> BinnedMoments:
         """Add the rows that `other` has seen, in place; return self."""
@@ -332,7 +360,8 @@ class BinnedMoments:
                 weights = None if sample_weight is None else sample_weight[rows]
                 try:
                     with np.errstate(invalid="ignore", over="ignore"):
-                        self._group(label)._add_block(block, y[rows], weights, narrow, buffers.product)
+                        group = self._group(label)
+                        group._add_block(block, y[rows], weights, narrow, buffers.product)
                 except FloatingPointError:
                     chunk = np.sort(np.concatenate([rows for _, rows, _ in groups]))
                     raise ValueError(_what_is_not_finite(source, chunk)) from None
@@ -424,7 +453,12 @@ class BinnedMoments:
 
     def _group(self, label):
         if label not in self.groups:
-            self.groups[label] = Moments.zeros(self.n_features, self.n_targets, self.directory)
+            self.groups[label] = Moments.zeros(
+                self.n_features,
+                self.n_targets,
+                dtype=self.product_dtype,
+                directory=self.directory,
+            )
         return self.groups[label]
 
 
@@ -437,16 +471,15 @@ class _Buffers:
     def __init__(self, moments, source, n_groups):
         d, dtype, product_dtype = moments.n_features, source.dtype, moments.product_dtype
         row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
-        self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(len(source), 1))
+        n = max(len(source), 1)
+        self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(n // 16, 4096), n)
         shape = (self.chunk_rows + n_groups, d)
         # One is worked on while the next waits and the one after it is being filled.
         n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
         n_buffers = 1 if source.in_memory else min(n_blocks, 3)
         self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
-        self.product = None
-        if product_dtype == np.float32:
-            self.product = np.zeros((d, d), np.float32, order="F")
+        self.product = cache(lambda: np.zeros((d, d), np.float32, order="F"))
 
     def next_rows(self):
         """Return the buffer that has rested longest."""
@@ -462,6 +495,36 @@ class _Buffers:
             return rows, cast
         np.copyto(cast, rows)
         return cast, None
+
+
+def _zeros_to_be_half_used(shape, dtype):
+    """Zeros in Fortran order, of which a triangle that is never written takes next to no memory.
+
+    Large arrays of NumPy's own lie in huge pages, which each column touches.
+    """
+    memory = mmap.mmap(-1, max(math.prod(shape) * np.dtype(dtype).itemsize, 1))
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.ndarray(shape, dtype, memory, order="F")
+
+
+def _product(rows, right):
+    """rows' @ right, by SciPy's BLAS.
+
+    NumPy's is another library, whose threads, spinning for a while after their work, would take the cores
+    from the SYRK that follows: it halves its speed.
+    """
+    if not (rows.size and right.size):
+        return np.zeros((rows.shape[1], *right.shape[1:]))
+    right = right.astype(rows.dtype, copy=False)
+    gemv, gemm = (blas.dgemv, blas.dgemm) if rows.dtype == float else (blas.sgemv, blas.sgemm)
+    return (gemv if right.ndim == 1 else gemm)(1.0, rows.T, right)
+
+
+def _syrk(block, out, *, beta):
+    """out = beta * out + block'block, in the lower triangle."""
+    syrk = blas.dsyrk if block.dtype == float else blas.ssyrk
+    syrk(1.0, block.T, beta=beta, c=out, lower=1, overwrite_c=1)
 
 
 def _what_is_not_finite(source, rows):
@@ -483,7 +546,7 @@ def _centre(rows, weights):
     weights = weights.astype(rows.dtype)
     mean = np.zeros(rows.shape[1])
     for _ in range(2):
-        shift = weights @ rows
+        shift = _product(rows, weights)
         rows -= shift
         mean += shift
     return mean

@@ -62,17 +62,17 @@ def ridge_path(moments: Moments, alphas) -> tuple[np.ndarray, np.ndarray]:
     One Krylov space serves all alphas for which it converges; the others get a Cholesky factorisation
     each, or, beyond 20 of them, one eigendecomposition for all.
     """
-    alphas = np.atleast_1d(np.asarray(alphas, float))
+    alphas, xx = np.asarray(alphas, float), moments.xx.astype(float, copy=False)
     coefs = np.full((len(alphas), moments.xy.shape[1], moments.n_features), np.nan)
     if len(alphas) >= KRYLOV_MIN_ALPHAS and moments.n_features >= KRYLOV_MIN_SIZE:
         for target, rhs in enumerate(moments.xy.T):
-            coefs[:, target] = _krylov_path(moments.xx, alphas, rhs)
+            coefs[:, target] = _krylov_path(xx, alphas, rhs)
     left = np.flatnonzero(np.isnan(coefs).any(axis=(1, 2)))
     if len(left) <= MAX_CHOLESKY_ALPHAS:
         for i in left:
-            coefs[i] = solve_spd(moments.xx, alphas[i], moments.xy).T
+            coefs[i] = solve_spd(xx, alphas[i], moments.xy).T
     else:
-        values, vectors = eigh(moments.xx, lower=True, driver="evd")
+        values, vectors = eigh(xx, lower=True, driver="evd")
         rotated = vectors.T @ moments.xy
         for i in left:
             coefs[i] = (vectors @ _shrink(values, alphas[i], rotated)).T
@@ -117,16 +117,16 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
         of largest magnitude positive, as in `sklearn.decomposition.PCA`.
     explained_variance : ndarray of shape (n_components,)
     """
-    d = moments.n_features
-    if n_components == 0 or not np.diag(moments.xx).any():
+    d, xx = moments.n_features, moments.xx.astype(float, copy=False)
+    if n_components == 0 or not np.diag(xx).any():
         return np.eye(n_components, d), np.zeros(n_components)
     if d <= 512 or n_components > d // 8:
         values, vectors = eigh(
-            moments.xx, lower=True, subset_by_index=[d - n_components, d - 1], driver="evr"
+            xx, lower=True, subset_by_index=[d - n_components, d - 1], driver="evr"
         )
     else:
         operator = LinearOperator(
-            (d, d), lambda v: blas.dsymv(1.0, moments.xx, v.ravel(), lower=1), dtype=float
+            (d, d), lambda v: blas.dsymv(1.0, xx, v.ravel(), lower=1), dtype=float
         )
         values, vectors = eigsh(
             operator, k=n_components, which="LA", v0=np.ones(d), ncv=4 * n_components + 20
@@ -209,6 +209,7 @@ def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
         solution = _refined_float32_solve(xx, alpha, rhs)
         if solution is not None:
             return solution
+    xx = xx.astype(float, copy=False)
     shifted = _shifted(xx, alpha)
     norm = np.abs(np.diag(shifted)).sum()
     factor, info = lapack.dpotrf(shifted, lower=1, clean=0, overwrite_a=1)
@@ -228,12 +229,27 @@ def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
 
 
 def symmetric_product(xx, right) -> np.ndarray:
-    """S @ right for S given by its lower triangle."""
+    """S @ right, in float64, for S given by its lower triangle."""
     if not right.size:
         return np.zeros_like(right)
+    if xx.dtype != float:
+        return _symmetric_product_by_panels(xx, right)
     if right.shape[1] == 1:
         return blas.dsymv(1.0, xx, right[:, 0], lower=1)[:, None]
     return blas.dsymm(1.0, xx, right, side=0, lower=1)
+
+
+def _symmetric_product_by_panels(xx, right, width=256):
+    """`symmetric_product` without a float64 copy of S."""
+    product = np.zeros_like(right)
+    for start in range(0, len(xx), width):
+        panel = xx[start:, start : start + width].astype(float, order="F")
+        here, below = slice(start, start + width), slice(start + width, None)
+        product[here] += symmetric_product(panel[:width], right[here])
+        if len(panel) > width:
+            product[here] += blas.dgemm(1.0, panel[width:], right[below], trans_a=1)
+            product[below] += blas.dgemm(1.0, panel[width:], right[here])
+    return product
 
 
 def _intercept(moments, coef):
@@ -258,24 +274,33 @@ def _singular_below(d):
     return max(d, 10) * np.finfo(float).eps
 
 
+def _rounding(xx):
+    """What rounding alone can do to the eigenvalues of S."""
+    return _singular_below(len(xx)) * float(np.trace(xx))
+
+
 def _krylov_path(xx, alphas, rhs):
     """Solutions (n_alphas, n_features) of (S + alpha I) w = rhs; nan where 160 steps are not enough.
 
     Krylov spaces do not change with the shift alpha, so that one Lanczos run, fully orthogonalised, serves
-    all of them (Frommer and Maass, 1999, SIAM Journal on Scientific Computing 20, 1831-1850).
+    all of them (Frommer and Maass, 1999, SIAM Journal on Scientific Computing 20, 1831-1850). It cannot
+    tell a singular matrix, so that an alpha within rounding of 0 is left to those who can.
     """
     norm = np.linalg.norm(rhs)
     solutions = np.full((len(alphas), len(rhs)), 0.0 if norm == 0 else np.nan)
     if norm == 0 or not np.isfinite(norm):
         return solutions
+    regular = alphas > _rounding(xx)
     basis = np.zeros((KRYLOV_STEPS + 1, len(rhs)))
     basis[0] = rhs / norm
     diagonal, off_diagonal = np.zeros(KRYLOV_STEPS), np.zeros(KRYLOV_STEPS)
     for step in range(KRYLOV_STEPS):
         vector = blas.dsymv(1.0, xx, basis[step], lower=1)
         diagonal[step] = basis[step] @ vector
+        so_far = basis[: step + 1].T
         for _ in range(2):
-            vector -= (basis[: step + 1] @ vector) @ basis[: step + 1]
+            # NumPy's BLAS beside SciPy's would have their threads compete
+            vector = blas.dgemv(-1.0, so_far, blas.dgemv(1.0, so_far, vector, trans=1), beta=1.0, y=vector)
         off_diagonal[step] = np.linalg.norm(vector)
         if (step + 1) % 10 and off_diagonal[step] > 1e-14 * diagonal[0]:
             basis[step + 1] = vector / off_diagonal[step]
@@ -285,8 +310,8 @@ def _krylov_path(xx, alphas, rhs):
         with np.errstate(divide="ignore", invalid="ignore"):
             weights = (norm * vectors[0] / shifted) @ vectors.T
         converged = off_diagonal[step] * np.abs(weights[:, -1]) <= KRYLOV_TOLERANCE * norm
-        solutions[converged] = weights[converged] @ basis[: step + 1]
-        if converged.all() or off_diagonal[step] <= 1e-14 * diagonal[0]:
+        solutions[converged & regular] = weights[converged & regular] @ basis[: step + 1]
+        if converged[regular].all() or off_diagonal[step] <= 1e-14 * diagonal[0]:
             break
         basis[step + 1] = vector / off_diagonal[step]
     return solutions
@@ -301,11 +326,12 @@ def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
     if info or not np.isfinite(norm):
         return None
     # Where float32 cannot tell the matrix from a singular one, its steps leave the least-norm solution.
-    rcond, _ = lapack.spocon(factor, norm, uplo="L")
-    if rcond < np.finfo(np.float32).eps:
+    if alpha <= _rounding(xx) and lapack.spocon(factor, norm, uplo="L")[0] < np.finfo(np.float32).eps:
         return None
     solution = np.zeros_like(rhs)
-    residual, target = rhs, 1e-14 * np.abs(rhs).max(axis=0)
+    # float32 products are not worth more
+    accuracy = 1e-13 if xx.dtype == float else 1e-9
+    residual, target = rhs, accuracy * np.abs(rhs).max(axis=0)
     for _ in range(max_steps):
         if (np.abs(residual).max(axis=0) <= target).all():
             return solution
