@@ -56,8 +56,9 @@ def experts(X, y, bins, product_dtype="float32"):
     from moe_sklearn.moments import BinnedMoments
 
     moments = BinnedMoments(X.shape[1], product_dtype=product_dtype).update(X, y, bins)
-    BinnedRidgeExperts(ALPHA).fit_moments(moments, dtype=X.dtype)
-    GateFeatureTransformer(N_COMPONENTS).fit_moments(moments.pool(), dtype=X.dtype)
+    pooled = moments.pool()
+    BinnedRidgeExperts(ALPHA).fit_moments(moments, dtype=X.dtype, pooled=pooled)
+    GateFeatureTransformer(N_COMPONENTS).fit_moments(pooled, dtype=X.dtype)
 
 
 def experts64(X, y, bins):

@@ -289,7 +289,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         self.moments_ = moments
         return self
 
-    def fit_moments(self, moments, *, dtype=np.float64):
+    def fit_moments(self, moments, *, dtype=np.float64, pooled=None):
         """Fit from moments gathered elsewhere, without data.
 
         Parameters
@@ -298,6 +298,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             `FoldMoments` where `alphas` is set.
         dtype : dtype, default=float64
             Precision of the coefficients.
+        pooled : Moments, default=None
+            ``moments.pool()``, where it is at hand.
 
         Returns
         -------
@@ -305,7 +307,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             This estimator, fitted. One target counts as a 1-D y.
         """
         self.n_features_in_ = moments.n_features
-        return self._solve(moments, dtype, moments.n_targets == 1, self.small_bins)
+        return self._solve(moments, dtype, moments.n_targets == 1, self.small_bins, pooled)
 
     def predict(self, X, *, bins=None):
         """Prediction of each row's own expert, or of the global model.
@@ -400,7 +402,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     def _new_moments(self, X, y):
         return BinnedMoments.empty_for(X, y, product_dtype=self.product_dtype)
 
-    def _solve(self, moments, dtype, single, small_bins):
+    def _solve(self, moments, dtype, single, small_bins, pooled=None):
         """Solve for all coefficients and store them in `dtype`; `single`: y was 1-D."""
         folds = moments if isinstance(moments, FoldMoments) else None
         moments = moments if folds is None else folds.total()
@@ -412,7 +414,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             alphas, global_alpha = self._choose_alphas(folds, labels)
         problems = [(moments.groups[k], alpha) for k, alpha in zip(labels, alphas, strict=True)]
         models = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(ridge)(*problem) for problem in [*problems, (moments.pool(), global_alpha)]
+            delayed(ridge)(*problem) for problem in [*problems, (pooled or moments.pool(), global_alpha)]
         )
         self.bins_ = np.array(labels, dtype=moments.bins.dtype)
         self.bin_count_ = np.array([moments.groups[label].n_rows for label in labels], dtype=int)

@@ -143,7 +143,7 @@ def select_alpha(groups, alphas, scoring):
         nan in a fold without rows.
     """
     errors = np.sum([held_out_errors(parts, alphas) for parts in groups], axis=0)
-    rows = [merged(parts) for parts in zip(*groups, strict=True)]
+    rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         if scoring == "r2":
             scores = (1 - errors / np.array([part.yy for part in rows])[:, None]).mean(axis=2)
@@ -167,5 +167,5 @@ def held_out_errors(parts: list[Moments], alphas, test_parts: list[Moments] | No
     errors = []
     for part, test in zip(parts, test_parts or parts, strict=True):
         coefs, intercepts = ridge_path(total - part, alphas)
-        errors.append([held_out_error(test, c, b) for c, b in zip(coefs, intercepts, strict=True)])
+        errors.append(held_out_error(test, coefs, intercepts))
     return np.array(errors)

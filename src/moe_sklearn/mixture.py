@@ -218,13 +218,14 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
 
     def _fit_moments(self, moments, experts, batches, labels, sample_weight, dtype):
         """Fit to gathered moments, and the gate to rows of `batches`, whose labels and weights are given."""
-        self.experts_ = experts.fit_moments(moments, dtype=dtype)
+        pooled = moments.pool()
+        self.experts_ = experts.fit_moments(moments, dtype=dtype, pooled=pooled)
         self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_
         if experts.small_bins == "raise":
             _check_no_empty_bin(self.binner_, self.bins_)
         self.bin_names_ = self._name_bins()
         self.n_train_ = moments.n_rows
-        self.gate_features_ = self._fit_gate_features(batches, moments, dtype)
+        self.gate_features_ = self._fit_gate_features(batches, pooled, dtype)
         self._stack_linear_parts()
         codes = np.concatenate([codes_of(part, self.bins_) for part in labels])
         rows = self._gate_rows(codes, sample_weight)
@@ -294,11 +295,11 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_length(labels, "the binner's output", len(y))
         return labels
 
-    def _fit_gate_features(self, batches, moments, dtype):
+    def _fit_gate_features(self, batches, pooled, dtype):
         features = clone(self.gate_features) if self.gate_features is not None else None
         features = GateFeatureTransformer() if features is None else features
         if isinstance(features, GateFeatureTransformer):
-            return features.fit_moments(moments.pool(), dtype=dtype)
+            return features.fit_moments(pooled, dtype=dtype)
         first, *more = batches()
         if more or is_source(first[0]):
             raise TypeError(

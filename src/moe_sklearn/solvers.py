@@ -80,7 +80,7 @@ def ridge_path(moments: Moments, alphas) -> tuple[np.ndarray, np.ndarray]:
 
 
 def held_out_error(moments: Moments, coef, intercept) -> np.ndarray:
-    """Weighted sum of squared errors of (coef, intercept) on the rows behind `moments`, per target.
+    """Weighted sum of squared errors of (coef, intercept) on the rows behind `moments`, per output.
 
     sum_i weight_i (y_i - b - w'x_i)^2 = y'y - 2 w's + w'S w + W (m_y - b - w'm_x)^2
 
@@ -88,15 +88,17 @@ def held_out_error(moments: Moments, coef, intercept) -> np.ndarray:
     ----------
     moments : Moments
         Of the held-out rows.
-    coef : ndarray of shape (n_targets, n_features)
-    intercept : ndarray of shape (n_targets,)
+    coef : ndarray of shape (..., n_targets, n_features)
+    intercept : ndarray of shape (..., n_targets)
 
     Returns
     -------
-    ndarray of shape (n_targets,)
+    ndarray of shape (..., n_targets)
     """
-    quadratic = np.einsum("td,dt->t", coef, symmetric_product(moments.xx, coef.T))
-    linear = np.einsum("td,dt->t", coef, moments.xy)
+    stacked = coef.reshape(-1, moments.n_features)
+    product = symmetric_product(moments.xx, stacked.T).T.reshape(coef.shape)
+    quadratic = np.einsum("...d,...d->...", coef, product)
+    linear = np.einsum("...td,dt->...t", coef, moments.xy)
     offset = moments.y_mean - intercept - coef @ moments.x_mean
     return np.maximum(moments.yy - 2 * linear + quadratic, 0.0) + moments.weight * offset**2
 
@@ -239,16 +241,16 @@ def symmetric_product(xx, right) -> np.ndarray:
     return blas.dsymm(1.0, xx, right, side=0, lower=1)
 
 
-def _symmetric_product_by_panels(xx, right, width=256):
+def _symmetric_product_by_panels(xx, right, width=64):
     """`symmetric_product` without a float64 copy of S."""
-    product = np.zeros_like(right)
+    product = np.zeros_like(right, order="F")
     for start in range(0, len(xx), width):
-        panel = xx[start:, start : start + width].astype(float, order="F")
-        here, below = slice(start, start + width), slice(start + width, None)
-        product[here] += symmetric_product(panel[:width], right[here])
-        if len(panel) > width:
-            product[here] += blas.dgemm(1.0, panel[width:], right[below], trans_a=1)
-            product[below] += blas.dgemm(1.0, panel[width:], right[here])
+        here, on = slice(start, start + width), slice(start, None)
+        panel = xx[on, here].astype(float, order="F")
+        panel[:width] = np.tril(panel[:width])
+        for column, x in zip(product.T, right.T, strict=True):
+            column[on] += blas.dgemv(1.0, panel, x[here])
+            column[here] += blas.dgemv(1.0, panel, x[on], trans=1) - panel.diagonal() * x[here]
     return product
 
 

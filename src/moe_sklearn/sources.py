@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-BLOCK_ROWS = 16384
+BLOCK_ROWS = 4096
 """Rows of X that are worked on at a time outside the accumulation of moments."""
 
 Block = tuple[int, int, Callable[[], np.ndarray]]

@@ -14,8 +14,8 @@ from ..report import MoEReport
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
 
 
-class ReportDisplay:
-    """Base of the displays: everything that a `MoEReport` holds can be drawn from it.
+class AxesDisplay:
+    """Base of all displays: where they draw.
 
     Attributes
     ----------
@@ -27,6 +27,30 @@ class ReportDisplay:
 
     ax_: Any
     figure_: Any
+
+    def _start(self, ax, figsize):
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                f"{type(self).__name__} needs matplotlib: pip install 'moe-sklearn[plot]'."
+            ) from error
+        if ax is None:
+            ax = plt.subplots(figsize=figsize, layout="constrained")[1]
+        self.ax_, self.figure_ = ax, ax.figure
+        return ax
+
+
+class ReportDisplay(AxesDisplay):
+    """Base of the displays: everything that a `MoEReport` holds can be drawn from it.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of the last plot.
+    figure_ : matplotlib Figure
+        Its figure.
+    """
 
     @classmethod
     def from_report(cls, report: MoEReport, *, ax: Any = None, **kwargs: Any) -> Any:
@@ -100,18 +124,6 @@ class ReportDisplay:
         weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
         report = estimator.evaluate(X, y, bins=bins, **weighted)
         return cls.from_report(report, ax=ax, **kwargs)
-
-    def _start(self, ax, figsize):
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise ImportError(
-                f"{type(self).__name__} needs matplotlib: pip install 'moe-sklearn[plot]'."
-            ) from error
-        if ax is None:
-            ax = plt.subplots(figsize=figsize, layout="constrained")[1]
-        self.ax_, self.figure_ = ax, ax.figure
-        return ax
 
 
 def codes_and_names(bins, bin_names):
