@@ -12,14 +12,17 @@ from sklearn.metrics import confusion_matrix, r2_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils import Bunch
 
 from moe_sklearn.experts import BinnedRidgeExperts
+from moe_sklearn.learning_curve import moe_learning_curve
 from moe_sklearn.metrics import rho_score
 from moe_sklearn.mixture import SoftGateMoERegressor
 from moe_sklearn.plotting import (
     BinScoresDisplay,
     GateProbabilityDisplay,
     ModeScoresDisplay,
+    MoELearningCurveDisplay,
     MoEPredictionDisplay,
     RhoDisplay,
     RoutingConfusionDisplay,
@@ -230,6 +233,91 @@ def test_labels_name_the_bins_where_no_names_are_given(data):
     assert drawn == (label != None).sum()  # noqa: E711
 
 
+@pytest.fixture(scope="module")
+def curve():
+    def values(low, high):
+        return np.linspace(low, high, 5)
+
+    return Bunch(
+        train_sizes=np.array([83_082, 274_171, 456_952, 648_040, 830_821]),
+        r2={
+            "global": values(0.4, 0.5),
+            "hard": values(0.6, 0.7),
+            "soft": values(0.7, 0.8),
+            "oracle": values(0.8, 0.9),
+        },
+        rho={"hard": values(0.6, 0.7), "soft": values(0.8, 0.9)},
+    )
+
+
+def lines_by_name(ax):
+    return {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+
+
+def test_learning_curve(curve):
+    display = MoELearningCurveDisplay.from_curve(curve)
+    ax, rho_ax = display.ax_, display.rho_ax_
+    for axes, drawn in ((ax, curve.r2), (rho_ax, curve.rho)):
+        assert axes.figure is display.figure_
+        assert axes.get_xscale() == "log"
+        lines = lines_by_name(axes)
+        assert list(lines) == list(drawn)
+        for mode, line in lines.items():
+            assert np.array_equal(line.get_xdata(), curve.train_sizes)
+            assert np.array_equal(line.get_ydata(), drawn[mode])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(curve.r2)
+    assert len({line.get_color() for line in lines_by_name(ax).values()}) == 4
+    assert len({line.get_marker() for line in lines_by_name(ax).values()}) == 4
+    levels = [line.get_ydata()[0] for line in rho_ax.lines if line.get_linestyle() == "--"]
+    assert levels == [0, 1]
+    assert (ax.get_xlabel(), rho_ax.get_xlabel()) == ("", "Training rows")
+    assert tick_names(rho_ax.xaxis) == ["83.1k", "274k", "457k", "648k", "831k"]
+
+
+def test_learning_curve_in_given_axes(curve):
+    _, (ax, rho_ax) = plt.subplots(1, 2)
+    display = MoELearningCurveDisplay.from_curve(curve, ax=ax)
+    assert display.ax_ is ax
+    assert display.figure_ is ax.figure
+    assert display.rho_ax_ is None
+    assert ax.get_xlabel() == "Training rows"
+    assert not rho_ax.lines
+    display.plot(ax, rho_ax=rho_ax)
+    assert display.rho_ax_ is rho_ax
+    assert list(lines_by_name(rho_ax)) == ["hard", "soft"]
+    assert len(ax.figure.axes) == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "names"),
+    [
+        ([300], ["300"]),
+        ([999, 9_999, 999_999], ["999", "9999", "1M"]),
+        (
+            np.geomspace(100, 10**6, 33).round(),
+            ["100", "316", "1000", "3162", "10k", "31.6k", "100k", "316k", "1M"],
+        ),
+        ([100, 950, 1000], ["100", "1000"]),
+    ],
+)
+def test_learning_curve_names_the_sizes_that_have_room(sizes, names):
+    zeros = np.zeros(len(sizes))
+    ax = MoELearningCurveDisplay(sizes, {"soft": zeros}, {"soft": zeros}).plot().rho_ax_
+    assert tick_names(ax.xaxis) == names
+
+
+def test_learning_curve_is_cut_where_few_rows_go_wrong():
+    r2 = {"global": [-0.5, 0.3], "soft": [-40.0, 0.5]}
+    display = MoELearningCurveDisplay([50, 500], r2, {"soft": [-30.0, np.nan]}).plot(lower=-2)
+    assert display.ax_.get_ylim()[0] == -2
+    low, high = display.rho_ax_.get_ylim()
+    assert low == -1
+    assert high <= 2
+    tame = MoELearningCurveDisplay([50, 500], {"soft": [0.2, 0.5]}, {"soft": [0.9, 5.0]}).plot()
+    assert tame.ax_.get_ylim()[0] > 0
+    assert tame.rho_ax_.get_ylim()[1] == 2
+
+
 # how all of them behave
 
 
@@ -260,6 +348,20 @@ def test_from_estimator_is_from_report(cls, fitted):
     for name, value in vars(expected).items():
         if not name.endswith("_"):
             np.testing.assert_equal(getattr(display, name), value)
+
+
+def test_learning_curve_from_estimator_is_from_curve(fitted):
+    X, y, bins = fitted
+    data = {"bins": bins[:150], "X_test": X[150:], "y_test": y[150:], "bins_test": bins[150:]}
+    options = data | {"train_sizes": [60, 150], "random_state": 3}
+    _, ax = plt.subplots()
+    model = SoftGateMoERegressor()
+    display = MoELearningCurveDisplay.from_estimator(model, X[:150], y[:150], ax=ax, **options)
+    expected = moe_learning_curve(model, X[:150], y[:150], **options)
+    assert display.ax_ is ax
+    assert display.train_sizes.tolist() == [60, 150]
+    np.testing.assert_equal(display.r2, expected.r2)
+    np.testing.assert_equal(display.rho, expected.rho)
 
 
 def test_from_estimator_looks_through_searches_and_pipelines(fitted):
@@ -297,8 +399,12 @@ def test_bad_bins_are_named(data):
 
 def test_without_matplotlib_the_extra_is_named(report, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install 'moe-sklearn\[plot\]'"):
-        RhoDisplay.from_report(report)
+    for draw in (
+        lambda: RhoDisplay.from_report(report),
+        MoELearningCurveDisplay([1, 2], {"soft": [0, 1]}, {"soft": [0, 1]}).plot,
+    ):
+        with pytest.raises(ImportError, match=r"pip install 'moe-sklearn\[plot\]'"):
+            draw()
 
 
 def overlap(texts, renderer):
@@ -329,7 +435,16 @@ def shown(labels, axis, limits):
 @pytest.mark.parametrize("cls", DISPLAYS)
 def test_no_text_overlaps_or_leaves_the_figure(cls, n_bins):
     display = cls.from_report(report_of(rows(n_bins, n_rows=1000), n_resamples=100))
-    figure, ax = display.figure_, display.ax_
+    assert_text_fits(display.figure_, display.ax_)
+
+
+def test_no_text_of_the_learning_curve_overlaps_or_leaves_the_figure(curve):
+    display = MoELearningCurveDisplay.from_curve(curve)
+    assert_text_fits(display.figure_, display.ax_)
+    assert_text_fits(display.figure_, display.rho_ax_)
+
+
+def assert_text_fits(figure, ax):
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     x_names = shown(ax.get_xticklabels(), 0, ax.get_xlim())

@@ -1,0 +1,220 @@
+"""R2 of the modes, and rho, against the number of training rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..learning_curve import moe_learning_curve
+from ._base import MODE_COLORS, AxesDisplay
+
+MODE_MARKERS = {"global": "D", "hard": "s", "soft": "o", "oracle": "^"}
+
+
+class MoELearningCurveDisplay(AxesDisplay):
+    """Lines of the R2 of each mixing mode against the number of training rows, and of rho below.
+
+    The dashed lines beside rho are its values for the global model, 0, and for the oracle, 1.
+
+    Parameters
+    ----------
+    train_sizes : array-like of shape (n_sizes,)
+        Numbers of training rows.
+    r2 : mapping of str to array-like of shape (n_sizes,)
+        R2 by mode.
+    rho : mapping of str to array-like of shape (n_sizes,)
+        Rho by mode; nan where it is undefined.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of R2 in the last plot.
+    rho_ax_ : matplotlib Axes or None
+        Axes of rho; None where it was not drawn.
+    figure_ : matplotlib Figure
+        Figure of `ax_`.
+
+    See Also
+    --------
+    moe_sklearn.moe_learning_curve : Computes what is drawn here.
+
+    Examples
+    --------
+    >>> from moe_sklearn.plotting import MoELearningCurveDisplay
+    >>> r2 = {"global": [0.3, 0.4], "hard": [0.4, 0.5], "soft": [0.4, 0.6], "oracle": [0.5, 0.6]}
+    >>> rho = {"hard": [0.5, 0.5], "soft": [0.5, 1.0]}
+    >>> display = MoELearningCurveDisplay([100, 20_000], r2, rho).plot()
+    >>> [label.get_text() for label in display.rho_ax_.get_xticklabels()]
+    ['100', '20k']
+    """
+
+    rho_ax_: Any
+
+    def __init__(
+        self, train_sizes: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]
+    ):
+        self.train_sizes = np.asarray(train_sizes)
+        self.r2 = {mode: np.asarray(values, dtype=float) for mode, values in r2.items()}
+        self.rho = {mode: np.asarray(values, dtype=float) for mode, values in rho.items()}
+
+    def plot(
+        self, ax: Any = None, *, rho_ax: Any = None, lower: float = -1.0
+    ) -> "MoELearningCurveDisplay":
+        """Draw the lines.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw R2; by default a new figure, with a panel of rho below.
+        rho_ax : matplotlib Axes, optional
+            Where to draw rho. With `ax` given and this not, rho is left out.
+        lower : float, default=-1.0
+            The axis of R2 ends there if points lie below, the one of rho at -1 and 2 at most.
+
+        Returns
+        -------
+        MoELearningCurveDisplay
+            This display, drawn.
+        """
+        split = ax is None and rho_ax is None
+        ax = self._start(ax, (5.6, 5.4))
+        self.rho_ax_ = rho_ax = _panel_below(ax) if split else rho_ax
+        self._draw(ax, self.r2)
+        if ax.get_ylim()[0] < lower:
+            ax.set_ylim(bottom=lower)
+        ax.set_ylabel(r"$R^2$ on the test set")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(self.r2), frameon=False)
+        if rho_ax is not None:
+            for mode, level in {"global": 0, "oracle": 1}.items():
+                rho_ax.axhline(level, color=MODE_COLORS[mode], linestyle="--", zorder=1)
+            self._draw(rho_ax, self.rho)
+            low, high = rho_ax.get_ylim()
+            rho_ax.set_ylim(max(low, -1), min(high, 2))
+            rho_ax.set_ylabel(r"$\rho$")
+        if split:
+            ax.set_xlabel("")
+            ax.tick_params(labelbottom=False)
+        return self
+
+    def _draw(self, ax, lines):
+        for mode, values in lines.items():
+            ax.plot(
+                self.train_sizes,
+                values,
+                color=MODE_COLORS.get(mode, "#999999"),
+                marker=MODE_MARKERS.get(mode, "o"),
+                markersize=5.5,
+                label=mode,
+            )
+        ax.set_xscale("log")
+        ticks = _apart(self.train_sizes)
+        ax.set_xticks(ticks, [_short(size) for size in ticks])
+        ax.set_xticks([], minor=True)
+        ax.set_xlabel("Training rows")
+
+    @classmethod
+    def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> "MoELearningCurveDisplay":
+        """Draw what `moe_learning_curve` has returned.
+
+        Parameters
+        ----------
+        curve : Bunch
+            With ``train_sizes``, ``r2`` and ``rho``.
+        ax : matplotlib Axes, optional
+            Where to draw R2; by default a new figure, with a panel of rho below.
+        **kwargs
+            Passed to ``plot``.
+
+        Returns
+        -------
+        MoELearningCurveDisplay
+            The display, drawn.
+        """
+        return cls(curve.train_sizes, curve.r2, curve.rho).plot(ax, **kwargs)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        bins: Any,
+        X_test: Any,
+        y_test: ArrayLike,
+        bins_test: Any,
+        train_sizes: ArrayLike = (0.1, 0.33, 0.55, 0.78, 1.0),
+        shuffle: bool = True,
+        random_state: Any = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> "MoELearningCurveDisplay":
+        """Compute the curve of a mixture and draw it; see `moe_sklearn.moe_learning_curve`.
+
+        Parameters
+        ----------
+        estimator : SoftGateMoERegressor
+            Not fitted here; clones of it are.
+        X : array-like or source of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Their targets.
+        bins : array-like of shape (n_samples,) or (n_samples, n_columns)
+            Their labels or side information.
+        X_test, y_test, bins_test
+            Test rows, alike.
+        train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
+            Increasing numbers of rows, or shares of n_samples.
+        shuffle : bool, default=True
+            Take the rows in random order, which needs X in memory.
+        random_state : int, RandomState instance or None, default=None
+            Of that order.
+        ax : matplotlib Axes, optional
+            Where to draw R2; by default a new figure, with a panel of rho below.
+        **kwargs
+            Passed to ``plot``.
+
+        Returns
+        -------
+        MoELearningCurveDisplay
+            The display, drawn.
+        """
+        curve = moe_learning_curve(
+            estimator,
+            X,
+            y,
+            bins=bins,
+            X_test=X_test,
+            y_test=y_test,
+            bins_test=bins_test,
+            train_sizes=train_sizes,
+            shuffle=shuffle,
+            random_state=random_state,
+        )
+        return cls.from_curve(curve, ax=ax, **kwargs)
+
+
+def _panel_below(ax):
+    """Give the lower third of the only axes of a figure to new ones."""
+    upper, lower = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(2, 1))
+    ax.set_subplotspec(upper)
+    return ax.figure.add_subplot(lower, sharex=ax)
+
+
+def _apart(sizes):
+    """Sizes whose names have room on a log axis, the largest among them."""
+    kept = list(sizes[-1:])
+    gap = 0.1 * np.log(sizes[-1] / sizes[0])
+    for size in sizes[-2::-1]:
+        if np.log(kept[-1] / size) >= gap:
+            kept.append(size)
+    return kept[::-1]
+
+
+def _short(size):
+    """'9500', '83.1k' or '1M'."""
+    if size < 10_000:
+        return f"{size:.0f}"
+    size = float(f"{size:.3g}")
+    return f"{size / 1e6:g}M" if size >= 1e6 else f"{size / 1e3:g}k"
