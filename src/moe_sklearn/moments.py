@@ -166,7 +166,7 @@ class Moments:
 
     def _widen(self, n_more, dtype):
         """Go on in float64 where `n_more` rows make too many for float32, or come in float64."""
-        if self.xx.dtype != float and (dtype == float or self.n_rows + n_more > FLOAT32_ROWS):
+        if self.xx.dtype == np.float32 and (dtype == np.float64 or self.n_rows + n_more > FLOAT32_ROWS):
             self.xx = self.xx.astype(float)
 
     def __iadd__(self, other: Moments) -> Moments:
@@ -287,7 +287,7 @@ class BinnedMoments:
 
     def pool(self, labels=None) -> Moments:
         """Moments of all rows (None), or of the bins `labels`, taken together."""
-        groups = list(self.groups.values() if labels is None else map(self.groups.get, labels))
+        groups = list(self.groups.values()) if labels is None else [self.groups[k] for k in labels]
         if not groups:
             return Moments.zeros(self.n_features, self.n_targets)
         return merged(groups)
@@ -509,7 +509,7 @@ def _zeros_to_be_half_used(shape, dtype):
 
 
 def _product(rows, right):
-    """rows' @ right, by SciPy's BLAS.
+    """Return rows' @ right, by SciPy's BLAS.
 
     NumPy's is another library, whose threads, spinning for a while after their work, would take the cores
     from the SYRK that follows: it halves its speed.
@@ -522,7 +522,7 @@ def _product(rows, right):
 
 
 def _syrk(block, out, *, beta):
-    """out = beta * out + block'block, in the lower triangle."""
+    """Set out = beta * out + block'block in the lower triangle."""
     syrk = blas.dsyrk if block.dtype == float else blas.ssyrk
     syrk(1.0, block.T, beta=beta, c=out, lower=1, overwrite_c=1)
 
