@@ -224,7 +224,7 @@ def piecewise(data):
 
 def gate_inputs_of(model, X):
     """What the gate of a fitted mixture sees."""
-    return model.gate_inputs(X)
+    return model.gate_inputs_of(X)
 
 
 class BoostingOnGateInputs(RegressorMixin, BaseEstimator):

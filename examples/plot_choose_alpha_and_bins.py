@@ -35,6 +35,7 @@ search = GridSearchCV(
     SoftGateMoERegressor(
         experts=BinnedRidgeExperts(),
         gate_features=GateFeatureTransformer(wavelength=spectra.wavelength),
+        gate="logistic",
         binner=GridBinner(),
     ),
     {"binner__n_bins": [2, 3, 4], "experts__alpha": [0.003, 0.01, 0.03, 0.1]},

@@ -109,6 +109,12 @@ def make_parser():
     )
     add("--alpha", type=numbers, help="penalty, or a comma-separated grid of them")
     add("--components", type=integers, help="PCA scores the gate sees, or a grid of such numbers")
+    add(
+        "--gate",
+        choices=["auto", "logistic", "regression"],
+        default="auto",
+        help="'logistic' on the features is the original experiment's",
+    )
     add("--edges", type=edges, help="bin edges of each column, as 3750,4500,6000/-2,-1,0.5")
     add("--target", default="logg", help="own data: label to predict")
     add("--bin-by", type=words, default=["teff", "mh"], help="own data: labels that make the bins")
@@ -279,6 +285,8 @@ def make_model(data, options):
     return SoftGateMoERegressor(
         experts=BinnedRidgeExperts(options.alpha[0], small_bins="drop"),
         gate_features=GateFeatureTransformer(options.components[0], wavelength=data.wave),
+        gate=options.gate,
+        random_state=options.seed,
         binner=GridBinner(
             edges=options.edges, names=bin_names(data.side_names, options.edges), outside="drop"
         ),

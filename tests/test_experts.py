@@ -454,3 +454,77 @@ def test_fit_from_moments_is_fit(data):
     assert BinnedRidgeExperts().fit_moments(pair).predict(X).shape == (150, 2)
     with pytest.raises(ValueError, match="bins covers no row"):
         BinnedRidgeExperts().fit_moments(BinnedMoments(4).update(X, y))
+
+
+# experts that borrow from the global model
+
+
+def test_experts_shrink_to_the_global_model(data):
+    X, y, bins = data
+    experts = BinnedRidgeExperts(alpha=5.0, global_alpha=1.0, shrink_to="global").fit(X, y, bins=bins)
+    everywhere = Ridge(alpha=1.0).fit(X, y)
+    np.testing.assert_allclose(experts.global_coef_, everywhere.coef_, rtol=1e-8)
+    for k in range(3):
+        rows = bins == k
+        twin = Ridge(alpha=5.0).fit(X[rows], y[rows] - X[rows] @ everywhere.coef_)
+        np.testing.assert_allclose(experts.coef_[k], twin.coef_ + everywhere.coef_, rtol=1e-8)
+        np.testing.assert_allclose(experts.intercept_[k], twin.intercept_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("per_expert", [True, False])
+def test_alphas_of_experts_that_shrink_to_the_global_model(data, per_expert):
+    X, y, bins = data
+    grid, folds = [0.1, 10.0, 1000.0], np.arange(150) % 3
+    experts = BinnedRidgeExperts(
+        alphas=grid,
+        alpha_per_expert=per_expert,
+        global_alpha=1.0,
+        shrink_to="global",
+        cv=[(np.flatnonzero(folds != f), np.flatnonzero(folds == f)) for f in range(3)],
+    ).fit(X, y, bins=bins)
+    errors = np.zeros((3, 3, 3))
+    for f in range(3):
+        train = folds != f
+        slope = Ridge(alpha=1.0).fit(X[train], y[train]).coef_
+        left = y - X @ slope
+        for k in range(3):
+            own, test = train & (bins == k), ~train & (bins == k)
+            for a, alpha in enumerate(grid):
+                twin = Ridge(alpha=alpha).fit(X[own], left[own])
+                errors[f, k, a] = np.sum((left[test] - twin.predict(X[test])) ** 2)
+    counts = np.array([[np.sum((folds == f) & (bins == k)) for k in range(3)] for f in range(3)])
+    table = experts.cv_results_
+    if per_expert:
+        expected = -(errors / counts[:, :, None]).mean(axis=0)
+        scores = [table["mean_test_score"][table["param_model"] == k] for k in range(3)]
+    else:
+        expected = -(errors.sum(axis=1) / counts.sum(axis=1)[:, None]).mean(axis=0)
+        scores = table["mean_test_score"]
+    np.testing.assert_allclose(scores, expected, rtol=1e-8)
+
+
+def test_a_bin_of_one_row_borrows_its_slope():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3))
+    y = X @ [1.0, 2.0, 3.0] + 0.01 * rng.normal(size=40)
+    bins = np.zeros(40, int)
+    bins[7], y[7] = 1, y[7] + 5
+    experts = BinnedRidgeExperts(shrink_to="global", small_bins="keep").fit(X, y, bins=bins)
+    np.testing.assert_allclose(experts.coef_[1], experts.global_coef_)
+    np.testing.assert_allclose(experts.predict(X[[7]], bins=[1]), y[[7]])
+
+
+def test_least_rows_of_a_bin(data):
+    X, y, bins = data
+    bins = np.where(np.arange(150) < 8, 7, bins)
+    with pytest.raises(ValueError, match="bin 7 has 8 training row.*at least 9.*small_bins='drop'"):
+        BinnedRidgeExperts(min_bin_rows=9).fit(X, y, bins=bins)
+    experts = BinnedRidgeExperts(min_bin_rows=9, small_bins="drop").fit(X, y, bins=bins)
+    assert experts.bins_.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(experts.predict(X[:1], bins=[7]), experts.predict(X[:1]))
+
+
+def test_unknown_shrinkage(data):
+    X, y, bins = data
+    with pytest.raises(ValueError, match="shrink_to must be one of"):
+        BinnedRidgeExperts(shrink_to="mean").fit(X, y, bins=bins)

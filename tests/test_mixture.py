@@ -21,6 +21,7 @@ from moe_sklearn import (
     GridBinner,
     SoftGateMoERegressor,
 )
+from moe_sklearn.gates import RegressionGate
 
 MODES = ["soft", "hard", "oracle", "global"]
 EDGES = [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]
@@ -519,3 +520,274 @@ def test_evaluate_agrees_with_predict(data):
     rows = bins >= 0
     for mode, prediction in predictions(model, X, bins).items():
         assert report.r2[mode] == pytest.approx(r2_score(y[rows], prediction[rows]), rel=1e-9)
+
+
+# gates trained on the mixture's error
+
+
+def make_regimes(n, n_features=8, seed=0, noise=0.3):
+    """Two smooth regimes: the slope turns from one direction to another with a hidden angle."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, n_features))
+    angle = X[:, 0] + 0.3 * rng.normal(size=n)
+    y = angle * X[:, 1] + np.maximum(angle, 0) * X[:, 2] + X[:, 3] + noise * rng.normal(size=n)
+    return X, y, np.digitize(angle, [-0.7, 0.7])
+
+
+@pytest.fixture(scope="module")
+def regimes():
+    return make_regimes(3000), make_regimes(2000, seed=1)
+
+
+@pytest.fixture(scope="module")
+def trained(regimes):
+    (X, y, bins), _ = regimes
+    return SoftGateMoERegressor(random_state=0).fit(X, y, bins=bins)
+
+
+def test_the_default_gate_is_trained_on_the_mixture_and_beats_the_oracle(regimes, trained):
+    (X, y, bins), (X_test, y_test, bins_test) = regimes
+    assert isinstance(trained.gate_, RegressionGate)
+    assert trained.gate_inputs_ == ("features", "discriminants", "experts")
+    logistic = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
+    assert isinstance(logistic.gate_[-1], LogisticRegression)
+    assert logistic.gate_inputs_ == ("features",)
+    report = trained.evaluate(X_test, y_test, bins=bins_test)
+    assert report.r2["soft"] > report.r2["oracle"] > report.r2["global"]
+    assert report.r2["soft"] > logistic.score(X_test, y_test)
+    assert 0 < report.anchor_weight < 0.5
+    assert "constant experts carry" in str(report)
+    np.testing.assert_allclose(sum(report.loss.values()), 1 - report.r2["soft"])
+
+
+def test_few_rows_get_the_logistic_gate(regimes):
+    X, y, bins = (array[:999] for array in regimes[0])
+    auto = SoftGateMoERegressor().fit(X, y, bins=bins)
+    logistic = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
+    np.testing.assert_array_equal(auto.predict(X), logistic.predict(X))
+
+
+def test_soft_mixing_is_experts_and_anchors_by_weight(regimes, trained):
+    X = regimes[1][0]
+    weights, experts = trained.expert_weights(X), trained.predict_experts(X)
+    assert weights.shape == (2000, 8)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    np.testing.assert_array_equal(trained.anchors_, np.quantile(regimes[0][1], [0, 0.25, 0.5, 0.75, 1]))
+    expected = (weights[:, :3] * experts).sum(axis=1) + weights[:, 3:] @ trained.anchors_
+    np.testing.assert_allclose(trained.predict(X), expected)
+
+
+def test_hard_mixing_asks_a_router(regimes, trained):
+    X, _, bins = regimes[1]
+    proba = trained.gate_proba(X)
+    assert proba.shape == (2000, 3)
+    np.testing.assert_allclose(proba.sum(axis=1), 1)
+    assert (proba.argmax(axis=1) == bins).mean() > 0.7
+    chosen = trained.predict_experts(X)[np.arange(2000), proba.argmax(axis=1)]
+    np.testing.assert_allclose(trained.predict(X, mixing="hard"), chosen)
+    inputs = trained.gate_inputs_of(X)
+    np.testing.assert_allclose(proba, trained.router_.predict_proba(inputs), atol=1e-12)
+    np.testing.assert_allclose(trained.expert_weights(X), trained.gate_.predict_proba(inputs), atol=1e-12)
+
+
+def test_gate_inputs_are_what_they_are_called(regimes, trained):
+    X, y, bins = regimes[0]
+    inputs = trained.gate_inputs_of(X)
+    assert inputs.shape == (3000, 8 + 3 + 4)
+    np.testing.assert_allclose(inputs[:, :8], trained.gate_features_.transform(X), atol=1e-10)
+    indicators = (bins[:, None] == np.arange(3)).astype(float)
+    np.testing.assert_allclose(inputs[:, 8:11], Ridge(alpha=1.0).fit(X, indicators).predict(X), atol=1e-8)
+    np.testing.assert_allclose(inputs[:, 11:14], trained.predict_experts(X), atol=1e-10)
+    np.testing.assert_allclose(inputs[:, 14], trained.predict(X, mixing="global"), atol=1e-10)
+
+
+@pytest.mark.parametrize("alphas", [None, [1.0, 10.0]])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gate_is_trained_on_predictions_of_rows_unseen(monkeypatch, regimes, alphas, weighted):
+    X, y, bins = (array[:1200] for array in regimes[0])
+    weight = np.random.default_rng(0).uniform(0.5, 2, 1200) if weighted else None
+    seen = {}
+
+    def fit(gate, inputs, y, *, experts, labels, sample_weight):
+        seen.update(inputs=inputs, experts=experts, labels=labels)
+        return fit_gate(gate, inputs, y, experts=experts, labels=labels, sample_weight=sample_weight)
+
+    fit_gate = RegressionGate.fit
+    monkeypatch.setattr(RegressionGate, "fit", fit)
+    experts = BinnedRidgeExperts(3.0, alphas=alphas, cv=3)
+    gate = RegressionGate(0, max_iter=5)
+    model = SoftGateMoERegressor(experts, gate=gate, anchors=2, gate_max_samples=None)
+    model.fit(X, y, bins=bins, sample_weight=weight)
+    for row in (0, 500, 1199):
+        rest = np.arange(1200) != row
+        used = None if weight is None else weight[rest]
+        k = bins[row]
+        own = rest & (bins == k)
+        expert = Ridge(model.experts_.alpha_[k]).fit(X[own], y[own], None if used is None else weight[own])
+        everywhere = Ridge(model.experts_.global_alpha_).fit(X[rest], y[rest], used)
+        indicators = (bins[rest, None] == np.arange(3)).astype(float)
+        discriminant = Ridge(model.experts_.global_alpha_).fit(X[rest], indicators, used)
+        np.testing.assert_allclose(seen["experts"][row, k, 0], expert.predict(X[[row]])[0], rtol=1e-7)
+        np.testing.assert_allclose(seen["inputs"][row, 11 + k], expert.predict(X[[row]])[0], rtol=1e-7)
+        np.testing.assert_allclose(seen["inputs"][row, 14], everywhere.predict(X[[row]])[0], rtol=1e-7)
+        np.testing.assert_allclose(seen["inputs"][row, 8:11], discriminant.predict(X[[row]])[0], atol=1e-7)
+        np.testing.assert_allclose(seen["experts"][row, 3:, 0], [y.min(), y.max()])
+    assert (seen["labels"] == bins).all()
+
+
+def test_training_on_rows_seen_is_worse(monkeypatch):
+    """Experts of 300 columns and 500 rows each look far better on their own rows than they are."""
+    X, y, bins = make_regimes(1500, 300)
+    X_test, y_test, _ = make_regimes(2000, 300, seed=1)
+
+    def score():
+        model = SoftGateMoERegressor(BinnedRidgeExperts(1.0), random_state=0).fit(X, y, bins=bins)
+        return model.score(X_test, y_test)
+
+    unseen = score()
+    monkeypatch.setattr(
+        SoftGateMoERegressor, "_leave_one_out", lambda self, X, y, linear, *args: linear.astype(float)
+    )
+    assert score() < unseen - 0.04
+
+
+def test_anchors_are_placed(regimes):
+    X, y, bins = (array[:1200] for array in regimes[0])
+    gate = RegressionGate(0, max_iter=3, n_restarts=1)
+
+    def anchors_of(anchors, y=y):
+        return SoftGateMoERegressor(gate=gate, anchors=anchors).fit(X, y, bins=bins).anchors_
+
+    assert anchors_of(0).shape == (0,)
+    np.testing.assert_allclose(anchors_of(1), [np.median(y)])
+    np.testing.assert_allclose(anchors_of([-1.0, 4.0]), [-1, 4])
+    two = np.stack([y, 3 * y], axis=1)
+    np.testing.assert_allclose(anchors_of(2, two), [two.min(axis=0), two.max(axis=0)])
+    model = SoftGateMoERegressor(gate=gate).fit(X, two, bins=bins)
+    weights, experts = model.expert_weights(X), model.predict_experts(X)
+    expected = np.einsum("nk,nkt->nt", weights[:, :3], experts) + weights[:, 3:] @ model.anchors_
+    np.testing.assert_allclose(model.predict(X), expected)
+    for wrong in (-1, [np.nan], [[1.0, 2.0]], "five"):
+        with pytest.raises((ValueError, TypeError), match="anchors"):
+            anchors_of(wrong)
+
+
+def test_what_gates_refuse(data):
+    X, y, bins, _ = data
+    for wrong, message in [
+        ({"gate": "svm"}, "gate must be one of"),
+        ({"gate_inputs": ("pixels",)}, "gate_inputs must be one of"),
+        ({"gate_inputs": ()}, "gate_inputs is empty"),
+        ({"gate": "logistic", "anchors": 3}, "anchors need a regression gate"),
+        ({"gate_max_samples": "all"}, "gate_max_samples must be one of"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            SoftGateMoERegressor(**wrong).fit(X, y, bins=bins)
+
+
+def test_a_classifier_sees_the_inputs_asked_for(data):
+    X, y, bins, _ = data
+    model = SoftGateMoERegressor(gate=KNeighborsClassifier(), gate_inputs=("experts", "features"))
+    model.fit(X, y, bins=bins)
+    assert model.gate_.n_features_in_ == 4 + 5
+    assert model.gate_ is model.router_
+    np.testing.assert_array_equal(model.gate_proba(X), model.expert_weights(X))
+
+
+def test_leave_one_out_where_rows_are_fewer_than_columns_and_alpha_is_0():
+    rng = np.random.default_rng(0)
+    X, bins = rng.normal(size=(60, 40)), np.arange(60) % 3
+    model = SoftGateMoERegressor(
+        BinnedRidgeExperts(0.0), gate=RegressionGate(0, max_iter=5), gate_max_samples=None
+    )
+    with pytest.warns(Warning, match="singular to working precision"):
+        model.fit(X, X[:, 0] * bins, bins=bins)
+    assert np.isfinite(model.predict(X)).all()
+
+
+# uncertainty
+
+
+def test_standard_deviation_is_that_of_the_errors(regimes, trained):
+    X, y, _ = regimes[1]
+    for mixing in ("soft", "hard", "global"):
+        prediction, std = trained.predict(X, mixing=mixing, return_std=True)
+        np.testing.assert_array_equal(prediction, trained.predict(X, mixing=mixing))
+        proba, experts = trained.gate_proba(X), trained.predict_experts(X)
+        variance = trained.residual_variance_[:, 0] + (experts - prediction[:, None]) ** 2
+        np.testing.assert_allclose(std**2, (proba * variance).sum(axis=1))
+
+
+def test_standard_deviation_is_right_where_the_experts_are():
+    rng = np.random.default_rng(0)
+    X, bins = rng.normal(size=(6000, 4)), rng.integers(0, 2, 6000)
+    X[:, 0] = bins + 0.8 * rng.normal(size=6000)
+    y = np.where(bins, 2.0, -1.0) * X[:, 1] + np.where(bins, 0.2, 0.6) * rng.normal(size=6000)
+    train, test = slice(0, 3000), slice(3000, None)
+    model = SoftGateMoERegressor(gate="logistic", gate_inputs=("features", "experts"))
+    model.fit(X[train], y[train], bins=bins[train])
+    for mixing in ("soft", "hard"):
+        prediction, std = model.predict(X[test], mixing=mixing, return_std=True)
+        z = (y[test] - prediction) / std
+        for part in (slice(None), std < np.median(std), std > np.median(std)):
+            assert 0.9 < np.sqrt(np.mean(z[part] ** 2)) < 1.1
+
+
+def test_standard_deviation_needs_residuals(data):
+    X, y, bins, _ = data
+    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    assert model.residual_variance_ is None
+    with pytest.raises(ValueError, match="return_std needs.*gate_inputs"):
+        model.predict(X, return_std=True)
+
+
+@pytest.mark.parametrize("per_bin", [False, True])
+@pytest.mark.parametrize("coverage", [0.6, 0.9])
+def test_intervals_cover(regimes, trained, coverage, per_bin):
+    X, y, _ = make_regimes(1000, seed=2)
+    X_new, y_new, _ = make_regimes(4000, seed=3)
+    model = trained.calibrate(X, y, per_bin=per_bin)
+    low, high = model.predict_interval(X_new, coverage=coverage).T
+    covered = (low <= y_new) & (y_new <= high)
+    # 4 standard deviations of the calibration's and the test's sampling
+    slack = 4 * (coverage * (1 - coverage) * (1 / 1000 + 1 / 4000)) ** 0.5
+    assert abs(covered.mean() - coverage) < slack
+    if per_bin:
+        routed = model.gate_proba(X_new).argmax(axis=1)
+        for k in range(3):
+            assert abs(covered[routed == k].mean() - coverage) < 2.5 * slack
+
+
+def test_intervals_of_few_rows_are_infinite(regimes, trained):
+    X, y, _ = regimes[1]
+    trained.calibrate(X[:8], y[:8])
+    assert np.isinf(trained.predict_interval(X[:5], coverage=0.9)).all()
+    assert np.isfinite(trained.predict_interval(X[:5], coverage=0.8)).all()
+    with pytest.raises(ValueError, match="coverage"):
+        trained.predict_interval(X[:5], coverage=1.0)
+    fresh = SoftGateMoERegressor(gate="regression").fit(X, y, bins=regimes[1][2])
+    with pytest.raises(NotFittedError, match="calibrate"):
+        fresh.predict_interval(X)
+
+
+# what the mixture has learnt
+
+
+def test_local_coefficients_are_the_slope_at_fixed_weights(regimes, trained):
+    X = regimes[1][0][:50]
+    weights = trained.expert_weights(X)
+    coef = trained.local_coef(X)
+    assert coef.shape == (50, 8)
+    moved = np.einsum("nk,nk->n", weights[:, :3], trained.predict_experts(X + 0.1))
+    stayed = np.einsum("nk,nk->n", weights[:, :3], trained.predict_experts(X))
+    np.testing.assert_allclose(moved - stayed, 0.1 * coef.sum(axis=1), atol=1e-10)
+
+
+def test_table_of_experts(regimes, trained):
+    table = pd.DataFrame(trained.expert_table(n_strongest=2, column_names=list("abcdefgh")))
+    assert table["n_train"].tolist() == trained.bin_count_.tolist()
+    assert table["bin"].tolist() == trained.bin_names_
+    assert set(table["strongest"][2]) <= set("bcd")
+    np.testing.assert_allclose(table["residual_std"] ** 2, trained.residual_variance_[:, 0])
+    with pytest.raises(ValueError, match="column_names"):
+        trained.expert_table(column_names=["a"])

@@ -117,6 +117,15 @@ def test_bin_without_test_rows(data):
     assert report.confusion[3].sum() == 0
 
 
+def test_weight_of_constant_experts(data):
+    carried = np.linspace(0, 1, 200)
+    report = make_report(**data, anchor_weight=carried)
+    assert report.anchor_weight == pytest.approx(carried[data["bins"] >= 0].mean())
+    assert f"constant experts carry {100 * report.anchor_weight:.1f} %" in str(report)
+    assert make_report(**data).anchor_weight == 0
+    assert report.loss["experts"] + report.loss["routing"] == pytest.approx(1 - report.r2["soft"])
+
+
 def test_rows_of_weight_0_are_absent(data):
     weight = np.r_[np.zeros(60), np.random.default_rng(0).uniform(1, 2, 140)]
     weighted = make_report(**data, sample_weight=weight)
@@ -142,7 +151,8 @@ def test_text_is_aligned_and_holds_the_numbers(report):
     assert lines[2].split("  ")[0] == "R2 global"
     numbers = [*report.r2.values(), *report.rho.values()]
     assert lines[4].split()[:6] == [f"{value:.4f}" for value in numbers]
-    table = lines[9:]
+    assert lines[8].startswith("1 - R2 soft: ")
+    table = lines[10:]
     assert [line[:15].strip() for line in table[2:]] == NAMES
     assert len({len(line) for line in table}) == 1
     assert table[-1].split()[-5:-1] == ["nan"] * 4 or table[-1].split()[-6:-2] == ["nan"] * 4

@@ -14,6 +14,7 @@ from moe_sklearn.moments import BinnedMoments, Moments
 from moe_sklearn.solvers import (
     discriminants,
     held_out_error,
+    leave_one_out,
     leverages,
     pca_axes,
     ridge,
@@ -174,10 +175,8 @@ def test_discriminants_are_the_ridge_of_indicators(weighted):
     bins = np.random.default_rng(0).integers(-1, 4, 120)
     moments = BinnedMoments(6, 2).update(X, y, bins, weights)
     coef, intercept = discriminants(moments, 3.0)
-    covered = bins >= 0
-    indicators = (bins[covered, None] == np.arange(4)).astype(float)
-    used = None if weights is None else weights[covered]
-    twin = Ridge(alpha=3.0).fit(X[covered], indicators, sample_weight=used)
+    indicators = (bins[:, None] == np.arange(4)).astype(float)
+    twin = Ridge(alpha=3.0).fit(X, indicators, sample_weight=weights)
     np.testing.assert_allclose(coef, twin.coef_, rtol=1e-8)
     np.testing.assert_allclose(intercept, twin.intercept_, rtol=1e-8)
 
@@ -343,3 +342,48 @@ def test_ridge_path_of_a_target_that_is_not_correlated():
     moments.xy[:, 1] = 0
     coefs, _ = ridge_path(moments, [0.1, 1, 2, 3, 4])
     assert (coefs[:, 1] == 0).all() and (coefs[:, 0] != 0).any()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_features", [6, 1100])
+def test_leave_one_out_is_the_prediction_of_a_ridge_without_the_row(n_features, weighted):
+    X, y, weights = draw(60, n_features)
+    X[:, 6:] = np.random.default_rng(1).normal(size=(60, n_features - 6))
+    weights = weights if weighted else None
+    moments, alpha = moments_of(X, y, weights), 50.0
+    coef, intercept = ridge(moments, alpha)
+    leverage = leverages(moments, X, alpha, weights)
+    without = leave_one_out(X @ coef.T + intercept, y, leverage)
+    for row in (0, 17, 59):
+        rest = np.arange(60) != row
+        twin = Ridge(alpha=alpha).fit(X[rest], y[rest], None if weights is None else weights[rest])
+        assert_allclose(without[row], twin.predict(X[[row]])[0], rtol=1e-8 if n_features < 1024 else 1e-2)
+
+
+def test_leave_one_out_of_a_row_the_fit_cannot_do_without():
+    fitted, target = np.array([[1.0], [2.0]]), np.array([[1.5], [2.0]])
+    assert_allclose(leave_one_out(fitted, target, np.array([0.5, 1.0])), [[0.5], [2.0]])
+
+
+def test_ridge_shrinks_towards_given_coefficients():
+    X, y, weights = draw(30, 5)
+    toward = np.random.default_rng(2).normal(size=(2, 5))
+    moments = moments_of(X, y, weights)
+    twin = Ridge(alpha=4.0).fit(X, y - X @ toward.T, weights)
+    coef, intercept = ridge(lower_only(moments), 4.0, toward)
+    assert_allclose(coef, twin.coef_ + toward, rtol=1e-8)
+    assert_allclose(intercept, twin.intercept_, rtol=1e-8)
+    coefs, intercepts = ridge_path(moments, [4.0, 1e12], toward)
+    assert_allclose(coefs[0], coef, rtol=1e-8)
+    assert_allclose(coefs[1], toward, rtol=1e-6)
+    assert_allclose(intercepts[0], intercept, rtol=1e-8)
+
+
+def test_products_with_float32_moments_are_summed_in_float64():
+    rng = np.random.default_rng(0)
+    full = rng.normal(size=(300, 300)).astype(np.float32)
+    full = np.asfortranarray(full + full.T)
+    right = rng.normal(size=(300, 2))
+    expected = full.astype(float) @ right
+    full[np.triu_indices(300, 1)] = np.nan
+    assert_allclose(symmetric_product(full, right), expected, rtol=1e-12, atol=1e-12)

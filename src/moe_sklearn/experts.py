@@ -10,10 +10,11 @@ from joblib import Parallel, delayed
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
 from sklearn.metrics import r2_score
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .binning import GridBinner
-from .folds import FoldMoments, fold_of_rows, select_alpha
+from .folds import FoldMoments, coefs_of_folds, fold_of_rows, select_alpha
 from .labels import codes_of
 from .moments import BinnedMoments
 from .solvers import ridge
@@ -30,8 +31,9 @@ from .validation import (
 class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     """A ridge regression per bin, and one over all rows.
 
-    Expert k minimises ``sum_i weight_i (y_i - b - x_i'w)^2 + alpha_k |w|^2`` over the rows i of bin k, the
-    global model the same over all rows, those in no bin included. All come from one pass over X.
+    Expert k minimises ``sum_i weight_i (y_i - b - x_i'w)^2 + alpha_k |w|^2`` over the rows i of bin k (or
+    shrinks towards the global model, see `shrink_to`), the global model the same over all rows, those in no
+    bin included. All come from one pass over X.
 
     Parameters
     ----------
@@ -50,9 +52,15 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         Folds for `alphas`. Every row must be held out exactly once.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score for `alphas`, per fold.
+    shrink_to : {"zero", "global"}, default="zero"
+        What an expert's penalty draws its coefficients w to: alpha |w|^2, or alpha |w - v|^2 with the
+        coefficients v of the global model, from which experts of few rows then borrow strength.
+    min_bin_rows : int, default=2
+        Bins of fewer training rows are small.
     small_bins : {"raise", "drop", "keep"}, default="raise"
-        What to do with a bin of one row: raise an error, go without its expert, so that its rows get the
-        global model, or keep an expert that is constant.
+        What to do with a small bin: raise an error, go without its expert, so that its rows get the
+        global model, or keep its expert, of constant prediction if it has one row (and `shrink_to` is
+        "zero").
     product_dtype : {"float64", "float32"}, default="float64"
         Precision of the products X'X within a chunk. float32 is twice as fast and good to about 1e-7 of the
         largest product, see `moe_sklearn.moments.BinnedMoments`.
@@ -122,6 +130,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         alpha_per_expert=True,
         cv=5,
         scoring="neg_mean_squared_error",
+        shrink_to="zero",
+        min_bin_rows=2,
         small_bins="raise",
         product_dtype="float64",
         fold_bytes=2**32,
@@ -133,6 +143,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         self.alpha_per_expert = alpha_per_expert
         self.cv = cv
         self.scoring = scoring
+        self.shrink_to = shrink_to
+        self.min_bin_rows = min_bin_rows
         self.small_bins = small_bins
         self.product_dtype = product_dtype
         self.fold_bytes = fold_bytes
@@ -161,7 +173,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         ------
         ValueError
             If shapes or lengths differ, X, y or sample_weight hold nan or infinity (the row is named), y is
-            constant, no row is in a bin, a bin has one row (unless `small_bins` says otherwise), or a penalty
+            constant, no row is in a bin, a bin is small (unless `small_bins` says otherwise), or a penalty
             is negative.
         """
         X, y, sample_weight = check_fit_data(self, X, y, sample_weight)
@@ -404,6 +416,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
 
     def _solve(self, moments, dtype, single, small_bins, pooled=None):
         """Solve for all coefficients and store them in `dtype`; `single`: y was 1-D."""
+        check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
         folds = moments if isinstance(moments, FoldMoments) else None
         moments = moments if folds is None else folds.total()
         labels = self._usable_bins(moments, small_bins)
@@ -412,10 +425,13 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             global_alpha = self._resolve_global_alpha(alphas)
         else:
             alphas, global_alpha = self._choose_alphas(folds, labels)
-        problems = [(moments.groups[k], alpha) for k, alpha in zip(labels, alphas, strict=True)]
+        global_model = ridge(pooled or moments.pool(), global_alpha)
+        toward = global_model[0] if self.shrink_to == "global" else None
         models = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(ridge)(*problem) for problem in [*problems, (pooled or moments.pool(), global_alpha)]
+            delayed(ridge)(moments.groups[label], alpha, toward)
+            for label, alpha in zip(labels, alphas, strict=True)
         )
+        models.append(global_model)
         self.bins_ = np.array(labels, dtype=moments.bins.dtype)
         self.bin_count_ = np.array([moments.groups[label].n_rows for label in labels], dtype=int)
         self.alpha_, self.global_alpha_ = alphas, global_alpha
@@ -438,26 +454,32 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         check_choice(self.scoring, "scoring", ["neg_mean_squared_error", "r2"])
         grid = np.array([check_alpha(alpha, "alphas") for alpha in np.ravel(self.alphas)])
         self.fold_storage_ = folds.storage
-        problems = {label: [folds.parts(label)] for label in labels}
-        if not self.alpha_per_expert:
-            problems = {"experts": list(map(folds.parts, labels))}
-        if self.global_alpha is None:
-            problems["global"] = [folds.pooled_parts()]
-        chosen, table = {}, []
-        for name, groups in problems.items():
-            chosen[name], scores = select_alpha(groups, grid, self.scoring)
+        table = []
+
+        def choose(name, groups, toward=None):
+            alpha, scores = select_alpha(groups, grid, self.scoring, toward)
             table.append(_cv_rows(name, grid, scores))
-        self.cv_results_ = {key: np.concatenate([rows[key] for rows in table]) for key in table[0]}
-        experts = [chosen.get(label, chosen.get("experts")) for label in labels]
-        global_alpha = chosen.get("global")
-        if global_alpha is None:
+            return alpha
+
+        if self.global_alpha is None:
+            global_alpha = choose("global", [folds.pooled_parts()])
+        else:
             global_alpha = check_alpha(self.global_alpha, "global_alpha")
-        return np.array(experts), global_alpha
+        toward = None
+        if self.shrink_to == "global":
+            toward = coefs_of_folds(folds.pooled_parts(), global_alpha)
+        if self.alpha_per_expert:
+            alphas = [choose(label, [folds.parts(label)], toward) for label in labels]
+        else:
+            alphas = [choose("experts", list(map(folds.parts, labels)), toward)] * len(labels)
+        self.cv_results_ = {key: np.concatenate([rows[key] for rows in table]) for key in table[0]}
+        return np.array(alphas), global_alpha
 
     def _usable_bins(self, moments, small_bins):
         check_choice(small_bins, "small_bins", ["raise", "drop", "keep"])
+        least = check_scalar(self.min_bin_rows, "min_bin_rows", numbers.Integral, min_val=1)
         labels = moments.bins.tolist()
-        small = [label for label in labels if moments.groups[label].n_rows < 2]
+        small = [label for label in labels if moments.groups[label].n_rows < least]
         if small_bins == "drop":
             return [label for label in labels if label not in small]
         if not labels:
@@ -466,9 +488,11 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
                 "binner's edges). Check the labels, or the edges and the order of the columns."
             )
         if small and small_bins == "raise":
+            n_rows = moments.groups[small[0]].n_rows
             raise ValueError(
-                f"bins: bin {small[0]!r} has 1 training row, an expert needs at least 2. Merge it with "
-                "a neighbour, label its row -1, or set small_bins='drop'."
+                f"bins: bin {small[0]!r} has {n_rows} training row{'s' * (n_rows > 1)}, an expert "
+                f"needs at least {least}. Merge it with a neighbour, label its rows -1, or set "
+                "small_bins='drop'."
             )
         return labels
 

@@ -15,7 +15,7 @@ from sklearn.model_selection import check_cv
 
 from .labels import OUTSIDE, encode_labels
 from .moments import BinnedMoments, Moments, merged
-from .solvers import held_out_error, ridge_path
+from .solvers import held_out_error, ridge, ridge_path
 
 
 def fold_of_rows(cv, X, y=None) -> np.ndarray:
@@ -124,7 +124,7 @@ class FoldMoments:
         return total
 
 
-def select_alpha(groups, alphas, scoring):
+def select_alpha(groups, alphas, scoring, toward=None):
     """The alpha of the best mean held-out score over the folds, and every fold's scores.
 
     Parameters
@@ -134,6 +134,8 @@ def select_alpha(groups, alphas, scoring):
     alphas : ndarray of shape (n_alphas,)
     scoring : {"neg_mean_squared_error", "r2"}
         Over the rows of all models together; several targets are averaged.
+    toward : list of ndarray, default=None
+        For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
 
     Returns
     -------
@@ -142,7 +144,7 @@ def select_alpha(groups, alphas, scoring):
     scores : ndarray of shape (n_folds, n_alphas)
         nan in a fold without rows.
     """
-    errors = np.sum([held_out_errors(parts, alphas) for parts in groups], axis=0)
+    errors = np.sum([held_out_errors(parts, alphas, toward=toward) for parts in groups], axis=0)
     rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         if scoring == "r2":
@@ -152,7 +154,15 @@ def select_alpha(groups, alphas, scoring):
     return float(alphas[np.argmax(np.nanmean(scores, axis=0))]), scores
 
 
-def held_out_errors(parts: list[Moments], alphas, test_parts: list[Moments] | None = None) -> np.ndarray:
+def coefs_of_folds(parts: list[Moments], alpha: float) -> list[np.ndarray]:
+    """Coefficients of the ridges fitted without each fold."""
+    total = merged(parts)
+    return [ridge(total - part, alpha)[0] for part in parts]
+
+
+def held_out_errors(
+    parts: list[Moments], alphas, test_parts: list[Moments] | None = None, toward=None
+) -> np.ndarray:
     """Held-out sum of squared errors of each fold and alpha, (n_folds, n_alphas, n_targets).
 
     Parameters
@@ -162,10 +172,12 @@ def held_out_errors(parts: list[Moments], alphas, test_parts: list[Moments] | No
     alphas : sequence of float
     test_parts : list of Moments, optional
         Rows to predict in each fold, where they are not the fold itself.
+    toward : list of ndarray, optional
+        For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
     """
     total = merged(parts)
     errors = []
-    for part, test in zip(parts, test_parts or parts, strict=True):
-        coefs, intercepts = ridge_path(total - part, alphas)
+    for part, test, to in zip(parts, test_parts or parts, toward or [None] * len(parts), strict=True):
+        coefs, intercepts = ridge_path(total - part, alphas, to)
         errors.append(held_out_error(test, coefs, intercepts))
     return np.array(errors)

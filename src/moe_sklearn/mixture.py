@@ -1,6 +1,7 @@
 """The mixture: ridge experts of known regimes, weighted by a gate that guesses the regime."""
 
 import math
+import numbers
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -11,24 +12,32 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
+from .folds import FoldMoments
+from .gates import RegressionGate
 from .labels import OUTSIDE, codes_of
 from .report import make_report
+from .solvers import discriminants, leave_one_out, leverages, rounding
 from .sources import BLOCK_ROWS, as_source, is_source, map_rows, open_batches
 from .validation import (
     check_choice,
     check_features,
+    check_finite,
     check_fit_data,
     check_length,
     check_result,
     check_varies,
 )
 
+GATE_INPUTS = ("features", "discriminants", "experts")
+# Fewer rows do not train a regression gate well.
+MIN_REGRESSION_ROWS = 1000
+N_ANCHORS = 5
 MIXINGS = ["soft", "hard", "oracle", "global"]
 
 
@@ -50,25 +59,52 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
     gate_features : transformer, default=None
         What the gate sees of X. None: ``GateFeatureTransformer()``, 10 PCA scores, which come from the pass
         that fits the experts. Any scikit-learn transformer will do.
-    gate : classifier, default=None
-        A scikit-learn classifier with `predict_proba`. None: multinomial logistic regression on the
-        standardised features.
+    gate : {"auto", "logistic", "regression"}, RegressionGate or classifier, default="auto"
+        What weighs the experts.
+
+        - ``"logistic"``: multinomial logistic regression of the bin on the standardised inputs, the gate
+          of the original experiment.
+        - ``"regression"`` or a `RegressionGate`: trained on the squared error of the mixture.
+        - a scikit-learn classifier with `predict_proba`.
+        - ``"auto"``: ``"regression"`` from 1,000 covered training rows on, else ``"logistic"``.
+    gate_inputs : "auto" or tuple of {"features", "discriminants", "experts"}, default="auto"
+        What the gate sees: `gate_features` of X; the ridges of the bins' indicators on X; the predictions of
+        all experts and of the global ridge. The latter two are leave-one-out predictions in training, and
+        linear in X, so that they cost next to nothing. "auto": all three for a regression gate, the
+        features alone for a classifier.
+    anchors : "auto", int or array-like, default="auto"
+        Constant experts, with which the mixture can leave the range of the others: so many quantiles of the
+        target (from least to greatest; one: the median), or given values. They belong to no bin; only
+        "soft" knows them. "auto": 5 for a regression gate, which alone can weigh them.
     binner : transformer, default=None
         Turns 2-D `bins` (side information) into one column of labels, inside `fit`, so that
         cross-validation neither leaks nor needs bins beforehand. None: ``GridBinner()``.
     mixing : {"soft", "hard", "oracle", "global"}, default="soft"
         Mode of `predict` where none is asked for.
-    gate_max_samples : int, default=200_000
+    gate_max_samples : int or "auto", default="auto"
         The gate is trained on at most so many rows, drawn with each bin in proportion. None: on all.
+        "auto": 200,000; where inputs are leave-one-out, 50,000, or as many as hold 2^26 values.
     random_state : int, RandomState instance or None, default=None
-        Draws those rows.
+        Draws those rows, and starts a regression gate.
 
     Attributes
     ----------
     experts_ : BinnedRidgeExperts
     gate_features_ : transformer
-    gate_ : classifier
-        Its classes are `bins_`.
+    gate_ : classifier or RegressionGate
+        Weighs the experts for "soft".
+    router_ : classifier
+        Tells the bin for "hard" and `gate_proba`; its classes are `bins_`. `gate_` itself, or beside a
+        regression gate, whose weights are no probabilities of bins, a logistic regression on its inputs.
+    gate_inputs_ : tuple of str
+        As used.
+    anchors_ : ndarray of shape (n_anchors,) or (n_anchors, n_targets)
+        Values of the constant experts.
+    residual_variance_ : ndarray of shape (n_bins, n_targets) or None
+        Mean squared leave-one-out residual of each expert in its own bin, over the gate's training rows.
+        None where the gate sees features only.
+    interval_scores_ : dict of {int: ndarray}
+        Only after `calibrate`.
     binner_ : transformer or None
         None where `bins` were labels.
     bins_ : ndarray of shape (n_bins,)
@@ -114,11 +150,13 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self,
         experts=None,
         gate_features=None,
-        gate=None,
+        gate="auto",
         binner=None,
         mixing="soft",
         *,
-        gate_max_samples=200_000,
+        gate_inputs="auto",
+        anchors="auto",
+        gate_max_samples="auto",
         random_state=None,
     ):
         self.experts = experts
@@ -126,6 +164,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.gate = gate
         self.binner = binner
         self.mixing = mixing
+        self.gate_inputs = gate_inputs
+        self.anchors = anchors
         self.gate_max_samples = gate_max_samples
         self.random_state = random_state
 
@@ -207,6 +247,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
     def _fit(self, batches, experts):
         """Fit to what `batches` gives each time it is called: validated (X, y, labels, sample_weight)."""
         check_choice(self.mixing, "mixing", MIXINGS)
+        self.__dict__.pop("interval_scores_", None)
         seen: list = []
         moments = experts.gather(_noting(batches(), seen))
         dtype, self._single = seen[0][:2]
@@ -218,7 +259,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
 
     def _fit_moments(self, moments, experts, batches, labels, sample_weight, dtype):
         """Fit to gathered moments, and the gate to rows of `batches`, whose labels and weights are given."""
-        pooled = moments.pool()
+        total = moments.total() if isinstance(moments, FoldMoments) else moments
+        pooled = total.pool()
         self.experts_ = experts.fit_moments(moments, dtype=dtype, pooled=pooled)
         self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_
         if experts.small_bins == "raise":
@@ -226,19 +268,52 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.bin_names_ = self._name_bins()
         self.n_train_ = moments.n_rows
         self.gate_features_ = self._fit_gate_features(batches, pooled, dtype)
-        self._stack_linear_parts()
         codes = np.concatenate([codes_of(part, self.bins_) for part in labels])
+        gate = self._choose_gate(codes, sample_weight)
+        self._stack_linear_parts(total, pooled, dtype)
         rows = self._gate_rows(codes, sample_weight)
-        inputs = self._gate_inputs(batches(), rows)
         weights = None if sample_weight is None else sample_weight[rows]
-        self.gate_ = _fit_gate(self.gate, inputs, self.bins_[codes[rows]], weights)
+        self._fit_gate(gate, batches(), rows, codes[rows], weights, total, pooled)
         return self
+
+    def _choose_gate(self, codes, sample_weight):
+        """The gate to fit, None for the logistic one; sets `gate_inputs_`."""
+        gate = self.gate
+        if isinstance(gate, str):
+            check_choice(gate, "gate", ["auto", "logistic", "regression"])
+            n_covered = np.count_nonzero(_covered(codes, sample_weight))
+            if gate == "auto":
+                enough = n_covered >= MIN_REGRESSION_ROWS and len(self.bins_) > 1
+                gate = "regression" if enough else "logistic"
+            gate = RegressionGate(random_state=self.random_state) if gate == "regression" else None
+        regression = isinstance(gate, RegressionGate)
+        if isinstance(self.gate_inputs, str) and self.gate_inputs == "auto":
+            self.gate_inputs_ = GATE_INPUTS if regression else GATE_INPUTS[:1]
+        else:
+            self.gate_inputs_ = tuple(np.atleast_1d(self.gate_inputs).tolist())
+            for name in self.gate_inputs_:
+                check_choice(name, "gate_inputs", GATE_INPUTS)
+            if not self.gate_inputs_:
+                raise ValueError(f"gate_inputs is empty: pass 'auto' or a tuple out of {GATE_INPUTS}.")
+        anchors = self.anchors
+        if isinstance(anchors, str):
+            check_choice(anchors, "anchors", ["auto"])
+        elif np.size(anchors) and np.any(anchors) and not regression:
+            raise ValueError(
+                "anchors need a regression gate, for a classifier knows no bin for them: set "
+                "gate='regression', or anchors=0."
+            )
+        return gate
 
     def _gate_rows(self, codes, sample_weight):
         """Sorted positions of the gate's training rows: at most `gate_max_samples`, stratified by bin."""
-        covered = codes != OUTSIDE if sample_weight is None else (codes != OUTSIDE) & (sample_weight > 0)
+        covered = _covered(codes, sample_weight)
         rows = np.flatnonzero(covered)
         limit = self.gate_max_samples
+        if isinstance(limit, str):
+            check_choice(limit, "gate_max_samples", ["auto"])
+            held_out = set(self.gate_inputs_) - {"features"}
+            limit = min(50_000, 2**26 // self.n_features_in_) if held_out else 200_000
         if limit is None or len(rows) <= limit:
             return rows
         rng = check_random_state(self.random_state)
@@ -250,16 +325,90 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         ]
         return np.sort(np.concatenate(drawn))
 
-    def _gate_inputs(self, batches, rows):
-        """Gate inputs of the rows at sorted positions `rows` of all batches together."""
-        inputs, offset = [], 0
-        for X, *_ in batches:
-            first, last = np.searchsorted(rows, [offset, offset + len(X)])
+    def _fit_gate(self, gate, batches, rows, codes, weights, moments, pooled):
+        """Fit the gate to the rows at sorted positions `rows` of all batches together."""
+        held_out = set(self.gate_inputs_) - {"features"}
+        parts: list[list[np.ndarray]] = [[], [], [], []]
+        offset = 0
+        for batch, target, *_ in batches:
+            first, last = np.searchsorted(rows, [offset, offset + len(batch)])
             for part in np.array_split(rows[first:last] - offset, 1 + (last - first) // BLOCK_ROWS):
-                block = as_source(X).take(part)
-                inputs.append(self._features(block, block @ self._weights + self._offset))
-            offset += len(X)
-        return np.concatenate(inputs)
+                block = as_source(batch).take(part)
+                linear = block @ self._weights + self._offset
+                of_target = target[part].reshape(len(part), -1)
+                rows_of_X = block if held_out else block[:, :0]
+                new = (rows_of_X, of_target, linear, self._features(block, linear))
+                for name, array in zip(parts, new, strict=True):
+                    name.append(array)
+            offset += len(batch)
+        X, y, linear, features = map(np.concatenate, parts)
+        if held_out:
+            linear = self._leave_one_out(X, y, linear, codes, weights, moments, pooled)
+        self.residual_variance_ = self._residual_variance(linear, y, codes, weights, held_out)
+        inputs = self._join_inputs(features, linear)
+        self._own_router = gate is None or isinstance(gate, RegressionGate)
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        self.router_ = _fit_classifier(
+            classifier if self._own_router else clone(gate), inputs, self.bins_[codes], weights
+        )
+        if not isinstance(gate, RegressionGate):
+            self.anchors_ = np.empty(0 if self._single else (0, y.shape[1]))
+            self.gate_ = self.router_
+            return
+        self.anchors_ = self._place_anchors(y)
+        models = linear[:, self._columns["experts"]].reshape(len(y), *self._models_shape)
+        constants = np.broadcast_to(self._anchor_table(), (len(y), *self._anchor_table().shape))
+        experts = np.concatenate([models[:, :-1], constants], axis=1)
+        self.gate_ = clone(gate).fit(inputs, y, experts=experts, labels=codes, sample_weight=weights)
+
+    def _leave_one_out(self, X, y, linear, codes, weights, moments, pooled):
+        """Outputs of every model as if it had not been fitted to the row it is applied to."""
+        linear = linear.astype(float)
+        models = linear[:, self._columns["experts"]].reshape(len(y), *self._models_shape)
+        experts = self.experts_
+        for code, label in enumerate(self.bins_.tolist()):
+            own = np.flatnonzero(codes == code)
+            weight = None if weights is None else weights[own]
+            group, alpha = moments.groups[label], experts.alpha_[code]
+            leverage = leverages(group, X[own], _definite(group, alpha), weight)
+            models[own, code] = leave_one_out(models[own, code], y[own], leverage)
+        leverage = leverages(pooled, X, _definite(pooled, experts.global_alpha_), weights)
+        models[:, -1] = leave_one_out(models[:, -1], y, leverage)
+        if "discriminants" in self.gate_inputs_:
+            columns, indicators = self._columns["discriminants"], np.eye(len(self.bins_))[codes]
+            linear[:, columns] = leave_one_out(linear[:, columns], indicators, leverage)
+        return linear
+
+    def _residual_variance(self, linear, y, codes, weights, held_out):
+        """Mean squared leave-one-out residual of each expert in its bin (n_bins, n_targets), or None."""
+        if not held_out:
+            return None
+        models = linear[:, self._columns["experts"]].reshape(len(y), *self._models_shape)
+        squares = (y - models[np.arange(len(y)), codes]) ** 2
+        weights = np.ones(len(y)) if weights is None else weights
+        total = np.bincount(codes, weights, len(self.bins_))
+        sums = [np.bincount(codes, weights * column, len(self.bins_)) for column in squares.T]
+        return np.stack(sums, axis=1) / np.maximum(total, np.finfo(float).tiny)[:, None]
+
+    def _place_anchors(self, y):
+        """Values of the anchors: given, or quantiles of y (n, n_targets)."""
+        anchors = N_ANCHORS if isinstance(self.anchors, str) else self.anchors
+        if np.ndim(anchors) == 0:
+            n_anchors = check_scalar(anchors, "anchors", numbers.Integral, min_val=0)
+            levels = np.linspace(0, 1, n_anchors) if n_anchors != 1 else np.array([0.5])
+            anchors = np.quantile(y, levels, axis=0)
+            return anchors[:, 0] if self._single else anchors
+        values = np.asarray(anchors, dtype=float)
+        if values.shape[1:] != (() if self._single else y.shape[1:]) or not np.isfinite(values).all():
+            raise ValueError(
+                f"anchors has shape {values.shape}: pass a number of anchors, or finite values of shape "
+                "(n_anchors,), with several targets (n_anchors, n_targets)."
+            )
+        return values
+
+    def _anchor_table(self):
+        """Anchors of shape (n_anchors, n_targets)."""
+        return self.anchors_[:, None] if self._single else self.anchors_
 
     def _check_fixed_bins(self, bins):
         if bins is None:
@@ -309,49 +458,84 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         X, y, _, sample_weight = first
         return features.fit(X, y, **_weights_for(features, sample_weight, required=False))
 
-    def _stack_linear_parts(self):
-        """Join all that is linear in X, so that one product serves experts, global model and PCA."""
+    def _stack_linear_parts(self, moments, pooled, dtype):
+        """Join all that is linear in X, so that one product serves experts, global model, gate inputs."""
         coef, intercept = self.experts_._stack()
         self._models_shape = intercept.shape
-        weights, offset = [coef.reshape(-1, coef.shape[-1])], [intercept.ravel()]
+        parts = {"experts": (coef.reshape(-1, coef.shape[-1]), intercept.ravel())}
         if isinstance(self.gate_features_, GateFeatureTransformer):
             axes = self.gate_features_.components_
-            weights.append(axes)
-            offset.append(-axes @ self.gate_features_.mean_)
-        self._weights = np.ascontiguousarray(np.concatenate(weights).T)
-        self._offset = np.concatenate(offset)
+            parts["features"] = axes, -axes @ self.gate_features_.mean_
+        if "discriminants" in self.gate_inputs_:
+            usable = moments.only(self.bins_.tolist())
+            alpha = self.experts_.global_alpha_
+            parts["discriminants"] = discriminants(usable, alpha, pooled)
+        ends = np.cumsum([len(offset) for _, offset in parts.values()]).tolist()
+        starts = [0, *ends[:-1]]
+        self._columns = {
+            name: slice(start, end) for name, start, end in zip(parts, starts, ends, strict=True)
+        }
+        weights, offsets = zip(*parts.values(), strict=True)
+        self._weights = np.ascontiguousarray(np.concatenate(weights).T.astype(dtype, copy=False))
+        self._offset = np.concatenate(offsets).astype(dtype, copy=False)
 
     def _features(self, X, linear):
         """Gate features in float64, from X and its products with the stacked weights."""
         if isinstance(self.gate_features_, GateFeatureTransformer):
-            features = self.gate_features_._add_lines(linear[:, math.prod(self._models_shape) :], X)
+            features = self.gate_features_._add_lines(linear[:, self._columns["features"]], X)
         else:
             features = self.gate_features_.transform(X)
         return np.asarray(features, dtype=float)
 
-    def _forward(self, X, *, gate):
-        """Predictions of all models (n, n_bins + 1, n_targets), the global one last; gate probabilities."""
+    def _join_inputs(self, features, linear):
+        """Gate inputs (n, n_inputs) in the order of `gate_inputs_`."""
+        return np.hstack(
+            [
+                features if name == "features" else linear[:, self._columns[name]]
+                for name in self.gate_inputs_
+            ]
+        ).astype(float, copy=False)
+
+    def _forward(self, X, *, weights=False, proba=False):
+        """Predictions of all models (n, n_bins + 1, n_targets), the global one last; weights; probabilities.
+
+        The weights of experts and anchors and the probabilities of the bins have no columns unless asked for.
+        """
         n_models = math.prod(self._models_shape)
+        n_weights = weights * (len(self.bins_) + len(self.anchors_))
 
         def of_block(block):
             linear = block @ self._weights + self._offset
-            if not gate:
-                return linear[:, :n_models]
-            check_result(linear, block)
-            proba = self._gate_proba(self._features(block, linear))
-            return np.hstack([linear[:, :n_models], proba.astype(linear.dtype, copy=False)])
+            outputs = [linear[:, :n_models]]
+            if weights or proba:
+                check_result(linear, block)
+                inputs = self._inputs(block, linear)
+            if weights:
+                outputs.append(self._gate_weights(inputs))
+            if proba:
+                outputs.append(self._bin_proba(inputs))
+            return np.hstack([part.astype(linear.dtype, copy=False) for part in outputs])
 
         with np.errstate(invalid="ignore", over="ignore"):
             outputs = check_result(map_rows(of_block, X), X)
-        models, proba = np.split(outputs, [n_models], axis=1)
-        return models.reshape(len(X), *self._models_shape), proba
+        models, *gate = np.split(outputs, [n_models, n_models + n_weights], axis=1)
+        return models.reshape(len(X), *self._models_shape), *gate
 
-    def _gate_proba(self, features):
-        """Probabilities of the bins; without scikit-learn's checks where the gate is the default one."""
-        if self.gate is not None or not isinstance(self.gate_, Pipeline):
-            return self.gate_.predict_proba(features)
-        scaler, logistic = (step for _, step in self.gate_.steps)
-        scores = (features - scaler.mean_) / scaler.scale_ @ logistic.coef_.T + logistic.intercept_
+    def _inputs(self, X, linear):
+        features = self._features(X, linear) if "features" in self.gate_inputs_ else None
+        return self._join_inputs(features, linear)
+
+    def _gate_weights(self, inputs):
+        if isinstance(self.gate_, RegressionGate):
+            return self.gate_._weights(inputs)
+        return self._bin_proba(inputs)
+
+    def _bin_proba(self, inputs):
+        """Probabilities of the bins; of our own classifier without scikit-learn's checks."""
+        if not self._own_router or not isinstance(self.router_, Pipeline):
+            return self.router_.predict_proba(inputs)
+        scaler, logistic = (step for _, step in self.router_.steps)
+        scores = (inputs - scaler.mean_) / scaler.scale_ @ logistic.coef_.T + logistic.intercept_
         if scores.shape[1] == 1:
             return np.hstack([expit(-scores), expit(scores)])
         return softmax(scores, axis=1)
@@ -396,7 +580,43 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             In the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return self._forward(check_features(self, X), gate=True)[1]
+        return self._forward(check_features(self, X), proba=True)[2]
+
+    def expert_weights(self, X):
+        """The gate's weight of every expert and anchor, which "soft" mixes by.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_bins + n_anchors)
+            Experts in the order of `bins_`, then the anchors in that of `anchors_`; rows sum to 1.
+        """
+        check_is_fitted(self)
+        return self._forward(check_features(self, X), weights=True)[1]
+
+    def gate_inputs_of(self, X):
+        """What the gate sees of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_inputs)
+            The parts that `gate_inputs_` lists, side by side.
+        """
+        check_is_fitted(self)
+        X = check_features(self, X)
+
+        def of_block(block):
+            return self._inputs(block, block @ self._weights + self._offset)
+
+        with np.errstate(invalid="ignore", over="ignore"):
+            return check_result(map_rows(of_block, X), X)
 
     def predict_experts(self, X):
         """Prediction of every expert.
@@ -411,10 +631,10 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             In the order of `bins_`.
         """
         check_is_fitted(self)
-        experts = self._forward(check_features(self, X), gate=False)[0][:, :-1]
+        experts = self._forward(check_features(self, X))[0][:, :-1]
         return experts[:, :, 0] if self._single else experts
 
-    def predict(self, X, *, mixing=None, bins=None):
+    def predict(self, X, *, mixing=None, bins=None, return_std=False):
         """Predict the target.
 
         Parameters
@@ -424,10 +644,17 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             None: the `mixing` of the constructor.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             For ``"oracle"`` only: labels or side information. A row in no bin gets the global model.
+        return_std : bool, default=False
+            Also return the standard deviation of the target about the prediction m(x), by the law of total
+            variance: sum_k p_k(x) (v_k + (f_k(x) - m(x))^2), with the probabilities p_k of the bins
+            (`gate_proba`) and the experts' `residual_variance_` v_k. Too wide where regimes pass smoothly
+            into one another, for the experts of both are then nearly right; `predict_interval` corrects that.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_targets)
+        prediction : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        std : ndarray of the same shape
+            Only with `return_std`.
 
         Raises
         ------
@@ -439,8 +666,22 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_choice(mixing, "mixing", MIXINGS)
         X = check_features(self, X)
         codes = self._oracle_codes(bins, len(X)) if mixing == "oracle" else None
-        models, proba = self._forward(X, gate=mixing in ("soft", "hard"))
-        return self._mix(mixing, models, proba, codes)
+        if return_std and self.residual_variance_ is None:
+            raise ValueError(
+                "return_std needs leave-one-out residuals, which a gate that sees features only goes "
+                "without: fit with gate_inputs=('features', 'experts'), or gate='regression'."
+            )
+        models, weights, proba = self._forward(
+            X, weights=mixing == "soft", proba=return_std or mixing == "hard"
+        )
+        codes = proba.argmax(axis=1) if mixing == "hard" else codes
+        prediction = self._mix(mixing, models, weights, codes)
+        if not return_std:
+            return prediction
+        center = prediction.reshape(len(X), 1, -1)
+        spread = (models[:, :-1] - center) ** 2 + self.residual_variance_
+        std = np.sqrt(np.einsum("nk,nkt->nt", proba, spread)).astype(models.dtype)
+        return prediction, std.reshape(prediction.shape)
 
     def _oracle_codes(self, bins, n_rows):
         if bins is None:
@@ -452,16 +693,142 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_length(bins, "bins", n_rows)
         return self.assign_bins(bins)
 
-    def _mix(self, mixing, models, proba, codes):
-        """Combine the models' predictions (n, n_bins + 1, n_targets), the global one last."""
+    def _mix(self, mixing, models, weights, codes):
+        """Combine the models' predictions (n, n_bins + 1, n_targets), the global one last.
+
+        By the weights, or, in modes "hard" and "oracle", as `codes` say.
+        """
         if mixing == "global":
             mixed = models[:, -1]
         elif mixing == "soft":
-            mixed = np.einsum("nk,nkt->nt", proba, models[:, :-1])
+            n_bins = len(self.bins_)
+            mixed = np.einsum("nk,nkt->nt", weights[:, :n_bins], models[:, :-1])
+            mixed += (weights[:, n_bins:] @ self._anchor_table()).astype(mixed.dtype, copy=False)
         else:
-            chosen = proba.argmax(axis=1) if mixing == "hard" else codes
-            mixed = models[np.arange(len(models)), chosen]
+            mixed = models[np.arange(len(models)), codes]
         return mixed[:, 0] if self._single else mixed
+
+    def calibrate(self, X, y, *, per_bin=False):
+        """Learn from held-out rows how wide the intervals of `predict_interval` must be.
+
+        Split conformal prediction with the score |y - m(x)| / std(x) (Lei, G'Sell, Rinaldo, Tibshirani and
+        Wasserman, 2018, Journal of the American Statistical Association 113, 1094-1111, section 5.2).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that `fit` has not seen, drawn like those to come.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        per_bin : bool, default=False
+            Whether rows of each most probable bin get their own widths, and so their own coverage.
+
+        Returns
+        -------
+        SoftGateMoERegressor
+            This estimator.
+        """
+        check_is_fitted(self)
+        X = check_features(self, X)
+        y = np.asarray(y, dtype=float)
+        check_length(y, "y", len(X))
+        check_finite(y, "y")
+        prediction, std = self.predict(X, return_std=True)
+        scores = (np.abs(y - prediction) / std).reshape(len(X), -1)
+        groups = self.gate_proba(X).argmax(axis=1) if per_bin else np.full(len(X), OUTSIDE)
+        self.interval_scores_ = {
+            group: np.sort(scores[groups == group], axis=0) for group in np.unique(groups).tolist()
+        }
+        return self
+
+    def predict_interval(self, X, *, coverage=0.9):
+        """Intervals that hold the target of a new row with probability `coverage` or more.
+
+        m(x) -+ q std(x), where q is the ceil((n + 1) coverage)-th of the n scores of `calibrate`: for rows
+        exchangeable with those, the probability (over both) is at least `coverage`, whatever the
+        model's faults.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        coverage : float in (0, 1), default=0.9
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2) or (n_samples, 2, n_targets)
+            Lower and upper ends; infinite where the calibration had too few rows for this coverage.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If `calibrate` was not called.
+        """
+        check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
+        check_scalar(coverage, "coverage", numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
+        X = check_features(self, X)
+        prediction, std = self.predict(X, return_std=True)
+        n_targets = self._models_shape[1]
+        widths = np.full((len(self.bins_), n_targets), np.inf)
+        for group, scores in self.interval_scores_.items():
+            rank = math.ceil((len(scores) + 1) * coverage)
+            if rank <= len(scores):
+                # OUTSIDE stands for all bins
+                widths[slice(None) if group == OUTSIDE else group] = scores[rank - 1]
+        if OUTSIDE in self.interval_scores_:
+            half = widths[0] * std.reshape(len(X), -1)
+        else:
+            half = widths[self.gate_proba(X).argmax(axis=1)] * std.reshape(len(X), -1)
+        center = prediction.reshape(len(X), -1)
+        interval = np.stack([center - half, center + half], axis=1)
+        return interval[:, :, 0] if self._single else interval
+
+    def local_coef(self, X):
+        """Coefficients of the soft mixture at each row: sum_k p_k(x) w_k.
+
+        The prediction's slope where the gate's weights are held fixed; anchors have none.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features) or (n_samples, n_targets, n_features)
+        """
+        weights = self.expert_weights(X)[:, : len(self.bins_)]
+        return np.tensordot(weights, self.experts_.coef_, axes=1)
+
+    def expert_table(self, *, n_strongest=3, column_names=None):
+        """What each expert is: its rows, penalty, quality and strongest columns.
+
+        Parameters
+        ----------
+        n_strongest : int, default=3
+        column_names : array-like of shape (n_features,), default=None
+            E.g. wavelengths. None: the feature names seen in `fit`, else positions.
+
+        Returns
+        -------
+        dict of str to list
+            A row for each bin, for `pandas.DataFrame`: "bin", "n_train", "alpha", "residual_std"
+            (leave-one-out, root mean square over the targets; nan where `residual_variance_` is None) and
+            "strongest", the columns of largest coefficient (in magnitude, summed over targets), in order.
+        """
+        check_is_fitted(self)
+        if column_names is None:
+            column_names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
+        check_length(column_names, "column_names", self.n_features_in_)
+        coef = np.abs(self.experts_._stack()[0][:-1]).sum(axis=1)
+        strongest = np.argsort(-coef, axis=1, kind="stable")[:, :n_strongest]
+        variance = self.residual_variance_
+        if variance is None:
+            variance = np.full((len(self.bins_), 1), np.nan)
+        return {
+            "bin": list(self.bin_names_),
+            "n_train": self.bin_count_.tolist(),
+            "alpha": self.experts_.alpha_.tolist(),
+            "residual_std": np.sqrt(variance.mean(axis=1)).tolist(),
+            "strongest": [np.asarray(column_names)[row].tolist() for row in strongest],
+        }
 
     def score(self, X, y, sample_weight=None, *, bins=None, mixing=None):
         """R2 of ``predict(X, mixing=mixing, bins=bins)``.
@@ -515,11 +882,13 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         if bins is None and self._bins_are_targets:
             bins = _first_target(y)
         codes = self._oracle_codes(bins, len(X))
-        models, proba = self._forward(X, gate=True)
+        models, weights, proba = self._forward(X, weights=True, proba=True)
+        chosen = {"hard": proba.argmax(axis=1), "oracle": codes}
         return make_report(
             y_true=y,
-            predictions={mode: self._mix(mode, models, proba, codes) for mode in MIXINGS},
+            predictions={mode: self._mix(mode, models, weights, chosen.get(mode)) for mode in MIXINGS},
             proba=proba,
+            anchor_weight=weights[:, len(self.bins_) :].sum(axis=1),
             bins=codes,
             bin_names=self.bin_names_,
             bin_train_counts=self.bin_count_,
@@ -566,11 +935,18 @@ def _check_no_empty_bin(binner, labels):
         )
 
 
-def _fit_gate(gate, features, labels, sample_weight):
-    if gate is None:
-        gate = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+def _covered(codes, sample_weight):
+    return codes != OUTSIDE if sample_weight is None else (codes != OUTSIDE) & (sample_weight > 0)
+
+
+def _definite(moments, alpha):
+    """`alpha`, or the least penalty with which rounding leaves X'X + alpha I definite."""
+    return max(alpha, rounding(moments.xx))
+
+
+def _fit_classifier(gate, features, labels, sample_weight):
     # A classifier needs two classes.
-    gate = clone(gate) if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
+    gate = gate if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
     # Off, so that a Pipeline takes weights by step name whatever the user's configuration is.
     with config_context(enable_metadata_routing=False):
         return gate.fit(features, labels, **_weights_for(gate, sample_weight))

@@ -292,6 +292,12 @@ class BinnedMoments:
             return Moments.zeros(self.n_features, self.n_targets)
         return merged(groups)
 
+    def only(self, labels) -> BinnedMoments:
+        """The groups of some bins, shared with these moments."""
+        part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
+        part.groups = {label: self.groups[label] for label in labels}
+        return part
+
     def merge(self, other: BinnedMoments) -> BinnedMoments:
         """Add the rows that `other` has seen, in place; return self."""
         for name in ("n_features", "n_targets"):

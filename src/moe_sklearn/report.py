@@ -48,6 +48,8 @@ class MoEReport:
         Number of rows by true bin (row) and most probable bin (column).
     gate_proba : ndarray of shape (n_bins, n_bins)
         Mean gate probabilities (columns) over the test rows of each true bin (row).
+    anchor_weight : float
+        Mean weight that the gate gives to constant experts; 0 where there are none.
     mixing : str
         The mode of `y_pred`.
     y_true, y_pred : ndarray of shape (n_test_covered,) or (n_test_covered, n_targets)
@@ -75,6 +77,7 @@ class MoEReport:
     bins: dict[str, NDArray]
     confusion: NDArray
     gate_proba: NDArray
+    anchor_weight: float
     mixing: str
     y_true: NDArray = field(repr=False)
     y_pred: NDArray = field(repr=False)
@@ -111,6 +114,11 @@ class MoEReport:
         rows = ("y_true", "y_pred", "bin_codes")
         return {key: _plain(value) for key, value in vars(self).items() if key not in rows}
 
+    @property
+    def loss(self) -> dict[str, float]:
+        """1 - R2 of soft mixing, split into what the experts lose and what the gate loses (or wins)."""
+        return {"experts": 1 - self.r2["oracle"], "routing": self.r2["oracle"] - self.r2["soft"]}
+
     def _headline(self):
         return (
             f"{len(self.bin_names)} experts; covered {self.n_test_covered:,} of {self.n_test:,} "
@@ -120,7 +128,14 @@ class MoEReport:
 
     def _footnote(self):
         level = f"{100 * self.confidence_level:.4g} %"
-        return f"in brackets: {level} bootstrap interval over the covered test rows"
+        lines = [
+            f"in brackets: {level} bootstrap interval over the covered test rows",
+            f"1 - R2 soft: {_number(self.loss['experts'])} from the experts (1 - R2 oracle), "
+            f"{_number(self.loss['routing'])} from routing (R2 oracle - R2 soft)",
+        ]
+        if self.anchor_weight:
+            lines.append(f"constant experts carry {_percent(self.anchor_weight)} of the weight")
+        return "\n".join(lines)
 
     def _scores(self):
         header = [f"R2 {mode}" for mode in self.r2] + [f"rho {mode}" for mode in self.rho]
@@ -154,6 +169,7 @@ def make_report(
     bin_train_counts: ArrayLike,
     n_train: int,
     n_train_covered: int,
+    anchor_weight: ArrayLike = 0.0,
     sample_weight: ArrayLike | None = None,
     n_resamples: int = 1000,
     confidence_level: float = 0.95,
@@ -181,6 +197,8 @@ def make_report(
         Training rows of each bin.
     n_train, n_train_covered : int
         Training rows in all, and inside the bins.
+    anchor_weight : float or array-like of shape (n_rows,), default=0
+        Weight of the constant experts in each row.
     sample_weight : array-like of shape (n_rows,), optional
         Weights; rows of weight 0 count as absent.
     n_resamples, confidence_level, random_state
@@ -256,11 +274,17 @@ def make_report(
         },
         confusion=confusion_matrix(codes, routed, labels=labels),
         gate_proba=bin_mean_proba(gate, codes, weight),
+        anchor_weight=float(np.average(_per_row(anchor_weight, covered), weights=weight)),
         mixing=mixing,
         y_true=y,
         y_pred=predicted[mixing],
         bin_codes=codes,
     )
+
+
+def _per_row(values, rows):
+    """`values` at `rows`; a single number stands for all."""
+    return np.broadcast_to(np.asarray(values, dtype=float), rows.shape)[rows]
 
 
 def bin_r2(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from scipy.linalg import LinAlgWarning, blas, eigh, eigh_tridiagonal, lapack, solve_triangular
+from scipy.linalg import LinAlgWarning, blas, eigh, eigh_tridiagonal, lapack
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from .moments import BinnedMoments, Moments
@@ -17,22 +17,27 @@ from .moments import BinnedMoments, Moments
 MIXED_PRECISION_SIZE = 1024
 # An eigendecomposition costs about as much as this many Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
+# Triangular solves of so many rows at a time
+LEVERAGE_ROWS = 1024
 # Below these, a factorisation for each alpha is as fast as a Krylov space for all.
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 
 
-def ridge(moments: Moments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+def ridge(moments: Moments, alpha: float, toward=None) -> tuple[np.ndarray, np.ndarray]:
     """Ridge coefficients w = (S + alpha I)^-1 s and intercepts b = m_y - w'm_x.
 
     Minimises ``sum_i weight_i (y_i - b - w'x_i)^2 + alpha |w|^2`` (Hoerl and Kennard, 1970,
-    Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does.
+    Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does. With the penalty alpha |w - v|^2 instead,
+    w = v + (S + alpha I)^-1 (s - S v): a ridge of what v leaves.
 
     Parameters
     ----------
     moments : Moments
     alpha : float
         Penalty, >= 0, in units of x^2 times rows.
+    toward : ndarray of shape (n_targets, n_features), default=None
+        v, to which the penalty shrinks; None: 0.
 
     Returns
     -------
@@ -52,30 +57,33 @@ def ridge(moments: Moments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
     >>> coef.round(6), intercept.round(6)
     (array([[2.]]), array([1.]))
     """
-    coef = solve_spd(moments.xx, alpha, moments.xy).T
+    coef = solve_spd(moments.xx, alpha, _left_by(toward, moments)).T
+    coef = coef if toward is None else coef + toward
     return coef, _intercept(moments, coef)
 
 
-def ridge_path(moments: Moments, alphas) -> tuple[np.ndarray, np.ndarray]:
+def ridge_path(moments: Moments, alphas, toward=None) -> tuple[np.ndarray, np.ndarray]:
     """`ridge` for many alphas: coefficients (n_alphas, n_targets, n_features) and intercepts.
 
     One Krylov space serves all alphas for which it converges; the others get a Cholesky factorisation
     each, or, beyond 20 of them, one eigendecomposition for all.
     """
     alphas, xx = np.asarray(alphas, float), moments.xx.astype(float, copy=False)
-    coefs = np.full((len(alphas), moments.xy.shape[1], moments.n_features), np.nan)
+    xy = _left_by(toward, moments)
+    coefs = np.full((len(alphas), xy.shape[1], moments.n_features), np.nan)
     if len(alphas) >= KRYLOV_MIN_ALPHAS and moments.n_features >= KRYLOV_MIN_SIZE:
-        for target, rhs in enumerate(moments.xy.T):
+        for target, rhs in enumerate(xy.T):
             coefs[:, target] = _krylov_path(xx, alphas, rhs)
     left = np.flatnonzero(np.isnan(coefs).any(axis=(1, 2)))
     if len(left) <= MAX_CHOLESKY_ALPHAS:
         for i in left:
-            coefs[i] = solve_spd(xx, alphas[i], moments.xy).T
+            coefs[i] = solve_spd(xx, alphas[i], xy).T
     else:
         values, vectors = eigh(xx, lower=True, driver="evd")
-        rotated = vectors.T @ moments.xy
+        rotated = vectors.T @ xy
         for i in left:
             coefs[i] = (vectors @ _shrink(values, alphas[i], rotated)).T
+    coefs = coefs if toward is None else coefs + toward
     return coefs, np.stack([_intercept(moments, coef) for coef in coefs])
 
 
@@ -140,18 +148,21 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
     return components * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
 
 
-def discriminants(moments: BinnedMoments, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge of the bins' indicators on x: linear discriminants from the pooled moments.
+def discriminants(moments: BinnedMoments, alpha: float, pooled=None) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge of the bins' indicators on x: linear discriminants from the pooled moments of all rows.
 
     With X'z_k = W_k (m_k - m) for the indicator z_k of bin k, all K problems share one factorisation.
     (Regression on indicators spans Fisher's discriminant axes: Hastie, Tibshirani and Friedman,
-    The Elements of Statistical Learning, 2nd ed., section 4.2 and exercise 4.2.)
+    The Elements of Statistical Learning, 2nd ed., section 4.2 and exercise 4.2.) Rows in no bin have
+    indicators of 0.
 
     Parameters
     ----------
     moments : BinnedMoments
     alpha : float
         Penalty of the ridge, >= 0.
+    pooled : Moments, default=None
+        ``moments.pool()``, where it is at hand.
 
     Returns
     -------
@@ -159,12 +170,12 @@ def discriminants(moments: BinnedMoments, alpha: float) -> tuple[np.ndarray, np.
     intercept : ndarray of shape (n_bins,)
         The fitted indicator of bin k is ``X @ coef[k] + intercept[k]``.
     """
+    pooled = pooled or moments.pool()
     groups = [moments.groups[label] for label in moments.bins.tolist()]
-    covered = moments.pool(moments.bins.tolist())
     weight = np.array([group.weight for group in groups])
-    between = np.stack([group.x_mean - covered.x_mean for group in groups])
-    coef = solve_spd(covered.xx, alpha, (weight[:, None] * between).T).T
-    return coef, weight / covered.weight - coef @ covered.x_mean
+    between = np.stack([group.x_mean - pooled.x_mean for group in groups])
+    coef = solve_spd(pooled.xx, alpha, (weight[:, None] * between).T).T
+    return coef, weight / pooled.weight - coef @ pooled.x_mean
 
 
 def leverages(moments: Moments, X, alpha: float, sample_weight=None) -> np.ndarray:
@@ -186,13 +197,50 @@ def leverages(moments: Moments, X, alpha: float, sample_weight=None) -> np.ndarr
     Returns
     -------
     ndarray of shape (n,)
+        Good to about 1e-4 of 1 - h in more than 1,024 columns, else to rounding.
+
+    Raises
+    ------
+    ValueError
+        If S + alpha I is singular.
     """
-    factor, info = lapack.dpotrf(_shifted(moments.xx, alpha), lower=1, clean=0, overwrite_a=1)
-    if info:
-        raise ValueError("alpha is too small for leverages: X'X + alpha I is singular. Raise alpha.")
-    half = solve_triangular(factor, (X - moments.x_mean).T, lower=True, check_finite=False)
-    leverage = 1.0 / moments.weight + np.einsum("ij,ij->j", half, half)
-    return leverage if sample_weight is None else sample_weight * leverage
+    weight = 1.0 if sample_weight is None else sample_weight
+    large = moments.n_features >= MIXED_PRECISION_SIZE
+    for dtype in (np.float32, np.float64) if large else (np.float64,):
+        factor, info = _cholesky(moments.xx, alpha, dtype)
+        if info:
+            continue
+        norms = np.empty(len(X))
+        for start in range(0, len(X), LEVERAGE_ROWS):
+            block = np.subtract(X[start : start + LEVERAGE_ROWS], moments.x_mean, dtype=dtype)
+            trsm = blas.strsm if dtype == np.float32 else blas.dtrsm
+            half = trsm(1.0, factor, block.T, lower=1, overwrite_b=1)
+            norms[start : start + len(block)] = np.einsum("ij,ij->j", half, half)
+        leverage = weight * (1.0 / moments.weight + norms)
+        # float32 cannot tell how far from 1 such are
+        if dtype == np.float64 or leverage.max(initial=0) < 0.99:
+            return leverage
+    raise ValueError("alpha is too small for leverages: X'X + alpha I is singular. Raise alpha.")
+
+
+def leave_one_out(fitted, target, leverage) -> np.ndarray:
+    """Prediction of each row by the linear smoother fitted without it: y - (y - f) / (1 - h).
+
+    Parameters
+    ----------
+    fitted, target : ndarray of shape (n, n_targets)
+        Predictions of rows the model was fitted to, and what it was fitted to.
+    leverage : ndarray of shape (n,)
+        See `leverages`.
+
+    Returns
+    -------
+    ndarray of shape (n, n_targets)
+        Rows of leverage 1, which the fit cannot do without, are left as they are.
+    """
+    left = 1.0 - leverage[:, None]
+    usable = left > 1e-8
+    return np.where(usable, target - (target - fitted) / np.where(usable, left, 1.0), fitted)
 
 
 def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
@@ -254,6 +302,11 @@ def _symmetric_product_by_panels(xx, right, width=64):
     return product
 
 
+def _left_by(coef, moments):
+    """X'(y - X coef) of the centred rows."""
+    return moments.xy if coef is None else moments.xy - symmetric_product(moments.xx, coef.T)
+
+
 def _intercept(moments, coef):
     return moments.y_mean - coef @ moments.x_mean
 
@@ -262,6 +315,12 @@ def _shifted(xx, alpha, dtype=float):
     shifted = np.array(xx, dtype=dtype, order="F")
     shifted[np.diag_indices_from(shifted)] += dtype(alpha)
     return shifted
+
+
+def _cholesky(xx, alpha, dtype):
+    """Lower Cholesky factor of S + alpha I, and 0 if there is one."""
+    potrf = lapack.spotrf if dtype == np.float32 else lapack.dpotrf
+    return potrf(_shifted(xx, alpha, dtype), lower=1, clean=0, overwrite_a=1)
 
 
 def _shrink(values, alpha, rotated):
@@ -276,7 +335,7 @@ def _singular_below(d):
     return max(d, 10) * np.finfo(float).eps
 
 
-def _rounding(xx):
+def rounding(xx):
     """What rounding alone can do to the eigenvalues of S."""
     return _singular_below(len(xx)) * float(np.trace(xx))
 
@@ -292,7 +351,7 @@ def _krylov_path(xx, alphas, rhs):
     solutions = np.full((len(alphas), len(rhs)), 0.0 if norm == 0 else np.nan)
     if norm == 0 or not np.isfinite(norm):
         return solutions
-    regular = alphas > _rounding(xx)
+    regular = alphas > rounding(xx)
     basis = np.zeros((KRYLOV_STEPS + 1, len(rhs)))
     basis[0] = rhs / norm
     diagonal, off_diagonal = np.zeros(KRYLOV_STEPS), np.zeros(KRYLOV_STEPS)
@@ -328,7 +387,7 @@ def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
     if info or not np.isfinite(norm):
         return None
     # Where float32 cannot tell the matrix from a singular one, its steps leave the least-norm solution.
-    if alpha <= _rounding(xx) and lapack.spocon(factor, norm, uplo="L")[0] < np.finfo(np.float32).eps:
+    if alpha <= rounding(xx) and lapack.spocon(factor, norm, uplo="L")[0] < np.finfo(np.float32).eps:
         return None
     solution = np.zeros_like(rhs)
     # float32 products are not worth more

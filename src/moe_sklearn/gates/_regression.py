@@ -161,7 +161,11 @@ class RegressionGate(BaseEstimator):
             Rows sum to 1.
         """
         check_is_fitted(self)
-        inputs = self._scale(validate_data(self, X, dtype=np.float64, reset=False))
+        return self._weights(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _weights(self, X):
+        """`predict_proba` of valid inputs."""
+        inputs = self._scale(X)
         total = np.zeros((len(inputs), len(self.classes_)))
         for network in self.networks_:
             total += softmax(gate_logits(network, inputs).astype(float))
