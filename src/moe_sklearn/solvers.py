@@ -358,10 +358,13 @@ def _krylov_path(xx, alphas, rhs):
     for step in range(KRYLOV_STEPS):
         vector = blas.dsymv(1.0, xx, basis[step], lower=1)
         diagonal[step] = basis[step] @ vector
+        vector -= diagonal[step] * basis[step]
+        if step:
+            vector -= off_diagonal[step - 1] * basis[step - 1]
         so_far = basis[: step + 1].T
-        for _ in range(2):
-            # NumPy's BLAS beside SciPy's would have their threads compete
-            vector = blas.dgemv(-1.0, so_far, blas.dgemv(1.0, so_far, vector, trans=1), beta=1.0, y=vector)
+        # NumPy's BLAS beside SciPy's would have their threads compete
+        along = blas.dgemv(-1.0, so_far, vector, trans=1)
+        vector = blas.dgemv(1.0, so_far, along, beta=1.0, y=vector, overwrite_y=1)
         off_diagonal[step] = np.linalg.norm(vector)
         if (step + 1) % 10 and off_diagonal[step] > 1e-14 * diagonal[0]:
             basis[step + 1] = vector / off_diagonal[step]
@@ -369,9 +372,11 @@ def _krylov_path(xx, alphas, rhs):
         values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
         shifted = np.maximum(values, 0.0) + alphas[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            weights = (norm * vectors[0] / shifted) @ vectors.T
+            weights = blas.dgemm(1.0, norm * vectors[0] / shifted, vectors, trans_b=1)
         converged = off_diagonal[step] * np.abs(weights[:, -1]) <= KRYLOV_TOLERANCE * norm
-        solutions[converged & regular] = weights[converged & regular] @ basis[: step + 1]
+        done = converged & regular
+        if done.any():
+            solutions[done] = blas.dgemm(1.0, weights[done], basis[: step + 1])
         if converged[regular].all() or off_diagonal[step] <= 1e-14 * diagonal[0]:
             break
         basis[step + 1] = vector / off_diagonal[step]
