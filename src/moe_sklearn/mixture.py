@@ -20,10 +20,10 @@ from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
 from .folds import FoldMoments
 from .gates import RegressionGate
-from .labels import OUTSIDE, codes_of
+from .labels import OUTSIDE, codes_of, encode_labels
 from .report import make_report
 from .solvers import discriminants, leave_one_out, leverages, rounding
-from .sources import BLOCK_ROWS, as_source, is_source, map_rows, open_batches
+from .sources import BLOCK_ROWS, Keeping, as_source, is_source, map_rows, open_batches
 from .validation import (
     check_choice,
     check_features,
@@ -38,6 +38,8 @@ GATE_INPUTS = ("features", "discriminants", "experts")
 # Fewer rows do not train a regression gate well.
 MIN_REGRESSION_ROWS = 1000
 N_ANCHORS = 5
+# Of gate rows, for leave-one-out inputs or in place of a second reading.
+MAX_KEPT_VALUES = 2**26
 MIXINGS = ["soft", "hard", "oracle", "global"]
 
 
@@ -202,7 +204,14 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_varies(y, sample_weight)
         experts = BinnedRidgeExperts() if self.experts is None else clone(self.experts)
         labels = self._fit_binner(bins, y, sample_weight, experts)
-        return self._fit(lambda: [(X, y, labels, sample_weight)], experts)
+        known, codes = encode_labels(labels, len(y))
+        plan = self._plan_gate(codes, len(known), sample_weight)
+        source = as_source(X)
+        few = len(plan[1]) * X.shape[1] <= MAX_KEPT_VALUES
+        own_features = isinstance(self.gate_features, GateFeatureTransformer | None)
+        if few and own_features and not source.in_memory:
+            X = Keeping(source, plan[1])
+        return self._fit(lambda: [(X, y, labels, sample_weight)], experts, plan)
 
     def fit_batches(self, batches):
         """Fit to batches of rows that need not exist all at once.
@@ -244,7 +253,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
 
         return self._fit(validated, experts)
 
-    def _fit(self, batches, experts):
+    def _fit(self, batches, experts, plan=None):
         """Fit to what `batches` gives each time it is called: validated (X, y, labels, sample_weight)."""
         check_choice(self.mixing, "mixing", MIXINGS)
         self.__dict__.pop("interval_scores_", None)
@@ -255,10 +264,13 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         weights = None
         if any(w is not None for *_, w in seen):
             weights = np.concatenate([np.ones(len(k)) if w is None else w for _, _, k, w in seen])
-        return self._fit_moments(moments, experts, batches, labels, weights, dtype)
+        return self._fit_moments(moments, experts, batches, labels, weights, dtype, plan)
 
-    def _fit_moments(self, moments, experts, batches, labels, sample_weight, dtype):
-        """Fit to gathered moments, and the gate to rows of `batches`, whose labels and weights are given."""
+    def _fit_moments(self, moments, experts, batches, labels, sample_weight, dtype, plan=None):
+        """Fit to gathered moments, and the gate to rows of `batches`, whose labels and weights are given.
+
+        `plan`: what `_plan_gate` gave before, if it could be asked.
+        """
         total = moments.total() if isinstance(moments, FoldMoments) else moments
         pooled = total.pool()
         self.experts_ = experts.fit_moments(moments, dtype=dtype, pooled=pooled)
@@ -269,21 +281,29 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.n_train_ = moments.n_rows
         self.gate_features_ = self._fit_gate_features(batches, pooled, dtype)
         codes = np.concatenate([codes_of(part, self.bins_) for part in labels])
-        gate = self._choose_gate(codes, sample_weight)
+        gate, rows = plan or self._plan_gate(codes, len(self.bins_), sample_weight)
+        # the plan did not know which bins would be too small
+        rows = rows[codes[rows] != OUTSIDE]
         self._stack_linear_parts(total, pooled, dtype)
-        rows = self._gate_rows(codes, sample_weight)
         weights = None if sample_weight is None else sample_weight[rows]
         self._fit_gate(gate, batches(), rows, codes[rows], weights, total, pooled)
         return self
 
-    def _choose_gate(self, codes, sample_weight):
+    def _plan_gate(self, codes, n_bins, sample_weight):
+        """The gate to fit and the rows to fit it to; sets `gate_inputs_`."""
+        covered = codes != OUTSIDE
+        if sample_weight is not None:
+            covered &= sample_weight > 0
+        gate = self._choose_gate(np.count_nonzero(covered), n_bins)
+        return gate, self._gate_rows(np.where(covered, codes, OUTSIDE), n_bins)
+
+    def _choose_gate(self, n_covered, n_bins):
         """The gate to fit, None for the logistic one; sets `gate_inputs_`."""
         gate = self.gate
         if isinstance(gate, str):
             check_choice(gate, "gate", ["auto", "logistic", "regression"])
-            n_covered = np.count_nonzero(_covered(codes, sample_weight))
             if gate == "auto":
-                enough = n_covered >= MIN_REGRESSION_ROWS and len(self.bins_) > 1
+                enough = n_covered >= MIN_REGRESSION_ROWS and n_bins > 1
                 gate = "regression" if enough else "logistic"
             gate = RegressionGate(random_state=self.random_state) if gate == "regression" else None
         regression = isinstance(gate, RegressionGate)
@@ -305,19 +325,18 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             )
         return gate
 
-    def _gate_rows(self, codes, sample_weight):
+    def _gate_rows(self, codes, n_bins):
         """Sorted positions of the gate's training rows: at most `gate_max_samples`, stratified by bin."""
-        covered = _covered(codes, sample_weight)
-        rows = np.flatnonzero(covered)
+        rows = np.flatnonzero(codes != OUTSIDE)
         limit = self.gate_max_samples
         if isinstance(limit, str):
             check_choice(limit, "gate_max_samples", ["auto"])
             held_out = set(self.gate_inputs_) - {"features"}
-            limit = min(50_000, 2**26 // self.n_features_in_) if held_out else 200_000
+            limit = min(50_000, MAX_KEPT_VALUES // self.n_features_in_) if held_out else 200_000
         if limit is None or len(rows) <= limit:
             return rows
         rng = check_random_state(self.random_state)
-        members = [np.flatnonzero(covered & (codes == code)) for code in range(len(self.bins_))]
+        members = [np.flatnonzero(codes == code) for code in range(n_bins)]
         share = limit / len(rows)
         drawn = [
             rng.choice(rows_k, max(int(share * len(rows_k)), min(len(rows_k), 2)), replace=False)
@@ -933,10 +952,6 @@ def _check_no_empty_bin(binner, labels):
             f"bins: {name} of the binner has no training row, so it can have no expert ({len(empty)} "
             "such bins). Move the edges, use fewer bins, or set small_bins='drop' on the experts."
         )
-
-
-def _covered(codes, sample_weight):
-    return codes != OUTSIDE if sample_weight is None else (codes != OUTSIDE) & (sample_weight > 0)
 
 
 def _definite(moments, alpha):

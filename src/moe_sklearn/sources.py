@@ -196,6 +196,41 @@ class Between(RowSource):
         return self.source.locate(self.first + row)
 
 
+class Keeping(RowSource):
+    """A source that keeps some rows as they come by, so that they need not be read again.
+
+    Parameters
+    ----------
+    source : RowSource
+    rows : ndarray of int
+        Sorted positions of the rows to keep.
+    """
+
+    def __init__(self, source: RowSource, rows: np.ndarray):
+        self.source, self.rows = source, rows
+        self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
+        self.kept = np.empty((len(rows), source.shape[1]), source.dtype)
+
+    def blocks(self, max_rows: int) -> Iterator[Block]:
+        """Those of the source, which keep their share of the rows when loaded."""
+        for start, stop, load in self.source.blocks(max_rows):
+            yield start, stop, partial(self._load_and_keep, start, stop, load)
+
+    def _load_and_keep(self, start, stop, load):
+        block = load()
+        first, last = np.searchsorted(self.rows, [start, stop])
+        self.kept[first:last] = block[self.rows[first:last] - start]
+        return block
+
+    def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
+        """The rows at sorted positions `rows`, all of them kept, after a pass over the blocks."""
+        return self.kept[np.searchsorted(self.rows, rows)]
+
+    def locate(self, row: int) -> str:
+        """What to call a row in an error message."""
+        return self.source.locate(row)
+
+
 class Shards(RowSource):
     """Sources one after the other, as if they were one."""
 
