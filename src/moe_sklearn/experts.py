@@ -53,7 +53,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score for `alphas`, per fold.
     shrink_to : {"zero", "global"}, default="zero"
-        What an expert's penalty draws its coefficients w to: alpha |w|^2, or alpha |w - v|^2 with the
+        What an expert's penalty draws its coefficients w to: ``alpha |w|^2``, or ``alpha |w - v|^2`` with the
         coefficients v of the global model, from which experts of few rows then borrow strength.
     min_bin_rows : int, default=2
         Bins of fewer training rows are small.

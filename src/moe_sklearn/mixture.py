@@ -730,8 +730,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
     def calibrate(self, X, y, *, per_bin=False):
         """Learn from held-out rows how wide the intervals of `predict_interval` must be.
 
-        Split conformal prediction with the score |y - m(x)| / std(x) (Lei, G'Sell, Rinaldo, Tibshirani and
-        Wasserman, 2018, Journal of the American Statistical Association 113, 1094-1111, section 5.2).
+        Split conformal prediction with the score ``|y - m(x)| / std(x)`` (Lei, G'Sell, Rinaldo,
+        Tibshirani and Wasserman, 2018, Journal of the American Statistical Association 113, 1094-1111,
+        section 5.2).
 
         Parameters
         ----------

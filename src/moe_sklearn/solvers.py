@@ -28,8 +28,8 @@ def ridge(moments: Moments, alpha: float, toward=None) -> tuple[np.ndarray, np.n
     """Ridge coefficients w = (S + alpha I)^-1 s and intercepts b = m_y - w'm_x.
 
     Minimises ``sum_i weight_i (y_i - b - w'x_i)^2 + alpha |w|^2`` (Hoerl and Kennard, 1970,
-    Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does. With the penalty alpha |w - v|^2 instead,
-    w = v + (S + alpha I)^-1 (s - S v): a ridge of what v leaves.
+    Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does. With the penalty
+    ``alpha |w - v|^2`` instead, w = v + (S + alpha I)^-1 (s - S v): a ridge of what v leaves.
 
     Parameters
     ----------
