@@ -66,6 +66,7 @@ from moe_sklearn import (
 from moe_sklearn.datasets import load_gaia_xp, make_stellar_spectra, stellar_flux
 from moe_sklearn.datasets._atmosphere import LIMITS
 from moe_sklearn.datasets._stellar import _error, relative_sky
+from moe_sklearn.gates import RegressionGate
 
 SEED = 0
 TEFF_EDGES = [3750, 4500, 5250, 6000]
@@ -134,9 +135,9 @@ def halved(edges):
     return sorted([*edges, *middle.tolist()])
 
 
-def make_mixture(data, *, edges=None, **steps):
+def make_mixture(data, *, edges=None, shrink_to="zero", **steps):
     return SoftGateMoERegressor(
-        experts=BinnedRidgeExperts(data.alpha, small_bins="drop"),
+        experts=BinnedRidgeExperts(data.alpha, shrink_to=shrink_to, small_bins="drop"),
         gate_features=GateFeatureTransformer(data.n_components, wavelength=data.wavelength),
         binner=make_binner(data.edges if edges is None else edges),
         random_state=SEED,
@@ -146,15 +147,11 @@ def make_mixture(data, *, edges=None, **steps):
 
 def make_seed(data):
     """The gate of the original experiment: logistic regression on features alone."""
-    if "gate_inputs" not in SoftGateMoERegressor().get_params():
-        return make_mixture(data)
     return make_mixture(data, gate="logistic", gate_inputs=FEATURES, anchors=0)
 
 
 def make_steps(data):
     """Estimators of the steps, made when called: name -> function."""
-    from moe_sklearn.gates import RegressionGate
-
     def mixture(gate, inputs, anchors=0, **more):
         return lambda: make_mixture(data, gate=gate, gate_inputs=inputs, anchors=anchors, **more)
 
@@ -172,7 +169,10 @@ def make_steps(data):
     }
     for anchors in (2, 5, 9):
         steps[f"regression hidden, all, {anchors} anchors"] = mixture(hidden, ALL_INPUTS, anchors)
-    steps["default, 6 x 6 bins"] = lambda: make_mixture(data, edges=[halved(edges) for edges in data.edges])
+    finer = [halved(edges) for edges in data.edges]
+    steps["default, 6 x 6 bins"] = lambda: make_mixture(data, edges=finer)
+    steps["default, shrunk to global"] = lambda: make_mixture(data, shrink_to="global")
+    steps["default, 6 x 6 bins, shrunk"] = lambda: make_mixture(data, edges=finer, shrink_to="global")
     return steps
 
 
@@ -222,11 +222,6 @@ def piecewise(data):
     return PiecewiseRegressor(binner=DecisionTreeRegressor(max_leaf_nodes=9), estimator=Ridge(data.alpha))
 
 
-def gate_inputs_of(model, X):
-    """What the gate of a fitted mixture sees."""
-    return model.gate_inputs_of(X)
-
-
 class BoostingOnGateInputs(RegressorMixin, BaseEstimator):
     """Boosting on gate inputs of mixtures fitted to the other half of the rows; mean over both halves."""
 
@@ -239,27 +234,23 @@ class BoostingOnGateInputs(RegressorMixin, BaseEstimator):
         for one, other in KFold(2, shuffle=True, random_state=SEED).split(X):
             mixture = clone(self.mixture).fit(X[one], y[one], bins=bins[one])
             other = other[covered[other]]
-            inputs = gate_inputs_of(mixture, X[other])
+            inputs = mixture.gate_inputs_of(X[other])
             self.pairs_.append((mixture, boosting().fit(inputs, y[other])))
         return self
 
     def predict(self, X):
-        return np.mean([model.predict(gate_inputs_of(mix, X)) for mix, model in self.pairs_], axis=0)
+        return np.mean([model.predict(mix.gate_inputs_of(X)) for mix, model in self.pairs_], axis=0)
 
 
 def make_entries(data, args):
     """All models of a data set, in the order of the table."""
     seed_rows = {"global ridge": "global", "seed: logistic, features": "soft", "oracle": "oracle"}
     entries = [Entry(lambda: make_seed(data), seed_rows, "reference", mixture=True)]
-    if not args.skip_steps:
-        entries += [
-            Entry(make, {name: "soft"}, "step", mixture=True) for name, make in make_steps(data).items()
-        ]
-        entries += [Entry(lambda: make_mixture(data), {"default": "soft"}, "default", mixture=True)]
+    for name, make in make_steps(data).items():
+        entries.append(Entry(make, {name: "soft"}, "step", mixture=True))
+    entries.append(Entry(lambda: make_mixture(data), {"default": "soft"}, "default", mixture=True))
     needs = {"LightGBM on 50 PCA scores": ["lightgbm"], "piecewise ridge (mlinsights)": ["mlinsights"]}
     for name, make in make_competitors(data).items():
-        if name == "boosting on gate inputs" and args.skip_steps:
-            continue
         entries.append(Entry(make, {name: None}, "competitor", needs=needs.get(name, [])))
     return entries
 
@@ -558,7 +549,6 @@ def main():
     add("--refine", type=int, default=3, help="rounds of the ceiling's second step")
     add("--ceiling-rows", type=int, default=1500, help="test rows of the ceiling")
     add("--models", default="", help="regular expression: only models whose name it is found in")
-    add("--skip-steps", action="store_true", help="leave out what needs the new gates")
     add("--skip-ceiling", action="store_true")
     add("--output", type=Path, help="JSON file, written after each model")
     add("--from", dest="sources", type=Path, nargs="+", help="results to draw instead of a run")
