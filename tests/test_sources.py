@@ -8,7 +8,7 @@ from scipy import sparse
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
 from moe_sklearn.moments import BinnedMoments
-from moe_sklearn.sources import as_source, is_source, map_rows, open_batches, prefetch
+from moe_sklearn.sources import Keeping, RowSource, as_source, is_source, map_rows, open_batches, prefetch
 
 N, D = 600, 12
 
@@ -97,6 +97,17 @@ def test_batches_with_weights_and_side_information(data):
     assert_allclose(predicted, model.predict(X), rtol=1e-6, atol=1e-8)
 
 
+def test_batches_some_of_which_have_weights(data):
+    X, y, bins = data
+    weight = np.ones(N)
+    weight[300:] = np.random.default_rng(0).uniform(0, 2, 300)
+    batches = [(X[:300], y[:300], bins[:300]), (X[300:], y[300:], bins[300:], weight[300:])]
+    for estimator in (BinnedRidgeExperts(), SoftGateMoERegressor()):
+        expected = estimator.fit(X, y, bins=bins, sample_weight=weight).predict(X)
+        for order in (batches, batches[::-1]):
+            assert_allclose(estimator.fit_batches(order).predict(X), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_batches_that_cannot_be_read_twice_or_lack_bins(data):
     X, y, bins = data
     with pytest.raises(TypeError, match="batches is an iterator, .* Pass a function"):
@@ -109,8 +120,6 @@ def test_batches_that_cannot_be_read_twice_or_lack_bins(data):
         SoftGateMoERegressor().fit_batches([(X, y, None)])
     with pytest.raises(ValueError, match="binner=GridBinner\\(edges=...\\)"):
         SoftGateMoERegressor().fit_batches([(X, y, X[:, :2])])
-    with pytest.raises(ValueError, match="alphas need all rows in one batch"):
-        BinnedRidgeExperts(alphas=[1, 2]).fit_batches([(X, y, bins)] * 2)
 
 
 def test_nan_in_a_shard_is_named_by_shard_and_row(data):
@@ -188,6 +197,44 @@ def test_take_crosses_blocks_and_shards():
     X = np.arange(60.0).reshape(20, 3)
     rows = np.array([0, 3, 9, 10, 19])
     assert_array_equal(as_source([X[:7], X[7:]]).take(rows, max_rows=4), X[rows])
+
+
+def test_kept_rows_need_no_second_reading(data):
+    X, *_ = data
+    reads = []
+
+    class Counting(RowSource):
+        def _load(self, rows):
+            reads.append(rows)
+            return super()._load(rows)
+
+    rows = np.array([0, 69, 70, 71, 333, N - 1])
+    source = Keeping(as_source([Counting(X[:250]), Counting(X[250:])]), rows)
+    assert_array_equal(np.concatenate([load() for *_, load in source.blocks(70)]), X)
+    n_reads = len(reads)
+    assert_array_equal(source.take(rows), X[rows])
+    assert_array_equal(source.take(rows[1:4]), X[rows[1:4]])
+    assert len(reads) == n_reads
+    assert source.locate(300) == "row 50 of shard 1"
+
+
+def test_a_file_is_read_once_by_the_fit_of_a_mixture(data, monkeypatch):
+    X, y, bins = data
+    reads = []
+
+    class OnDisk(RowSource):
+        def __init__(self, X):
+            super().__init__(X)
+            self.in_memory = False
+
+        def _load(self, rows):
+            reads.append(rows)
+            return super()._load(rows)
+
+    expected = SoftGateMoERegressor(gate="regression", random_state=0).fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate="regression", random_state=0).fit(OnDisk(X), y, bins=bins)
+    assert reads == [slice(0, N)]
+    assert_allclose(model.predict(X), expected.predict(X), rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_a_source():

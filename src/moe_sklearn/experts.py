@@ -193,6 +193,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         batches : iterable or callable
             Of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`; or a function without
             arguments that returns such an iterable. The next batch is made while this one is worked on.
+            With `alphas`, each batch is divided into the folds of `cv`.
 
         Returns
         -------
@@ -204,7 +205,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         TypeError
             If `batches` is an iterator, or a batch is not such a tuple.
         ValueError
-            As `fit`, and if `alphas` is set.
+            As `fit`, and, with `alphas`, if a batch has fewer rows than there are folds.
         """
         self.__dict__.pop("moments_", None)
         checked: list[Any] = []
@@ -227,36 +228,22 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         batches : iterable of (X, y, bins, sample_weight)
-            With `alphas`, a single one, which the folds divide.
+            With `alphas`, the folds of `cv` divide each of them.
 
         Returns
         -------
         BinnedMoments or FoldMoments
         """
-        batches = iter(batches)
-        first = next(batches, None)
-        if first is None:
+        by_fold = self.alphas is not None
+        kind, options = (FoldMoments, {"max_bytes": self.fold_bytes}) if by_fold else (BinnedMoments, {})
+        moments: Any = None
+        for X, y, bins, sample_weight in batches:
+            moments = moments or kind.empty_for(X, y, product_dtype=self.product_dtype, **options)
+            folds = (fold_of_rows(self.cv, y, y),) if by_fold else ()
+            moments.update(X, y, bins, *folds, sample_weight)
+        if moments is None:
             raise ValueError("batches is empty: there is nothing to fit.")
-        X, y, bins, sample_weight = first
-        if self.alphas is None:
-            moments = self._new_moments(X, y).update(X, y, bins, sample_weight)
-            for batch in batches:
-                moments.update(*batch)
-            return moments
-        if next(batches, None) is not None:
-            raise ValueError(
-                "alphas need all rows in one batch, which the folds divide: use fit with a memmap or "
-                "shards, or choose one alpha."
-            )
-        return FoldMoments(
-            X,
-            y,
-            bins,
-            fold_of_rows(self.cv, y, y),
-            sample_weight,
-            product_dtype=self.product_dtype,
-            max_bytes=self.fold_bytes,
-        )
+        return moments
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None):
         """Add a batch of rows and solve again: exactly as if all batches had come at once.
@@ -288,7 +275,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
                 stacklevel=2,
             )
         X, y, sample_weight = check_fit_data(self, X, y, sample_weight, reset=first, min_samples=1)
-        moments = self._new_moments(X, y).update(X, y, bins, sample_weight)
+        moments = BinnedMoments.empty_for(X, y, product_dtype=self.product_dtype)
+        moments.update(X, y, bins, sample_weight)
         if not first:
             if moments.n_targets != self.moments_.n_targets:
                 raise ValueError(
@@ -410,9 +398,6 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         float
         """
         return r2_score(y, self.predict(X, bins=bins), sample_weight=sample_weight)
-
-    def _new_moments(self, X, y):
-        return BinnedMoments.empty_for(X, y, product_dtype=self.product_dtype)
 
     def _solve(self, moments, dtype, single, small_bins, pooled=None):
         """Solve for all coefficients and store them in `dtype`; `single`: y was 1-D."""

@@ -51,18 +51,12 @@ class FoldMoments:
     """Moments of every bin and fold, gathered in one pass.
 
     Memory: (n_bins + 1) * n_folds products of n_features^2 float64. Where these exceed `max_bytes`, they
-    are kept in a temporary file, which is mapped into memory one bin and fold at a time, and deleted
+    are kept in temporary files, which are mapped into memory one bin and fold at a time, and deleted
     with this object.
 
     Parameters
     ----------
-    X : array or source of shape (n_samples, n_features)
-    y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-    bins : array-like of shape (n_samples,)
-        Labels, as in `BinnedMoments.update`.
-    folds : ndarray of shape (n_samples,), int
-        Fold of each row, 0 to n_folds - 1.
-    sample_weight : ndarray of shape (n_samples,), optional
+    n_features, n_targets : int
     product_dtype : {"float64", "float32"}, default="float64"
     max_bytes : int, default=2**32
 
@@ -70,26 +64,61 @@ class FoldMoments:
     ----------
     bins : ndarray of shape (n_bins,)
         Sorted labels.
-    n_folds, n_features, n_targets : int
+    n_folds : int
     storage : {"memory", "file"}
         Where the products are.
     """
 
-    def __init__(
-        self, X, y, bins, folds, sample_weight=None, *, product_dtype="float64", max_bytes=2**32
-    ):
-        self.bins, codes = encode_labels(bins, len(folds))
-        self.n_folds = int(folds.max()) + 1
-        need = 8 * X.shape[1] ** 2 * self.n_folds * (len(self.bins) + 1)
-        self.storage = "memory" if need <= max_bytes else "file"
-        directory = None
-        if self.storage == "file":
-            directory = mkdtemp(prefix="moe_sklearn_")
-            weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-        moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype, directory=directory)
-        self.n_features, self.n_targets = moments.n_features, moments.n_targets
-        codes[codes == OUTSIDE] = len(self.bins)
-        self._moments = moments.update(X, y, folds + self.n_folds * codes, sample_weight)
+    def __init__(self, n_features, n_targets=1, *, product_dtype="float64", max_bytes=2**32):
+        self.n_features = n_features
+        self.n_targets = n_targets
+        self.n_folds = 0
+        self.max_bytes = max_bytes
+        self._moments = BinnedMoments(n_features, n_targets, product_dtype=product_dtype)
+        # None, for the rows in no bin, first
+        self._labels: list[int | str | None] = [None]
+
+    @classmethod
+    def empty_for(cls, X, y, **options) -> FoldMoments:
+        """Moments of no rows yet, for rows of X (n, n_features) and y (n,) or (n, n_targets)."""
+        return cls(X.shape[1], 1 if y.ndim == 1 else y.shape[1], **options)
+
+    @property
+    def bins(self) -> np.ndarray:
+        """Sorted labels of the bins that have rows."""
+        return np.array(sorted(label for label in self._labels if label is not None))
+
+    @property
+    def storage(self) -> str:
+        """Where the products are: "memory" or "file"."""
+        return "memory" if self._moments.directory is None else "file"
+
+    def update(self, X, y, bins, folds, sample_weight=None) -> FoldMoments:
+        """Add rows in place; return self.
+
+        Parameters
+        ----------
+        X : array or source of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        bins : array-like of shape (n_samples,) or None
+            Labels, as in `BinnedMoments.update`.
+        folds : ndarray of shape (n_samples,), int
+            Fold of each row, 0 to n_folds - 1; the first rows say how many there are.
+        sample_weight : ndarray of shape (n_samples,), optional
+        """
+        self.n_folds = self.n_folds or int(folds.max()) + 1
+        if folds.max() >= self.n_folds:
+            raise ValueError(f"cv gives more folds than the {self.n_folds} of the first batch.")
+        bins = np.full(len(folds), OUTSIDE) if bins is None else bins
+        labels, codes = encode_labels(bins, len(folds))
+        self._labels += [label for label in labels.tolist() if label not in self._labels]
+        need = 8 * self.n_features**2 * self.n_folds * len(self._labels)
+        if need > self.max_bytes and self.storage == "memory":
+            self._moments.directory = mkdtemp(prefix="moe_sklearn_")
+            weakref.finalize(self, shutil.rmtree, self._moments.directory, ignore_errors=True)
+        places = np.array([self._labels.index(label) for label in labels.tolist()] + [0])
+        self._moments.update(X, y, folds + self.n_folds * places[codes], sample_weight)
+        return self
 
     @property
     def n_rows(self) -> int:
@@ -98,8 +127,8 @@ class FoldMoments:
 
     def parts(self, label) -> list[Moments]:
         """Moments of the bin's rows in each fold; None stands for the rows in no bin."""
-        code = len(self.bins) if label is None else int(np.searchsorted(self.bins, label))
-        labels = range(self.n_folds * code, self.n_folds * (code + 1))
+        place = self._labels.index(label)
+        labels = range(self.n_folds * place, self.n_folds * (place + 1))
         groups = self._moments.groups
         return [
             groups.get(label) or Moments.zeros(self.n_features, self.n_targets) for label in labels

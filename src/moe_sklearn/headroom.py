@@ -16,8 +16,8 @@ def oracle_headroom(
 ):
     """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
 
-    Their difference is all that a gate can win by finding each row's own expert (a soft gate can win a
-    little more). Below or at 0, bins or penalty are not worth a mixture.
+    Their difference is all that a gate can win by finding each row's own expert (a blend of experts can
+    win more). Below or at 0, bins or penalty are not worth a mixture.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ def oracle_headroom(
                 f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
                 "on. Use fewer or shuffled folds, or label its rows -1."
             )
-    parts = FoldMoments(X, y, bins, folds, sample_weight, product_dtype=product_dtype)
+    parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype)
+    parts.update(X, y, bins, folds, sample_weight)
     alphas = [check_alpha(alpha, "alpha")]
     covered = parts.pooled_parts(covered_only=True)
     everything = parts.pooled_parts() if (codes == OUTSIDE).any() else covered

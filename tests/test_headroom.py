@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold
+
+from moe_sklearn import GridBinner, oracle_headroom
+
+N = 600
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(2, 1, size=(N, 5))
+    side = rng.uniform(size=(N, 2))
+    bins = GridBinner(2).fit_transform(side).ravel()
+    bins[::7] = -1
+    y = np.einsum("nd,ndt->nt", X, rng.normal(size=(5, 5, 2))[bins]) + rng.normal(size=(N, 2))
+    return X, y, side, bins
+
+
+def by_hand(X, y, bins, cv, alpha, weight):
+    r2_global, r2_oracle = [], []
+    for train, test in cv.split(X):
+        test = test[bins[test] >= 0]
+        used = None if weight is None else weight[train]
+        everywhere = Ridge(alpha=alpha).fit(X[train], y[train], used)
+        own = np.empty_like(y[test])
+        for k in range(4):
+            rows = train[bins[train] == k]
+            used = None if weight is None else weight[rows]
+            own[bins[test] == k] = (
+                Ridge(alpha=alpha).fit(X[rows], y[rows], used).predict(X[test[bins[test] == k]])
+            )
+        used = None if weight is None else weight[test]
+        r2_global.append(r2_score(y[test], everywhere.predict(X[test]), sample_weight=used))
+        r2_oracle.append(r2_score(y[test], own, sample_weight=used))
+    return r2_global, r2_oracle
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_headroom_is_that_of_a_loop_of_ridges(data, weighted):
+    X, y, _, bins = data
+    weight = np.random.default_rng(1).uniform(0.5, 2, N) if weighted else None
+    cv = KFold(4, shuffle=True, random_state=0)
+    found = oracle_headroom(X, y, bins=bins, alpha=3.0, cv=cv, sample_weight=weight)
+    r2_global, r2_oracle = by_hand(X, y, bins, cv, 3.0, weight)
+    assert_allclose(found.split_r2_global, r2_global, rtol=1e-8)
+    assert_allclose(found.split_r2_oracle, r2_oracle, rtol=1e-8)
+    assert found.headroom == pytest.approx(np.mean(r2_oracle) - np.mean(r2_global), rel=1e-8)
+    assert found.r2_oracle - found.r2_global == pytest.approx(found.headroom)
+
+
+def test_side_information_is_binned(data):
+    X, y, side, _ = data
+    labels = GridBinner(2).fit_transform(side).ravel()
+    expected = oracle_headroom(X, y, bins=labels)
+    assert oracle_headroom(X, y, bins=side, binner=GridBinner(2)).headroom == expected.headroom
+
+
+@pytest.mark.parametrize(
+    ("bins", "message"),
+    [
+        (np.full(N, -1), "bins covers no row"),
+        (np.zeros(N - 1, int), "bins"),
+        (np.arange(N) // (N // 5), "lie in one fold"),
+    ],
+)
+def test_bins_that_give_no_oracle(data, bins, message):
+    X, y, *_ = data
+    with pytest.raises(ValueError, match=message):
+        oracle_headroom(X, y, bins=bins)
