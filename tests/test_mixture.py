@@ -469,6 +469,17 @@ def test_an_empty_cell_of_the_grid_is_named(data):
     assert model.bin_names_ == ["Cool Poor", "Hot Poor"]
     assert model.bins_.tolist() == [0, 2]
     np.testing.assert_array_equal(np.unique(model.assign_bins(side)), [0, 1])
+    assert model.dropped_bins_ == ["Cool Rich", "Hot Rich"]
+    report = model.evaluate(X, y, bins=side)
+    assert "without expert, for want of training rows: Cool Rich, Hot Rich" in str(report)
+
+
+def test_a_bin_of_few_rows_is_dropped_and_named(data):
+    X, y, bins, _ = data
+    few = np.where((bins == 1) & (np.cumsum(bins == 1) > 5), -1, bins)
+    model = SoftGateMoERegressor(BinnedRidgeExperts(small_bins="drop", min_bin_rows=6)).fit(X, y, bins=few)
+    assert (model.bin_names_, model.dropped_bins_) == (["0", "2"], ["1"])
+    assert model.evaluate(X, y, bins=few).n_test_covered == np.isin(few, [0, 2]).sum()
 
 
 def test_a_cell_of_rows_without_weight_is_empty(data):

@@ -126,6 +126,14 @@ def test_weight_of_constant_experts(data):
     assert report.loss["experts"] + report.loss["routing"] == pytest.approx(1 - report.r2["soft"])
 
 
+def test_bins_without_expert_are_named(data):
+    text = "without expert, for want of training rows: Hot Rich, Cold"
+    report = make_report(**data, dropped_bins=["Hot Rich", "Cold"])
+    assert text in str(report)
+    assert text in report._repr_html_()
+    assert "without expert" not in str(make_report(**data))
+
+
 def test_rows_of_weight_0_are_absent(data):
     weight = np.r_[np.zeros(60), np.random.default_rng(0).uniform(1, 2, 140)]
     weighted = make_report(**data, sample_weight=weight)

@@ -112,6 +112,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
     bins_ : ndarray of shape (n_bins,)
         Sorted labels of the bins.
     bin_names_ : list of str
+    dropped_bins_ : list of str
+        Names of the bins with too few training rows for an expert.
     bin_count_ : ndarray of shape (n_bins,)
         Training rows of each bin.
     n_train_ : int
@@ -277,7 +279,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_
         if experts.small_bins == "raise":
             _check_no_empty_bin(self.binner_, self.bins_)
-        self.bin_names_ = self._name_bins()
+        self.bin_names_ = self._name_bins(self.bins_)
+        self.dropped_bins_ = self._name_bins(self._without_expert(total.bins))
         self.n_train_ = moments.n_rows
         self.gate_features_ = self._fit_gate_features(batches, pooled, dtype)
         codes = np.concatenate([codes_of(part, self.bins_) for part in labels])
@@ -559,9 +562,15 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             return np.hstack([expit(-scores), expit(scores)])
         return softmax(scores, axis=1)
 
-    def _name_bins(self):
-        names = getattr(self.binner_, "bin_names_", None) if self.bins_.dtype.kind == "i" else None
-        return [str(label) if names is None else names[label] for label in self.bins_.tolist()]
+    def _name_bins(self, labels):
+        names = getattr(self.binner_, "bin_names_", None) if labels.dtype.kind == "i" else None
+        return [str(label) if names is None else names[label] for label in labels.tolist()]
+
+    def _without_expert(self, labels):
+        """Those of `labels`, and of the binner's cells, that are not in `bins_`."""
+        n_cells = getattr(self.binner_, "n_bins_", None)
+        cells = np.arange(n_cells) if isinstance(n_cells, int) else labels
+        return np.setdiff1d(np.union1d(labels, cells), self.bins_)
 
     def assign_bins(self, bins):
         """Position in `bins_` of each row's bin.
@@ -911,6 +920,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             anchor_weight=weights[:, len(self.bins_) :].sum(axis=1),
             bins=codes,
             bin_names=self.bin_names_,
+            dropped_bins=self.dropped_bins_,
             bin_train_counts=self.bin_count_,
             n_train=self.n_train_,
             n_train_covered=int(self.bin_count_.sum()),

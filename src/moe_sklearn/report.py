@@ -41,6 +41,8 @@ class MoEReport:
         The rows behind these shares. Rows of weight 0 are not counted.
     bin_names : tuple of str, length n_bins
         Names in the order of every table.
+    dropped_bins : tuple of str
+        Names of the bins that have too few training rows for an expert. Their rows are not covered.
     bins : dict of str to ndarray of shape (n_bins,)
         Columns "n_train", "n_test", "r2_global", "r2_hard", "r2_soft", "r2_oracle", "recall". R2 is
         nan for a bin with fewer than 2 test rows, recall for a bin without any.
@@ -74,6 +76,7 @@ class MoEReport:
     n_train: int
     n_train_covered: int
     bin_names: tuple[str, ...]
+    dropped_bins: tuple[str, ...]
     bins: dict[str, NDArray]
     confusion: NDArray
     gate_proba: NDArray
@@ -133,6 +136,8 @@ class MoEReport:
             f"1 - R2 soft: {_number(self.loss['experts'])} from the experts (1 - R2 oracle), "
             f"{_number(self.loss['routing'])} from routing (R2 oracle - R2 soft)",
         ]
+        if self.dropped_bins:
+            lines.append(f"without expert, for want of training rows: {', '.join(self.dropped_bins)}")
         if self.anchor_weight:
             lines.append(f"constant experts carry {_percent(self.anchor_weight)} of the weight")
         return "\n".join(lines)
@@ -169,6 +174,7 @@ def make_report(
     bin_train_counts: ArrayLike,
     n_train: int,
     n_train_covered: int,
+    dropped_bins: Sequence[str] = (),
     anchor_weight: ArrayLike = 0.0,
     sample_weight: ArrayLike | None = None,
     n_resamples: int = 1000,
@@ -197,6 +203,8 @@ def make_report(
         Training rows of each bin.
     n_train, n_train_covered : int
         Training rows in all, and inside the bins.
+    dropped_bins : sequence of str, default=()
+        Names of bins without expert.
     anchor_weight : float or array-like of shape (n_rows,), default=0
         Weight of the constant experts in each row.
     sample_weight : array-like of shape (n_rows,), optional
@@ -266,6 +274,7 @@ def make_report(
         n_train=int(n_train),
         n_train_covered=int(n_train_covered),
         bin_names=tuple(map(str, bin_names)),
+        dropped_bins=tuple(map(str, dropped_bins)),
         bins={
             "n_train": np.asarray(bin_train_counts),
             "n_test": np.bincount(codes, minlength=len(labels)),
