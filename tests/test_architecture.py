@@ -16,6 +16,7 @@ ROOMS = [
     "plotting",
     "learning_curve",
     "mixture",
+    "gating",
     "report",
     "metrics",
     "headroom",

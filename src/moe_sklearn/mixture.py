@@ -5,14 +5,12 @@ import numbers
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn import config_context
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from .binning import GridBinner
@@ -20,9 +18,17 @@ from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
 from .folds import FoldMoments
 from .gates import RegressionGate
+from .gating import (
+    anchor_values,
+    fit_classifier,
+    leave_one_out_outputs,
+    residual_variance,
+    stratified_rows,
+    weights_for,
+)
 from .labels import OUTSIDE, codes_of, encode_labels
 from .report import make_report
-from .solvers import discriminants, leave_one_out, leverages, rounding
+from .solvers import discriminants
 from .sources import BLOCK_ROWS, Keeping, as_source, is_source, map_rows, open_batches
 from .validation import (
     check_choice,
@@ -298,7 +304,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         if sample_weight is not None:
             covered &= sample_weight > 0
         gate = self._choose_gate(np.count_nonzero(covered), n_bins)
-        return gate, self._gate_rows(np.where(covered, codes, OUTSIDE), n_bins)
+        codes = np.where(covered, codes, OUTSIDE)
+        return gate, stratified_rows(codes, n_bins, self._max_gate_rows(), self.random_state)
 
     def _choose_gate(self, n_covered, n_bins):
         """The gate to fit, None for the logistic one; sets `gate_inputs_`."""
@@ -328,28 +335,44 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             )
         return gate
 
-    def _gate_rows(self, codes, n_bins):
-        """Sorted positions of the gate's training rows: at most `gate_max_samples`, stratified by bin."""
-        rows = np.flatnonzero(codes != OUTSIDE)
+    def _max_gate_rows(self):
         limit = self.gate_max_samples
         if isinstance(limit, str):
             check_choice(limit, "gate_max_samples", ["auto"])
-            held_out = set(self.gate_inputs_) - {"features"}
-            limit = min(50_000, MAX_KEPT_VALUES // self.n_features_in_) if held_out else 200_000
-        if limit is None or len(rows) <= limit:
-            return rows
-        rng = check_random_state(self.random_state)
-        members = [np.flatnonzero(codes == code) for code in range(n_bins)]
-        share = limit / len(rows)
-        drawn = [
-            rng.choice(rows_k, max(int(share * len(rows_k)), min(len(rows_k), 2)), replace=False)
-            for rows_k in members
-        ]
-        return np.sort(np.concatenate(drawn))
+            return min(50_000, MAX_KEPT_VALUES // self.n_features_in_) if self._holds_out() else 200_000
+        return limit
+
+    def _holds_out(self):
+        """Whether the gate sees outputs of models that were fitted to its rows."""
+        return bool(set(self.gate_inputs_) - {"features"})
 
     def _fit_gate(self, gate, batches, rows, codes, weights, moments, pooled):
         """Fit the gate to the rows at sorted positions `rows` of all batches together."""
-        held_out = set(self.gate_inputs_) - {"features"}
+        X, y, linear, features = self._read_gate_rows(batches, rows)
+        models, fitted = self._models_of(linear), linear[:, self._columns.get("discriminants", slice(0))]
+        self.residual_variance_ = None
+        if self._holds_out():
+            experts = self.experts_
+            groups = [moments.groups[label] for label in self.bins_.tolist()]
+            ridges = [*zip(groups, experts.alpha_, strict=True), (pooled, experts.global_alpha_)]
+            models, fitted = leave_one_out_outputs(X, y, models, fitted, codes, weights, ridges)
+            self.residual_variance_ = residual_variance(models, y, codes, weights)
+        inputs = self._join_inputs(features, fitted, models)
+        self._own_router = gate is None or isinstance(gate, RegressionGate)
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        self.router_ = fit_classifier(
+            classifier if self._own_router else clone(gate), inputs, self.bins_[codes], weights
+        )
+        self.gate_, self._anchors = self.router_, np.empty((0, y.shape[1]))
+        if isinstance(gate, RegressionGate):
+            self._anchors = anchor_values(N_ANCHORS if isinstance(self.anchors, str) else self.anchors, y)
+            constants = np.broadcast_to(self._anchors, (len(y), *self._anchors.shape))
+            experts = np.concatenate([models[:, :-1], constants], axis=1)
+            self.gate_ = clone(gate).fit(inputs, y, experts=experts, labels=codes, sample_weight=weights)
+        self.anchors_ = self._anchors[:, 0] if self._single else self._anchors
+
+    def _read_gate_rows(self, batches, rows):
+        """X (no columns where they are not needed), y, linear outputs and gate features of some rows."""
         parts: list[list[np.ndarray]] = [[], [], [], []]
         offset = 0
         for batch, target, *_ in batches:
@@ -357,80 +380,12 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             for part in np.array_split(rows[first:last] - offset, 1 + (last - first) // BLOCK_ROWS):
                 block = as_source(batch).take(part)
                 linear = block @ self._weights + self._offset
-                of_target = target[part].reshape(len(part), -1)
-                rows_of_X = block if held_out else block[:, :0]
-                new = (rows_of_X, of_target, linear, self._features(block, linear))
-                for name, array in zip(parts, new, strict=True):
-                    name.append(array)
+                kept = block if self._holds_out() else block[:, :0]
+                new = kept, target[part].reshape(len(part), -1), linear, self._features(block, linear)
+                for arrays, array in zip(parts, new, strict=True):
+                    arrays.append(array)
             offset += len(batch)
-        X, y, linear, features = map(np.concatenate, parts)
-        if held_out:
-            linear = self._leave_one_out(X, y, linear, codes, weights, moments, pooled)
-        self.residual_variance_ = self._residual_variance(linear, y, codes, weights, held_out)
-        inputs = self._join_inputs(features, linear)
-        self._own_router = gate is None or isinstance(gate, RegressionGate)
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        self.router_ = _fit_classifier(
-            classifier if self._own_router else clone(gate), inputs, self.bins_[codes], weights
-        )
-        if not isinstance(gate, RegressionGate):
-            self.anchors_ = np.empty(0 if self._single else (0, y.shape[1]))
-            self.gate_ = self.router_
-            return
-        self.anchors_ = self._place_anchors(y)
-        models = linear[:, self._columns["experts"]].reshape(len(y), *self._models_shape)
-        constants = np.broadcast_to(self._anchor_table(), (len(y), *self._anchor_table().shape))
-        experts = np.concatenate([models[:, :-1], constants], axis=1)
-        self.gate_ = clone(gate).fit(inputs, y, experts=experts, labels=codes, sample_weight=weights)
-
-    def _leave_one_out(self, X, y, linear, codes, weights, moments, pooled):
-        """Outputs of every model as if it had not been fitted to the row it is applied to."""
-        linear = linear.astype(float)
-        models = linear[:, self._columns["experts"]].reshape(len(y), *self._models_shape)
-        experts = self.experts_
-        for code, label in enumerate(self.bins_.tolist()):
-            own = np.flatnonzero(codes == code)
-            weight = None if weights is None else weights[own]
-            group, alpha = moments.groups[label], experts.alpha_[code]
-            leverage = leverages(group, X[own], _definite(group, alpha), weight)
-            models[own, code] = leave_one_out(models[own, code], y[own], leverage)
-        leverage = leverages(pooled, X, _definite(pooled, experts.global_alpha_), weights)
-        models[:, -1] = leave_one_out(models[:, -1], y, leverage)
-        if "discriminants" in self.gate_inputs_:
-            columns, indicators = self._columns["discriminants"], np.eye(len(self.bins_))[codes]
-            linear[:, columns] = leave_one_out(linear[:, columns], indicators, leverage)
-        return linear
-
-    def _residual_variance(self, linear, y, codes, weights, held_out):
-        """Mean squared leave-one-out residual of each expert in its bin (n_bins, n_targets), or None."""
-        if not held_out:
-            return None
-        models = linear[:, self._columns["experts"]].reshape(len(y), *self._models_shape)
-        squares = (y - models[np.arange(len(y)), codes]) ** 2
-        weights = np.ones(len(y)) if weights is None else weights
-        total = np.bincount(codes, weights, len(self.bins_))
-        sums = [np.bincount(codes, weights * column, len(self.bins_)) for column in squares.T]
-        return np.stack(sums, axis=1) / np.maximum(total, np.finfo(float).tiny)[:, None]
-
-    def _place_anchors(self, y):
-        """Values of the anchors: given, or quantiles of y (n, n_targets)."""
-        anchors = N_ANCHORS if isinstance(self.anchors, str) else self.anchors
-        if np.ndim(anchors) == 0:
-            n_anchors = check_scalar(anchors, "anchors", numbers.Integral, min_val=0)
-            levels = np.linspace(0, 1, n_anchors) if n_anchors != 1 else np.array([0.5])
-            anchors = np.quantile(y, levels, axis=0)
-            return anchors[:, 0] if self._single else anchors
-        values = np.asarray(anchors, dtype=float)
-        if values.shape[1:] != (() if self._single else y.shape[1:]) or not np.isfinite(values).all():
-            raise ValueError(
-                f"anchors has shape {values.shape}: pass a number of anchors, or finite values of shape "
-                "(n_anchors,), with several targets (n_anchors, n_targets)."
-            )
-        return values
-
-    def _anchor_table(self):
-        """Anchors of shape (n_anchors, n_targets)."""
-        return self.anchors_[:, None] if self._single else self.anchors_
+        return map(np.concatenate, parts)
 
     def _check_fixed_bins(self, bins):
         if bins is None:
@@ -478,7 +433,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
                 "batches, shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
             )
         X, y, _, sample_weight = first
-        return features.fit(X, y, **_weights_for(features, sample_weight, required=False))
+        return features.fit(X, y, **weights_for(features, sample_weight, required=False))
 
     def _stack_linear_parts(self, moments, pooled, dtype):
         """Join all that is linear in X, so that one product serves experts, global model, gate inputs."""
@@ -509,14 +464,18 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             features = self.gate_features_.transform(X)
         return np.asarray(features, dtype=float)
 
-    def _join_inputs(self, features, linear):
+    def _join_inputs(self, features, fitted, models):
         """Gate inputs (n, n_inputs) in the order of `gate_inputs_`."""
-        return np.hstack(
-            [
-                features if name == "features" else linear[:, self._columns[name]]
-                for name in self.gate_inputs_
-            ]
-        ).astype(float, copy=False)
+        parts = {
+            "features": features,
+            "discriminants": fitted,
+            "experts": models.reshape(len(models), -1),
+        }
+        return np.hstack([parts[name] for name in self.gate_inputs_]).astype(float, copy=False)
+
+    def _models_of(self, linear):
+        """Predictions of experts and global model among the linear outputs (n, n_bins + 1, n_targets)."""
+        return linear[:, self._columns["experts"]].reshape(len(linear), *self._models_shape)
 
     def _forward(self, X, *, weights=False, proba=False):
         """Predictions of all models (n, n_bins + 1, n_targets), the global one last; weights; probabilities.
@@ -524,7 +483,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         The weights of experts and anchors and the probabilities of the bins have no columns unless asked for.
         """
         n_models = math.prod(self._models_shape)
-        n_weights = weights * (len(self.bins_) + len(self.anchors_))
+        n_weights = weights * (len(self.bins_) + len(self._anchors))
 
         def of_block(block):
             linear = block @ self._weights + self._offset
@@ -545,7 +504,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
 
     def _inputs(self, X, linear):
         features = self._features(X, linear) if "features" in self.gate_inputs_ else None
-        return self._join_inputs(features, linear)
+        fitted = linear[:, self._columns.get("discriminants", slice(0))]
+        return self._join_inputs(features, fitted, self._models_of(linear))
 
     def _gate_weights(self, inputs):
         if isinstance(self.gate_, RegressionGate):
@@ -731,7 +691,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         elif mixing == "soft":
             n_bins = len(self.bins_)
             mixed = np.einsum("nk,nkt->nt", weights[:, :n_bins], models[:, :-1])
-            mixed += (weights[:, n_bins:] @ self._anchor_table()).astype(mixed.dtype, copy=False)
+            mixed += (weights[:, n_bins:] @ self._anchors).astype(mixed.dtype, copy=False)
         else:
             mixed = models[np.arange(len(models)), codes]
         return mixed[:, 0] if self._single else mixed
@@ -963,38 +923,3 @@ def _check_no_empty_bin(binner, labels):
             f"bins: {name} of the binner has no training row, so it can have no expert ({len(empty)} "
             "such bins). Move the edges, use fewer bins, or set small_bins='drop' on the experts."
         )
-
-
-def _definite(moments, alpha):
-    """`alpha`, or the least penalty with which rounding leaves X'X + alpha I definite."""
-    return max(alpha, rounding(moments.xx))
-
-
-def _fit_classifier(gate, features, labels, sample_weight):
-    # A classifier needs two classes.
-    gate = gate if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
-    # Off, so that a Pipeline takes weights by step name whatever the user's configuration is.
-    with config_context(enable_metadata_routing=False):
-        return gate.fit(features, labels, **_weights_for(gate, sample_weight))
-
-
-def _weights_for(estimator, sample_weight, required=True):
-    """Keyword arguments that hand `sample_weight` to `fit`; of a Pipeline, to every step that takes it."""
-    if sample_weight is None:
-        return {}
-    if isinstance(estimator, Pipeline):
-        takers = {
-            f"{name}__sample_weight": sample_weight
-            for name, step in estimator.steps
-            if has_fit_parameter(step, "sample_weight")
-        }
-        takes = has_fit_parameter(estimator.steps[-1][1], "sample_weight")
-    else:
-        takes = has_fit_parameter(estimator, "sample_weight")
-        takers = {"sample_weight": sample_weight} if takes else {}
-    if required and not takes:
-        raise TypeError(
-            f"sample_weight is given, but the gate {estimator!r} does not take it in fit: choose a gate "
-            "that does, or fit without sample_weight."
-        )
-    return takers

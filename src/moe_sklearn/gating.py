@@ -1,0 +1,125 @@
+"""Parts of the training of a mixture's gate: its rows, what it sees of them, anchors, classifiers."""
+
+import numbers
+
+import numpy as np
+from sklearn import config_context
+from sklearn.dummy import DummyClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import has_fit_parameter
+
+from .labels import OUTSIDE
+from .solvers import leave_one_out, leverages, rounding
+
+
+def stratified_rows(codes, n_bins, limit, random_state):
+    """Sorted positions of at most `limit` (None: all) rows that are in a bin, each bin in proportion.
+
+    A bin keeps two rows, if it has them, whatever its share.
+    """
+    rows = np.flatnonzero(codes != OUTSIDE)
+    if limit is None or len(rows) <= limit:
+        return rows
+    rng = check_random_state(random_state)
+    members = [np.flatnonzero(codes == code) for code in range(n_bins)]
+    share = limit / len(rows)
+    drawn = [
+        rng.choice(rows_k, max(int(share * len(rows_k)), min(len(rows_k), 2)), replace=False)
+        for rows_k in members
+    ]
+    return np.sort(np.concatenate(drawn))
+
+
+def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges):
+    """What models and discriminants say of each row if they are fitted without it.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+    y : ndarray of shape (n, n_targets)
+    models : ndarray of shape (n, n_bins + 1, n_targets)
+        Predictions of the experts, and of the global model, which were fitted to these rows.
+    fitted : ndarray of shape (n, n_discriminants)
+        Fitted indicators of the bins, or no columns.
+    codes : ndarray of shape (n,), int
+        Bin of each row. Experts of other bins have not seen it.
+    sample_weight : ndarray of shape (n,) or None
+    ridges : list of (Moments, float)
+        What each of the models was fitted to, and its penalty. Discriminants share the global model's.
+
+    Returns
+    -------
+    models, fitted : ndarray of the same shapes, in float64
+    """
+    models, fitted = models.astype(float), fitted.astype(float)
+
+    def leverage_of(rows, moments, alpha):
+        # the least penalty with which rounding leaves X'X + alpha I definite
+        alpha = max(alpha, rounding(moments.xx))
+        return leverages(moments, X[rows], alpha, None if sample_weight is None else sample_weight[rows])
+
+    for code, ridge in enumerate(ridges[:-1]):
+        own = np.flatnonzero(codes == code)
+        models[own, code] = leave_one_out(models[own, code], y[own], leverage_of(own, *ridge))
+    leverage = leverage_of(slice(None), *ridges[-1])
+    models[:, -1] = leave_one_out(models[:, -1], y, leverage)
+    indicators = np.eye(models.shape[1] - 1)[codes][:, : fitted.shape[1]]
+    return models, leave_one_out(fitted, indicators, leverage)
+
+
+def residual_variance(models, y, codes, sample_weight=None):
+    """Mean squared error of each row's own expert, by bin: (n_bins, n_targets)."""
+    n_bins = models.shape[1] - 1
+    squares = (y - models[np.arange(len(y)), codes]) ** 2
+    weights = np.ones(len(y)) if sample_weight is None else sample_weight
+    total = np.bincount(codes, weights, n_bins)
+    sums = [np.bincount(codes, weights * column, n_bins) for column in squares.T]
+    return np.stack(sums, axis=1) / np.maximum(total, np.finfo(float).tiny)[:, None]
+
+
+def anchor_values(anchors, y):
+    """Constants (n_anchors, n_targets): those given, or so many quantiles of y (n, n_targets)."""
+    if np.ndim(anchors) == 0:
+        n_anchors = check_scalar(anchors, "anchors", numbers.Integral, min_val=0)
+        levels = np.linspace(0, 1, n_anchors) if n_anchors != 1 else np.array([0.5])
+        return np.quantile(y, levels, axis=0)
+    values = np.asarray(anchors, dtype=float)
+    if values.ndim == 1 and y.shape[1] == 1:
+        values = values[:, None]
+    if values.ndim != 2 or values.shape[1] != y.shape[1] or not np.isfinite(values).all():
+        raise ValueError(
+            f"anchors has shape {np.shape(anchors)}: pass a number of anchors, or finite values of shape "
+            "(n_anchors,), with several targets (n_anchors, n_targets)."
+        )
+    return values
+
+
+def fit_classifier(gate, inputs, labels, sample_weight):
+    """Fit a classifier, or where there is one label only, what stands for it."""
+    gate = gate if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
+    # Off, so that a Pipeline takes weights by step name whatever the user's configuration is.
+    with config_context(enable_metadata_routing=False):
+        return gate.fit(inputs, labels, **weights_for(gate, sample_weight))
+
+
+def weights_for(estimator, sample_weight, required=True):
+    """Keyword arguments that hand `sample_weight` to `fit`; of a Pipeline, to every step that takes it."""
+    if sample_weight is None:
+        return {}
+    if isinstance(estimator, Pipeline):
+        takers = {
+            f"{name}__sample_weight": sample_weight
+            for name, step in estimator.steps
+            if has_fit_parameter(step, "sample_weight")
+        }
+        takes = has_fit_parameter(estimator.steps[-1][1], "sample_weight")
+    else:
+        takes = has_fit_parameter(estimator, "sample_weight")
+        takers = {"sample_weight": sample_weight} if takes else {}
+    if required and not takes:
+        raise TypeError(
+            f"sample_weight is given, but the gate {estimator!r} does not take it in fit: choose a gate "
+            "that does, or fit without sample_weight."
+        )
+    return takers
