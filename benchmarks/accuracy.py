@@ -260,7 +260,10 @@ def make_entries(data, args):
     seed_rows = {"global ridge": "global", "seed: logistic, features": "soft", "oracle": "oracle"}
     entries = [Entry(lambda: make_seed(data), seed_rows, "reference", mixture=True)]
     for name, make in make_steps(data).items():
-        entries.append(Entry(make, {name: "soft"}, "step", mixture=True))
+        rows = {name: "soft"}
+        if "chosen" in name:
+            rows[name.replace("default", "oracle")] = "oracle"
+        entries.append(Entry(make, rows, "step", mixture=True))
     entries.append(Entry(lambda: make_mixture(data), {"default": "soft"}, "default", mixture=True))
     needs = {"LightGBM on 50 PCA scores": ["lightgbm"], "piecewise ridge (mlinsights)": ["mlinsights"]}
     for name, make in make_competitors(data).items():
@@ -486,6 +489,31 @@ def log_likelihood(data, row, labels, sky):
     return np.sum(visible, axis=1, dtype=float) + np.sum(log_ndtr(z[:, clipped]), axis=1, dtype=float)
 
 
+# Summary
+
+
+def summarise(records):
+    """One table of all data sets, a model a row: R2, and as a share of the ceiling where there is one."""
+    names = list(dict.fromkeys(record["model"] for record in records))
+    panels = list(dict.fromkeys(record["data"] for record in records))
+    cells = {(record["model"], record["data"]): record for record in records}
+    print("| model | " + " | ".join(panels) + " | fit s |")
+    print("| --- |" + " --- |" * (len(panels) + 1))
+    for name in names:
+        row = [cells.get((name, panel)) for panel in panels]
+        texts = ["" if record is None else short_score(record) for record in row]
+        seconds = " / ".join("" if record is None else f"{np.mean(record['fit']):.1f}" for record in row)
+        print(f"| {name} | {' | '.join(texts)} | {seconds} |")
+
+
+def short_score(record):
+    """R2, its deviation over the folds in brackets, and its share of the ceiling."""
+    r2 = np.array(record["r2"])
+    text = f"{r2.mean():.3f}" + (f" ({r2.std():.3f})" if len(r2) > 1 else "")
+    share = record.get("of_ceiling")
+    return text if share is None else f"{text}, {100 * share:.1f} %"
+
+
 # Figure
 
 
@@ -564,13 +592,14 @@ def main():
     add("--models", default="", help="regular expression: only models whose name it is found in")
     add("--skip-ceiling", action="store_true")
     add("--output", type=Path, help="JSON file, written after each model")
-    add("--from", dest="sources", type=Path, nargs="+", help="results to draw instead of a run")
+    add("--from", dest="sources", type=Path, nargs="+", help="results to show instead of a run")
     add("--figure", type=Path, help="picture of R2 by model")
     args = parser.parse_args()
     records = []
     if args.sources:
         for source in args.sources:
             records += json.loads(source.read_text())["results"]
+        summarise(records)
     else:
         report = make_report(records, args)
         if args.only != "simulated":

@@ -17,7 +17,7 @@ from .binning import GridBinner
 from .folds import FoldMoments, coefs_of_folds, fold_of_rows, select_alpha
 from .labels import codes_of
 from .moments import BinnedMoments
-from .solvers import ridge
+from .solvers import Scratch, ridge
 from .sources import map_rows, open_batches
 from .validation import (
     check_choice,
@@ -289,7 +289,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         self.moments_ = moments
         return self
 
-    def fit_moments(self, moments, *, dtype=np.float64, pooled=None):
+    def fit_moments(self, moments, *, dtype=np.float64, pooled=None, scratch=None):
         """Fit from moments gathered elsewhere, without data.
 
         Parameters
@@ -300,6 +300,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             Precision of the coefficients.
         pooled : Moments, default=None
             ``moments.pool()``, where it is at hand.
+        scratch : Scratch, default=None
+            Memory for factorisations, see `moe_sklearn.solvers`.
 
         Returns
         -------
@@ -307,7 +309,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             This estimator, fitted. One target counts as a 1-D y.
         """
         self.n_features_in_ = moments.n_features
-        return self._solve(moments, dtype, moments.n_targets == 1, self.small_bins, pooled)
+        return self._solve(moments, dtype, moments.n_targets == 1, self.small_bins, pooled, scratch)
 
     def predict(self, X, *, bins=None):
         """Prediction of each row's own expert, or of the global model.
@@ -399,7 +401,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         """
         return r2_score(y, self.predict(X, bins=bins), sample_weight=sample_weight)
 
-    def _solve(self, moments, dtype, single, small_bins, pooled=None):
+    def _solve(self, moments, dtype, single, small_bins, pooled=None, scratch=None):
         """Solve for all coefficients and store them in `dtype`; `single`: y was 1-D."""
         check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
         folds = moments if isinstance(moments, FoldMoments) else None
@@ -410,10 +412,11 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             global_alpha = self._resolve_global_alpha(alphas)
         else:
             alphas, global_alpha = self._choose_alphas(folds, labels)
-        global_model = ridge(pooled or moments.pool(), global_alpha)
+        scratch = scratch or Scratch()
+        global_model = ridge(pooled or moments.pool(), global_alpha, scratch=scratch)
         toward = global_model[0] if self.shrink_to == "global" else None
         models = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(ridge)(moments.groups[label], alpha, toward)
+            delayed(ridge)(moments.groups[label], alpha, toward, scratch)
             for label, alpha in zip(labels, alphas, strict=True)
         )
         models.append(global_model)

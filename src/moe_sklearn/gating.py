@@ -31,7 +31,7 @@ def stratified_rows(codes, n_bins, limit, random_state):
     return np.sort(np.concatenate(drawn))
 
 
-def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges):
+def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, scratch=None):
     """What models and discriminants say of each row if they are fitted without it.
 
     Parameters
@@ -47,6 +47,7 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges):
     sample_weight : ndarray of shape (n,) or None
     ridges : list of (Moments, float)
         What each of the models was fitted to, and its penalty. Discriminants share the global model's.
+    scratch : Scratch, default=None
 
     Returns
     -------
@@ -57,7 +58,8 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges):
     def leverage_of(rows, moments, alpha):
         # the least penalty with which rounding leaves X'X + alpha I definite
         alpha = max(alpha, rounding(moments.xx))
-        return leverages(moments, X[rows], alpha, None if sample_weight is None else sample_weight[rows])
+        weight = None if sample_weight is None else sample_weight[rows]
+        return leverages(moments, X[rows], alpha, weight, scratch)
 
     for code, ridge in enumerate(ridges[:-1]):
         own = np.flatnonzero(codes == code)

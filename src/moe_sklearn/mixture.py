@@ -28,7 +28,7 @@ from .gating import (
 )
 from .labels import OUTSIDE, codes_of, encode_labels
 from .report import make_report
-from .solvers import discriminants
+from .solvers import Scratch, discriminants
 from .sources import BLOCK_ROWS, Keeping, as_source, is_source, map_rows, open_batches
 from .validation import (
     check_choice,
@@ -280,8 +280,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         `plan`: what `_plan_gate` gave before, if it could be asked.
         """
         total = moments.total() if isinstance(moments, FoldMoments) else moments
-        pooled = total.pool()
-        self.experts_ = experts.fit_moments(moments, dtype=dtype, pooled=pooled)
+        pooled, scratch = total.pool(), Scratch()
+        self.experts_ = experts.fit_moments(moments, dtype=dtype, pooled=pooled, scratch=scratch)
         self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_
         if experts.small_bins == "raise":
             _check_no_empty_bin(self.binner_, self.bins_)
@@ -293,9 +293,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         gate, rows = plan or self._plan_gate(codes, len(self.bins_), sample_weight)
         # the plan did not know which bins would be too small
         rows = rows[codes[rows] != OUTSIDE]
-        self._stack_linear_parts(total, pooled, dtype)
+        self._stack_linear_parts(total, pooled, dtype, scratch)
         weights = None if sample_weight is None else sample_weight[rows]
-        self._fit_gate(gate, batches(), rows, codes[rows], weights, total, pooled)
+        self._fit_gate(gate, batches(), rows, codes[rows], weights, total, pooled, scratch)
         return self
 
     def _plan_gate(self, codes, n_bins, sample_weight):
@@ -346,7 +346,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         """Whether the gate sees outputs of models that were fitted to its rows."""
         return bool(set(self.gate_inputs_) - {"features"})
 
-    def _fit_gate(self, gate, batches, rows, codes, weights, moments, pooled):
+    def _fit_gate(self, gate, batches, rows, codes, weights, moments, pooled, scratch):
         """Fit the gate to the rows at sorted positions `rows` of all batches together."""
         X, y, linear, features = self._read_gate_rows(batches, rows)
         models, fitted = self._models_of(linear), linear[:, self._columns.get("discriminants", slice(0))]
@@ -355,7 +355,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             experts = self.experts_
             groups = [moments.groups[label] for label in self.bins_.tolist()]
             ridges = [*zip(groups, experts.alpha_, strict=True), (pooled, experts.global_alpha_)]
-            models, fitted = leave_one_out_outputs(X, y, models, fitted, codes, weights, ridges)
+            models, fitted = leave_one_out_outputs(X, y, models, fitted, codes, weights, ridges, scratch)
             self.residual_variance_ = residual_variance(models, y, codes, weights)
         inputs = self._join_inputs(features, fitted, models)
         self._own_router = gate is None or isinstance(gate, RegressionGate)
@@ -435,7 +435,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         X, y, _, sample_weight = first
         return features.fit(X, y, **weights_for(features, sample_weight, required=False))
 
-    def _stack_linear_parts(self, moments, pooled, dtype):
+    def _stack_linear_parts(self, moments, pooled, dtype, scratch):
         """Join all that is linear in X, so that one product serves experts, global model, gate inputs."""
         coef, intercept = self.experts_._stack()
         self._models_shape = intercept.shape
@@ -446,7 +446,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         if "discriminants" in self.gate_inputs_:
             usable = moments.only(self.bins_.tolist())
             alpha = self.experts_.global_alpha_
-            parts["discriminants"] = discriminants(usable, alpha, pooled)
+            parts["discriminants"] = discriminants(usable, alpha, pooled, scratch)
         ends = np.cumsum([len(offset) for _, offset in parts.values()]).tolist()
         starts = [0, *ends[:-1]]
         self._columns = {

@@ -27,6 +27,8 @@ from .storage import read_archive, write_archive
 ARCHIVE_VERSION = 1
 # More rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15
+# Columns of a triangular matrix that are worked on at a time
+PANEL = 64
 FIELDS = ("n_rows", "weight", "x_mean", "y_mean", "xx", "xy", "yy")
 
 
@@ -104,7 +106,7 @@ class Moments:
             self.weight,
             self.x_mean.copy(),
             self.y_mean.copy(),
-            self.xx.copy(order="F"),
+            _copy_of_lower(self.xx, self.xx.dtype),
             self.xy.copy(),
             self.yy.copy(),
         )
@@ -160,14 +162,15 @@ class Moments:
         else:
             product = scratch()
             _syrk(block, product, beta=0.0)
-            self.xx += product
+            for part in lower_panels(len(self.xx)):
+                self.xx[part] += product[part]
         self.xy += _product(block, y)
         self.yy += np.einsum("ij,ij->j", y, y)
 
     def _widen(self, n_more, dtype):
         """Go on in float64 where `n_more` rows make too many for float32, or come in float64."""
         if self.xx.dtype == np.float32 and (dtype == np.float64 or self.n_rows + n_more > FLOAT32_ROWS):
-            self.xx = self.xx.astype(float)
+            self.xx = _copy_of_lower(self.xx, float)
 
     def __iadd__(self, other: Moments) -> Moments:
         """Merge `other` in place."""
@@ -200,7 +203,9 @@ class Moments:
         factor = sign * self.weight * other.weight / weight
         if sign > 0:
             self._widen(other.n_rows, other.xx.dtype)
-        (np.add if sign > 0 else np.subtract)(self.xx, other.xx, out=self.xx, casting="same_kind")
+        operation = np.add if sign > 0 else np.subtract
+        for part in lower_panels(len(self.xx)):
+            operation(self.xx[part], other.xx[part], out=self.xx[part], casting="same_kind")
         syr = blas.dsyr if self.xx.dtype == float else blas.ssyr
         self.xx = syr(factor, dx, lower=1, a=self.xx, overwrite_a=1)
         self.xy += sign * other.xy + factor * np.outer(dx, dy)
@@ -212,8 +217,10 @@ class Moments:
 
 def merged(parts: Sequence[Moments]) -> Moments:
     """Moments of the rows of all `parts` together."""
-    total = parts[0].copy()
-    for part in parts[1:]:
+    narrow = sum(part.n_rows for part in parts) <= FLOAT32_ROWS
+    dtype = np.result_type(*(part.xx.dtype for part in parts)) if narrow else float
+    total = Moments.zeros(parts[0].n_features, len(parts[0].y_mean), dtype=dtype)
+    for part in parts:
         total += part
     return total
 
@@ -512,6 +519,18 @@ def _zeros_to_be_half_used(shape, dtype):
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.ndarray(shape, dtype, memory, order="F")
+
+
+def lower_panels(d):
+    """Slices that cover the lower triangle of a (d, d) matrix, and little more."""
+    return [np.s_[start:, start : start + PANEL] for start in range(0, d, PANEL)]
+
+
+def _copy_of_lower(xx, dtype):
+    copy = _zeros_to_be_half_used(xx.shape, dtype)
+    for part in lower_panels(len(xx)):
+        copy[part] = xx[part]
+    return copy
 
 
 def _product(rows, right):

@@ -6,12 +6,13 @@ Notation: S = X'X and s = X'y are the centred products of a group of rows, m its
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 from scipy.linalg import LinAlgWarning, blas, eigh, eigh_tridiagonal, lapack
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from .moments import BinnedMoments, Moments
+from .moments import PANEL, BinnedMoments, Moments, lower_panels
 
 # From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
 MIXED_PRECISION_SIZE = 1024
@@ -24,7 +25,33 @@ KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 
 
-def ridge(moments: Moments, alpha: float, toward=None) -> tuple[np.ndarray, np.ndarray]:
+class Scratch:
+    """Square matrices to factorise in, which one call after another can use; threads may share it.
+
+    Fresh memory for each would cost as much as the factorisation.
+    """
+
+    def __init__(self):
+        self._free: dict[tuple, list] = {}
+
+    @contextmanager
+    def shifted(self, xx, alpha, dtype=float):
+        """S + alpha I in Fortran order, its lower triangle only, to be overwritten."""
+        free = self._free.setdefault((len(xx), dtype), [])
+        try:
+            work = free.pop()
+        except IndexError:
+            work = np.zeros(xx.shape, dtype, order="F")
+        for part in lower_panels(len(xx)):
+            work[part] = xx[part]
+        work[np.diag_indices_from(work)] += dtype(alpha)
+        yield work
+        free.append(work)
+
+
+def ridge(
+    moments: Moments, alpha: float, toward=None, scratch: Scratch | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Ridge coefficients w = (S + alpha I)^-1 s and intercepts b = m_y - w'm_x.
 
     Minimises ``sum_i weight_i (y_i - b - w'x_i)^2 + alpha |w|^2`` (Hoerl and Kennard, 1970,
@@ -38,6 +65,7 @@ def ridge(moments: Moments, alpha: float, toward=None) -> tuple[np.ndarray, np.n
         Penalty, >= 0, in units of x^2 times rows.
     toward : ndarray of shape (n_targets, n_features), default=None
         v, to which the penalty shrinks; None: 0.
+    scratch : Scratch, default=None
 
     Returns
     -------
@@ -57,7 +85,7 @@ def ridge(moments: Moments, alpha: float, toward=None) -> tuple[np.ndarray, np.n
     >>> coef.round(6), intercept.round(6)
     (array([[2.]]), array([1.]))
     """
-    coef = solve_spd(moments.xx, alpha, _left_by(toward, moments)).T
+    coef = solve_spd(moments.xx, alpha, _left_by(toward, moments), scratch).T
     coef = coef if toward is None else coef + toward
     return coef, _intercept(moments, coef)
 
@@ -70,14 +98,14 @@ def ridge_path(moments: Moments, alphas, toward=None) -> tuple[np.ndarray, np.nd
     """
     alphas, xx = np.asarray(alphas, float), moments.xx.astype(float, copy=False)
     xy = _left_by(toward, moments)
-    coefs = np.full((len(alphas), xy.shape[1], moments.n_features), np.nan)
+    coefs, scratch = np.full((len(alphas), xy.shape[1], moments.n_features), np.nan), Scratch()
     if len(alphas) >= KRYLOV_MIN_ALPHAS and moments.n_features >= KRYLOV_MIN_SIZE:
         for target, rhs in enumerate(xy.T):
             coefs[:, target] = _krylov_path(xx, alphas, rhs)
     left = np.flatnonzero(np.isnan(coefs).any(axis=(1, 2)))
     if len(left) <= MAX_CHOLESKY_ALPHAS:
         for i in left:
-            coefs[i] = solve_spd(xx, alphas[i], xy).T
+            coefs[i] = solve_spd(xx, alphas[i], xy, scratch).T
     else:
         values, vectors = eigh(xx, lower=True, driver="evd")
         rotated = vectors.T @ xy
@@ -148,7 +176,9 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
     return components * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
 
 
-def discriminants(moments: BinnedMoments, alpha: float, pooled=None) -> tuple[np.ndarray, np.ndarray]:
+def discriminants(
+    moments: BinnedMoments, alpha: float, pooled=None, scratch: Scratch | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Ridge of the bins' indicators on x: linear discriminants from the pooled moments of all rows.
 
     With X'z_k = W_k (m_k - m) for the indicator z_k of bin k, all K problems share one factorisation.
@@ -163,6 +193,7 @@ def discriminants(moments: BinnedMoments, alpha: float, pooled=None) -> tuple[np
         Penalty of the ridge, >= 0.
     pooled : Moments, default=None
         ``moments.pool()``, where it is at hand.
+    scratch : Scratch, default=None
 
     Returns
     -------
@@ -174,11 +205,13 @@ def discriminants(moments: BinnedMoments, alpha: float, pooled=None) -> tuple[np
     groups = [moments.groups[label] for label in moments.bins.tolist()]
     weight = np.array([group.weight for group in groups])
     between = np.stack([group.x_mean - pooled.x_mean for group in groups])
-    coef = solve_spd(pooled.xx, alpha, (weight[:, None] * between).T).T
+    coef = solve_spd(pooled.xx, alpha, (weight[:, None] * between).T, scratch).T
     return coef, weight / pooled.weight - coef @ pooled.x_mean
 
 
-def leverages(moments: Moments, X, alpha: float, sample_weight=None) -> np.ndarray:
+def leverages(
+    moments: Moments, X, alpha: float, sample_weight=None, scratch: Scratch | None = None
+) -> np.ndarray:
     """Leverage of each row of X in the ridge fitted on the rows behind `moments`.
 
     h_i = weight_i (1 / W + (x_i - m)' (S + alpha I)^-1 (x_i - m)); the residual of row i in a fit
@@ -193,6 +226,7 @@ def leverages(moments: Moments, X, alpha: float, sample_weight=None) -> np.ndarr
     alpha : float
         Penalty of the ridge; S + alpha I must be positive definite.
     sample_weight : ndarray of shape (n,), optional
+    scratch : Scratch, default=None
 
     Returns
     -------
@@ -206,21 +240,29 @@ def leverages(moments: Moments, X, alpha: float, sample_weight=None) -> np.ndarr
     """
     weight = 1.0 if sample_weight is None else sample_weight
     large = moments.n_features >= MIXED_PRECISION_SIZE
+    scratch = scratch or Scratch()
     for dtype in (np.float32, np.float64) if large else (np.float64,):
-        factor, info = _cholesky(moments.xx, alpha, dtype)
-        if info:
-            continue
-        norms = np.empty(len(X))
-        for start in range(0, len(X), LEVERAGE_ROWS):
-            block = np.subtract(X[start : start + LEVERAGE_ROWS], moments.x_mean, dtype=dtype)
-            trsm = blas.strsm if dtype == np.float32 else blas.dtrsm
-            half = trsm(1.0, factor, block.T, lower=1, overwrite_b=1)
-            norms[start : start + len(block)] = np.einsum("ij,ij->j", half, half)
+        with scratch.shifted(moments.xx, alpha, dtype) as work:
+            factor, info = _potrf(work)
+            if info:
+                continue
+            norms = _norms_by_factor(factor, X, moments.x_mean)
         leverage = weight * (1.0 / moments.weight + norms)
         # float32 cannot tell how far from 1 such are
         if dtype == np.float64 or leverage.max(initial=0) < 0.99:
             return leverage
     raise ValueError("alpha is too small for leverages: X'X + alpha I is singular. Raise alpha.")
+
+
+def _norms_by_factor(factor, X, mean):
+    """|L^-1 (x_i - m)|^2 of each row of X."""
+    norms = np.empty(len(X))
+    trsm = blas.strsm if factor.dtype == np.float32 else blas.dtrsm
+    for start in range(0, len(X), LEVERAGE_ROWS):
+        block = np.subtract(X[start : start + LEVERAGE_ROWS], mean, dtype=factor.dtype)
+        half = trsm(1.0, factor, block.T, lower=1, overwrite_b=1)
+        norms[start : start + len(block)] = np.einsum("ij,ij->j", half, half)
+    return norms
 
 
 def leave_one_out(fitted, target, leverage) -> np.ndarray:
@@ -243,7 +285,7 @@ def leave_one_out(fitted, target, leverage) -> np.ndarray:
     return np.where(usable, target - (target - fitted) / np.where(usable, left, 1.0), fitted)
 
 
-def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
+def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None) -> np.ndarray:
     """Solution (n_features, n_targets) of (S + alpha I) w = rhs, S given by its lower triangle.
 
     Cholesky, in float32 with iterative refinement where S is large and well conditioned enough; the
@@ -255,18 +297,18 @@ def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
             "The products X'X are not finite: X is too large for product_dtype. Scale X down, or use "
             "product_dtype='float64'."
         )
+    scratch = scratch or Scratch()
     if d >= MIXED_PRECISION_SIZE:
-        solution = _refined_float32_solve(xx, alpha, rhs)
+        solution = _refined_float32_solve(xx, alpha, rhs, scratch)
         if solution is not None:
             return solution
-    xx = xx.astype(float, copy=False)
-    shifted = _shifted(xx, alpha)
-    norm = np.abs(np.diag(shifted)).sum()
-    factor, info = lapack.dpotrf(shifted, lower=1, clean=0, overwrite_a=1)
-    if info == 0:
-        rcond, _ = lapack.dpocon(factor, norm, uplo="L")
-        if rcond > _singular_below(d):
-            return lapack.dpotrs(factor, rhs, lower=1)[0]
+    with scratch.shifted(xx, alpha) as work:
+        norm = np.abs(np.diag(work)).sum()
+        factor, info = _potrf(work)
+        if info == 0:
+            rcond, _ = lapack.dpocon(factor, norm, uplo="L")
+            if rcond > _singular_below(d):
+                return lapack.dpotrs(factor, rhs, lower=1)[0]
     warnings.warn(
         f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are linearly "
         "dependent or there are fewer rows than columns. Using the least-norm solution; a larger alpha "
@@ -274,7 +316,7 @@ def solve_spd(xx, alpha: float, rhs) -> np.ndarray:
         LinAlgWarning,
         stacklevel=2,
     )
-    values, vectors = eigh(xx, lower=True, driver="evd")
+    values, vectors = eigh(xx.astype(float, copy=False), lower=True, driver="evd")
     return vectors @ _shrink(values, alpha, vectors.T @ rhs)
 
 
@@ -289,13 +331,13 @@ def symmetric_product(xx, right) -> np.ndarray:
     return blas.dsymm(1.0, xx, right, side=0, lower=1)
 
 
-def _symmetric_product_by_panels(xx, right, width=64):
+def _symmetric_product_by_panels(xx, right):
     """`symmetric_product` without a float64 copy of S."""
     product = np.zeros_like(right, order="F")
-    for start in range(0, len(xx), width):
-        here, on = slice(start, start + width), slice(start, None)
+    for start in range(0, len(xx), PANEL):
+        here, on = slice(start, start + PANEL), slice(start, None)
         panel = xx[on, here].astype(float, order="F")
-        panel[:width] = np.tril(panel[:width])
+        panel[:PANEL] = np.tril(panel[:PANEL])
         for column, x in zip(product.T, right.T, strict=True):
             column[on] += blas.dgemv(1.0, panel, x[here])
             column[here] += blas.dgemv(1.0, panel, x[on], trans=1) - panel.diagonal() * x[here]
@@ -311,16 +353,10 @@ def _intercept(moments, coef):
     return moments.y_mean - coef @ moments.x_mean
 
 
-def _shifted(xx, alpha, dtype=float):
-    shifted = np.array(xx, dtype=dtype, order="F")
-    shifted[np.diag_indices_from(shifted)] += dtype(alpha)
-    return shifted
-
-
-def _cholesky(xx, alpha, dtype):
-    """Lower Cholesky factor of S + alpha I, and 0 if there is one."""
-    potrf = lapack.spotrf if dtype == np.float32 else lapack.dpotrf
-    return potrf(_shifted(xx, alpha, dtype), lower=1, clean=0, overwrite_a=1)
+def _potrf(work):
+    """Lower Cholesky factor, in place, and 0 if there is one."""
+    potrf = lapack.spotrf if work.dtype == np.float32 else lapack.dpotrf
+    return potrf(work, lower=1, clean=0, overwrite_a=1)
 
 
 def _shrink(values, alpha, rotated):
@@ -383,17 +419,22 @@ def _krylov_path(xx, alphas, rhs):
     return solutions
 
 
-def _refined_float32_solve(xx, alpha, rhs, max_steps=12):
+def _refined_float32_solve(xx, alpha, rhs, scratch):
     """Solve through a float32 Cholesky factor; None where refinement does not converge."""
-    with np.errstate(over="ignore"):
-        narrow = _shifted(xx, alpha, np.float32)
-        norm = np.abs(np.diag(narrow)).sum()
-    factor, info = lapack.spotrf(narrow, lower=1, clean=0, overwrite_a=1)
-    if info or not np.isfinite(norm):
-        return None
-    # Where float32 cannot tell the matrix from a singular one, its steps leave the least-norm solution.
-    if alpha <= rounding(xx) and lapack.spocon(factor, norm, uplo="L")[0] < np.finfo(np.float32).eps:
-        return None
+    with np.errstate(over="ignore"), scratch.shifted(xx, alpha, np.float32) as work:
+        norm = np.abs(np.diag(work)).sum()
+        factor, info = _potrf(work)
+        if info or not np.isfinite(norm):
+            return None
+        # Where float32 cannot tell the matrix from a singular one, its steps leave the least-norm solution.
+        unsure = alpha <= rounding(xx)
+        if unsure and lapack.spocon(factor, norm, uplo="L")[0] < np.finfo(np.float32).eps:
+            return None
+        return _refine(factor, xx, alpha, rhs)
+
+
+def _refine(factor, xx, alpha, rhs, max_steps=12):
+    """Solution of (S + alpha I) w = rhs by steps through a float32 factor; None if they do not converge."""
     solution = np.zeros_like(rhs)
     # float32 products are not worth more
     accuracy = 1e-13 if xx.dtype == float else 1e-9

@@ -84,19 +84,30 @@ def train_hidden(parameters, train, held_out, classification_weight, alpha, max_
     n_rows = len(train.y)
     low, high = BATCH_ROWS
     n_batches = max(1, n_rows // min(max(n_rows // 32, low), high))
-    means = [np.zeros_like(array) for array in parameters]
-    squares = [np.zeros_like(array) for array in parameters]
+    bounds = [part[[0, -1]] + [0, 1] for part in np.array_split(np.arange(n_rows), n_batches)]
+    flat, parameters = _joined(parameters)
+    mean, square = np.zeros_like(flat), np.zeros_like(flat)
     step = 0
     for _ in range(max_iter):
-        for batch in np.array_split(rng.permutation(n_rows), n_batches):
-            _, gradient = gate_loss(parameters, train.take(batch), classification_weight, alpha)
+        shuffled = train.take(rng.permutation(n_rows))
+        for start, stop in bounds:
+            batch = shuffled.take(slice(start, stop))
+            _, gradient = gate_loss(parameters, batch, classification_weight, alpha)
+            slope = np.concatenate([part.ravel() for part in gradient])
             rate = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / (max_iter * n_batches)))
             step += 1
             rate *= math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-            for array, slope, mean, square in zip(parameters, gradient, means, squares, strict=True):
-                mean += 0.1 * (slope - mean)
-                square += 0.001 * (slope * slope - square)
-                array -= rate * mean / (np.sqrt(square) + 1e-8)
+            mean += 0.1 * (slope - mean)
+            square += 0.001 * (slope * slope - square)
+            flat -= rate * mean / (np.sqrt(square) + 1e-8)
         if best.look(parameters):
             break
     return best
+
+
+def _joined(arrays):
+    """A flat copy of all arrays, and views of it in their shapes."""
+    flat = np.concatenate([array.ravel() for array in arrays])
+    ends = np.cumsum([array.size for array in arrays])
+    parts = np.split(flat, ends[:-1])
+    return flat, [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
