@@ -17,6 +17,7 @@ from moe_sklearn.gating import (
     weights_for,
 )
 from moe_sklearn.moments import BinnedMoments
+from moe_sklearn.solvers import leave_one_out, leverages
 
 
 @settings(max_examples=50, deadline=None)
@@ -105,3 +106,19 @@ def test_weights_go_to_each_step_that_takes_them():
         "logisticregression__sample_weight",
     }
     assert weights_for(pipe, None) == {}
+
+
+def test_small_leverages_of_the_global_model_are_their_mean():
+    """With 100 rows a column, single leverages do not matter: residuals are right to a percent."""
+    rng = np.random.default_rng(0)
+    X, y, codes = rng.normal(size=(4000, 5)), rng.normal(size=(4000, 1)), np.arange(4000) % 2
+    moments = BinnedMoments(5).update(X, y, codes)
+    models = np.zeros((4000, 3, 1))
+    models[:, -1] = Ridge(alpha=1.0).fit(X, y).predict(X).reshape(-1, 1)
+    parts = [(moments.groups[0], 1.0), (moments.groups[1], 1.0), (moments.pool(), 1.0)]
+    found, _ = leave_one_out_outputs(X, y, models, np.empty((4000, 0)), codes, None, parts)
+    exact = leave_one_out(models[:, -1], y, leverages(moments.pool(), X, 1.0))
+    grown = (y - found[:, -1]) / (y - models[:, -1])
+    assert_allclose(grown, grown[0])
+    assert 1 < grown[0] < 1.003
+    assert_allclose(y - found[:, -1], y - exact, rtol=0.01)

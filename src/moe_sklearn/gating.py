@@ -12,6 +12,9 @@ from sklearn.utils.validation import has_fit_parameter
 from .labels import OUTSIDE
 from .solvers import leave_one_out, leverages, rounding
 
+# Mean leverage of a ridge up to which single ones are not worth their cost, and the sample for that mean
+SMALL_LEVERAGE, LEVERAGE_SAMPLE = 0.05, 1024
+
 
 def stratified_rows(codes, n_bins, limit, random_state):
     """Sorted positions of at most `limit` (None: all) rows that are in a bin, each bin in proportion.
@@ -46,7 +49,9 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, sc
         Bin of each row. Experts of other bins have not seen it.
     sample_weight : ndarray of shape (n,) or None
     ridges : list of (Moments, float)
-        What each of the models was fitted to, and its penalty. Discriminants share the global model's.
+        What each of the models was fitted to, and its penalty. Discriminants share the global model's. Where
+        their rows are so many that no leverage is large, the mean over a sample stands for all, as in
+        generalised cross-validation (Golub, Heath and Wahba, 1979, Technometrics 21, 215-223).
     scratch : Scratch, default=None
 
     Returns
@@ -64,7 +69,13 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, sc
     for code, ridge in enumerate(ridges[:-1]):
         own = np.flatnonzero(codes == code)
         models[own, code] = leave_one_out(models[own, code], y[own], leverage_of(own, *ridge))
-    leverage = leverage_of(slice(None), *ridges[-1])
+    pooled, alpha = ridges[-1]
+    rows = np.arange(len(X))
+    if pooled.n_features < SMALL_LEVERAGE * pooled.n_rows and len(X) > 2 * LEVERAGE_SAMPLE:
+        rows = rows[:: len(X) // LEVERAGE_SAMPLE]
+    leverage = leverage_of(rows, pooled, alpha)
+    if len(rows) < len(X):
+        leverage = np.full(len(X), leverage.mean())
     models[:, -1] = leave_one_out(models[:, -1], y, leverage)
     indicators = np.eye(models.shape[1] - 1)[codes][:, : fitted.shape[1]]
     return models, leave_one_out(fitted, indicators, leverage)

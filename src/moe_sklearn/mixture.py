@@ -372,20 +372,22 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.anchors_ = self._anchors[:, 0] if self._single else self._anchors
 
     def _read_gate_rows(self, batches, rows):
-        """X (no columns where they are not needed), y, linear outputs and gate features of some rows."""
-        parts: list[list[np.ndarray]] = [[], [], [], []]
-        offset = 0
+        """X (None where it is not needed), y, linear outputs and gate features of some rows."""
+        kept, parts, offset = [], [], 0
         for batch, target, *_ in batches:
             first, last = np.searchsorted(rows, [offset, offset + len(batch)])
-            for part in np.array_split(rows[first:last] - offset, 1 + (last - first) // BLOCK_ROWS):
-                block = as_source(batch).take(part)
+            source, own = as_source(batch), rows[first:last] - offset
+            if self._holds_out():
+                kept.append(source.take(own))
+            for start in range(0, len(own), BLOCK_ROWS):
+                part = slice(start, start + BLOCK_ROWS)
+                block = kept[-1][part] if kept else source.take(own[part])
                 linear = block @ self._weights + self._offset
-                kept = block if self._holds_out() else block[:, :0]
-                new = kept, target[part].reshape(len(part), -1), linear, self._features(block, linear)
-                for arrays, array in zip(parts, new, strict=True):
-                    arrays.append(array)
+                of_target = target[own[part]].reshape(len(block), -1)
+                parts.append((of_target, linear, self._features(block, linear)))
             offset += len(batch)
-        return map(np.concatenate, parts)
+        X = kept[0] if len(kept) == 1 else np.concatenate(kept) if kept else None
+        return X, *map(np.concatenate, zip(*parts, strict=True))
 
     def _check_fixed_bins(self, bins):
         if bins is None:

@@ -27,6 +27,8 @@ from .storage import read_archive, write_archive
 ARCHIVE_VERSION = 1
 # More rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15
+# So many tell the spread of a chunk.
+SPREAD_ROWS = 64
 # Columns of a triangular matrix that are worked on at a time
 PANEL = 64
 FIELDS = ("n_rows", "weight", "x_mean", "y_mean", "xx", "xy", "yy")
@@ -566,12 +568,14 @@ def _what_is_not_finite(source, rows):
 def _centre(rows, weights):
     """Subtract the weighted mean (weights sum to 1) from `rows` in place; return it in float64.
 
-    The second step removes the rounding of the first, which in float32 matters where the mean is large.
+    What rounding leaves of it goes in a second step where it matters: the products are off by its square,
+    which below sqrt(eps) of the spread drowns in their own rounding.
     """
     weights = weights.astype(rows.dtype)
-    mean = np.zeros(rows.shape[1])
-    for _ in range(2):
-        shift = _product(rows, weights)
-        rows -= shift
-        mean += shift
-    return mean
+    shift = _product(rows, weights)
+    rows -= shift
+    rest = _product(rows, weights)
+    spread = rows[:SPREAD_ROWS].std(axis=0)
+    if (np.abs(rest) > np.sqrt(np.finfo(rows.dtype).eps) * spread).any():
+        rows -= rest
+    return shift.astype(float) + rest

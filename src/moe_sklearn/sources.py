@@ -224,6 +224,8 @@ class Keeping(RowSource):
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
         """The rows at sorted positions `rows`, all of them kept, after a pass over the blocks."""
+        if len(rows) == len(self.rows):
+            return self.kept
         return self.kept[np.searchsorted(self.rows, rows)]
 
     def locate(self, row: int) -> str:

@@ -1,5 +1,7 @@
 """The estimator."""
 
+from functools import cache
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
@@ -29,10 +31,10 @@ class RegressionGate(BaseEstimator):
     ----------
     hidden_layer_size : int, default=64
         Rectified linear units beside the linear part; 0: linear gate.
-    classification_weight : float in [0, 1] or "auto", default="auto"
+    classification_weight : float in [0, 1] or "auto", default=0.0
         Weight of the cross-entropy of the bins' labels against the squared error of the mixture. "auto": 0,
         or 0.05 or 0.3 where a linear gate is better with it on held-out rows by a standard error.
-    alpha : float or "auto", default="auto"
+    alpha : float or "auto", default=1e-4
         L2 penalty, in units of the mean squared error over the variance of y. "auto": 1e-4, or 1e-3 or 1e-5
         by the same rule.
     n_restarts : int, default=4
@@ -91,8 +93,8 @@ class RegressionGate(BaseEstimator):
         self,
         hidden_layer_size=64,
         *,
-        classification_weight="auto",
-        alpha="auto",
+        classification_weight=0.0,
+        alpha=1e-4,
         n_restarts=4,
         max_iter=50,
         validation_fraction=0.1,
@@ -230,6 +232,7 @@ class RegressionGate(BaseEstimator):
         """
         train, held_out = rows.take(train[:PILOT_ROWS]), rows.take(held_out)
 
+        @cache
         def errors(weight, alpha):
             start = start_parameters(train, 0, weight, rng)
             best = train_linear(start, train, held_out, weight, alpha, PILOT_ITERATIONS)
