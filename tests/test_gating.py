@@ -119,6 +119,6 @@ def test_small_leverages_of_the_global_model_are_their_mean():
     found, _ = leave_one_out_outputs(X, y, models, np.empty((4000, 0)), codes, None, parts)
     exact = leave_one_out(models[:, -1], y, leverages(moments.pool(), X, 1.0))
     grown = (y - found[:, -1]) / (y - models[:, -1])
-    assert_allclose(grown, grown[0])
-    assert 1 < grown[0] < 1.003
+    assert_allclose(grown, grown[0, 0])
+    assert 1 < grown[0, 0] < 1.003
     assert_allclose(y - found[:, -1], y - exact, rtol=0.01)

@@ -56,8 +56,10 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     >>> softmax(np.array([0.0, np.log(3.0), 1000.0 - 1000.0])).round(2)
     array([0.2, 0.6, 0.2])
     """
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    powers /= powers.sum(axis=-1, keepdims=True)
+    # NumPy is slow to reduce a short last axis
+    powers = logits - np.ascontiguousarray(np.moveaxis(logits, -1, 0)).max(axis=0)[..., None]
+    np.exp(powers, out=powers)
+    powers /= np.einsum("...k->...", powers)[..., None]
     return powers
 
 
@@ -137,11 +139,12 @@ def gate_loss(
     """
     logits, active = _forward(parameters, rows.inputs)
     loss, error = mixture_loss(logits, rows, classification_weight)
-    gradient = [rows.inputs.T @ error, error.sum(axis=0)]
+    ones = np.ones(len(error), error.dtype)
+    gradient = [rows.inputs.T @ error, ones @ error]
     if active is not None:
         back = error @ parameters[4].T
-        back[active <= 0] = 0
-        gradient += [rows.inputs.T @ back, back.sum(axis=0), active.T @ error]
+        back *= active > 0
+        gradient += [rows.inputs.T @ back, ones @ back, active.T @ error]
     for coef, slope in zip(parameters[::2], gradient[::2], strict=True):
         loss += alpha * float(np.vdot(coef, coef))
         slope += 2 * alpha * coef
@@ -150,8 +153,12 @@ def gate_loss(
 
 def _forward(parameters, inputs):
     """Logits, and the hidden units (None without)."""
-    logits = inputs @ parameters[0] + parameters[1]
+    logits = inputs @ parameters[0]
+    logits += parameters[1]
     if len(parameters) == 2:
         return logits, None
-    active = np.maximum(inputs @ parameters[2] + parameters[3], 0)
-    return logits + active @ parameters[4], active
+    active = inputs @ parameters[2]
+    active += parameters[3]
+    np.maximum(active, 0, out=active)
+    logits += active @ parameters[4]
+    return logits, active
