@@ -21,12 +21,14 @@ from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
 from .labels import OUTSIDE, encode_labels
-from .sources import as_source, prefetch
+from .sources import BLOCK_ROWS, as_source, prefetch
 from .storage import read_archive, write_archive
 
 ARCHIVE_VERSION = 1
 # More rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15
+# Rows of an array in memory are centred and multiplied while they are in the cache.
+CACHE_BYTES = 2**24
 # So many tell the spread of a chunk.
 SPREAD_ROWS = 64
 # Columns of a triangular matrix that are worked on at a time
@@ -240,7 +242,8 @@ class BinnedMoments:
         the diagonal and twice as fast.
     chunk_bytes : int, default=2**28
         Largest size of the buffer (three of them where X is not in memory) in which the rows of a chunk
-        are grouped by bin; of an X of more than 65,536 rows, it holds no more than a sixteenth.
+        are grouped by bin; of an X of more than 65,536 rows, it holds no more than a sixteenth. Of an array
+        in memory, rows are taken in blocks of 16 MB at most.
     directory : path, default=None
         Where each bin's X'X lies in a file of its own; None: in memory.
 
@@ -378,8 +381,9 @@ class BinnedMoments:
                         group = self._group(label)
                         group._add_block(block, y[rows], weights, narrow, buffers.product)
                 except FloatingPointError:
-                    chunk = np.sort(np.concatenate([rows for _, rows, _ in groups]))
-                    raise ValueError(_what_is_not_finite(source, chunk)) from None
+                    # chunks before this one were finite; the rows of an array come bin after bin
+                    first = 0 if source.array is not None else min(rows[0] for _, rows, _ in groups)
+                    raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
         return self
 
     def _names_and_codes(self, bins, n):
@@ -396,20 +400,27 @@ class BinnedMoments:
             raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
 
     def _gather(self, source, names, codes, sample_weight, buffers):
-        """Yield each chunk as (label, rows, block) of its bins; a block ends with the spare row."""
+        """Yield lists of (label, rows, block), a block being the rows of one bin and a spare one.
+
+        Of an array in memory, the blocks are filled one by one, bin after bin; of anything else, those of
+        a chunk of rows at a time.
+        """
+        if source.array is not None:
+            for label, rows in _by_bin(0, len(source), names, codes, sample_weight):
+                for part in np.array_split(rows, -(-len(rows) // buffers.chunk_rows)):
+                    out = buffers.next_rows()[: len(part) + 1]
+                    np.take(source.array, np.append(part, part[0]), axis=0, out=out, mode="clip")
+                    yield [(label, part, out)]
+            return
         for start, stop, load in source.blocks(buffers.chunk_rows):
-            rows = np.arange(start, stop)
-            if sample_weight is not None:
-                rows = rows[sample_weight[start:stop] > 0]
-            rows = rows[np.argsort(codes[rows], kind="stable")]
-            present, firsts = np.unique(codes[rows], return_index=True)
-            groups = np.split(rows, firsts[1:]) if rows.size else []
-            order = np.concatenate([*(np.append(group, group[0]) for group in groups), rows[:0]])
-            out = buffers.next_rows()[: len(order)]
-            np.take(load(), order - start, axis=0, out=out, mode="clip")
-            blocks = np.split(out, np.cumsum([len(group) + 1 for group in groups])[:-1])
-            labels = [names[code] for code in present]
-            yield list(zip(labels, groups, blocks, strict=True)) if groups else []
+            groups = _by_bin(start, stop, names, codes, sample_weight)
+            order = [np.append(rows, rows[0]) - start for _, rows in groups]
+            out = buffers.next_rows()[: sum(map(len, order))]
+            loaded = load()
+            if groups:
+                np.take(loaded, np.concatenate(order), axis=0, out=out, mode="clip")
+            blocks = np.split(out, np.cumsum(list(map(len, order)))[:-1])
+            yield [(*group, block) for group, block in zip(groups, blocks, strict=False)]
 
     def save(self, path, *, progress: dict | None = None):
         """Write the moments to a file, in one step: after a failure, what was there still is.
@@ -487,11 +498,15 @@ class _Buffers:
         d, dtype, product_dtype = moments.n_features, source.dtype, moments.product_dtype
         row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
         n = max(len(source), 1)
-        self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(n // 16, 4096), n)
-        shape = (self.chunk_rows + n_groups, d)
-        # One is worked on while the next waits and the one after it is being filled.
-        n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
-        n_buffers = 1 if source.in_memory else min(n_blocks, 3)
+        if source.array is not None:
+            self.chunk_rows = min(max(min(moments.chunk_bytes, CACHE_BYTES) // row_bytes, 256), n)
+            shape, n_buffers = (self.chunk_rows + 1, d), 1
+        else:
+            self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(n // 16, 4096), n)
+            shape = (self.chunk_rows + n_groups, d)
+            # One is worked on while the next waits and the one after it is being filled.
+            n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
+            n_buffers = 1 if source.in_memory else min(n_blocks, 3)
         self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
         self.product = cache(lambda: np.zeros((d, d), np.float32, order="F"))
@@ -554,15 +569,31 @@ def _syrk(block, out, *, beta):
     syrk(1.0, block.T, beta=beta, c=out, lower=1, overwrite_c=1)
 
 
-def _what_is_not_finite(source, rows):
-    bad = np.argwhere(~np.isfinite(source.take(rows)))
-    if not len(bad):
-        return "X is too large: its products overflow. Scale X down."
-    position, column = bad[0]
-    return (
-        f"X contains NaN or infinity (first in {source.locate(int(rows[position]))}, column {column}): "
-        "remove or impute such rows, or give them sample_weight 0."
-    )
+def _by_bin(start, stop, names, codes, sample_weight):
+    """(label, rows) of the bins that have any of the rows `start` to `stop`, less those of weight 0."""
+    rows = np.arange(start, stop)
+    if sample_weight is not None:
+        rows = rows[sample_weight[start:stop] > 0]
+    rows = rows[np.argsort(codes[rows], kind="stable")]
+    present, firsts = np.unique(codes[rows], return_index=True)
+    groups = np.split(rows, firsts[1:]) if rows.size else []
+    return [(names[code], group) for code, group in zip(present, groups, strict=True)]
+
+
+def _what_is_not_finite(source, sample_weight, first):
+    for start, stop, load in source.blocks(BLOCK_ROWS):
+        if stop <= first:
+            continue
+        bad = ~np.isfinite(load())
+        if sample_weight is not None:
+            bad &= sample_weight[start:stop, None] > 0
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            return (
+                f"X contains NaN or infinity (first in {source.locate(start + int(row))}, column "
+                f"{column}): remove or impute such rows, or give them sample_weight 0."
+            )
+    return "X is too large: its products overflow. Scale X down."
 
 
 def _centre(rows, weights):

@@ -433,6 +433,14 @@ def _refined_float32_solve(xx, alpha, rhs, scratch):
         return _refine(factor, xx, alpha, rhs)
 
 
+def _solve_by_factor(factor, rhs):
+    """Solution of L L' w = rhs in float32; LAPACK's is slow where `rhs` has few columns."""
+    if rhs.shape[1] > 4:
+        return lapack.spotrs(factor, rhs, lower=1)[0]
+    halves = (blas.strsv(factor, column, lower=1) for column in rhs.T)
+    return np.stack([blas.strsv(factor, half, lower=1, trans=1) for half in halves], axis=1)
+
+
 def _refine(factor, xx, alpha, rhs, max_steps=12):
     """Solution of (S + alpha I) w = rhs by steps through a float32 factor; None if they do not converge."""
     solution = np.zeros_like(rhs)
@@ -444,8 +452,7 @@ def _refine(factor, xx, alpha, rhs, max_steps=12):
             return solution
         scale = np.abs(residual).max(axis=0)
         scale[scale == 0] = 1.0
-        step = lapack.spotrs(factor, (residual / scale).astype(np.float32), lower=1)[0]
-        solution = solution + step * scale
+        solution = solution + scale * _solve_by_factor(factor, (residual / scale).astype(np.float32))
         previous = np.abs(residual).max()
         residual = rhs - alpha * solution - symmetric_product(xx, solution)
         if not np.abs(residual).max() < previous / 4:

@@ -137,6 +137,11 @@ class RowSource:
     def __len__(self):
         return self.shape[0]
 
+    @property
+    def array(self) -> np.ndarray | None:
+        """The rows as one array, if they lie in memory so."""
+        return self.X if self.in_memory and self.X.dtype == self.dtype else None
+
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Consecutive row ranges of at most `max_rows`, and how to load each as an array."""
         for start in range(0, len(self), max_rows):
@@ -183,6 +188,11 @@ class Between(RowSource):
         self.shape = (last - first, source.shape[1])
         self.dtype, self.in_memory = source.dtype, source.in_memory
 
+    @property
+    def array(self) -> np.ndarray | None:
+        """The rows as one array, if the source has one."""
+        return None if self.source.array is None else self.source.array[self.first : self.last]
+
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Those of the source that hold any of the rows, cut to them."""
         for start, stop, load in self.source.blocks(max_rows):
@@ -210,6 +220,8 @@ class Keeping(RowSource):
         self.source, self.rows = source, rows
         self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
         self.kept = np.empty((len(rows), source.shape[1]), source.dtype)
+
+    array = None  # its rows must come by
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Those of the source, which keep their share of the rows when loaded."""
@@ -245,6 +257,8 @@ class Shards(RowSource):
         self.shape = (int(self.starts[-1]), columns.pop())
         self.dtype = np.result_type(*(shard.dtype for shard in shards))
         self.in_memory = all(shard.in_memory for shard in shards)
+
+    array = None
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Consecutive row ranges; none crosses from one shard into the next."""
