@@ -72,6 +72,13 @@ def mixture(X, y, bins):
     SoftGateMoERegressor(experts).fit(X, y, bins=bins)
 
 
+def mixture_with_logistic_gate(X, y, bins):
+    from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
+
+    experts = BinnedRidgeExperts(ALPHA, product_dtype="float32")
+    SoftGateMoERegressor(experts, gate="logistic").fit(X, y, bins=bins)
+
+
 def plain(X, y, bins, with_gate=False):
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression, Ridge
@@ -95,6 +102,7 @@ JOBS = {
     "experts + global + PCA, float32 products": experts,
     "experts + global + PCA, float64 products": experts64,
     "whole SoftGateMoERegressor, float32 products": mixture,
+    "the same with gate='logistic'": mixture_with_logistic_gate,
     "scikit-learn: 9 Ridge + Ridge + PCA": plain,
     "scikit-learn: the same + LogisticRegression": plain_mixture,
 }
@@ -106,13 +114,47 @@ def run_job(name, folder, repeats):
     y, bins = np.load(folder / "y.npy"), np.load(folder / "bins.npy")
     JOBS[name](X[:2000, :64].copy(), y[:2000], bins[:2000])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = []
+    seconds, stages = [], []
+    watched = watch() if name.startswith("whole") else {}
     for _ in range(repeats):
+        watched.update(dict.fromkeys(watched, 0.0))
         start = time.perf_counter()
         JOBS[name](X, y, bins)
         seconds.append(time.perf_counter() - start)
+        stages.append(dict(watched))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": min(seconds), "peak": peak * 1024, "extra": (peak - before) * 1024}))
+    result = {"seconds": min(seconds), "stages": stages[np.argmin(seconds)]}
+    print(json.dumps({**result, "peak": peak * 1024, "extra": (peak - before) * 1024}))
+
+
+def watch():
+    """Seconds spent in each stage of the whole fit, counted from now on."""
+    from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, mixture
+    from moe_sklearn.gates import RegressionGate
+
+    stages = {
+        "one pass: moments": (BinnedRidgeExperts, "gather"),
+        "experts and global ridge": (BinnedRidgeExperts, "fit_moments"),
+        "gate in all, of which": (SoftGateMoERegressor, "_fit_gate"),
+        "  reading its rows": (SoftGateMoERegressor, "_read_gate_rows"),
+        "  leave-one-out inputs": (mixture, "leave_one_out_outputs"),
+        "  router": (mixture, "fit_classifier"),
+        "  regression gate": (RegressionGate, "fit"),
+    }
+    seconds = dict.fromkeys(stages, 0.0)
+    for stage, (owner, name) in stages.items():
+        setattr(owner, name, timed(getattr(owner, name), stage, seconds))
+    return seconds
+
+
+def timed(function, stage, seconds):
+    def call(*args, **kwargs):
+        start = time.perf_counter()
+        result = function(*args, **kwargs)
+        seconds[stage] += time.perf_counter() - start
+        return result
+
+    return call
 
 
 def main():
@@ -120,6 +162,7 @@ def main():
     parser.add_argument("--n", type=int, default=50_000)
     parser.add_argument("--pixels", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=3, help="best of so many runs")
+    parser.add_argument("--skip-plain", action="store_true", help="without scikit-learn's own")
     parser.add_argument("--job", choices=JOBS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="where to put the data")
     args = parser.parse_args()
@@ -133,6 +176,8 @@ def main():
         print(f"{'':46} {'s':>7} {'x SYRK':>7} {'peak GB':>8} {'above data':>11}")
         results = {}
         for job in JOBS:
+            if args.skip_plain and job.startswith("scikit-learn"):
+                continue
             command = [sys.executable, __file__, "--job", job, "--folder", str(folder)]
             command += ["--repeats", str(args.repeats)]
             results[job] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
@@ -142,13 +187,15 @@ def main():
                 f"{results[job]['peak'] / 1e9:8.2f} {results[job]['extra'] / 1e9:11.2f}",
                 flush=True,
             )
+            for stage, seconds in results[job]["stages"].items():
+                share = seconds / results[job]["seconds"]
+                print(f"    {stage:42} {seconds:7.2f} {100 * share:5.1f} %", flush=True)
         for mine, theirs in (
             ("experts + global + PCA, float32 products", "scikit-learn: 9 Ridge + Ridge + PCA"),
-            (
-                "whole SoftGateMoERegressor, float32 products",
-                "scikit-learn: the same + LogisticRegression",
-            ),
+            ("the same with gate='logistic'", "scikit-learn: the same + LogisticRegression"),
         ):
+            if theirs not in results:
+                continue
             speedup = results[theirs]["seconds"] / results[mine]["seconds"]
             print(f"{mine}: {speedup:.1f} x faster than {theirs}")
 

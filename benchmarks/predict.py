@@ -1,6 +1,6 @@
 """Prediction against one bare GEMM of the stacked coefficients, and the latency of a single row.
 
-    python benchmarks/predict.py --n 100000 --pixels 4096
+python benchmarks/predict.py --n 100000 --pixels 4096
 """
 
 import argparse
@@ -62,34 +62,33 @@ def main():
     train = X[:N_TRAIN]
     y = train[:, 0] * (bins - 4) + rng.normal(size=N_TRAIN)
     wavelength = np.linspace(7100, 8850, args.pixels)
-    scores = SoftGateMoERegressor(BinnedRidgeExperts(10.0)).fit(train, y, bins=bins)
-    lines = SoftGateMoERegressor(
-        BinnedRidgeExperts(10.0), GateFeatureTransformer(wavelength=wavelength)
-    ).fit(train, y, bins=bins)
-    by_hand = plain_scikit_learn(train, y, bins)
-    weights = scores._weights
 
-    gemm = best(lambda: X @ weights)
-    print(f"{args.n:,} x {args.pixels} float32, {weights.shape[1]} stacked columns")
-    print(f"{'one bare GEMM':42} {gemm:7.3f} s")
-    for name, predict in {
-        "soft, gate on 10 PCA scores": scores.predict,
-        "soft, gate on 37 features": lines.predict,
-        "scikit-learn by hand, 10 PCA scores": by_hand,
-    }.items():
-        seconds = best(lambda predict=predict: predict(X))
-        print(f"{name:42} {seconds:7.3f} s   {seconds / gemm:6.2f} x")
+    def fit(gate, features):
+        experts = BinnedRidgeExperts(10.0)
+        return SoftGateMoERegressor(experts, features, gate, random_state=0).fit(train, y, bins=bins)
+
+    models = {
+        "logistic gate on 10 PCA scores": fit("logistic", GateFeatureTransformer()),
+        "logistic gate on 37 features": fit("logistic", GateFeatureTransformer(wavelength=wavelength)),
+        "regression gate (default)": fit("regression", GateFeatureTransformer()),
+    }
+    by_hand = plain_scikit_learn(train, y, bins)
+    print(f"{args.n:,} x {args.pixels} float32")
+    for name, model in models.items():
+        weights = model._weights
+        gemm, seconds = best(lambda weights=weights: X @ weights), best(lambda model=model: model.predict(X))
+        columns = f"{weights.shape[1]} stacked columns"
+        print(f"{name:42} {seconds:6.3f} s, bare GEMM ({columns}) {gemm:6.3f} s: {seconds / gemm:5.2f} x")
+    print(f"{'scikit-learn by hand, 10 PCA scores':42} {best(lambda: by_hand(X)):6.3f} s")
 
     row = X[:1]
+    first = next(iter(models.values()))
     checks = median_microseconds(
-        lambda: validate_data(scores, row, dtype=[np.float64, np.float32], reset=False)
+        lambda: validate_data(first, row, dtype=[np.float64, np.float32], reset=False)
     )
     print(f"\nsingle row; scikit-learn's own validation {checks:.0f} us, beyond it:")
-    for name, predict in {
-        "soft, gate on 10 PCA scores": scores.predict,
-        "soft, gate on 37 features": lines.predict,
-        "scikit-learn by hand, 10 PCA scores": by_hand,
-    }.items():
+    predictors = {name: model.predict for name, model in models.items()}
+    for name, predict in {**predictors, "scikit-learn by hand, 10 PCA scores": by_hand}.items():
         print(f"{name:42} {median_microseconds(lambda predict=predict: predict(row)) - checks:7.0f} us")
 
 

@@ -168,10 +168,8 @@ class RegressionGate(BaseEstimator):
     def _weights(self, X):
         """`predict_proba` of valid inputs."""
         inputs = self._scale(X)
-        total = np.zeros((len(inputs), len(self.classes_)))
-        for network in self.networks_:
-            total += softmax(gate_logits(network, inputs).astype(float))
-        return total / len(self.networks_)
+        total = sum(softmax(gate_logits(network, inputs)) for network in self.networks_).astype(float)
+        return total / total.sum(axis=1, keepdims=True)
 
     def predict(self, X, *, experts) -> np.ndarray:
         """The mixture sum_k p_k(x) f_k.
@@ -223,7 +221,7 @@ class RegressionGate(BaseEstimator):
         )
 
     def _scale(self, X):
-        return np.arcsinh((X - self.center_) / self.scale_).astype(PRECISION)
+        return np.arcsinh(((X - self.center_) / self.scale_).astype(PRECISION))
 
     def _choose(self, rows, train, held_out, rng):
         """Classification weight and penalty: those given, or chosen by linear gates.
