@@ -173,6 +173,10 @@ def make_steps(data):
     }
     for anchors in (2, 5, 9):
         steps[f"regression hidden, all, {anchors} anchors"] = mixture(hidden, ALL_INPUTS, anchors)
+    searched = RegressionGate(classification_weight="auto", alpha="auto", random_state=SEED)
+    steps["default, gate settings searched"] = lambda: make_mixture(data, gate=searched)
+    half = RegressionGate(n_restarts=2, random_state=SEED)
+    steps["default, 2 networks instead of 4"] = lambda: make_mixture(data, gate=half)
     finer = [halved(edges) for edges in data.edges]
     steps["default, 6 x 6 bins"] = lambda: make_mixture(data, edges=finer)
     for name, edges in {"default": None, "default, 6 x 6 bins": finer}.items():
@@ -599,6 +603,9 @@ def main():
     if args.sources:
         for source in args.sources:
             records += json.loads(source.read_text())["results"]
+        # of two results of one model, the later
+        records = list({(record["data"], record["model"]): record for record in records}.values())
+        records.sort(key=lambda record: list(KINDS).index(record["kind"]))
         summarise(records)
     else:
         report = make_report(records, args)

@@ -104,8 +104,9 @@ def fit(folder, gate="auto"):
     timed(BinnedRidgeExperts, "fit_moments", "solve for experts and global")
     timed(GateFeatureTransformer, "fit_moments", "PCA")
     timed(SoftGateMoERegressor, "_fit_gate", "gate, of which")
-    timed(SoftGateMoERegressor, "_leave_one_out", "  leave-one-out inputs")
-    timed(mixture, "_fit_classifier", "  logistic regression")
+    timed(SoftGateMoERegressor, "_read_gate_rows", "  its rows and features")
+    timed(mixture, "leave_one_out_outputs", "  leave-one-out inputs")
+    timed(mixture, "fit_classifier", "  logistic regression")
     timed(RegressionGate, "fit", "  regression gate")
     test = np.load(folder / "test.npz")
     model = SoftGateMoERegressor(

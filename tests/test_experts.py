@@ -22,7 +22,11 @@ COEFFICIENTS = ("coef_", "intercept_", "global_coef_", "global_intercept_")
 
 # A check calls partial_fit after fit, which warns by design that it starts anew.
 @pytest.mark.filterwarnings(STARTS_ANEW)
-@with_checks(BinnedRidgeExperts(), BinnedRidgeExperts(alpha=0.1, small_bins="drop", global_alpha=2.0))
+@with_checks(
+    BinnedRidgeExperts(),
+    BinnedRidgeExperts(alpha=0.1, small_bins="drop", global_alpha=2.0),
+    BinnedRidgeExperts(shrink_to="global", min_bin_rows=3),
+)
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
