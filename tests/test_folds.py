@@ -87,6 +87,10 @@ def test_all_alphas_cost_one_reading_of_the_rows(data):
     rows_read = []
 
     class Counting(RowSource):
+        def __init__(self, X):
+            super().__init__(X)
+            self.in_memory = False
+
         def _load(self, rows):
             rows_read.append(rows)
             return super()._load(rows)

@@ -36,11 +36,7 @@ EDGES = [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]
         make_pipeline(StandardScaler(), LogisticRegression(C=0.1)),
         mixing="global",
     ),
-    SoftGateMoERegressor(
-        BinnedRidgeExperts(shrink_to="global"),
-        gate=LogisticRegression(),
-        gate_inputs=("features", "discriminants", "experts"),
-    ),
+    SoftGateMoERegressor(BinnedRidgeExperts(shrink_to="global"), gate="logistic"),
 )
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)

@@ -33,6 +33,13 @@ def dask_array(X, folder):
     return dask_array.from_array(X, chunks=(130, 5))
 
 
+def zarr_array(X, folder):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.open(str(folder / "X.zarr"), mode="w", shape=X.shape, chunks=(100, D), dtype=X.dtype)
+    array[:] = X
+    return array
+
+
 def memmap(X, folder):
     np.save(folder / "X.npy", X)
     return np.load(folder / "X.npy", mmap_mode="r")
@@ -41,6 +48,7 @@ def memmap(X, folder):
 SOURCES = {
     "memmap": memmap,
     "hdf5": hdf5,
+    "zarr": zarr_array,
     "dask": dask_array,
     "csr": lambda X, folder: sparse.csr_array(X),
     "csc": lambda X, folder: sparse.csc_matrix(X),

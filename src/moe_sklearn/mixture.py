@@ -132,6 +132,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
     Rows in no bin (label -1, None or nan; outside a `GridBinner` that drops) count for the global ridge and
     for the PCA, not for experts, gate and scores.
 
+    A weight of 2 is as good as a row given twice, but not to leave-one-out inputs: of two equal rows, either
+    is predicted by models that have seen the other.
+
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Here the
     experts' regimes are known in training, so experts and gate are fitted apart.
 

@@ -27,6 +27,8 @@ from .storage import read_archive, write_archive
 ARCHIVE_VERSION = 1
 # More rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15
+# NumPy asks for huge pages from this size on.
+HUGE_PAGES_FROM = 2**22
 # Rows of an array in memory are centred and multiplied while they are in the cache.
 CACHE_BYTES = 2**24
 # So many tell the spread of a chunk.
@@ -532,7 +534,10 @@ def _zeros_to_be_half_used(shape, dtype):
 
     Large arrays of NumPy's own lie in huge pages, which each column touches.
     """
-    memory = mmap.mmap(-1, max(math.prod(shape) * np.dtype(dtype).itemsize, 1))
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < HUGE_PAGES_FROM:
+        return np.zeros(shape, dtype, order="F")
+    memory = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.ndarray(shape, dtype, memory, order="F")

@@ -168,7 +168,8 @@ class RegressionGate(BaseEstimator):
     def _weights(self, X):
         """`predict_proba` of valid inputs."""
         inputs = self._scale(X)
-        total = sum(softmax(gate_logits(network, inputs)) for network in self.networks_).astype(float)
+        weights = [softmax(gate_logits(network, inputs)) for network in self.networks_]
+        total = np.sum(weights, axis=0, dtype=float)
         return total / total.sum(axis=1, keepdims=True)
 
     def predict(self, X, *, experts) -> np.ndarray:
