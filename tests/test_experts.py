@@ -1,5 +1,8 @@
 """A ridge per bin and one over all rows."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -532,3 +535,29 @@ def test_unknown_shrinkage(data):
     X, y, bins = data
     with pytest.raises(ValueError, match="shrink_to must be one of"):
         BinnedRidgeExperts(shrink_to="mean").fit(X, y, bins=bins)
+
+
+def test_float32_products_of_a_large_mean_predict_as_float64_ones():
+    """The cancellation trap: with mean 1000, plain float32 products would keep one digit."""
+    rng = np.random.default_rng(0)
+    X, bins = rng.normal(size=(3000, 20)) + 1000, np.arange(3000) % 3
+    y = np.einsum("nd,nd->n", X - 1000, rng.normal(size=(3, 20))[bins]) + rng.normal(size=3000)
+    y /= y.std()
+    exact = BinnedRidgeExperts().fit(X, y, bins=bins).predict(X, bins=bins)
+    fast = BinnedRidgeExperts(product_dtype="float32").fit(X, y, bins=bins).predict(X, bins=bins)
+    np.testing.assert_allclose(fast, exact, atol=1e-4)
+
+
+def test_number_of_threads_does_not_matter(tmp_path):
+    script = (
+        "import numpy as np; from moe_sklearn import BinnedRidgeExperts\n"
+        "rng = np.random.default_rng(0)\n"
+        "X, y = rng.normal(size=(3000, 300)), rng.normal(size=3000)\n"
+        "np.save('coef.npy', BinnedRidgeExperts().fit(X, y, bins=np.arange(3000) % 3).coef_)\n"
+    )
+    coefs = []
+    for threads in ("1", "2"):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
+        coefs.append(np.load(tmp_path / "coef.npy"))
+    np.testing.assert_allclose(coefs[0], coefs[1], rtol=1e-9, atol=1e-12)
