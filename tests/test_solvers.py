@@ -387,3 +387,14 @@ def test_products_with_float32_moments_are_summed_in_float64():
     expected = full.astype(float) @ right
     full[np.triu_indices(300, 1)] = np.nan
     assert_allclose(symmetric_product(full, right), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_rounding_that_a_subtraction_leaves_is_no_slope():
+    """Two equal groups subtracted leave products of the order of rounding, and of any sign."""
+    moments = Moments.zeros(300, 1)
+    moments.n_rows, moments.weight = 1, 1.0
+    moments.xx[np.diag_indices(300)] = -1e-18
+    moments.xy[0] = 1e-18
+    coefs, intercepts = ridge_path(moments, [0.1, 1.0, 10.0, 100.0])
+    assert np.abs(coefs).max() < 1e-16
+    assert np.isfinite(intercepts).all()

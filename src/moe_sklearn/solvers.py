@@ -402,7 +402,9 @@ def _krylov_path(xx, alphas, rhs):
         along = blas.dgemv(-1.0, so_far, vector, trans=1)
         vector = blas.dgemv(1.0, so_far, along, beta=1.0, y=vector, overwrite_y=1)
         off_diagonal[step] = np.linalg.norm(vector)
-        if (step + 1) % 10 and off_diagonal[step] > 1e-14 * diagonal[0]:
+        # moments that were subtracted may leave a first entry below 0
+        exhausted = off_diagonal[step] <= 1e-14 * abs(diagonal[0])
+        if (step + 1) % 10 and not exhausted:
             basis[step + 1] = vector / off_diagonal[step]
             continue
         values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
@@ -413,7 +415,7 @@ def _krylov_path(xx, alphas, rhs):
         done = converged & regular
         if done.any():
             solutions[done] = blas.dgemm(1.0, weights[done], basis[: step + 1])
-        if converged[regular].all() or off_diagonal[step] <= 1e-14 * diagonal[0]:
+        if converged[regular].all() or exhausted:
             break
         basis[step + 1] = vector / off_diagonal[step]
     return solutions
