@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.gating import (
     anchor_values,
     fit_classifier,
@@ -64,6 +65,28 @@ def test_outputs_are_those_of_fits_without_the_row(weighted, alpha):
         assert_allclose(models[row, 1 - codes[row]], ridges[1 - codes[row]].predict(X[[row]])[0], rtol=1e-12)
         assert_allclose(models[row, 2], fit(rest, y).predict(X[[row]])[0], rtol=1e-8)
         assert_allclose(fitted[row], fit(rest, indicators).predict(X[[row]])[0], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_outputs_of_shrunk_experts_are_those_of_fits_without_the_row(weighted):
+    """An expert that is shrunk to the global model knows the rows of other bins through it."""
+    rng = np.random.default_rng(0)
+    X, y, codes = rng.normal(2, 1, size=(60, 4)), rng.normal(size=(60, 2)), np.arange(60) % 2
+    weight = rng.uniform(0.5, 2, 60) if weighted else None
+
+    def predictions(used):
+        moments = BinnedMoments(4, 2).update(
+            X[used], y[used], codes[used], None if weight is None else weight[used]
+        )
+        experts = BinnedRidgeExperts(5.0, global_alpha=2.0, shrink_to="global").fit_moments(moments)
+        return moments, experts.predict_all(X)
+
+    moments, models = predictions(np.ones(60, bool))
+    parts = [(moments.groups[0], 5.0), (moments.groups[1], 5.0), (moments.pool(), 2.0)]
+    arguments = codes, weight, parts
+    found, _ = leave_one_out_outputs(X, y, models, np.empty((60, 0)), *arguments, shrunk=True)
+    for row in (0, 1, 33):
+        assert_allclose(found[row], predictions(np.arange(60) != row)[1][row], rtol=1e-8)
 
 
 def test_residual_variance_is_that_of_each_own_expert():

@@ -10,10 +10,11 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import has_fit_parameter
 
 from .labels import OUTSIDE
-from .solvers import leave_one_out, leverages, rounding
+from .solvers import leave_one_out, leverages, rounding, solve_spd
 
 # Mean leverage of a ridge up to which single ones are not worth their cost, and the sample for that mean
 SMALL_LEVERAGE, LEVERAGE_SAMPLE = 0.05, 1024
+PASSED_ON_SAMPLE = 128
 
 
 def stratified_rows(codes, n_bins, limit, random_state):
@@ -34,7 +35,7 @@ def stratified_rows(codes, n_bins, limit, random_state):
     return np.sort(np.concatenate(drawn))
 
 
-def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, scratch=None):
+def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, scratch=None, *, shrunk=False):
     """What models and discriminants say of each row if they are fitted without it.
 
     Parameters
@@ -46,13 +47,16 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, sc
     fitted : ndarray of shape (n, n_discriminants)
         Fitted indicators of the bins, or no columns.
     codes : ndarray of shape (n,), int
-        Bin of each row. Experts of other bins have not seen it.
+        Bin of each row. Experts of other bins have not seen it, unless they are `shrunk`.
     sample_weight : ndarray of shape (n,) or None
     ridges : list of (Moments, float)
         What each of the models was fitted to, and its penalty. Discriminants share the global model's. Where
         their rows are so many that no leverage is large, the mean over a sample stands for all, as in
         generalised cross-validation (Golub, Heath and Wahba, 1979, Technometrics 21, 215-223).
     scratch : Scratch, default=None
+    shrunk : bool, default=False
+        Whether the experts are shrunk to the global model, and so know of every row through it. That goes
+        too: exactly of up to 256 rows, of more by the mean over 128 to 256 of them, for each expert.
 
     Returns
     -------
@@ -66,9 +70,6 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, sc
         weight = None if sample_weight is None else sample_weight[rows]
         return leverages(moments, X[rows], alpha, weight, scratch)
 
-    for code, ridge in enumerate(ridges[:-1]):
-        own = np.flatnonzero(codes == code)
-        models[own, code] = leave_one_out(models[own, code], y[own], leverage_of(own, *ridge))
     pooled, alpha = ridges[-1]
     rows = np.arange(len(X))
     if pooled.n_features < SMALL_LEVERAGE * pooled.n_rows and len(X) > 2 * LEVERAGE_SAMPLE:
@@ -76,9 +77,44 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, sc
     leverage = leverage_of(rows, pooled, alpha)
     if len(rows) < len(X):
         leverage = np.full(len(X), leverage.mean())
+    influence = models[:, -1].copy()
     models[:, -1] = leave_one_out(models[:, -1], y, leverage)
+    influence -= models[:, -1]
+    if shrunk:
+        models[:, :-1] -= (
+            _passed_on(X, sample_weight, leverage, ridges, scratch)[:, :, None] * influence[:, None]
+        )
+    for code, ridge in enumerate(ridges[:-1]):
+        own = np.flatnonzero(codes == code)
+        models[own, code] = leave_one_out(models[own, code], y[own], leverage_of(own, *ridge))
     indicators = np.eye(models.shape[1] - 1)[codes][:, : fitted.shape[1]]
     return models, leave_one_out(fitted, indicators, leverage)
+
+
+def _passed_on(X, sample_weight, leverage, ridges, scratch):
+    """Share of a row's influence on the global model that reaches each expert: (n, n_bins).
+
+    Row i, of residual r_i and leverage h_i, changes the global coefficients by G (x_i - m) w_i r_i / (1 - h_i),
+    with G = (S + alpha I)^-1; an expert of moments S_k, m_k passes on alpha_k (S_k + alpha_k I)^-1 of that.
+    """
+    pooled, alpha = ridges[-1]
+    rows = (
+        np.arange(0, len(X), max(len(X) // PASSED_ON_SAMPLE, 1))
+        if len(X) > 2 * PASSED_ON_SAMPLE
+        else np.s_[:]
+    )
+    sample = X[rows].astype(float)
+    change = solve_spd(pooled.xx, alpha, (sample - pooled.x_mean).T, scratch)
+    if sample_weight is not None:
+        change *= sample_weight[rows]
+    shares = np.zeros((len(sample), len(ridges) - 1))
+    for code, (moments, alpha_k) in enumerate(ridges[:-1]):
+        if alpha_k:
+            passed = alpha_k * solve_spd(moments.xx, alpha_k, change, scratch)
+            shares[:, code] = np.einsum("id,di->i", sample - moments.x_mean, passed)
+    if len(sample) == len(X):
+        return shares / np.maximum(leverage, np.finfo(float).tiny)[:, None]
+    return np.broadcast_to(shares.sum(axis=0) / leverage[rows].sum(), (len(X), len(ridges) - 1))
 
 
 def residual_variance(models, y, codes, sample_weight=None):

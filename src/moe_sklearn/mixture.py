@@ -358,7 +358,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             experts = self.experts_
             groups = [moments.groups[label] for label in self.bins_.tolist()]
             ridges = [*zip(groups, experts.alpha_, strict=True), (pooled, experts.global_alpha_)]
-            models, fitted = leave_one_out_outputs(X, y, models, fitted, codes, weights, ridges, scratch)
+            models, fitted = leave_one_out_outputs(
+                X, y, models, fitted, codes, weights, ridges, scratch, shrunk=experts.shrink_to == "global"
+            )
             self.residual_variance_ = residual_variance(models, y, codes, weights)
         inputs = self._join_inputs(features, fitted, models)
         self._own_router = gate is None or isinstance(gate, RegressionGate)
