@@ -81,9 +81,8 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, sc
     models[:, -1] = leave_one_out(models[:, -1], y, leverage)
     influence -= models[:, -1]
     if shrunk:
-        models[:, :-1] -= (
-            _passed_on(X, sample_weight, leverage, ridges, scratch)[:, :, None] * influence[:, None]
-        )
+        shares = _passed_on(X, sample_weight, leverage, ridges, scratch)
+        models[:, :-1] -= shares[:, :, None] * influence[:, None]
     for code, ridge in enumerate(ridges[:-1]):
         own = np.flatnonzero(codes == code)
         models[own, code] = leave_one_out(models[own, code], y[own], leverage_of(own, *ridge))
@@ -94,8 +93,9 @@ def leave_one_out_outputs(X, y, models, fitted, codes, sample_weight, ridges, sc
 def _passed_on(X, sample_weight, leverage, ridges, scratch):
     """Share of a row's influence on the global model that reaches each expert: (n, n_bins).
 
-    Row i, of residual r_i and leverage h_i, changes the global coefficients by G (x_i - m) w_i r_i / (1 - h_i),
-    with G = (S + alpha I)^-1; an expert of moments S_k, m_k passes on alpha_k (S_k + alpha_k I)^-1 of that.
+    Row i, of residual r_i and leverage h_i, changes the global coefficients by
+    G (x_i - m) w_i r_i / (1 - h_i), with G = (S + alpha I)^-1; an expert of moments S_k passes on
+    alpha_k (S_k + alpha_k I)^-1 of that.
     """
     pooled, alpha = ridges[-1]
     rows = (
