@@ -93,7 +93,7 @@ def load_gaia(args):
     rms = np.sqrt(np.mean(spectra.data**2, axis=1, keepdims=True))
     folds = RepeatedKFold(n_splits=args.folds, n_repeats=args.repeats, random_state=SEED)
     return make_data(
-        "gaia", spectra, spectra.data / rms, [-2.5, -1, 0, 0.75], 1.0, 30, list(folds.split(rms))
+        "Gaia", spectra, spectra.data / rms, [-2.5, -1, 0, 0.75], 1.0, 30, list(folds.split(rms))
     )
 
 
@@ -348,7 +348,7 @@ def compare(data, args, report):
             print(f"| {', '.join(names)} | {short(error)} | | | | |", flush=True)
             continue
         for name, result in results.items():
-            kind = "step" if name.startswith("seed") else entry.kind
+            kind = {"seed": "step", "oracle": "reference"}.get(re.split("[:,]", name)[0], entry.kind)
             report(data, name, kind, result, ceiling)
 
 
@@ -497,17 +497,21 @@ def log_likelihood(data, row, labels, sky):
 
 
 def summarise(records):
-    """One table of all data sets, a model a row: R2, and as a share of the ceiling where there is one."""
+    """Two tables of all data sets, a model a row: R2, also as a share of the ceiling; errors and seconds."""
     names = list(dict.fromkeys(record["model"] for record in records))
     panels = list(dict.fromkeys(record["data"] for record in records))
     cells = {(record["model"], record["data"]): record for record in records}
-    print("| model | " + " | ".join(panels) + " | fit s |")
-    print("| --- |" + " --- |" * (len(panels) + 1))
-    for name in names:
-        row = [cells.get((name, panel)) for panel in panels]
-        texts = ["" if record is None else short_score(record) for record in row]
-        seconds = " / ".join("" if record is None else f"{np.mean(record['fit']):.1f}" for record in row)
-        print(f"| {name} | {' | '.join(texts)} | {seconds} |")
+
+    def table(text):
+        print("| model | " + " | ".join(panels) + " |")
+        print("| --- |" + " --- |" * len(panels))
+        for name in names:
+            row = [cells.get((name, panel)) for panel in panels]
+            print(f"| {name} | {' | '.join('' if record is None else text(record) for record in row)} |")
+
+    table(short_score)
+    print()
+    table(lambda record: " / ".join(f"{np.mean(record[key]):.3g}" for key in ("mae", "fit", "predict")))
 
 
 def short_score(record):
