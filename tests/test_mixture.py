@@ -475,6 +475,13 @@ def test_an_empty_cell_of_the_grid_is_named(data):
     assert "without expert, for want of training rows: Cool Rich, Hot Rich" in str(report)
 
 
+def test_all_bins_of_few_rows_leave_nothing_to_mix(data):
+    X, y, bins, _ = data
+    experts = BinnedRidgeExperts(small_bins="drop", min_bin_rows=1000)
+    with pytest.raises(ValueError, match="no bin has the 1000 training rows .* lower min_bin_rows"):
+        SoftGateMoERegressor(experts).fit(X, y, bins=bins)
+
+
 def test_a_bin_of_few_rows_is_dropped_and_named(data):
     X, y, bins, _ = data
     few = np.where((bins == 1) & (np.cumsum(bins == 1) > 5), -1, bins)

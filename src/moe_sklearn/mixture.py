@@ -286,6 +286,11 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         pooled, scratch = total.pool(), Scratch()
         self.experts_ = experts.fit_moments(moments, dtype=dtype, pooled=pooled, scratch=scratch)
         self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_
+        if not len(self.bins_):
+            raise ValueError(
+                f"bins: no bin has the {experts.min_bin_rows} training rows that an expert needs, so there "
+                "is nothing to mix. Use fewer bins, or lower min_bin_rows of the experts."
+            )
         if experts.small_bins == "raise":
             _check_no_empty_bin(self.binner_, self.bins_)
         self.bin_names_ = self._name_bins(self.bins_)
@@ -812,7 +817,11 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         if column_names is None:
             column_names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        check_length(column_names, "column_names", self.n_features_in_)
+        if len(column_names) != self.n_features_in_:
+            raise ValueError(
+                f"column_names has {len(column_names)} names, X has {self.n_features_in_} columns: pass a "
+                "name for each."
+            )
         coef = np.abs(self.experts_._stack()[0][:-1]).sum(axis=1)
         strongest = np.argsort(-coef, axis=1, kind="stable")[:, :n_strongest]
         variance = self.residual_variance_
