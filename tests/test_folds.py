@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit, ShuffleSplit
@@ -10,7 +11,6 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedS
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.folds import FoldMoments, fold_of_rows
 from moe_sklearn.moments import BinnedMoments
-from moe_sklearn.sources import RowSource
 
 N, D, ALPHAS = 400, 8, [0.1, 10.0, 1000.0]
 
@@ -84,19 +84,9 @@ def test_products_in_a_file_give_the_same_and_leave_nothing(data, tmp_path, monk
 
 def test_all_alphas_cost_one_reading_of_the_rows(data):
     X, y, bins = data
-    rows_read = []
-
-    class Counting(RowSource):
-        def __init__(self, X):
-            super().__init__(X)
-            self.in_memory = False
-
-        def _load(self, rows):
-            rows_read.append(rows)
-            return super()._load(rows)
-
-    BinnedRidgeExperts(alphas=ALPHAS).fit(Counting(X), y, bins=bins)
-    assert rows_read == [slice(0, N)]
+    source = OnDisk(X)
+    BinnedRidgeExperts(alphas=ALPHAS).fit(source, y, bins=bins)
+    assert source.reads == [slice(0, N)]
 
 
 def test_each_batch_is_divided_into_the_folds(data):

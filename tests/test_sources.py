@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
 from moe_sklearn.moments import BinnedMoments
-from moe_sklearn.sources import Keeping, RowSource, as_source, is_source, map_rows, open_batches, prefetch
+from moe_sklearn.sources import Keeping, as_source, is_source, map_rows, open_batches, prefetch
 
 N, D = 600, 12
 
@@ -209,39 +210,23 @@ def test_take_crosses_blocks_and_shards():
 
 def test_kept_rows_need_no_second_reading(data):
     X, *_ = data
-    reads = []
-
-    class Counting(RowSource):
-        def _load(self, rows):
-            reads.append(rows)
-            return super()._load(rows)
-
+    shards = OnDisk(X[:250]), OnDisk(X[250:])
     rows = np.array([0, 69, 70, 71, 333, N - 1])
-    source = Keeping(as_source([Counting(X[:250]), Counting(X[250:])]), rows)
+    source = Keeping(as_source(shards), rows)
     assert_array_equal(np.concatenate([load() for *_, load in source.blocks(70)]), X)
-    n_reads = len(reads)
+    n_reads = [len(shard.reads) for shard in shards]
     assert_array_equal(source.take(rows), X[rows])
     assert_array_equal(source.take(rows[1:4]), X[rows[1:4]])
-    assert len(reads) == n_reads
+    assert [len(shard.reads) for shard in shards] == n_reads
     assert source.locate(300) == "row 50 of shard 1"
 
 
-def test_a_file_is_read_once_by_the_fit_of_a_mixture(data, monkeypatch):
+def test_a_file_is_read_once_by_the_fit_of_a_mixture(data):
     X, y, bins = data
-    reads = []
-
-    class OnDisk(RowSource):
-        def __init__(self, X):
-            super().__init__(X)
-            self.in_memory = False
-
-        def _load(self, rows):
-            reads.append(rows)
-            return super()._load(rows)
-
+    source = OnDisk(X)
     expected = SoftGateMoERegressor(gate="regression", random_state=0).fit(X, y, bins=bins)
-    model = SoftGateMoERegressor(gate="regression", random_state=0).fit(OnDisk(X), y, bins=bins)
-    assert reads == [slice(0, N)]
+    model = SoftGateMoERegressor(gate="regression", random_state=0).fit(source, y, bins=bins)
+    assert source.reads == [slice(0, N)]
     assert_allclose(model.predict(X), expected.predict(X), rtol=1e-5, atol=1e-5)
 
 

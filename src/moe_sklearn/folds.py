@@ -105,6 +105,11 @@ class FoldMoments:
         folds : ndarray of shape (n_samples,), int
             Fold of each row, 0 to n_folds - 1; the first rows say how many there are.
         sample_weight : ndarray of shape (n_samples,), optional
+
+        Raises
+        ------
+        ValueError
+            As `BinnedMoments.update`, and if there are more folds than in the first rows.
         """
         self.n_folds = self.n_folds or int(folds.max()) + 1
         if folds.max() >= self.n_folds:
@@ -116,6 +121,7 @@ class FoldMoments:
         if need > self.max_bytes and self.storage == "memory":
             self._moments.directory = mkdtemp(prefix="moe_sklearn_")
             weakref.finalize(self, shutil.rmtree, self._moments.directory, ignore_errors=True)
+        # the last place is that of code OUTSIDE, -1
         places = np.array([self._labels.index(label) for label in labels.tolist()] + [0])
         self._moments.update(X, y, folds + self.n_folds * places[codes], sample_weight)
         return self

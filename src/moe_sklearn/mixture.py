@@ -206,7 +206,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         ------
         ValueError
             As `BinnedRidgeExperts.fit`; if `bins` are labels although a `binner` is set; if a cell of the
-            binner has no training row; if `mixing` is unknown.
+            binner has no training row, or no bin has enough for an expert; if `mixing` is unknown.
         TypeError
             If `sample_weight` is given and the gate does not take it, or X is not one dense array and
             `gate_features` is of another class than `GateFeatureTransformer`.
@@ -727,6 +727,11 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         -------
         SoftGateMoERegressor
             This estimator.
+
+        Raises
+        ------
+        ValueError
+            If y does not fit X or holds nan or infinity, or `residual_variance_` is None.
         """
         check_is_fitted(self)
         X = check_features(self, X)
@@ -813,6 +818,11 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             A row for each bin, for `pandas.DataFrame`: "bin", "n_train", "alpha", "residual_std"
             (leave-one-out, root mean square over the targets; nan where `residual_variance_` is None) and
             "strongest", the columns of largest coefficient (in magnitude, summed over targets), in order.
+
+        Raises
+        ------
+        ValueError
+            If `column_names` are not one for each column.
         """
         check_is_fitted(self)
         if column_names is None:
