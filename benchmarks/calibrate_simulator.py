@@ -52,7 +52,7 @@ def main():
             "routing accuracy": report.routing_accuracy,
         }
         for name, (low, high) in TARGETS.items():
-            verdict = "within" if low <= measured[name] <= high else "OUTSIDE"
+            verdict = "within" if low <= measured[name] <= high else "NO_BIN"
             print(f"{name:22} {measured[name]:.3f}   {verdict} {low} to {high}")
     print(f"\nat alpha = {alpha:g}\n{report}")
 

@@ -53,7 +53,7 @@ def syrk(X, y, bins):
 
 def experts(X, y, bins, product_dtype="float32"):
     from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer
-    from moe_sklearn.moments import BinnedMoments
+    from moe_sklearn.binned_moments import BinnedMoments
 
     moments = BinnedMoments(X.shape[1], product_dtype=product_dtype).update(X, y, bins)
     pooled = moments.pool()

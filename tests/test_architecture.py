@@ -29,14 +29,26 @@ ROOMS = [
     "solvers",
     "checkpoint",
     "parallel",
+    "binned_moments",
     "moments",
+    "linalg",
     "validation",
     "sources",
     "storage",
     "labels",
     "datasets",
 ]
-NUMERIC_ROOMS = {"lines", "solvers", "moments", "sources", "storage", "checkpoint", "labels"}
+NUMERIC_ROOMS = {
+    "lines",
+    "solvers",
+    "binned_moments",
+    "moments",
+    "linalg",
+    "sources",
+    "storage",
+    "checkpoint",
+    "labels",
+}
 NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
 REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
 

@@ -9,8 +9,8 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit, ShuffleSplit
 
 from moe_sklearn import BinnedRidgeExperts
+from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments, fold_of_rows
-from moe_sklearn.moments import BinnedMoments
 
 N, D, ALPHAS = 400, 8, [0.1, 10.0, 1000.0]
 

@@ -9,15 +9,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts
+from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.gating import (
     anchor_values,
     fit_classifier,
     leave_one_out_outputs,
     residual_variance,
+    sample_weight_kwargs,
     stratified_rows,
-    weights_for,
 )
-from moe_sklearn.moments import BinnedMoments
 from moe_sklearn.solvers import leave_one_out, leverages
 
 
@@ -124,11 +124,11 @@ def test_a_single_label_needs_no_classifier():
 
 def test_weights_go_to_each_step_that_takes_them():
     pipe, weight = make_pipeline(StandardScaler(), LogisticRegression()), np.ones(3)
-    assert set(weights_for(pipe, weight)) == {
+    assert set(sample_weight_kwargs(pipe, weight)) == {
         "standardscaler__sample_weight",
         "logisticregression__sample_weight",
     }
-    assert weights_for(pipe, None) == {}
+    assert sample_weight_kwargs(pipe, None) == {}
 
 
 def test_small_leverages_of_the_global_model_are_their_mean():

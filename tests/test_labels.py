@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_sklearn.labels import OUTSIDE, codes_of, encode_labels
+from moe_sklearn.labels import NO_BIN, codes_of, encode_labels
 
 LABELS = st.one_of(
     st.lists(st.one_of(st.none(), st.integers(-1, 5)), min_size=1),
@@ -19,7 +19,7 @@ LABELS = st.one_of(
 def test_codes_lead_back_to_the_labels(bins):
     labels, codes = encode_labels(bins)
     assert labels.tolist() == sorted({b for b in bins if b is not None and b != -1})
-    decoded = [None if code == OUTSIDE else labels[code] for code in codes]
+    decoded = [None if code == NO_BIN else labels[code] for code in codes]
     assert decoded == [None if b == -1 else b for b in bins]
 
 

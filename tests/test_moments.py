@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from moe_sklearn.moments import BinnedMoments, Moments
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.moments import Moments
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 COLUMNS, TARGETS = 3, 2

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from moe_sklearn import dask_moments
-from moe_sklearn.moments import BinnedMoments
+from moe_sklearn.binned_moments import BinnedMoments
 
 dask_array = pytest.importorskip("dask.array")
 

@@ -9,8 +9,9 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from moe_sklearn import solvers
-from moe_sklearn.moments import BinnedMoments, Moments
+from moe_sklearn import linalg, solvers
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.moments import Moments
 from moe_sklearn.solvers import (
     discriminants,
     held_out_error,
@@ -234,13 +235,13 @@ def test_float32_factors_are_refined_to_float64(large, scale):
 
 def test_float32_factors_are_used_and_given_up_where_they_do_not_help(large, monkeypatch):
     xx, rhs = large
-    refine, answers = solvers._refined_float32_solve, []
+    refine, answers = linalg._refined_float32_solve, []
 
     def watched(*args):
         answers.append(refine(*args))
         return answers[-1]
 
-    monkeypatch.setattr(solvers, "_refined_float32_solve", watched)
+    monkeypatch.setattr(linalg, "_refined_float32_solve", watched)
     solve_spd(xx, 1.0, rhs)
     assert answers.pop() is not None
     hard = np.asfortranarray(xx + 1e3 * np.outer(rhs[:, 0], rhs[:, 0]))
@@ -367,15 +368,15 @@ def test_leave_one_out_of_a_row_the_fit_cannot_do_without():
 
 def test_ridge_shrinks_towards_given_coefficients():
     X, y, weights = draw(30, 5)
-    toward = np.random.default_rng(2).normal(size=(2, 5))
+    prior_coef = np.random.default_rng(2).normal(size=(2, 5))
     moments = moments_of(X, y, weights)
-    twin = Ridge(alpha=4.0).fit(X, y - X @ toward.T, weights)
-    coef, intercept = ridge(lower_only(moments), 4.0, toward)
-    assert_allclose(coef, twin.coef_ + toward, rtol=1e-8)
+    twin = Ridge(alpha=4.0).fit(X, y - X @ prior_coef.T, weights)
+    coef, intercept = ridge(lower_only(moments), 4.0, prior_coef)
+    assert_allclose(coef, twin.coef_ + prior_coef, rtol=1e-8)
     assert_allclose(intercept, twin.intercept_, rtol=1e-8)
-    coefs, intercepts = ridge_path(moments, [4.0, 1e12], toward)
+    coefs, intercepts = ridge_path(moments, [4.0, 1e12], prior_coef)
     assert_allclose(coefs[0], coef, rtol=1e-8)
-    assert_allclose(coefs[1], toward, rtol=1e-6)
+    assert_allclose(coefs[1], prior_coef, rtol=1e-6)
     assert_allclose(intercepts[0], intercept, rtol=1e-8)
 
 

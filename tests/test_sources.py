@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn.moments import BinnedMoments
-from moe_sklearn.sources import Keeping, as_source, is_source, map_rows, open_batches, prefetch
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.sources import CachingSource, as_source, is_source, map_rows, open_batches, prefetch
 
 N, D = 600, 12
 
@@ -212,7 +212,7 @@ def test_kept_rows_need_no_second_reading(data):
     X, *_ = data
     shards = OnDisk(X[:250]), OnDisk(X[250:])
     rows = np.array([0, 69, 70, 71, 333, N - 1])
-    source = Keeping(as_source(shards), rows)
+    source = CachingSource(as_source(shards), rows)
     assert_array_equal(np.concatenate([load() for *_, load in source.blocks(70)]), X)
     n_reads = [len(shard.reads) for shard in shards]
     assert_array_equal(source.take(rows), X[rows])

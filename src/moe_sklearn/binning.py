@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .labels import OUTSIDE
+from .labels import NO_BIN
 from .validation import check_choice, check_sample_weight
 
 
@@ -126,7 +126,7 @@ class GridBinner(TransformerMixin, BaseEstimator):
             joint = joint * (len(edges) - 1) + np.searchsorted(edges[1:-1], column, side="right")
             if self.edges is not None and self.outside == "drop":
                 covered &= (column >= edges[0]) & (column <= edges[-1])
-        return np.where(covered, joint, OUTSIDE)[:, None]
+        return np.where(covered, joint, NO_BIN)[:, None]
 
     def get_feature_names_out(self, input_features=None):
         """Name of the one output column, ``bin``."""

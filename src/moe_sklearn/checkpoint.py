@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from .moments import BinnedMoments
+from .binned_moments import BinnedMoments
 from .sources import open_batches
 
 

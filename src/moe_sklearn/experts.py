@@ -13,17 +13,18 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from .binned_moments import BinnedMoments
 from .binning import GridBinner
 from .folds import FoldMoments, coefs_of_folds, fold_of_rows, select_alpha
 from .labels import codes_of
-from .moments import BinnedMoments
-from .solvers import Scratch, ridge
+from .linalg import Scratch
+from .solvers import ridge
 from .sources import map_rows, open_batches
 from .validation import (
     check_choice,
     check_features,
+    check_finite_output,
     check_fit_data,
-    check_result,
     check_varies,
 )
 
@@ -63,7 +64,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         "zero").
     product_dtype : {"float64", "float32"}, default="float64"
         Precision of the products X'X within a chunk. float32 is twice as fast and good to about 1e-7 of the
-        largest product, see `moe_sklearn.moments.BinnedMoments`.
+        largest product, see `moe_sklearn.binned_moments.BinnedMoments`.
     fold_bytes : int, default=2**32
         With `alphas`, (n_bins + 1) * n_folds products of n_features^2 * 8 bytes are needed. Up to so many
         bytes they are kept in memory, beyond that in a temporary file.
@@ -350,7 +351,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         coef, intercept = (stack[which] for stack in self._stack())
         weights, offset = coef.reshape(-1, coef.shape[-1]).T, intercept.ravel()
         with np.errstate(invalid="ignore", over="ignore"):
-            models = check_result(map_rows(lambda block: block @ weights + offset, X), X)
+            models = check_finite_output(map_rows(lambda block: block @ weights + offset, X), X)
         return models.reshape(len(X), *intercept.shape)
 
     def transform(self, X):
@@ -381,7 +382,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         ndarray of str objects
         """
         check_is_fitted(self)
-        targets = [""] if self._single else [f"_y{t}" for t in range(self.coef_.shape[1])]
+        targets = [""] if self._y_is_1d else [f"_y{t}" for t in range(self.coef_.shape[1])]
         names = [f"expert_{label}{target}" for label in self.bins_ for target in targets]
         return np.array(names, dtype=object)
 
@@ -414,9 +415,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             alphas, global_alpha = self._choose_alphas(folds, labels)
         scratch = scratch or Scratch()
         global_model = ridge(pooled or moments.pool(), global_alpha, scratch=scratch)
-        toward = global_model[0] if self.shrink_to == "global" else None
+        prior_coef = global_model[0] if self.shrink_to == "global" else None
         models = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(ridge)(moments.groups[label], alpha, toward, scratch)
+            delayed(ridge)(moments.groups[label], alpha, prior_coef, scratch)
             for label, alpha in zip(labels, alphas, strict=True)
         )
         models.append(global_model)
@@ -425,7 +426,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         self.alpha_, self.global_alpha_ = alphas, global_alpha
         coef = np.stack([coef for coef, _ in models]).astype(dtype)
         intercept = np.stack([intercept for _, intercept in models]).astype(dtype)
-        self._single = single
+        self._y_is_1d = single
         if single:
             coef, intercept = coef[:, 0], intercept[:, 0]
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
@@ -444,8 +445,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         self.fold_storage_ = folds.storage
         table = []
 
-        def choose(name, groups, toward=None):
-            alpha, scores = select_alpha(groups, grid, self.scoring, toward)
+        def choose(name, groups, prior_coef=None):
+            alpha, scores = select_alpha(groups, grid, self.scoring, prior_coef)
             table.append(_cv_rows(name, grid, scores))
             return alpha
 
@@ -453,13 +454,13 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             global_alpha = choose("global", [folds.pooled_parts()])
         else:
             global_alpha = check_alpha(self.global_alpha, "global_alpha")
-        toward = None
+        prior_coef = None
         if self.shrink_to == "global":
-            toward = coefs_of_folds(folds.pooled_parts(), global_alpha)
+            prior_coef = coefs_of_folds(folds.pooled_parts(), global_alpha)
         if self.alpha_per_expert:
-            alphas = [choose(label, [folds.parts(label)], toward) for label in labels]
+            alphas = [choose(label, [folds.parts(label)], prior_coef) for label in labels]
         else:
-            alphas = [choose("experts", list(map(folds.parts, labels)), toward)] * len(labels)
+            alphas = [choose("experts", list(map(folds.parts, labels)), prior_coef)] * len(labels)
         self.cv_results_ = {key: np.concatenate([rows[key] for rows in table]) for key in table[0]}
         return np.array(alphas), global_alpha
 
@@ -499,12 +500,12 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         """Coefficients (n_bins + 1, n_targets, n_features) and intercepts, the global model last."""
         coef = np.concatenate([self.coef_, self.global_coef_[None]])
         intercept = np.concatenate([self.intercept_, np.asarray(self.global_intercept_)[None]])
-        if self._single:
+        if self._y_is_1d:
             return coef[:, None], intercept[:, None]
         return coef, intercept
 
     def _like_y(self, prediction):
-        return prediction[:, 0] if self._single else prediction
+        return prediction[:, 0] if self._y_is_1d else prediction
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .binned_moments import BinnedMoments
 from .lines import (
     check_wavelength,
     line_windows,
@@ -15,10 +16,10 @@ from .lines import (
     resolve_lines,
     species_of,
 )
-from .moments import BinnedMoments, Moments
+from .moments import Moments
 from .solvers import pca_axes
 from .sources import map_rows
-from .validation import FLOAT_DTYPES, check_features, check_result, check_sample_weight
+from .validation import FLOAT_DTYPES, check_features, check_finite_output, check_sample_weight
 
 
 class GateFeatureTransformer(TransformerMixin, BaseEstimator):
@@ -34,7 +35,7 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         The windows to measure. ``"stellar"``: Ca II 8498, 8542, 8662, Na I 8183, 8195, Mg I 8806, 8807, 8808.
         Names look like ``CaII_8542``; the lines of one species also get a total equivalent width.
     product_dtype : {"float64", "float32"}, default="float64"
-        Precision of the products behind the PCA, see `moe_sklearn.moments.BinnedMoments`.
+        Precision of the products behind the PCA, see `moe_sklearn.binned_moments.BinnedMoments`.
 
     Attributes
     ----------
@@ -152,7 +153,7 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_features(self, X)
         with np.errstate(invalid="ignore", over="ignore"):
-            return check_result(map_rows(self._measure, X), X)
+            return check_finite_output(map_rows(self._measure, X), X)
 
     def _measure(self, X):
         return self._add_lines(X @ self.components_.T - self.mean_ @ self.components_.T, X)

@@ -13,8 +13,9 @@ from tempfile import mkdtemp
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from .labels import OUTSIDE, encode_labels
-from .moments import BinnedMoments, Moments, merged
+from .binned_moments import BinnedMoments
+from .labels import NO_BIN, encode_labels
+from .moments import Moments, merged
 from .solvers import held_out_error, ridge, ridge_path
 
 
@@ -114,14 +115,14 @@ class FoldMoments:
         self.n_folds = self.n_folds or int(folds.max()) + 1
         if folds.max() >= self.n_folds:
             raise ValueError(f"cv gives more folds than the {self.n_folds} of the first batch.")
-        bins = np.full(len(folds), OUTSIDE) if bins is None else bins
+        bins = np.full(len(folds), NO_BIN) if bins is None else bins
         labels, codes = encode_labels(bins, len(folds))
         self._labels += [label for label in labels.tolist() if label not in self._labels]
         need = 8 * self.n_features**2 * self.n_folds * len(self._labels)
         if need > self.max_bytes and self.storage == "memory":
             self._moments.directory = mkdtemp(prefix="moe_sklearn_")
             weakref.finalize(self, shutil.rmtree, self._moments.directory, ignore_errors=True)
-        # the last place is that of code OUTSIDE, -1
+        # the last place is that of code NO_BIN, -1
         places = np.array([self._labels.index(label) for label in labels.tolist()] + [0])
         self._moments.update(X, y, folds + self.n_folds * places[codes], sample_weight)
         return self
@@ -159,7 +160,7 @@ class FoldMoments:
         return total
 
 
-def select_alpha(groups, alphas, scoring, toward=None):
+def select_alpha(groups, alphas, scoring, prior_coef=None):
     """The alpha of the best mean held-out score over the folds, and every fold's scores.
 
     Parameters
@@ -169,7 +170,7 @@ def select_alpha(groups, alphas, scoring, toward=None):
     alphas : ndarray of shape (n_alphas,)
     scoring : {"neg_mean_squared_error", "r2"}
         Over the rows of all models together; several targets are averaged.
-    toward : list of ndarray, default=None
+    prior_coef : list of ndarray, default=None
         For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
 
     Returns
@@ -179,7 +180,7 @@ def select_alpha(groups, alphas, scoring, toward=None):
     scores : ndarray of shape (n_folds, n_alphas)
         nan in a fold without rows.
     """
-    errors = np.sum([held_out_errors(parts, alphas, toward=toward) for parts in groups], axis=0)
+    errors = np.sum([held_out_errors(parts, alphas, prior_coef=prior_coef) for parts in groups], axis=0)
     rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         if scoring == "r2":
@@ -196,7 +197,7 @@ def coefs_of_folds(parts: list[Moments], alpha: float) -> list[np.ndarray]:
 
 
 def held_out_errors(
-    parts: list[Moments], alphas, test_parts: list[Moments] | None = None, toward=None
+    parts: list[Moments], alphas, test_parts: list[Moments] | None = None, prior_coef=None
 ) -> np.ndarray:
     """Held-out sum of squared errors of each fold and alpha, (n_folds, n_alphas, n_targets).
 
@@ -207,12 +208,12 @@ def held_out_errors(
     alphas : sequence of float
     test_parts : list of Moments, optional
         Rows to predict in each fold, where they are not the fold itself.
-    toward : list of ndarray, optional
+    prior_coef : list of ndarray, optional
         For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
     """
     total = merged(parts)
     errors = []
-    for part, test, to in zip(parts, test_parts or parts, toward or [None] * len(parts), strict=True):
+    for part, test, to in zip(parts, test_parts or parts, prior_coef or [None] * len(parts), strict=True):
         coefs, intercepts = ridge_path(total - part, alphas, to)
         errors.append(held_out_error(test, coefs, intercepts))
     return np.array(errors)

@@ -9,8 +9,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import has_fit_parameter
 
-from .labels import OUTSIDE
-from .solvers import leave_one_out, leverages, rounding, solve_spd
+from .labels import NO_BIN
+from .linalg import rounding, solve_spd
+from .solvers import leave_one_out, leverages
 
 # Mean leverage of a ridge up to which single ones are not worth their cost, and the sample for that mean
 SMALL_LEVERAGE, LEVERAGE_SAMPLE = 0.05, 1024
@@ -22,7 +23,7 @@ def stratified_rows(codes, n_bins, limit, random_state):
 
     A bin keeps two rows, if it has them, whatever its share.
     """
-    rows = np.flatnonzero(codes != OUTSIDE)
+    rows = np.flatnonzero(codes != NO_BIN)
     if limit is None or len(rows) <= limit:
         return rows
     rng = check_random_state(random_state)
@@ -149,10 +150,10 @@ def fit_classifier(gate, inputs, labels, sample_weight):
     gate = gate if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
     # Off, so that a Pipeline takes weights by step name whatever the user's configuration is.
     with config_context(enable_metadata_routing=False):
-        return gate.fit(inputs, labels, **weights_for(gate, sample_weight))
+        return gate.fit(inputs, labels, **sample_weight_kwargs(gate, sample_weight))
 
 
-def weights_for(estimator, sample_weight, required=True):
+def sample_weight_kwargs(estimator, sample_weight, required=True):
     """Keyword arguments that hand `sample_weight` to `fit`; of a Pipeline, to every step that takes it."""
     if sample_weight is None:
         return {}

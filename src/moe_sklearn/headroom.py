@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_array
 from .binning import GridBinner
 from .experts import check_alpha
 from .folds import FoldMoments, fold_of_rows, held_out_errors
-from .labels import OUTSIDE, encode_labels
+from .labels import NO_BIN, encode_labels
 from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight
 
 
@@ -33,7 +33,7 @@ def oracle_headroom(
         None: ``GridBinner()``. Only for 2-D `bins`; it is fitted on all rows.
     sample_weight : array-like of shape (n_samples,), default=None
     product_dtype : {"float64", "float32"}, default="float64"
-        See `moe_sklearn.moments.BinnedMoments`.
+        See `moe_sklearn.binned_moments.BinnedMoments`.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def oracle_headroom(
     parts.update(X, y, bins, folds, sample_weight)
     alphas = [check_alpha(alpha, "alpha")]
     covered = parts.pooled_parts(covered_only=True)
-    everything = parts.pooled_parts() if (codes == OUTSIDE).any() else covered
+    everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
     error_global = held_out_errors(everything, alphas, covered)[:, 0]
     error_oracle = sum(held_out_errors(parts.parts(k), alphas)[:, 0] for k in labels.tolist())
     total = np.array([part.yy for part in covered])

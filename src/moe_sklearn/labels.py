@@ -2,7 +2,7 @@
 
 import numpy as np
 
-OUTSIDE = -1
+NO_BIN = -1
 """Code, and integer label, of a row that no bin covers."""
 
 
@@ -36,7 +36,7 @@ def encode_labels(bins, n_rows=None):
     """
     values, covered = _covered_labels(bins, n_rows)
     labels, inverse = np.unique(values, return_inverse=True)
-    codes = np.full(covered.shape, OUTSIDE)
+    codes = np.full(covered.shape, NO_BIN)
     codes[covered] = inverse.reshape(-1)
     return labels, codes
 
@@ -55,7 +55,7 @@ def codes_of(bins, labels, n_rows=None):
     [1, -1, 0, -1]
     """
     values, covered = _covered_labels(bins, n_rows)
-    codes = np.full(covered.shape, OUTSIDE)
+    codes = np.full(covered.shape, NO_BIN)
     if not values.size or not len(labels):
         return codes
     if (values.dtype.kind == "U") != (labels.dtype.kind == "U"):
@@ -64,7 +64,7 @@ def codes_of(bins, labels, n_rows=None):
             "pass bins of the kind that the model was fitted with."
         )
     nearest = np.minimum(np.searchsorted(labels, values), len(labels) - 1)
-    codes[covered] = np.where(labels[nearest] == values, nearest, OUTSIDE)
+    codes[covered] = np.where(labels[nearest] == values, nearest, NO_BIN)
     return codes
 
 
@@ -96,7 +96,7 @@ def _covered_labels(bins, n_rows):
                 "bins holds real numbers, but 1-D bins are labels (integers or strings). Side "
                 "information must be 2-D: bins=side.reshape(-1, 1)."
             )
-        values, covered[covered] = whole[whole != OUTSIDE], whole != OUTSIDE
+        values, covered[covered] = whole[whole != NO_BIN], whole != NO_BIN
     if values.dtype.kind not in "biuU":
         raise ValueError(f"bins must be integers or strings, got dtype {array.dtype}.")
     return values, covered
@@ -104,7 +104,7 @@ def _covered_labels(bins, n_rows):
 
 def _missing(array):
     if array.dtype.kind == "i":
-        return array == OUTSIDE
+        return array == NO_BIN
     if array.dtype.kind == "f":
         return np.isnan(array)
     if array.dtype.kind == "O":
@@ -115,6 +115,6 @@ def _missing(array):
 def _is_label(value):
     """False for -1, None, nan and NaT (not equal to themselves), and NA (has no truth value)."""
     try:
-        return value is not None and bool(value == value) and bool(value != OUTSIDE)
+        return value is not None and bool(value == value) and bool(value != NO_BIN)
     except TypeError:
         return False

@@ -4,9 +4,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
 
+from .binned_moments import BinnedMoments
 from .experts import BinnedRidgeExperts
 from .mixture import SoftGateMoERegressor
-from .moments import BinnedMoments
 from .report import MODES
 from .sources import as_source
 from .validation import check_fit_data, check_length
@@ -109,7 +109,7 @@ def moe_learning_curve(
 
 def _fit_prefix(model, experts, moments, X, y, labels):
     """Fit the model to the moments of the first ``len(y)`` rows."""
-    model._single = y.ndim == 1
+    model._y_is_1d = y.ndim == 1
     prefix = as_source(X).between(0, len(y))
     batch = (prefix, y, labels, None)
     return model._fit_moments(moments, clone(experts), lambda: [batch], [labels], None, X.dtype)

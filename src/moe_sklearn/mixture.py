@@ -23,20 +23,21 @@ from .gating import (
     fit_classifier,
     leave_one_out_outputs,
     residual_variance,
+    sample_weight_kwargs,
     stratified_rows,
-    weights_for,
 )
-from .labels import OUTSIDE, codes_of, encode_labels
+from .labels import NO_BIN, codes_of, encode_labels
+from .linalg import Scratch
 from .report import make_report
-from .solvers import Scratch, discriminants
-from .sources import BLOCK_ROWS, Keeping, as_source, is_source, map_rows, open_batches
+from .solvers import discriminants
+from .sources import BLOCK_ROWS, CachingSource, as_source, is_source, map_rows, open_batches
 from .validation import (
     check_choice,
     check_features,
     check_finite,
+    check_finite_output,
     check_fit_data,
     check_length,
-    check_result,
     check_varies,
 )
 
@@ -221,7 +222,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         few = len(plan[1]) * X.shape[1] <= MAX_KEPT_VALUES
         own_features = isinstance(self.gate_features, GateFeatureTransformer | None)
         if few and own_features and not source.in_memory:
-            X = Keeping(source, plan[1])
+            X = CachingSource(source, plan[1])
         return self._fit(lambda: [(X, y, labels, sample_weight)], experts, plan)
 
     def fit_batches(self, batches):
@@ -270,7 +271,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.__dict__.pop("interval_scores_", None)
         seen: list = []
         moments = experts.gather(_noting(batches(), seen))
-        dtype, self._single = seen[0][:2]
+        dtype, self._y_is_1d = seen[0][:2]
         labels = [labels for _, _, labels, _ in seen]
         weights = None
         if any(w is not None for *_, w in seen):
@@ -300,7 +301,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         codes = np.concatenate([codes_of(part, self.bins_) for part in labels])
         gate, rows = plan or self._plan_gate(codes, len(self.bins_), sample_weight)
         # the plan did not know which bins would be too small
-        rows = rows[codes[rows] != OUTSIDE]
+        rows = rows[codes[rows] != NO_BIN]
         self._stack_linear_parts(total, pooled, dtype, scratch)
         weights = None if sample_weight is None else sample_weight[rows]
         self._fit_gate(gate, batches(), rows, codes[rows], weights, total, pooled, scratch)
@@ -308,11 +309,11 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
 
     def _plan_gate(self, codes, n_bins, sample_weight):
         """The gate to fit and the rows to fit it to; sets `gate_inputs_`."""
-        covered = codes != OUTSIDE
+        covered = codes != NO_BIN
         if sample_weight is not None:
             covered &= sample_weight > 0
         gate = self._choose_gate(np.count_nonzero(covered), n_bins)
-        codes = np.where(covered, codes, OUTSIDE)
+        codes = np.where(covered, codes, NO_BIN)
         return gate, stratified_rows(codes, n_bins, self._max_gate_rows(), self.random_state)
 
     def _choose_gate(self, n_covered, n_bins):
@@ -379,7 +380,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             constants = np.broadcast_to(self._anchors, (len(y), *self._anchors.shape))
             experts = np.concatenate([models[:, :-1], constants], axis=1)
             self.gate_ = clone(gate).fit(inputs, y, experts=experts, labels=codes, sample_weight=weights)
-        self.anchors_ = self._anchors[:, 0] if self._single else self._anchors
+        self.anchors_ = self._anchors[:, 0] if self._y_is_1d else self._anchors
 
     def _read_gate_rows(self, batches, rows):
         """X (None where it is not needed), y, linear outputs and gate features of some rows."""
@@ -445,7 +446,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
                 "batches, shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
             )
         X, y, _, sample_weight = first
-        return features.fit(X, y, **weights_for(features, sample_weight, required=False))
+        return features.fit(X, y, **sample_weight_kwargs(features, sample_weight, required=False))
 
     def _stack_linear_parts(self, moments, pooled, dtype, scratch):
         """Join all that is linear in X, so that one product serves experts, global model, gate inputs."""
@@ -456,7 +457,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             axes = self.gate_features_.components_
             parts["features"] = axes, -axes @ self.gate_features_.mean_
         if "discriminants" in self.gate_inputs_:
-            usable = moments.only(self.bins_.tolist())
+            usable = moments.select(self.bins_.tolist())
             alpha = self.experts_.global_alpha_
             parts["discriminants"] = discriminants(usable, alpha, pooled, scratch)
         ends = np.cumsum([len(offset) for _, offset in parts.values()]).tolist()
@@ -501,7 +502,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             linear = block @ self._weights + self._offset
             outputs = [linear[:, :n_models]]
             if weights or proba:
-                check_result(linear, block)
+                check_finite_output(linear, block)
                 inputs = self._inputs(block, linear)
             if weights:
                 outputs.append(self._gate_weights(inputs))
@@ -510,7 +511,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             return np.hstack([part.astype(linear.dtype, copy=False) for part in outputs])
 
         with np.errstate(invalid="ignore", over="ignore"):
-            outputs = check_result(map_rows(of_block, X), X)
+            outputs = check_finite_output(map_rows(of_block, X), X)
         models, *gate = np.split(outputs, [n_models, n_models + n_weights], axis=1)
         return models.reshape(len(X), *self._models_shape), *gate
 
@@ -616,7 +617,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             return self._inputs(block, block @ self._weights + self._offset)
 
         with np.errstate(invalid="ignore", over="ignore"):
-            return check_result(map_rows(of_block, X), X)
+            return check_finite_output(map_rows(of_block, X), X)
 
     def predict_experts(self, X):
         """Prediction of every expert.
@@ -632,7 +633,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         experts = self._forward(check_features(self, X))[0][:, :-1]
-        return experts[:, :, 0] if self._single else experts
+        return experts[:, :, 0] if self._y_is_1d else experts
 
     def predict(self, X, *, mixing=None, bins=None, return_std=False):
         """Predict the target.
@@ -706,7 +707,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             mixed += (weights[:, n_bins:] @ self._anchors).astype(mixed.dtype, copy=False)
         else:
             mixed = models[np.arange(len(models)), codes]
-        return mixed[:, 0] if self._single else mixed
+        return mixed[:, 0] if self._y_is_1d else mixed
 
     def calibrate(self, X, y, *, per_bin=False):
         """Learn from held-out rows how wide the intervals of `predict_interval` must be.
@@ -740,7 +741,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_finite(y, "y")
         prediction, std = self.predict(X, return_std=True)
         scores = (np.abs(y - prediction) / std).reshape(len(X), -1)
-        groups = self.gate_proba(X).argmax(axis=1) if per_bin else np.full(len(X), OUTSIDE)
+        groups = self.gate_proba(X).argmax(axis=1) if per_bin else np.full(len(X), NO_BIN)
         self.interval_scores_ = {
             group: np.sort(scores[groups == group], axis=0) for group in np.unique(groups).tolist()
         }
@@ -777,15 +778,15 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         for group, scores in self.interval_scores_.items():
             rank = math.ceil((len(scores) + 1) * coverage)
             if rank <= len(scores):
-                # OUTSIDE stands for all bins
-                widths[slice(None) if group == OUTSIDE else group] = scores[rank - 1]
-        if OUTSIDE in self.interval_scores_:
+                # NO_BIN stands for all bins
+                widths[slice(None) if group == NO_BIN else group] = scores[rank - 1]
+        if NO_BIN in self.interval_scores_:
             half = widths[0] * std.reshape(len(X), -1)
         else:
             half = widths[self.gate_proba(X).argmax(axis=1)] * std.reshape(len(X), -1)
         center = prediction.reshape(len(X), -1)
         interval = np.stack([center - half, center + half], axis=1)
-        return interval[:, :, 0] if self._single else interval
+        return interval[:, :, 0] if self._y_is_1d else interval
 
     def local_coef(self, X):
         """Coefficients of the soft mixture at each row: sum_k p_k(x) w_k.

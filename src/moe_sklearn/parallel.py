@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .moments import BinnedMoments
+from .binned_moments import BinnedMoments
 
 
 def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64") -> BinnedMoments:

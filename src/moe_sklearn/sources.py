@@ -160,7 +160,7 @@ class RowSource:
 
     def between(self, first: int, last: int) -> RowSource:
         """The rows `first` to `last` (not included)."""
-        return Between(self, first, last)
+        return RowSlice(self, first, last)
 
     def locate(self, row: int) -> str:
         """What to call a row in an error message."""
@@ -180,7 +180,7 @@ class RowSource:
         return np.asarray(block, dtype=self.dtype)
 
 
-class Between(RowSource):
+class RowSlice(RowSource):
     """The rows `first` to `last` (not included) of a source."""
 
     def __init__(self, source: RowSource, first: int, last: int):
@@ -206,7 +206,7 @@ class Between(RowSource):
         return self.source.locate(self.first + row)
 
 
-class Keeping(RowSource):
+class CachingSource(RowSource):
     """A source that keeps some rows as they come by, so that they need not be read again.
 
     Parameters

@@ -66,13 +66,13 @@ def check_varies(y, sample_weight=None):
 
 
 def check_features(estimator, X):
-    """Validated X for `predict` and `transform`; nan is found by `check_result`."""
+    """Validated X for `predict` and `transform`; nan is found by `check_finite_output`."""
     if is_source(X):
         return check_source(estimator, X)
     return validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False)
 
 
-def check_result(result, X):
+def check_finite_output(result, X):
     """`result`, computed row by row from X; an error if it is not finite because X is not."""
     if not np.isfinite(result.sum()):
         for start, _, load in as_source(X).blocks(BLOCK_ROWS):

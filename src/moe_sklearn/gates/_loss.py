@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..labels import OUTSIDE
+from ..labels import NO_BIN
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def mixture_loss(
         loss += (1 - c) * float(scale @ np.einsum("nt,nt->n", residual, residual))
         pull = np.einsum("nkt,nt->nk", rows.experts, residual * (2 * (1 - c) * scale)[:, None])
         gradient = proba * (pull - np.einsum("nk,nk->n", proba, pull)[:, None])
-    labelled = np.flatnonzero(rows.codes != OUTSIDE) if c else ()
+    labelled = np.flatnonzero(rows.codes != NO_BIN) if c else ()
     if len(labelled):
         codes, scale = rows.codes[labelled], c * scale[labelled]
         surprise = softmax(logits[labelled, : rows.n_bins])

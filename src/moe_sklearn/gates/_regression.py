@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..labels import OUTSIDE
+from ..labels import NO_BIN
 from ..validation import check_choice, check_finite, check_length, check_sample_weight
 from ._loss import GateRows, gate_logits, softmax, squared_errors
 from ._training import start_parameters, train_hidden, train_linear
@@ -242,7 +242,7 @@ class RegressionGate(BaseEstimator):
         alpha = ALPHAS[0] if auto_alpha else float(self.alpha)
         if auto_alpha:
             alpha = _one_standard_error(ALPHAS, [errors(weight, a) for a in ALPHAS])
-        if auto_weight and (rows.codes != OUTSIDE).any():
+        if auto_weight and (rows.codes != NO_BIN).any():
             candidates = CLASSIFICATION_WEIGHTS
             weight = _one_standard_error(candidates, [errors(c, alpha) for c in candidates])
         return weight, alpha
@@ -298,11 +298,11 @@ def _check_rows(X, y, experts, labels, sample_weight):
             f"experts has shape {experts.shape}, y has {y.shape[1]} target(s): pass experts of shape "
             "(n_samples, n_experts), or (n_samples, n_experts, n_targets) for a 2-D y."
         )
-    codes = np.full(n, OUTSIDE) if labels is None else np.asarray(labels)
+    codes = np.full(n, NO_BIN) if labels is None else np.asarray(labels)
     check_length(codes, "labels", n)
     if codes.ndim != 1 or codes.dtype.kind not in "iu":
         raise ValueError("labels must be 1-D integer codes: the column of experts of each row's bin, or -1.")
-    if codes.min() < OUTSIDE or codes.max() >= experts.shape[1]:
+    if codes.min() < NO_BIN or codes.max() >= experts.shape[1]:
         raise ValueError(
             f"labels run from {codes.min()} to {codes.max()}, but experts has {experts.shape[1]} columns: "
             "a label is the column of the expert of the row's bin, or -1."

@@ -31,7 +31,7 @@ def start_parameters(rows, hidden_layer_size, classification_weight, rng):
     return [array.astype(rows.inputs.dtype) for array in parameters]
 
 
-class Best:
+class EarlyStopping:
     """The parameters with the least held-out loss so far."""
 
     def __init__(self, held_out, classification_weight):
@@ -51,8 +51,8 @@ class Best:
 
 
 def train_linear(parameters, train, held_out, classification_weight, alpha, max_iter):
-    """L-BFGS over all rows; return the `Best` of its iterations."""
-    best = Best(held_out, classification_weight)
+    """L-BFGS over all rows; return the `EarlyStopping` of its iterations."""
+    best = EarlyStopping(held_out, classification_weight)
     cut, dtype = parameters[0].size, parameters[0].dtype
 
     def unpack(flat):
@@ -75,11 +75,11 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
 
 
 def train_hidden(parameters, train, held_out, classification_weight, alpha, max_iter, rng):
-    """Adam over mini-batches, its step falling as a half cosine; return the `Best` of the epochs.
+    """Adam over mini-batches, its step falling as a half cosine; return the `EarlyStopping` of the epochs.
 
     Kingma and Ba (2015), "Adam: a method for stochastic optimization", ICLR.
     """
-    best = Best(held_out, classification_weight)
+    best = EarlyStopping(held_out, classification_weight)
     best.look(parameters)
     n_rows = len(train.y)
     low, high = BATCH_ROWS

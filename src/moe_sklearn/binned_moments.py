@@ -1,0 +1,342 @@
+"""Moments of the rows of every bin, gathered in one pass over the data."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from .labels import NO_BIN, encode_labels
+from .moments import Moments, merged
+from .sources import BLOCK_ROWS, as_source, prefetch
+from .storage import read_archive, write_archive
+
+ARCHIVE_VERSION = 1
+# Rows of an array in memory are centred and multiplied while they are in the cache.
+CACHE_BYTES = 2**24
+FIELDS = ("n_rows", "weight", "x_mean", "y_mean", "xx", "xy", "yy")
+
+
+class BinnedMoments:
+    """Moments of the rows of every bin, gathered in one pass.
+
+    Parameters
+    ----------
+    n_features, n_targets : int
+        Columns of X and of y.
+    product_dtype : {"float64", "float32"}, default="float64"
+        Precision of the products within a chunk. Chunks are centred in the wider of this and X's own, and
+        summed in float64, or, up to 32,768 rows of a bin, in this. float32 products are off by about 1e-7 of
+        the diagonal and twice as fast.
+    chunk_bytes : int, default=2**28
+        Largest size of the buffer (three of them where X is not in memory) in which the rows of a chunk
+        are grouped by bin; of an X of more than 65,536 rows, it holds no more than a sixteenth. Of an array
+        in memory, rows are taken in blocks of 16 MB at most.
+    directory : path, default=None
+        Where each bin's X'X lies in a file of its own; None: in memory.
+
+    Attributes
+    ----------
+    groups : dict of {label: Moments}
+        Label ``None`` holds the rows that no bin covers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(60, 4)), rng.normal(size=60)
+    >>> moments = BinnedMoments(4).update(X, y, bins=np.arange(60) % 3)
+    >>> [moments.groups[label].n_rows for label in moments.bins]
+    [20, 20, 20]
+    >>> moments.pool().n_rows
+    60
+    """
+
+    def __init__(
+        self,
+        n_features,
+        n_targets=1,
+        *,
+        product_dtype="float64",
+        chunk_bytes=2**28,
+        directory=None,
+    ):
+        if np.dtype(product_dtype) not in (np.float32, np.float64):
+            raise ValueError(f"product_dtype must be 'float32' or 'float64', got {product_dtype!r}.")
+        self.n_features = n_features
+        self.n_targets = n_targets
+        self.product_dtype = np.dtype(product_dtype)
+        self.chunk_bytes = chunk_bytes
+        self.directory = directory
+        self.groups: dict[int | str | None, Moments] = {}
+
+    @classmethod
+    def empty_for(cls, X, y, **options) -> BinnedMoments:
+        """Moments of no rows yet, for rows of X (n, n_features) and y (n,) or (n, n_targets)."""
+        return cls(X.shape[1], 1 if y.ndim == 1 else y.shape[1], **options)
+
+    @property
+    def bins(self) -> np.ndarray:
+        """Sorted labels of the bins that have rows; uncovered rows are not among them."""
+        return np.array(sorted(label for label in self.groups if label is not None))
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of positive weight, covered or not."""
+        return sum(group.n_rows for group in self.groups.values())
+
+    def pool(self, labels=None) -> Moments:
+        """Moments of all rows (None), or of the bins `labels`, taken together."""
+        groups = list(self.groups.values()) if labels is None else [self.groups[k] for k in labels]
+        if not groups:
+            return Moments.zeros(self.n_features, self.n_targets)
+        return merged(groups)
+
+    def select(self, labels) -> BinnedMoments:
+        """The groups of some bins, shared with these moments."""
+        part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
+        part.groups = {label: self.groups[label] for label in labels}
+        return part
+
+    def merge(self, other: BinnedMoments) -> BinnedMoments:
+        """Add the rows that `other` has seen, in place; return self."""
+        for name in ("n_features", "n_targets"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
+        self._check_kind(other.bins)
+        for label, group in other.groups.items():
+            if label in self.groups:
+                self.groups[label] += group
+            else:
+                self.groups[label] = group.copy()
+        return self
+
+    def subtract(self, other: BinnedMoments) -> BinnedMoments:
+        """Moments without the rows of `other`, a part of these; bins left empty disappear."""
+        rest = BinnedMoments(
+            self.n_features,
+            self.n_targets,
+            product_dtype=self.product_dtype,
+            chunk_bytes=self.chunk_bytes,
+        )
+        for label, group in self.groups.items():
+            left = group - other.groups[label] if label in other.groups else group.copy()
+            if left.n_rows:
+                rest.groups[label] = left
+        return rest
+
+    def update(self, X, y=None, bins=None, sample_weight=None) -> BinnedMoments:
+        """Add rows in place; return self.
+
+        Parameters
+        ----------
+        X : array or source of shape (n, n_features), float32 or float64
+            Read in chunks, in place: a memmap is never loaded whole. For sources see
+            `moe_sklearn.sources.is_source`.
+        y : array of shape (n,) or (n, n_targets), optional
+        bins : array of shape (n,), optional
+            Labels; None puts every row under the label None.
+        sample_weight : array of shape (n,), optional
+            Rows of weight 0 are left out.
+
+        Raises
+        ------
+        ValueError
+            If X holds nan or infinity (row and column are named), or shapes differ.
+        """
+        source = as_source(X)
+        n = len(source)
+        if source.shape[1] != self.n_features:
+            raise ValueError(f"X has {source.shape[1]} columns, the moments have {self.n_features}.")
+        y = np.empty((n, 0)) if y is None else np.asarray(y, float)
+        y = y[:, None] if y.ndim == 1 else y
+        if y.shape != (n, self.n_targets):
+            raise ValueError(f"y has shape {y.shape}, it must be {(n, self.n_targets)}.")
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, float)
+            if sample_weight.shape != (n,):
+                raise ValueError(f"sample_weight has shape {sample_weight.shape}, it must be {(n,)}.")
+        names, codes = self._names_and_codes(bins, n)
+        buffers = _Buffers(self, source, len(names))
+        chunks = self._gather(source, names, codes, sample_weight, buffers)
+        for groups in chunks if source.in_memory else prefetch(chunks):
+            for label, rows, gathered in groups:
+                block, narrow = buffers.block(gathered)
+                weights = None if sample_weight is None else sample_weight[rows]
+                try:
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        group = self._group(label)
+                        group._add_block(block, y[rows], weights, narrow, buffers.product)
+                except FloatingPointError:
+                    # chunks before this one were finite; the rows of an array come bin after bin
+                    first = 0 if source.array is not None else min(rows[0] for _, rows, _ in groups)
+                    raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
+        return self
+
+    def _names_and_codes(self, bins, n):
+        """Labels of this update, None last, and the position of each row's among them."""
+        if bins is None:
+            return [None], np.full(n, NO_BIN)
+        labels, codes = encode_labels(bins, n)
+        self._check_kind(labels)
+        return [*labels.tolist(), None], codes
+
+    def _check_kind(self, labels):
+        known = self.bins
+        if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
+            raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
+
+    def _gather(self, source, names, codes, sample_weight, buffers):
+        """Yield lists of (label, rows, block), a block being the rows of one bin and a spare one.
+
+        Of an array in memory, the blocks are filled one by one, bin after bin; of anything else, those of
+        a chunk of rows at a time.
+        """
+        if source.array is not None:
+            for label, rows in _by_bin(0, len(source), names, codes, sample_weight):
+                for part in np.array_split(rows, -(-len(rows) // buffers.chunk_rows)):
+                    out = buffers.next_rows()[: len(part) + 1]
+                    np.take(source.array, np.append(part, part[0]), axis=0, out=out, mode="clip")
+                    yield [(label, part, out)]
+            return
+        for start, stop, load in source.blocks(buffers.chunk_rows):
+            groups = _by_bin(start, stop, names, codes, sample_weight)
+            order = [np.append(rows, rows[0]) - start for _, rows in groups]
+            out = buffers.next_rows()[: sum(map(len, order))]
+            loaded = load()
+            if groups:
+                np.take(loaded, np.concatenate(order), axis=0, out=out, mode="clip")
+            blocks = np.split(out, np.cumsum(list(map(len, order)))[:-1])
+            yield [(*group, block) for group, block in zip(groups, blocks, strict=False)]
+
+    def save(self, path, *, progress: dict | None = None):
+        """Write the moments to a file, in one step: after a failure, what was there still is.
+
+        Parameters
+        ----------
+        path : path
+        progress : dict, optional
+            JSON-serialisable notes that `load` gives back.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written, e.g. on a full disk.
+        """
+        labels = list(self.groups)
+        header = {
+            "labels": labels,
+            "n_features": self.n_features,
+            "n_targets": self.n_targets,
+            "product_dtype": self.product_dtype.name,
+            "progress": progress or {},
+        }
+        arrays = {
+            f"{name}_{i}": np.asarray(getattr(self.groups[label], name))
+            for i, label in enumerate(labels)
+            for name in FIELDS
+        }
+        write_archive(path, "moments", ARCHIVE_VERSION, header, arrays)
+
+    @classmethod
+    def load(cls, path, *, with_progress: bool = False):
+        """Read moments from a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : path
+        with_progress : bool, default=False
+            Return (moments, progress).
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If the file is damaged, foreign or of another version.
+        """
+        header, arrays = read_archive(path, "moments", ARCHIVE_VERSION)
+        moments = cls(
+            header["n_features"], header["n_targets"], product_dtype=header["product_dtype"]
+        )
+        for i, label in enumerate(header["labels"]):
+            n_rows, weight, *means_and_products = (arrays[f"{name}_{i}"] for name in FIELDS)
+            moments.groups[label] = Moments(int(n_rows), float(weight), *means_and_products)
+        return (moments, header["progress"]) if with_progress else moments
+
+    def _group(self, label):
+        if label not in self.groups:
+            self.groups[label] = Moments.zeros(
+                self.n_features,
+                self.n_targets,
+                dtype=self.product_dtype,
+                directory=self.directory,
+            )
+        return self.groups[label]
+
+
+class _Buffers:
+    """Memory that one update reuses for all its chunks: fresh memory costs more than the arithmetic.
+
+    Rows are centred in the wider of their own precision and that of the products.
+    """
+
+    def __init__(self, moments, source, n_groups):
+        d, dtype, product_dtype = moments.n_features, source.dtype, moments.product_dtype
+        row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
+        n = max(len(source), 1)
+        if source.array is not None:
+            self.chunk_rows = min(max(min(moments.chunk_bytes, CACHE_BYTES) // row_bytes, 256), n)
+            shape, n_buffers = (self.chunk_rows + 1, d), 1
+        else:
+            self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(n // 16, 4096), n)
+            shape = (self.chunk_rows + n_groups, d)
+            # One is worked on while the next waits and the one after it is being filled.
+            n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
+            n_buffers = 1 if source.in_memory else min(n_blocks, 3)
+        self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
+        self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
+        self.product = cache(lambda: np.zeros((d, d), np.float32, order="F"))
+
+    def next_rows(self):
+        """Return the buffer that has rested longest."""
+        self.rows.append(self.rows.pop(0))
+        return self.rows[-1]
+
+    def block(self, rows):
+        """The rows in the precision to centre in, and scratch where the products want less."""
+        if self.cast is None:
+            return rows, None
+        cast = self.cast[: len(rows)]
+        if cast.dtype == np.float32:
+            return rows, cast
+        np.copyto(cast, rows)
+        return cast, None
+
+
+def _by_bin(start, stop, names, codes, sample_weight):
+    """(label, rows) of the bins that have any of the rows `start` to `stop`, less those of weight 0."""
+    rows = np.arange(start, stop)
+    if sample_weight is not None:
+        rows = rows[sample_weight[start:stop] > 0]
+    rows = rows[np.argsort(codes[rows], kind="stable")]
+    present, firsts = np.unique(codes[rows], return_index=True)
+    groups = np.split(rows, firsts[1:]) if rows.size else []
+    return [(names[code], group) for code, group in zip(present, groups, strict=True)]
+
+
+def _what_is_not_finite(source, sample_weight, first):
+    for start, stop, load in source.blocks(BLOCK_ROWS):
+        if stop <= first:
+            continue
+        bad = ~np.isfinite(load())
+        if sample_weight is not None:
+            bad &= sample_weight[start:stop, None] > 0
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            return (
+                f"X contains NaN or infinity (first in {source.locate(start + int(row))}, column "
+                f"{column}): remove or impute such rows, or give them sample_weight 0."
+            )
+    return "X is too large: its products overflow. Scale X down."
