@@ -253,7 +253,7 @@ def test_no_penalty_on_dependent_columns_gives_the_least_norm(data):
         ({"global_alpha": -1}, "global_alpha must be a finite number >= 0, got -1"),
         ({"alpha": [1.0, 2.0]}, r"alpha has shape \(2,\), there are 3 bins: .*order \[0, 1, 2\]"),
         ({"alpha": {0: 1.0, 1: 2.0}}, "alpha has no entry for bin 2: give one for each bin"),
-        ({"small_bins": "merge"}, "small_bins must be one of 'raise', 'drop', 'keep'; got 'merge'"),
+        ({"small_bins": "merge"}, "small_bins must be one of 'auto', 'raise', 'drop', 'keep'; got 'merge'"),
         ({"product_dtype": "float16"}, "product_dtype must be 'float32' or 'float64'"),
     ],
 )

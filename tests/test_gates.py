@@ -268,7 +268,7 @@ def test_averaging_restarts_lowers_the_error():
     whole = np.mean((new_y - gate.predict(new_X, experts=new_experts)) ** 2)
     networks, single = gate.networks_, []
     for network in networks:
-        gate.networks_ = [network]
+        gate.networks_, gate.shares_ = [network], np.ones(1)
         single.append(np.mean((new_y - gate.predict(new_X, experts=new_experts)) ** 2))
     assert len(networks) == 6 and whole < np.mean(single)
 

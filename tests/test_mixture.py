@@ -10,6 +10,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -21,7 +22,9 @@ from moe_sklearn import (
     GridBinner,
     SoftGateMoERegressor,
 )
-from moe_sklearn.gates import RegressionGate
+from moe_sklearn.folds import fold_of_rows
+from moe_sklearn.gate_training import StratifiedFolds
+from moe_sklearn.gates import LogisticGate, RegressionGate
 
 MODES = ["soft", "hard", "oracle", "global"]
 EDGES = [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]
@@ -376,7 +379,7 @@ def test_parameters_are_left_as_they_are(data):
     for name, part in parts.items():
         assert getattr(model, name) is part
         assert not [key for key in vars(part) if key.endswith("_")]
-    assert model.get_params()["experts__small_bins"] == "raise"
+    assert model.get_params()["experts__small_bins"] == "auto"
 
 
 def test_components_are_an_upper_bound(data):
@@ -569,7 +572,7 @@ def test_the_default_gate_is_trained_on_the_mixture_and_beats_the_oracle(regimes
     assert isinstance(trained.gate_, RegressionGate)
     assert trained.gate_inputs_ == ("features", "discriminants", "experts")
     logistic = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
-    assert isinstance(logistic.gate_[-1], LogisticRegression)
+    assert isinstance(logistic.gate_, LogisticGate)
     assert logistic.gate_inputs_ == ("features",)
     report = trained.evaluate(X_test, y_test, bins=bins_test)
     assert report.r2["soft"] > report.r2["oracle"] > report.r2["global"]
@@ -620,55 +623,62 @@ def test_gate_inputs_are_what_they_are_called(regimes, trained):
     np.testing.assert_allclose(inputs[:, 14], trained.predict(X, mixing="global"), atol=1e-10)
 
 
+class WatchedGate(RegressionGate):
+    """Keeps what it was trained on."""
+
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None):
+        super().fit(X, y, experts=experts, labels=labels, sample_weight=sample_weight)
+        self.seen_ = {"inputs": X, "experts": experts, "labels": labels}
+        return self
+
+
 @pytest.mark.parametrize("alphas", [None, [1.0, 10.0]])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_gate_is_trained_on_predictions_of_rows_unseen(monkeypatch, regimes, alphas, weighted):
+@pytest.mark.parametrize("shrink_to", ["zero", "global"])
+def test_gate_is_trained_on_predictions_of_rows_unseen(regimes, alphas, weighted, shrink_to):
+    """Each row is seen through ridges of all rows outside its fold."""
     X, y, bins = (array[:1200] for array in regimes[0])
     weight = np.random.default_rng(0).uniform(0.5, 2, 1200) if weighted else None
-    seen = {}
-
-    def fit(gate, inputs, y, *, experts, labels, sample_weight):
-        seen.update(inputs=inputs, experts=experts, labels=labels)
-        return fit_gate(gate, inputs, y, experts=experts, labels=labels, sample_weight=sample_weight)
-
-    fit_gate = RegressionGate.fit
-    monkeypatch.setattr(RegressionGate, "fit", fit)
-    experts = BinnedRidgeExperts(3.0, alphas=alphas, cv=3)
-    gate = RegressionGate(0, max_iter=5)
+    cv = KFold(3, shuffle=True, random_state=0)
+    experts = BinnedRidgeExperts(3.0, alphas=alphas, cv=cv, shrink_to=shrink_to)
+    gate = WatchedGate(0, max_iter=5)
     model = SoftGateMoERegressor(experts, gate=gate, anchors=2, gate_max_samples=None)
     model.fit(X, y, bins=bins, sample_weight=weight)
+    seen = model.gate_.seen_
+    folds = StratifiedFolds().assign(bins, 1200) if alphas is None else fold_of_rows(cv, y)
+
+    def fit(rows, target, alpha, prior=0.0):
+        used = None if weight is None else weight[rows]
+        ridge = Ridge(alpha).fit(X[rows], target[rows] - X[rows] @ np.broadcast_to(prior, 8), used)
+        return lambda new: ridge.predict(new) + new @ np.broadcast_to(prior, 8), ridge.coef_
+
     for row in (0, 500, 1199):
-        rest = np.arange(1200) != row
+        rest, new = folds != folds[row], X[[row]]
+        everywhere, slope = fit(rest, y, model.experts_.global_alpha_)
+        prior = slope if shrink_to == "global" else 0.0
+        for k in range(3):
+            expert, _ = fit(rest & (bins == k), y, model.experts_.alpha_[k], prior)
+            np.testing.assert_allclose(seen["experts"][row, k, 0], expert(new)[0], rtol=1e-7)
+            np.testing.assert_allclose(seen["inputs"][row, 11 + k], expert(new)[0], rtol=1e-7)
+        np.testing.assert_allclose(seen["inputs"][row, 14], everywhere(new)[0], rtol=1e-7)
         used = None if weight is None else weight[rest]
-        k = bins[row]
-        own = rest & (bins == k)
-        expert = Ridge(model.experts_.alpha_[k]).fit(X[own], y[own], None if used is None else weight[own])
-        everywhere = Ridge(model.experts_.global_alpha_).fit(X[rest], y[rest], used)
         indicators = (bins[rest, None] == np.arange(3)).astype(float)
         discriminant = Ridge(model.experts_.global_alpha_).fit(X[rest], indicators, used)
-        np.testing.assert_allclose(seen["experts"][row, k, 0], expert.predict(X[[row]])[0], rtol=1e-7)
-        np.testing.assert_allclose(seen["inputs"][row, 11 + k], expert.predict(X[[row]])[0], rtol=1e-7)
-        np.testing.assert_allclose(seen["inputs"][row, 14], everywhere.predict(X[[row]])[0], rtol=1e-7)
-        np.testing.assert_allclose(seen["inputs"][row, 8:11], discriminant.predict(X[[row]])[0], atol=1e-7)
+        np.testing.assert_allclose(seen["inputs"][row, 8:11], discriminant.predict(new)[0], atol=1e-7)
         np.testing.assert_allclose(seen["experts"][row, 3:, 0], [y.min(), y.max()])
     assert (seen["labels"] == bins).all()
 
 
-def test_training_on_rows_seen_is_worse(monkeypatch):
+def test_training_on_rows_seen_is_worse():
     """Experts of 300 columns and 500 rows each look far better on their own rows than they are."""
     X, y, bins = make_regimes(1500, 300)
     X_test, y_test, _ = make_regimes(2000, 300, seed=1)
-
-    def score():
-        model = SoftGateMoERegressor(BinnedRidgeExperts(1.0), random_state=0).fit(X, y, bins=bins)
-        return model.score(X_test, y_test)
-
-    unseen = score()
-    monkeypatch.setattr(
-        "moe_sklearn.mixture.leave_one_out_outputs",
-        lambda X, y, models, fitted, *args, **options: (models, fitted),
-    )
-    assert score() < unseen - 0.04
+    model = SoftGateMoERegressor(BinnedRidgeExperts(1.0), random_state=0).fit(X, y, bins=bins)
+    experts = np.concatenate([model.predict_experts(X), np.tile(model.anchors_, (1500, 1))], axis=1)
+    seen = RegressionGate(random_state=0).fit(model.gate_inputs_of(X), y, experts=experts, labels=bins)
+    new = np.concatenate([model.predict_experts(X_test), np.tile(model.anchors_, (2000, 1))], axis=1)
+    prediction = seen.predict(model.gate_inputs_of(X_test), experts=new)
+    assert r2_score(y_test, prediction) < model.score(X_test, y_test) - 0.04
 
 
 def test_anchors_are_placed(regimes):
@@ -714,7 +724,7 @@ def test_a_classifier_sees_the_inputs_asked_for(data):
     np.testing.assert_array_equal(model.gate_proba(X), model.expert_weights(X))
 
 
-def test_leave_one_out_where_rows_are_fewer_than_columns_and_alpha_is_0():
+def test_cross_fitting_where_rows_are_fewer_than_columns_and_alpha_is_0():
     rng = np.random.default_rng(0)
     X, bins = rng.normal(size=(60, 40)), np.arange(60) % 3
     model = SoftGateMoERegressor(
@@ -757,7 +767,7 @@ def test_standard_deviation_needs_residuals(data):
     X, y, bins, _ = data
     model = SoftGateMoERegressor().fit(X, y, bins=bins)
     assert model.residual_variance_ is None
-    with pytest.raises(ValueError, match="return_std needs.*gate_inputs"):
+    with pytest.raises(ValueError, match="return_std and intervals need.*gate_inputs"):
         model.predict(X, return_std=True)
 
 

@@ -167,6 +167,9 @@ def test_the_gate_trains_on_at_most_gate_max_samples_rows(data):
             seen.append(np.bincount(labels))
             return self
 
+        def predict_proba(self, features):
+            return np.full((len(features), 3), 1 / 3)
+
     model = SoftGateMoERegressor(gate=Gate(), gate_max_samples=100, random_state=0)
     model.fit(X, y, bins=bins)
     assert 90 <= seen[0].sum() <= 100

@@ -10,8 +10,7 @@ from .metrics import RhoScorer, rho_interval, rho_score, rho_scorer
 from .mixture import SoftGateMoERegressor
 from .parallel import dask_moments
 from .report import MoEReport
-
-__version__ = "0.1.0"
+from .version import __version__
 
 __all__ = [
     "BinnedRidgeExperts",

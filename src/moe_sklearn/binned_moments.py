@@ -92,6 +92,10 @@ class BinnedMoments:
             return Moments.zeros(self.n_features, self.n_targets)
         return merged(groups)
 
+    def total(self) -> BinnedMoments:
+        """These moments: of every bin over all rows, as `FoldMoments.total`."""
+        return self
+
     def select(self, labels) -> BinnedMoments:
         """The groups of some bins, shared with these moments."""
         part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)

@@ -4,14 +4,15 @@ import math
 from itertools import pairwise, product
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .labels import NO_BIN
+from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import check_choice, check_sample_weight
 
 
-class GridBinner(TransformerMixin, BaseEstimator):
+class GridBinner(TransformerMixin, StatefulEstimator):
     """Joint bins of several columns of side information, numbered row by row.
 
     With b_j the bin of column j of n_j bins, the joint bin of two columns is ``b_0 * n_1 + b_1``, and so on
@@ -84,27 +85,28 @@ class GridBinner(TransformerMixin, BaseEstimator):
         ValueError
             If `edges`, `names` or `n_bins` do not fit the columns, or edges do not increase.
         """
-        check_choice(self.outside, "outside", ["clip", "drop"])
-        X = self._check_side(X, reset=True)
+        fitted = unfitted_copy(self)
+        check_choice(fitted.outside, "outside", ["clip", "drop"])
+        X = fitted._check_side(X, reset=True)
         weights = check_sample_weight(sample_weight, len(X))
         n_columns = X.shape[1]
-        if self.edges is None:
-            self.edges_ = [
+        if fitted.edges is None:
+            fitted.edges_ = [
                 _quantile_edges(column, n_bins, weights)
-                for column, n_bins in zip(X.T, self._bins_per_column(n_columns), strict=True)
+                for column, n_bins in zip(X.T, fitted._bins_per_column(n_columns), strict=True)
             ]
         else:
-            self.edges_ = _given_edges(self.edges, n_columns)
-        self.n_bins_ = math.prod(len(edges) - 1 for edges in self.edges_)
-        self._column_bin_names = self._names_per_column()
-        return self
+            fitted.edges_ = _given_edges(fitted.edges, n_columns)
+        fitted.n_bins_ = math.prod(len(edges) - 1 for edges in fitted.edges_)
+        fitted.column_bin_names_ = fitted._names_per_column()
+        return adopt(self, fitted)
 
     @property
     def bin_names_(self):
         """Name of each joint bin, in the order of their numbers."""
         check_is_fitted(self)
         separator = ", " if self.names is None else " "
-        return [separator.join(names) for names in product(*self._column_bin_names)]
+        return [separator.join(names) for names in product(*self.column_bin_names_)]
 
     def transform(self, X):
         """Bin of each row.

@@ -1,26 +1,26 @@
 """One ridge per bin and the global ridge, from one pass over the rows."""
 
-import numbers
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
-from scipy.stats import rankdata
-from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.base import RegressorMixin, TransformerMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from .alphas import check_grid, choose_alphas, given_alphas
 from .binned_moments import BinnedMoments
-from .binning import GridBinner
-from .folds import FoldMoments, coefs_of_folds, fold_of_rows, select_alpha
-from .labels import codes_of
+from .folds import FoldMoments, fold_of_rows
+from .labels import codes_of, encode_labels
 from .linalg import Scratch
+from .linear import LinearPart, LinearStack
+from .moments import Moments
+from .regimes import count_rows, fit_binner, usable_bins
 from .solvers import ridge
 from .sources import map_rows, open_batches
+from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import (
+    BatchRecord,
     check_choice,
     check_features,
     check_finite_output,
@@ -29,7 +29,7 @@ from .validation import (
 )
 
 
-class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
+class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
     """A ridge regression per bin, and one over all rows.
 
     Expert k minimises ``sum_i weight_i (y_i - b - x_i'w)^2 + alpha_k |w|^2`` over the rows i of bin k (or
@@ -58,10 +58,14 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         coefficients v of the global model, from which experts of few rows then borrow strength.
     min_bin_rows : int, default=2
         Bins of fewer training rows are small.
-    small_bins : {"raise", "drop", "keep"}, default="raise"
-        What to do with a small bin: raise an error, go without its expert, so that its rows get the
-        global model, or keep its expert, of constant prediction if it has one row (and `shrink_to` is
-        "zero").
+    small_bins : {"auto", "raise", "drop", "keep"}, default="auto"
+        What to do with a small bin.
+
+        - ``"raise"``: raise an error.
+        - ``"drop"``: go without its expert, so that its rows get the global model.
+        - ``"keep"``: keep its expert, of constant prediction if it has one row (and `shrink_to` is "zero").
+        - ``"auto"``: ``"raise"``; but ``"drop"`` in `partial_fit`, where a bin may still grow, and ``"keep"``
+          where bins are bins of the target.
     product_dtype : {"float64", "float32"}, default="float64"
         Precision of the products X'X within a chunk. float32 is twice as fast and good to about 1e-7 of the
         largest product, see `moe_sklearn.binned_moments.BinnedMoments`.
@@ -116,6 +120,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
     """
 
     moments_: BinnedMoments
+    _readable_since = "0.1"
 
     __metadata_request__fit = {"bins": True}
     __metadata_request__partial_fit = {"bins": True}
@@ -133,7 +138,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         scoring="neg_mean_squared_error",
         shrink_to="zero",
         min_bin_rows=2,
-        small_bins="raise",
+        small_bins="auto",
         product_dtype="float64",
         fold_bytes=2**32,
         n_jobs=None,
@@ -177,14 +182,16 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             constant, no row is in a bin, a bin is small (unless `small_bins` says otherwise), or a penalty
             is negative.
         """
-        X, y, sample_weight = check_fit_data(self, X, y, sample_weight)
+        fitted = unfitted_copy(self)
+        X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
         check_varies(y, sample_weight)
-        self.__dict__.pop("moments_", None)
-        small_bins = self.small_bins
-        if bins is None:
-            bins, small_bins = target_bins(y, sample_weight), "keep"
-        moments = self.gather([(X, y, bins, sample_weight)])
-        return self._solve(moments, X.dtype, y.ndim == 1, small_bins)
+        small_bins = fitted.small_bins_of("keep" if bins is None else "raise")
+        labels, _ = fit_binner(None, None, y, sample_weight) if bins is None else (bins, None)
+        known, codes = encode_labels(labels, len(y))
+        counts = count_rows(codes, len(known), sample_weight)
+        usable_bins(known.tolist(), counts, fitted.min_bin_rows, small_bins)
+        moments = fitted.gather([(X, y, labels, sample_weight)])
+        return adopt(self, fitted._solve(moments, X.dtype, y.ndim == 1, small_bins))
 
     def fit_batches(self, batches):
         """Fit to batches of rows that need not exist all at once.
@@ -208,42 +215,62 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         ValueError
             As `fit`, and, with `alphas`, if a batch has fewer rows than there are folds.
         """
-        self.__dict__.pop("moments_", None)
-        checked: list[Any] = []
+        fitted, seen = unfitted_copy(self), BatchRecord()
+        moments = fitted.gather(seen.check(fitted, open_batches(batches)))
+        seen.check_varies()
+        return adopt(self, fitted._solve(moments, seen.dtype, seen.y_is_1d, fitted.small_bins_of("raise")))
 
-        def validated():
-            for X, y, bins, sample_weight in open_batches(batches):
-                X, y, sample_weight = check_fit_data(
-                    self, X, y, sample_weight, reset=not checked, min_samples=1
-                )
-                checked.append((X.dtype, y.ndim == 1))
-                yield X, y, bins, sample_weight
-
-        moments = self.gather(validated())
-        dtype, single = checked[0]
-        return self._solve(moments, dtype, single, self.small_bins)
-
-    def gather(self, batches):
+    def gather(self, batches, assign_folds=None, n_folds=None):
         """Moments of validated batches for `fit_moments`: by fold where `alphas` are to be compared.
 
         Parameters
         ----------
         batches : iterable of (X, y, bins, sample_weight)
             With `alphas`, the folds of `cv` divide each of them.
+        assign_folds : callable, default=None
+            Gives the folds of a batch from (y, bins, sample_weight). None: `cv` does, where `alphas` is set.
+        n_folds : int, default=None
+            Number of folds. None: as many as the first batch has.
 
         Returns
         -------
         BinnedMoments or FoldMoments
         """
-        by_fold = self.alphas is not None
-        kind, options = (FoldMoments, {"max_bytes": self.fold_bytes}) if by_fold else (BinnedMoments, {})
-        moments: Any = None
+        if assign_folds is None and self.alphas is not None:
+
+            def assign_folds(y, bins, sample_weight):
+                return fold_of_rows(self.cv, y, y)
+
+        moments = None
         for X, y, bins, sample_weight in batches:
-            moments = moments or kind.empty_for(X, y, product_dtype=self.product_dtype, **options)
-            folds = (fold_of_rows(self.cv, y, y),) if by_fold else ()
+            if moments is None:
+                moments = self.empty_moments(X, y, n_folds=n_folds, by_fold=assign_folds is not None)
+            folds = () if assign_folds is None else (assign_folds(y, bins, sample_weight),)
             moments.update(X, y, bins, *folds, sample_weight)
         if moments is None:
             raise ValueError("batches is empty: there is nothing to fit.")
+        return moments
+
+    def empty_moments(self, X, y, *, by_fold, n_folds=None):
+        """Moments of no rows yet, for rows such as X and y.
+
+        Parameters
+        ----------
+        X : array or source of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        by_fold : bool
+            Whether each fold is kept apart.
+        n_folds : int, default=None
+            Number of folds. None: as many as the first rows have.
+
+        Returns
+        -------
+        BinnedMoments or FoldMoments
+        """
+        if not by_fold:
+            return BinnedMoments.empty_for(X, y, product_dtype=self.product_dtype)
+        moments = FoldMoments.empty_for(X, y, product_dtype=self.product_dtype, max_bytes=self.fold_bytes)
+        moments.n_folds = n_folds or 0
         return moments
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None):
@@ -275,8 +302,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=2,
             )
-        X, y, sample_weight = check_fit_data(self, X, y, sample_weight, reset=first, min_samples=1)
-        moments = BinnedMoments.empty_for(X, y, product_dtype=self.product_dtype)
+        fitted = unfitted_copy(self, keep=() if first else ("n_features_in_", "feature_names_in_"))
+        X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight, reset=first, min_samples=1)
+        moments = fitted.empty_moments(X, y, by_fold=False)
         moments.update(X, y, bins, sample_weight)
         if not first:
             if moments.n_targets != self.moments_.n_targets:
@@ -284,13 +312,22 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
                     f"y has {moments.n_targets} targets, the batches before had "
                     f"{self.moments_.n_targets}: pass the same targets in every batch."
                 )
-            # the batch takes in what came before, which so outlives an error
+            # The new moments take in the old ones, so that an error leaves the old ones as they were.
             moments.merge(self.moments_)
-        self._solve(moments, X.dtype, y.ndim == 1, "drop")
-        self.moments_ = moments
-        return self
+        fitted._solve(moments, X.dtype, y.ndim == 1, fitted.small_bins_of("drop"))
+        fitted.moments_ = moments
+        return adopt(self, fitted)
 
-    def fit_moments(self, moments, *, dtype=np.float64, pooled=None, scratch=None):
+    def fit_moments(
+        self,
+        moments,
+        *,
+        dtype=np.float64,
+        y_is_1d=None,
+        small_bins=None,
+        pooled=None,
+        scratch=None,
+    ):
         """Fit from moments gathered elsewhere, without data.
 
         Parameters
@@ -299,18 +336,108 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
             `FoldMoments` where `alphas` is set.
         dtype : dtype, default=float64
             Precision of the coefficients.
+        y_is_1d : bool, default=None
+            Whether coefficients and predictions have no axis for the targets. None: where there is one
+            target.
+        small_bins : {"raise", "drop", "keep"}, default=None
+            What to do with small bins in this fit. None: as the parameter says.
         pooled : Moments, default=None
             ``moments.pool()``, where it is at hand.
         scratch : Scratch, default=None
-            Memory for factorisations, see `moe_sklearn.solvers`.
+            Memory for factorisations, see `moe_sklearn.linalg`.
 
         Returns
         -------
         BinnedRidgeExperts
-            This estimator, fitted. One target counts as a 1-D y.
+            This estimator, fitted.
+
+        Raises
+        ------
+        ValueError
+            If a bin is small (unless `small_bins` says otherwise), or a penalty is negative.
         """
-        self.n_features_in_ = moments.n_features
-        return self._solve(moments, dtype, moments.n_targets == 1, self.small_bins, pooled, scratch)
+        fitted = unfitted_copy(self)
+        fitted.n_features_in_ = moments.n_features
+        y_is_1d = moments.n_targets == 1 if y_is_1d is None else y_is_1d
+        small_bins = small_bins or fitted.small_bins_of("raise")
+        return adopt(self, fitted._solve(moments, dtype, y_is_1d, small_bins, pooled, scratch))
+
+    def small_bins_of(self, automatic):
+        """What to do with small bins: `small_bins`, or `automatic` where that is "auto"."""
+        return automatic if self.small_bins == "auto" else self.small_bins
+
+    def _solve(self, moments, dtype, y_is_1d, small_bins, pooled=None, scratch=None):
+        """Solve for all coefficients and store them in `dtype`."""
+        check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
+        total = moments.total()
+        labels = total.bins
+        counts = np.array([total.groups[label].n_rows for label in labels.tolist()], dtype=int)
+        usable = usable_bins(labels.tolist(), counts, self.min_bin_rows, small_bins)
+        self.bins_, self.bin_count_ = labels[usable], counts[usable]
+        if self.alphas is None:
+            self.alpha_, self.global_alpha_ = given_alphas(self.alpha, self.global_alpha, self.bins_.tolist())
+        else:
+            self.alpha_, self.global_alpha_, self.cv_results_ = self._choose_alphas(moments)
+            self.fold_storage_ = moments.storage
+        part = self.linear_part_of(total, pooled, scratch)
+        shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
+        coef = part.coef.astype(dtype).reshape(*shape, moments.n_features)
+        intercept = part.intercept.astype(dtype).reshape(shape)
+        self.coef_, self.global_coef_ = coef[:-1], coef[-1]
+        self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
+        return self
+
+    def _choose_alphas(self, folds):
+        if not hasattr(folds, "parts"):
+            raise ValueError(
+                "alphas are compared by the moments of folds: use fit, or give fit_moments the "
+                "FoldMoments of BinnedRidgeExperts.gather. (partial_fit takes one alpha.)"
+            )
+        return choose_alphas(
+            folds,
+            self.bins_.tolist(),
+            check_grid(self.alphas),
+            global_alpha=self.global_alpha,
+            scoring=self.scoring,
+            per_expert=self.alpha_per_expert,
+            shrink=self.shrink_to == "global",
+        )
+
+    def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
+        """Experts and global model of other rows, with the bins and penalties of this fit.
+
+        Parameters
+        ----------
+        moments : BinnedMoments
+            A bin without rows gets the global model.
+        pooled : Moments, default=None
+            ``moments.pool()``, where it is at hand.
+        scratch : Scratch, default=None
+
+        Returns
+        -------
+        LinearPart
+            ``(n_bins + 1) * n_targets`` outputs: the experts in the order of `bins_`, then the global model.
+        """
+        scratch = scratch or Scratch()
+        global_model = ridge(pooled or moments.pool(), self.global_alpha_, scratch=scratch)
+        prior_coef = global_model[0] if self.shrink_to == "global" else None
+
+        def expert(group: Moments | None, alpha):
+            return global_model if group is None else ridge(group, alpha, prior_coef, scratch)
+
+        models = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(expert)(moments.groups.get(label), alpha)
+            for label, alpha in zip(self.bins_.tolist(), self.alpha_, strict=True)
+        )
+        coefs, intercepts = zip(*models, global_model, strict=True)
+        return LinearPart(np.concatenate(coefs), np.concatenate(intercepts))
+
+    def linear_part(self) -> LinearPart:
+        """Coefficients and intercepts of all models, in the order of `linear_part_of`."""
+        coef = np.concatenate([self.coef_, self.global_coef_[None]])
+        intercept = np.concatenate([self.intercept_, np.asarray(self.global_intercept_)[None]])
+        return LinearPart(coef.reshape(-1, coef.shape[-1]), intercept.ravel())
 
     def predict(self, X, *, bins=None):
         """Prediction of each row's own expert, or of the global model.
@@ -328,9 +455,11 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_features(self, X)
         if bins is None:
-            return self._like_y(self._predict_all(X, [-1])[:, 0])
+            coef, intercept = self.global_coef_, self.global_intercept_
+            return _finite_map(lambda block: block @ coef.T + intercept, X)
         codes = codes_of(bins, self.bins_, len(X))
-        return self._like_y(self._predict_all(X)[np.arange(len(X)), codes])
+        predictions = self._predict_all(X)[np.arange(len(X)), codes]
+        return predictions if self.coef_.ndim == 3 else predictions[:, 0]
 
     def predict_all(self, X):
         """Predictions of all models, from one product with the stacked coefficients.
@@ -347,12 +476,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return self._predict_all(check_features(self, X))
 
-    def _predict_all(self, X, which=slice(None)):
-        coef, intercept = (stack[which] for stack in self._stack())
-        weights, offset = coef.reshape(-1, coef.shape[-1]).T, intercept.ravel()
-        with np.errstate(invalid="ignore", over="ignore"):
-            models = check_finite_output(map_rows(lambda block: block @ weights + offset, X), X)
-        return models.reshape(len(X), *intercept.shape)
+    def _predict_all(self, X):
+        stack = LinearStack.of({"experts": self.linear_part()}, self.coef_.dtype)
+        return _finite_map(stack.outputs, X).reshape(len(X), len(self.bins_) + 1, -1)
 
     def transform(self, X):
         """Predictions of every expert.
@@ -366,8 +492,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         ndarray of shape (n_samples, n_bins) or (n_samples, n_bins * n_targets)
             In the order of `bins_`; the targets of one expert stand side by side.
         """
-        models = self.predict_all(X)[:, :-1]
-        return models.reshape(len(models), -1)
+        predictions = self.predict_all(X)[:, :-1]
+        return predictions.reshape(len(predictions), -1)
 
     def get_feature_names_out(self, input_features=None):
         """Names such as ``expert_3``, or ``expert_3_y1`` for the second target.
@@ -382,7 +508,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         ndarray of str objects
         """
         check_is_fitted(self)
-        targets = [""] if self._y_is_1d else [f"_y{t}" for t in range(self.coef_.shape[1])]
+        targets = [""] if self.coef_.ndim == 2 else [f"_y{t}" for t in range(self.coef_.shape[1])]
         names = [f"expert_{label}{target}" for label in self.bins_ for target in targets]
         return np.array(names, dtype=object)
 
@@ -402,111 +528,6 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         """
         return r2_score(y, self.predict(X, bins=bins), sample_weight=sample_weight)
 
-    def _solve(self, moments, dtype, single, small_bins, pooled=None, scratch=None):
-        """Solve for all coefficients and store them in `dtype`; `single`: y was 1-D."""
-        check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
-        folds = moments if isinstance(moments, FoldMoments) else None
-        moments = moments if folds is None else folds.total()
-        labels = self._usable_bins(moments, small_bins)
-        if self.alphas is None:
-            alphas = _alpha_per_bin(self.alpha, labels)
-            global_alpha = self._resolve_global_alpha(alphas)
-        else:
-            alphas, global_alpha = self._choose_alphas(folds, labels)
-        scratch = scratch or Scratch()
-        global_model = ridge(pooled or moments.pool(), global_alpha, scratch=scratch)
-        prior_coef = global_model[0] if self.shrink_to == "global" else None
-        models = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(ridge)(moments.groups[label], alpha, prior_coef, scratch)
-            for label, alpha in zip(labels, alphas, strict=True)
-        )
-        models.append(global_model)
-        self.bins_ = np.array(labels, dtype=moments.bins.dtype)
-        self.bin_count_ = np.array([moments.groups[label].n_rows for label in labels], dtype=int)
-        self.alpha_, self.global_alpha_ = alphas, global_alpha
-        coef = np.stack([coef for coef, _ in models]).astype(dtype)
-        intercept = np.stack([intercept for _, intercept in models]).astype(dtype)
-        self._y_is_1d = single
-        if single:
-            coef, intercept = coef[:, 0], intercept[:, 0]
-        self.coef_, self.global_coef_ = coef[:-1], coef[-1]
-        self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
-        return self
-
-    def _choose_alphas(self, folds, labels):
-        """Penalty of each expert and of the global model; sets `cv_results_`."""
-        if folds is None:
-            raise ValueError(
-                "alphas are compared by the moments of folds: use fit, or give fit_moments the "
-                "FoldMoments of BinnedRidgeExperts.gather. (partial_fit takes one alpha.)"
-            )
-        check_choice(self.scoring, "scoring", ["neg_mean_squared_error", "r2"])
-        grid = np.array([check_alpha(alpha, "alphas") for alpha in np.ravel(self.alphas)])
-        self.fold_storage_ = folds.storage
-        table = []
-
-        def choose(name, groups, prior_coef=None):
-            alpha, scores = select_alpha(groups, grid, self.scoring, prior_coef)
-            table.append(_cv_rows(name, grid, scores))
-            return alpha
-
-        if self.global_alpha is None:
-            global_alpha = choose("global", [folds.pooled_parts()])
-        else:
-            global_alpha = check_alpha(self.global_alpha, "global_alpha")
-        prior_coef = None
-        if self.shrink_to == "global":
-            prior_coef = coefs_of_folds(folds.pooled_parts(), global_alpha)
-        if self.alpha_per_expert:
-            alphas = [choose(label, [folds.parts(label)], prior_coef) for label in labels]
-        else:
-            alphas = [choose("experts", list(map(folds.parts, labels)), prior_coef)] * len(labels)
-        self.cv_results_ = {key: np.concatenate([rows[key] for rows in table]) for key in table[0]}
-        return np.array(alphas), global_alpha
-
-    def _usable_bins(self, moments, small_bins):
-        check_choice(small_bins, "small_bins", ["raise", "drop", "keep"])
-        least = check_scalar(self.min_bin_rows, "min_bin_rows", numbers.Integral, min_val=1)
-        labels = moments.bins.tolist()
-        small = [label for label in labels if moments.groups[label].n_rows < least]
-        if small_bins == "drop":
-            return [label for label in labels if label not in small]
-        if not labels:
-            raise ValueError(
-                "bins covers no row: every label is -1, None or nan (or every row lies outside the "
-                "binner's edges). Check the labels, or the edges and the order of the columns."
-            )
-        if small and small_bins == "raise":
-            n_rows = moments.groups[small[0]].n_rows
-            raise ValueError(
-                f"bins: bin {small[0]!r} has {n_rows} training row{'s' * (n_rows > 1)}, an expert "
-                f"needs at least {least}. Merge it with a neighbour, label its rows -1, or set "
-                "small_bins='drop'."
-            )
-        return labels
-
-    def _resolve_global_alpha(self, alphas):
-        if self.global_alpha is not None:
-            return check_alpha(self.global_alpha, "global_alpha")
-        if isinstance(self.alpha, numbers.Real):
-            return float(self.alpha)
-        if not len(alphas):
-            raise ValueError(
-                "global_alpha must be given: alpha is one number per bin, and no bin has rows yet."
-            )
-        return float(np.mean(alphas))
-
-    def _stack(self):
-        """Coefficients (n_bins + 1, n_targets, n_features) and intercepts, the global model last."""
-        coef = np.concatenate([self.coef_, self.global_coef_[None]])
-        intercept = np.concatenate([self.intercept_, np.asarray(self.global_intercept_)[None]])
-        if self._y_is_1d:
-            return coef[:, None], intercept[:, None]
-        return coef, intercept
-
-    def _like_y(self, prediction):
-        return prediction[:, 0] if self._y_is_1d else prediction
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -515,47 +536,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, BaseEstimator):
         return tags
 
 
-def target_bins(y, sample_weight=None):
-    """Labels of three quantile bins of the first target."""
-    side = y.reshape(len(y), -1)[:, :1]
-    return GridBinner().fit(side, sample_weight=sample_weight).transform(side).ravel()
-
-
-def _cv_rows(name, alphas, scores):
-    """Rows of `cv_results_` for one model; `scores` is (n_folds, n_alphas)."""
-    mean = np.nanmean(scores, axis=0)
-    return {
-        "param_model": np.full(len(alphas), name, dtype=object),
-        "param_alpha": alphas,
-        **{f"split{fold}_test_score": row for fold, row in enumerate(scores)},
-        "mean_test_score": mean,
-        "std_test_score": np.nanstd(scores, axis=0),
-        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
-    }
-
-
-def _alpha_per_bin(alpha, labels):
-    if isinstance(alpha, Mapping):
-        missing = [label for label in labels if label not in alpha]
-        if missing:
-            raise ValueError(f"alpha has no entry for bin {missing[0]!r}: give one for each bin.")
-        values = np.array([alpha[label] for label in labels], dtype=float)
-    elif np.ndim(alpha) == 0:
-        values = np.full(len(labels), check_alpha(alpha, "alpha"))
-    else:
-        values = np.asarray(alpha, dtype=float)
-        if values.shape != (len(labels),):
-            raise ValueError(
-                f"alpha has shape {values.shape}, there are {len(labels)} bins: pass one number, or one "
-                f"per bin in the order {labels}."
-            )
-    for value in values:
-        check_alpha(value, "alpha")
-    return values
-
-
-def check_alpha(alpha, name):
-    """Return the penalty as a float; raise a ValueError unless it is a finite number >= 0."""
-    if not isinstance(alpha, numbers.Real) or not 0 <= float(alpha) < np.inf:
-        raise ValueError(f"{name} must be a finite number >= 0, got {alpha!r}.")
-    return float(alpha)
+def _finite_map(function, X):
+    """A function of each row; an error where it is not finite because X is not."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return check_finite_output(map_rows(function, X), X)

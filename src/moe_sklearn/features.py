@@ -3,11 +3,12 @@
 import numbers
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .binned_moments import BinnedMoments
+from .linear import LinearPart
 from .lines import (
     check_wavelength,
     line_windows,
@@ -19,10 +20,11 @@ from .lines import (
 from .moments import Moments
 from .solvers import pca_axes
 from .sources import map_rows
+from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import FLOAT_DTYPES, check_features, check_finite_output, check_sample_weight
 
 
-class GateFeatureTransformer(TransformerMixin, BaseEstimator):
+class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     """PCA scores of the whole spectrum, and mean, depth and equivalent width of line windows.
 
     Parameters
@@ -44,6 +46,12 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
     explained_variance_ : ndarray of shape (n_components,)
     mean_ : ndarray of shape (n_features,)
     n_components_ : int
+    lines_ : dict of {str: (float, float)}
+        Centre and half-width of each line; empty without `wavelength`.
+    species_ : dict of {str: list of int}
+        Lines of each species that has a total equivalent width.
+    windows_ : LineWindows or None
+        Pixels of each line, see `moe_sklearn.lines`.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 
@@ -64,9 +72,7 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
     ['pca0', 'CaII_8498_mean', 'CaII_8498_depth', 'CaII_8498_ew', 'CaII_ew_total']
     """
 
-    def __init__(
-        self, n_components=10, *, wavelength=None, lines="stellar", product_dtype="float64"
-    ):
+    def __init__(self, n_components=10, *, wavelength=None, lines="stellar", product_dtype="float64"):
         self.n_components = n_components
         self.wavelength = wavelength
         self.lines = lines
@@ -92,13 +98,12 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         ValueError
             If X holds nan or infinity, or `wavelength` is unsorted, of the wrong length, or misses a line.
         """
-        X = validate_data(
-            self, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, ensure_min_samples=2
-        )
+        fitted = unfitted_copy(self)
+        X = validate_data(fitted, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, ensure_min_samples=2)
         sample_weight = check_sample_weight(sample_weight, len(X))
-        moments = BinnedMoments(X.shape[1], 0, product_dtype=self.product_dtype)
+        moments = BinnedMoments(X.shape[1], 0, product_dtype=fitted.product_dtype)
         moments.update(X, sample_weight=sample_weight)
-        return self._fit(moments.pool(), X.dtype)
+        return adopt(self, fitted._fit(moments.pool(), X.dtype))
 
     def fit_moments(self, moments: Moments, *, dtype=np.float64):
         """Fit from the moments of X, without a pass over it.
@@ -115,8 +120,9 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         GateFeatureTransformer
             This transformer, fitted.
         """
-        self.n_features_in_ = moments.n_features
-        return self._fit(moments, dtype)
+        fitted = unfitted_copy(self)
+        fitted.n_features_in_ = moments.n_features
+        return adopt(self, fitted._fit(moments, dtype))
 
     def _fit(self, moments, dtype):
         check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
@@ -130,12 +136,12 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         self.n_components_ = len(self.components_)
         self.mean_ = moments.x_mean.astype(dtype)
         if self.wavelength is None:
-            self._windows, self._lines, self._species = None, {}, {}
+            self.windows_, self.lines_, self.species_ = None, {}, {}
         else:
             lines = resolve_lines(self.lines)
             grid = check_wavelength(self.wavelength, moments.n_features)
-            self._lines, self._species = lines, species_of(lines)
-            self._windows = pack_windows(line_windows(grid, lines)) if lines else None
+            self.lines_, self.species_ = lines, species_of(lines)
+            self.windows_ = pack_windows(line_windows(grid, lines)) if lines else None
         return self
 
     def transform(self, X):
@@ -153,17 +159,33 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         X = check_features(self, X)
         with np.errstate(invalid="ignore", over="ignore"):
-            return check_finite_output(map_rows(self._measure, X), X)
+            return check_finite_output(map_rows(self._transform, X), X)
 
-    def _measure(self, X):
-        return self._add_lines(X @ self.components_.T - self.mean_ @ self.components_.T, X)
+    def _transform(self, X):
+        coef, intercept = self.linear_part()
+        return self.complete(X @ coef.T + intercept, X)
 
-    def _add_lines(self, scores, X):
-        if self._windows is None:
+    def linear_part(self) -> LinearPart:
+        """The PCA scores as a linear part: coefficients `components_`."""
+        return LinearPart(self.components_, -self.components_ @ self.mean_)
+
+    def complete(self, scores, X):
+        """What `transform` returns, from the PCA scores of valid rows and the rows.
+
+        Parameters
+        ----------
+        scores : ndarray of shape (n_samples, n_components)
+        X : ndarray of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_components + 3 * n_lines + n_species)
+        """
+        if self.windows_ is None:
             return scores
-        measured = measure_lines(X, self._windows)
+        measured = measure_lines(X, self.windows_)
         widths = measured[:, 2::3]
-        totals = [widths[:, members].sum(axis=1)[:, None] for members in self._species.values()]
+        totals = [widths[:, members].sum(axis=1)[:, None] for members in self.species_.values()]
         return np.hstack([scores, measured, *totals])
 
     def get_feature_names_out(self, input_features=None):
@@ -180,8 +202,8 @@ class GateFeatureTransformer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         names = [f"pca{j}" for j in range(self.n_components_)]
-        names += [f"{line}_{what}" for line in self._lines for what in ("mean", "depth", "ew")]
-        names += [f"{species}_ew_total" for species in self._species]
+        names += [f"{line}_{what}" for line in self.lines_ for what in ("mean", "depth", "ew")]
+        names += [f"{species}_ew_total" for species in self.species_]
         return np.array(names, dtype=object)
 
     def __sklearn_tags__(self):

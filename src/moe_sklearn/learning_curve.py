@@ -4,9 +4,11 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
 
-from .binned_moments import BinnedMoments
-from .experts import BinnedRidgeExperts
+from .fitting import TrainingRows, make_experts
+from .gate_training import N_FOLDS, StratifiedFolds
+from .labels import label_array
 from .mixture import SoftGateMoERegressor
+from .regimes import fit_binner
 from .report import MODES
 from .sources import as_source
 from .validation import check_fit_data, check_length
@@ -79,25 +81,31 @@ def moe_learning_curve(
     X, y, _ = check_fit_data(model, X, y)
     check_length(bins, "bins", len(X))
     sizes = _absolute(train_sizes, len(X))
-    experts = BinnedRidgeExperts() if model.experts is None else clone(model.experts)
+    experts = make_experts(model.experts)
     if experts.alphas is not None:
         raise ValueError("moe_learning_curve needs one alpha at all sizes: set alpha, not alphas.")
-    labels = np.asarray(model._fit_binner(bins, y, None, experts))
+    labels, binner = fit_binner(model.binner, bins, y)
+    labels = label_array(labels, len(y))
     if shuffle:
         if not isinstance(X, np.ndarray):
             raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
         order = check_random_state(random_state).permutation(len(X))
         X, y, labels = X[order], y[order], labels[order]
-    moments = BinnedMoments.empty_for(X, y, product_dtype=experts.product_dtype)
+    source, folds = as_source(X), StratifiedFolds().assign(labels, len(X))
+    moments = experts.empty_moments(X, y, by_fold=True, n_folds=N_FOLDS)
     reports, start = [], 0
     for stop in sizes:
-        prefix = as_source(X).between(start, stop)
-        moments.update(prefix, y[start:stop], labels[start:stop])
-        reports.append(
-            _fit_prefix(model, experts, moments, X, y[:stop], labels[:stop]).evaluate(
-                X_test, y_test, bins=bins_test
-            )
+        moments.update(source.between(start, stop), y[start:stop], labels[start:stop], folds[start:stop])
+        rows = TrainingRows(
+            batches=lambda stop=stop: [(source.between(0, stop), y[:stop])],
+            labels=[labels[:stop]],
+            dtype=X.dtype,
+            y_is_1d=y.ndim == 1,
+            binner=binner,
+            folds=folds[:stop],
         )
+        fitted = clone(model).fit_moments(moments, rows)
+        reports.append(fitted.evaluate(X_test, y_test, bins=bins_test))
         start = stop
     return Bunch(
         train_sizes=sizes,
@@ -105,14 +113,6 @@ def moe_learning_curve(
         rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
         reports=reports,
     )
-
-
-def _fit_prefix(model, experts, moments, X, y, labels):
-    """Fit the model to the moments of the first ``len(y)`` rows."""
-    model._y_is_1d = y.ndim == 1
-    prefix = as_source(X).between(0, len(y))
-    batch = (prefix, y, labels, None)
-    return model._fit_moments(moments, clone(experts), lambda: [batch], [labels], None, X.dtype)
 
 
 def _absolute(train_sizes, n_rows):

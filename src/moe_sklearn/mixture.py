@@ -1,56 +1,53 @@
 """The mixture: ridge experts of known regimes, weighted by a gate that guesses the regime."""
 
-import math
 import numbers
 
 import numpy as np
-from scipy.special import expit, softmax
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.linear_model import LogisticRegression
+from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
-from .folds import FoldMoments
-from .gates import RegressionGate
-from .gating import (
-    anchor_values,
-    fit_classifier,
-    leave_one_out_outputs,
-    residual_variance,
-    sample_weight_kwargs,
-    stratified_rows,
+from .fitting import (
+    TrainingRows,
+    check_fixed_bins,
+    fit_mixture,
+    fits_moments,
+    gather,
+    make_experts,
+    prepare,
+    read_once,
 )
-from .labels import NO_BIN, codes_of, encode_labels
-from .linalg import Scratch
+from .gate_plan import may_cross_fit
+from .gates import RegressionGate
+from .intervals import conformal_scores, interval_widths
+from .predictor import MIXINGS, mix, total_std
+from .regimes import first_target, fit_binner
 from .report import make_report
-from .solvers import discriminants
-from .sources import BLOCK_ROWS, CachingSource, as_source, is_source, map_rows, open_batches
+from .sources import open_batches
+from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import (
+    BatchRecord,
     check_choice,
     check_features,
-    check_finite,
-    check_finite_output,
     check_fit_data,
     check_length,
+    check_targets,
     check_varies,
 )
 
-GATE_INPUTS = ("features", "discriminants", "experts")
-# Fewer rows do not train a regression gate well.
-MIN_REGRESSION_ROWS = 1000
-N_ANCHORS = 5
-# Of gate rows, for leave-one-out inputs or in place of a second reading.
-MAX_KEPT_VALUES = 2**26
-MIXINGS = ["soft", "hard", "oracle", "global"]
+# What a parameter of None stands for
+DEFAULT_PARTS = {
+    "experts": BinnedRidgeExperts,
+    "gate_features": GateFeatureTransformer,
+    "binner": GridBinner,
+}
 
 
-class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
+class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     """Mixture of ridge experts over known regimes.
 
     `fit` knows the regime of each training row (`bins`); `predict` does not, and a gate guesses it. With the
@@ -183,6 +180,35 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         self.gate_max_samples = gate_max_samples
         self.random_state = random_state
 
+    def set_params(self, **params):
+        """Set parameters of this estimator and of its parts.
+
+        Parameters
+        ----------
+        **params : dict
+            As in scikit-learn. ``experts__alpha`` sets `alpha` of the default experts too, where `experts` is
+            None; so do parameters of `gate_features` and `binner`, and of `gate` where it is "regression".
+
+        Returns
+        -------
+        SoftGateMoERegressor
+            This estimator.
+        """
+        parts = {name.partition("__")[0] for name in params if "__" in name}
+        current = {name: params.get(name, getattr(self, name, None)) for name in parts}
+        made = {
+            name: make() for name, make in DEFAULT_PARTS.items() if name in parts and current[name] is None
+        }
+        if isinstance(current.get("gate"), str):
+            if current["gate"] != "regression":
+                raise ValueError(
+                    f"gate={current['gate']!r} has no parameters to set: set gate to an estimator first, "
+                    "e.g. "
+                    "gate=RegressionGate() or gate=LogisticGate() of moe_sklearn.gates."
+                )
+            made["gate"] = RegressionGate(random_state=params.get("random_state", self.random_state))
+        return super().set_params(**{**params, **made})
+
     def fit(self, X, y, *, bins=None, sample_weight=None):
         """Fit experts, global ridge and PCA from one pass over X, then the gate.
 
@@ -212,18 +238,23 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             If `sample_weight` is given and the gate does not take it, or X is not one dense array and
             `gate_features` is of another class than `GateFeatureTransformer`.
         """
-        X, y, sample_weight = check_fit_data(self, X, y, sample_weight)
+        fitted = unfitted_copy(self)
+        X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
         check_varies(y, sample_weight)
-        experts = BinnedRidgeExperts() if self.experts is None else clone(self.experts)
-        labels = self._fit_binner(bins, y, sample_weight, experts)
-        known, codes = encode_labels(labels, len(y))
-        plan = self._plan_gate(codes, len(known), sample_weight)
-        source = as_source(X)
-        few = len(plan[1]) * X.shape[1] <= MAX_KEPT_VALUES
-        own_features = isinstance(self.gate_features, GateFeatureTransformer | None)
-        if few and own_features and not source.in_memory:
-            X = CachingSource(source, plan[1])
-        return self._fit(lambda: [(X, y, labels, sample_weight)], experts, plan)
+        labels, binner = fit_binner(fitted.binner, bins, y, sample_weight)
+        rows = TrainingRows(
+            batches=lambda: [(X, y, labels, sample_weight)],
+            labels=[labels],
+            sample_weight=sample_weight,
+            dtype=X.dtype,
+            y_is_1d=y.ndim == 1,
+            binner=binner,
+            of_target=bins is None,
+        )
+        setup = prepare(fitted, rows)
+        rows = read_once(rows, setup)
+        moments, rows.folds = gather(setup.experts, rows.batches(), setup.plan.cross_fit)
+        return adopt(self, fitted._store(fit_mixture(setup, moments, rows)))
 
     def fit_batches(self, batches):
         """Fit to batches of rows that need not exist all at once.
@@ -248,302 +279,73 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         ValueError
             As `fit`.
         """
-        experts = BinnedRidgeExperts() if self.experts is None else clone(self.experts)
-        self.__dict__.pop("n_features_in_", None)
+        fitted, seen = unfitted_copy(self), BatchRecord()
+        binners: list = []
 
-        def validated():
-            for X, y, bins, sample_weight in open_batches(batches):
-                first = not hasattr(self, "n_features_in_")
-                X, y, sample_weight = check_fit_data(
-                    self, X, y, sample_weight, reset=first, min_samples=1
-                )
-                if first:
-                    self._check_fixed_bins(bins)
-                    self._fit_binner(bins, y, sample_weight, experts)
-                labels = bins if self.binner_ is None else np.ravel(self.binner_.transform(bins))
+        def labelled(checked):
+            for X, y, bins, sample_weight in checked:
+                if not binners:
+                    check_fixed_bins(bins, fitted.binner)
+                    binners.append(fit_binner(fitted.binner, bins, y, sample_weight)[1])
+                labels = bins if binners[0] is None else np.ravel(binners[0].transform(bins))
+                check_length(labels, "bins", len(X))
                 yield X, y, labels, sample_weight
 
-        return self._fit(validated, experts)
+        rows = TrainingRows(
+            batches=lambda: BatchRecord().check(unfitted_copy(fitted), open_batches(batches)),
+            labels=[],
+        )
+        checked = rows.note_labels(labelled(seen.check(fitted, open_batches(batches))))
+        moments, rows.folds = gather(
+            make_experts(fitted.experts), checked, may_cross_fit(fitted.gate, fitted.gate_inputs)
+        )
+        seen.check_varies()
+        rows.sample_weight, rows.dtype, rows.y_is_1d = seen.sample_weight, seen.dtype, seen.y_is_1d
+        rows.binner = binners[0]
+        return adopt(self, fitted._store(fit_mixture(prepare(fitted, rows), moments, rows)))
 
-    def _fit(self, batches, experts, plan=None):
-        """Fit to what `batches` gives each time it is called: validated (X, y, labels, sample_weight)."""
-        check_choice(self.mixing, "mixing", MIXINGS)
-        self.__dict__.pop("interval_scores_", None)
-        seen: list = []
-        moments = experts.gather(_noting(batches(), seen))
-        dtype, self._y_is_1d = seen[0][:2]
-        labels = [labels for _, _, labels, _ in seen]
-        weights = None
-        if any(w is not None for *_, w in seen):
-            weights = np.concatenate([np.ones(len(k)) if w is None else w for _, _, k, w in seen])
-        return self._fit_moments(moments, experts, batches, labels, weights, dtype, plan)
+    def fit_moments(self, moments, rows):
+        """Fit to moments gathered elsewhere, and the gate to rows that are read again.
 
-    def _fit_moments(self, moments, experts, batches, labels, sample_weight, dtype, plan=None):
-        """Fit to gathered moments, and the gate to rows of `batches`, whose labels and weights are given.
+        Parameters
+        ----------
+        moments : BinnedMoments or FoldMoments
+            Of all training rows, label by label; `FoldMoments` where the gate needs cross-fitted inputs.
+        rows : TrainingRows
+            Labels, weights and folds of those rows, and how to read them, see `moe_sklearn.fitting`.
 
-        `plan`: what `_plan_gate` gave before, if it could be asked.
+        Returns
+        -------
+        SoftGateMoERegressor
+            This estimator, fitted.
+
+        Raises
+        ------
+        ValueError
+            As `fit`, and if the gate needs folds and `moments` or `rows` have none.
         """
-        total = moments.total() if isinstance(moments, FoldMoments) else moments
-        pooled, scratch = total.pool(), Scratch()
-        self.experts_ = experts.fit_moments(moments, dtype=dtype, pooled=pooled, scratch=scratch)
-        self.bins_, self.bin_count_ = experts.bins_, experts.bin_count_
-        if not len(self.bins_):
-            raise ValueError(
-                f"bins: no bin has the {experts.min_bin_rows} training rows that an expert needs, so there "
-                "is nothing to mix. Use fewer bins, or lower min_bin_rows of the experts."
-            )
-        if experts.small_bins == "raise":
-            _check_no_empty_bin(self.binner_, self.bins_)
-        self.bin_names_ = self._name_bins(self.bins_)
-        self.dropped_bins_ = self._name_bins(self._without_expert(total.bins))
-        self.n_train_ = moments.n_rows
-        self.gate_features_ = self._fit_gate_features(batches, pooled, dtype)
-        codes = np.concatenate([codes_of(part, self.bins_) for part in labels])
-        gate, rows = plan or self._plan_gate(codes, len(self.bins_), sample_weight)
-        # the plan did not know which bins would be too small
-        rows = rows[codes[rows] != NO_BIN]
-        self._stack_linear_parts(total, pooled, dtype, scratch)
-        weights = None if sample_weight is None else sample_weight[rows]
-        self._fit_gate(gate, batches(), rows, codes[rows], weights, total, pooled, scratch)
+        fitted = unfitted_copy(self)
+        fitted.n_features_in_ = moments.n_features
+        return adopt(self, fitted._store(fit_mixture(prepare(fitted, rows), moments, rows)))
+
+    def _store(self, fit):
+        """Keep the parts of a `FittedMixture`."""
+        check_choice(self.mixing, "mixing", MIXINGS)
+        self.experts_, self.gate_features_ = fit.experts, fit.gate_features
+        self.regimes_ = fit.regimes
+        self.binner_, self.bins_ = fit.regimes.binner, fit.regimes.bins
+        self.bin_names_, self.dropped_bins_ = fit.regimes.names, fit.regimes.dropped_names
+        self.bin_count_, self.n_train_ = fit.regimes.counts, fit.n_rows
+        self.gate_inputs_ = fit.plan.inputs
+        self.gate_, self.router_ = fit.gate.gate, fit.gate.router
+        self.residual_variance_ = fit.gate.residual_variance
+        self.predictor_ = fit.predictor
+        self.anchors_ = self._like_y(fit.gate.anchors, axis=1)
         return self
 
-    def _plan_gate(self, codes, n_bins, sample_weight):
-        """The gate to fit and the rows to fit it to; sets `gate_inputs_`."""
-        covered = codes != NO_BIN
-        if sample_weight is not None:
-            covered &= sample_weight > 0
-        gate = self._choose_gate(np.count_nonzero(covered), n_bins)
-        codes = np.where(covered, codes, NO_BIN)
-        return gate, stratified_rows(codes, n_bins, self._max_gate_rows(), self.random_state)
-
-    def _choose_gate(self, n_covered, n_bins):
-        """The gate to fit, None for the logistic one; sets `gate_inputs_`."""
-        gate = self.gate
-        if isinstance(gate, str):
-            check_choice(gate, "gate", ["auto", "logistic", "regression"])
-            if gate == "auto":
-                enough = n_covered >= MIN_REGRESSION_ROWS and n_bins > 1
-                gate = "regression" if enough else "logistic"
-            gate = RegressionGate(random_state=self.random_state) if gate == "regression" else None
-        regression = isinstance(gate, RegressionGate)
-        if isinstance(self.gate_inputs, str) and self.gate_inputs == "auto":
-            self.gate_inputs_ = GATE_INPUTS if regression else GATE_INPUTS[:1]
-        else:
-            self.gate_inputs_ = tuple(np.atleast_1d(self.gate_inputs).tolist())
-            for name in self.gate_inputs_:
-                check_choice(name, "gate_inputs", GATE_INPUTS)
-            if not self.gate_inputs_:
-                raise ValueError(f"gate_inputs is empty: pass 'auto' or a tuple out of {GATE_INPUTS}.")
-        anchors = self.anchors
-        if isinstance(anchors, str):
-            check_choice(anchors, "anchors", ["auto"])
-        elif np.size(anchors) and np.any(anchors) and not regression:
-            raise ValueError(
-                "anchors need a regression gate, for a classifier knows no bin for them: set "
-                "gate='regression', or anchors=0."
-            )
-        return gate
-
-    def _max_gate_rows(self):
-        limit = self.gate_max_samples
-        if isinstance(limit, str):
-            check_choice(limit, "gate_max_samples", ["auto"])
-            return min(50_000, MAX_KEPT_VALUES // self.n_features_in_) if self._holds_out() else 200_000
-        return limit
-
-    def _holds_out(self):
-        """Whether the gate sees outputs of models that were fitted to its rows."""
-        return bool(set(self.gate_inputs_) - {"features"})
-
-    def _fit_gate(self, gate, batches, rows, codes, weights, moments, pooled, scratch):
-        """Fit the gate to the rows at sorted positions `rows` of all batches together."""
-        X, y, linear, features = self._read_gate_rows(batches, rows)
-        models, fitted = self._models_of(linear), linear[:, self._columns.get("discriminants", slice(0))]
-        self.residual_variance_ = None
-        if self._holds_out():
-            experts = self.experts_
-            groups = [moments.groups[label] for label in self.bins_.tolist()]
-            ridges = [*zip(groups, experts.alpha_, strict=True), (pooled, experts.global_alpha_)]
-            models, fitted = leave_one_out_outputs(
-                X, y, models, fitted, codes, weights, ridges, scratch, shrunk=experts.shrink_to == "global"
-            )
-            self.residual_variance_ = residual_variance(models, y, codes, weights)
-        inputs = self._join_inputs(features, fitted, models)
-        self._own_router = gate is None or isinstance(gate, RegressionGate)
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        self.router_ = fit_classifier(
-            classifier if self._own_router else clone(gate), inputs, self.bins_[codes], weights
-        )
-        self.gate_, self._anchors = self.router_, np.empty((0, y.shape[1]))
-        if isinstance(gate, RegressionGate):
-            self._anchors = anchor_values(N_ANCHORS if isinstance(self.anchors, str) else self.anchors, y)
-            constants = np.broadcast_to(self._anchors, (len(y), *self._anchors.shape))
-            experts = np.concatenate([models[:, :-1], constants], axis=1)
-            self.gate_ = clone(gate).fit(inputs, y, experts=experts, labels=codes, sample_weight=weights)
-        self.anchors_ = self._anchors[:, 0] if self._y_is_1d else self._anchors
-
-    def _read_gate_rows(self, batches, rows):
-        """X (None where it is not needed), y, linear outputs and gate features of some rows."""
-        kept, parts, offset = [], [], 0
-        for batch, target, *_ in batches:
-            first, last = np.searchsorted(rows, [offset, offset + len(batch)])
-            source, own = as_source(batch), rows[first:last] - offset
-            if self._holds_out():
-                kept.append(source.take(own))
-            for start in range(0, len(own), BLOCK_ROWS):
-                part = slice(start, start + BLOCK_ROWS)
-                block = kept[-1][part] if kept else source.take(own[part])
-                linear = block @ self._weights + self._offset
-                of_target = target[own[part]].reshape(len(block), -1)
-                parts.append((of_target, linear, self._features(block, linear)))
-            offset += len(batch)
-        X = kept[0] if len(kept) == 1 else np.concatenate(kept) if kept else None
-        return X, *map(np.concatenate, zip(*parts, strict=True))
-
-    def _check_fixed_bins(self, bins):
-        if bins is None:
-            raise ValueError("Each batch needs bins: quantiles of the target need all rows at once.")
-        if np.ndim(bins) == 2 and getattr(self.binner, "edges", None) is None:
-            raise ValueError(
-                "Side information in batches needs fixed bins: pass binner=GridBinner(edges=...), or "
-                "labels. Quantiles need all rows at once."
-            )
-
-    def _fit_binner(self, bins, y, sample_weight, experts):
-        """Labels of the training rows; sets `binner_`."""
-        self.binner_ = None
-        self._bins_are_targets = bins is None
-        if bins is not None and np.ndim(bins) != 2:
-            if self.binner is not None and np.ndim(bins) == 1:
-                raise ValueError(
-                    "bins are 1-D labels, but a binner is set to make labels from side information. "
-                    "Pass the side information as a 2-D array or DataFrame, or set binner=None."
-                )
-            check_length(bins, "bins", len(y))
-            return bins
-        if bins is None:
-            # Bins of the target are a fallback; rare targets must not stop it.
-            experts.set_params(small_bins="keep")
-            bins = _first_target(y)
-        check_length(bins, "bins", len(y))
-        self.binner_ = GridBinner() if self.binner is None else clone(self.binner)
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        if not has_fit_parameter(self.binner_, "sample_weight"):
-            weights = {}
-        labels = np.ravel(self.binner_.fit(bins, **weights).transform(bins))
-        check_length(labels, "the binner's output", len(y))
-        return labels
-
-    def _fit_gate_features(self, batches, pooled, dtype):
-        features = clone(self.gate_features) if self.gate_features is not None else None
-        features = GateFeatureTransformer() if features is None else features
-        if isinstance(features, GateFeatureTransformer):
-            return features.fit_moments(pooled, dtype=dtype)
-        first, *more = batches()
-        if more or is_source(first[0]):
-            raise TypeError(
-                "gate_features other than GateFeatureTransformer are fitted to X in memory, not to "
-                "batches, shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
-            )
-        X, y, _, sample_weight = first
-        return features.fit(X, y, **sample_weight_kwargs(features, sample_weight, required=False))
-
-    def _stack_linear_parts(self, moments, pooled, dtype, scratch):
-        """Join all that is linear in X, so that one product serves experts, global model, gate inputs."""
-        coef, intercept = self.experts_._stack()
-        self._models_shape = intercept.shape
-        parts = {"experts": (coef.reshape(-1, coef.shape[-1]), intercept.ravel())}
-        if isinstance(self.gate_features_, GateFeatureTransformer):
-            axes = self.gate_features_.components_
-            parts["features"] = axes, -axes @ self.gate_features_.mean_
-        if "discriminants" in self.gate_inputs_:
-            usable = moments.select(self.bins_.tolist())
-            alpha = self.experts_.global_alpha_
-            parts["discriminants"] = discriminants(usable, alpha, pooled, scratch)
-        ends = np.cumsum([len(offset) for _, offset in parts.values()]).tolist()
-        starts = [0, *ends[:-1]]
-        self._columns = {
-            name: slice(start, end) for name, start, end in zip(parts, starts, ends, strict=True)
-        }
-        weights, offsets = zip(*parts.values(), strict=True)
-        self._weights = np.ascontiguousarray(np.concatenate(weights).T.astype(dtype, copy=False))
-        self._offset = np.concatenate(offsets).astype(dtype, copy=False)
-
-    def _features(self, X, linear):
-        """Gate features in float64, from X and its products with the stacked weights."""
-        if isinstance(self.gate_features_, GateFeatureTransformer):
-            features = self.gate_features_._add_lines(linear[:, self._columns["features"]], X)
-        else:
-            features = self.gate_features_.transform(X)
-        return np.asarray(features, dtype=float)
-
-    def _join_inputs(self, features, fitted, models):
-        """Gate inputs (n, n_inputs) in the order of `gate_inputs_`."""
-        parts = {
-            "features": features,
-            "discriminants": fitted,
-            "experts": models.reshape(len(models), -1),
-        }
-        return np.hstack([parts[name] for name in self.gate_inputs_]).astype(float, copy=False)
-
-    def _models_of(self, linear):
-        """Predictions of experts and global model among the linear outputs (n, n_bins + 1, n_targets)."""
-        return linear[:, self._columns["experts"]].reshape(len(linear), *self._models_shape)
-
-    def _forward(self, X, *, weights=False, proba=False):
-        """Predictions of all models (n, n_bins + 1, n_targets), the global one last; weights; probabilities.
-
-        The weights of experts and anchors and the probabilities of the bins have no columns unless asked for.
-        """
-        n_models = math.prod(self._models_shape)
-        n_weights = weights * (len(self.bins_) + len(self._anchors))
-
-        def of_block(block):
-            linear = block @ self._weights + self._offset
-            outputs = [linear[:, :n_models]]
-            if weights or proba:
-                check_finite_output(linear, block)
-                inputs = self._inputs(block, linear)
-            if weights:
-                outputs.append(self._gate_weights(inputs))
-            if proba:
-                outputs.append(self._bin_proba(inputs))
-            return np.hstack([part.astype(linear.dtype, copy=False) for part in outputs])
-
-        with np.errstate(invalid="ignore", over="ignore"):
-            outputs = check_finite_output(map_rows(of_block, X), X)
-        models, *gate = np.split(outputs, [n_models, n_models + n_weights], axis=1)
-        return models.reshape(len(X), *self._models_shape), *gate
-
-    def _inputs(self, X, linear):
-        features = self._features(X, linear) if "features" in self.gate_inputs_ else None
-        fitted = linear[:, self._columns.get("discriminants", slice(0))]
-        return self._join_inputs(features, fitted, self._models_of(linear))
-
-    def _gate_weights(self, inputs):
-        if isinstance(self.gate_, RegressionGate):
-            return self.gate_._weights(inputs)
-        return self._bin_proba(inputs)
-
-    def _bin_proba(self, inputs):
-        """Probabilities of the bins; of our own classifier without scikit-learn's checks."""
-        if not self._own_router or not isinstance(self.router_, Pipeline):
-            return self.router_.predict_proba(inputs)
-        scaler, logistic = (step for _, step in self.router_.steps)
-        scores = (inputs - scaler.mean_) / scaler.scale_ @ logistic.coef_.T + logistic.intercept_
-        if scores.shape[1] == 1:
-            return np.hstack([expit(-scores), expit(scores)])
-        return softmax(scores, axis=1)
-
-    def _name_bins(self, labels):
-        names = getattr(self.binner_, "bin_names_", None) if labels.dtype.kind == "i" else None
-        return [str(label) if names is None else names[label] for label in labels.tolist()]
-
-    def _without_expert(self, labels):
-        """Those of `labels`, and of the binner's cells, that are not in `bins_`."""
-        n_cells = getattr(self.binner_, "n_bins_", None)
-        cells = np.arange(n_cells) if isinstance(n_cells, int) else labels
-        return np.setdiff1d(np.union1d(labels, cells), self.bins_)
+    def _like_y(self, array, axis=-1):
+        """Without the axis of the targets, where y had none in `fit`."""
+        return np.squeeze(array, axis) if self.experts_.coef_.ndim == 2 else array
 
     def assign_bins(self, bins):
         """Position in `bins_` of each row's bin.
@@ -559,14 +361,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             -1 for a row in no bin, or in one that has no expert.
         """
         check_is_fitted(self)
-        if np.ndim(bins) == 2:
-            if self.binner_ is None:
-                raise ValueError(
-                    "bins are 2-D side information, but the model was fitted with 1-D labels: pass "
-                    "labels, or fit with side information."
-                )
-            bins = np.ravel(self.binner_.transform(bins))
-        return codes_of(bins, self.bins_)
+        return self.regimes_.codes(bins)
 
     def gate_proba(self, X):
         """Probability of each bin.
@@ -581,7 +376,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             In the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return self._forward(check_features(self, X), proba=True)[2]
+        return self.predictor_.outputs(check_features(self, X), proba=True).proba
 
     def expert_weights(self, X):
         """The gate's weight of every expert and anchor, which "soft" mixes by.
@@ -596,7 +391,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             Experts in the order of `bins_`, then the anchors in that of `anchors_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return self._forward(check_features(self, X), weights=True)[1]
+        return self.predictor_.outputs(check_features(self, X), weights=True).weights
 
     def gate_inputs_of(self, X):
         """What the gate sees of X.
@@ -611,13 +406,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             The parts that `gate_inputs_` lists, side by side.
         """
         check_is_fitted(self)
-        X = check_features(self, X)
-
-        def of_block(block):
-            return self._inputs(block, block @ self._weights + self._offset)
-
-        with np.errstate(invalid="ignore", over="ignore"):
-            return check_finite_output(map_rows(of_block, X), X)
+        return self.predictor_.inputs(check_features(self, X))
 
     def predict_experts(self, X):
         """Prediction of every expert.
@@ -632,8 +421,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
             In the order of `bins_`.
         """
         check_is_fitted(self)
-        experts = self._forward(check_features(self, X))[0][:, :-1]
-        return experts[:, :, 0] if self._y_is_1d else experts
+        return self._like_y(self.predictor_.outputs(check_features(self, X)).predictions[:, :-1])
 
     def predict(self, X, *, mixing=None, bins=None, return_std=False):
         """Predict the target.
@@ -667,22 +455,22 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_choice(mixing, "mixing", MIXINGS)
         X = check_features(self, X)
         codes = self._oracle_codes(bins, len(X)) if mixing == "oracle" else None
-        if return_std and self.residual_variance_ is None:
-            raise ValueError(
-                "return_std needs leave-one-out residuals, which a gate that sees features only goes "
-                "without: fit with gate_inputs=('features', 'experts'), or gate='regression'."
-            )
-        models, weights, proba = self._forward(
-            X, weights=mixing == "soft", proba=return_std or mixing == "hard"
-        )
-        codes = proba.argmax(axis=1) if mixing == "hard" else codes
-        prediction = self._mix(mixing, models, weights, codes)
+        if return_std:
+            self._check_residuals()
+        outputs = self.predictor_.outputs(X, weights=mixing == "soft", proba=return_std or mixing == "hard")
+        prediction = mix(mixing, outputs, self.predictor_.anchors, codes)
         if not return_std:
-            return prediction
-        center = prediction.reshape(len(X), 1, -1)
-        spread = (models[:, :-1] - center) ** 2 + self.residual_variance_
-        std = np.sqrt(np.einsum("nk,nkt->nt", proba, spread)).astype(models.dtype)
-        return prediction, std.reshape(prediction.shape)
+            return self._like_y(prediction)
+        std = total_std(prediction, outputs, self.residual_variance_)
+        return self._like_y(prediction), self._like_y(std)
+
+    def _check_residuals(self):
+        if self.residual_variance_ is None:
+            raise ValueError(
+                "return_std and intervals need residuals of rows that the experts have not seen, which a "
+                "gate that sees features only goes without: fit with gate_inputs=('features', 'experts'), "
+                "or gate='regression'."
+            )
 
     def _oracle_codes(self, bins, n_rows):
         if bins is None:
@@ -694,20 +482,13 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         check_length(bins, "bins", n_rows)
         return self.assign_bins(bins)
 
-    def _mix(self, mixing, models, weights, codes):
-        """Combine the models' predictions (n, n_bins + 1, n_targets), the global one last.
-
-        By the weights, or, in modes "hard" and "oracle", as `codes` say.
-        """
-        if mixing == "global":
-            mixed = models[:, -1]
-        elif mixing == "soft":
-            n_bins = len(self.bins_)
-            mixed = np.einsum("nk,nkt->nt", weights[:, :n_bins], models[:, :-1])
-            mixed += (weights[:, n_bins:] @ self._anchors).astype(mixed.dtype, copy=False)
-        else:
-            mixed = models[np.arange(len(models)), codes]
-        return mixed[:, 0] if self._y_is_1d else mixed
+    def _soft_and_std(self, X):
+        """Soft prediction and its standard deviation, 2-D, and the most probable bin of each row."""
+        self._check_residuals()
+        outputs = self.predictor_.outputs(X, weights=True, proba=True)
+        prediction = mix(self.mixing, outputs, self.predictor_.anchors)
+        std = total_std(prediction, outputs, self.residual_variance_)
+        return prediction, std, outputs.proba.argmax(axis=1)
 
     def calibrate(self, X, y, *, per_bin=False):
         """Learn from held-out rows how wide the intervals of `predict_interval` must be.
@@ -736,15 +517,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = check_features(self, X)
-        y = np.asarray(y, dtype=float)
-        check_length(y, "y", len(X))
-        check_finite(y, "y")
-        prediction, std = self.predict(X, return_std=True)
-        scores = (np.abs(y - prediction) / std).reshape(len(X), -1)
-        groups = self.gate_proba(X).argmax(axis=1) if per_bin else np.full(len(X), NO_BIN)
-        self.interval_scores_ = {
-            group: np.sort(scores[groups == group], axis=0) for group in np.unique(groups).tolist()
-        }
+        y = check_targets(y, len(X), self.predictor_.n_targets)
+        prediction, std, groups = self._soft_and_std(X)
+        self.interval_scores_ = conformal_scores(y, prediction, std, groups if per_bin else None)
         return self
 
     def predict_interval(self, X, *, coverage=0.9):
@@ -771,22 +546,9 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
         check_scalar(coverage, "coverage", numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
-        X = check_features(self, X)
-        prediction, std = self.predict(X, return_std=True)
-        n_targets = self._models_shape[1]
-        widths = np.full((len(self.bins_), n_targets), np.inf)
-        for group, scores in self.interval_scores_.items():
-            rank = math.ceil((len(scores) + 1) * coverage)
-            if rank <= len(scores):
-                # NO_BIN stands for all bins
-                widths[slice(None) if group == NO_BIN else group] = scores[rank - 1]
-        if NO_BIN in self.interval_scores_:
-            half = widths[0] * std.reshape(len(X), -1)
-        else:
-            half = widths[self.gate_proba(X).argmax(axis=1)] * std.reshape(len(X), -1)
-        center = prediction.reshape(len(X), -1)
-        interval = np.stack([center - half, center + half], axis=1)
-        return interval[:, :, 0] if self._y_is_1d else interval
+        prediction, std, groups = self._soft_and_std(check_features(self, X))
+        half = interval_widths(self.interval_scores_, coverage, len(self.bins_))[groups] * std
+        return self._like_y(np.stack([prediction - half, prediction + half], axis=1))
 
     def local_coef(self, X):
         """Coefficients of the soft mixture at each row: sum_k p_k(x) w_k.
@@ -802,7 +564,7 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         ndarray of shape (n_samples, n_features) or (n_samples, n_targets, n_features)
         """
         weights = self.expert_weights(X)[:, : len(self.bins_)]
-        return np.tensordot(weights, self.experts_.coef_, axes=1)
+        return self._like_y(np.tensordot(weights, self.predictor_.expert_coef, axes=1), axis=1)
 
     def expert_table(self, *, n_strongest=3, column_names=None):
         """What each expert is: its rows, penalty, quality and strongest columns.
@@ -833,8 +595,8 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
                 f"column_names has {len(column_names)} names, X has {self.n_features_in_} columns: pass a "
                 "name for each."
             )
-        coef = np.abs(self.experts_._stack()[0][:-1]).sum(axis=1)
-        strongest = np.argsort(-coef, axis=1, kind="stable")[:, :n_strongest]
+        size = np.abs(self.predictor_.expert_coef).sum(axis=1)
+        strongest = np.argsort(-size, axis=1, kind="stable")[:, :n_strongest]
         variance = self.residual_variance_
         if variance is None:
             variance = np.full((len(self.bins_), 1), np.nan)
@@ -893,18 +655,18 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = check_features(self, X)
-        y = np.asarray(y, dtype=float)
-        check_length(y, "y", len(X))
-        if bins is None and self._bins_are_targets:
-            bins = _first_target(y)
+        y = check_targets(y, len(X), self.predictor_.n_targets)
+        if bins is None and self.regimes_.of_target:
+            bins = first_target(y)
         codes = self._oracle_codes(bins, len(X))
-        models, weights, proba = self._forward(X, weights=True, proba=True)
-        chosen = {"hard": proba.argmax(axis=1), "oracle": codes}
+        outputs = self.predictor_.outputs(X, weights=True, proba=True)
         return make_report(
-            y_true=y,
-            predictions={mode: self._mix(mode, models, weights, chosen.get(mode)) for mode in MIXINGS},
-            proba=proba,
-            anchor_weight=weights[:, len(self.bins_) :].sum(axis=1),
+            y_true=self._like_y(y),
+            predictions={
+                mode: self._like_y(mix(mode, outputs, self.predictor_.anchors, codes)) for mode in MIXINGS
+            },
+            proba=outputs.proba,
+            anchor_weight=outputs.weights[:, len(self.bins_) :].sum(axis=1),
             bins=codes,
             bin_names=self.bin_names_,
             dropped_bins=self.dropped_bins_,
@@ -920,33 +682,6 @@ class SoftGateMoERegressor(RegressorMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        own_features = self.gate_features is None
-        own_features |= isinstance(self.gate_features, GateFeatureTransformer)
-        tags.input_tags.sparse = own_features
+        tags.input_tags.sparse = self.gate_features is None or fits_moments(self.gate_features)
         tags.target_tags.multi_output = True
         return tags
-
-
-def _noting(batches, seen):
-    """Pass batches through; note dtype of X, whether y is 1-D, labels and weights in `seen`."""
-    for X, y, labels, sample_weight in batches:
-        seen.append((X.dtype, y.ndim == 1, labels, sample_weight))
-        yield X, y, labels, sample_weight
-
-
-def _first_target(y):
-    return y.reshape(len(y), -1)[:, :1]
-
-
-def _check_no_empty_bin(binner, labels):
-    n_bins = getattr(binner, "n_bins_", None)
-    if not isinstance(n_bins, int):
-        return
-    empty = sorted(set(range(n_bins)) - set(labels.tolist()))
-    if empty and len(empty) < n_bins:
-        names = getattr(binner, "bin_names_", None)
-        name = f"bin {empty[0]}" + (f" ({names[empty[0]]})" if names else "")
-        raise ValueError(
-            f"bins: {name} of the binner has no training row, so it can have no expert ({len(empty)} "
-            "such bins). Move the edges, use fewer bins, or set small_bins='drop' on the experts."
-        )

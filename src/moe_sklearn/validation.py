@@ -1,5 +1,7 @@
 """Checks of what users pass in; their messages name the argument, the row and the way out."""
 
+import numbers
+
 import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
@@ -59,10 +61,16 @@ def check_varies(y, sample_weight=None):
     """Raise a ValueError if y is constant over the rows of positive weight."""
     used = y if sample_weight is None else y[sample_weight > 0]
     if (used == used[0]).all():
-        raise ValueError(
-            f"y is constant ({used[0]}): there is nothing to regress and R2 is undefined. Check that y "
-            "is the target column."
-        )
+        raise_constant(used[0])
+
+
+def raise_constant(value):
+    """Raise the ValueError of a constant y."""
+    raise ValueError(
+        f"y is constant ({value}): there is nothing to regress and R2 is undefined. Check that y is the "
+        "target "
+        "column."
+    )
 
 
 def check_features(estimator, X):
@@ -88,9 +96,26 @@ def check_finite(array, name, first_row=0):
     rows, *columns = np.nonzero(~np.isfinite(array))
     if rows.size:
         where = f"row {first_row + rows[0]}" + (f", column {columns[0][0]}" if columns else "")
+        raise ValueError(f"{name} contains NaN or infinity (first in {where}): remove or impute such rows.")
+
+
+def check_targets(y, n_rows, n_targets):
+    """Targets as a float64 array of shape (n_rows, n_targets).
+
+    Raises
+    ------
+    ValueError
+        If y has other rows or targets than X and the model, or holds nan or infinity.
+    """
+    y = np.asarray(y, dtype=float)
+    check_length(y, "y", n_rows)
+    if y.ndim > 2 or y.reshape(n_rows, -1).shape[1] != n_targets:
+        shape = f"({n_rows},)" if n_targets == 1 else f"({n_rows}, {n_targets})"
         raise ValueError(
-            f"{name} contains NaN or infinity (first in {where}): remove or impute such rows."
+            f"y has shape {y.shape}, but the model was fitted to {n_targets} target(s): pass {shape}."
         )
+    check_finite(y, "y")
+    return y.reshape(n_rows, n_targets)
 
 
 def check_length(array, name, n_rows):
@@ -134,3 +159,62 @@ def check_choice(value, name, choices):
     if not any(value is choice or value == choice for choice in choices):
         listed = ", ".join(map(repr, choices))
         raise ValueError(f"{name} must be one of {listed}; got {value!r}.")
+
+
+def check_number(value, name, low, high, integer=False):
+    """Raise a ValueError unless `value` is a number (an integer) from `low` to `high`."""
+    kind = numbers.Integral if integer else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
+        what = "an integer" if integer else "a number"
+        bound = f">= {low}" if high == np.inf else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {what} {bound}; got {value!r}.")
+
+
+class BatchRecord:
+    """What the batches of a fit have in common, noted while they go by.
+
+    Attributes
+    ----------
+    dtype : dtype
+        Of X in the first batch.
+    y_is_1d : bool
+        Of the first batch.
+    labels : list
+        Bins of each batch.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Weights of all rows; None where no batch has any.
+    """
+
+    def __init__(self):
+        self.dtype, self.y_is_1d, self.labels = None, None, []
+        self._weights, self._n_rows, self._first_row, self._varies = [], [], None, False
+
+    def check(self, estimator, batches):
+        """Yield validated (X, y, bins, sample_weight) of each batch; `estimator` learns the columns of X."""
+        for X, y, bins, sample_weight in batches:
+            first = self.dtype is None
+            X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, min_samples=1)
+            if first:
+                self.dtype, self.y_is_1d = X.dtype, y.ndim == 1
+            self._note_variation(y if sample_weight is None else y[sample_weight > 0])
+            self._weights.append(sample_weight)
+            self._n_rows.append(len(y))
+            yield X, y, bins, sample_weight
+
+    @property
+    def sample_weight(self):
+        """Weights of all rows; None where no batch has any."""
+        if all(weights is None for weights in self._weights):
+            return None
+        parts = zip(self._weights, self._n_rows, strict=True)
+        return np.concatenate([np.ones(n) if weights is None else weights for weights, n in parts])
+
+    def check_varies(self):
+        """Raise a ValueError if y is the same in all rows of positive weight."""
+        if not self._varies and self._first_row is not None:
+            raise_constant(self._first_row)
+
+    def _note_variation(self, y):
+        if len(y):
+            self._first_row = y[0] if self._first_row is None else self._first_row
+            self._varies |= bool((y != self._first_row).any())

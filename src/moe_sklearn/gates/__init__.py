@@ -1,6 +1,16 @@
-"""Gates trained on the error of the mixture they steer, not on the labels of the bins."""
+"""Gates of the package's own: one trained on the error of the mixture, one on the labels of the bins."""
 
-from ._loss import GateRows, gate_logits, gate_loss, mixture_loss, softmax
+from ._logistic import LogisticGate
+from ._loss import GateRows, gate_logits, gate_loss, huber, mixture_loss, softmax
 from ._regression import RegressionGate
 
-__all__ = ["GateRows", "RegressionGate", "gate_logits", "gate_loss", "mixture_loss", "softmax"]
+__all__ = [
+    "GateRows",
+    "LogisticGate",
+    "RegressionGate",
+    "gate_logits",
+    "gate_loss",
+    "huber",
+    "mixture_loss",
+    "softmax",
+]

@@ -16,6 +16,10 @@ import numpy as np
 
 from ..labels import NO_BIN
 
+# Beyond so many standard deviations of y an error counts linearly, so that a few wrong targets do not steer
+# the gate.
+HUBER_BOUND = 4.0
+
 
 @dataclass(frozen=True)
 class GateRows:
@@ -70,10 +74,11 @@ def mixture_loss(
 
     With p = softmax(a), f_k the experts, r = sum_k p_k f_k - y, and c the classification weight,
 
-        loss = mean_i weight_i [(1 - c) |r_i|^2 - c log q_i(bin of i)]
-        d / da_ik = weight_i / n [(1 - c) 2 p_ik (f_ik - sum_j p_ij f_ij)'r_i + c (q_ik - 1(k is i's bin))]
+        loss = mean_i weight_i [(1 - c) rho(|r_i|) - c log q_i(bin of i)]
+        d / da_ik = weight_i / n [(1 - c) 2 p_ik (f_ik - sum_j p_ij f_ij)'s_i + c (q_ik - 1(k is i's bin))]
 
-    where q is the softmax over the experts that have a bin; a row without label has no second term.
+    where rho is Huber's function (see `huber`), s_i = r_i min(1, bound / |r_i|), and q is the softmax over
+    the experts that have a bin; a row without label has no second term.
     The squared error of the blend, not the blend of the squared errors, because a prediction is a blend:
     equations 1.1 and 1.2 of Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87.
 
@@ -94,8 +99,9 @@ def mixture_loss(
     if c < 1:
         proba = softmax(logits)
         residual = np.einsum("nk,nkt->nt", proba, rows.experts) - rows.y
-        loss += (1 - c) * float(scale @ np.einsum("nt,nt->n", residual, residual))
-        pull = np.einsum("nkt,nt->nk", rows.experts, residual * (2 * (1 - c) * scale)[:, None])
+        errors, slope = huber(residual)
+        loss += (1 - c) * float(scale @ errors)
+        pull = np.einsum("nkt,nt->nk", rows.experts, residual * (2 * (1 - c) * scale * slope)[:, None])
         gradient = proba * (pull - np.einsum("nk,nk->n", proba, pull)[:, None])
     labelled = np.flatnonzero(rows.codes != NO_BIN) if c else ()
     if len(labelled):
@@ -108,10 +114,28 @@ def mixture_loss(
     return loss, gradient
 
 
-def squared_errors(logits: np.ndarray, rows: GateRows) -> np.ndarray:
-    """Squared error of the mixture in each row, times its weight: (n,)."""
-    residual = np.einsum("nk,nkt->nt", softmax(logits), rows.experts) - rows.y
-    return rows.weight * np.einsum("nt,nt->n", residual, residual)
+def mixture_errors(proba: np.ndarray, rows: GateRows) -> np.ndarray:
+    """Huber's function of the mixture's error in each row, times its weight: (n,)."""
+    residual = np.einsum("nk,nkt->nt", proba, rows.experts) - rows.y
+    return rows.weight * huber(residual)[0]
+
+
+def huber(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Huber's function of each row's norm and the factor of its gradient, each (n,).
+
+    |r|^2 up to the bound b, and 2 b |r| - b^2 beyond; its gradient is 2 r min(1, b / |r|) (Huber, 1964,
+    Annals of Mathematical Statistics 35, 73-101).
+
+    Examples
+    --------
+    >>> errors, factor = huber(np.array([[1.0], [8.0]]))
+    >>> errors.tolist(), factor.tolist()
+    ([1.0, 48.0], [1.0, 0.5])
+    """
+    square = np.einsum("nt,nt->n", residual, residual)
+    bound = square.dtype.type(HUBER_BOUND)
+    norm = np.sqrt(np.maximum(square, bound**2))
+    return np.where(square <= bound**2, square, bound * (2 * norm - bound)), bound / norm
 
 
 def gate_logits(parameters, inputs: np.ndarray) -> np.ndarray:

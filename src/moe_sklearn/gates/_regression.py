@@ -1,15 +1,17 @@
-"""The estimator."""
+"""A gate trained on the error of the mixture."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..labels import NO_BIN
-from ..validation import check_choice, check_finite, check_length, check_sample_weight
-from ._loss import GateRows, gate_logits, softmax, squared_errors
+from ..robust import robust_fences
+from ..state import StatefulEstimator, adopt, unfitted_copy
+from ..validation import check_choice, check_finite, check_length, check_number, check_sample_weight
+from ._loss import GateRows, gate_logits, mixture_errors, softmax
 from ._training import start_parameters, train_hidden, train_linear
 
 PRECISION = np.float32
@@ -17,15 +19,19 @@ PRECISION = np.float32
 CLASSIFICATION_WEIGHTS = (0.0, 0.05, 0.3)
 ALPHAS = (1e-4, 1e-3, 1e-5)
 PILOT_ROWS, PILOT_ITERATIONS = 10_000, 50
+# Shares of the label gates among which the held-out rows choose, and the least gain that is worth their cost
+LABEL_SHARES = np.linspace(0, 1, 11)
+LEAST_GAIN = 1e-3
 
 
-class RegressionGate(BaseEstimator):
+class RegressionGate(StatefulEstimator):
     """A gate trained on the squared error of the mixture sum_k p_k(z) f_k.
 
     Where a classifier asks which bin a row is from, this gate asks which weights predict best: it may
     spread over experts whose errors cancel, and it can weigh experts that belong to no bin, such as
     constants ("anchors"), with which the mixture leaves the hull of the other experts. Training starts
-    from equal weights and stops by held-out rows; the probabilities of several gates are averaged.
+    from equal weights and stops by held-out rows. The gate is the mean of several networks and, given
+    labels, of linear gates trained on the labels alone, in the shares that are best on the held-out rows.
 
     Parameters
     ----------
@@ -38,29 +44,33 @@ class RegressionGate(BaseEstimator):
         L2 penalty, in units of the mean squared error over the variance of y. "auto": 1e-4, or 1e-3 or 1e-5
         by the same rule.
     n_restarts : int, default=4
-        Gates to average. Each starts from its own random units and holds out other rows.
+        Networks to average. Each starts from its own random units and holds out other rows.
     max_iter : int, default=50
         L-BFGS iterations of a linear gate, epochs (passes over the rows) of one with a hidden layer.
-    validation_fraction : float, default=0.1
-        Share of the rows held out from each gate, for early stopping and for "auto".
+    validation_fraction : float or "auto", default="auto"
+        Share of the rows held out from each network, for early stopping and for every "auto" here. "auto": a
+        tenth; of fewer than 5,000 rows up to a fifth, so that 500 rows are held out where there are 2,500.
     random_state : int, RandomState instance or None, default=None
 
     Attributes
     ----------
     networks_ : list of list of ndarray
-        Parameters of each gate, see the module's page.
+        Parameters of each network, see the module's page; then those of the label gates, if they have a
+        share.
+    shares_ : ndarray of shape (n_networks,)
+        Weight of each in the mean; they sum to 1.
     coef_ : ndarray of shape (n_experts, n_inputs)
-        Linear part on the scaled inputs, mean over the gates.
+        Linear part on the scaled inputs, weighted mean over the networks.
     intercept_ : ndarray of shape (n_experts,)
     classes_ : ndarray of shape (n_experts,)
         0 ... n_experts - 1: columns of `experts`.
     classification_weight_, alpha_ : float
         As used.
     validation_loss_ : ndarray of shape (n_restarts,)
-        Mean squared error of the mixture on the held-out rows, over the variance of y.
+        Mean squared error of each network's mixture on the rows held out from it, over the variance of y.
+        Errors beyond four standard deviations of y count linearly (Huber's loss).
     center_, scale_ : ndarray of shape (n_inputs,)
-        Of the inputs; arcsinh((x - center) / scale), which is linear near 0 and tames outliers, is what
-        the gate sees.
+        Of the inputs; the gate sees arcsinh((x - center) / scale), which is linear near 0 and tames outliers.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 
@@ -97,7 +107,7 @@ class RegressionGate(BaseEstimator):
         alpha=1e-4,
         n_restarts=4,
         max_iter=50,
-        validation_fraction=0.1,
+        validation_fraction="auto",
         random_state=None,
     ):
         self.hidden_layer_size = hidden_layer_size
@@ -135,20 +145,22 @@ class RegressionGate(BaseEstimator):
             `experts`, labels are missing where `classification_weight` is positive, or a parameter is out of
             its range.
         """
-        self._check_parameters(labels)
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        rows = self._prepare(X, *_check_rows(X, y, experts, labels, sample_weight))
-        rng = check_random_state(self.random_state)
-        splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng)
+        fitted = unfitted_copy(self)
+        fitted._check_parameters(labels)
+        X = validate_data(fitted, X, dtype=np.float64, ensure_min_samples=2)
+        rows = fitted._prepare(X, *_check_rows(X, y, experts, labels, sample_weight))
+        rng = check_random_state(fitted.random_state)
+        splits = _splits(len(rows.y), fitted.n_restarts, fitted.validation_fraction, rng)
         train, held_out = splits[0]
-        self.classification_weight_, self.alpha_ = self._choose(rows, train, held_out, rng)
-        fits = [self._train(rows.take(train), rows.take(held), rng) for train, held in splits]
-        self.networks_ = [fit.parameters for fit in fits]
-        self.validation_loss_ = np.array([fit.loss for fit in fits])
-        self.coef_ = np.mean([network[0].T for network in self.networks_], axis=0, dtype=float)
-        self.intercept_ = np.mean([network[1] for network in self.networks_], axis=0, dtype=float)
-        self.classes_ = np.arange(rows.experts.shape[1])
-        return self
+        fitted.classification_weight_, fitted.alpha_ = fitted._choose(rows, train, held_out, rng)
+        members = [fitted._train(rows.take(train), rows.take(held), rng) for train, held in splits]
+        fitted.validation_loss_ = np.array([member.network.loss for member in members])
+        fitted.networks_, fitted.shares_ = _average(members)
+        linear = [np.vstack([coef, bias]).T.astype(float) for coef, bias, *_ in fitted.networks_]
+        mean = np.average(linear, axis=0, weights=fitted.shares_)
+        fitted.coef_, fitted.intercept_ = mean[:, :-1], mean[:, -1]
+        fitted.classes_ = np.arange(rows.experts.shape[1])
+        return adopt(self, fitted)
 
     def predict_proba(self, X) -> np.ndarray:
         """Weight of each expert.
@@ -163,13 +175,14 @@ class RegressionGate(BaseEstimator):
             Rows sum to 1.
         """
         check_is_fitted(self)
-        return self._weights(validate_data(self, X, dtype=np.float64, reset=False))
+        return self.weigh(validate_data(self, X, dtype=np.float64, reset=False))
 
-    def _weights(self, X):
-        """`predict_proba` of valid inputs."""
+    def weigh(self, X) -> np.ndarray:
+        """`predict_proba` of an X that is known to be valid: a finite float64 array of the right width."""
         inputs = self._scale(X)
-        weights = [softmax(gate_logits(network, inputs)) for network in self.networks_]
-        total = np.sum(weights, axis=0, dtype=float)
+        total = np.zeros((len(X), len(self.classes_)))
+        for share, network in zip(self.shares_, self.networks_, strict=True):
+            total += share * softmax(gate_logits(network, inputs))
         return total / total.sum(axis=1, keepdims=True)
 
     def predict(self, X, *, experts) -> np.ndarray:
@@ -187,16 +200,19 @@ class RegressionGate(BaseEstimator):
         return np.einsum("nk,nk...->n...", self.predict_proba(X), np.asarray(experts, dtype=float))
 
     def _check_parameters(self, labels):
-        _check_number(self.hidden_layer_size, "hidden_layer_size", 0, np.inf, integer=True)
-        _check_number(self.n_restarts, "n_restarts", 1, np.inf, integer=True)
-        _check_number(self.max_iter, "max_iter", 1, np.inf, integer=True)
-        _check_number(self.validation_fraction, "validation_fraction", 0.001, 0.9)
-        for name, high in (("classification_weight", 1), ("alpha", np.inf)):
+        check_number(self.hidden_layer_size, "hidden_layer_size", 0, np.inf, integer=True)
+        check_number(self.n_restarts, "n_restarts", 1, np.inf, integer=True)
+        check_number(self.max_iter, "max_iter", 1, np.inf, integer=True)
+        for name, low, high in (
+            ("classification_weight", 0, 1),
+            ("alpha", 0, np.inf),
+            ("validation_fraction", 0.001, 0.9),
+        ):
             value = getattr(self, name)
             if isinstance(value, str):
                 check_choice(value, name, ["auto"])
             else:
-                _check_number(value, name, 0, high)
+                check_number(value, name, low, high)
         if labels is None and self.classification_weight not in ("auto", 0):
             raise ValueError(
                 f"classification_weight={self.classification_weight} needs labels: pass the code of each "
@@ -209,7 +225,7 @@ class RegressionGate(BaseEstimator):
         X, y, experts, codes, weight = (array[used] for array in (X, y, experts, codes, weight))
         weight = weight / weight.mean()
         self.center_, self.scale_ = _center_and_scale(X, weight)
-        mean, spread = _center_and_scale(y, weight)
+        mean, spread = _center_and_scale(np.clip(y, *robust_fences(y)), weight)
         # Such that the squared error is a mean over the targets.
         spread = spread * y.shape[1] ** 0.5
         return GateRows(
@@ -235,7 +251,7 @@ class RegressionGate(BaseEstimator):
         def errors(weight, alpha):
             start = start_parameters(train, 0, weight, rng)
             best = train_linear(start, train, held_out, weight, alpha, PILOT_ITERATIONS)
-            return squared_errors(gate_logits(best.parameters, held_out.inputs), held_out)
+            return mixture_errors(softmax(gate_logits(best.parameters, held_out.inputs)), held_out)
 
         auto_weight, auto_alpha = self.classification_weight == "auto", self.alpha == "auto"
         weight = CLASSIFICATION_WEIGHTS[0] if auto_weight else float(self.classification_weight)
@@ -248,11 +264,53 @@ class RegressionGate(BaseEstimator):
         return weight, alpha
 
     def _train(self, train, held_out, rng):
+        """A network, and a linear gate trained on the labels of the same rows."""
         weight, alpha = self.classification_weight_, self.alpha_
         start = start_parameters(train, self.hidden_layer_size, weight, rng)
         if self.hidden_layer_size:
-            return train_hidden(start, train, held_out, weight, alpha, self.max_iter, rng)
-        return train_linear(start, train, held_out, weight, alpha, self.max_iter)
+            network = train_hidden(start, train, held_out, weight, alpha, self.max_iter, rng)
+        else:
+            network = train_linear(start, train, held_out, weight, alpha, self.max_iter)
+        label_gate = None
+        if train.n_bins > 1 and weight < 1:
+            some = train.take(np.s_[:PILOT_ROWS])
+            start = start_parameters(some, 0, 1.0, rng)
+            label_gate = train_linear(start, some, held_out, 1.0, alpha, PILOT_ITERATIONS)
+        return _Member(network, label_gate, held_out)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A trained network, the label gate beside it (or None), and the rows held out from both."""
+
+    network: object
+    label_gate: object
+    held_out: GateRows
+
+    def errors(self, share):
+        """Errors of the mixture on the held-out rows where the label gate has that share."""
+        rows = self.held_out
+        proba = (1 - share) * softmax(gate_logits(self.network.parameters, rows.inputs))
+        if share:
+            proba += share * softmax(gate_logits(self.label_gate.parameters, rows.inputs))
+        return mixture_errors(proba, rows)
+
+
+def _average(members):
+    """Networks and their shares: equal ones, less what the held-out rows give the label gates."""
+    networks = [member.network.parameters for member in members]
+    label_gates = [member.label_gate for member in members]
+    share = 0.0
+    if all(label_gates):
+        errors = [np.concatenate([m.errors(s) for m in members]).mean(dtype=float) for s in LABEL_SHARES]
+        best = int(np.argmin(errors))
+        share = LABEL_SHARES[best] if errors[best] < errors[0] * (1 - LEAST_GAIN) else 0.0
+    shares = np.full(len(members), (1 - share) / len(members))
+    if share:
+        networks += [gate.parameters for gate in label_gates]
+        shares = np.append(shares, np.full(len(members), share / len(members)))
+    used = np.flatnonzero(shares)
+    return [networks[i] for i in used], shares[used]
 
 
 def _one_standard_error(candidates, errors):
@@ -269,6 +327,8 @@ def _one_standard_error(candidates, errors):
 def _splits(n_rows, n_restarts, validation_fraction, rng):
     """For each restart, the rows to train on and the rows held out, which move on from one to the next."""
     order = rng.permutation(n_rows)
+    if validation_fraction == "auto":
+        validation_fraction = max(0.1, min(0.2, 500 / n_rows))
     n_held = min(max(1, round(validation_fraction * n_rows)), n_rows - 1)
     turned = (np.roll(order, -r * n_held) for r in range(n_restarts))
     return [(rows[n_held:], rows[:n_held]) for rows in turned]
@@ -309,11 +369,3 @@ def _check_rows(X, y, experts, labels, sample_weight):
         )
     weight = check_sample_weight(sample_weight, n)
     return y, experts, codes, np.ones(n) if weight is None else weight
-
-
-def _check_number(value, name, low, high, integer=False):
-    kind = (int, np.integer) if integer else (int, float, np.number)
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
-        what = "an integer" if integer else "a number"
-        bound = f">= {low}" if high == np.inf else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {what} {bound}; got {value!r}.")

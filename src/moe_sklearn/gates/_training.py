@@ -36,11 +36,11 @@ class EarlyStopping:
 
     def __init__(self, held_out, classification_weight):
         self.held_out = held_out
-        # What counts is the mixture, unless the gate is a mere classifier.
+        # A gate trained on labels alone is judged by labels, any other by the mixture.
         self.criterion = float(classification_weight == 1)
         self.loss, self.parameters, self.stale = np.inf, None, 0
 
-    def look(self, parameters):
+    def update(self, parameters):
         """Score `parameters`; return True when it is time to stop."""
         loss = mixture_loss(gate_logits(parameters, self.held_out.inputs), self.held_out, self.criterion)[0]
         self.stale += 1
@@ -63,14 +63,14 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
         loss, gradient = gate_loss(unpack(flat), train, classification_weight, alpha)
         return loss, np.concatenate([slope.ravel() for slope in gradient]).astype(float)
 
-    def look(flat):
-        if best.look(unpack(flat)):
+    def stop_when_stale(flat):
+        if best.update(unpack(flat)):
             raise StopIteration
 
-    best.look(parameters)
+    best.update(parameters)
     start = np.concatenate([array.ravel() for array in parameters]).astype(float)
     options = {"maxiter": max_iter}
-    minimize(objective, start, jac=True, method="L-BFGS-B", callback=look, options=options)
+    minimize(objective, start, jac=True, method="L-BFGS-B", callback=stop_when_stale, options=options)
     return best
 
 
@@ -80,7 +80,7 @@ def train_hidden(parameters, train, held_out, classification_weight, alpha, max_
     Kingma and Ba (2015), "Adam: a method for stochastic optimization", ICLR.
     """
     best = EarlyStopping(held_out, classification_weight)
-    best.look(parameters)
+    best.update(parameters)
     n_rows = len(train.y)
     low, high = BATCH_ROWS
     n_batches = max(1, n_rows // min(max(n_rows // 32, low), high))
@@ -100,7 +100,7 @@ def train_hidden(parameters, train, held_out, classification_weight, alpha, max_
             mean += 0.1 * (slope - mean)
             square += 0.001 * (slope * slope - square)
             flat -= rate * mean / (np.sqrt(square) + 1e-8)
-        if best.look(parameters):
+        if best.update(parameters):
             break
     return best
 

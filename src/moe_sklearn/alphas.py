@@ -1,0 +1,132 @@
+"""Penalties of the experts and of the global model: given, or chosen by K-fold."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import rankdata
+
+from .folds import FoldMoments, coefs_of_folds, select_alpha
+from .validation import check_choice
+
+SCORINGS = ["neg_mean_squared_error", "r2"]
+
+
+def check_alpha(alpha, name: str) -> float:
+    """Return the penalty as a float; raise a ValueError unless it is a finite number >= 0."""
+    if not isinstance(alpha, numbers.Real) or not 0 <= float(alpha) < np.inf:
+        raise ValueError(f"{name} must be a finite number >= 0, got {alpha!r}.")
+    return float(alpha)
+
+
+def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
+    """Penalty of each bin (n_bins,) and of the global model, from the parameters `alpha` and `global_alpha`.
+
+    Raises
+    ------
+    ValueError
+        If a penalty is negative or not finite, or the penalties are not one for each bin.
+    """
+    alphas = _alpha_per_bin(alpha, labels)
+    if global_alpha is not None:
+        return alphas, check_alpha(global_alpha, "global_alpha")
+    if isinstance(alpha, numbers.Real):
+        return alphas, float(alpha)
+    if not len(alphas):
+        raise ValueError("global_alpha must be given: alpha is one number per bin, and no bin has rows yet.")
+    return alphas, float(np.mean(alphas))
+
+
+def check_grid(alphas) -> np.ndarray:
+    """The candidate penalties (n_alphas,); raise a ValueError where there is none, or one is negative."""
+    grid = np.ravel(alphas)
+    if not grid.size:
+        raise ValueError("alphas is empty: pass candidate penalties such as [0.1, 1, 10], or set alpha.")
+    return np.array([check_alpha(alpha, "alphas") for alpha in grid])
+
+
+def choose_alphas(
+    folds: FoldMoments,
+    labels: list,
+    grid: np.ndarray,
+    *,
+    global_alpha=None,
+    scoring: str = "neg_mean_squared_error",
+    per_expert: bool = True,
+    shrink: bool = False,
+) -> tuple[np.ndarray, float, dict]:
+    """Penalties with the best mean held-out score over the folds.
+
+    Parameters
+    ----------
+    folds : FoldMoments
+    labels : list
+        Bins that have an expert.
+    grid : ndarray of shape (n_alphas,)
+    global_alpha : float, default=None
+        Penalty of the global model; None: chosen too.
+    scoring : {"neg_mean_squared_error", "r2"}
+    per_expert : bool
+        Whether each expert gets a penalty of its own.
+    shrink : bool
+        Whether experts shrink to the global model of the same folds.
+
+    Returns
+    -------
+    alphas : ndarray of shape (n_bins,)
+    global_alpha : float
+    cv_results : dict of ndarray
+        A row for each model and alpha.
+    """
+    check_choice(scoring, "scoring", SCORINGS)
+    table = []
+
+    def choose(name, groups, prior_coef=None):
+        alpha, scores = select_alpha(groups, grid, scoring, prior_coef)
+        table.append(_cv_rows(name, grid, scores))
+        return alpha
+
+    if global_alpha is None:
+        global_alpha = choose("global", [folds.pooled_parts()])
+    prior_coef = coefs_of_folds(folds.pooled_parts(), global_alpha) if shrink else None
+    if per_expert:
+        alphas = [choose(label, [folds.parts(label)], prior_coef) for label in labels]
+    else:
+        alphas = [choose("experts", list(map(folds.parts, labels)), prior_coef)] * len(labels)
+    results = {key: np.concatenate([rows[key] for rows in table]) for key in (table[0] if table else ())}
+    return np.array(alphas), global_alpha, results
+
+
+def _cv_rows(name, alphas, scores):
+    """Rows of `cv_results_` for one model; `scores` is (n_folds, n_alphas)."""
+    mean = np.nanmean(scores, axis=0)
+    return {
+        "param_model": np.full(len(alphas), name, dtype=object),
+        "param_alpha": alphas,
+        **{f"split{fold}_test_score": row for fold, row in enumerate(scores)},
+        "mean_test_score": mean,
+        "std_test_score": np.nanstd(scores, axis=0),
+        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
+    }
+
+
+def _alpha_per_bin(alpha, labels):
+    if isinstance(alpha, Mapping):
+        missing = [label for label in labels if label not in alpha]
+        if missing:
+            raise ValueError(f"alpha has no entry for bin {missing[0]!r}: give one for each bin.")
+        values = np.array([alpha[label] for label in labels], dtype=float)
+    elif np.ndim(alpha) == 0:
+        values = np.full(len(labels), check_alpha(alpha, "alpha"))
+    else:
+        values = np.asarray(alpha, dtype=float)
+        if values.shape != (len(labels),):
+            raise ValueError(
+                f"alpha has shape {values.shape}, there are {len(labels)} bins: pass one number, or one "
+                f"per bin in the order {labels}."
+            )
+    for value in values:
+        check_alpha(value, "alpha")
+    return values

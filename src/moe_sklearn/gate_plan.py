@@ -1,0 +1,168 @@
+"""The plan of a mixture's gate: which gate, what it sees, and the rows that train it.
+
+One rule, of usable codes, weights and parameters, serves every way to fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import has_fit_parameter
+
+from .gates import LogisticGate, RegressionGate
+from .labels import NO_BIN
+from .validation import check_choice, check_number
+
+GATE_INPUTS = ("features", "discriminants", "experts")
+# Fewer rows do not train a regression gate well.
+MIN_REGRESSION_ROWS = 1000
+N_ANCHORS = 5
+MAX_ROWS, MAX_CROSS_FITTED_ROWS = 200_000, 50_000
+
+
+@dataclass(frozen=True)
+class GatePlan:
+    """The gate to train and what it is trained on.
+
+    Parameters
+    ----------
+    gate : estimator
+        Unfitted.
+    inputs : tuple of str
+        Some of "features", "discriminants", "experts".
+    anchors : int or array-like
+    rows : ndarray of int
+        Sorted positions of the training rows that train the gate.
+    """
+
+    gate: Any
+    inputs: tuple[str, ...]
+    anchors: Any
+    rows: np.ndarray
+
+    @property
+    def cross_fit(self) -> bool:
+        """Whether the gate sees outputs of models that were fitted to y or to the bins."""
+        return needs_folds(self.inputs)
+
+    @property
+    def on_errors(self) -> bool:
+        """Whether the gate is trained on the errors of the experts, not on the labels of the bins."""
+        return trains_on_errors(self.gate)
+
+
+def needs_folds(inputs: tuple[str, ...]) -> bool:
+    """Whether any of the gate inputs is an output of a model that was fitted to the gate's rows."""
+    return bool(set(inputs) - {"features"})
+
+
+def trains_on_errors(gate) -> bool:
+    """Whether the gate's `fit` takes the predictions of the experts."""
+    return has_fit_parameter(gate, "experts")
+
+
+def plan_gate(
+    codes, n_bins: int, sample_weight=None, *, gate, gate_inputs, anchors, max_samples, random_state
+) -> GatePlan:
+    """The gate, its inputs and its rows, from usable codes, weights and parameters alone.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_samples,), int
+        Position of each row's bin among those that have an expert; -1: none.
+    n_bins : int
+    sample_weight : ndarray of shape (n_samples,), optional
+    gate, gate_inputs, anchors, max_samples, random_state
+        Parameters of `SoftGateMoERegressor`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a parameter is out of its range or they do not fit together.
+    """
+    covered = codes != NO_BIN
+    if sample_weight is not None:
+        covered = covered & (sample_weight > 0)
+    gate = choose_gate(gate, np.count_nonzero(covered), n_bins, random_state)
+    inputs = choose_inputs(gate_inputs, gate)
+    if isinstance(anchors, str):
+        check_choice(anchors, "anchors", ["auto"])
+        anchors = N_ANCHORS if trains_on_errors(gate) else 0
+    elif np.size(anchors) and np.any(anchors) and not trains_on_errors(gate):
+        raise ValueError(
+            "anchors need a regression gate, for a classifier knows no bin for them: set gate='regression', "
+            "or anchors=0."
+        )
+    limit = _most_rows(max_samples, n_bins, needs_folds(inputs))
+    rows = stratified_rows(np.where(covered, codes, NO_BIN), n_bins, limit, random_state)
+    return GatePlan(gate, inputs, anchors, rows)
+
+
+def choose_gate(gate, n_covered: int, n_bins: int, random_state):
+    """The unfitted gate that the parameter `gate` stands for, with so many covered rows.
+
+    Raises
+    ------
+    ValueError
+        If `gate` is an unknown name.
+    TypeError
+        If it has no `predict_proba`.
+    """
+    if isinstance(gate, str):
+        check_choice(gate, "gate", ["auto", "logistic", "regression"])
+        if gate == "auto":
+            gate = "regression" if n_covered >= MIN_REGRESSION_ROWS and n_bins > 1 else "logistic"
+        return RegressionGate(random_state=random_state) if gate == "regression" else LogisticGate()
+    if not hasattr(gate, "predict_proba"):
+        raise TypeError(
+            f"gate must be 'auto', 'logistic', 'regression' or an estimator with predict_proba; {gate!r} has "
+            "none. Of SVC set probability=True; others can be wrapped in CalibratedClassifierCV."
+        )
+    return gate
+
+
+def choose_inputs(gate_inputs, gate) -> tuple[str, ...]:
+    """The inputs that the parameter `gate_inputs` stands for."""
+    if isinstance(gate_inputs, str) and gate_inputs == "auto":
+        return GATE_INPUTS if trains_on_errors(gate) else GATE_INPUTS[:1]
+    inputs = tuple(np.atleast_1d(gate_inputs).tolist())
+    for name in inputs:
+        check_choice(name, "gate_inputs", GATE_INPUTS)
+    if not inputs:
+        raise ValueError(f"gate_inputs is empty: pass 'auto' or a tuple out of {GATE_INPUTS}.")
+    return inputs
+
+
+def may_cross_fit(gate, gate_inputs) -> bool:
+    """Whether a plan with these parameters may need folds, while the number of rows is not known."""
+    return needs_folds(choose_inputs(gate_inputs, choose_gate(gate, MIN_REGRESSION_ROWS, 2, None)))
+
+
+def _most_rows(max_samples, n_bins, cross_fit):
+    if isinstance(max_samples, str):
+        check_choice(max_samples, "gate_max_samples", ["auto"])
+        return MAX_CROSS_FITTED_ROWS if cross_fit else MAX_ROWS
+    if max_samples is not None:
+        check_number(max_samples, "gate_max_samples", 2 * n_bins, np.inf, integer=True)
+    return max_samples
+
+
+def stratified_rows(codes, n_bins: int, limit: int | None, random_state) -> np.ndarray:
+    """Sorted positions of about `limit` (None: all) rows that are in a bin, each bin in proportion.
+
+    A bin keeps two rows, if it has them, whatever its share.
+    """
+    rows = np.flatnonzero(codes != NO_BIN)
+    if limit is None or len(rows) <= limit:
+        return rows
+    rng = check_random_state(random_state)
+    share = limit / len(rows)
+    drawn = []
+    for code in range(n_bins):
+        members = np.flatnonzero(codes == code)
+        n_drawn = max(int(share * len(members)), min(len(members), 2))
+        drawn.append(rng.choice(members, n_drawn, replace=False))
+    return np.sort(np.concatenate(drawn))

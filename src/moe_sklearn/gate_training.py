@@ -1,0 +1,270 @@
+"""Training of a mixture's gate: its rows and their cross-fitted outputs, anchors, the gate itself."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.dummy import DummyClassifier
+from sklearn.utils.validation import has_fit_parameter
+
+from .binned_moments import BinnedMoments
+from .folds import FoldMoments
+from .gate_plan import GatePlan
+from .gates import LogisticGate
+from .labels import NO_BIN, encode_labels
+from .linalg import Scratch
+from .linear import LinearPart, LinearStack
+from .predictor import complete_features, join_inputs
+from .robust import robust_fences
+from .solvers import discriminants
+from .sources import BLOCK_ROWS, as_source
+from .validation import check_number
+
+N_FOLDS = 5
+
+
+class StratifiedFolds:
+    """Folds of rows that arrive in batches: of every bin, each fold gets the same number of rows.
+
+    The fold of a row depends on how many rows of its bin came before it, and on nothing else: so it is the
+    same however the rows are cut into batches, and each `n_folds` rows of a bin, one after another, lie in
+    different folds, in an order that changes from one such group to the next.
+
+    Parameters
+    ----------
+    n_folds : int, default=5
+    """
+
+    def __init__(self, n_folds: int = N_FOLDS):
+        self.n_folds = n_folds
+        self._n_seen: dict = {}
+
+    def assign(self, bins, n_rows: int, sample_weight=None) -> np.ndarray:
+        """Folds (n_rows,) of the next rows; rows of weight 0 do not count."""
+        labels, codes = encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)
+        folds = np.zeros(n_rows, dtype=int)
+        for code, label in enumerate([*labels.tolist(), None]):
+            members = codes == (NO_BIN if label is None else code)
+            if sample_weight is not None:
+                members &= sample_weight > 0
+            ranks = self._n_seen.get(label, 0) + np.arange(np.count_nonzero(members))
+            folds[members] = self._fold_of(ranks)
+            self._n_seen[label] = self._n_seen.get(label, 0) + len(ranks)
+        return folds
+
+    def _fold_of(self, ranks):
+        # Knuth's multiplicative hash of the group moves its rows on, against periods in the data.
+        moved = (ranks // self.n_folds * 2654435761) % 2**32 >> 16
+        return (ranks + moved) % self.n_folds
+
+
+def without_fold(total: BinnedMoments, folds: FoldMoments, fold: int) -> BinnedMoments:
+    """Moments of every bin over the rows outside a fold; bins without such rows are left out."""
+    rest = BinnedMoments(total.n_features, total.n_targets)
+    for label, group in total.groups.items():
+        left = group - folds.parts(label)[fold]
+        if left.n_rows:
+            rest.groups[label] = left
+    return rest
+
+
+def discriminant_part(moments: BinnedMoments, bins, alpha: float, pooled, scratch) -> LinearPart:
+    """Linear discriminants of the bins (n_bins,); zeros for a bin that has no rows."""
+    present = [label in moments.groups for label in bins.tolist()]
+    coef, intercept = np.zeros((len(bins), moments.n_features)), np.zeros(len(bins))
+    found = moments.select(bins[present].tolist())
+    coef[present], intercept[present] = discriminants(found, alpha, pooled, scratch)
+    return LinearPart(coef, intercept)
+
+
+def cross_fitted_stacks(
+    folds: FoldMoments, total: BinnedMoments, experts, inputs: tuple[str, ...], dtype, scratch: Scratch
+) -> list[LinearStack]:
+    """For each fold, the experts, global model and discriminants of all rows outside it.
+
+    Parameters
+    ----------
+    folds : FoldMoments
+    total : BinnedMoments
+        ``folds.total()``.
+    experts : BinnedRidgeExperts
+        Fitted; the models of a fold have their bins and penalties.
+    inputs : tuple of str
+        Gate inputs.
+    dtype : dtype
+        Of the coefficients.
+    scratch : Scratch
+    """
+    stacks = []
+    for fold in range(folds.n_folds):
+        rest = without_fold(total, folds, fold)
+        pooled = rest.pool()
+        parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
+        if "discriminants" in inputs:
+            parts["discriminants"] = discriminant_part(
+                rest, experts.bins_, experts.global_alpha_, pooled, scratch
+            )
+        stacks.append(LinearStack.of(parts, dtype))
+    return stacks
+
+
+class GateData(NamedTuple):
+    """The gate's training rows: targets, and what the gate will see of them."""
+
+    y: np.ndarray
+    """(n, n_targets)"""
+    features: np.ndarray
+    """(n, n_gate_features)"""
+    discriminant_scores: np.ndarray
+    """(n, n_bins), or no columns"""
+    predictions: np.ndarray
+    """(n, (n_bins + 1) * n_targets)"""
+
+
+def read_gate_rows(
+    batches, n_rows: int, rows, stack: LinearStack, features, folds=None, fold_stacks=None
+) -> GateData:
+    """Targets, features and linear outputs of the rows at sorted positions `rows` of all `n_rows` rows.
+
+    Given `fold_stacks`, discriminants and predictions of a row are those of the stack of its fold, which has
+    not seen the row; features, which know nothing of y, come from `stack`.
+    """
+    parts, offset = [], 0
+    for X, y, *_ in batches:
+        first, last = np.searchsorted(rows, [offset, offset + len(X)])
+        source = as_source(X)
+        for start in range(first, last, BLOCK_ROWS):
+            positions = rows[start : min(start + BLOCK_ROWS, last)]
+            block = source.take(positions - offset)
+            outputs = stack.outputs(block)
+            of_block = complete_features(features, stack, outputs, block)
+            used = stack
+            if fold_stacks is not None:
+                used = fold_stacks[0]
+                outputs = _outputs_by_fold(block, folds[positions], fold_stacks)
+            scores, predictions = used.part(outputs, "discriminants"), used.part(outputs, "experts")
+            target = y[positions - offset].reshape(len(block), -1)
+            parts.append(GateData(target, of_block, scores, predictions))
+        offset += len(X)
+    if offset != n_rows:
+        raise ValueError(
+            f"batches gave {n_rows} rows at the first reading and {offset} at the second: they must be the "
+            "same, "
+            "in the same order, each time."
+        )
+    return GateData(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _outputs_by_fold(block, folds, stacks):
+    outputs = np.empty((len(block), len(stacks[0].intercept)), stacks[0].coef.dtype)
+    for fold in np.unique(folds):
+        members = folds == fold
+        outputs[members] = stacks[fold].outputs(block[members])
+    return outputs
+
+
+class TrainedGate(NamedTuple):
+    """A trained gate and what belongs to it."""
+
+    gate: Any
+    router: Any
+    anchors: np.ndarray
+    """(n_anchors, n_targets)"""
+    residual_variance: np.ndarray | None
+    """(n_bins, n_targets)"""
+
+
+def train_gate(plan: GatePlan, data: GateData, bins, codes, sample_weight=None) -> TrainedGate:
+    """Train the planned gate, and beside one that is trained on errors a router.
+
+    Parameters
+    ----------
+    plan : GatePlan
+    data : GateData
+    bins : ndarray of shape (n_bins,)
+        Labels.
+    codes : ndarray of shape (n,), int
+        Bin of each of the gate's rows.
+    sample_weight : ndarray of shape (n,), optional
+        Of the gate's rows.
+    """
+    n_bins, n_targets = len(bins), data.y.shape[1]
+    predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
+    inputs = join_inputs(plan.inputs, data.features, data.discriminant_scores, data.predictions)
+    variance = None
+    if plan.cross_fit:
+        variance = residual_variance(predictions, data.y, codes, sample_weight)
+    classifier = LogisticGate() if plan.on_errors else clone(plan.gate)
+    router = fit_classifier(classifier, inputs, bins[codes], sample_weight)
+    if not plan.on_errors:
+        return TrainedGate(router, router, np.empty((0, n_targets)), variance)
+    anchors = anchor_values(plan.anchors, data.y)
+    constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
+    outputs = np.concatenate([predictions[:, :-1], constants], axis=1)
+    gate = clone(plan.gate).fit(inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight)
+    return TrainedGate(gate, router, anchors, variance)
+
+
+def residual_variance(predictions, y, codes, sample_weight=None) -> np.ndarray:
+    """Mean squared error of each row's own expert, by bin: (n_bins, n_targets)."""
+    n_bins = predictions.shape[1] - 1
+    squares = (y - predictions[np.arange(len(y)), codes]) ** 2
+    weights = np.ones(len(y)) if sample_weight is None else sample_weight
+    total = np.bincount(codes, weights, n_bins)
+    sums = [np.bincount(codes, weights * column, n_bins) for column in squares.T]
+    return np.stack(sums, axis=1) / np.maximum(total, np.finfo(float).tiny)[:, None]
+
+
+def anchor_values(anchors, y) -> np.ndarray:
+    """Constants (n_anchors, n_targets): those given, or so many quantiles of y (n, n_targets).
+
+    The quantiles are those of the values within `robust_fences`, so that no anchor is an outlier.
+    """
+    if np.ndim(anchors) == 0:
+        check_number(anchors, "anchors", 0, np.inf, integer=True)
+        levels = np.linspace(0, 1, anchors) if anchors != 1 else np.array([0.5])
+        low, high = robust_fences(y)
+        within = np.where((y >= low) & (y <= high), y, np.nan)
+        return np.nanquantile(within, levels, axis=0)
+    values = np.asarray(anchors, dtype=float)
+    if values.ndim == 1 and y.shape[1] == 1:
+        values = values[:, None]
+    if values.ndim != 2 or values.shape[1] != y.shape[1] or not np.isfinite(values).all():
+        raise ValueError(
+            f"anchors has shape {np.shape(anchors)}: pass a number of anchors, or finite values of shape "
+            "(n_anchors,), with several targets (n_anchors, n_targets)."
+        )
+    return values
+
+
+def fit_classifier(gate, inputs, labels, sample_weight=None):
+    """Fit a classifier, or where there is one label only, what stands for it."""
+    gate = gate if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
+    # Off, so that a Pipeline takes weights by step name whatever the user's configuration is.
+    with config_context(enable_metadata_routing=False):
+        return gate.fit(inputs, labels, **sample_weight_kwargs(gate, sample_weight))
+
+
+def sample_weight_kwargs(estimator, sample_weight, required: bool = True) -> dict:
+    """Keyword arguments that hand `sample_weight` to `fit`; of a Pipeline, to every step that takes it."""
+    if sample_weight is None:
+        return {}
+    if hasattr(estimator, "steps"):
+        takers = {
+            f"{name}__sample_weight": sample_weight
+            for name, step in estimator.steps
+            if has_fit_parameter(step, "sample_weight")
+        }
+        takes = has_fit_parameter(estimator.steps[-1][1], "sample_weight")
+    else:
+        takes = has_fit_parameter(estimator, "sample_weight")
+        takers = {"sample_weight": sample_weight} if takes else {}
+    if required and not takes:
+        raise TypeError(
+            f"sample_weight is given, but the gate {estimator!r} does not take it in fit: choose a gate "
+            "that does, or fit without sample_weight."
+        )
+    return takers

@@ -1,0 +1,109 @@
+"""The gate of the original experiment: a multinomial logistic regression of the bin."""
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.base import ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..state import StatefulEstimator, adopt, unfitted_copy
+from ..validation import check_sample_weight
+
+
+class LogisticGate(ClassifierMixin, StatefulEstimator):
+    """Multinomial logistic regression of the bin on standardised inputs.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse strength of the L2 penalty, as in `sklearn.linear_model.LogisticRegression`.
+    max_iter : int, default=1000
+        Greatest number of iterations of the solver.
+
+    Attributes
+    ----------
+    scaler_ : StandardScaler
+    logistic_ : LogisticRegression
+        Fitted to the standardised inputs.
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_, feature_names_in_
+        Columns seen in `fit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn.gates import LogisticGate
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> LogisticGate().fit(X, ["low", "low", "high", "high"]).predict([[0.5]]).tolist()
+    ['low']
+    """
+
+    def __init__(self, C=1.0, *, max_iter=1000):
+        self.C = C
+        self.max_iter = max_iter
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit scaler and regression.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_inputs)
+        y : array-like of shape (n_samples,)
+            Label of each row's bin.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        LogisticGate
+            This gate, fitted.
+
+        Raises
+        ------
+        ValueError
+            If X or `sample_weight` holds nan or infinity, lengths differ, or y holds one class only.
+        """
+        fitted = unfitted_copy(self)
+        X, y = validate_data(fitted, X, y, dtype=np.float64)
+        sample_weight = check_sample_weight(sample_weight, len(X))
+        fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
+        logistic = LogisticRegression(C=fitted.C, max_iter=fitted.max_iter)
+        fitted.logistic_ = logistic.fit(fitted.scaler_.transform(X), y, sample_weight=sample_weight)
+        fitted.classes_ = fitted.logistic_.classes_
+        return adopt(self, fitted)
+
+    def predict_proba(self, X):
+        """Probability of each class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Rows sum to 1.
+        """
+        check_is_fitted(self)
+        return self.weigh(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def predict(self, X):
+        """Most probable class.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def weigh(self, X):
+        """`predict_proba` of an X that is known to be valid: a finite float64 array of the right width."""
+        coef = self.logistic_.coef_ / self.scaler_.scale_
+        scores = X @ coef.T + (self.logistic_.intercept_ - coef @ self.scaler_.mean_)
+        if scores.shape[1] == 1:
+            return np.hstack([expit(-scores), expit(scores)])
+        return softmax(scores, axis=1)

@@ -1,0 +1,51 @@
+"""Split conformal intervals: how wide they must be, from held-out rows.
+
+Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), Journal of the American Statistical Association 113,
+1094-1111, section 5.2.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .labels import NO_BIN
+
+
+def conformal_scores(y, prediction, std, groups=None) -> dict[int, np.ndarray]:
+    """Sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by group.
+
+    Parameters
+    ----------
+    y, prediction, std : ndarray of shape (n_samples, n_targets)
+    groups : ndarray of shape (n_samples,), int, optional
+        None: all rows form the group -1.
+
+    Returns
+    -------
+    dict of {int: ndarray of shape (n_group, n_targets)}
+    """
+    scores = np.abs(y - prediction) / std
+    groups = np.full(len(scores), NO_BIN) if groups is None else groups
+    return {group: np.sort(scores[groups == group], axis=0) for group in np.unique(groups).tolist()}
+
+
+def interval_widths(scores: dict[int, np.ndarray], coverage: float, n_groups: int) -> np.ndarray:
+    """Half widths of the intervals in units of std(x), (n_groups, n_targets).
+
+    The ceil((n + 1) coverage)-th of a group's n scores; infinite where it has fewer. The scores of group -1
+    stand for every group.
+
+    Examples
+    --------
+    >>> interval_widths({-1: np.array([[0.5], [1.0], [2.0]])}, coverage=0.5, n_groups=2).tolist()
+    [[1.0], [1.0]]
+    """
+    n_targets = next(iter(scores.values())).shape[1]
+    widths = np.full((n_groups, n_targets), np.inf)
+    for group, values in scores.items():
+        rank = math.ceil((len(values) + 1) * coverage)
+        if rank <= len(values):
+            widths[slice(None) if group == NO_BIN else group] = values[rank - 1]
+    return widths

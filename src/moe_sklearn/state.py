@@ -1,0 +1,64 @@
+"""The state of estimators: a fit changes all of it or nothing, and a pickle says which release wrote it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from .version import __version__
+
+VERSION_KEY = "_moe_sklearn_version"
+
+
+class StatefulEstimator(BaseEstimator):
+    """An estimator whose fits are all or nothing, and whose pickles say which release wrote them.
+
+    A method that fits works on an `unfitted_copy` and hands it to `adopt` as its last step, so that a fit
+    that raises or is interrupted leaves the estimator as it was. Every attribute of a fit ends in "_".
+    """
+
+    # The first release whose fitted models of this class can be loaded.
+    _readable_since: str = "0.2"
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        if any(map(is_fitted_attribute, state)):
+            state[VERSION_KEY] = __version__
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        written_by = state.pop(VERSION_KEY, "0.1.0")
+        if any(map(is_fitted_attribute, state)) and _release(written_by) < _release(self._readable_since):
+            raise ValueError(
+                f"This {type(self).__name__} was fitted by moe_sklearn {written_by}, whose models version "
+                f"{__version__} does not read: load it with moe_sklearn {written_by}, or fit it again."
+            )
+        super().__setstate__(state)
+
+
+def is_fitted_attribute(name: str) -> bool:
+    """Whether an attribute is one that `fit` sets."""
+    return name.endswith("_") and not name.startswith("__")
+
+
+def unfitted_copy(estimator, keep: tuple[str, ...] = ()) -> Any:
+    """Copy of an estimator with its parameters and settings, and of its fit only the attributes `keep`."""
+    copy = object.__new__(type(estimator))
+    copy.__dict__.update(
+        (name, value)
+        for name, value in vars(estimator).items()
+        if not is_fitted_attribute(name) or name in keep
+    )
+    return copy
+
+
+def adopt(estimator, fitted):
+    """Give `estimator` the state of its fitted copy in one step; return it."""
+    estimator.__dict__ = fitted.__dict__
+    return estimator
+
+
+def _release(version):
+    return tuple(int(part) for part in version.split(".")[:2])
