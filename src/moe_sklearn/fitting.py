@@ -7,7 +7,7 @@ fitted = fit_mixture(setup, moments, rows)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,7 +38,7 @@ from .sources import CachingSource, as_source, is_source
 MAX_CACHED_VALUES = 2**28
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainingRows:
     """What is known of the training rows beside X and y, and how to read these again.
 
@@ -69,12 +69,6 @@ class TrainingRows:
     binner: Any = None
     of_target: bool = False
     folds: Any = field(default=None, repr=False)
-
-    def note_labels(self, batches: Iterable[tuple]) -> Iterator[tuple]:
-        """Pass batches (X, y, bins, sample_weight) through and keep their labels."""
-        for batch in batches:
-            self.labels.append(batch[2])
-            yield batch
 
     def encoded(self) -> tuple[np.ndarray, np.ndarray]:
         """Sorted distinct labels of all rows, and each row's index into them (-1: in no bin)."""

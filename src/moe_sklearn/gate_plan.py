@@ -86,7 +86,7 @@ def plan_gate(
     covered = codes != NO_BIN
     if sample_weight is not None:
         covered = covered & (sample_weight > 0)
-    gate = choose_gate(gate, np.count_nonzero(covered), n_bins, random_state)
+    gate = choose_gate(gate, int(np.count_nonzero(covered)), n_bins, random_state)
     inputs = choose_inputs(gate_inputs, gate)
     if isinstance(anchors, str):
         check_choice(anchors, "anchors", ["auto"])

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_array
 
-from .binning import GridBinner
 from .alphas import check_alpha
+from .binning import GridBinner
 from .folds import FoldMoments, fold_of_rows, held_out_errors
 from .labels import NO_BIN, encode_labels
 from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight

@@ -1,5 +1,7 @@
 """Every mode's score against the number of training rows, from prefixes of one pass."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
@@ -97,7 +99,7 @@ def moe_learning_curve(
     for stop in sizes:
         moments.update(source.between(start, stop), y[start:stop], labels[start:stop], folds[start:stop])
         rows = TrainingRows(
-            batches=lambda stop=stop: [(source.between(0, stop), y[:stop])],
+            batches=partial(_one_batch, source.between(0, stop), y[:stop]),
             labels=[labels[:stop]],
             dtype=X.dtype,
             y_is_1d=y.ndim == 1,
@@ -113,6 +115,10 @@ def moe_learning_curve(
         rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
         reports=reports,
     )
+
+
+def _one_batch(*batch):
+    return [batch]
 
 
 def _absolute(train_sizes, n_rows):

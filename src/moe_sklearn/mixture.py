@@ -1,6 +1,7 @@
 """The mixture: ridge experts of known regimes, weighted by a gate that guesses the regime."""
 
 import numbers
+from dataclasses import replace
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -253,8 +254,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         )
         setup = prepare(fitted, rows)
         rows = read_once(rows, setup)
-        moments, rows.folds = gather(setup.experts, rows.batches(), setup.plan.cross_fit)
-        return adopt(self, fitted._store(fit_mixture(setup, moments, rows)))
+        moments, folds = gather(setup.experts, rows.batches(), setup.plan.cross_fit)
+        return adopt(self, fitted._store(fit_mixture(setup, moments, replace(rows, folds=folds))))
 
     def fit_batches(self, batches):
         """Fit to batches of rows that need not exist all at once.
@@ -280,28 +281,32 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             As `fit`.
         """
         fitted, seen = unfitted_copy(self), BatchRecord()
-        binners: list = []
+        labels: list = []
+        binner = None
 
-        def labelled(checked):
-            for X, y, bins, sample_weight in checked:
-                if not binners:
+        def labelled():
+            nonlocal binner
+            for X, y, bins, sample_weight in seen.check(fitted, open_batches(batches)):
+                if not labels:
                     check_fixed_bins(bins, fitted.binner)
-                    binners.append(fit_binner(fitted.binner, bins, y, sample_weight)[1])
-                labels = bins if binners[0] is None else np.ravel(binners[0].transform(bins))
-                check_length(labels, "bins", len(X))
-                yield X, y, labels, sample_weight
+                    _, binner = fit_binner(fitted.binner, bins, y, sample_weight)
+                of_batch = bins if binner is None else np.ravel(binner.transform(bins))
+                check_length(of_batch, "bins", len(X))
+                labels.append(of_batch)
+                yield X, y, of_batch, sample_weight
 
+        cross_fit = may_cross_fit(fitted.gate, fitted.gate_inputs)
+        moments, folds = gather(make_experts(fitted.experts), labelled(), cross_fit)
+        seen.check_varies()
         rows = TrainingRows(
             batches=lambda: BatchRecord().check(unfitted_copy(fitted), open_batches(batches)),
-            labels=[],
+            labels=labels,
+            sample_weight=seen.sample_weight,
+            dtype=seen.dtype,
+            y_is_1d=bool(seen.y_is_1d),
+            binner=binner,
+            folds=folds,
         )
-        checked = rows.note_labels(labelled(seen.check(fitted, open_batches(batches))))
-        moments, rows.folds = gather(
-            make_experts(fitted.experts), checked, may_cross_fit(fitted.gate, fitted.gate_inputs)
-        )
-        seen.check_varies()
-        rows.sample_weight, rows.dtype, rows.y_is_1d = seen.sample_weight, seen.dtype, seen.y_is_1d
-        rows.binner = binners[0]
         return adopt(self, fitted._store(fit_mixture(prepare(fitted, rows), moments, rows)))
 
     def fit_moments(self, moments, rows):

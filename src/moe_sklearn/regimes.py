@@ -5,7 +5,6 @@ Everything here is known before X is read: it needs labels and weights only.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -181,9 +180,7 @@ def fit_regimes(
     bins = labels[usable]
     if small_bins == "raise":
         _check_no_empty_cell(binner, bins)
-    n_cells = getattr(binner, "n_bins_", None)
-    cells = np.arange(n_cells) if isinstance(n_cells, numbers.Integral) else labels
-    dropped = np.setdiff1d(np.union1d(labels, cells), bins)
+    dropped = np.setdiff1d(np.union1d(labels, cells_of(binner, labels)), bins)
     return Regimes(
         bins, counts[usable], bin_names(bins, binner), bin_names(dropped, binner), binner, of_target
     )
@@ -195,12 +192,16 @@ def bin_names(labels: np.ndarray, binner=None) -> list[str]:
     return [str(label) if names is None else names[label] for label in labels.tolist()]
 
 
-def _check_no_empty_cell(binner, bins):
+def cells_of(binner, labels: np.ndarray) -> np.ndarray:
+    """Labels of all cells of a binner that counts them, else `labels`."""
     n_cells = getattr(binner, "n_bins_", None)
-    if not isinstance(n_cells, numbers.Integral):
-        return
-    empty = np.setdiff1d(np.arange(n_cells), bins)
-    if empty.size and empty.size < n_cells:
+    return np.arange(n_cells) if isinstance(n_cells, int | np.integer) else labels
+
+
+def _check_no_empty_cell(binner, bins):
+    cells = cells_of(binner, bins)
+    empty = np.setdiff1d(cells, bins)
+    if empty.size and empty.size < cells.size:
         names = getattr(binner, "bin_names_", None)
         name = f"bin {empty[0]}" + (f" ({names[empty[0]]})" if names else "")
         raise ValueError(

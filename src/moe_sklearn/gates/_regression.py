@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array, check_random_state
@@ -12,7 +13,7 @@ from ..robust import robust_fences
 from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_choice, check_finite, check_length, check_number, check_sample_weight
 from ._loss import GateRows, gate_logits, mixture_errors, softmax
-from ._training import start_parameters, train_hidden, train_linear
+from ._training import EarlyStopping, start_parameters, train_hidden, train_linear
 
 PRECISION = np.float32
 # The first of each is the default.
@@ -283,8 +284,8 @@ class RegressionGate(StatefulEstimator):
 class _Member:
     """A trained network, the label gate beside it (or None), and the rows held out from both."""
 
-    network: object
-    label_gate: object
+    network: EarlyStopping
+    label_gate: EarlyStopping | None
     held_out: GateRows
 
     def errors(self, share):
@@ -292,7 +293,8 @@ class _Member:
         rows = self.held_out
         proba = (1 - share) * softmax(gate_logits(self.network.parameters, rows.inputs))
         if share:
-            proba += share * softmax(gate_logits(self.label_gate.parameters, rows.inputs))
+            label_gate: Any = self.label_gate
+            proba += share * softmax(gate_logits(label_gate.parameters, rows.inputs))
         return mixture_errors(proba, rows)
 
 
