@@ -27,20 +27,21 @@ from moe_sklearn.gate_training import (
 )
 def test_folds_spread_each_bin_evenly_however_the_rows_are_cut(bins, cuts, n_folds):
     bins = np.array(bins)
-    whole = StratifiedFolds(n_folds).assign(bins, len(bins))
+    whole = StratifiedFolds(n_folds).assign(bins, bins)
     piecewise, parts = StratifiedFolds(n_folds), np.split(bins, sorted(min(cut, len(bins)) for cut in cuts))
-    assert_array_equal(whole, np.concatenate([piecewise.assign(part, len(part)) for part in parts]))
+    assert_array_equal(whole, np.concatenate([piecewise.assign(part, part) for part in parts]))
     for label in (-1, 0, 1, 2, 3):
         sizes = np.bincount(whole[bins == label], minlength=n_folds)
         assert len(sizes) == n_folds and sizes.max() - sizes.min() <= 1
 
 
 def test_folds_have_no_period_and_ignore_rows_without_weight():
-    folds = StratifiedFolds().assign(np.zeros(1000, int), 1000)
+    folds = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int))
     assert all(len(np.unique(folds[start::5])) == 5 for start in range(5))
     weight = np.tile([1.0, 0.0], 500)
-    assert_array_equal(StratifiedFolds().assign(np.zeros(1000, int), 1000, weight)[::2], folds[:500])
-    assert_array_equal(StratifiedFolds().assign(None, 1000), folds)
+    weighted = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int), weight)
+    assert_array_equal(weighted[::2], folds[:500])
+    assert_array_equal(StratifiedFolds().assign(np.zeros(1000), None), folds)
 
 
 def test_residual_variance_is_that_of_each_own_expert():

@@ -645,7 +645,7 @@ def test_gate_is_trained_on_predictions_of_rows_unseen(regimes, alphas, weighted
     model = SoftGateMoERegressor(experts, gate=gate, anchors=2, gate_max_samples=None)
     model.fit(X, y, bins=bins, sample_weight=weight)
     seen = model.gate_.seen_
-    folds = StratifiedFolds().assign(bins, 1200) if alphas is None else fold_of_rows(cv, y)
+    folds = StratifiedFolds().assign(y, bins) if alphas is None else fold_of_rows(cv, y)
 
     def fit(rows, target, alpha, prior=0.0):
         used = None if weight is None else weight[rows]

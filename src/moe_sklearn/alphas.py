@@ -21,6 +21,31 @@ def check_alpha(alpha, name: str) -> float:
     return float(alpha)
 
 
+def find_alphas(experts, moments, labels: list) -> dict:
+    """Attributes `alpha_` and `global_alpha_` of `BinnedRidgeExperts`, from its parameters and moments.
+
+    Where `alphas` are compared, `cv_results_` and `fold_storage_` too.
+    """
+    if experts.alphas is None:
+        alphas, global_alpha = given_alphas(experts.alpha, experts.global_alpha, labels)
+        return {"alpha_": alphas, "global_alpha_": global_alpha}
+    alphas, global_alpha, results = choose_alphas(
+        moments,
+        labels,
+        experts.alphas,
+        global_alpha=experts.global_alpha,
+        scoring=experts.scoring,
+        per_expert=experts.alpha_per_expert,
+        shrink=experts.shrink_to == "global",
+    )
+    return {
+        "alpha_": alphas,
+        "global_alpha_": global_alpha,
+        "cv_results_": results,
+        "fold_storage_": moments.storage,
+    }
+
+
 def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
     """Penalty of each bin (n_bins,) and of the global model, from the parameters `alpha` and `global_alpha`.
 
@@ -50,7 +75,7 @@ def check_grid(alphas) -> np.ndarray:
 def choose_alphas(
     folds: FoldMoments,
     labels: list,
-    grid: np.ndarray,
+    candidates,
     *,
     global_alpha=None,
     scoring: str = "neg_mean_squared_error",
@@ -64,7 +89,7 @@ def choose_alphas(
     folds : FoldMoments
     labels : list
         Bins that have an expert.
-    grid : ndarray of shape (n_alphas,)
+    candidates : array-like of shape (n_alphas,)
     global_alpha : float, default=None
         Penalty of the global model; None: chosen too.
     scoring : {"neg_mean_squared_error", "r2"}
@@ -79,7 +104,18 @@ def choose_alphas(
     global_alpha : float
     cv_results : dict of ndarray
         A row for each model and alpha.
+
+    Raises
+    ------
+    ValueError
+        If there are no folds or no candidates, or one is negative.
     """
+    if not hasattr(folds, "parts"):
+        raise ValueError(
+            "alphas are compared by the moments of folds: use fit, or give fit_moments the FoldMoments of "
+            "BinnedRidgeExperts.gather. (partial_fit takes one alpha.)"
+        )
+    grid = check_grid(candidates)
     check_choice(scoring, "scoring", SCORINGS)
     table = []
 
@@ -90,6 +126,7 @@ def choose_alphas(
 
     if global_alpha is None:
         global_alpha = choose("global", [folds.pooled_parts()])
+    global_alpha = check_alpha(global_alpha, "global_alpha")
     prior_coef = coefs_of_folds(folds.pooled_parts(), global_alpha) if shrink else None
     if per_expert:
         alphas = [choose(label, [folds.parts(label)], prior_coef) for label in labels]

@@ -8,24 +8,25 @@ from sklearn.base import RegressorMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
-from .alphas import check_grid, choose_alphas, given_alphas
+from .alphas import find_alphas
 from .binned_moments import BinnedMoments
-from .folds import FoldMoments, fold_of_rows
+from .folds import fold_of_rows
+from .gathering import BatchRecord, gather
 from .labels import codes_of, encode_labels
 from .linalg import Scratch
 from .linear import LinearPart, LinearStack
 from .moments import Moments
 from .regimes import count_rows, fit_binner, usable_bins
 from .solvers import ridge
-from .sources import map_rows, open_batches
+from .sources import open_batches
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import (
-    BatchRecord,
     check_choice,
     check_features,
-    check_finite_output,
     check_fit_data,
+    check_n_targets,
     check_varies,
+    map_finite,
 )
 
 
@@ -220,7 +221,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         seen.check_varies()
         return adopt(self, fitted._solve(moments, seen.dtype, seen.y_is_1d, fitted.small_bins_of("raise")))
 
-    def gather(self, batches, assign_folds=None, n_folds=None):
+    def gather(self, batches, assign_folds=None, n_folds=0):
         """Moments of validated batches for `fit_moments`: by fold where `alphas` are to be compared.
 
         Parameters
@@ -229,49 +230,21 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             With `alphas`, the folds of `cv` divide each of them.
         assign_folds : callable, default=None
             Gives the folds of a batch from (y, bins, sample_weight). None: `cv` does, where `alphas` is set.
-        n_folds : int, default=None
-            Number of folds. None: as many as the first batch has.
+        n_folds : int, default=0
+            Number of folds. 0: as many as the first batch has.
 
         Returns
         -------
         BinnedMoments or FoldMoments
         """
         if assign_folds is None and self.alphas is not None:
+            assign_folds = self.cv_folds
+        options = {"product_dtype": self.product_dtype, "max_bytes": self.fold_bytes}
+        return gather(batches, assign_folds=assign_folds, n_folds=n_folds, **options)
 
-            def assign_folds(y, bins, sample_weight):
-                return fold_of_rows(self.cv, y, y)
-
-        moments = None
-        for X, y, bins, sample_weight in batches:
-            if moments is None:
-                moments = self.empty_moments(X, y, n_folds=n_folds, by_fold=assign_folds is not None)
-            folds = () if assign_folds is None else (assign_folds(y, bins, sample_weight),)
-            moments.update(X, y, bins, *folds, sample_weight)
-        if moments is None:
-            raise ValueError("batches is empty: there is nothing to fit.")
-        return moments
-
-    def empty_moments(self, X, y, *, by_fold, n_folds=None):
-        """Moments of no rows yet, for rows such as X and y.
-
-        Parameters
-        ----------
-        X : array or source of shape (n_samples, n_features)
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        by_fold : bool
-            Whether each fold is kept apart.
-        n_folds : int, default=None
-            Number of folds. None: as many as the first rows have.
-
-        Returns
-        -------
-        BinnedMoments or FoldMoments
-        """
-        if not by_fold:
-            return BinnedMoments.empty_for(X, y, product_dtype=self.product_dtype)
-        moments = FoldMoments.empty_for(X, y, product_dtype=self.product_dtype, max_bytes=self.fold_bytes)
-        moments.n_folds = n_folds or 0
-        return moments
+    def cv_folds(self, y, bins=None, sample_weight=None):
+        """Fold of each row (n_samples,) in the comparison of `alphas`; bins and weights do not matter."""
+        return fold_of_rows(self.cv, y, y)
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None):
         """Add a batch of rows and solve again: exactly as if all batches had come at once.
@@ -304,14 +277,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             )
         fitted = unfitted_copy(self, keep=() if first else ("n_features_in_", "feature_names_in_"))
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight, reset=first, min_samples=1)
-        moments = fitted.empty_moments(X, y, by_fold=False)
-        moments.update(X, y, bins, sample_weight)
+        moments = gather([(X, y, bins, sample_weight)], product_dtype=fitted.product_dtype)
         if not first:
-            if moments.n_targets != self.moments_.n_targets:
-                raise ValueError(
-                    f"y has {moments.n_targets} targets, the batches before had "
-                    f"{self.moments_.n_targets}: pass the same targets in every batch."
-                )
+            check_n_targets(moments.n_targets, self.moments_.n_targets)
             # The new moments take in the old ones, so that an error leaves the old ones as they were.
             moments.merge(self.moments_)
         fitted._solve(moments, X.dtype, y.ndim == 1, fitted.small_bins_of("drop"))
@@ -370,15 +338,10 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         """Solve for all coefficients and store them in `dtype`."""
         check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
         total = moments.total()
-        labels = total.bins
-        counts = np.array([total.groups[label].n_rows for label in labels.tolist()], dtype=int)
-        usable = usable_bins(labels.tolist(), counts, self.min_bin_rows, small_bins)
-        self.bins_, self.bin_count_ = labels[usable], counts[usable]
-        if self.alphas is None:
-            self.alpha_, self.global_alpha_ = given_alphas(self.alpha, self.global_alpha, self.bins_.tolist())
-        else:
-            self.alpha_, self.global_alpha_, self.cv_results_ = self._choose_alphas(moments)
-            self.fold_storage_ = moments.storage
+        counts = np.array([total.groups[label].n_rows for label in total.bins.tolist()], dtype=int)
+        usable = usable_bins(total.bins.tolist(), counts, self.min_bin_rows, small_bins)
+        self.bins_, self.bin_count_ = total.bins[usable], counts[usable]
+        self.__dict__.update(find_alphas(self, moments, self.bins_.tolist()))
         part = self.linear_part_of(total, pooled, scratch)
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
         coef = part.coef.astype(dtype).reshape(*shape, moments.n_features)
@@ -386,22 +349,6 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         return self
-
-    def _choose_alphas(self, folds):
-        if not hasattr(folds, "parts"):
-            raise ValueError(
-                "alphas are compared by the moments of folds: use fit, or give fit_moments the "
-                "FoldMoments of BinnedRidgeExperts.gather. (partial_fit takes one alpha.)"
-            )
-        return choose_alphas(
-            folds,
-            self.bins_.tolist(),
-            check_grid(self.alphas),
-            global_alpha=self.global_alpha,
-            scoring=self.scoring,
-            per_expert=self.alpha_per_expert,
-            shrink=self.shrink_to == "global",
-        )
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
         """Experts and global model of other rows, with the bins and penalties of this fit.
@@ -456,7 +403,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         X = check_features(self, X)
         if bins is None:
             coef, intercept = self.global_coef_, self.global_intercept_
-            return _finite_map(lambda block: block @ coef.T + intercept, X)
+            return map_finite(lambda block: block @ coef.T + intercept, X)
         codes = codes_of(bins, self.bins_, len(X))
         predictions = self._predict_all(X)[np.arange(len(X)), codes]
         return predictions if self.coef_.ndim == 3 else predictions[:, 0]
@@ -478,7 +425,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
 
     def _predict_all(self, X):
         stack = LinearStack.of({"experts": self.linear_part()}, self.coef_.dtype)
-        return _finite_map(stack.outputs, X).reshape(len(X), len(self.bins_) + 1, -1)
+        return map_finite(stack.outputs, X).reshape(len(X), len(self.bins_) + 1, -1)
 
     def transform(self, X):
         """Predictions of every expert.
@@ -534,9 +481,3 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         tags.target_tags.multi_output = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _finite_map(function, X):
-    """A function of each row; an error where it is not finite because X is not."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        return check_finite_output(map_rows(function, X), X)

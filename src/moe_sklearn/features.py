@@ -19,9 +19,8 @@ from .lines import (
 )
 from .moments import Moments
 from .solvers import pca_axes
-from .sources import map_rows
 from .state import StatefulEstimator, adopt, unfitted_copy
-from .validation import FLOAT_DTYPES, check_features, check_finite_output, check_sample_weight
+from .validation import FLOAT_DTYPES, check_features, check_sample_weight, map_finite
 
 
 class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
@@ -157,9 +156,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             In the precision of the X seen in `fit`.
         """
         check_is_fitted(self)
-        X = check_features(self, X)
-        with np.errstate(invalid="ignore", over="ignore"):
-            return check_finite_output(map_rows(self._transform, X), X)
+        return map_finite(self._transform, check_features(self, X))
 
     def _transform(self, X):
         coef, intercept = self.linear_part()

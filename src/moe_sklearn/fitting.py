@@ -1,25 +1,23 @@
 """How data flow through the fit of a mixture: regimes and plan, one pass for the moments, all that follows.
 
-setup = prepare(parameters, rows)        (needs labels and weights only)
-moments, folds = gather(experts, ...)    (the pass over X)
-fitted = fit_mixture(setup, moments, rows)
+setup = prepare(mixture, rows)               # regimes and plan: needs labels and weights only
+moments, folds = gather_moments(...)         # the pass over X
+fitted = fit_mixture(setup, moments, rows)   # pure: experts, features, stack, gate, predictor
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
+from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
-from .folds import fold_of_rows
-from .gate_plan import GatePlan, plan_gate
+from .gate_plan import GatePlan, may_cross_fit, plan_gate
 from .gate_training import (
-    StratifiedFolds,
     TrainedGate,
     cross_fitted_stacks,
     discriminant_part,
@@ -27,54 +25,21 @@ from .gate_training import (
     sample_weight_kwargs,
     train_gate,
 )
-from .labels import NO_BIN, codes_of, encode_labels
+from .gates import RegressionGate
+from .labels import NO_BIN, codes_of
 from .linalg import Scratch
 from .linear import LinearStack, is_overridden
 from .predictor import MixturePredictor
 from .regimes import Regimes, count_rows, fit_regimes
-from .sources import CachingSource, as_source, is_source
+from .sources import is_source
+from .training_rows import TrainingRows, gather_batches, gather_moments, kept_rows
 
-# Gate rows of a file are kept from the first reading up to so many values.
-MAX_CACHED_VALUES = 2**28
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """What is known of the training rows beside X and y, and how to read these again.
-
-    Parameters
-    ----------
-    batches : callable
-        Returns an iterable of tuples that begin with (X, y), in the same order each time.
-    labels : list of array-like
-        Bins of the rows of each batch.
-    sample_weight : ndarray of shape (n_samples,) or None
-        Of all rows.
-    dtype : dtype, default=float64
-        Precision of X.
-    y_is_1d : bool, default=True
-    binner : transformer, default=None
-        Made the labels from side information.
-    of_target : bool, default=False
-        Whether the bins are bins of the target.
-    folds : ndarray of shape (n_samples,), int, default=None
-        Fold of each row in the `FoldMoments`, for a gate that needs cross-fitted inputs.
-    """
-
-    batches: Callable[[], Iterable[tuple]]
-    labels: list
-    sample_weight: Any = None
-    dtype: Any = np.float64
-    y_is_1d: bool = True
-    binner: Any = None
-    of_target: bool = False
-    folds: Any = field(default=None, repr=False)
-
-    def encoded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sorted distinct labels of all rows, and each row's index into them (-1: in no bin)."""
-        known = [encode_labels(part)[0] for part in self.labels]
-        labels = np.unique(np.concatenate([part for part in known if part.size] or known))
-        return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
+# What a parameter of None stands for
+DEFAULT_PARTS = {
+    "experts": BinnedRidgeExperts,
+    "gate_features": GateFeatureTransformer,
+    "binner": GridBinner,
+}
 
 
 @dataclass(frozen=True)
@@ -123,15 +88,26 @@ def make_experts(experts):
     return clone(experts)
 
 
-def check_fixed_bins(bins, binner):
-    """Raise a ValueError where the bins of a batch depend on batches to come."""
-    if bins is None:
-        raise ValueError("Each batch needs bins: quantiles of the target need all rows at once.")
-    if np.ndim(bins) == 2 and getattr(binner, "edges", None) is None:
-        raise ValueError(
-            "Side information in batches needs fixed bins: pass binner=GridBinner(edges=...), or labels. "
-            "Quantiles need all rows at once."
-        )
+def with_default_parts(mixture, params: dict) -> dict:
+    """Parameters for `set_params` that also name the default parts whose parameters are among them.
+
+    Raises
+    ------
+    ValueError
+        If a parameter of `gate` is set while it is "auto" or "logistic".
+    """
+    parts = {name.partition("__")[0] for name in params if "__" in name}
+    current = {name: params.get(name, getattr(mixture, name, None)) for name in parts}
+    made = {name: DEFAULT_PARTS[name]() for name in parts & DEFAULT_PARTS.keys() if current[name] is None}
+    gate = current.get("gate")
+    if isinstance(gate, str):
+        if gate != "regression":
+            raise ValueError(
+                f"gate={gate!r} has no parameters to set: set gate to an estimator first, e.g. "
+                "gate=RegressionGate() or gate=LogisticGate() of moe_sklearn.gates."
+            )
+        made["gate"] = RegressionGate(random_state=params.get("random_state", mixture.random_state))
+    return {**params, **made}
 
 
 def prepare(mixture, rows: TrainingRows) -> Setup:
@@ -160,45 +136,6 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
         random_state=mixture.random_state,
     )
     return Setup(experts, features, regimes, small_bins, position[codes], plan)
-
-
-def read_once(rows: TrainingRows, setup: Setup) -> TrainingRows:
-    """Rows whose gate rows are kept in the pass over X, where X is not in memory and they are few enough."""
-    (X, *rest), *more = rows.batches()
-    source = as_source(X)
-    few = len(setup.plan.rows) * X.shape[1] <= MAX_CACHED_VALUES
-    if more or source.in_memory or not few or not fits_moments(setup.gate_features):
-        return rows
-    caching = CachingSource(source, setup.plan.rows)
-    return replace(rows, batches=lambda: [(caching, *rest)])
-
-
-def gather(experts, batches: Iterable[tuple], cross_fit: bool):
-    """Moments of validated batches (X, y, bins, sample_weight), and the fold of each row.
-
-    Where the penalty is chosen by cross-validation, its folds serve the gate too, else folds stratified by
-    bin.
-
-    Returns
-    -------
-    moments : BinnedMoments or FoldMoments
-    folds : ndarray of shape (n_samples,), int, or None
-        None where nothing needs folds.
-    """
-    if experts.alphas is None and not cross_fit:
-        return experts.gather(batches), None
-    folds: list = []
-    stratified = StratifiedFolds()
-
-    def assign(y, bins, sample_weight):
-        if experts.alphas is None:
-            folds.append(stratified.assign(bins, len(y), sample_weight))
-        else:
-            folds.append(fold_of_rows(experts.cv, y, y))
-        return folds[-1]
-
-    moments = experts.gather(batches, assign, None if experts.alphas is not None else stratified.n_folds)
-    return moments, np.concatenate(folds)
 
 
 def fits_moments(features) -> bool:
@@ -230,6 +167,23 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
             total, experts.bins_, experts.global_alpha_, pooled, scratch
         )
     return LinearStack.of(parts, dtype)
+
+
+def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
+    """Fit all parts of an unfitted mixture to rows of one array or source."""
+    setup = prepare(mixture, rows)
+    if fits_moments(setup.gate_features):
+        rows = kept_rows(rows, setup.plan.rows)
+    moments, folds = gather_moments(setup.experts, rows.batches(), setup.plan.cross_fit)
+    return fit_mixture(setup, moments, replace(rows, folds=folds))
+
+
+def fit_batches(mixture, batches) -> FittedMixture:
+    """Fit all parts of an unfitted mixture, which learns the columns of X, to batches of rows."""
+    cross_fit = may_cross_fit(mixture.gate, mixture.gate_inputs)
+    experts = make_experts(mixture.experts)
+    moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit)
+    return fit_mixture(prepare(mixture, rows), moments, rows)
 
 
 def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:

@@ -42,8 +42,9 @@ class StratifiedFolds:
         self.n_folds = n_folds
         self._n_seen: dict = {}
 
-    def assign(self, bins, n_rows: int, sample_weight=None) -> np.ndarray:
-        """Folds (n_rows,) of the next rows; rows of weight 0 do not count."""
+    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
+        """Folds (n_rows,) of the next rows, of which `y` gives the number; rows of weight 0 do not count."""
+        n_rows = len(y)
         labels, codes = encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)
         folds = np.zeros(n_rows, dtype=int)
         for code, label in enumerate([*labels.tolist(), None]):

@@ -13,6 +13,17 @@ import numpy as np
 from .labels import NO_BIN
 
 
+def check_residuals(residual_variance):
+    """Raise a ValueError where there are no residuals of rows that the experts have not seen."""
+    if residual_variance is None:
+        raise ValueError(
+            "return_std and intervals need residuals of rows that the experts have not seen, which a gate "
+            "that "
+            "sees features only goes without: fit with gate_inputs=('features', 'experts'), or "
+            "gate='regression'."
+        )
+
+
 def conformal_scores(y, prediction, std, groups=None) -> dict[int, np.ndarray]:
     """Sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by group.
 

@@ -6,13 +6,15 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch, check_random_state
 
-from .fitting import TrainingRows, make_experts
+from .fitting import make_experts
+from .folds import FoldMoments
 from .gate_training import N_FOLDS, StratifiedFolds
 from .labels import label_array
 from .mixture import SoftGateMoERegressor
 from .regimes import fit_binner
 from .report import MODES
 from .sources import as_source
+from .training_rows import TrainingRows
 from .validation import check_fit_data, check_length
 
 
@@ -93,8 +95,9 @@ def moe_learning_curve(
             raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
         order = check_random_state(random_state).permutation(len(X))
         X, y, labels = X[order], y[order], labels[order]
-    source, folds = as_source(X), StratifiedFolds().assign(labels, len(X))
-    moments = experts.empty_moments(X, y, by_fold=True, n_folds=N_FOLDS)
+    source, folds = as_source(X), StratifiedFolds().assign(y, labels)
+    moments = FoldMoments.empty_for(X, y, product_dtype=experts.product_dtype, max_bytes=experts.fold_bytes)
+    moments.n_folds = N_FOLDS
     reports, start = [], 0
     for stop in sizes:
         moments.update(source.between(start, stop), y[start:stop], labels[start:stop], folds[start:stop])

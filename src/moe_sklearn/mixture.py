@@ -1,7 +1,6 @@
 """The mixture: ridge experts of known regimes, weighted by a gate that guesses the regime."""
 
 import numbers
-from dataclasses import replace
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -9,43 +8,20 @@ from sklearn.metrics import r2_score
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from .binning import GridBinner
-from .experts import BinnedRidgeExperts
-from .features import GateFeatureTransformer
-from .fitting import (
-    TrainingRows,
-    check_fixed_bins,
-    fit_mixture,
-    fits_moments,
-    gather,
-    make_experts,
-    prepare,
-    read_once,
-)
-from .gate_plan import may_cross_fit
-from .gates import RegressionGate
-from .intervals import conformal_scores, interval_widths
+from . import fitting
+from .explain import expert_table, report_of
+from .intervals import check_residuals, conformal_scores, interval_widths
 from .predictor import MIXINGS, mix, total_std
-from .regimes import first_target, fit_binner
-from .report import make_report
-from .sources import open_batches
+from .regimes import first_target
 from .state import StatefulEstimator, adopt, unfitted_copy
+from .training_rows import rows_in_memory
 from .validation import (
-    BatchRecord,
     check_choice,
     check_features,
     check_fit_data,
-    check_length,
     check_targets,
     check_varies,
 )
-
-# What a parameter of None stands for
-DEFAULT_PARTS = {
-    "experts": BinnedRidgeExperts,
-    "gate_features": GateFeatureTransformer,
-    "binner": GridBinner,
-}
 
 
 class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
@@ -195,20 +171,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         SoftGateMoERegressor
             This estimator.
         """
-        parts = {name.partition("__")[0] for name in params if "__" in name}
-        current = {name: params.get(name, getattr(self, name, None)) for name in parts}
-        made = {
-            name: make() for name, make in DEFAULT_PARTS.items() if name in parts and current[name] is None
-        }
-        if isinstance(current.get("gate"), str):
-            if current["gate"] != "regression":
-                raise ValueError(
-                    f"gate={current['gate']!r} has no parameters to set: set gate to an estimator first, "
-                    "e.g. "
-                    "gate=RegressionGate() or gate=LogisticGate() of moe_sklearn.gates."
-                )
-            made["gate"] = RegressionGate(random_state=params.get("random_state", self.random_state))
-        return super().set_params(**{**params, **made})
+        return super().set_params(**fitting.with_default_parts(self, params))
 
     def fit(self, X, y, *, bins=None, sample_weight=None):
         """Fit experts, global ridge and PCA from one pass over X, then the gate.
@@ -242,20 +205,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
         check_varies(y, sample_weight)
-        labels, binner = fit_binner(fitted.binner, bins, y, sample_weight)
-        rows = TrainingRows(
-            batches=lambda: [(X, y, labels, sample_weight)],
-            labels=[labels],
-            sample_weight=sample_weight,
-            dtype=X.dtype,
-            y_is_1d=y.ndim == 1,
-            binner=binner,
-            of_target=bins is None,
-        )
-        setup = prepare(fitted, rows)
-        rows = read_once(rows, setup)
-        moments, folds = gather(setup.experts, rows.batches(), setup.plan.cross_fit)
-        return adopt(self, fitted._store(fit_mixture(setup, moments, replace(rows, folds=folds))))
+        rows = rows_in_memory(fitted.binner, X, y, bins, sample_weight)
+        return adopt(self, fitted._store(fitting.fit_rows(fitted, rows)))
 
     def fit_batches(self, batches):
         """Fit to batches of rows that need not exist all at once.
@@ -280,34 +231,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         ValueError
             As `fit`.
         """
-        fitted, seen = unfitted_copy(self), BatchRecord()
-        labels: list = []
-        binner = None
-
-        def labelled():
-            nonlocal binner
-            for X, y, bins, sample_weight in seen.check(fitted, open_batches(batches)):
-                if not labels:
-                    check_fixed_bins(bins, fitted.binner)
-                    _, binner = fit_binner(fitted.binner, bins, y, sample_weight)
-                of_batch = bins if binner is None else np.ravel(binner.transform(bins))
-                check_length(of_batch, "bins", len(X))
-                labels.append(of_batch)
-                yield X, y, of_batch, sample_weight
-
-        cross_fit = may_cross_fit(fitted.gate, fitted.gate_inputs)
-        moments, folds = gather(make_experts(fitted.experts), labelled(), cross_fit)
-        seen.check_varies()
-        rows = TrainingRows(
-            batches=lambda: BatchRecord().check(unfitted_copy(fitted), open_batches(batches)),
-            labels=labels,
-            sample_weight=seen.sample_weight,
-            dtype=seen.dtype,
-            y_is_1d=bool(seen.y_is_1d),
-            binner=binner,
-            folds=folds,
-        )
-        return adopt(self, fitted._store(fit_mixture(prepare(fitted, rows), moments, rows)))
+        fitted = unfitted_copy(self)
+        return adopt(self, fitted._store(fitting.fit_batches(fitted, batches)))
 
     def fit_moments(self, moments, rows):
         """Fit to moments gathered elsewhere, and the gate to rows that are read again.
@@ -331,7 +256,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         """
         fitted = unfitted_copy(self)
         fitted.n_features_in_ = moments.n_features
-        return adopt(self, fitted._store(fit_mixture(prepare(fitted, rows), moments, rows)))
+        return adopt(self, fitted._store(fitting.fit_mixture(fitting.prepare(fitted, rows), moments, rows)))
 
     def _store(self, fit):
         """Keep the parts of a `FittedMixture`."""
@@ -459,9 +384,9 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         mixing = self.mixing if mixing is None else mixing
         check_choice(mixing, "mixing", MIXINGS)
         X = check_features(self, X)
-        codes = self._oracle_codes(bins, len(X)) if mixing == "oracle" else None
+        codes = self.regimes_.oracle_codes(bins, len(X)) if mixing == "oracle" else None
         if return_std:
-            self._check_residuals()
+            check_residuals(self.residual_variance_)
         outputs = self.predictor_.outputs(X, weights=mixing == "soft", proba=return_std or mixing == "hard")
         prediction = mix(mixing, outputs, self.predictor_.anchors, codes)
         if not return_std:
@@ -469,27 +394,9 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         std = total_std(prediction, outputs, self.residual_variance_)
         return self._like_y(prediction), self._like_y(std)
 
-    def _check_residuals(self):
-        if self.residual_variance_ is None:
-            raise ValueError(
-                "return_std and intervals need residuals of rows that the experts have not seen, which a "
-                "gate that sees features only goes without: fit with gate_inputs=('features', 'experts'), "
-                "or gate='regression'."
-            )
-
-    def _oracle_codes(self, bins, n_rows):
-        if bins is None:
-            raise ValueError(
-                "mixing='oracle' sends each row to the expert of its own bin, so it needs bins: "
-                "predict(X, mixing='oracle', bins=labels_or_side_information). Where bins are unknown, "
-                "use mixing='soft'."
-            )
-        check_length(bins, "bins", n_rows)
-        return self.assign_bins(bins)
-
     def _soft_and_std(self, X):
         """Soft prediction and its standard deviation, 2-D, and the most probable bin of each row."""
-        self._check_residuals()
+        check_residuals(self.residual_variance_)
         outputs = self.predictor_.outputs(X, weights=True, proba=True)
         prediction = mix(self.mixing, outputs, self.predictor_.anchors)
         std = total_std(prediction, outputs, self.residual_variance_)
@@ -593,25 +500,14 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             If `column_names` are not one for each column.
         """
         check_is_fitted(self)
-        if column_names is None:
-            column_names = getattr(self, "feature_names_in_", np.arange(self.n_features_in_))
-        if len(column_names) != self.n_features_in_:
-            raise ValueError(
-                f"column_names has {len(column_names)} names, X has {self.n_features_in_} columns: pass a "
-                "name for each."
-            )
-        size = np.abs(self.predictor_.expert_coef).sum(axis=1)
-        strongest = np.argsort(-size, axis=1, kind="stable")[:, :n_strongest]
-        variance = self.residual_variance_
-        if variance is None:
-            variance = np.full((len(self.bins_), 1), np.nan)
-        return {
-            "bin": list(self.bin_names_),
-            "n_train": self.bin_count_.tolist(),
-            "alpha": self.experts_.alpha_.tolist(),
-            "residual_std": np.sqrt(variance.mean(axis=1)).tolist(),
-            "strongest": [np.asarray(column_names)[row].tolist() for row in strongest],
-        }
+        return expert_table(
+            self.predictor_.expert_coef,
+            self.regimes_,
+            self.experts_.alpha_,
+            self.residual_variance_,
+            getattr(self, "feature_names_in_", None) if column_names is None else column_names,
+            n_strongest,
+        )
 
     def score(self, X, y, sample_weight=None, *, bins=None, mixing=None):
         """R2 of ``predict(X, mixing=mixing, bins=bins)``.
@@ -663,21 +559,13 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         y = check_targets(y, len(X), self.predictor_.n_targets)
         if bins is None and self.regimes_.of_target:
             bins = first_target(y)
-        codes = self._oracle_codes(bins, len(X))
-        outputs = self.predictor_.outputs(X, weights=True, proba=True)
-        return make_report(
-            y_true=self._like_y(y),
-            predictions={
-                mode: self._like_y(mix(mode, outputs, self.predictor_.anchors, codes)) for mode in MIXINGS
-            },
-            proba=outputs.proba,
-            anchor_weight=outputs.weights[:, len(self.bins_) :].sum(axis=1),
-            bins=codes,
-            bin_names=self.bin_names_,
-            dropped_bins=self.dropped_bins_,
-            bin_train_counts=self.bin_count_,
+        return report_of(
+            self.predictor_,
+            self.regimes_,
+            X,
+            self._like_y(y),
+            self.regimes_.oracle_codes(bins, len(X)),
             n_train=self.n_train_,
-            n_train_covered=int(self.bin_count_.sum()),
             sample_weight=sample_weight,
             n_resamples=n_resamples,
             confidence_level=confidence_level,
@@ -687,6 +575,6 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.gate_features is None or fits_moments(self.gate_features)
+        tags.input_tags.sparse = self.gate_features is None or fitting.fits_moments(self.gate_features)
         tags.target_tags.multi_output = True
         return tags

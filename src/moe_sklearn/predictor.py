@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .linear import LinearStack
-from .sources import map_rows
-from .validation import check_finite_output
+from .validation import check_finite_output, map_finite
 
 MIXINGS = ["soft", "hard", "oracle", "global"]
 
@@ -84,16 +83,13 @@ class MixturePredictor:
                 parts.append(parts[-1] if known else weigh(self.router, inputs))
             return np.hstack([part.astype(linear_outputs.dtype, copy=False) for part in parts])
 
-        with np.errstate(invalid="ignore", over="ignore"):
-            joined = check_finite_output(map_rows(of_block, X), X)
+        joined = map_finite(of_block, X)
         predictions, *rest = np.split(joined, [n_predictions, n_predictions + n_weights], axis=1)
         return Outputs(predictions.reshape(len(X), self.n_bins + 1, self.n_targets), *rest)
 
     def inputs(self, X) -> np.ndarray:
         """What the gate sees of X: (n, n_inputs)."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            of_block = map_rows(lambda block: self._inputs(block, self.stack.outputs(block)), X)
-            return check_finite_output(of_block, X)
+        return map_finite(lambda block: self._inputs(block, self.stack.outputs(block)), X)
 
     def _inputs(self, X, linear_outputs):
         features = None

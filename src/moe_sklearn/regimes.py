@@ -49,6 +49,17 @@ class Regimes:
         """Position of each row's bin among `bins`, -1 for a row in none, of labels or side information."""
         return codes_of(self.labels(bins), self.bins, n_rows)
 
+    def oracle_codes(self, bins, n_rows: int) -> np.ndarray:
+        """As `codes`; an error that says what "oracle" needs where `bins` are missing."""
+        if bins is None:
+            raise ValueError(
+                "mixing='oracle' sends each row to the expert of its own bin, so it needs bins: "
+                "predict(X, mixing='oracle', bins=labels_or_side_information). Where bins are unknown, use "
+                "mixing='soft'."
+            )
+        check_length(bins, "bins", n_rows)
+        return self.codes(bins)
+
     def labels(self, bins):
         """Labels of the rows: as given, or made of 2-D side information by the binner."""
         if np.ndim(bins) != 2:

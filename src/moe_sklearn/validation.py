@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from .sources import BLOCK_ROWS, as_source, is_source
+from .sources import BLOCK_ROWS, as_source, is_source, map_rows
 
 FLOAT_DTYPES = (np.float64, np.float32)
 
@@ -88,6 +88,12 @@ def check_finite_output(result, X):
     return result
 
 
+def map_finite(function, X):
+    """``function(X)`` for a function of each row; an error where it is not finite because X is not."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return check_finite_output(map_rows(function, X), X)
+
+
 def check_finite(array, name, first_row=0):
     """Raise a ValueError that names the first row that holds nan or infinity, `first_row` for row 0."""
     with np.errstate(invalid="ignore", over="ignore"):
@@ -116,6 +122,15 @@ def check_targets(y, n_rows, n_targets):
         )
     check_finite(y, "y")
     return y.reshape(n_rows, n_targets)
+
+
+def check_n_targets(n_targets, n_before):
+    """Raise a ValueError unless a batch has as many targets as those before."""
+    if n_targets != n_before:
+        raise ValueError(
+            f"y has {n_targets} targets, the batches before had {n_before}: pass the same targets in every "
+            "batch."
+        )
 
 
 def check_length(array, name, n_rows):
@@ -168,53 +183,3 @@ def check_number(value, name, low, high, integer=False):
         what = "an integer" if integer else "a number"
         bound = f">= {low}" if high == np.inf else f"from {low} to {high}"
         raise ValueError(f"{name} must be {what} {bound}; got {value!r}.")
-
-
-class BatchRecord:
-    """What the batches of a fit have in common, noted while they go by.
-
-    Attributes
-    ----------
-    dtype : dtype
-        Of X in the first batch.
-    y_is_1d : bool
-        Of the first batch.
-    labels : list
-        Bins of each batch.
-    sample_weight : ndarray of shape (n_samples,) or None
-        Weights of all rows; None where no batch has any.
-    """
-
-    def __init__(self):
-        self.dtype, self.y_is_1d, self.labels = None, None, []
-        self._weights, self._n_rows, self._first_row, self._varies = [], [], None, False
-
-    def check(self, estimator, batches):
-        """Yield validated (X, y, bins, sample_weight) of each batch; `estimator` learns the columns of X."""
-        for X, y, bins, sample_weight in batches:
-            first = self.dtype is None
-            X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, min_samples=1)
-            if first:
-                self.dtype, self.y_is_1d = X.dtype, y.ndim == 1
-            self._note_variation(y if sample_weight is None else y[sample_weight > 0])
-            self._weights.append(sample_weight)
-            self._n_rows.append(len(y))
-            yield X, y, bins, sample_weight
-
-    @property
-    def sample_weight(self):
-        """Weights of all rows; None where no batch has any."""
-        if all(weights is None for weights in self._weights):
-            return None
-        parts = zip(self._weights, self._n_rows, strict=True)
-        return np.concatenate([np.ones(n) if weights is None else weights for weights, n in parts])
-
-    def check_varies(self):
-        """Raise a ValueError if y is the same in all rows of positive weight."""
-        if not self._varies and self._first_row is not None:
-            raise_constant(self._first_row)
-
-    def _note_variation(self, y):
-        if len(y):
-            self._first_row = y[0] if self._first_row is None else self._first_row
-            self._varies |= bool((y != self._first_row).any())

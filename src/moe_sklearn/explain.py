@@ -1,0 +1,82 @@
+"""What a fitted mixture says of itself: the table of its experts, and its report on held-out rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .predictor import MIXINGS, MixturePredictor, mix
+from .regimes import Regimes
+from .report import MoEReport, make_report
+
+
+def expert_table(
+    coef, regimes: Regimes, alphas, residual_variance, column_names=None, n_strongest: int = 3
+) -> dict[str, list]:
+    """Rows, penalty, quality and strongest columns of each expert.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (n_bins, n_targets, n_features)
+    regimes : Regimes
+    alphas : ndarray of shape (n_bins,)
+    residual_variance : ndarray of shape (n_bins, n_targets) or None
+    column_names : array-like of shape (n_features,), optional
+        None: positions.
+    n_strongest : int
+
+    Raises
+    ------
+    ValueError
+        If `column_names` are not one for each column.
+    """
+    n_features = coef.shape[2]
+    names = np.arange(n_features) if column_names is None else np.asarray(column_names)
+    if len(names) != n_features:
+        raise ValueError(
+            f"column_names has {len(names)} names, X has {n_features} columns: pass a name for each."
+        )
+    size = np.abs(coef).sum(axis=1)
+    strongest = np.argsort(-size, axis=1, kind="stable")[:, :n_strongest]
+    variance = np.full((len(coef), 1), np.nan) if residual_variance is None else residual_variance
+    return {
+        "bin": list(regimes.names),
+        "n_train": regimes.counts.tolist(),
+        "alpha": alphas.tolist(),
+        "residual_std": np.sqrt(variance.mean(axis=1)).tolist(),
+        "strongest": [names[row].tolist() for row in strongest],
+    }
+
+
+def report_of(
+    predictor: MixturePredictor, regimes: Regimes, X, y, codes, *, n_train: int, **options
+) -> MoEReport:
+    """Report of all mixing modes on held-out rows.
+
+    Parameters
+    ----------
+    predictor : MixturePredictor
+    regimes : Regimes
+    X : array or source of shape (n, n_features)
+    y : ndarray of shape (n,) or (n, n_targets)
+    codes : ndarray of shape (n,), int
+        Bin of each row; -1: none.
+    n_train : int
+        Training rows.
+    **options
+        Passed on to `make_report`.
+    """
+    outputs = predictor.outputs(X, weights=True, proba=True)
+    mixed = {mode: mix(mode, outputs, predictor.anchors, codes) for mode in MIXINGS}
+    return make_report(
+        y_true=y,
+        predictions={mode: prediction.reshape(y.shape) for mode, prediction in mixed.items()},
+        proba=outputs.proba,
+        anchor_weight=outputs.weights[:, predictor.n_bins :].sum(axis=1),
+        bins=codes,
+        bin_names=regimes.names,
+        dropped_bins=regimes.dropped_names,
+        bin_train_counts=regimes.counts,
+        n_train=n_train,
+        n_train_covered=int(regimes.counts.sum()),
+        **options,
+    )
