@@ -236,7 +236,7 @@ def piecewise(data):
 
 
 class RememberingGate(RegressionGate):
-    """Keeps what it was trained on: inputs of the training rows, leave-one-out where they must be."""
+    """Keeps what it was trained on: inputs of the training rows, cross-fitted where they must be."""
 
     def fit(self, X, y, **options):
         self.seen_ = X, y

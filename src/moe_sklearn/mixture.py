@@ -52,9 +52,9 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         - ``"auto"``: ``"regression"`` from 1,000 covered training rows on, else ``"logistic"``.
     gate_inputs : "auto" or tuple of {"features", "discriminants", "experts"}, default="auto"
         What the gate sees: `gate_features` of X; the ridges of the bins' indicators on X; the predictions of
-        all experts and of the global ridge. The latter two are leave-one-out predictions in training, and
-        linear in X, so that they cost next to nothing. "auto": all three for a regression gate, the
-        features alone for a classifier.
+        all experts and of the global ridge. The latter two are linear in X, so that they cost next to nothing
+        in prediction. In training they are cross-fitted: each row is seen through models of the rows outside
+        its fold. "auto": all three for a regression gate, the features alone for a classifier.
     anchors : "auto", int or array-like, default="auto"
         Constant experts, with which the mixture can leave the range of the others: so many quantiles of the
         target (from least to greatest; one: the median), or given values. They belong to no bin; only
@@ -66,7 +66,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Mode of `predict` where none is asked for.
     gate_max_samples : int or "auto", default="auto"
         The gate is trained on at most so many rows, drawn with each bin in proportion. None: on all.
-        "auto": 200,000; where inputs are leave-one-out, 50,000, or as many as hold 2^26 values.
+        "auto": 200,000; where inputs are cross-fitted, 50,000.
     random_state : int, RandomState instance or None, default=None
         Draws those rows, and starts a regression gate.
 
@@ -84,10 +84,14 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     anchors_ : ndarray of shape (n_anchors,) or (n_anchors, n_targets)
         Values of the constant experts.
     residual_variance_ : ndarray of shape (n_bins, n_targets) or None
-        Mean squared leave-one-out residual of each expert in its own bin, over the gate's training rows.
-        None where the gate sees features only.
+        Mean squared error of each expert on the gate's training rows of its own bin, each predicted by the
+        expert of the rows outside its fold. None where the gate sees features only.
     interval_scores_ : dict of {int: ndarray}
         Only after `calibrate`.
+    predictor_ : MixturePredictor
+        The coefficients and the gate that every prediction uses.
+    regimes_ : Regimes
+        The bins, and how labels or side information lead to them.
     binner_ : transformer or None
         None where `bins` were labels.
     bins_ : ndarray of shape (n_bins,)
@@ -107,8 +111,11 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     Rows in no bin (label -1, None or nan; outside a `GridBinner` that drops) count for the global ridge and
     for the PCA, not for experts, gate and scores.
 
-    A weight of 2 is as good as a row given twice, but not to leave-one-out inputs: of two equal rows, either
-    is predicted by models that have seen the other.
+    The five folds of the cross-fitted inputs are stratified by bin, or, where the experts compare `alphas`, are
+    those of their `cv`. A weight of 2 gives the same experts, global ridge and PCA as a row given twice; the
+    gate differs, for two equal rows lie in different folds, where each is predicted by models that have seen
+    the other. Where rows belong together, such as repeated spectra of one star, pass
+    ``BinnedRidgeExperts(alphas=[...], cv=...)`` with folds that keep them together.
 
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Here the
     experts' regimes are known in training, so experts and gate are fitted apart.
@@ -491,7 +498,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         -------
         dict of str to list
             A row for each bin, for `pandas.DataFrame`: "bin", "n_train", "alpha", "residual_std"
-            (leave-one-out, root mean square over the targets; nan where `residual_variance_` is None) and
+            (root mean square over the targets; nan where `residual_variance_` is None) and
             "strongest", the columns of largest coefficient (in magnitude, summed over targets), in order.
 
         Raises
