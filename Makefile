@@ -23,8 +23,8 @@ test test-slow test-oldest: export OPENBLAS_NUM_THREADS = 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.plot  ## run the experiment and write its report and figures (DEMO_ARGS="...")
-	$(VENV)/bin/python examples/soft_moe_experiment.py $(DEMO_ARGS)
+demo: $(VENV)/.plot  ## run the experiment and write its report and figures (DEMO_ARGS="--help")
+	$(VENV)/bin/python -m moe_sklearn $(DEMO_ARGS)
 
 test: $(VENV)/.test  ## run the fast tests (PYTEST_ARGS="...")
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)

@@ -4,67 +4,57 @@
 """
 
 import argparse
-import time
 
 import numpy as np
+from common import emulate, print_header, print_machine, print_row, timed
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, PredefinedSplit
+from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit
 
 from moe_sklearn import BinnedRidgeExperts
-from moe_sklearn.folds import fold_of_rows
 
 N_BINS = 9
+ALPHAS = np.logspace(0, 5, 10)
 
 
-def make_data(n, pixels, seed=0):
-    rng = np.random.default_rng(seed)
-    latent = rng.normal(size=(n, 12))
-    X = latent @ rng.normal(size=(12, pixels)) + rng.normal(size=(n, pixels))
-    bins = rng.integers(0, N_BINS, n)
-    y = np.einsum("nj,nj->n", latent, rng.normal(size=(N_BINS, 12))[bins]) + rng.normal(size=n)
-    return X, y, bins
+def search_each(X, y, bins, folds, scoring):
+    """A search over Ridge for each bin and for all rows: name -> fitted search."""
+    models = {k: bins == k for k in range(N_BINS)} | {"global": np.ones(len(y), bool)}
+    return {
+        name: GridSearchCV(
+            Ridge(), {"alpha": ALPHAS}, cv=PredefinedSplit(folds[rows]), scoring=scoring
+        ).fit(X[rows], y[rows])
+        for name, rows in models.items()
+    }
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=20_000)
     parser.add_argument("--pixels", type=int, default=1024)
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--scoring", default="r2")
-    args = parser.parse_args()
-    X, y, bins = make_data(args.n, args.pixels)
-    alphas = np.logspace(0, 5, 10)
+    args = parser.parse_args(argv)
+    print_machine()
+    X, y, bins = emulate(args.n, args.pixels, N_BINS)
+    X = X.astype(float)
+    folds = np.empty(len(y), int)
+    for fold, (_, held_out) in enumerate(KFold(args.folds).split(X)):
+        folds[held_out] = fold
 
-    start = time.perf_counter()
-    experts = BinnedRidgeExperts(alphas=alphas, cv=args.folds, scoring=args.scoring)
-    experts.fit(X, y, bins=bins)
-    ours = time.perf_counter() - start
+    experts = BinnedRidgeExperts(alphas=ALPHAS, cv=args.folds, scoring=args.scoring)
+    ours, _ = timed(lambda: experts.fit(X, y, bins=bins))
+    theirs, searches = timed(lambda: search_each(X, y, bins, folds, args.scoring))
 
-    folds = fold_of_rows(args.folds, y, y)
-    models = {k: bins == k for k in range(N_BINS)} | {"global": np.ones(len(y), bool)}
-    start = time.perf_counter()
-    searches = {
-        name: GridSearchCV(
-            Ridge(), {"alpha": alphas}, cv=PredefinedSplit(folds[rows]), scoring=args.scoring
-        ).fit(X[rows], y[rows])
-        for name, rows in models.items()
-    }
-    theirs = time.perf_counter() - start
-
-    chosen = dict(zip(range(N_BINS), experts.alpha_, strict=True)) | {"global": experts.global_alpha_}
-    table = experts.cv_results_
-    difference = max(
-        np.abs(
-            search.cv_results_["mean_test_score"]
-            - table["mean_test_score"][table["param_model"] == name]
-        ).max()
-        for name, search in searches.items()
-    )
-    same = sum(search.best_params_["alpha"] == chosen[name] for name, search in searches.items())
-    print(f"{args.n:,} x {args.pixels}, {len(alphas)} alphas x {args.folds} folds, {N_BINS} experts")
-    print(f"BinnedRidgeExperts(alphas=...)   {ours:8.2f} s")
-    print(f"GridSearchCV over Ridge          {theirs:8.2f} s   {theirs / ours:.1f} x")
-    print(f"same choice for {same} of {len(models)} models; scores differ by at most {difference:.1e}")
+    table, same, difference = experts.cv_results_, 0, 0.0
+    for name, search in searches.items():
+        scores = table["mean_test_score"][table["param_model"] == name]
+        same += search.best_index_ == scores.argmax()
+        difference = max(difference, np.abs(search.cv_results_["mean_test_score"] - scores).max())
+    print(f"{args.n:,} x {args.pixels}, {len(ALPHAS)} alphas x {args.folds} folds, {N_BINS} experts")
+    print_header("", "seconds")
+    print_row("BinnedRidgeExperts(alphas=...)", f"{ours:.2f}")
+    print_row("GridSearchCV over Ridge", f"{theirs:.2f} ({theirs / ours:.1f} x)")
+    print(f"same choice for {same} of {len(searches)} models; scores differ by at most {difference:.1e}")
 
 
 if __name__ == "__main__":

@@ -25,13 +25,13 @@ def choose(labels, rows, per_bin, rng):
     return np.sort(np.concatenate([first, rest]))
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--rows", type=int, default=3300)
     parser.add_argument("--per-bin", type=int, default=200)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     data = np.load(args.source)
     rows = choose(data["labels"], args.rows, args.per_bin, np.random.default_rng(0))
     flux, error = data["flux"][rows], data["error"][rows]

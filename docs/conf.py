@@ -35,7 +35,6 @@ copybutton_prompt_is_regexp = True
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
-    "filename_pattern": r"/plot_",  # the others are shown, not run
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("moe_sklearn",),
     "reference_url": {"moe_sklearn": None},

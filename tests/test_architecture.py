@@ -12,7 +12,9 @@ PACKAGE = ROOT / "src" / "moe_sklearn"
 
 # top to bottom: a room may import only rooms further down (and itself)
 ROOMS = [
+    "__main__",
     "__init__",
+    "experiment",
     "plotting",
     "learning_curve",
     "mixture",

@@ -1,0 +1,204 @@
+"""The scripts of benchmarks/: they start, they measure what they say, and they touch public names only."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+FILES = sorted(path.name for path in BENCHMARKS.glob("*.py"))
+SHARED = {"common.py", "ceiling.py", "accuracy_figure.py"}
+SCRIPTS = [name for name in FILES if name not in SHARED]
+GAIA = Path(__file__).resolve().parents[1] / "src/moe_sklearn/datasets/data/gaia_xp.npz"
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    """The scripts import one another by name, as from the command line."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+
+
+@pytest.fixture
+def common():
+    return importlib.import_module("common")
+
+
+# --- public names only ---
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_names(source):
+    """What `source` reads, sets or imports that begins with an underscore, `self._x` excepted."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            dotted = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            found += [name for name in dotted if any(map(is_private, name.split(".")))]
+        elif isinstance(node, ast.Attribute) and is_private(node.attr):
+            if not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+                found.append(ast.unparse(node))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("attr"):
+            texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+            found += [text for text in texts if isinstance(text, str) and is_private(text)]
+    return found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_benchmark_touches_public_names_only(name):
+    assert private_names((BENCHMARKS / name).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from moe_sklearn.datasets._stellar import snr_error", ["moe_sklearn.datasets._stellar"]),
+        ("from moe_sklearn.experts import _stack", ["_stack"]),
+        ("import moe_sklearn.gates._loss as loss", ["moe_sklearn.gates._loss"]),
+        ("model._weights", ["model._weights"]),
+        ("model.experts_._stack()", ["model.experts_._stack"]),
+        ("setattr(mixture, '_fit', f)", ["_fit"]),
+        ("self._done = cls.__name__\nmodel.bins_\ngetattr(model, 'bins_')", []),
+    ],
+)
+def test_checker(source, found):
+    assert private_names(source) == found
+
+
+# --- the scripts ---
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_prints_its_help(name, capsys):
+    script = importlib.import_module(name.removesuffix(".py"))
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--help"])
+    assert stop.value.code == 0
+    assert script.__doc__.split()[:5] == capsys.readouterr().out.split("\n\n")[1].split()[:5]
+
+
+QUICK = {
+    "accuracy.py": "--n 800 --pixels 64 --noise 1 --models ridge$ --draws 500 --refine 1 --ceiling-rows 9",
+    "alphas.py": "--n 1000 --pixels 16",
+    "calibrate_simulator.py": "--n 3000 --pixels 128 --alpha 1 10",
+    "fit.py": "--n 3000 --pixels 64 --repeats 1",
+    "growth.py": "--only PredictRows --shrink 16 --repeats 1",
+    "large.py": "--n 4000 --pixels 128 --shards 3",
+    "make_gaia_sample.py": "source.npz target.npz --rows 50 --per-bin 4",
+    "memmap.py": "--gigabytes 0.002 --pixels 64",
+    "predict.py": "--n 3000 --pixels 64",
+}
+
+
+def test_every_script_has_a_quick_run():
+    assert sorted(QUICK) == SCRIPTS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_runs(name, tmp_path):
+    with np.load(GAIA) as stored:
+        arrays = {"error": stored["error"], "labels": stored["labels"], "wave": stored["wavelength"]}
+        flux = 0.05 * stored["steps"] * stored["error"].astype(float)
+        np.savez(tmp_path / "source.npz", flux=flux, label_names=stored["label_names"], **arrays)
+    command = [sys.executable, BENCHMARKS / name, *QUICK[name].split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = "50 stars" if name == "make_gaia_sample.py" else "| --- |"
+    assert expected in done.stdout
+
+
+@pytest.mark.parametrize("name", ["FitRows", "FitColumns", "FitBins", "PredictRows"])
+def test_growth_varies_one_size(name):
+    growth = importlib.import_module("growth")
+    varied, value = growth.BENCHMARKS[name].param_names[0], growth.BENCHMARKS[name].params[-1]
+    sizes, seconds, ratio, extra = growth.measure(name, value, 16, 1)
+    expected = {"n": 20_000 // 16, "pixels": 64, "n_bins": 9}
+    assert sizes == expected | {varied: value if varied == "n_bins" else value // 16}
+    assert seconds > 0 and ratio > 0 and extra >= 0
+
+
+# --- what they share ---
+
+
+def test_emulated_rows(common):
+    X, y, bins = common.emulate(3000, 40)
+    assert X.dtype == np.float32 and X.shape == (3000, 40)
+    assert_array_equal(np.unique(bins), np.arange(9))
+    assert np.bincount(bins).min() > 250
+    out = np.empty((3000, 40), np.float32)
+    assert common.emulate(3000, 40, out=out)[0] is out
+    assert_array_equal(out, X)
+    assert not np.array_equal(common.emulate(3000, 40, seed=1)[0], X)
+    assert common.emulate(100, 5, n_bins=1)[2].max() == 0
+    # Each bin has a slope of its own.
+    experts, one_bin = BinnedRidgeExperts().fit(X, y, bins=bins), np.zeros_like(bins)
+    single = BinnedRidgeExperts().fit(X, y, bins=one_bin)
+    assert experts.score(X, y, bins=bins) > single.score(X, y, bins=one_bin) + 0.2
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-3), (np.float64, 1e-10)])
+def test_bare_product(common, monkeypatch, dtype, tolerance):
+    monkeypatch.setattr(common, "SYRK_ROWS", 7)
+    X = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
+    product = common.bare_syrk(X[:20], X[20:], dtype=dtype)
+    assert product.dtype == dtype
+    assert_allclose(np.tril(product), np.tril(X.astype(float).T @ X.astype(float)), atol=tolerance)
+
+
+def test_seconds(common):
+    calls = []
+    assert common.timed(lambda: 5)[1] == 5
+    assert common.best_seconds(lambda: calls.append(1), repeats=4) >= 0
+    assert len(calls) == 4
+
+
+def test_public_seconds(common, capsys):
+    X, y, bins = common.emulate(300, 20)
+    model = SoftGateMoERegressor(gate="logistic", random_state=0)
+    stages = common.public_seconds(lambda: model.fit(X, y, bins=bins), least=0.0)
+    assert next(iter(stages)) == "mixture: SoftGateMoERegressor.fit"
+    assert "binned_moments: BinnedMoments.update" in stages
+    assert list(stages.values()) == sorted(stages.values(), reverse=True)
+    assert not any(part.startswith(("_", "<")) for stage in stages for part in stage.split(".")[1:])
+    assert common.public_seconds(lambda: model.predict(X[:1]), least=1.1) == {}
+    common.print_stages(stages)
+    assert "SoftGateMoERegressor.fit" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize("gate", ["logistic", "regression"])
+def test_stacked_columns(common, gate):
+    X, y, bins = common.emulate(300, 20)
+    model = SoftGateMoERegressor(gate=gate, random_state=0).fit(X, y, bins=bins)
+    assert common.stacked_columns(model) == {"logistic": 20, "regression": 29}[gate]
+
+
+def test_peak_memory_is_that_of_the_child(common):
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("needs Linux")
+    ballast = np.ones(2**25)  # 256 MB, which a child has no part in
+    assert common.peak_memory() > ballast.nbytes
+    assert common.in_child(common.peak_memory) < ballast.nbytes + 2**27
+    del ballast
+    common.forget_peak()
+    before = common.peak_memory()
+    block = np.ones(2**24)
+    assert common.peak_memory() - before > 0.9 * block.nbytes
+
+
+def test_tables_and_machine(common, capsys):
+    common.print_header("a", "b")
+    common.print_row(1, "x")
+    common.print_machine()
+    header, rule, row, machine = capsys.readouterr().out.splitlines()
+    assert (header, rule, row) == ("| a | b |", "| --- | --- |", "| 1 | x |")
+    assert "cores" in machine and f"numpy {np.__version__}" in machine
