@@ -223,8 +223,9 @@ class RememberingGate(RegressionGate):
     """Keeps what it was trained on: the inputs of the training rows, and their targets."""
 
     def fit(self, X, y, **options):
+        super().fit(X, y, **options)
         self.seen_ = X, y
-        return super().fit(X, y, **options)
+        return self
 
 
 class BoostingOnGateInputs(RegressorMixin, BaseEstimator):

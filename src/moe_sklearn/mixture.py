@@ -111,8 +111,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     Rows in no bin (label -1, None or nan; outside a `GridBinner` that drops) count for the global ridge and
     for the PCA, not for experts, gate and scores.
 
-    The five folds of the cross-fitted inputs are stratified by bin, or, where the experts compare `alphas`, are
-    those of their `cv`. A weight of 2 gives the same experts, global ridge and PCA as a row given twice; the
+    The five folds of the cross-fitted inputs are stratified by bin, or, where the experts compare `alphas`,
+    are those of their `cv`. A weight of 2 gives the same experts, global ridge and PCA as a row given twice; the
     gate differs, for two equal rows lie in different folds, where each is predicted by models that have seen
     the other. Where rows belong together, such as repeated spectra of one star, pass
     ``BinnedRidgeExperts(alphas=[...], cv=...)`` with folds that keep them together.
