@@ -14,7 +14,7 @@ from .storage import damage_named, read_archive, write_archive
 
 ARCHIVE_VERSION = 2
 ARRAYS = ("x_mean", "y_mean", "xx", "xy", "yy")
-# A subtraction in float32 can leave a sum of squares below zero, by this part of the size of the rows at most.
+# A subtraction in float32 can leave a sum of squares below zero, by this part of the rows' size at most.
 ROUNDING = 1e-2
 
 
@@ -37,12 +37,14 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
     ValueError
         If moments are not finite, or are not those of any rows.
     """
-    sizes, arrays = [], {}
+    sizes: list = []
+    arrays: dict[str, np.ndarray] = {}
     for i, (label, group) in enumerate(groups.items()):
         group = replace(group, n_rows=int(group.n_rows), weight=float(group.weight))
         _check_group(label, group, layout)
         sizes.append([label, group.n_rows, group.weight])
         arrays |= {f"{name}_{i}": np.asarray(getattr(group, name)) for name in ARRAYS}
+    _check_header(layout, sizes, progress)
     header = {"layout": layout, "groups": sizes, "progress": progress}
     write_archive(path, "moments", ARCHIVE_VERSION, header, arrays)
 
@@ -80,10 +82,8 @@ def _check_header(layout, sizes, progress):
     if any(type(width) is not int or width < 0 for width in widths) or type(progress) is not dict:
         raise ValueError("its header has values of the wrong type")
     labels = [label for label, _, _ in sizes]
-    named = [label for label in labels if label is not None]
-    array = np.array(named or [0])
-    known = array.dtype.kind in "biuU" and array.tolist() == (named or [0])
-    if not known or NO_BIN in named or len(set(labels)) < len(labels):
+    kinds = {type(label) for label in labels if label is not None}
+    if kinds - {int, bool} and kinds != {str} or NO_BIN in labels or len(set(labels)) < len(labels):
         raise ValueError(f"its labels are {labels}")
 
 

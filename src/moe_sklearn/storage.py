@@ -13,6 +13,7 @@ import sys
 import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,10 +39,11 @@ def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str,
         If the file cannot be written, e.g. on a full disk. What was at `path` is still there.
     """
     path = Path(os.path.realpath(path))
-    preamble = json.dumps({"format": FORMAT, "kind": kind, "version": version, "header": header})
+    preamble = dict(format=FORMAT, kind=kind, version=version, header=header, arrays=list(arrays))
+    members: dict[str, Any] = {"preamble": np.array(json.dumps(preamble)), **arrays}
     try:
         with _partial_of(path) as file:
-            np.savez(file, preamble=np.array(preamble), **arrays)
+            np.savez(file, **members)
             _seal(file)
             file.flush()
             os.fsync(file.fileno())
@@ -170,9 +172,9 @@ def _content(file, size):
     with zipfile.ZipFile(file) as archive:
         arrays = dict(_arrays(archive, size))
     preamble = json.loads(str(arrays.pop("preamble")))
-    if preamble["format"] != FORMAT:
-        raise ValueError(f"its format is {preamble['format']!r}")
-    return preamble, arrays
+    if preamble["format"] != FORMAT or preamble["arrays"] != list(arrays):
+        raise ValueError("its preamble names another format or other arrays")
+    return {name: preamble[name] for name in ("kind", "version", "header")}, arrays
 
 
 def _unsealed(file):
@@ -195,7 +197,8 @@ def _arrays(archive, size):
         with archive.open(member) as stream:
             np.lib.format.read_magic(stream)
             shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-        if math.prod(shape) * dtype.itemsize > member.file_size:
-            raise ValueError(f"{member.filename} claims the shape {shape}, which is more than it holds")
+            held = member.file_size - stream.tell()
+        if math.prod(shape) * dtype.itemsize != held:
+            raise ValueError(f"{member.filename} claims the shape {shape}, but holds {held} bytes")
         with archive.open(member) as stream:
             yield member.filename.removesuffix(".npy"), np.lib.format.read_array(stream)
