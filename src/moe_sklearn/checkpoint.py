@@ -75,7 +75,7 @@ def accumulate(
     moments, marks = None, []
     if checkpoint is not None and Path(checkpoint).exists():
         moments, marks = _resumed(checkpoint, product_dtype)
-    done, number, saved_at = len(marks), 0, time.monotonic()
+    number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
     for number, (X, y, bins, sample_weight) in enumerate(open_batches(batches), start=1):
         source, y = as_source(X), np.asarray(y, float)
         if checkpoint is not None:
@@ -91,14 +91,14 @@ def accumulate(
             print(f"batch {number}: {moments.n_rows:,} rows", flush=True)
         if checkpoint is not None and time.monotonic() - saved_at >= every:
             moments.save(checkpoint, progress={"batches": marks})
-            saved_at = time.monotonic()
+            saved, saved_at = number, time.monotonic()
     if number < done:
         raise ValueError(
             f"{checkpoint} was written after {done} batches, these are {number}: it is of other data. {ANEW}"
         )
     if moments is None:
         raise ValueError("batches is empty: there is nothing to accumulate.")
-    if checkpoint is not None and number > done:
+    if checkpoint is not None and number > saved:
         moments.save(checkpoint, progress={"batches": marks})
     return moments
 
