@@ -250,14 +250,17 @@ def test_strings_and_missing_weights_are_compared_too(tmp_path):
         accumulate(tuples(parts), path)
 
 
-def test_batches_left_out_are_sampled_and_not_read(resumable):
-    path, parts = resumable
+# quarters within runs of rows, at their ends, and a last run of one row
+@pytest.mark.parametrize(("n_rows", "sample"), [(400, 80), (640, 80), (641, 65)])
+def test_batches_left_out_are_sampled_and_not_read(n_rows, sample, tmp_path):
+    path, parts = tmp_path / "moments.npz", small_batches(rows=n_rows)
+    accumulate(tuples(parts[:3]), path)
     sources = [OnDisk(part[0]) for part in parts]
     for part, source in zip(parts, sources, strict=True):
         part[0] = source
     accumulate(tuples(parts), path)
     read = [sum(rows.stop - rows.start for rows in source.reads) for source in sources]
-    assert read == [80, 80, 80, 480]
+    assert read == [sample, sample, sample, sample + n_rows]
     assert len(sources[0].reads) == 5
 
 

@@ -49,9 +49,14 @@ def test_round_trip(size, tmp_path):
     assert names_in(tmp_path) == ["a.npz"]
 
 
-def test_the_file_is_an_npz_file(archive):
+def test_the_file_is_an_npz_file_whose_comment_is_its_digest(archive):
     with np.load(archive) as members:
         assert_array_equal(members["big"], np.arange(1000.0))
+    with zipfile.ZipFile(archive) as file:
+        comment = file.comment
+    content = archive.read_bytes()
+    seal(archive)
+    assert archive.read_bytes() == content and content[-64:] == comment
 
 
 @pytest.mark.parametrize("position", [0.1, 0.5, 0.9])
@@ -78,7 +83,7 @@ def test_the_digest_covers_every_byte(size, tmp_path):
 @pytest.mark.parametrize("keep", [0, 10, 64, 4000])
 def test_a_file_cut_short_is_noticed(archive, keep):
     archive.write_bytes(archive.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=DAMAGED):
+    with pytest.raises(ValueError, match=DAMAGED + ": its digest does not fit its content"):
         read_archive(archive, "thing", 3)
 
 

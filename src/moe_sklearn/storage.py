@@ -61,7 +61,7 @@ def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str,
 def read_archive(path, kind: str, version: int) -> tuple[dict, dict[str, np.ndarray]]:
     """Header and arrays of a file that `write_archive` made.
 
-    Nothing is read from a file whose digest does not fit, and never more than the file's own length.
+    The digest is checked first. After that, no array may claim more than the file holds.
 
     Raises
     ------
@@ -110,7 +110,8 @@ def _partial_of(path):
                 shutil.copymode(path, partial)
             yield file
         except BaseException:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # an open file cannot be removed on Windows; the next writer does it
+                partial.unlink()
             raise
 
 
