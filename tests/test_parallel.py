@@ -3,7 +3,7 @@ import signal
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn import dask_moments
 from moe_sklearn.binned_moments import BinnedMoments
@@ -37,6 +37,60 @@ def test_unknown_chunk_sizes_are_refused(data):
     X = dask_array.from_array(data[0], chunks=(300, 20))
     with pytest.raises(ValueError, match="compute_chunk_sizes"):
         dask_moments(X[X[:, 0] > 0], data[1])
+
+
+@pytest.mark.parametrize(
+    "bins",
+    [
+        ["cool", "hot", -1, np.nan, None, "hot"],
+        [2**60 + 1, 2**60, -1, 7, 7, 2**60 + 1],
+        np.array([0, 1, -1, 1, 0, 1]),
+        [None] * 6,
+    ],
+    ids=["strings", "large integers", "an array", "all missing"],
+)
+@pytest.mark.parametrize("rows", [1, 2, 6])
+def test_labels_are_those_of_the_whole_list(rows, bins):
+    X = np.random.default_rng(0).normal(size=(6, 2))
+    moments = dask_moments(dask_array.from_array(X, chunks=(rows, 2)), X[:, 0], bins)
+    expected = BinnedMoments(2).update(X, X[:, 0], bins)
+    assert_same(moments, expected)
+    assert all(type(label) in (str, int, type(None)) for label in moments.groups)
+    assert_array_equal(moments.bins, expected.bins)
+
+
+@pytest.mark.parametrize("name", ["y", "bins", "sample_weight"])
+@pytest.mark.parametrize("change", [-1, 1, 300])
+def test_arguments_of_another_length_than_X_are_refused(name, change, data):
+    X, y, bins = data
+    lazy = dask_array.from_array(X, chunks=(300, 20))
+    arguments = {"y": y, "bins": bins, "sample_weight": np.ones(1000)}
+    arguments[name] = np.resize(arguments[name], 1000 + change)
+    with pytest.raises(ValueError, match=f"{name} has {1000 + change} rows, X has 1000"):
+        dask_moments(lazy, **arguments)
+
+
+def test_invalid_values_are_found_before_any_work(data):
+    X, y, bins = data
+    lazy = dask_array.from_array(X, chunks=(300, 20))
+    with pytest.raises(ValueError, match=r"y contains NaN or infinity \(first in row 700\)"):
+        dask_moments(lazy, np.where(np.arange(1000) == 700, np.nan, y), bins)
+    with pytest.raises(ValueError, match="sample_weight is negative in row 700"):
+        dask_moments(lazy, y, bins, np.where(np.arange(1000) == 700, -1, 1))
+    for shape in ((), (1000, 1, 1)):
+        with pytest.raises(ValueError, match="y must be 1-D or 2-D, got shape"):
+            dask_moments(lazy, np.zeros(shape))
+    with pytest.raises(ValueError, match="bins holds real numbers"):
+        dask_moments(lazy, y, y)
+
+
+def test_lists_and_several_targets(data):
+    X, y, bins = data
+    lazy, targets = dask_array.from_array(X, chunks=(300, 20)), np.column_stack([y, -y])
+    moments = dask_moments(lazy, targets.tolist(), bins.tolist(), product_dtype="float32")
+    assert moments.product_dtype == np.float32 and moments.n_targets == 2
+    assert moments.pool().n_rows == 1000
+    assert_same(dask_moments(lazy, y), BinnedMoments(20).update(X, y))
 
 
 def slow_block(block, marker):

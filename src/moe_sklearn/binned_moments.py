@@ -8,13 +8,11 @@ import numpy as np
 
 from .labels import NO_BIN, encode_labels
 from .moments import Moments, merged
+from .moments_file import read_moments, write_moments
 from .sources import BLOCK_ROWS, as_source, prefetch
-from .storage import read_archive, write_archive
 
-ARCHIVE_VERSION = 1
 # Rows of an array in memory are centred and multiplied while they are in the cache.
 CACHE_BYTES = 2**24
-FIELDS = ("n_rows", "weight", "x_mean", "y_mean", "xx", "xy", "yy")
 
 
 class BinnedMoments:
@@ -220,6 +218,7 @@ class BinnedMoments:
         Parameters
         ----------
         path : path
+            A symbolic link is followed. A file that is there gives its mode to the new one.
         progress : dict, optional
             JSON-serialisable notes that `load` gives back.
 
@@ -227,21 +226,15 @@ class BinnedMoments:
         ------
         OSError
             If the file cannot be written, e.g. on a full disk.
+        ValueError
+            If the moments hold nan or infinity, or a negative sum of squares.
         """
-        labels = list(self.groups)
-        header = {
-            "labels": labels,
-            "n_features": self.n_features,
-            "n_targets": self.n_targets,
+        layout = {
+            "n_features": int(self.n_features),
+            "n_targets": int(self.n_targets),
             "product_dtype": self.product_dtype.name,
-            "progress": progress or {},
         }
-        arrays = {
-            f"{name}_{i}": np.asarray(getattr(self.groups[label], name))
-            for i, label in enumerate(labels)
-            for name in FIELDS
-        }
-        write_archive(path, "moments", ARCHIVE_VERSION, header, arrays)
+        write_moments(path, layout, self.groups, progress or {})
 
     @classmethod
     def load(cls, path, *, with_progress: bool = False):
@@ -255,19 +248,15 @@ class BinnedMoments:
 
         Raises
         ------
-        FileNotFoundError
-            If there is no such file.
+        OSError
+            If the file cannot be opened or read, e.g. because there is none.
         ValueError
             If the file is damaged, foreign or of another version.
         """
-        header, arrays = read_archive(path, "moments", ARCHIVE_VERSION)
-        moments = cls(
-            header["n_features"], header["n_targets"], product_dtype=header["product_dtype"]
-        )
-        for i, label in enumerate(header["labels"]):
-            n_rows, weight, *means_and_products = (arrays[f"{name}_{i}"] for name in FIELDS)
-            moments.groups[label] = Moments(int(n_rows), float(weight), *means_and_products)
-        return (moments, header["progress"]) if with_progress else moments
+        layout, groups, progress = read_moments(path)
+        moments = cls(**layout)
+        moments.groups = groups
+        return (moments, progress) if with_progress else moments
 
     def _group(self, label):
         if label not in self.groups:

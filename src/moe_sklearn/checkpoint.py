@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import time
+from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
+
 from .binned_moments import BinnedMoments
-from .sources import open_batches
+from .labels import encode_labels
+from .sources import RowSource, as_source, open_batches
+
+PARTS = ("X", "y", "bins", "sample_weight")
+# Rows of X are checked in five runs of so many.
+RUN_ROWS = 16
+ANEW = "Delete the checkpoint to begin anew, or name another."
 
 
 def accumulate(
@@ -14,21 +23,24 @@ def accumulate(
 ) -> BinnedMoments:
     """Moments of all batches; with a `checkpoint`, resumed where an interrupted run left off.
 
-    The checkpoint holds the moments and the number of batches behind them, in one file that is replaced
-    in one step: after a crash no row is lost or counted twice.
+    The checkpoint holds the moments and a fingerprint of each batch behind them, in one file that is
+    replaced in one step: after a crash no row is lost or counted twice. A resumed run compares its batches
+    with the fingerprints. Of X, these cover the shape, the precision and a sample of 80 rows, so that a
+    batch that is left out is hardly read; of y, bins and sample_weight, they cover every value.
 
     Parameters
     ----------
     batches : iterable or callable
         Of tuples (X, y, bins) or (X, y, bins, sample_weight), e.g. one for each shard; or a function
-        without arguments that returns such an iterable. The order must be the same in every run.
+        without arguments that returns such an iterable. Every run needs the same batches in the same order;
+        more may follow at the end.
     checkpoint : path, default=None
         File to resume from if it is there, and to save to. It is left when all is done; delete it to begin
         anew.
     every : float, default=300.0
         Seconds between saves, at the end of a batch. 0: after each batch.
     product_dtype : {"float64", "float32"}, default="float64"
-        See `BinnedMoments`.
+        See `BinnedMoments`. A resumed run needs that of the checkpoint.
     verbose : bool, default=False
         Print a line for each batch.
 
@@ -40,9 +52,10 @@ def accumulate(
     Raises
     ------
     ValueError
-        If the checkpoint is damaged, foreign, or of other batches, or as `BinnedMoments.update`.
+        If the checkpoint is damaged, foreign, of other batches or of another `product_dtype`, or as
+        `BinnedMoments.update`.
     OSError
-        If the checkpoint cannot be written; the one before is intact.
+        If the checkpoint cannot be read or written; in the second case the one before is intact.
 
     Examples
     --------
@@ -59,35 +72,104 @@ def accumulate(
     >>> BinnedRidgeExperts().fit_moments(resumed).bin_count_.tolist()
     [100, 100]
     """
-    moments, done, rows = None, 0, 0
+    moments, marks = None, []
     if checkpoint is not None and Path(checkpoint).exists():
-        moments, progress = BinnedMoments.load(checkpoint, with_progress=True)
-        done, rows = progress.get("batches", 0), progress.get("rows", 0)
-    saved_at, number, seen = time.monotonic(), 0, 0
+        moments, marks = _resumed(checkpoint, product_dtype)
+    number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
     for number, (X, y, bins, sample_weight) in enumerate(open_batches(batches), start=1):
-        seen += len(y)
-        if number <= done:
-            if number == done and seen != rows:
-                raise ValueError(
-                    f"{checkpoint} was written after {rows} rows in {done} batches, these batches have "
-                    f"{seen} rows there: it is of other data. Delete it, or name another checkpoint."
-                )
-            continue
+        source, y = as_source(X), np.asarray(y, float)
+        if checkpoint is not None:
+            mark = fingerprint(source, y, bins, sample_weight)
+            if number <= done:
+                _check_same(checkpoint, number, mark, marks)
+                continue
+            marks.append(mark)
         if moments is None:
-            moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
-        moments.update(X, y, bins, sample_weight)
+            moments = BinnedMoments.empty_for(source, y, product_dtype=product_dtype)
+        moments.update(source, y, bins, sample_weight)
         if verbose:
             print(f"batch {number}: {moments.n_rows:,} rows", flush=True)
         if checkpoint is not None and time.monotonic() - saved_at >= every:
-            moments.save(checkpoint, progress={"batches": number, "rows": seen})
-            saved_at = time.monotonic()
+            moments.save(checkpoint, progress={"batches": marks})
+            saved, saved_at = number, time.monotonic()
     if number < done:
         raise ValueError(
-            f"{checkpoint} was written after {done} batches, these are {number}: it is of other data. "
-            "Delete it, or name another checkpoint."
+            f"{checkpoint} was written after {done} batches, these are {number}: it is of other data. {ANEW}"
         )
     if moments is None:
         raise ValueError("batches is empty: there is nothing to accumulate.")
-    if checkpoint is not None and number > done:
-        moments.save(checkpoint, progress={"batches": number, "rows": seen})
+    if checkpoint is not None and number > saved:
+        moments.save(checkpoint, progress={"batches": marks})
     return moments
+
+
+def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight) -> list[str]:
+    """Checksums of X, y, bins and sample_weight of a batch; of X, from a sample of its rows.
+
+    Parameters
+    ----------
+    source : RowSource of shape (n, n_features)
+        The first and last rows are read, and some at each quarter.
+    y : ndarray of float64
+    bins : array-like of shape (n,) or None
+    sample_weight : array-like or None
+
+    Returns
+    -------
+    list of 4 str
+        Empty where there are no bins or no sample_weight.
+
+    Raises
+    ------
+    ValueError
+        If bins are no labels, or not one for each row.
+    """
+    n = len(source)
+    probes = (0, n // 4, n // 2, 3 * n // 4, n - 1)
+    runs = [
+        load()
+        for start, stop, load in source.blocks(RUN_ROWS)
+        if any(start <= probe < stop for probe in probes)
+    ]
+    mark = [_checksum((source.dtype.name, source.shape), *runs), _checksum(y.shape, y), "", ""]
+    if bins is not None:
+        labels, codes = encode_labels(bins, n)
+        mark[2] = _checksum(labels.tolist(), codes)
+    if sample_weight is not None:
+        weights = np.asarray(sample_weight, float)
+        mark[3] = _checksum(weights.shape, weights)
+    return mark
+
+
+def _checksum(notes, *arrays):
+    digest = blake2b(repr(notes).encode(), digest_size=4)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _resumed(checkpoint, product_dtype):
+    """Moments of a checkpoint and the fingerprints of the batches behind them."""
+    moments, progress = BinnedMoments.load(checkpoint, with_progress=True)
+    marks = progress.get("batches")
+    if type(marks) is not list:
+        raise ValueError(
+            f"{checkpoint} holds moments that accumulate did not write: name another checkpoint."
+        )
+    if moments.product_dtype != np.dtype(product_dtype):
+        raise ValueError(
+            f"{checkpoint} was written with product_dtype={moments.product_dtype.name!r}: pass that in "
+            f"place of {product_dtype!r}. {ANEW}"
+        )
+    return moments, marks
+
+
+def _check_same(checkpoint, number, mark, marks):
+    """Raise a ValueError unless batch `number`, counted from 1, has the fingerprint that it had before."""
+    changed = [name for name, new, old in zip(PARTS, mark, marks[number - 1], strict=True) if new != old]
+    if changed:
+        before = f"was batch {marks.index(mark) + 1}" if mark in marks else f"had other {', '.join(changed)}"
+        raise ValueError(
+            f"batch {number} {before} when {checkpoint} was written: pass the same batches in the same "
+            f"order. {ANEW}"
+        )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .binned_moments import BinnedMoments
+from .labels import encode_labels
+from .validation import check_finite, check_length, check_sample_weight
 
 
 def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64") -> BinnedMoments:
@@ -32,6 +34,9 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64"
     ------
     ImportError
         If dask is not installed.
+    ValueError
+        If X has blocks of unknown size, or y, bins or sample_weight do not hold one valid value for each
+        row of X.
     """
     try:
         from dask import delayed
@@ -40,17 +45,27 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64"
     if any(np.isnan(size) for size in X.chunks[0]):
         raise ValueError("X has blocks of unknown size: call X.compute_chunk_sizes() first.")
     X = X.rechunk({1: -1})
-    edges = np.cumsum([0, *X.chunks[0]])
-    y = np.asarray(y)
+    y = np.asarray(y, float)
+    if y.ndim not in (1, 2):
+        raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
+    check_length(y, "y", len(X))
+    check_finite(y, "y")
+    sample_weight = check_sample_weight(sample_weight, len(X))
+    # Labels are encoded once: those of one block alone can be of another kind, e.g. all missing.
+    labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
     parts = []
-    for block, start, stop in zip(X.to_delayed().ravel(), edges, edges[1:], strict=False):
-        rows = slice(start, stop)
-        part = [None if array is None else np.asarray(array)[rows] for array in (bins, sample_weight)]
-        parts.append(delayed(_moments_of)(block, y[rows], *part, product_dtype))
+    edges = np.cumsum([0, *X.chunks[0]])
+    for block, start, stop in zip(X.to_delayed().ravel(), edges[:-1], edges[1:], strict=True):
+        part = [None if array is None else array[start:stop] for array in (y, codes, sample_weight)]
+        parts.append(delayed(_moments_of)(block, *part, product_dtype))
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [delayed(_merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-    return parts[0].compute()
+    moments = parts[0].compute()
+    if labels is not None:
+        names: dict = {None: None, **dict(enumerate(labels.tolist()))}
+        moments.groups = {names[code]: group for code, group in moments.groups.items()}
+    return moments
 
 
 def _moments_of(X, y, bins, sample_weight, product_dtype):

@@ -1,72 +1,205 @@
-"""Named arrays and a small header in one file, written all or not at all."""
+"""Named arrays and a small header in one file, written all or not at all and sealed with a digest."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
+import math
 import os
+import re
+import shutil
+import sys
 import zipfile
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import mkstemp
 from typing import Any
 
 import numpy as np
 
+if sys.platform != "win32":
+    import fcntl
+
 FORMAT = "moe_sklearn archive"
+# The digest in hexadecimal is the last thing in a file: the comment of the zip archive that an npz file is.
+DIGEST_LENGTH = 64
+CHUNK = 2**20
 
 
 def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str, np.ndarray]):
     """Write arrays and a JSON-serialisable header to `path`; a file that is there stays until all is safe.
+
+    The new file takes the mode of the old one, or follows the umask. A symbolic link is followed. What is
+    written first goes to ``.<name>.partial`` beside the file, which is locked; the partial file that a
+    killed process left is used again by the next writer of the same path.
 
     Raises
     ------
     OSError
         If the file cannot be written, e.g. on a full disk. What was at `path` is still there.
     """
-    path = Path(path)
-    preamble = json.dumps({"format": FORMAT, "kind": kind, "version": version, "header": header})
-    members: dict[str, Any] = {"preamble": np.array(preamble), **arrays}
-    descriptor, partial = mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = Path(os.path.realpath(path))
+    preamble = dict(format=FORMAT, kind=kind, version=version, header=header, arrays=list(arrays))
+    members: dict[str, Any] = {"preamble": np.array(json.dumps(preamble)), **arrays}
     try:
-        with open(descriptor, "wb") as file:
+        with _partial_of(path) as file:
             np.savez(file, **members)
+            _seal(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException as error:
-        os.unlink(partial)
-        if isinstance(error, OSError):
-            raise OSError(
-                error.errno,
-                f"{error.strerror or error}; {path} is as it was before. Free disk space, or name "
-                "another place",
-            ) from error
-        raise
+            if sys.platform == "win32":  # no open file can be renamed there
+                file.close()
+            os.replace(file.name, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror or error}; {path} is as it was before. Free disk space, or name another place",
+        ) from error
+    _sync_folder(path.parent)
 
 
 def read_archive(path, kind: str, version: int) -> tuple[dict, dict[str, np.ndarray]]:
     """Header and arrays of a file that `write_archive` made.
 
+    The digest is checked first. After that, no array may claim more than the file holds.
+
     Raises
     ------
-    FileNotFoundError
-        If there is no such file.
+    OSError
+        If the file cannot be opened or read, e.g. because there is none.
     ValueError
         If the file is damaged, foreign, or of another kind or version.
     """
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = {name: members[name] for name in members.files}
-        preamble = json.loads(str(arrays.pop("preamble")))
-        known = preamble["format"] == FORMAT
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged or is no file of moe_sklearn: {error}") from error
-    if not known or preamble["kind"] != kind:
-        raise ValueError(f"{path} holds {preamble.get('kind')!r}, not {kind!r}.")
+    with open(path, "rb") as file, damage_named(path):
+        size = file.seek(0, os.SEEK_END)
+        preamble, arrays = _content(file, size) if _is_sealed(file, size) else (_unsealed(file), {})
+    if preamble["kind"] != kind:
+        raise ValueError(f"{path} holds {preamble['kind']!r}, not {kind!r}.")
     if preamble["version"] != version:
         raise ValueError(
             f"{path} is of version {preamble['version']}, this moe_sklearn reads version {version}: use "
             "the release that wrote it."
         )
     return preamble["header"], arrays
+
+
+@contextmanager
+def damage_named(path):
+    """Turn whatever the content of a file makes a parser raise into a ValueError that names the file.
+
+    Failures of the machine (a disk that cannot be read, too little memory) pass as they are.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        # a damaged offset makes a seek invalid
+        if getattr(error, "errno", errno.EINVAL) != errno.EINVAL:
+            raise
+        raise ValueError(f"{path} is damaged or is no file of moe_sklearn: {error}") from error
+
+
+@contextmanager
+def _partial_of(path):
+    """Open the empty file in which the next content of `path` is prepared; remove it after an error."""
+    partial = path.with_name(f".{path.name}.partial")
+    with _open_alone(partial) as file:
+        try:
+            if path.exists():
+                shutil.copymode(path, partial)
+            yield file
+        except BaseException:
+            with suppress(OSError):  # an open file cannot be removed on Windows; the next writer does it
+                partial.unlink()
+            raise
+
+
+def _open_alone(partial):
+    """Open a file, empty, once no other writer has it open; the system ends the lock of a killed one."""
+    if sys.platform == "win32":
+        partial.unlink(missing_ok=True)  # fails while another writer has it open
+        return open(partial, "x+b")
+    while True:
+        file = open(partial, "r+b", opener=_create)
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            # else the writer that was waited for has renamed it
+            if os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):
+                file.truncate()
+                return file
+        file.close()
+
+
+def _create(name, flags):
+    # In a folder that others can write to, a link must not lead to a file of ours.
+    return os.open(name, flags | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+
+
+def _sync_folder(folder):
+    """Make a renaming last through a power failure, where a folder can be opened and synced."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _seal(file):
+    """Write the digest of all that comes before it at the end of an npz file."""
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = bytes(DIGEST_LENGTH)
+    digest = _digest(file, file.seek(0, os.SEEK_END) - DIGEST_LENGTH)
+    file.write(digest)
+
+
+def _is_sealed(file, size):
+    return size >= DIGEST_LENGTH and _digest(file, size - DIGEST_LENGTH) == file.read()
+
+
+def _digest(file, length):
+    """Digest of the first `length` bytes of a file, which is left at that position."""
+    digest = hashlib.blake2b(digest_size=DIGEST_LENGTH // 2)
+    for position in range(0, length, CHUNK):
+        file.seek(position)
+        digest.update(file.read(min(CHUNK, length - position)))
+    file.seek(length)
+    return digest.hexdigest().encode()
+
+
+def _content(file, size):
+    with zipfile.ZipFile(file) as archive:
+        arrays = dict(_arrays(archive, size))
+    preamble = json.loads(str(arrays.pop("preamble")))
+    if preamble["format"] != FORMAT or preamble["arrays"] != list(arrays):
+        raise ValueError("its preamble names another format or other arrays")
+    return {name: preamble[name] for name in ("kind", "version", "header")}, arrays
+
+
+def _unsealed(file):
+    """Kind and version of a file of version 1, which has no digest."""
+    file.seek(0)
+    text = file.read(4096).replace(b"\0", b"").decode("latin-1")
+    found = re.search(rf'\{{"format": "{FORMAT}", "kind": "(\w+)", "version": 1,', text)
+    if found is None:
+        raise ValueError("its digest does not fit its content")
+    return {"kind": found[1], "version": 1}
+
+
+def _arrays(archive, size):
+    """Yield (name, array) of each member of an archive, none of which may claim more than is there."""
+    members = archive.infolist()
+    packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+    if packed or sum(member.file_size for member in members) > size:
+        raise ValueError("its members claim to be larger than the file")
+    for member in members:
+        with archive.open(member) as stream:
+            np.lib.format.read_magic(stream)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+            held = member.file_size - stream.tell()
+        if math.prod(shape) * dtype.itemsize != held:
+            raise ValueError(f"{member.filename} claims the shape {shape}, but holds {held} bytes")
+        with archive.open(member) as stream:
+            yield member.filename.removesuffix(".npy"), np.lib.format.read_array(stream)

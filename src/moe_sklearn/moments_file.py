@@ -1,0 +1,112 @@
+"""The moments of bins in one file, checked when they are written and when they are read."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from .labels import NO_BIN
+from .linalg import copy_lower
+from .moments import Moments
+from .storage import damage_named, read_archive, write_archive
+
+ARCHIVE_VERSION = 2
+ARRAYS = ("x_mean", "y_mean", "xx", "xy", "yy")
+# A subtraction in float32 can leave a sum of squares below zero, by this part of the rows' size at most.
+ROUNDING = 1e-2
+
+
+def write_moments(path, layout: dict, groups: dict, progress: dict):
+    """Write the moments of each label to a file, in one step.
+
+    Parameters
+    ----------
+    path : path
+    layout : dict
+        `n_features`, `n_targets` and `product_dtype` (a name).
+    groups : dict of {label: Moments}
+    progress : dict
+        JSON-serialisable notes.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    ValueError
+        If moments are not finite, or are not those of any rows.
+    """
+    sizes: list = []
+    arrays: dict[str, np.ndarray] = {}
+    for i, (label, group) in enumerate(groups.items()):
+        group = replace(group, n_rows=int(group.n_rows), weight=float(group.weight))
+        _check_group(label, group, layout)
+        sizes.append([label, group.n_rows, group.weight])
+        arrays |= {f"{name}_{i}": np.asarray(getattr(group, name)) for name in ARRAYS}
+    _check_header(layout, sizes, progress)
+    header = {"layout": layout, "groups": sizes, "progress": progress}
+    write_archive(path, "moments", ARCHIVE_VERSION, header, arrays)
+
+
+def read_moments(path) -> tuple[dict, dict, dict]:
+    """Layout, groups and progress of a file, as given to `write_moments`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened or read.
+    ValueError
+        If the file is damaged, foreign or of another version.
+    """
+    header, arrays = read_archive(path, "moments", ARCHIVE_VERSION)
+    with damage_named(path):
+        layout, sizes, progress = header["layout"], header["groups"], header["progress"]
+        _check_header(layout, sizes, progress)
+        if arrays.keys() != {f"{name}_{i}" for i in range(len(sizes)) for name in ARRAYS}:
+            raise ValueError("its arrays are not those of its labels")
+        groups = {}
+        for i, (label, n_rows, weight) in enumerate(sizes):
+            group = Moments(n_rows, weight, *(arrays.pop(f"{name}_{i}") for name in ARRAYS))
+            _check_group(label, group, layout)
+            # Fortran-ordered, and without memory for the upper triangle
+            groups[label] = replace(group, xx=copy_lower(group.xx, group.xx.dtype))
+    return layout, groups, progress
+
+
+def _check_header(layout, sizes, progress):
+    """Raise a ValueError unless layout, labels and progress are of the kinds that are written."""
+    widths = [layout["n_features"], layout["n_targets"]]
+    if len(layout) != 3 or layout["product_dtype"] not in ("float32", "float64"):
+        raise ValueError(f"its layout is {layout}")
+    if any(type(width) is not int or width < 0 for width in widths) or type(progress) is not dict:
+        raise ValueError("its header has values of the wrong type")
+    labels = [label for label, _, _ in sizes]
+    kinds = {type(label) for label in labels if label is not None}
+    if kinds - {int, bool} and kinds != {str} or NO_BIN in labels or len(set(labels)) < len(labels):
+        raise ValueError(f"its labels are {labels}")
+
+
+def _check_group(label, group, layout):
+    """Raise a ValueError unless moments are finite, fit the layout and can be those of some rows."""
+    d, t = layout["n_features"], layout["n_targets"]
+    shapes = {"x_mean": (d,), "y_mean": (t,), "xx": (d, d), "xy": (d, t), "yy": (t,)}
+    for name, shape in shapes.items():
+        array = getattr(group, name)
+        if array.shape != shape or array.dtype not in ((np.float32, float) if name == "xx" else (float,)):
+            raise ValueError(
+                f"{name} of bin {label!r} is of {array.dtype} and shape {array.shape}, not {shape}."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} of bin {label!r} holds nan or infinity: scale X and y down.")
+    n_rows, weight = group.n_rows, group.weight
+    plain = type(n_rows) is int and type(weight) is float and math.isfinite(weight)
+    if not plain or min(n_rows, weight) < 0 or (n_rows > 0) != (weight > 0):
+        raise ValueError(f"bin {label!r} has {n_rows} rows of weight {weight}.")
+    for name, squares, mean in (("xx", np.diag(group.xx), group.x_mean), ("yy", group.yy, group.y_mean)):
+        with np.errstate(over="ignore"):
+            size = max(squares.max(initial=0), weight * np.square(mean).max(initial=0))
+        if squares.min(initial=0) < -ROUNDING * size:
+            raise ValueError(
+                f"{name} of bin {label!r} has a negative sum of squares: subtract only rows that were added."
+            )
