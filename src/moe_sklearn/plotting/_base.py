@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 from ..labels import encode_labels
-from ..metrics import without_search
 from ..report import MoEReport
+from ..scorer import without_search
 
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
 
