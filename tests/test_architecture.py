@@ -20,6 +20,7 @@ ROOMS = [
     "mixture",
     "gating",
     "report",
+    "_tables",
     "scorer",
     "metrics",
     "headroom",

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, r2_score, recall_score
 
+from ._tables import report_html, report_text
 from .metrics import rho_interval, rho_score
 from .validation import check_choice, check_sample_weight
 
-MODES = ("global", "hard", "soft", "oracle")
+if TYPE_CHECKING:
+    import pandas as pd
+
+Mixing = Literal["global", "hard", "soft", "oracle"]
+MODES: tuple[Mixing, ...] = ("global", "hard", "soft", "oracle")
 """Mixing modes, in the order of the tables."""
 
 
@@ -81,21 +85,18 @@ class MoEReport:
     confusion: NDArray
     gate_proba: NDArray
     anchor_weight: float
-    mixing: str
+    mixing: Mixing
     y_true: NDArray = field(repr=False)
     y_pred: NDArray = field(repr=False)
     bin_codes: NDArray = field(repr=False)
 
     def __str__(self) -> str:
-        """Text for a terminal."""
-        scores, table = _aligned(*self._scores()), _aligned(*self._table())
-        return "\n\n".join([self._headline(), scores, self._footnote(), table])
+        return report_text(self)
 
     def _repr_html_(self) -> str:
-        head, foot = (f"<p>{escape(text)}</p>" for text in (self._headline(), self._footnote()))
-        return "\n".join([head, _html(*self._scores()), foot, _html(*self._table())])
+        return report_html(self)
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "pd.DataFrame":
         """Table of the bins as a pandas DataFrame, indexed by bin name.
 
         Raises
@@ -122,47 +123,6 @@ class MoEReport:
         """1 - R2 of soft mixing, split into what the experts lose and what the gate loses (or wins)."""
         return {"experts": 1 - self.r2["oracle"], "routing": self.r2["oracle"] - self.r2["soft"]}
 
-    def _headline(self):
-        return (
-            f"{len(self.bin_names)} experts; covered {self.n_test_covered:,} of {self.n_test:,} "
-            f"test rows ({_percent(self.coverage)}), {self.n_train_covered:,} of "
-            f"{self.n_train:,} training rows ({_percent(self.train_coverage)})"
-        )
-
-    def _footnote(self):
-        level = f"{100 * self.confidence_level:.4g} %"
-        lines = [
-            f"in brackets: {level} bootstrap interval over the covered test rows",
-            f"1 - R2 soft: {_number(self.loss['experts'])} from the experts (1 - R2 oracle), "
-            f"{_number(self.loss['routing'])} from routing (R2 oracle - R2 soft)",
-        ]
-        if self.dropped_bins:
-            lines.append(f"without expert, for want of training rows: {', '.join(self.dropped_bins)}")
-        if self.anchor_weight:
-            lines.append(f"constant experts carry {_percent(self.anchor_weight)} of the weight")
-        return "\n".join(lines)
-
-    def _scores(self):
-        header = [f"R2 {mode}" for mode in self.r2] + [f"rho {mode}" for mode in self.rho]
-        cells = [_number(value) for value in (*self.r2.values(), *self.rho.values())]
-        bounds = [
-            f"[{_number(low)}, {_number(high)}]"
-            for low, high in (self.rho_interval[mode] for mode in self.rho)
-        ]
-        return [*header, "routing accuracy"], [
-            [*cells, _percent(self.routing_accuracy)],
-            [*[""] * len(self.r2), *bounds, ""],
-        ]
-
-    def _table(self):
-        header = ["bin", *(key.replace("_", " ").replace("r2", "R2") for key in self.bins)]
-        formats = {"n_train": "{:,}".format, "n_test": "{:,}".format, "recall": _percent}
-        columns = [
-            [formats.get(key, _number)(value) for value in values]
-            for key, values in self.bins.items()
-        ]
-        return header, [list(row) for row in zip(self.bin_names, *columns, strict=True)]
-
 
 def make_report(
     *,
@@ -180,7 +140,7 @@ def make_report(
     n_resamples: int = 1000,
     confidence_level: float = 0.95,
     random_state: Any = 0,
-    mixing: str = "soft",
+    mixing: Mixing = "soft",
 ) -> MoEReport:
     """Report on predictions that are already made.
 
@@ -255,12 +215,9 @@ def make_report(
             "check that bins are those of these rows and of the bins of the training."
         )
     y, codes, gate, weight = y[covered], codes[covered], gate[covered], weight[covered]
-    predicted = {m: np.asarray(predictions[m], dtype=float)[covered] for m in MODES}
+    predicted = {mode: np.asarray(predictions[mode], dtype=float)[covered] for mode in MODES}
     rho, interval = rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
-    routed, labels = gate.argmax(axis=1), np.arange(len(bin_names))
-    recall = recall_score(
-        codes, routed, labels=labels, average=None, sample_weight=weight, zero_division=np.nan
-    )
+    routed = gate.argmax(axis=1)
     return MoEReport(
         r2={mode: float(r2_score(y, predicted[mode], sample_weight=weight)) for mode in MODES},
         rho=rho,
@@ -275,13 +232,8 @@ def make_report(
         n_train_covered=int(n_train_covered),
         bin_names=tuple(map(str, bin_names)),
         dropped_bins=tuple(map(str, dropped_bins)),
-        bins={
-            "n_train": np.asarray(bin_train_counts),
-            "n_test": np.bincount(codes, minlength=len(labels)),
-            **{f"r2_{m}": bin_r2(y, predicted[m], codes, len(labels), weight) for m in MODES},
-            "recall": recall,
-        },
-        confusion=confusion_matrix(codes, routed, labels=labels),
+        bins=_bin_columns(y, predicted, codes, routed, weight, np.asarray(bin_train_counts)),
+        confusion=confusion_matrix(codes, routed, labels=range(len(bin_names))),
         gate_proba=bin_mean_proba(gate, codes, weight),
         anchor_weight=float(np.average(_per_row(anchor_weight, covered), weights=weight)),
         mixing=mixing,
@@ -289,6 +241,25 @@ def make_report(
         y_pred=predicted[mixing],
         bin_codes=codes,
     )
+
+
+def _bin_columns(y, predicted, codes, routed, weight, train_counts):
+    """Columns of the table of bins."""
+    n_bins = len(train_counts)
+    recall = recall_score(
+        codes,
+        routed,
+        labels=range(n_bins),
+        average=None,
+        sample_weight=weight,
+        zero_division=np.nan,
+    )
+    return {
+        "n_train": train_counts,
+        "n_test": np.bincount(codes, minlength=n_bins),
+        **{f"r2_{mode}": bin_r2(y, predicted[mode], codes, n_bins, weight) for mode in MODES},
+        "recall": recall,
+    }
 
 
 def _per_row(values, rows):
@@ -318,15 +289,22 @@ def bin_mean_proba(proba: NDArray, codes: NDArray, weight: NDArray | None = None
     return np.divide(member @ proba, total, out=mean, where=total > 0)
 
 
-def rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state):
-    """Rho and its interval by mode; no interval where there is no rho."""
+def rho_tables(
+    y: ArrayLike,
+    predicted: Mapping[Mixing, ArrayLike],
+    weight: ArrayLike | None,
+    n_resamples: int,
+    confidence_level: float,
+    random_state: Any,
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Rho and its interval for the modes "hard" and "soft"; (nan, nan) where rho is undefined."""
     rho, interval = {}, {}
+    arguments: dict[str, Any] = {
+        "y_global": predicted["global"],
+        "y_oracle": predicted["oracle"],
+        "sample_weight": weight,
+    }
     for mode in ("hard", "soft"):
-        arguments = {
-            "y_global": predicted["global"],
-            "y_oracle": predicted["oracle"],
-            "sample_weight": weight,
-        }
         rho[mode] = rho_score(y, predicted[mode], **arguments)
         interval[mode] = (np.nan, np.nan)
         if not np.isnan(rho[mode]):
@@ -369,40 +347,10 @@ def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
     return y, codes, proba, np.ones(n_rows) if weight is None else weight
 
 
-def _number(value):
-    return "nan" if np.isnan(value) else f"{value:.4f}"
-
-
-def _percent(value):
-    return "nan" if np.isnan(value) else f"{100 * value:.1f} %"
-
-
 def _plain(value):
+    """Dicts and lists of Python's own types; what is not finite becomes None."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
+    if np.ndim(value):
+        return [_plain(item) for item in np.asarray(value).tolist()]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _aligned(header, rows):
-    """Text columns: bin names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if header[column] == "bin" else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [header, ["-" * width for width in widths], *rows]
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _html(header, rows):
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

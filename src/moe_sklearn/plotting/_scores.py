@@ -64,7 +64,9 @@ class ModeScoresDisplay(ReportDisplay):
     ):
         """Score and draw the predictions of the four modes, each of the shape of `y_true`."""
         predictions = zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True)
-        r2 = {mode: r2_score(y_true, p, sample_weight=sample_weight) for mode, p in predictions}
+        r2: dict[str, float] = {
+            mode: r2_score(y_true, p, sample_weight=sample_weight) for mode, p in predictions
+        }
         return cls(r2).plot(ax, **kwargs)
 
 
