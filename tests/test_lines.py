@@ -125,9 +125,9 @@ def test_which_lines_are_meant():
     for lines in ("solar", None, [8542.0]):
         with pytest.raises(ValueError, match="lines must be 'stellar' or a mapping"):
             resolve_lines(lines)
-    for half_width in (0, -1, np.nan):
-        with pytest.raises(ValueError, match="half-width of a must be positive"):
-            resolve_lines({"a": (5, half_width)})
+    for window in ((5, 0), (5, -1), (5, np.nan), (np.nan, 1), (np.inf, 1), 5, (5, 1, 2)):
+        with pytest.raises(ValueError, match="a must be a finite centre and a positive half-width"):
+            resolve_lines({"a": window})
 
 
 def test_species_have_two_lines_or_more():

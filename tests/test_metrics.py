@@ -71,10 +71,49 @@ def test_no_headroom_is_nan_and_both_numbers_are_named(better):
         assert np.isnan(rho_score(y, y_pred, y_global=y_global, y_oracle=y_oracle))
 
 
-@pytest.mark.parametrize("y", [np.ones(9), np.ones((9, 2)), np.ones(1)])
+@pytest.mark.parametrize("gain", [1e-9, 0.0, -1e-9])
+def test_rho_is_defined_from_the_least_headroom_on(gain):
+    y = np.arange(4.0)
+    y_global = y + 1
+    y_oracle = y_global - [gain, 0, 0, 0]
+    if gain > 0:
+        assert rho_score(y, y_oracle, y_global=y_global, y_oracle=y_oracle) == 1
+    else:
+        with pytest.warns(UndefinedMetricWarning, match="no gain to share"):
+            assert np.isnan(rho_score(y, y, y_global=y_global, y_oracle=y_oracle))
+
+
+def test_two_rows_are_enough():
+    assert rho_score([0, 1], [0, 0.5], y_global=[1, 1], y_oracle=[0, 1]) == 0.75
+
+
+def test_a_constant_target_among_others_is_scored_as_scikit_learn_does():
+    y, y_pred, y_global, y_oracle = draw(30, (2,))
+    y[:, 1] = y_oracle[:, 1] = 5.0  # of this target R2 is 1 for the oracle and 0 for the others
+    rho = rho_score(y, y_pred, y_global=y_global, y_oracle=y_oracle)
+    assert rho == pytest.approx(plain_rho(y, y_pred, y_global, y_oracle), rel=1e-12)
+
+
+@pytest.mark.parametrize("y", [np.ones(9), np.ones((9, 2)), np.ones(1), np.ones(0), np.ones((0, 2))])
 def test_constant_targets_are_nan_with_a_warning(y):
     with pytest.warns(UndefinedMetricWarning, match="y_true is constant"):
         assert np.isnan(rho_score(y, y + 0.1, y_global=y + 1, y_oracle=y))
+
+
+def test_targets_that_vary_in_rows_of_weight_0_alone_are_constant():
+    y, weight = np.r_[7.0, np.ones(5)], np.r_[0.0, np.ones(5)]
+    arguments = {"y_global": y + 1, "y_oracle": y, "sample_weight": weight}
+    with pytest.warns(UndefinedMetricWarning, match=r"y_true is constant or empty \(5 rows\)"):
+        assert np.isnan(rho_score(y, y, **arguments))
+    with pytest.warns(UndefinedMetricWarning, match="sample itself has no headroom"):
+        assert np.isnan(rho_interval(y, y, **arguments)).all()
+
+
+def test_warnings_name_the_line_of_the_caller():
+    for function in (rho_score, rho_interval):
+        with pytest.warns(UndefinedMetricWarning) as caught:
+            function(np.ones(9), np.ones(9), y_global=np.zeros(9), y_oracle=np.ones(9))
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_weights_are_repetitions_and_weight_0_is_absence():
@@ -90,6 +129,8 @@ def test_weights_are_repetitions_and_weight_0_is_absence():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"y_true": np.r_[0.0, np.inf, np.zeros(8)]}, "y_true contains NaN or infinity .*row 1"),
+        ({"y_true": np.zeros((10, 1, 1))}, r"y_true has shape \(10, 1, 1\)"),
         ({"y_pred": np.r_[np.nan, np.zeros(9)]}, "y_pred contains NaN or infinity .*row 0"),
         ({"y_oracle": np.zeros(8)}, r"y_oracle has shape \(8,\), y_true has \(10,\)"),
         ({"y_global": np.zeros((10, 1))}, r"y_global has shape \(10, 1\)"),
@@ -99,11 +140,10 @@ def test_weights_are_repetitions_and_weight_0_is_absence():
 )
 def test_bad_input_is_named(changes, message):
     y = np.arange(10.0)
-    arguments = {"y_pred": y, "y_global": 0 * y, "y_oracle": y, **changes}
-    with pytest.raises(ValueError, match=message):
-        rho_score(y, **arguments)
-    with pytest.raises(ValueError, match=message):
-        rho_interval(y, **arguments)
+    arguments = {"y_true": y, "y_pred": y, "y_global": 0 * y, "y_oracle": y, **changes}
+    for function in (rho_score, rho_interval):
+        with pytest.raises(ValueError, match=message):
+            function(**arguments)
 
 
 # rho_interval
@@ -137,14 +177,51 @@ def test_interval_is_that_of_a_plain_loop(shape, weighted, n_rows):
     assert interval == pytest.approx(tuple(np.nanquantile(rhos, [0.1, 0.9])), rel=1e-9)
 
 
+@pytest.mark.parametrize("y", [[-1.0, 0, 0, 1], [[-1.0, 3], [0, 1], [0, 1], [1, 1]]])
+def test_resamples_of_the_mean_alone_have_no_rho(y):
+    # a resample of rows 1 and 2 has constant targets at the mean of the sample, where sums are exactly 0
+    y = np.array(y)
+    y_pred, y_global, y_oracle = 0.9 * y + 0.1, 0.5 * y + 0.3, y
+    rng, rhos = np.random.RandomState(0), []
+    for _ in range(200):
+        rows = rng.randint(4, size=4)
+        if np.ptp(y[rows], axis=0).any():
+            rhos.append(plain_rho(*(values[rows] for values in (y, y_pred, y_global, y_oracle))))
+    assert 100 < len(rhos) < 200
+    interval = rho_interval(
+        y, y_pred, y_global=y_global, y_oracle=y_oracle, n_resamples=200, random_state=0
+    )
+    assert interval == pytest.approx(tuple(np.quantile(rhos, [0.025, 0.975])), rel=1e-9)
+
+
 def test_interval_does_not_depend_on_the_size_of_the_blocks(monkeypatch):
     y, y_pred, y_global, y_oracle = draw(50)
-    arguments = {"y_global": y_global, "y_oracle": y_oracle, "random_state": 0}
-    whole = rho_interval(y, y_pred, **arguments)
-    monkeypatch.setattr(metrics, "_BLOCK", 7 * 50)
-    assert rho_interval(y, y_pred, **arguments) == pytest.approx(whole, rel=1e-12)
-    monkeypatch.setattr(metrics, "_BLOCK", 1)
-    assert rho_interval(y, y_pred, **arguments) == pytest.approx(whole, rel=1e-12)
+    sizes = []
+
+    class Counted(np.random.RandomState):
+        def randint(self, low, size):
+            sizes.append(size)
+            return super().randint(low, size=size)
+
+    def interval():
+        return rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, random_state=Counted(0))
+
+    whole = interval()
+    assert sizes == [(1000, 50)]
+    for most, n_blocks in {7 * 50: 143, 1: 1000}.items():
+        sizes.clear()
+        monkeypatch.setattr(metrics, "MAX_COUNTS", most)
+        assert interval() == pytest.approx(whole, rel=1e-12)
+        assert len(sizes) == n_blocks
+        assert max(rows * n for rows, n in sizes) <= max(most, 50)
+
+
+def test_interval_does_not_depend_on_where_zero_is():
+    y, y_pred, y_global, y_oracle = draw(50)
+    low, high = rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, random_state=0)
+    y, y_pred, y_global, y_oracle = (values + 1e7 for values in (y, y_pred, y_global, y_oracle))
+    moved = rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, random_state=0)
+    assert moved == pytest.approx((low, high), rel=1e-6)
 
 
 def test_interval_narrows_with_rows_and_widens_with_confidence():
@@ -171,22 +248,58 @@ def test_interval_of_a_sample_without_headroom_is_nan():
     assert np.isnan(bounds).all()
 
 
-def test_interval_is_nan_if_most_resamples_have_no_headroom():
+@pytest.mark.parametrize(("n_resamples", "n_defined"), [(1, 0), (1, 1), (2, 0), (2, 1), (3, 1), (3, 2)])
+def test_interval_needs_headroom_in_half_of_the_resamples(n_resamples, n_defined):
     y = np.arange(6.0)
     y_global, y_oracle = y + 0.5, y + 0.5
-    y_global[0] += 1  # the whole headroom is in row 0, which this seed does not draw
-    seed = next(s for s in range(99) if 0 not in np.random.RandomState(s).randint(6, size=6))
-    with pytest.warns(UndefinedMetricWarning, match="0 of 1 resamples"):
-        bounds = rho_interval(
-            y, y, y_global=y_global, y_oracle=y_oracle, n_resamples=1, random_state=seed
-        )
-    assert np.isnan(bounds).all()
+    y_global[0] += 1  # the whole headroom is in row 0: resamples without it have none
+
+    def drawn(seed):
+        return (np.random.RandomState(seed).randint(6, size=(n_resamples, 6)) == 0).any(axis=1).sum()
+
+    seed = next(seed for seed in range(999) if drawn(seed) == n_defined)
+    arguments = {"y_oracle": y_oracle, "n_resamples": n_resamples, "random_state": seed}
+    if 2 * n_defined >= n_resamples:
+        assert np.isfinite(rho_interval(y, y, y_global=y_global, **arguments)).all()
+    else:
+        with pytest.warns(UndefinedMetricWarning, match=f"only {n_defined} of {n_resamples} resamples"):
+            assert np.isnan(rho_interval(y, y, y_global=y_global, **arguments)).all()
+
+
+def test_interval_of_two_rows_and_of_one():
+    two = {"y_pred": [0, 0.5], "y_global": [1, 1], "y_oracle": [0, 1], "random_state": 0}
+    # every resample that has a rho holds each row once
+    assert rho_interval([0, 1], n_resamples=20, **two) == (0.75, 0.75)
+    with pytest.warns(UndefinedMetricWarning, match="1 rows of positive weight"):
+        assert np.isnan(rho_interval([0, 1], sample_weight=[0, 2], **two)).all()
+
+
+def test_interval_at_the_ends_of_the_confidence_level():
+    y, y_pred, y_global, y_oracle = draw(40)
+
+    def interval(level):
+        arguments = {"y_global": y_global, "y_oracle": y_oracle, "random_state": 0}
+        return np.array(rho_interval(y, y_pred, confidence_level=level, **arguments))
+
+    rng, rhos = np.random.RandomState(0), []
+    for _ in range(1000):
+        rows = rng.randint(40, size=40)
+        rhos.append(plain_rho(*(values[rows] for values in (y, y_pred, y_global, y_oracle))))
+    np.testing.assert_allclose(interval(1e-12), np.median(rhos), rtol=1e-9)
+    np.testing.assert_allclose(interval(1 - 1e-15), [min(rhos), max(rhos)], rtol=1e-9)
 
 
 @pytest.mark.parametrize(
-    "bad", [{"n_resamples": 0}, {"confidence_level": 1.0}, {"confidence_level": 0}]
+    "bad",
+    [
+        {"n_resamples": 0},
+        {"n_resamples": 10.0},
+        {"confidence_level": 1.0},
+        {"confidence_level": 0},
+        {"confidence_level": np.nan},
+    ],
 )
 def test_interval_names_bad_settings(bad):
     y, y_pred, y_global, y_oracle = draw(20)
-    with pytest.raises(ValueError, match=next(iter(bad))):
+    with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
         rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, **bad)

@@ -1,5 +1,6 @@
 """Rho: how much of the oracle's gain over the global model survives at prediction time."""
 
+import numbers
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, check_scalar
 
 from .validation import check_finite, check_sample_weight
 
-_BLOCK = 2**20
-"""Most bootstrap counts held at once (8 MB)."""
+MAX_COUNTS = 2**20
+"""Most bootstrap counts in memory at once (8 MB)."""
 
 
 def rho_score(
@@ -126,6 +127,8 @@ def rho_interval(
     ------
     ValueError
         As `rho_score`, and if `n_resamples` or `confidence_level` is out of range.
+    TypeError
+        If `n_resamples` is not an integer.
 
     Warns
     -----
@@ -147,15 +150,14 @@ def rho_interval(
     >>> round(low, 2), round(high, 2)
     (0.9, 0.98)
     """
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples must be at least 1, got {n_resamples}.")
+    check_scalar(n_resamples, "n_resamples", numbers.Integral, min_val=1)
     if not 0 < confidence_level < 1:
         raise ValueError(f"confidence_level must lie between 0 and 1, got {confidence_level}.")
     y, predictions, weight = _checked(
         y_true, {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}, sample_weight
     )
     if len(y) < 2:
-        _warn_undefined(f"y_true has {len(y)} rows, R2 needs at least 2")
+        _warn_undefined(f"y_true has {len(y)} rows of positive weight, R2 needs at least 2")
         return np.nan, np.nan
     sums = _row_sums(y, predictions, weight)
     whole = _rho_from_sums(sums.sum(axis=0, keepdims=True), y.shape[1])
@@ -188,7 +190,7 @@ def _checked(
                 "arrays with one value per row and target."
             )
         check_finite(values, name)
-        arrays.append(values.reshape(len(values), -1))
+        arrays.append(values[:, None] if values.ndim == 1 else values)
     weight = check_sample_weight(sample_weight, len(arrays[0]))
     weight = np.ones(len(arrays[0])) if weight is None else weight
     kept = weight > 0
@@ -213,8 +215,8 @@ def _row_sums(y, predictions, weight):
 
 
 def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:
-    """Blocks of bootstrap counts, shape (at most _BLOCK / n_rows, n_rows)."""
-    per_block = max(1, _BLOCK // n_rows)
+    """Blocks of bootstrap counts, shape (at most MAX_COUNTS / n_rows, n_rows)."""
+    per_block = max(1, MAX_COUNTS // n_rows)
     for start in range(0, n_resamples, per_block):
         size = min(per_block, n_resamples - start)
         drawn = rng.randint(n_rows, size=(size, n_rows)) + n_rows * np.arange(size)[:, None]
