@@ -1,6 +1,9 @@
 """How much there is to win: the oracle against the global ridge, before any gate is built."""
 
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_array
 
@@ -12,8 +15,16 @@ from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_w
 
 
 def oracle_headroom(
-    X, y, *, bins, alpha=1.0, cv=5, binner=None, sample_weight=None, product_dtype="float64"
-):
+    X: Any,
+    y: Any,
+    *,
+    bins: Any,
+    alpha: float = 1.0,
+    cv: Any = 5,
+    binner: Any = None,
+    sample_weight: ArrayLike | None = None,
+    product_dtype: Literal["float64", "float32"] = "float64",
+) -> Bunch:
     """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
 
     Their difference is all that a gate can win by finding each row's own expert (a blend of experts can

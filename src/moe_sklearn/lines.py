@@ -230,7 +230,7 @@ def _measure_block(flux, packed):
     depth = 1 - normalised.min(axis=2)
     width = np.einsum("nlp,lp->nl", 1 - normalised, packed.step)
     measured = np.stack([mean, depth, width], axis=2)
-    return measured.reshape(len(flux), -1).astype(flux.dtype, copy=False)
+    return measured.reshape(len(flux), 3 * len(packed.inside)).astype(flux.dtype, copy=False)
 
 
 def _median(values, packed):

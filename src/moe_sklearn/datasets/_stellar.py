@@ -1,10 +1,13 @@
 """Simulated spectra of late-type stars between 7100 and 8850 Angstrom, as faint survey targets."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch, check_random_state
 
 from . import _atmosphere
@@ -15,7 +18,9 @@ _BLOCK_ROWS = 256
 _SKY_SEED = 557
 
 
-def stellar_flux(teff, logg, mh, wavelength):
+def stellar_flux(
+    teff: ArrayLike, logg: ArrayLike, mh: ArrayLike, wavelength: ArrayLike
+) -> NDArray[np.float32]:
     """Noise-free flux of stars.
 
     Parameters
@@ -72,7 +77,7 @@ def _night_lines():
     return position, strength
 
 
-def relative_sky(wavelength):
+def relative_sky(wavelength: ArrayLike) -> NDArray[np.float64]:
     """Sky brightness per pixel relative to its median, (n_pixels,): a continuum and OH-like lines."""
     wavelength = np.asarray(wavelength, dtype=float)
     position, strength = _night_lines()
@@ -81,7 +86,7 @@ def relative_sky(wavelength):
     return sky / np.median(sky)
 
 
-def snr_error(flux, magnitude, wavelength):
+def snr_error(flux: ArrayLike, magnitude: ArrayLike, wavelength: ArrayLike) -> NDArray[np.float32]:
     """Standard error of each flux at a magnitude.
 
     S/N = 15.57 F f / sqrt(F f + 10.45 s), F = 10^(-0.4 (magnitude - 22)), with f the flux and s the sky of
@@ -115,20 +120,20 @@ def _error(flux, magnitude, sky):
 
 
 def iter_stellar_spectra(
-    n_samples,
+    n_samples: int,
     *,
-    chunk_size=1024,
-    n_pixels=4096,
-    wavelength_range=(7100.0, 8850.0),
-    noise=1.0,
-    magnitude=(20.5, 22.5),
-    teff=(3750.0, 6000.0),
-    mh=(-2.5, 0.75),
-    logg=(1.0, 5.0),
-    return_clean=False,
-    random_state=None,
-    n_jobs=None,
-):
+    chunk_size: int = 1024,
+    n_pixels: int = 4096,
+    wavelength_range: Sequence[float] = (7100.0, 8850.0),
+    noise: float = 1.0,
+    magnitude: Sequence[float] = (20.5, 22.5),
+    teff: Sequence[float] = (3750.0, 6000.0),
+    mh: Sequence[float] = (-2.5, 0.75),
+    logg: Sequence[float] = (1.0, 5.0),
+    return_clean: bool = False,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Iterator[Bunch]:
     """Yield the rows of `make_stellar_spectra` in chunks, the same ones for any chunk size.
 
     Parameters
@@ -175,19 +180,19 @@ def iter_stellar_spectra(
 
 
 def make_stellar_spectra(
-    n_samples=1000,
+    n_samples: int = 1000,
     *,
-    n_pixels=4096,
-    wavelength_range=(7100.0, 8850.0),
-    noise=1.0,
-    magnitude=(20.5, 22.5),
-    teff=(3750.0, 6000.0),
-    mh=(-2.5, 0.75),
-    logg=(1.0, 5.0),
-    return_clean=False,
-    random_state=None,
-    n_jobs=None,
-):
+    n_pixels: int = 4096,
+    wavelength_range: Sequence[float] = (7100.0, 8850.0),
+    noise: float = 1.0,
+    magnitude: Sequence[float] = (20.5, 22.5),
+    teff: Sequence[float] = (3750.0, 6000.0),
+    mh: Sequence[float] = (-2.5, 0.75),
+    logg: Sequence[float] = (1.0, 5.0),
+    return_clean: bool = False,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Bunch:
     """Simulate spectra of late-type stars, to predict log g.
 
     Labels are uniform in the given ranges. A spectrum is a Planck continuum under one absorbing layer: the

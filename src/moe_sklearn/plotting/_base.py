@@ -1,7 +1,7 @@
 """What the displays share: making them from a model or a report, and naming bins."""
 
 import textwrap
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -53,7 +53,7 @@ class ReportDisplay(AxesDisplay):
     """
 
     @classmethod
-    def from_report(cls, report: MoEReport, *, ax: Any = None, **kwargs: Any) -> Any:
+    def from_report(cls, report: MoEReport, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw what a report holds.
 
         Parameters
@@ -87,7 +87,7 @@ class ReportDisplay(AxesDisplay):
         sample_weight: ArrayLike | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> Self:
         """Evaluate a fitted mixture on a test set and draw the result.
 
         Parameters

@@ -1,7 +1,7 @@
 """R2 of the modes, and rho, against the number of training rows."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -60,7 +60,7 @@ class MoELearningCurveDisplay(AxesDisplay):
 
     def plot(
         self, ax: Any = None, *, rho_ax: Any = None, lower: float = -1.0
-    ) -> "MoELearningCurveDisplay":
+    ) -> Self:
         """Draw the lines.
 
         Parameters
@@ -114,7 +114,7 @@ class MoELearningCurveDisplay(AxesDisplay):
         ax.set_xlabel("Training rows")
 
     @classmethod
-    def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> "MoELearningCurveDisplay":
+    def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw what `moe_learning_curve` has returned.
 
         Parameters
@@ -149,7 +149,7 @@ class MoELearningCurveDisplay(AxesDisplay):
         random_state: Any = None,
         ax: Any = None,
         **kwargs: Any,
-    ) -> "MoELearningCurveDisplay":
+    ) -> Self:
         """Compute the curve of a mixture and draw it; see `moe_sklearn.moe_learning_curve`.
 
         Parameters
