@@ -52,7 +52,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         Centre and half-width of each line; empty without `wavelength`.
     species_ : dict of {str: list of int}
         Lines of each species that has a total equivalent width.
-    windows_ : LineWindows or None
+    windows_ : PackedWindows or None
         Pixels of each line, see `moe_sklearn.lines`.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
@@ -137,7 +137,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
         n_components = min(self.n_components, moments.n_features)
         components, variance = pca_axes(moments, n_components)
-        # Less than that is the rounding of the mean: columns are constant.
+        # Constant columns have a variance up to the rounding of their mean.
         rounding = (np.finfo(float).eps * 100 * np.abs(moments.x_mean).max(initial=0)) ** 2
         spanned = variance > np.maximum(1e-12 * variance[:1], moments.n_features * rounding)
         self.components_ = components[spanned].astype(dtype)
@@ -154,7 +154,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         return self
 
     def transform(self, X: Any) -> NDArray:
-        """PCA scores, then mean, depth and equivalent width of each line, then the species' totals.
+        """Compute PCA scores, then mean, depth and equivalent width of each line, then totals of species.
 
         Parameters
         ----------

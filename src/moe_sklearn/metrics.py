@@ -59,8 +59,8 @@ def rho_score(
 
     See Also
     --------
-    rho_interval : Its bootstrap interval.
-    RhoScorer : The same for model selection.
+    rho_interval : Bootstrap interval of rho.
+    RhoScorer : Rho as a scorer for model selection.
 
     Examples
     --------
@@ -99,9 +99,9 @@ def rho_interval(
 ) -> tuple[float, float]:
     """Bootstrap percentile interval of rho over the test rows.
 
-    The models stay as they are; rows are drawn with replacement [1]_. The interval thus holds the
-    uncertainty of the test sample, not that of the training. Everything rho needs is a sum over
-    rows, so a resample costs one product of its counts with the per-row sums.
+    Test rows are drawn with replacement [1]_; the models stay as they are. So the interval holds the
+    uncertainty of the test sample and not that of the training. All that rho needs are sums over
+    rows, so a resample costs one product of its counts with the terms of these sums.
 
     Resamples without headroom (R2 of the oracle not above that of the global model, or constant
     targets) have no rho and are left out of the percentiles. If they are more than half of all, or
@@ -207,7 +207,7 @@ def _warn_undefined(reason):
 
 
 def _row_sums(y, predictions, weight):
-    """Per-row terms whose sums give every R2: w, w y, w y^2 and w (y - p)^2 of each prediction."""
+    """Terms of each row whose sums give every R2: w, w y, w y^2 and w (y - p)^2 of each prediction."""
     w = weight[:, None]
     centred = y - np.average(y, axis=0, weights=weight)
     errors = [w * (y - p) ** 2 for p in predictions]
@@ -224,7 +224,7 @@ def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:
 
 
 def _rho_from_sums(sums, n_targets):
-    """Rho of each row of summed terms; nan without headroom. R2 as scikit-learn's r2_score."""
+    """Rho of each row of summed terms; nan without headroom. R2 is that of scikit-learn's r2_score."""
     total, first, second = np.split(sums[:, : 1 + 2 * n_targets], [1, 1 + n_targets], axis=1)
     spread = second - first**2 / total
     constant = spread <= 1e-12 * second

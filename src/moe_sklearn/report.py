@@ -24,7 +24,7 @@ MODES: tuple[Mixing, ...] = ("global", "hard", "soft", "oracle")
 class MoEReport:
     """Scores of a mixture of experts on the covered rows of a test set.
 
-    ``print(report)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` hand it on.
+    ``print(report)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` convert it.
 
     Attributes
     ----------
@@ -36,13 +36,13 @@ class MoEReport:
     rho_interval : dict of str to (float, float)
         Bootstrap bounds of each rho.
     confidence_level : float
-        Of those bounds.
+        Confidence level of those bounds.
     routing_accuracy : float
         Share of the rows whose most probable bin is their own.
     coverage, train_coverage : float
         Share of the test and of the training rows that lie in a known bin.
     n_test, n_test_covered, n_train, n_train_covered : int
-        The rows behind these shares. Rows of weight 0 are not counted.
+        Numbers of rows behind these shares. Rows of weight 0 are not counted.
     bin_names : tuple of str, length n_bins
         Names in the order of every table.
     dropped_bins : tuple of str
@@ -65,7 +65,7 @@ class MoEReport:
 
     See Also
     --------
-    make_report : Makes one from predictions.
+    make_report : Makes a report from predictions.
     """
 
     r2: dict[str, float]
@@ -120,7 +120,7 @@ class MoEReport:
 
     @property
     def loss(self) -> dict[str, float]:
-        """1 - R2 of soft mixing, split into what the experts lose and what the gate loses (or wins)."""
+        """Parts of 1 - R2 of soft mixing: loss of the experts, and loss (or gain, negative) of routing."""
         return {"experts": 1 - self.r2["oracle"], "routing": self.r2["oracle"] - self.r2["soft"]}
 
 
@@ -142,7 +142,7 @@ def make_report(
     random_state: Any = 0,
     mixing: Mixing = "soft",
 ) -> MoEReport:
-    """Report on predictions that are already made.
+    """Report on predictions.
 
     Only covered rows are scored. `sample_weight` enters every score; counts and the confusion
     matrix are numbers of rows.
@@ -162,7 +162,7 @@ def make_report(
     bin_train_counts : array-like of shape (n_bins,), int
         Training rows of each bin.
     n_train, n_train_covered : int
-        Training rows in all, and inside the bins.
+        Numbers of all training rows and of those inside the bins.
     dropped_bins : sequence of str, default=()
         Names of bins without expert.
     anchor_weight : float or array-like of shape (n_rows,), default=0
@@ -172,7 +172,7 @@ def make_report(
     n_resamples, confidence_level, random_state
         See :func:`~moe_sklearn.metrics.rho_interval`.
     mixing : {"soft", "hard", "oracle", "global"}, default="soft"
-        The mode whose predictions are kept as `y_pred`.
+        Mode whose predictions are kept as `y_pred`.
 
     Returns
     -------

@@ -17,8 +17,8 @@ class RhoScorer(BaseEstimator):
 
     Use it as ``scoring=rho_scorer`` in :class:`~sklearn.model_selection.GridSearchCV` and
     :func:`~sklearn.model_selection.cross_validate`, alone or in a dictionary with others. The
-    mixture may sit in a Pipeline, in a TransformedTargetRegressor, in a fitted search (nested
-    cross-validation), or in a mix of these: predictions go through the outer estimator.
+    mixture may be part of a Pipeline, of a TransformedTargetRegressor, of a fitted search (nested
+    cross-validation), or of a nest of these: predictions go through the outer estimator.
 
     The oracle needs the bins of the test rows. Either enable metadata routing with
     ``sklearn.set_config(enable_metadata_routing=True)`` and pass `bins` to the search's ``fit`` (or
@@ -42,7 +42,7 @@ class RhoScorer(BaseEstimator):
     RhoScorer()
     """
 
-    def __init__(self, bins=None):
+    def __init__(self, bins: Any = None):
         self.bins = bins
 
     def get_metadata_routing(self) -> MetadataRequest:
@@ -118,7 +118,7 @@ class RhoScorer(BaseEstimator):
         )
 
     def _aligned_to(self, X):
-        """Look the scorer's own bins up, in the order of X's rows."""
+        """Bins of the scorer itself in the order of the rows of X."""
         if self.bins is None:
             raise ValueError(
                 "rho needs the bins of the scored rows. Either call "
@@ -147,7 +147,7 @@ class RhoScorer(BaseEstimator):
         return self.bins.loc[X.index]
 
     def _accept_sample_weight(self):
-        # scikit-learn >= 1.8 asks this of each scorer in a dictionary
+        # scikit-learn 1.8 and later ask this of each scorer in a dictionary
         return True
 
 
@@ -158,7 +158,7 @@ rho_scorer = RhoScorer()
 def without_search(estimator: Any) -> Any:
     """Replace fitted searches by their best estimator, also inside pipelines and target transforms.
 
-    A search's ``predict`` takes X alone; its best estimator takes `mixing` and `bins`.
+    The ``predict`` of a search takes X alone; that of its best estimator takes `mixing` and `bins`.
 
     Parameters
     ----------

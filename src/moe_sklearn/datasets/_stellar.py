@@ -58,7 +58,7 @@ def stellar_flux(
 
 
 def _check_limits(name, values, limits):
-    """Raise if a value lies outside the library; nan does."""
+    """Raise a ValueError if a value lies outside the library or is nan."""
     low, high = limits
     if not ((np.asarray(values) >= low) & (np.asarray(values) <= high)).all():
         raise ValueError(
@@ -110,7 +110,7 @@ def snr_error(flux: ArrayLike, magnitude: ArrayLike, wavelength: ArrayLike) -> N
 
 
 def _error(flux, magnitude, sky):
-    """`snr_error` on a sky at hand, in one buffer."""
+    """`snr_error` with a given sky, computed in one buffer."""
     brightness = 10 ** (-0.4 * (magnitude[:, None] - REFERENCE_MAGNITUDE))
     error = flux * (brightness / _atmosphere.MEDIAN_FLUX).astype(np.float32)
     error += (SKY_SCALE * sky).astype(np.float32)
@@ -134,14 +134,14 @@ def iter_stellar_spectra(
     random_state: Any = None,
     n_jobs: int | None = None,
 ) -> Iterator[Bunch]:
-    """Yield the rows of `make_stellar_spectra` in chunks, the same ones for any chunk size.
+    """Yield the rows of `make_stellar_spectra` in chunks; the rows do not depend on the chunk size.
 
     Parameters
     ----------
     n_samples : int
     chunk_size : int, default=1024
-        Rows per chunk; the last may have fewer. Memory is bounded by it. Rows are drawn 256 at a time, so
-        multiples of 256 are fastest.
+        Rows per chunk, which bound the memory; the last chunk may have fewer. Rows are drawn 256 at a time,
+        so multiples of 256 are fastest.
     n_pixels, wavelength_range, noise, magnitude, teff, mh, logg, return_clean, random_state, n_jobs
         As in `make_stellar_spectra`.
 
@@ -204,8 +204,8 @@ def make_stellar_spectra(
 
         x = max(flux + noise * error * N(0, 1), 0)
 
-    with the error of `snr_error`. The spectra are like real ones in what matters here: how labels show, and
-    how they hide each other. They are not a substitute for a spectral library.
+    with the error of `snr_error`. The spectra resemble real ones in how labels show and how they hide each
+    other. They do not replace a spectral library.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def make_stellar_spectra(
     return_clean : bool, default=False
         Also return the noise-free ``flux``.
     random_state : int, RandomState instance or None, default=None
-        With an int, row i is the same whatever `n_samples`, `n_jobs` or the chunk size.
+        With an int, a row does not depend on `n_samples`, `n_jobs` or the chunk size.
     n_jobs : int, default=None
         Threads.
 
@@ -297,7 +297,7 @@ def _check_range(name, bounds, limits=None):
 
 
 def _block(number, scene):
-    """Rows 256 * number and on, always all 256, from a generator of their own."""
+    """The 256 rows from 256 * number on, drawn by a generator of their own."""
     ranges, wavelength, sky, noise, entropy = scene
     seed = np.random.SeedSequence(entropy, spawn_key=(number,))
     rng = np.random.Generator(np.random.SFC64(seed))
@@ -317,7 +317,7 @@ def _block(number, scene):
 
 def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
     """Yield Bunches of consecutive rows; a block that a chunk cuts is drawn once more for the next."""
-    # scikit-learn requires threadpoolctl, so it is there.
+    # scikit-learn requires threadpoolctl, so it is installed.
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     wavelength = scene[1]
@@ -330,7 +330,7 @@ def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
             arrays = {name: np.empty(shape, dtype=np.float32) for name in names}
             arrays["labels"] = np.empty((stop - start, len(scene[0])))
             numbers = range(start // _BLOCK_ROWS, -(-stop // _BLOCK_ROWS))
-            # The threads are ours: BLAS threads on top of them only get in each other's way.
+            # BLAS threads inside these threads would compete for the same cores.
             with controller.limit(limits=1, user_api="blas"):
                 parallel(delayed(_fill)(arrays, start, number, scene) for number in numbers)
             teff, logg, mh, magnitude = arrays.pop("labels").T

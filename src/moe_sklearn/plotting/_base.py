@@ -15,14 +15,14 @@ MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracl
 
 
 class AxesDisplay:
-    """Base of all displays: where they draw.
+    """Base of all displays: the axes they draw on.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         Axes of the last plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of these axes.
     """
 
     ax_: Any
@@ -42,14 +42,14 @@ class AxesDisplay:
 
 
 class ReportDisplay(AxesDisplay):
-    """Base of the displays: everything that a `MoEReport` holds can be drawn from it.
+    """Base of the displays that can be made from a `MoEReport`.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         Axes of the last plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of these axes.
     """
 
     @classmethod
@@ -127,7 +127,7 @@ class ReportDisplay(AxesDisplay):
 
 
 def codes_and_names(bins, bin_names):
-    """Integer codes and the names they index; without names, the sorted labels are the names."""
+    """Integer codes and the names that they index; if no names are given, these are the sorted labels."""
     if bin_names is None:
         labels, codes = encode_labels(bins)
         return codes, [str(label) for label in labels]
@@ -141,7 +141,7 @@ def codes_and_names(bins, bin_names):
 
 
 def name_x_ticks(ax, bin_names):
-    """Names below the axis: level where there is room, else slanted."""
+    """Write the names below the axis: level if there is room, else slanted."""
     slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     level = len(bin_names) <= 3 or max(map(len, bin_names), default=0) <= 3
     ax.set_xticklabels([wrapped(name) for name in bin_names], **({} if level else slant))

@@ -80,7 +80,7 @@ class RhoDisplay(ReportDisplay):
     interval : mapping of str to (float, float)
         Bounds of each rho.
     confidence_level : float, default=0.95
-        Of the bounds.
+        Confidence level of the bounds.
 
     Examples
     --------
