@@ -79,15 +79,8 @@ def oracle_headroom(
     if np.ndim(bins) == 2:
         bins = np.ravel((binner or GridBinner()).fit_transform(bins))
     labels, codes = encode_labels(bins, len(X))
-    if not len(labels):
-        raise ValueError("bins covers no row: every label is -1, None or nan. Check the labels.")
     folds = fold_of_rows(cv, X, y)
-    for code, label in enumerate(labels):
-        if len(np.unique(folds[codes == code])) < 2:
-            raise ValueError(
-                f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
-                "on. Use fewer or shuffled folds, or label its rows -1."
-            )
+    _check_bins(labels, codes, folds)
     parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype)
     parts.update(X, y, bins, folds, sample_weight)
     alphas = [check_alpha(alpha, "alpha")]
@@ -105,3 +98,15 @@ def oracle_headroom(
         split_r2_global=split_global,
         split_r2_oracle=split_oracle,
     )
+
+
+def _check_bins(labels, codes, folds):
+    """Raise a ValueError if there is no bin, or one without training rows for its expert."""
+    if not len(labels):
+        raise ValueError("bins covers no row: every label is -1, None or nan. Check the labels.")
+    for code, label in enumerate(labels):
+        if len(np.unique(folds[codes == code])) < 2:
+            raise ValueError(
+                f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
+                "on. Use fewer or shuffled folds, or label its rows -1."
+            )

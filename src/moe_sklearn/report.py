@@ -207,34 +207,20 @@ def make_report(
     """
     y, codes, gate, weight = _checked_rows(y_true, bins, proba, bin_names, sample_weight)
     _check_modes(predictions, mixing, len(y))
-    present = weight > 0
-    covered = present & (codes >= 0)
-    if covered.sum() < 2:
-        raise ValueError(
-            f"bins covers {covered.sum()} of {present.sum()} test rows, a report needs at least 2: "
-            "check that bins are those of these rows and of the bins of the training."
-        )
+    covered = _covered(codes, weight)
+    counts = _counts(np.count_nonzero(weight), np.count_nonzero(covered), n_train, n_train_covered)
     y, codes, gate, weight = y[covered], codes[covered], gate[covered], weight[covered]
     predicted = {mode: np.asarray(predictions[mode], dtype=float)[covered] for mode in MODES}
     rho, interval = rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
-    routed = gate.argmax(axis=1)
     return MoEReport(
         r2={mode: float(r2_score(y, predicted[mode], sample_weight=weight)) for mode in MODES},
         rho=rho,
         rho_interval=interval,
         confidence_level=confidence_level,
-        routing_accuracy=float(accuracy_score(codes, routed, sample_weight=weight)),
-        coverage=float(covered.sum() / present.sum()),
-        train_coverage=float(n_train_covered / n_train),
-        n_test=int(present.sum()),
-        n_test_covered=int(covered.sum()),
-        n_train=int(n_train),
-        n_train_covered=int(n_train_covered),
+        **counts,
         bin_names=tuple(map(str, bin_names)),
         dropped_bins=tuple(map(str, dropped_bins)),
-        bins=_bin_columns(y, predicted, codes, routed, weight, np.asarray(bin_train_counts)),
-        confusion=confusion_matrix(codes, routed, labels=range(len(bin_names))),
-        gate_proba=bin_mean_proba(gate, codes, weight),
+        **_by_bin(y, predicted, codes, gate, weight, np.asarray(bin_train_counts)),
         anchor_weight=float(np.average(_per_row(anchor_weight, covered), weights=weight)),
         mixing=mixing,
         y_true=y,
@@ -243,9 +229,32 @@ def make_report(
     )
 
 
-def _bin_columns(y, predicted, codes, routed, weight, train_counts):
-    """Columns of the table of bins."""
-    n_bins = len(train_counts)
+def _covered(codes, weight):
+    """Rows of positive weight in a known bin."""
+    covered = (weight > 0) & (codes >= 0)
+    if np.count_nonzero(covered) < 2:
+        raise ValueError(
+            f"bins covers {covered.sum()} of {np.count_nonzero(weight)} test rows, a report needs at least "
+            "2: check that bins are those of these rows and of the bins of the training."
+        )
+    return covered
+
+
+def _counts(n_test, n_test_covered, n_train, n_train_covered) -> dict[str, Any]:
+    """Numbers of rows, and the covered shares of them."""
+    return {
+        "coverage": float(n_test_covered / n_test),
+        "train_coverage": float(n_train_covered / n_train),
+        "n_test": int(n_test),
+        "n_test_covered": int(n_test_covered),
+        "n_train": int(n_train),
+        "n_train_covered": int(n_train_covered),
+    }
+
+
+def _by_bin(y, predicted, codes, gate, weight, train_counts) -> dict[str, Any]:
+    """Scores within each bin, and where the gate sends the rows of each bin."""
+    routed, n_bins = gate.argmax(axis=1), len(train_counts)
     recall = recall_score(
         codes,
         routed,
@@ -254,11 +263,17 @@ def _bin_columns(y, predicted, codes, routed, weight, train_counts):
         sample_weight=weight,
         zero_division=np.nan,
     )
-    return {
+    columns = {
         "n_train": train_counts,
         "n_test": np.bincount(codes, minlength=n_bins),
         **{f"r2_{mode}": bin_r2(y, predicted[mode], codes, n_bins, weight) for mode in MODES},
         "recall": recall,
+    }
+    return {
+        "routing_accuracy": float(accuracy_score(codes, routed, sample_weight=weight)),
+        "bins": columns,
+        "confusion": confusion_matrix(codes, routed, labels=range(n_bins)),
+        "gate_proba": bin_mean_proba(gate, codes, weight),
     }
 
 
