@@ -35,9 +35,14 @@ test-slow: $(VENV)/.test  ## run all tests, the slow ones too
 test-oldest: $(OLDEST_VENV)/.test  ## run the fast tests on the oldest supported versions
 	$(OLDEST_VENV)/bin/python -m pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/.lint  ## ruff and mypy
+lint: $(VENV)/.lint  ## ruff, mypy, and the types of what users write with mypy and pyright
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+	@mkdir -p build
+	sed -nE '/^## Quickstart/,/^## [^Q]/s/^(>>>|\.\.\.) ?//p' README.md > build/readme_quickstart.py
+	@test -s build/readme_quickstart.py || { echo "README.md has no quickstart" >&2; exit 1; }
+	$(VENV)/bin/mypy tests/typing_user_script.py build/readme_quickstart.py
+	$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 docs: $(VENV)/.docs  ## build the documentation in docs/_build/html, warnings are errors
 	MPLBACKEND=Agg $(VENV)/bin/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

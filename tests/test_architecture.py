@@ -18,23 +18,38 @@ ROOMS = [
     "plotting",
     "learning_curve",
     "mixture",
-    "gating",
+    "explain",
+    "fitting",
+    "training_rows",
+    "gate_training",
+    "gate_plan",
+    "predictor",
+    "intervals",
     "report",
+    "_tables",
+    "scorer",
     "metrics",
     "headroom",
     "experts",
     "features",
+    "regimes",
     "binning",
     "gates",
+    "alphas",
+    "gathering",
     "lines",
     "folds",
     "solvers",
+    "linear",
+    "robust",
     "checkpoint",
     "parallel",
     "binned_moments",
     "moments_file",
     "moments",
     "linalg",
+    "state",
+    "version",
     "validation",
     "sources",
     "storage",
@@ -42,19 +57,25 @@ ROOMS = [
     "datasets",
 ]
 NUMERIC_ROOMS = {
+    "intervals",
     "lines",
     "solvers",
+    "linear",
+    "robust",
+    "checkpoint",
     "binned_moments",
     "moments_file",
     "moments",
     "linalg",
     "sources",
     "storage",
-    "checkpoint",
     "labels",
 }
 NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
 REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
+
+# TEMPORARY: files that still use private names of others; delete each with its rewrite
+UNTIL_REWRITTEN = {"binned_moments.py", "sources.py"}
 
 
 def room_of(path):
@@ -91,11 +112,18 @@ def is_private(name):
     return name.startswith("_") and not name.startswith("__")
 
 
-def internal_faults(room, name):
-    parts = name.split(".")
-    target = parts[1] if len(parts) > 1 and parts[1] in ROOMS else "__init__"
-    if target == room:
-        return
+def imports(tree, path):
+    """Yield (name, target room or None, node) of everything that a file of the package imports."""
+    for node in ast.walk(tree):
+        for name in imported_names(node, path):
+            package, *parts = name.split(".")
+            target = None
+            if package == "moe_sklearn":
+                target = parts[0] if parts and parts[0] in ROOMS else "__init__"
+            yield name, target, node
+
+
+def internal_faults(room, name, target):
     if ROOMS.index(target) < ROOMS.index(room):
         yield f"imports upwards: {name}"
     if room in NUMERIC_ROOMS and target not in NUMERIC_ROOMS:
@@ -108,42 +136,100 @@ def external_faults(room, name, at_import):
         yield f"knows more than numpy and scipy: {name}"
     if at_import and parts[0] not in REQUIRED_PACKAGES:
         yield f"optional package at module level: {name}"
-    if parts[0] == "sklearn" and any(map(is_private, parts)):
-        yield f"private scikit-learn name: {name}"
 
 
 def faults(source, path):
-    """Return what breaks the rules in `source`, a file at `path` below the package."""
+    """Return what breaks the order of the rooms in `source`, a file at `path` below the package."""
     room, tree = room_of(path), ast.parse(source)
     if room not in ROOMS:
         return [f"{path} is in no room: add it to ROOMS and to docs/design.md"]
     at_import = set(run_at_import(tree))
     found = []
+    for name, target, node in imports(tree, path):
+        if target is None:
+            found += external_faults(room, name, node in at_import)
+        elif target != room:
+            found += internal_faults(room, name, target)
+    return found
+
+
+def private_definitions(trees):
+    """Private names that a room defines: (functions, classes and variables; attributes set on self)."""
+    named, set_on_self = set(), set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            named.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            named.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_own(node.value):
+            set_on_self.add(node.attr)
+    return named, set_on_self
+
+
+def is_own(node):
+    return ast.unparse(node) in ("self", "cls", "super()")
+
+
+def attribute_reads(tree):
+    """Yield (object, attribute name, node) of ``a.b`` and of ``getattr(a, "b")`` and its like."""
     for node in ast.walk(tree):
-        for name in imported_names(node, path):
-            if name.split(".")[0] == "moe_sklearn":
-                found += internal_faults(room, name)
-            else:
-                found += external_faults(room, name, node in at_import)
-        if isinstance(node, ast.Attribute) and is_private(node.attr):
-            dotted = ast.unparse(node)
-            if dotted.startswith("sklearn."):
-                found.append(f"private scikit-learn name: {dotted}")
+        if isinstance(node, ast.Attribute):
+            yield node.value, node.attr, node
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("getattr", "setattr", "hasattr"):
+            owner, name, *_ = node.args
+            if isinstance(name, ast.Constant):
+                yield owner, name.value, node
+
+
+def private_faults(source, path, others=()):
+    """Return where `source`, a file at `path`, uses a private name that its room does not define.
+
+    A private name belongs to the room that defines it by ``def``, ``class`` or assignment. What is only
+    assigned to attributes of self belongs to that object: ``self._x`` may read it, ``other._x`` may not.
+    `others` are the sources of the other files of the same room.
+    """
+    tree = ast.parse(source)
+    named, set_on_self = private_definitions([tree, *map(ast.parse, others)])
+    found = []
+    for name, target, _ in imports(tree, path):
+        beyond_room = [part for part in name.split(".")[1:] if part != target]
+        if target != room_of(path) and any(map(is_private, beyond_room)):
+            found.append(f"private name of another module: {name}")
+    for owner, name, node in attribute_reads(tree):
+        if is_private(name) and name not in named and not (is_own(owner) and name in set_on_self):
+            found.append(f"private name of another module: {ast.unparse(node)}")
     return found
 
 
 FILES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+SOURCES = {path: (PACKAGE / path).read_text(encoding="utf-8") for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_module_keeps_to_its_room(path):
-    assert faults((PACKAGE / path).read_text(encoding="utf-8"), path) == []
+    assert faults(SOURCES[path], path) == []
 
 
-def test_design_document_lists_the_same_rooms():
-    table = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `(\w+)(?:\.py|/)`", table, flags=re.MULTILINE)
-    assert listed == ROOMS
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_module_uses_no_private_name_of_another(path, request):
+    others = [SOURCES[other] for other in FILES if room_of(other) == room_of(path)]
+    found = private_faults(SOURCES[path], path, others)
+    if str(path) in UNTIL_REWRITTEN:
+        assert found, f"{path} keeps the rule now: take it out of UNTIL_REWRITTEN"
+    else:
+        assert found == []
+
+
+def test_design_document_lists_the_rooms_and_what_each_imports():
+    known = {room: set() for room in ROOMS}
+    for path in FILES:
+        targets = {target for _, target, _ in imports(ast.parse(SOURCES[path]), path)}
+        known[room_of(path)] |= targets - {None, room_of(path)}
+    expected = [
+        (room, ", ".join(sorted(known[room], key=ROOMS.index)) or "nothing") for room in ROOMS
+    ]
+    document = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)(?:\.py|/)` \|.*\| (.*) \|$", document, re.MULTILINE) == expected
 
 
 @pytest.mark.parametrize(
@@ -158,9 +244,6 @@ def test_design_document_lists_the_same_rooms():
         ("solvers.py", "def f():\n    import sklearn", "knows more than numpy and scipy"),
         ("moments.py", "from .validation import check", "knows more than numpy and scipy"),
         ("lines.py", "from joblib import Parallel", "knows more than numpy and scipy"),
-        ("experts.py", "from sklearn.linear_model._ridge import f", "private scikit-learn"),
-        ("experts.py", "from sklearn.utils import _safe_indexing", "private scikit-learn"),
-        ("experts.py", "import sklearn\nsklearn.utils._tags.f()", "private scikit-learn"),
         ("plotting.py", "import matplotlib.pyplot as plt", "optional package at module level"),
         ("report.py", "try:\n    import pandas\nexcept ImportError:\n    pass", "at module level"),
         ("datasets/__init__.py", "class A:\n    import h5py", "at module level: h5py"),
@@ -184,3 +267,43 @@ def test_checker_finds(path, source, fault):
 )
 def test_checker_lets_pass(path, source):
     assert faults(source, path) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("from .experts import _helper", "moe_sklearn.experts._helper"),
+        ("from .plotting._base import AxesDisplay", "moe_sklearn.plotting._base.AxesDisplay"),
+        ("from sklearn.linear_model._ridge import f", "sklearn.linear_model._ridge.f"),
+        ("from sklearn.utils import _safe_indexing", "sklearn.utils._safe_indexing"),
+        ("import sklearn\nsklearn.utils._tags.f()", "sklearn.utils._tags"),
+        ("def f(model):\n    return model._stack()", "model._stack"),
+        ("def f(model):\n    model._y_is_1d = True", "model._y_is_1d"),
+        ("def f(model):\n    return getattr(model, '_stack')", "getattr(model, '_stack')"),
+        ("class A(B):\n    def f(self):\n        return self._of_b", "self._of_b"),
+        ("class A(B):\n    def f(self):\n        return super()._of_b()", "super()._of_b"),
+        # an attribute of the same name is no excuse
+        (
+            "class A:\n    def f(self):\n        self._w = 1\n        return self.gate_._w",
+            "self.gate_._w",
+        ),
+    ],
+)
+def test_checker_finds_private_names(source, fault):
+    assert private_faults(source, "mixture.py") == [f"private name of another module: {fault}"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from ._own import f",
+        "from ..moments import Moments\nMoments.__init__",
+        "def _helper():\n    pass\n_helper()",
+        "class A:\n    def _f(self):\n        pass\n    def g(self, other):\n        return other._f()",
+        "class A:\n    _x: int\n    def g(self, other):\n        return other._x",
+        "class A:\n    def f(self):\n        self._x, self.y = 1, 2\n        return self._x.copy()",
+        "def f(part):\n    return part._shared",
+    ],
+)
+def test_checker_lets_private_names_of_the_room_pass(source):
+    assert private_faults(source, "gates/_loss.py", ["class B:\n    def _shared(self):\n        pass"]) == []

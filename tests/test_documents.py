@@ -1,10 +1,11 @@
-"""Every piece of Python in the README and in the guide runs, and prints what it says."""
+"""Python in the README and in the guide runs and prints what it says; the script of a user runs too."""
 
 import doctest
 import re
 from pathlib import Path
 
 import pytest
+from typing_user_script import main
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
@@ -58,3 +59,9 @@ def test_runner(text, message):
     found = run(text, "text.md")
     assert message in found
     assert bool(found) == bool(message)
+
+
+def test_user_script_runs(capsys):
+    report, display = main()
+    assert display.rho == report.rho
+    assert str(report) in capsys.readouterr().out

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from moe_sklearn.lines import (
+    CACHED_ROWS,
     STELLAR_LINES,
     check_wavelength,
     line_windows,
     measure_lines,
+    pack_windows,
     resolve_lines,
     species_of,
 )
@@ -99,8 +101,12 @@ def test_a_line_that_is_not_covered_is_named(wavelength, line):
 
 
 def test_too_few_pixels_are_named():
+    with pytest.raises(ValueError, match="wavelength covers 2 to 2, not the window 1.5 to 2.5 of a"):
+        line_windows(np.array([2.0]), {"a": (2, 0.5)})
     with pytest.raises(ValueError, match="too few pixels to measure a: 4 are needed"):
         line_windows(np.array([1.0, 2.0, 3.0]), {"a": (2, 0.5)})
+    (window,) = line_windows(np.array([1.0, 2.0, 3.0, 4.0]), {"a": (2, 0.5)})
+    assert window.continuum.tolist() == [3]
 
 
 @pytest.mark.parametrize(
@@ -119,15 +125,32 @@ def test_bad_wavelengths_are_named(wavelength, message):
         check_wavelength(wavelength, 10)
 
 
+def test_good_wavelengths_become_floats():
+    grid = check_wavelength([1, 2, 4], 3)
+    assert grid.dtype == float
+    assert grid.tolist() == [1, 2, 4]
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, CACHED_ROWS, CACHED_ROWS + 1])
+def test_every_row_is_measured(n_rows):
+    flux = np.random.default_rng(0).uniform(0.5, 1.5, size=(n_rows, len(FINE)))
+    windows = line_windows(FINE, STELLAR_LINES)
+    measured = measure_lines(flux, pack_windows(windows))
+    assert measured.shape == (n_rows, 24)
+    for row in range(n_rows):
+        alone = measure_lines(flux[row : row + 1], windows)[0]
+        np.testing.assert_allclose(measured[row], alone, rtol=1e-12, atol=1e-12)
+
+
 def test_which_lines_are_meant():
     assert resolve_lines("stellar") == STELLAR_LINES
     assert resolve_lines({"a": (5, 1)}) == {"a": (5, 1)}
     for lines in ("solar", None, [8542.0]):
         with pytest.raises(ValueError, match="lines must be 'stellar' or a mapping"):
             resolve_lines(lines)
-    for half_width in (0, -1, np.nan):
-        with pytest.raises(ValueError, match="half-width of a must be positive"):
-            resolve_lines({"a": (5, half_width)})
+    for window in ((5, 0), (5, -1), (5, np.nan), (np.nan, 1), (np.inf, 1), 5, (5, 1, 2)):
+        with pytest.raises(ValueError, match="a must be a finite centre and a positive half-width"):
+            resolve_lines({"a": window})
 
 
 def test_species_have_two_lines_or_more():

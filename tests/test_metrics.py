@@ -1,31 +1,15 @@
-"""rho, its bootstrap interval, and the scorer inside scikit-learn's model selection."""
-
-import pickle
+"""Rho and its bootstrap interval."""
 
 import numpy as np
-import pandas as pd
 import pytest
-import sklearn
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.base import clone
-from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, KFold, cross_validate
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from moe_sklearn import metrics
-from moe_sklearn.binning import GridBinner
-from moe_sklearn.experts import BinnedRidgeExperts
-from moe_sklearn.metrics import RhoScorer, rho_interval, rho_score, rho_scorer
-from moe_sklearn.mixture import SoftGateMoERegressor
-
-CV = KFold(2, shuffle=True, random_state=0)
-ALPHAS = {"experts__alpha": [1e-3, 10.0]}
+from moe_sklearn.metrics import rho_interval, rho_score
 
 
 def plain_rho(y, y_pred, y_global, y_oracle, weight=None):
@@ -40,45 +24,6 @@ def draw(n_rows, shape=(), seed=0, errors=(0.5, 1.0, 0.4)):
     return y, *(y + s * rng.normal(size=y.shape) for s in errors)
 
 
-@pytest.fixture
-def routing():
-    sklearn.set_config(enable_metadata_routing=True)
-
-
-@pytest.fixture(scope="module")
-def spectra():
-    """Three regimes, told apart by X; every tenth row is not covered."""
-    rng = np.random.default_rng(1)
-    side = rng.uniform(0, 3, size=240)
-    X = rng.normal(size=(240, 5))
-    X[:, 0] = side + 0.3 * rng.normal(size=240)
-    y = X @ np.array([[1, 2, 0, 0, 0], [1, -2, 1, 0, 0], [1, 0, 0, 3, 1]]).T
-    y = y[np.arange(240), side.astype(int)] + 0.5 * rng.normal(size=240)
-    index = rng.permutation(240) + 1000
-    bins = np.where(np.arange(240) % 10, side.astype(int), -1)
-    return (
-        pd.DataFrame(X, columns=list("abcde"), index=index),
-        pd.Series(y, index=index),
-        pd.Series(bins, index=index),
-        pd.DataFrame({"side": side}, index=index),
-    )
-
-
-def mixture(**parameters):
-    return SoftGateMoERegressor(experts=BinnedRidgeExperts(), **parameters)
-
-
-def rho_by_hand(fitted, X, y, bins, **kwargs):
-    """rho of a fitted mixture from its own predictions on the covered rows."""
-    covered = np.asarray(bins) >= 0
-    at = {m: fitted.predict(X, mixing=m, bins=bins)[covered] for m in ("soft", "global", "oracle")}
-    y = np.asarray(y)[covered]
-    return plain_rho(y, at["soft"], at["global"], at["oracle"], **kwargs)
-
-
-# rho_score
-
-
 @pytest.mark.parametrize("shape", [(), (1,), (3,)])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_rho_is_its_formula(shape, weighted):
@@ -88,13 +33,15 @@ def test_rho_is_its_formula(shape, weighted):
     assert rho == pytest.approx(plain_rho(y, y_pred, y_global, y_oracle, weight), rel=1e-12)
 
 
-@given(arrays(float, (3, 8), elements=st.floats(-100, 100)), st.floats(-3, 3))
-def test_global_is_0_oracle_is_1_and_shift_and_scale_do_not_matter(values, shift):
+@given(
+    arrays(float, 8, elements=st.floats(-100, 100)),
+    arrays(float, 8, elements=st.floats(1, 100)),
+    arrays(float, 8, elements=st.floats(-0.9, 0.9)),
+    st.floats(-3, 3),
+)
+def test_global_is_0_oracle_is_1_and_shift_and_scale_do_not_matter(error, error_global, kept, shift):
     y = np.arange(8.0)
-    y_pred, y_global, y_oracle = values
-    headroom = r2_score(y, y_oracle) - r2_score(y, y_global)
-    if headroom < 1e-3:
-        return
+    y_pred, y_global, y_oracle = y + error, y + error_global, y + kept * error_global
     anchors = {"y_global": y_global, "y_oracle": y_oracle}
     assert rho_score(y, y_global, **anchors) == 0
     assert rho_score(y, y_oracle, **anchors) == 1
@@ -124,10 +71,49 @@ def test_no_headroom_is_nan_and_both_numbers_are_named(better):
         assert np.isnan(rho_score(y, y_pred, y_global=y_global, y_oracle=y_oracle))
 
 
-@pytest.mark.parametrize("y", [np.ones(9), np.ones((9, 2)), np.ones(1)])
+@pytest.mark.parametrize("gain", [1e-9, 0.0, -1e-9])
+def test_rho_is_defined_from_the_least_headroom_on(gain):
+    y = np.arange(4.0)
+    y_global = y + 1
+    y_oracle = y_global - [gain, 0, 0, 0]
+    if gain > 0:
+        assert rho_score(y, y_oracle, y_global=y_global, y_oracle=y_oracle) == 1
+    else:
+        with pytest.warns(UndefinedMetricWarning, match="no gain to share"):
+            assert np.isnan(rho_score(y, y, y_global=y_global, y_oracle=y_oracle))
+
+
+def test_two_rows_are_enough():
+    assert rho_score([0, 1], [0, 0.5], y_global=[1, 1], y_oracle=[0, 1]) == 0.75
+
+
+def test_a_constant_target_among_others_is_scored_as_scikit_learn_does():
+    y, y_pred, y_global, y_oracle = draw(30, (2,))
+    y[:, 1] = y_oracle[:, 1] = 5.0  # of this target R2 is 1 for the oracle and 0 for the others
+    rho = rho_score(y, y_pred, y_global=y_global, y_oracle=y_oracle)
+    assert rho == pytest.approx(plain_rho(y, y_pred, y_global, y_oracle), rel=1e-12)
+
+
+@pytest.mark.parametrize("y", [np.ones(9), np.ones((9, 2)), np.ones(1), np.ones(0), np.ones((0, 2))])
 def test_constant_targets_are_nan_with_a_warning(y):
     with pytest.warns(UndefinedMetricWarning, match="y_true is constant"):
         assert np.isnan(rho_score(y, y + 0.1, y_global=y + 1, y_oracle=y))
+
+
+def test_targets_that_vary_in_rows_of_weight_0_alone_are_constant():
+    y, weight = np.r_[7.0, np.ones(5)], np.r_[0.0, np.ones(5)]
+    arguments = {"y_global": y + 1, "y_oracle": y, "sample_weight": weight}
+    with pytest.warns(UndefinedMetricWarning, match=r"y_true is constant or empty \(5 rows\)"):
+        assert np.isnan(rho_score(y, y, **arguments))
+    with pytest.warns(UndefinedMetricWarning, match="sample itself has no headroom"):
+        assert np.isnan(rho_interval(y, y, **arguments)).all()
+
+
+def test_warnings_name_the_line_of_the_caller():
+    for function in (rho_score, rho_interval):
+        with pytest.warns(UndefinedMetricWarning) as caught:
+            function(np.ones(9), np.ones(9), y_global=np.zeros(9), y_oracle=np.ones(9))
+        assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_weights_are_repetitions_and_weight_0_is_absence():
@@ -143,6 +129,8 @@ def test_weights_are_repetitions_and_weight_0_is_absence():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"y_true": np.r_[0.0, np.inf, np.zeros(8)]}, "y_true contains NaN or infinity .*row 1"),
+        ({"y_true": np.zeros((10, 1, 1))}, r"y_true has shape \(10, 1, 1\)"),
         ({"y_pred": np.r_[np.nan, np.zeros(9)]}, "y_pred contains NaN or infinity .*row 0"),
         ({"y_oracle": np.zeros(8)}, r"y_oracle has shape \(8,\), y_true has \(10,\)"),
         ({"y_global": np.zeros((10, 1))}, r"y_global has shape \(10, 1\)"),
@@ -152,11 +140,10 @@ def test_weights_are_repetitions_and_weight_0_is_absence():
 )
 def test_bad_input_is_named(changes, message):
     y = np.arange(10.0)
-    arguments = {"y_pred": y, "y_global": 0 * y, "y_oracle": y, **changes}
-    with pytest.raises(ValueError, match=message):
-        rho_score(y, **arguments)
-    with pytest.raises(ValueError, match=message):
-        rho_interval(y, **arguments)
+    arguments = {"y_true": y, "y_pred": y, "y_global": 0 * y, "y_oracle": y, **changes}
+    for function in (rho_score, rho_interval):
+        with pytest.raises(ValueError, match=message):
+            function(**arguments)
 
 
 # rho_interval
@@ -190,14 +177,51 @@ def test_interval_is_that_of_a_plain_loop(shape, weighted, n_rows):
     assert interval == pytest.approx(tuple(np.nanquantile(rhos, [0.1, 0.9])), rel=1e-9)
 
 
+@pytest.mark.parametrize("y", [[-1.0, 0, 0, 1], [[-1.0, 3], [0, 1], [0, 1], [1, 1]]])
+def test_resamples_of_the_mean_alone_have_no_rho(y):
+    # a resample of rows 1 and 2 has constant targets at the mean of the sample, where sums are exactly 0
+    y = np.array(y)
+    y_pred, y_global, y_oracle = 0.9 * y + 0.1, 0.5 * y + 0.3, y
+    rng, rhos = np.random.RandomState(0), []
+    for _ in range(200):
+        rows = rng.randint(4, size=4)
+        if np.ptp(y[rows], axis=0).any():
+            rhos.append(plain_rho(*(values[rows] for values in (y, y_pred, y_global, y_oracle))))
+    assert 100 < len(rhos) < 200
+    interval = rho_interval(
+        y, y_pred, y_global=y_global, y_oracle=y_oracle, n_resamples=200, random_state=0
+    )
+    assert interval == pytest.approx(tuple(np.quantile(rhos, [0.025, 0.975])), rel=1e-9)
+
+
 def test_interval_does_not_depend_on_the_size_of_the_blocks(monkeypatch):
     y, y_pred, y_global, y_oracle = draw(50)
-    arguments = {"y_global": y_global, "y_oracle": y_oracle, "random_state": 0}
-    whole = rho_interval(y, y_pred, **arguments)
-    monkeypatch.setattr(metrics, "_BLOCK", 7 * 50)
-    assert rho_interval(y, y_pred, **arguments) == pytest.approx(whole, rel=1e-12)
-    monkeypatch.setattr(metrics, "_BLOCK", 1)
-    assert rho_interval(y, y_pred, **arguments) == pytest.approx(whole, rel=1e-12)
+    sizes = []
+
+    class Counted(np.random.RandomState):
+        def randint(self, low, size):
+            sizes.append(size)
+            return super().randint(low, size=size)
+
+    def interval():
+        return rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, random_state=Counted(0))
+
+    whole = interval()
+    assert sizes == [(1000, 50)]
+    for most, n_blocks in {7 * 50: 143, 1: 1000}.items():
+        sizes.clear()
+        monkeypatch.setattr(metrics, "MAX_COUNTS", most)
+        assert interval() == pytest.approx(whole, rel=1e-12)
+        assert len(sizes) == n_blocks
+        assert max(rows * n for rows, n in sizes) <= max(most, 50)
+
+
+def test_interval_does_not_depend_on_where_zero_is():
+    y, y_pred, y_global, y_oracle = draw(50)
+    low, high = rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, random_state=0)
+    y, y_pred, y_global, y_oracle = (values + 1e7 for values in (y, y_pred, y_global, y_oracle))
+    moved = rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, random_state=0)
+    assert moved == pytest.approx((low, high), rel=1e-6)
 
 
 def test_interval_narrows_with_rows_and_widens_with_confidence():
@@ -224,256 +248,58 @@ def test_interval_of_a_sample_without_headroom_is_nan():
     assert np.isnan(bounds).all()
 
 
-def test_interval_is_nan_if_most_resamples_have_no_headroom():
+@pytest.mark.parametrize(("n_resamples", "n_defined"), [(1, 0), (1, 1), (2, 0), (2, 1), (3, 1), (3, 2)])
+def test_interval_needs_headroom_in_half_of_the_resamples(n_resamples, n_defined):
     y = np.arange(6.0)
     y_global, y_oracle = y + 0.5, y + 0.5
-    y_global[0] += 1  # the whole headroom is in row 0, which this seed does not draw
-    seed = next(s for s in range(99) if 0 not in np.random.RandomState(s).randint(6, size=6))
-    with pytest.warns(UndefinedMetricWarning, match="0 of 1 resamples"):
-        bounds = rho_interval(
-            y, y, y_global=y_global, y_oracle=y_oracle, n_resamples=1, random_state=seed
-        )
-    assert np.isnan(bounds).all()
+    y_global[0] += 1  # the whole headroom is in row 0: resamples without it have none
+
+    def drawn(seed):
+        return (np.random.RandomState(seed).randint(6, size=(n_resamples, 6)) == 0).any(axis=1).sum()
+
+    seed = next(seed for seed in range(999) if drawn(seed) == n_defined)
+    arguments = {"y_oracle": y_oracle, "n_resamples": n_resamples, "random_state": seed}
+    if 2 * n_defined >= n_resamples:
+        assert np.isfinite(rho_interval(y, y, y_global=y_global, **arguments)).all()
+    else:
+        with pytest.warns(UndefinedMetricWarning, match=f"only {n_defined} of {n_resamples} resamples"):
+            assert np.isnan(rho_interval(y, y, y_global=y_global, **arguments)).all()
+
+
+def test_interval_of_two_rows_and_of_one():
+    two = {"y_pred": [0, 0.5], "y_global": [1, 1], "y_oracle": [0, 1], "random_state": 0}
+    # every resample that has a rho holds each row once
+    assert rho_interval([0, 1], n_resamples=20, **two) == (0.75, 0.75)
+    with pytest.warns(UndefinedMetricWarning, match="1 rows of positive weight"):
+        assert np.isnan(rho_interval([0, 1], sample_weight=[0, 2], **two)).all()
+
+
+def test_interval_at_the_ends_of_the_confidence_level():
+    y, y_pred, y_global, y_oracle = draw(40)
+
+    def interval(level):
+        arguments = {"y_global": y_global, "y_oracle": y_oracle, "random_state": 0}
+        return np.array(rho_interval(y, y_pred, confidence_level=level, **arguments))
+
+    rng, rhos = np.random.RandomState(0), []
+    for _ in range(1000):
+        rows = rng.randint(40, size=40)
+        rhos.append(plain_rho(*(values[rows] for values in (y, y_pred, y_global, y_oracle))))
+    np.testing.assert_allclose(interval(1e-12), np.median(rhos), rtol=1e-9)
+    np.testing.assert_allclose(interval(1 - 1e-15), [min(rhos), max(rhos)], rtol=1e-9)
 
 
 @pytest.mark.parametrize(
-    "bad", [{"n_resamples": 0}, {"confidence_level": 1.0}, {"confidence_level": 0}]
+    "bad",
+    [
+        {"n_resamples": 0},
+        {"n_resamples": 10.0},
+        {"confidence_level": 1.0},
+        {"confidence_level": 0},
+        {"confidence_level": np.nan},
+    ],
 )
 def test_interval_names_bad_settings(bad):
     y, y_pred, y_global, y_oracle = draw(20)
-    with pytest.raises(ValueError, match=next(iter(bad))):
+    with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
         rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, **bad)
-
-
-# the scorer
-
-
-def test_scorer_is_rho_on_covered_rows(spectra):
-    X, y, bins, _ = spectra
-    model = mixture().fit(X, y, bins=bins)
-    rho = rho_scorer(model, X, y, bins=bins)
-    assert rho == pytest.approx(rho_by_hand(model, X, y, bins), rel=1e-9)
-    assert 0.2 < rho < 1.2
-
-
-def test_scorer_scores_the_mixing_of_the_model(spectra):
-    X, y, bins, _ = spectra
-    for mixing, expected in {"global": 0, "oracle": 1}.items():
-        model = mixture(mixing=mixing).fit(X, y, bins=bins)
-        assert rho_scorer(model, X, y, bins=bins) == pytest.approx(expected, abs=1e-12)
-
-
-def test_scorer_takes_sample_weight(spectra):
-    X, y, bins, _ = spectra
-    model = mixture().fit(X, y, bins=bins)
-    weight = np.random.default_rng(0).uniform(0.1, 5, len(y))
-    expected = rho_by_hand(model, X, y, bins, weight=weight[bins >= 0])
-    rho = rho_scorer(model, X, y, bins=bins, sample_weight=weight)
-    assert rho == pytest.approx(expected, rel=1e-9)
-
-
-def scores_by_hand(model, X, y, bins):
-    return [
-        rho_by_hand(
-            clone(model).fit(X.iloc[train], y.iloc[train], bins=bins.iloc[train]),
-            X.iloc[test],
-            y.iloc[test],
-            bins.iloc[test],
-        )
-        for train, test in CV.split(X)
-    ]
-
-
-def test_cross_validate_routes_bins_in_two_processes(spectra, routing):
-    X, y, bins, _ = spectra
-    scores = cross_validate(
-        mixture(),
-        X,
-        y,
-        cv=CV,
-        scoring={"r2": "r2", "rho": rho_scorer},
-        params={"bins": bins},
-        error_score="raise",
-        n_jobs=2,
-    )
-    assert scores["test_rho"] == pytest.approx(scores_by_hand(mixture(), X, y, bins), rel=1e-9)
-    assert (scores["test_r2"] > 0.3).all()
-
-
-def test_grid_search_routes_bins(spectra, routing):
-    X, y, bins, _ = spectra
-    search = GridSearchCV(mixture(), ALPHAS, scoring=rho_scorer, cv=CV, error_score="raise")
-    search.fit(X.to_numpy(), y.to_numpy(), bins=bins.to_numpy())
-    expected = [
-        np.mean(scores_by_hand(mixture().set_params(experts__alpha=a), X, y, bins))
-        for a in ALPHAS["experts__alpha"]
-    ]
-    assert search.cv_results_["mean_test_score"] == pytest.approx(expected, rel=1e-9)
-    assert search.score(X.to_numpy(), y, bins=bins) == pytest.approx(
-        rho_by_hand(search.best_estimator_, X.to_numpy(), y, bins), rel=1e-9
-    )
-
-
-def test_grid_search_over_the_binner(spectra, routing):
-    X, y, _, side = spectra
-    search = GridSearchCV(
-        mixture(binner=GridBinner()),
-        {"binner__n_bins": [2, 3], **ALPHAS},
-        scoring={"r2": "r2", "rho": rho_scorer},
-        refit="rho",
-        cv=CV,
-        error_score="raise",
-    ).fit(X, y, bins=side)
-    table = pd.DataFrame(search.cv_results_)
-    assert table["mean_test_rho"].nunique() == 4
-    assert search.best_score_ == table["mean_test_rho"].max()
-
-
-def test_sample_weight_reaches_fit_and_scorer_without_routing(spectra):
-    X, y, bins, _ = spectra
-    weight = pd.Series(np.where(np.arange(len(y)) % 3, 1.0, 5.0), index=y.index)
-    scoring = {"rho": RhoScorer(bins)}
-    search = GridSearchCV(mixture(), ALPHAS, scoring=scoring, refit="rho", cv=CV)
-    search.set_params(error_score="raise").fit(X, y, sample_weight=weight, bins=bins)
-    assert np.isfinite(search.cv_results_["mean_test_rho"]).all()
-
-
-def test_sample_weight_is_routed_to_the_scorer(spectra, routing):
-    X, y, bins, _ = spectra
-    weight = np.where(np.arange(len(y)) % 2, 1.0, 5.0)
-    model = mixture().set_fit_request(sample_weight=False)
-    arguments = {"cv": CV, "scoring": rho_scorer, "error_score": "raise"}
-    scores = cross_validate(
-        model, X, y, params={"bins": bins, "sample_weight": weight}, **arguments
-    )["test_score"]
-    train, test = next(iter(CV.split(X)))
-    fitted = mixture().fit(X.iloc[train], y.iloc[train], bins=bins.iloc[train])
-    expected = rho_scorer(
-        fitted, X.iloc[test], y.iloc[test], bins=bins.iloc[test], sample_weight=weight[test]
-    )
-    assert scores[0] == pytest.approx(expected, rel=1e-9)
-
-
-@pytest.mark.parametrize("nested", ["bare", "pipeline", "outer pipeline", "target"])
-def test_nested_cross_validation(spectra, routing, nested):
-    X, y, bins, _ = spectra
-    model, grid = mixture(), ALPHAS
-    if nested == "pipeline":
-        model = make_pipeline(StandardScaler(), model)
-        grid = {f"softgatemoeregressor__{name}": alphas for name, alphas in ALPHAS.items()}
-    model = GridSearchCV(model, grid, scoring=rho_scorer, cv=CV, error_score="raise")
-    if nested == "outer pipeline":
-        model = make_pipeline(StandardScaler(), model)
-    if nested == "target":
-        model = TransformedTargetRegressor(model, transformer=StandardScaler())
-    scores = cross_validate(
-        model,
-        X,
-        y,
-        cv=CV,
-        scoring=rho_scorer,
-        params={"bins": bins},
-        error_score="raise",
-        return_estimator=True,
-    )
-    # rho is blind to scale and shift of the target, so the inner mixture gives the same number
-    fitted, (_, test) = scores["estimator"][0], next(iter(CV.split(X)))
-    rows, target = X.iloc[test], y.iloc[test]
-    if nested == "outer pipeline":
-        rows, fitted = fitted[0].transform(rows), fitted[1]
-    if nested == "target":
-        target = fitted.transformer_.transform(target.to_numpy()[:, None])[:, 0]
-        fitted = fitted.regressor_
-    expected = rho_by_hand(fitted.best_estimator_, rows, target, bins.iloc[test])
-    assert scores["test_score"][0] == pytest.approx(expected, rel=1e-6)
-
-
-def test_target_transform_is_undone_before_scoring(spectra, routing):
-    X, y, bins, _ = spectra
-    y = np.exp(y / 4)
-    model = TransformedTargetRegressor(mixture(), func=np.log, inverse_func=np.exp)
-    model.fit(X, y, bins=bins)
-    rho = rho_scorer(model, X, y, bins=bins)
-    assert rho == pytest.approx(rho_by_hand(model, X, y, bins))
-    assert abs(rho - rho_by_hand(model.regressor_, X, np.log(y), bins)) > 0.01
-
-
-def test_fitted_searches_are_left_as_they_are(spectra, routing):
-    X, y, bins, _ = spectra
-    search = GridSearchCV(mixture(), ALPHAS, scoring=rho_scorer, cv=CV)
-    model = make_pipeline(StandardScaler(), search).fit(X, y, bins=bins)
-    rho_scorer(model, X, y, bins=bins)
-    assert isinstance(model[-1], GridSearchCV)
-    assert model.predict(X).shape == y.shape
-
-
-@pytest.mark.parametrize("route", [False, True])
-def test_series_is_aligned_on_the_index(spectra, route):
-    X, y, bins, _ = spectra
-    shuffled = bins.sample(frac=1, random_state=0)
-    sklearn.set_config(enable_metadata_routing=route)
-    scores = cross_validate(
-        mixture(),
-        X,
-        y,
-        cv=CV,
-        scoring=RhoScorer(bins=shuffled),
-        params={"bins": bins},
-        error_score="raise",
-    )
-    assert scores["test_score"] == pytest.approx(scores_by_hand(mixture(), X, y, bins), rel=1e-9)
-
-
-def test_side_information_is_aligned_on_the_index(spectra):
-    X, y, _, side = spectra
-    model = mixture().fit(X, y, bins=side)
-    expected = rho_scorer(model, X.iloc[:90], y.iloc[:90], bins=side.iloc[:90])
-    shuffled = side.sample(frac=1, random_state=0)
-    assert RhoScorer(shuffled)(model, X.iloc[:90], y.iloc[:90]) == expected
-
-
-def test_scorer_needs_bins(spectra):
-    X, y, bins, _ = spectra
-    model = mixture().fit(X, y, bins=bins)
-    with pytest.raises(ValueError, match=r"enable_metadata_routing=True.*RhoScorer\(bins=series\)"):
-        rho_scorer(model, X, y)
-    with pytest.raises(ValueError, match="enable_metadata_routing=True"):
-        cross_validate(model, X, y, cv=CV, scoring=rho_scorer, error_score="raise")
-
-
-@pytest.mark.parametrize(
-    ("own", "change", "error", "message"),
-    [
-        (lambda b: b.to_numpy(), lambda X: X, TypeError, "must be a pandas Series or DataFrame"),
-        (lambda b: b, lambda X: X.to_numpy(), TypeError, "X is a ndarray without one"),
-        (lambda b: b.iloc[5:], lambda X: X, ValueError, "lacks 5 of the 240 rows of X"),
-        (lambda b: pd.concat([b, b.iloc[:1]]), lambda X: X, ValueError, "duplicates"),
-    ],
-)
-def test_scorer_names_what_cannot_be_aligned(spectra, own, change, error, message):
-    X, y, bins, _ = spectra
-    model = mixture().fit(X.to_numpy(), y, bins=bins)
-    with pytest.raises(error, match=message):
-        RhoScorer(own(bins))(model, change(X), y)
-
-
-def test_scorer_needs_two_covered_rows(spectra):
-    X, y, bins, _ = spectra
-    model = mixture().fit(X, y, bins=bins)
-    few = np.full(len(y), -1)
-    few[3] = 1
-    with pytest.raises(ValueError, match="at least 2 test rows .* bins covers 1 of 240"):
-        rho_scorer(model, X, y, bins=few)
-
-
-def test_scorer_needs_a_mixture(spectra):
-    X, y, bins, _ = spectra
-    with pytest.raises(TypeError, match="needs a fitted SoftGateMoERegressor.*got Pipeline"):
-        rho_scorer(make_pipeline(StandardScaler(), Ridge()).fit(X, y), X, y, bins=bins)
-
-
-def test_scorer_can_be_cloned_and_pickled(spectra):
-    bins = spectra[2]
-    pd.testing.assert_series_equal(clone(RhoScorer(bins)).bins, bins)
-    pd.testing.assert_series_equal(pickle.loads(pickle.dumps(RhoScorer(bins))).bins, bins)
-    assert repr(rho_scorer) == "RhoScorer()"

@@ -6,10 +6,11 @@ from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
 from .headroom import oracle_headroom
 from .learning_curve import moe_learning_curve
-from .metrics import RhoScorer, rho_interval, rho_score, rho_scorer
+from .metrics import rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
 from .parallel import dask_moments
 from .report import MoEReport
+from .scorer import RhoScorer, rho_scorer
 from .version import __version__
 
 __all__ = [

@@ -1,9 +1,12 @@
 """From side information (Teff, [M/H]; line and shift of a plant) to integer bins."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise, product
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -57,13 +60,20 @@ class GridBinner(TransformerMixin, StatefulEstimator):
     ['Cool Metal-poor', 'Cool Metal-rich', 'Hot Metal-poor', 'Hot Metal-rich']
     """
 
-    def __init__(self, n_bins=3, *, edges=None, names=None, outside="clip"):
+    def __init__(
+        self,
+        n_bins: int | Sequence[int] = 3,
+        *,
+        edges: Sequence[ArrayLike] | NDArray | None = None,
+        names: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        outside: Literal["clip", "drop"] = "clip",
+    ):
         self.n_bins = n_bins
         self.edges = edges
         self.names = names
         self.outside = outside
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the edges of each column.
 
         Parameters
@@ -102,13 +112,13 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         return adopt(self, fitted)
 
     @property
-    def bin_names_(self):
+    def bin_names_(self) -> list[str]:
         """Name of each joint bin, in the order of their numbers."""
         check_is_fitted(self)
         separator = ", " if self.names is None else " "
         return [separator.join(names) for names in product(*self.column_bin_names_)]
 
-    def transform(self, X):
+    def transform(self, X: Any) -> NDArray:
         """Bin of each row.
 
         Parameters
@@ -130,7 +140,7 @@ class GridBinner(TransformerMixin, StatefulEstimator):
                 covered &= (column >= edges[0]) & (column <= edges[-1])
         return np.where(covered, joint, NO_BIN)[:, None]
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
         """Name of the one output column, ``bin``."""
         check_is_fitted(self)
         return np.array(["bin"], dtype=object)
@@ -139,7 +149,8 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         return validate_data(self, X, dtype=float, ensure_all_finite="allow-nan", reset=reset)
 
     def _bins_per_column(self, n_columns):
-        n_bins = np.broadcast_to(self.n_bins, n_columns) if np.ndim(self.n_bins) == 0 else self.n_bins
+        n_bins = np.asarray(self.n_bins)
+        n_bins = np.broadcast_to(n_bins, n_columns) if n_bins.ndim == 0 else n_bins
         if len(n_bins) != n_columns or not all(int(n) == n and n >= 1 for n in n_bins):
             raise ValueError(
                 f"n_bins must be a positive integer, or one for each of the {n_columns} columns of side "

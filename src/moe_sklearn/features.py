@@ -1,8 +1,10 @@
 """What the gate sees of a row: PCA scores and spectral line windows."""
 
 import numbers
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -10,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .binned_moments import BinnedMoments
 from .linear import LinearPart
 from .lines import (
+    Lines,
     check_wavelength,
     line_windows,
     measure_lines,
@@ -49,7 +52,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         Centre and half-width of each line; empty without `wavelength`.
     species_ : dict of {str: list of int}
         Lines of each species that has a total equivalent width.
-    windows_ : LineWindows or None
+    windows_ : PackedWindows or None
         Pixels of each line, see `moe_sklearn.lines`.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
@@ -71,13 +74,20 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     ['pca0', 'CaII_8498_mean', 'CaII_8498_depth', 'CaII_8498_ew', 'CaII_ew_total']
     """
 
-    def __init__(self, n_components=10, *, wavelength=None, lines="stellar", product_dtype="float64"):
+    def __init__(
+        self,
+        n_components: int = 10,
+        *,
+        wavelength: ArrayLike | None = None,
+        lines: Literal["stellar"] | Lines = "stellar",
+        product_dtype: Literal["float64", "float32"] = "float64",
+    ):
         self.n_components = n_components
         self.wavelength = wavelength
         self.lines = lines
         self.product_dtype = product_dtype
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Find the principal axes of X and the pixels of each line.
 
         Parameters
@@ -104,7 +114,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         moments.update(X, sample_weight=sample_weight)
         return adopt(self, fitted._fit(moments.pool(), X.dtype))
 
-    def fit_moments(self, moments: Moments, *, dtype=np.float64):
+    def fit_moments(self, moments: Moments, *, dtype: DTypeLike = np.float64) -> Self:
         """Fit from the moments of X, without a pass over it.
 
         Parameters
@@ -127,7 +137,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
         n_components = min(self.n_components, moments.n_features)
         components, variance = pca_axes(moments, n_components)
-        # Less than that is the rounding of the mean: columns are constant.
+        # Constant columns have a variance up to the rounding of their mean.
         rounding = (np.finfo(float).eps * 100 * np.abs(moments.x_mean).max(initial=0)) ** 2
         spanned = variance > np.maximum(1e-12 * variance[:1], moments.n_features * rounding)
         self.components_ = components[spanned].astype(dtype)
@@ -143,8 +153,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             self.windows_ = pack_windows(line_windows(grid, lines)) if lines else None
         return self
 
-    def transform(self, X):
-        """PCA scores, then mean, depth and equivalent width of each line, then the species' totals.
+    def transform(self, X: Any) -> NDArray:
+        """Compute PCA scores, then mean, depth and equivalent width of each line, then totals of species.
 
         Parameters
         ----------
@@ -166,7 +176,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         """The PCA scores as a linear part: coefficients `components_`."""
         return LinearPart(self.components_, -self.components_ @ self.mean_)
 
-    def complete(self, scores, X):
+    def complete(self, scores: NDArray, X: NDArray) -> NDArray:
         """What `transform` returns, from the PCA scores of valid rows and the rows.
 
         Parameters
@@ -185,7 +195,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         totals = [widths[:, members].sum(axis=1)[:, None] for members in self.species_.values()]
         return np.hstack([scores, measured, *totals])
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
         """Names such as ``pca0``, ``CaII_8498_depth``, ``CaII_ew_total``.
 
         Parameters

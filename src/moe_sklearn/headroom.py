@@ -1,6 +1,9 @@
 """How much there is to win: the oracle against the global ridge, before any gate is built."""
 
+from typing import Any, Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_array
 
@@ -12,8 +15,16 @@ from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_w
 
 
 def oracle_headroom(
-    X, y, *, bins, alpha=1.0, cv=5, binner=None, sample_weight=None, product_dtype="float64"
-):
+    X: Any,
+    y: Any,
+    *,
+    bins: Any,
+    alpha: float = 1.0,
+    cv: Any = 5,
+    binner: Any = None,
+    sample_weight: ArrayLike | None = None,
+    product_dtype: Literal["float64", "float32"] = "float64",
+) -> Bunch:
     """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
 
     Their difference is all that a gate can win by finding each row's own expert (a blend of experts can
@@ -68,15 +79,8 @@ def oracle_headroom(
     if np.ndim(bins) == 2:
         bins = np.ravel((binner or GridBinner()).fit_transform(bins))
     labels, codes = encode_labels(bins, len(X))
-    if not len(labels):
-        raise ValueError("bins covers no row: every label is -1, None or nan. Check the labels.")
     folds = fold_of_rows(cv, X, y)
-    for code, label in enumerate(labels):
-        if len(np.unique(folds[codes == code])) < 2:
-            raise ValueError(
-                f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
-                "on. Use fewer or shuffled folds, or label its rows -1."
-            )
+    _check_bins(labels, codes, folds)
     parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype)
     parts.update(X, y, bins, folds, sample_weight)
     alphas = [check_alpha(alpha, "alpha")]
@@ -94,3 +98,15 @@ def oracle_headroom(
         split_r2_global=split_global,
         split_r2_oracle=split_oracle,
     )
+
+
+def _check_bins(labels, codes, folds):
+    """Raise a ValueError if there is no bin, or one without training rows for its expert."""
+    if not len(labels):
+        raise ValueError("bins covers no row: every label is -1, None or nan. Check the labels.")
+    for code, label in enumerate(labels):
+        if len(np.unique(folds[codes == code])) < 2:
+            raise ValueError(
+                f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
+                "on. Use fewer or shuffled folds, or label its rows -1."
+            )

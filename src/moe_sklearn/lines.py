@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-STELLAR_LINES = {
+Lines: TypeAlias = Mapping[str, tuple[float, float]]
+"""Centre and half-width by name."""
+
+STELLAR_LINES: dict[str, tuple[float, float]] = {
     "CaII_8498": (8498.0, 10.0),
     "CaII_8542": (8542.0, 12.0),
     "CaII_8662": (8662.0, 12.0),
@@ -17,38 +22,46 @@ STELLAR_LINES = {
     "MgI_8807": (8807.0, 5.0),
     "MgI_8808": (8808.0, 5.0),
 }
-"""Centre and half-width, in Angstrom (air), of the lines that trace a cool star's gravity and metals."""
+"""Centre and half-width, in Angstrom (air), of lines that trace the gravity and the metals of a cool star."""
 
-# The windows of so many spectra fit into a processor's cache, which makes them four times as fast to measure.
-CACHED_ROWS = 128
 SIDE_BAND = 20.0
-"""Width, in the unit of the wavelengths, of the continuum band on each side of a window."""
+"""Width of the continuum band on each side of a window, in the unit of the wavelengths."""
 
 MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
+"""Fewest pixels of a window; pixels of the continuum where a window has fewer."""
+
 MAX_NORMALISED_FLUX = 10.0
+"""Largest magnitude of flux divided by continuum that is used."""
+
+CACHED_ROWS = 128
+"""Spectra measured together: their windows fit into a processor's cache, which is four times as fast."""
 
 
 @dataclass(frozen=True)
 class LineWindow:
-    """Pixels of one line: `inside`, its `continuum`, and the pixel widths `step` inside."""
+    """Pixels of one line: those `inside`, their widths `step`, and those of the `continuum`."""
 
     name: str
-    inside: np.ndarray
-    continuum: np.ndarray
-    step: np.ndarray
+    inside: NDArray
+    continuum: NDArray
+    step: NDArray
 
 
-def resolve_lines(lines) -> dict[str, tuple[float, float]]:
-    """The mapping name -> (centre, half-width) that `lines` stands for.
+def resolve_lines(lines: Literal["stellar"] | Lines) -> dict[str, tuple[float, float]]:
+    """Centre and half-width of each line that `lines` stands for.
 
     Parameters
     ----------
     lines : "stellar" or mapping of str to (float, float)
 
+    Returns
+    -------
+    dict of str to (float, float)
+
     Raises
     ------
     ValueError
-        If `lines` is neither, or a half-width is not positive.
+        If `lines` is neither, a centre is not finite, or a half-width is not positive.
     """
     if isinstance(lines, str) and lines == "stellar":
         return STELLAR_LINES
@@ -57,14 +70,16 @@ def resolve_lines(lines) -> dict[str, tuple[float, float]]:
             "lines must be 'stellar' or a mapping of names to (centre, half-width), e.g. "
             f"{{'CaII_8542': (8542.0, 12.0)}}; got {lines!r}."
         )
-    for name, (_, half_width) in lines.items():
-        if not half_width > 0:
-            raise ValueError(f"lines: the half-width of {name} must be positive, got {half_width}.")
+    for name, window in lines.items():
+        if np.shape(window) != (2,) or not np.isfinite(window[0]) or not window[1] > 0:
+            raise ValueError(
+                f"lines: {name} must be a finite centre and a positive half-width, got {window!r}."
+            )
     return dict(lines)
 
 
-def check_wavelength(wavelength, n_features: int) -> np.ndarray:
-    """The wavelengths as a float array.
+def check_wavelength(wavelength: ArrayLike, n_features: int) -> NDArray:
+    """Wavelengths as a float array of shape (n_features,).
 
     Raises
     ------
@@ -85,22 +100,28 @@ def check_wavelength(wavelength, n_features: int) -> np.ndarray:
     return grid
 
 
-def line_windows(wavelength: np.ndarray, lines: Mapping) -> list[LineWindow]:
-    """Pixels of each line's window and continuum.
+def line_windows(wavelength: NDArray, lines: Lines) -> list[LineWindow]:
+    """Pixels of the window and of the continuum of each line.
 
-    The window is centre +- half-width; the continuum the side bands of 20 A next to it. Where fewer than 3
-    pixels lie inside, the 3 nearest pixels are the window and the next 6 the continuum.
+    The window is centre +- half-width. The continuum is a band of 20 A on each side of it. If fewer than 3
+    pixels lie inside the window, or none in the bands, the window is the 3 pixels nearest to the centre and
+    the continuum is the next 6.
 
     Parameters
     ----------
     wavelength : ndarray of shape (n_pixels,)
-        Increasing, in the unit of `lines`.
+        Increasing wavelengths, in the unit of `lines`.
     lines : mapping of str to (centre, half-width)
+
+    Returns
+    -------
+    list of LineWindow
+        One for each line, in the order of `lines`.
 
     Raises
     ------
     ValueError
-        If a window reaches outside the wavelengths; the line is named.
+        If a window reaches outside the wavelengths, or there are fewer than 4 pixels. The line is named.
     """
     step = np.gradient(wavelength) if len(wavelength) > 1 else np.ones(1)
     windows = []
@@ -126,30 +147,32 @@ def line_windows(wavelength: np.ndarray, lines: Mapping) -> list[LineWindow]:
 
 @dataclass(frozen=True)
 class PackedWindows:
-    """The windows of all lines as arrays with a row for each line, padded to equal length.
+    """Windows of all lines as arrays with one row for each line, padded to equal length.
 
     Attributes
     ----------
     inside : ndarray of shape (n_lines, max_inside), int
-        Padded with the line's first pixel, at no weight.
+        Pixels of the window. The padding repeats the first of them.
     weight, step : ndarray of shape (n_lines, max_inside)
-        1, and the pixel's width; 0 in the padding.
+        1 and the width of the pixel; 0 in the padding.
     continuum : ndarray of shape (n_lines, max_continuum), int
+        Pixels of the continuum. The padding repeats the first of them.
     padding : ndarray of shape (n_lines, max_continuum), bool
+        Where `continuum` is padding.
     middle : ndarray of shape (2, n_lines), int
         Ranks of the two pixels around the median of each continuum.
     """
 
-    inside: np.ndarray
-    weight: np.ndarray
-    step: np.ndarray
-    continuum: np.ndarray
-    padding: np.ndarray
-    middle: np.ndarray
+    inside: NDArray
+    weight: NDArray
+    step: NDArray
+    continuum: NDArray
+    padding: NDArray
+    middle: NDArray
 
 
 def pack_windows(windows: list[LineWindow]) -> PackedWindows:
-    """Arrays from which `measure_lines` measures all lines at once."""
+    """Arrays with which `measure_lines` measures all lines at once."""
     sizes = np.array([len(window.continuum) for window in windows])
     continuum, padding = _padded([window.continuum for window in windows])
     inside, beyond = _padded([window.inside for window in windows])
@@ -161,18 +184,23 @@ def pack_windows(windows: list[LineWindow]) -> PackedWindows:
 
 
 def _padded(rows):
-    """Rows of different length as one array, filled up with each row's first entry; and where."""
+    """Rows of different length as one array, filled up with the first entry of each; where it is filled."""
     width = max(map(len, rows))
     values = np.array([np.append(row, np.repeat(row[:1], width - len(row))) for row in rows])
     return values, np.arange(width) >= np.array([len(row) for row in rows])[:, None]
 
 
-def measure_lines(flux: np.ndarray, windows: list[LineWindow] | PackedWindows) -> np.ndarray:
+def measure_lines(flux: NDArray, windows: list[LineWindow] | PackedWindows) -> NDArray:
     """Mean flux, depth and equivalent width of each window.
 
-    With c the median flux of the continuum pixels: mean of f inside; depth = 1 - min(f) / c; equivalent
-    width = sum (1 - f / c) dlambda. Noise can push c to or below 0: such a window shows no line (depth and
-    equivalent width 0), and f / c is kept within +-10, so that every value is finite.
+    With the flux f inside the window and the median flux c of its continuum,
+
+    - mean = mean(f),
+    - depth = 1 - min(f / c),
+    - equivalent width = sum((1 - f / c) * step), with the width ``step`` of each pixel.
+
+    Every value is finite: f / c is clipped to +-10, and a window whose c is not positive (noise) shows no
+    line, that is depth and equivalent width are 0.
 
     Parameters
     ----------
@@ -182,8 +210,8 @@ def measure_lines(flux: np.ndarray, windows: list[LineWindow] | PackedWindows) -
     Returns
     -------
     ndarray of shape (n, 3 * n_lines)
-        mean, depth and equivalent width (in the unit of the wavelengths) of the first line, then of the
-        next.
+        Mean, depth and equivalent width (in the unit of the wavelengths) of the first line, then of the
+        next. The dtype is that of `flux`.
     """
     packed = windows if isinstance(windows, PackedWindows) else pack_windows(windows)
     starts = range(0, max(len(flux), 1), CACHED_ROWS)
@@ -194,7 +222,7 @@ def measure_lines(flux: np.ndarray, windows: list[LineWindow] | PackedWindows) -
 def _measure_block(flux, packed):
     inside = flux[:, packed.inside]
     continuum = _median(flux[:, packed.continuum], packed)[:, :, None]
-    lit = ~(continuum <= 0)  # nan is to stay nan
+    lit = ~(continuum <= 0)  # not > 0: nan must stay nan
     with np.errstate(over="ignore"):
         normalised = np.where(lit, inside / np.where(lit, continuum, 1), 1)
     normalised = normalised.clip(-MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX)
@@ -202,23 +230,23 @@ def _measure_block(flux, packed):
     depth = 1 - normalised.min(axis=2)
     width = np.einsum("nlp,lp->nl", 1 - normalised, packed.step)
     measured = np.stack([mean, depth, width], axis=2)
-    return measured.reshape(len(flux), -1).astype(flux.dtype, copy=False)
+    return measured.reshape(len(flux), 3 * len(packed.inside)).astype(flux.dtype, copy=False)
 
 
 def _median(values, packed):
-    """Median of each line's continuum, nan where a pixel is nan."""
+    """Median of the continuum of each line; nan if one of its pixels is nan. Sorts `values` in place."""
     values[:, packed.padding] = np.inf
     values.sort(axis=2)
     lines = np.arange(len(packed.padding))
     low, high = values[:, lines, packed.middle[0]], values[:, lines, packed.middle[1]]
-    # nan sorts behind the padding
+    # nan sorts behind the padding, which is infinite
     return (low + high) / 2 + np.where(np.isnan(values[:, :, -1]), np.nan, 0)
 
 
-def species_of(lines: Mapping) -> dict[str, list[int]]:
-    """Positions of each species' lines; the species of ``CaII_8542`` is ``CaII``.
+def species_of(lines: Lines) -> dict[str, list[int]]:
+    """Positions of the lines of each species that has two or more; the species of ``CaII_8542`` is ``CaII``.
 
-    Only species of two or more lines are listed: they have a total equivalent width of their own.
+    These species also get a total equivalent width.
     """
     species: dict[str, list[int]] = {}
     for j, name in enumerate(lines):

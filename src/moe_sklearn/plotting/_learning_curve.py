@@ -1,7 +1,7 @@
 """R2 of the modes, and rho, against the number of training rows."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -60,7 +60,7 @@ class MoELearningCurveDisplay(AxesDisplay):
 
     def plot(
         self, ax: Any = None, *, rho_ax: Any = None, lower: float = -1.0
-    ) -> "MoELearningCurveDisplay":
+    ) -> Self:
         """Draw the lines.
 
         Parameters
@@ -70,7 +70,7 @@ class MoELearningCurveDisplay(AxesDisplay):
         rho_ax : matplotlib Axes, optional
             Where to draw rho. With `ax` given and this not, rho is left out.
         lower : float, default=-1.0
-            The axis of R2 ends there if points lie below, the one of rho at -1 and 2 at most.
+            Lower end of the axis of R2 if points lie below it. The axis of rho stays within -1 and 2.
 
         Returns
         -------
@@ -114,7 +114,7 @@ class MoELearningCurveDisplay(AxesDisplay):
         ax.set_xlabel("Training rows")
 
     @classmethod
-    def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> "MoELearningCurveDisplay":
+    def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw what `moe_learning_curve` has returned.
 
         Parameters
@@ -149,27 +149,27 @@ class MoELearningCurveDisplay(AxesDisplay):
         random_state: Any = None,
         ax: Any = None,
         **kwargs: Any,
-    ) -> "MoELearningCurveDisplay":
+    ) -> Self:
         """Compute the curve of a mixture and draw it; see `moe_sklearn.moe_learning_curve`.
 
         Parameters
         ----------
         estimator : SoftGateMoERegressor
-            Not fitted here; clones of it are.
+            Estimator whose clones are fitted.
         X : array-like or source of shape (n_samples, n_features)
             Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Their targets.
+            Targets of the training rows.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns)
-            Their labels or side information.
+            Labels or side information of the training rows.
         X_test, y_test, bins_test
-            Test rows, alike.
+            The same of the test rows.
         train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
             Increasing numbers of rows, or shares of n_samples.
         shuffle : bool, default=True
             Take the rows in random order, which needs X in memory.
         random_state : int, RandomState instance or None, default=None
-            Of that order.
+            Seed of that order.
         ax : matplotlib Axes, optional
             Where to draw R2; by default a new figure, with a panel of rho below.
         **kwargs

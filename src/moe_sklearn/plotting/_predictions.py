@@ -1,11 +1,12 @@
 """Predicted against true values, bin by bin."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..report import MoEReport
 from ._base import ReportDisplay, codes_and_names
 
 BIN_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
@@ -46,7 +47,7 @@ class MoEPredictionDisplay(ReportDisplay):
         self.bin_codes = np.asarray(bin_codes)
         self.bin_names = bin_names
 
-    def plot(self, ax: Any = None, *, target: int = 0, label: str = "") -> "MoEPredictionDisplay":
+    def plot(self, ax: Any = None, *, target: int = 0, label: str = "") -> Self:
         """Draw column `target` of the targets; `label` (say, "log g in dex") names its axes."""
         ax = self._start(ax, (7.2, 5.2))
         true, predicted = (a.reshape(len(a), -1)[:, target] for a in (self.y_true, self.y_pred))
@@ -74,7 +75,7 @@ class MoEPredictionDisplay(ReportDisplay):
         return self
 
     @classmethod
-    def _of(cls, report):
+    def _of(cls, report: MoEReport) -> Self:
         return cls(report.y_true, report.y_pred, report.bin_codes, report.bin_names)
 
     @classmethod
@@ -87,7 +88,7 @@ class MoEPredictionDisplay(ReportDisplay):
         bin_names: Sequence[str] | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ):
+    ) -> Self:
         """Draw predictions.
 
         Parameters

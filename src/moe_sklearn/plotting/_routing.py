@@ -1,13 +1,13 @@
 """Where the gate sends the rows of each bin, as heat maps."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import confusion_matrix
 
-from ..report import bin_mean_proba
+from ..report import MoEReport, bin_mean_proba
 from ..validation import check_length
 from ._base import ReportDisplay, codes_and_names, name_x_ticks, wrapped
 
@@ -38,7 +38,7 @@ class GateProbabilityDisplay(ReportDisplay):
         self.gate_proba = np.asarray(gate_proba, dtype=float)
         self.bin_names = bin_names
 
-    def plot(self, ax: Any = None) -> "GateProbabilityDisplay":
+    def plot(self, ax: Any = None) -> Self:
         """Draw the map, each cell with its value."""
         ax = self._start(ax, _heat_size(self.bin_names))
         text = [["" if np.isnan(p) else f"{p:.2f}" for p in row] for row in self.gate_proba]
@@ -47,7 +47,7 @@ class GateProbabilityDisplay(ReportDisplay):
         return self
 
     @classmethod
-    def _of(cls, report):
+    def _of(cls, report: MoEReport) -> Self:
         return cls(report.gate_proba, report.bin_names)
 
     @classmethod
@@ -59,7 +59,7 @@ class GateProbabilityDisplay(ReportDisplay):
         bin_names: Sequence[str] | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ):
+    ) -> Self:
         """Average and draw gate probabilities.
 
         Parameters
@@ -108,7 +108,7 @@ class RoutingConfusionDisplay(ReportDisplay):
         self.confusion = np.asarray(confusion)
         self.bin_names = bin_names
 
-    def plot(self, ax: Any = None) -> "RoutingConfusionDisplay":
+    def plot(self, ax: Any = None) -> Self:
         """Draw the matrix, each cell with its count and share."""
         ax = self._start(ax, _heat_size(self.bin_names))
         total = self.confusion.sum(axis=1, keepdims=True)
@@ -122,7 +122,7 @@ class RoutingConfusionDisplay(ReportDisplay):
         return self
 
     @classmethod
-    def _of(cls, report):
+    def _of(cls, report: MoEReport) -> Self:
         return cls(report.confusion, report.bin_names)
 
     @classmethod
@@ -134,7 +134,7 @@ class RoutingConfusionDisplay(ReportDisplay):
         bin_names: Sequence[str] | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ):
+    ) -> Self:
         """Count and draw true against most probable bins.
 
         Parameters

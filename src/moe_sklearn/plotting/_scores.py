@@ -1,13 +1,13 @@
 """R2 of the modes, rho, and R2 within each bin, as bars."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import r2_score
 
-from ..report import MODES, bin_r2, rho_tables
+from ..report import MODES, MoEReport, bin_r2, rho_tables
 from ..validation import check_length
 from ._base import MODE_COLORS, ReportDisplay, codes_and_names, name_x_ticks
 
@@ -34,7 +34,7 @@ class ModeScoresDisplay(ReportDisplay):
     def __init__(self, r2: Mapping[str, float]):
         self.r2 = r2
 
-    def plot(self, ax: Any = None) -> "ModeScoresDisplay":
+    def plot(self, ax: Any = None) -> Self:
         """Draw the bars, each with its value."""
         ax = self._start(ax, (5.6, 4.2))
         colors = [MODE_COLORS.get(mode, "#999999") for mode in self.r2]
@@ -46,7 +46,7 @@ class ModeScoresDisplay(ReportDisplay):
         return self
 
     @classmethod
-    def _of(cls, report):
+    def _of(cls, report: MoEReport) -> Self:
         return cls(report.r2)
 
     @classmethod
@@ -61,10 +61,12 @@ class ModeScoresDisplay(ReportDisplay):
         sample_weight: ArrayLike | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ):
+    ) -> Self:
         """Score and draw the predictions of the four modes, each of the shape of `y_true`."""
         predictions = zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True)
-        r2 = {mode: r2_score(y_true, p, sample_weight=sample_weight) for mode, p in predictions}
+        r2: dict[str, float] = {
+            mode: r2_score(y_true, p, sample_weight=sample_weight) for mode, p in predictions
+        }
         return cls(r2).plot(ax, **kwargs)
 
 
@@ -78,7 +80,7 @@ class RhoDisplay(ReportDisplay):
     interval : mapping of str to (float, float)
         Bounds of each rho.
     confidence_level : float, default=0.95
-        Of the bounds.
+        Confidence level of the bounds.
 
     Examples
     --------
@@ -98,7 +100,7 @@ class RhoDisplay(ReportDisplay):
         self.interval = interval
         self.confidence_level = confidence_level
 
-    def plot(self, ax: Any = None, *, threshold: float | None = 0.7) -> "RhoDisplay":
+    def plot(self, ax: Any = None, *, threshold: float | None = 0.7) -> Self:
         """Draw the bars; `threshold` is a dashed line, None leaves it out."""
         ax = self._start(ax, (5.6, 4.6))
         for place, (mode, rho) in enumerate(self.rho.items()):
@@ -134,7 +136,7 @@ class RhoDisplay(ReportDisplay):
         )
 
     @classmethod
-    def _of(cls, report):
+    def _of(cls, report: MoEReport) -> Self:
         return cls(report.rho, report.rho_interval, report.confidence_level)
 
     @classmethod
@@ -152,7 +154,7 @@ class RhoDisplay(ReportDisplay):
         random_state: Any = 0,
         ax: Any = None,
         **kwargs: Any,
-    ):
+    ) -> Self:
         """Score and draw predictions; see :func:`~moe_sklearn.metrics.rho_interval`."""
         predicted = dict(zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True))
         rho, interval = rho_tables(
@@ -186,7 +188,7 @@ class BinScoresDisplay(ReportDisplay):
         self.r2 = {mode: np.asarray(values, dtype=float) for mode, values in r2.items()}
         self.bin_names = bin_names
 
-    def plot(self, ax: Any = None, *, lower: float = -1.0) -> "BinScoresDisplay":
+    def plot(self, ax: Any = None, *, lower: float = -1.0) -> Self:
         """Draw the bars; those below `lower` are cut there and carry their value."""
         ax = self._start(ax, (max(6.0, 2.0 + 0.9 * len(self.bin_names)), 4.8))
         width = 0.8 / len(self.r2)
@@ -217,7 +219,7 @@ class BinScoresDisplay(ReportDisplay):
         return self
 
     @classmethod
-    def _of(cls, report):
+    def _of(cls, report: MoEReport) -> Self:
         r2 = {mode: report.bins[f"r2_{mode}"] for mode in ("global", "soft", "oracle")}
         return cls(r2, report.bin_names)
 
@@ -233,7 +235,7 @@ class BinScoresDisplay(ReportDisplay):
         bin_names: Sequence[str] | None = None,
         ax: Any = None,
         **kwargs: Any,
-    ):
+    ) -> Self:
         """Score and draw predictions; `bins` as in `MoEPredictionDisplay.from_predictions`."""
         codes, names = codes_and_names(bins, bin_names)
         y = np.asarray(y_true)

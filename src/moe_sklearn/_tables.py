@@ -1,0 +1,106 @@
+"""A report as text and as HTML."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+
+def report_text(report: Any) -> str:
+    """Text of a `MoEReport` for a terminal, at most 100 columns wide with short bin names."""
+    parts = [
+        headline(report),
+        text_table(*score_table(report)),
+        footnote(report),
+        text_table(*bin_table(report)),
+    ]
+    return "\n\n".join(parts)
+
+
+def report_html(report: Any) -> str:
+    """HTML of a `MoEReport` for a notebook."""
+    parts = [
+        f"<p>{escape(headline(report))}</p>",
+        html_table(*score_table(report)),
+        f"<p>{escape(footnote(report))}</p>",
+        html_table(*bin_table(report)),
+    ]
+    return "\n".join(parts)
+
+
+def headline(report: Any) -> str:
+    """Numbers of experts and of covered rows."""
+    return (
+        f"{len(report.bin_names)} experts; covered {report.n_test_covered:,} of {report.n_test:,} "
+        f"test rows ({percent(report.coverage)}), {report.n_train_covered:,} of "
+        f"{report.n_train:,} training rows ({percent(report.train_coverage)})"
+    )
+
+
+def footnote(report: Any) -> str:
+    """Meaning of the brackets, parts of the loss, dropped bins and share of the constant experts."""
+    lines = [
+        f"in brackets: {100 * report.confidence_level:.4g} % bootstrap interval over the covered test rows",
+        f"1 - R2 soft: {number(report.loss['experts'])} from the experts (1 - R2 oracle), "
+        f"{number(report.loss['routing'])} from routing (R2 oracle - R2 soft)",
+    ]
+    if report.dropped_bins:
+        lines.append(f"without expert, for want of training rows: {', '.join(report.dropped_bins)}")
+    if report.anchor_weight:
+        lines.append(f"constant experts carry {percent(report.anchor_weight)} of the weight")
+    return "\n".join(lines)
+
+
+def score_table(report: Any) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the scores over all bins: the scores, then the interval of each rho."""
+    header = [f"R2 {mode}" for mode in report.r2] + [f"rho {mode}" for mode in report.rho]
+    scores = [number(value) for value in (*report.r2.values(), *report.rho.values())]
+    intervals = (report.rho_interval[mode] for mode in report.rho)
+    bounds = [f"[{number(low)}, {number(high)}]" for low, high in intervals]
+    return [*header, "routing accuracy"], [
+        [*scores, percent(report.routing_accuracy)],
+        [*[""] * len(report.r2), *bounds, ""],
+    ]
+
+
+def bin_table(report: Any) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of the scores within each bin."""
+    header = ["bin", *(key.replace("_", " ").replace("r2", "R2") for key in report.bins)]
+    formats = {"n_train": "{:,}".format, "n_test": "{:,}".format, "recall": percent}
+    columns = [
+        [formats.get(key, number)(value) for value in values] for key, values in report.bins.items()
+    ]
+    return header, [list(row) for row in zip(report.bin_names, *columns, strict=True)]
+
+
+def number(value: float) -> str:
+    """Value with four decimals, or 'nan'."""
+    return "nan" if np.isnan(value) else f"{value:.4f}"
+
+
+def percent(value: float) -> str:
+    """Share as a percentage with one decimal, or 'nan'."""
+    return "nan" if np.isnan(value) else f"{100 * value:.1f} %"
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns under a ruled header; the column 'bin' is aligned left, all others right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if name == "bin" else cell.rjust(width)
+            for name, cell, width in zip(header, row, widths, strict=True)
+        )
+        for row in [header, ["-" * width for width in widths], *rows]
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Table element with a head and a body; cells are escaped."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

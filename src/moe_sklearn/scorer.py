@@ -1,0 +1,207 @@
+"""Rho as a scorer for scikit-learn's model selection."""
+
+import copy
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import MetadataRequest
+
+from .metrics import rho_score
+
+
+class RhoScorer(BaseEstimator):
+    """Scorer that gives rho of a fitted mixture on the covered rows of a test set.
+
+    Use it as ``scoring=rho_scorer`` in :class:`~sklearn.model_selection.GridSearchCV` and
+    :func:`~sklearn.model_selection.cross_validate`, alone or in a dictionary with others. The
+    mixture may be part of a Pipeline, of a TransformedTargetRegressor, of a fitted search (nested
+    cross-validation), or of a nest of these: predictions go through the outer estimator.
+
+    The oracle needs the bins of the test rows. Either enable metadata routing with
+    ``sklearn.set_config(enable_metadata_routing=True)`` and pass `bins` to the search's ``fit`` (or
+    in ``params`` of ``cross_validate``), or give this scorer a pandas object to look them up in.
+
+    Parameters
+    ----------
+    bins : pandas Series or DataFrame, optional
+        Labels, or side information, of every row that will be scored, looked up by the index of X.
+        Bins that are routed take precedence.
+
+    Notes
+    -----
+    scikit-learn's model selection turns an error in a scorer into nan and a warning by default.
+    Pass ``error_score="raise"`` to see the reason.
+
+    Examples
+    --------
+    >>> from moe_sklearn import RhoScorer, rho_scorer
+    >>> rho_scorer
+    RhoScorer()
+    """
+
+    def __init__(self, bins: Any = None):
+        self.bins = bins
+
+    def get_metadata_routing(self) -> MetadataRequest:
+        """Request `bins` and `sample_weight`.
+
+        Returns
+        -------
+        MetadataRequest
+            What scikit-learn's routing reads.
+        """
+        # a class-level request would need a method called score, from scikit-learn 1.8 on
+        request = MetadataRequest(owner=self)
+        for name in ("bins", "sample_weight"):
+            request.score.add_request(param=name, alias=True)
+        return request
+
+    def __call__(
+        self,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        bins: Any = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Rho of `estimator` on the covered rows of (X, y).
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted `SoftGateMoERegressor`, or a Pipeline, TransformedTargetRegressor or search
+            around one.
+        X : array-like of shape (n_rows, n_features)
+            Test rows.
+        y : array-like of shape (n_rows,) or (n_rows, n_targets)
+            True targets.
+        bins : array-like of shape (n_rows,) or (n_rows, n_columns), optional
+            True labels or side information of the rows.
+        sample_weight : array-like of shape (n_rows,), optional
+            Weights.
+
+        Returns
+        -------
+        float
+            Rho of the estimator's own mixing mode.
+
+        Raises
+        ------
+        ValueError
+            If there are no bins, or fewer than 2 covered rows.
+        TypeError
+            If there is no mixture inside `estimator`.
+        """
+        bins = self._aligned_to(X) if bins is None else bins
+        estimator = without_search(estimator)
+        covered = inner_mixture(estimator).assign_bins(bins) >= 0
+        if covered.sum() < 2:
+            raise ValueError(
+                f"rho needs at least 2 test rows whose bin the model knows, bins covers "
+                f"{covered.sum()} of {len(covered)}: check that bins are those of the scored rows "
+                "and use fewer or shuffled folds."
+            )
+
+        def predict(mixing=None):
+            return np.asarray(estimator.predict(X, mixing=mixing, bins=bins))[covered]
+
+        return rho_score(
+            np.asarray(y)[covered],
+            predict(),
+            y_global=predict("global"),
+            y_oracle=predict("oracle"),
+            sample_weight=None if sample_weight is None else np.asarray(sample_weight)[covered],
+        )
+
+    def _aligned_to(self, X):
+        """Bins of the scorer itself in the order of the rows of X."""
+        if self.bins is None:
+            raise ValueError(
+                "rho needs the bins of the scored rows. Either call "
+                "sklearn.set_config(enable_metadata_routing=True) and pass bins=... to the "
+                "search's fit (cross_validate: params={'bins': bins}), or use "
+                "scoring=RhoScorer(bins=series) with a pandas Series indexed like X."
+            )
+        if not hasattr(self.bins, "loc"):
+            raise TypeError(
+                "RhoScorer(bins=...) must be a pandas Series or DataFrame indexed like X, got "
+                f"{type(self.bins).__name__}: wrap it, or enable metadata routing and pass bins."
+            )
+        if not hasattr(X, "iloc"):
+            raise TypeError(
+                f"RhoScorer(bins=...) looks bins up by the index of X, but X is a "
+                f"{type(X).__name__} without one: pass X as a pandas DataFrame."
+            )
+        if not self.bins.index.is_unique:
+            raise ValueError("The index of RhoScorer(bins=...) has duplicates: make it unique.")
+        missing = X.index[~X.index.isin(self.bins.index)]
+        if len(missing):
+            raise ValueError(
+                f"RhoScorer(bins=...) lacks {len(missing)} of the {len(X)} rows of X, first index "
+                f"{missing[0]!r}: give it the bins (or -1) of every row."
+            )
+        return self.bins.loc[X.index]
+
+    def _accept_sample_weight(self):
+        # scikit-learn 1.8 and later ask this of each scorer in a dictionary
+        return True
+
+
+rho_scorer = RhoScorer()
+"""Ready-made scorer: ``scoring=rho_scorer``, with `bins` routed."""
+
+
+def without_search(estimator: Any) -> Any:
+    """Replace fitted searches by their best estimator, also inside pipelines and target transforms.
+
+    The ``predict`` of a search takes X alone; that of its best estimator takes `mixing` and `bins`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator, never changed.
+
+    Returns
+    -------
+    estimator
+        The same, or a shallow copy that shares the fitted parts.
+    """
+    if hasattr(estimator, "best_estimator_"):
+        return without_search(estimator.best_estimator_)
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        if without_search(last) is not last:
+            estimator = copy.copy(estimator)
+            estimator.steps = [*estimator.steps[:-1], (name, without_search(last))]
+    elif hasattr(estimator, "regressor_"):
+        inner = without_search(estimator.regressor_)
+        if inner is not estimator.regressor_:
+            estimator = copy.copy(estimator)
+            estimator.regressor = estimator.regressor_ = inner
+    return estimator
+
+
+def inner_mixture(estimator: Any) -> Any:
+    """Fitted mixture at the end of Pipelines and TransformedTargetRegressors.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+    """
+    inner = estimator
+    while not hasattr(inner, "assign_bins"):
+        if isinstance(inner, Pipeline):
+            inner = inner.steps[-1][1]
+        elif hasattr(inner, "regressor_"):
+            inner = inner.regressor_
+        else:
+            raise TypeError(
+                "rho needs a fitted SoftGateMoERegressor, by itself or inside a Pipeline, a "
+                f"TransformedTargetRegressor or a search with refit=True; got {estimator!r}."
+            )
+    return inner

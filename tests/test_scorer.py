@@ -1,0 +1,290 @@
+"""The scorer inside scikit-learn's model selection."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, KFold, cross_validate
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from moe_sklearn.binning import GridBinner
+from moe_sklearn.experts import BinnedRidgeExperts
+from moe_sklearn.metrics import rho_score
+from moe_sklearn.mixture import SoftGateMoERegressor
+from moe_sklearn.scorer import RhoScorer, rho_scorer
+
+CV = KFold(2, shuffle=True, random_state=0)
+ALPHAS = {"experts__alpha": [1e-3, 10.0]}
+
+
+@pytest.fixture
+def routing():
+    sklearn.set_config(enable_metadata_routing=True)
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    """Three regimes, told apart by X; every tenth row is not covered."""
+    rng = np.random.default_rng(1)
+    side = rng.uniform(0, 3, size=240)
+    X = rng.normal(size=(240, 5))
+    X[:, 0] = side + 0.3 * rng.normal(size=240)
+    y = X @ np.array([[1, 2, 0, 0, 0], [1, -2, 1, 0, 0], [1, 0, 0, 3, 1]]).T
+    y = y[np.arange(240), side.astype(int)] + 0.5 * rng.normal(size=240)
+    index = rng.permutation(240) + 1000
+    bins = np.where(np.arange(240) % 10, side.astype(int), -1)
+    return (
+        pd.DataFrame(X, columns=list("abcde"), index=index),
+        pd.Series(y, index=index),
+        pd.Series(bins, index=index),
+        pd.DataFrame({"side": side}, index=index),
+    )
+
+
+def mixture(**parameters):
+    return SoftGateMoERegressor(experts=BinnedRidgeExperts(), **parameters)
+
+
+def rho_by_hand(fitted, X, y, bins, sample_weight=None):
+    """Rho of a fitted mixture from its own predictions on the covered rows."""
+    covered = np.asarray(bins) >= 0
+    at = {m: fitted.predict(X, mixing=m, bins=bins)[covered] for m in ("soft", "global", "oracle")}
+    anchors = {"y_global": at["global"], "y_oracle": at["oracle"], "sample_weight": sample_weight}
+    return rho_score(np.asarray(y)[covered], at["soft"], **anchors)
+
+
+def test_scorer_is_rho_on_covered_rows(spectra):
+    X, y, bins, _ = spectra
+    model = mixture().fit(X, y, bins=bins)
+    rho = rho_scorer(model, X, y, bins=bins)
+    assert rho == pytest.approx(rho_by_hand(model, X, y, bins), rel=1e-9)
+    assert 0.2 < rho < 1.2
+
+
+def test_scorer_scores_the_mixing_of_the_model(spectra):
+    X, y, bins, _ = spectra
+    for mixing, expected in {"global": 0, "oracle": 1}.items():
+        model = mixture(mixing=mixing).fit(X, y, bins=bins)
+        assert rho_scorer(model, X, y, bins=bins) == pytest.approx(expected, abs=1e-12)
+
+
+def test_scorer_takes_sample_weight(spectra):
+    X, y, bins, _ = spectra
+    model = mixture().fit(X, y, bins=bins)
+    weight = np.random.default_rng(0).uniform(0.1, 5, len(y))
+    expected = rho_by_hand(model, X, y, bins, sample_weight=weight[bins >= 0])
+    rho = rho_scorer(model, X, y, bins=bins, sample_weight=weight)
+    assert rho == pytest.approx(expected, rel=1e-9)
+
+
+def scores_by_hand(model, X, y, bins):
+    return [
+        rho_by_hand(
+            clone(model).fit(X.iloc[train], y.iloc[train], bins=bins.iloc[train]),
+            X.iloc[test],
+            y.iloc[test],
+            bins.iloc[test],
+        )
+        for train, test in CV.split(X)
+    ]
+
+
+def test_cross_validate_routes_bins_in_two_processes(spectra, routing):
+    X, y, bins, _ = spectra
+    scores = cross_validate(
+        mixture(),
+        X,
+        y,
+        cv=CV,
+        scoring={"r2": "r2", "rho": rho_scorer},
+        params={"bins": bins},
+        error_score="raise",
+        n_jobs=2,
+    )
+    assert scores["test_rho"] == pytest.approx(scores_by_hand(mixture(), X, y, bins), rel=1e-9)
+    assert (scores["test_r2"] > 0.3).all()
+
+
+def test_grid_search_routes_bins(spectra, routing):
+    X, y, bins, _ = spectra
+    search = GridSearchCV(mixture(), ALPHAS, scoring=rho_scorer, cv=CV, error_score="raise")
+    search.fit(X.to_numpy(), y.to_numpy(), bins=bins.to_numpy())
+    expected = [
+        np.mean(scores_by_hand(mixture().set_params(experts__alpha=a), X, y, bins))
+        for a in ALPHAS["experts__alpha"]
+    ]
+    assert search.cv_results_["mean_test_score"] == pytest.approx(expected, rel=1e-9)
+    assert search.score(X.to_numpy(), y, bins=bins) == pytest.approx(
+        rho_by_hand(search.best_estimator_, X.to_numpy(), y, bins), rel=1e-9
+    )
+
+
+def test_grid_search_over_the_binner(spectra, routing):
+    X, y, _, side = spectra
+    search = GridSearchCV(
+        mixture(binner=GridBinner()),
+        {"binner__n_bins": [2, 3], **ALPHAS},
+        scoring={"r2": "r2", "rho": rho_scorer},
+        refit="rho",
+        cv=CV,
+        error_score="raise",
+    ).fit(X, y, bins=side)
+    table = pd.DataFrame(search.cv_results_)
+    assert table["mean_test_rho"].nunique() == 4
+    assert search.best_score_ == table["mean_test_rho"].max()
+
+
+def test_sample_weight_reaches_fit_and_scorer_without_routing(spectra):
+    X, y, bins, _ = spectra
+    weight = pd.Series(np.where(np.arange(len(y)) % 3, 1.0, 5.0), index=y.index)
+    scoring = {"rho": RhoScorer(bins)}
+    search = GridSearchCV(mixture(), ALPHAS, scoring=scoring, refit="rho", cv=CV)
+    search.set_params(error_score="raise").fit(X, y, sample_weight=weight, bins=bins)
+    assert np.isfinite(search.cv_results_["mean_test_rho"]).all()
+
+
+def test_sample_weight_is_routed_to_the_scorer(spectra, routing):
+    X, y, bins, _ = spectra
+    weight = np.where(np.arange(len(y)) % 2, 1.0, 5.0)
+    model = mixture().set_fit_request(sample_weight=False)
+    arguments = {"cv": CV, "scoring": rho_scorer, "error_score": "raise"}
+    scores = cross_validate(
+        model, X, y, params={"bins": bins, "sample_weight": weight}, **arguments
+    )["test_score"]
+    train, test = next(iter(CV.split(X)))
+    fitted = mixture().fit(X.iloc[train], y.iloc[train], bins=bins.iloc[train])
+    expected = rho_scorer(
+        fitted, X.iloc[test], y.iloc[test], bins=bins.iloc[test], sample_weight=weight[test]
+    )
+    assert scores[0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("nested", ["bare", "pipeline", "outer pipeline", "target"])
+def test_nested_cross_validation(spectra, routing, nested):
+    X, y, bins, _ = spectra
+    model, grid = mixture(), ALPHAS
+    if nested == "pipeline":
+        model = make_pipeline(StandardScaler(), model)
+        grid = {f"softgatemoeregressor__{name}": alphas for name, alphas in ALPHAS.items()}
+    model = GridSearchCV(model, grid, scoring=rho_scorer, cv=CV, error_score="raise")
+    if nested == "outer pipeline":
+        model = make_pipeline(StandardScaler(), model)
+    if nested == "target":
+        model = TransformedTargetRegressor(model, transformer=StandardScaler())
+    scores = cross_validate(
+        model,
+        X,
+        y,
+        cv=CV,
+        scoring=rho_scorer,
+        params={"bins": bins},
+        error_score="raise",
+        return_estimator=True,
+    )
+    # rho is blind to scale and shift of the target, so the inner mixture gives the same number
+    fitted, (_, test) = scores["estimator"][0], next(iter(CV.split(X)))
+    rows, target = X.iloc[test], y.iloc[test]
+    if nested == "outer pipeline":
+        rows, fitted = fitted[0].transform(rows), fitted[1]
+    if nested == "target":
+        target = fitted.transformer_.transform(target.to_numpy()[:, None])[:, 0]
+        fitted = fitted.regressor_
+    expected = rho_by_hand(fitted.best_estimator_, rows, target, bins.iloc[test])
+    assert scores["test_score"][0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_target_transform_is_undone_before_scoring(spectra, routing):
+    X, y, bins, _ = spectra
+    y = np.exp(y / 4)
+    model = TransformedTargetRegressor(mixture(), func=np.log, inverse_func=np.exp)
+    model.fit(X, y, bins=bins)
+    rho = rho_scorer(model, X, y, bins=bins)
+    assert rho == pytest.approx(rho_by_hand(model, X, y, bins))
+    assert abs(rho - rho_by_hand(model.regressor_, X, np.log(y), bins)) > 0.01
+
+
+def test_fitted_searches_are_left_as_they_are(spectra, routing):
+    X, y, bins, _ = spectra
+    search = GridSearchCV(mixture(), ALPHAS, scoring=rho_scorer, cv=CV)
+    model = make_pipeline(StandardScaler(), search).fit(X, y, bins=bins)
+    rho_scorer(model, X, y, bins=bins)
+    assert isinstance(model[-1], GridSearchCV)
+    assert model.predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize("route", [False, True])
+def test_series_is_aligned_on_the_index(spectra, route):
+    X, y, bins, _ = spectra
+    shuffled = bins.sample(frac=1, random_state=0)
+    sklearn.set_config(enable_metadata_routing=route)
+    scores = cross_validate(
+        mixture(),
+        X,
+        y,
+        cv=CV,
+        scoring=RhoScorer(bins=shuffled),
+        params={"bins": bins},
+        error_score="raise",
+    )
+    assert scores["test_score"] == pytest.approx(scores_by_hand(mixture(), X, y, bins), rel=1e-9)
+
+
+def test_side_information_is_aligned_on_the_index(spectra):
+    X, y, _, side = spectra
+    model = mixture().fit(X, y, bins=side)
+    expected = rho_scorer(model, X.iloc[:90], y.iloc[:90], bins=side.iloc[:90])
+    shuffled = side.sample(frac=1, random_state=0)
+    assert RhoScorer(shuffled)(model, X.iloc[:90], y.iloc[:90]) == expected
+
+
+def test_scorer_needs_bins(spectra):
+    X, y, bins, _ = spectra
+    model = mixture().fit(X, y, bins=bins)
+    with pytest.raises(ValueError, match=r"enable_metadata_routing=True.*RhoScorer\(bins=series\)"):
+        rho_scorer(model, X, y)
+    with pytest.raises(ValueError, match="enable_metadata_routing=True"):
+        cross_validate(model, X, y, cv=CV, scoring=rho_scorer, error_score="raise")
+
+
+@pytest.mark.parametrize(
+    ("own", "change", "error", "message"),
+    [
+        (lambda b: b.to_numpy(), lambda X: X, TypeError, "must be a pandas Series or DataFrame"),
+        (lambda b: b, lambda X: X.to_numpy(), TypeError, "X is a ndarray without one"),
+        (lambda b: b.iloc[5:], lambda X: X, ValueError, "lacks 5 of the 240 rows of X"),
+        (lambda b: pd.concat([b, b.iloc[:1]]), lambda X: X, ValueError, "duplicates"),
+    ],
+)
+def test_scorer_names_what_cannot_be_aligned(spectra, own, change, error, message):
+    X, y, bins, _ = spectra
+    model = mixture().fit(X.to_numpy(), y, bins=bins)
+    with pytest.raises(error, match=message):
+        RhoScorer(own(bins))(model, change(X), y)
+
+
+def test_scorer_needs_two_covered_rows(spectra):
+    X, y, bins, _ = spectra
+    model = mixture().fit(X, y, bins=bins)
+    few = np.full(len(y), -1)
+    few[3] = 1
+    with pytest.raises(ValueError, match="at least 2 test rows .* bins covers 1 of 240"):
+        rho_scorer(model, X, y, bins=few)
+
+
+def test_scorer_needs_a_mixture(spectra):
+    X, y, bins, _ = spectra
+    with pytest.raises(TypeError, match="needs a fitted SoftGateMoERegressor.*got Pipeline"):
+        rho_scorer(make_pipeline(StandardScaler(), Ridge()).fit(X, y), X, y, bins=bins)
+
+
+def test_scorer_can_be_cloned_and_pickled(spectra):
+    bins = spectra[2]
+    pd.testing.assert_series_equal(clone(RhoScorer(bins)).bins, bins)
+    pd.testing.assert_series_equal(pickle.loads(pickle.dumps(RhoScorer(bins))).bins, bins)
+    assert repr(rho_scorer) == "RhoScorer()"

@@ -1,0 +1,104 @@
+"""The report as text and HTML."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from moe_sklearn._tables import html_table, number, percent, report_html, report_text, text_table
+
+
+def report(**changes):
+    """Everything that the tables read of a MoEReport, in round numbers."""
+    columns = {
+        "n_train": np.array([1500, 20]),
+        "n_test": np.array([158, 0]),
+        "r2_global": np.array([0.25, np.nan]),
+        "r2_soft": np.array([-11.5, np.nan]),
+        "recall": np.array([0.98765, np.nan]),
+    }
+    values = {
+        "bin_names": ("Cool", "Hot <rare>"),
+        "n_test": 200,
+        "n_test_covered": 158,
+        "coverage": 0.79,
+        "n_train": 2000,
+        "n_train_covered": 1520,
+        "train_coverage": 0.76,
+        "r2": {"global": 0.5, "soft": 0.65},
+        "rho": {"soft": 0.75},
+        "rho_interval": {"soft": (0.7, 0.8)},
+        "confidence_level": 0.95,
+        "routing_accuracy": 0.9,
+        "loss": {"experts": 0.3, "routing": 0.05},
+        "dropped_bins": (),
+        "anchor_weight": 0.0,
+        "bins": columns,
+    }
+    return SimpleNamespace(**{**values, **changes})
+
+
+TEXT = """\
+2 experts; covered 158 of 200 test rows (79.0 %), 1,520 of 2,000 training rows (76.0 %)
+
+R2 global  R2 soft          rho soft  routing accuracy
+---------  -------  ----------------  ----------------
+   0.5000   0.6500            0.7500            90.0 %
+                    [0.7000, 0.8000]
+
+in brackets: 95 % bootstrap interval over the covered test rows
+1 - R2 soft: 0.3000 from the experts (1 - R2 oracle), 0.0500 from routing (R2 oracle - R2 soft)
+
+bin         n train  n test  R2 global   R2 soft  recall
+----------  -------  ------  ---------  --------  ------
+Cool          1,500     158     0.2500  -11.5000  98.8 %
+Hot <rare>       20       0        nan       nan     nan"""
+
+
+def test_text_of_a_report():
+    assert report_text(report()) == TEXT
+
+
+def test_html_of_a_report_holds_the_same_cells():
+    html = report_html(report())
+    assert html.count("<table>") == 2
+    assert html.count("<p>") == 2
+    assert "<p>2 experts; covered 158 of 200 test rows (79.0 %), 1,520 of 2,000" in html
+    assert "<td>Hot &lt;rare&gt;</td><td>20</td><td>0</td><td>nan</td><td>nan</td><td>nan</td>" in html
+    assert "<td>0.7500</td><td>90.0 %</td></tr><tr><td></td><td></td><td>[0.7000, 0.8000]</td>" in html
+
+
+def test_dropped_bins_and_constant_experts_are_told():
+    changed = report(dropped_bins=("Cold", "R&D"), anchor_weight=0.125)
+    dropped = "without expert, for want of training rows: Cold, R"
+    assert f"{dropped}&D\nconstant experts carry 12.5 % of the weight" in report_text(changed)
+    assert f"{dropped}&amp;D\nconstant experts carry 12.5 % of the weight" in report_html(changed)
+
+
+@pytest.mark.parametrize(
+    ("level", "shown"), [(0.5, "50 %"), (0.999, "99.9 %"), (0.68268, "68.27 %")]
+)
+def test_confidence_level_is_shown(level, shown):
+    assert f"in brackets: {shown} bootstrap" in report_text(report(confidence_level=level))
+
+
+def test_columns_of_text_are_as_wide_as_their_widest_cell():
+    text = text_table(["bin", "a long name"], [["Cool", "1"], ["x", "123456789012"]])
+    assert text.splitlines() == [
+        "bin    a long name",
+        "----  ------------",
+        "Cool             1",
+        "x     123456789012",
+    ]
+
+
+def test_html_is_escaped():
+    assert html_table(["<a>"], [["b & c"]]) == (
+        "<table><thead><tr><th>&lt;a&gt;</th></tr></thead>"
+        "<tbody><tr><td>b &amp; c</td></tr></tbody></table>"
+    )
+
+
+def test_numbers():
+    assert [number(value) for value in (0.12345, -2, np.nan)] == ["0.1235", "-2.0000", "nan"]
+    assert [percent(value) for value in (0.12345, 1, np.nan)] == ["12.3 %", "100.0 %", "nan"]
