@@ -19,9 +19,10 @@ from moe_sklearn import (
     BinnedRidgeExperts,
     GateFeatureTransformer,
     GridBinner,
+    RhoScorer,
     SoftGateMoERegressor,
+    rho_scorer,
 )
-from moe_sklearn.metrics import RhoScorer, rho_scorer
 
 MODES = ["soft", "hard", "oracle", "global"]
 CV = KFold(3, shuffle=True, random_state=0)

@@ -112,9 +112,9 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     for the PCA, not for experts, gate and scores.
 
     The five folds of the cross-fitted inputs are stratified by bin, or, where the experts compare `alphas`,
-    are those of their `cv`. A weight of 2 gives the same experts, global ridge and PCA as a row given twice; the
-    gate differs, for two equal rows lie in different folds, where each is predicted by models that have seen
-    the other. Where rows belong together, such as repeated spectra of one star, pass
+    are those of their `cv`. A weight of 2 gives the same experts, global ridge and PCA as a row given twice;
+    the gate differs, for two equal rows lie in different folds, where each is predicted by models that have
+    seen the other. Where rows belong together, such as repeated spectra of one star, pass
     ``BinnedRidgeExperts(alphas=[...], cv=...)`` with folds that keep them together.
 
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Here the
