@@ -15,7 +15,7 @@ from .regimes import fit_binner
 from .report import MODES
 from .sources import as_source
 from .training_rows import TrainingRows
-from .validation import check_fit_data, check_length
+from .validation import check_features, check_fit_data, check_length
 
 
 def moe_learning_curve(
@@ -83,6 +83,7 @@ def moe_learning_curve(
     """
     model = clone(estimator)
     X, y, _ = check_fit_data(model, X, y)
+    X_test = check_features(model, X_test)
     check_length(bins, "bins", len(X))
     sizes = _absolute(train_sizes, len(X))
     experts = make_experts(model.experts)
