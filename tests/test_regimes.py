@@ -197,7 +197,9 @@ def test_what_oracle_needs_is_said():
     for bins in ([1, 0], np.zeros((2, 2))):
         with pytest.raises(ValueError, match="bins has 2 rows, X has 3"):
             regimes.oracle_codes(bins, 3)
-    with pytest.raises(ValueError, match="bins are 2-D side information, but .* or fit with side information"):
+    with pytest.raises(
+        ValueError, match="bins are 2-D side information, but .* or fit with side information"
+    ):
         regimes.codes(np.zeros((3, 2)))
     with pytest.raises(ValueError, match="bins has 2 rows, X has 5"):
         regimes.codes([1, 0], 5)

@@ -140,7 +140,9 @@ def test_other_models_of_0_1_0_say_which_release_reads_them(name):
     with warnings.catch_warnings():
         # the scikit-learn that wrote the parts of these models is not the one that reads them
         warnings.simplefilter("ignore")
-        with pytest.raises(ValueError, match=r"fitted by moe_sklearn 0\.1\.0.*load it with moe_sklearn 0\.1\.0"):
+        with pytest.raises(
+            ValueError, match=r"fitted by moe_sklearn 0\.1\.0.*load it with moe_sklearn 0\.1\.0"
+        ):
             joblib.load(OLD / f"{name}.joblib")
 
 
@@ -510,7 +512,9 @@ def test_round_trips_and_clones(rows, round_trip, name):
     if name == "mixture":
         for mode in ("hard", "global"):
             assert_array_equal(again.predict(X, mixing=mode), model.predict(X, mixing=mode))
-        assert_array_equal(again.calibrate(X, y).predict_interval(X), model.calibrate(X, y).predict_interval(X))
+        assert_array_equal(
+            again.calibrate(X, y).predict_interval(X), model.calibrate(X, y).predict_interval(X)
+        )
     fresh = clone(again)
     assert not [attribute for attribute in vars(fresh) if is_fitted_attribute(attribute)]
     assert repr(fresh) == repr(model)
