@@ -561,3 +561,138 @@ def test_number_of_threads_does_not_matter(tmp_path):
         subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
         coefs.append(np.load(tmp_path / "coef.npy"))
     np.testing.assert_allclose(coefs[0], coefs[1], rtol=1e-9, atol=1e-12)
+
+
+# shapes, refits, small bins
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_batches", "partial_fit", "fit_moments"])
+@pytest.mark.parametrize("shrink_to", ["zero", "global"])
+def test_one_target_in_a_column_keeps_its_axis(data, way, shrink_to):
+    """C3: y of shape (n, 1)."""
+    X, y, bins = data
+    flat = BinnedRidgeExperts(shrink_to=shrink_to).fit(X, y, bins=bins)
+    experts = BinnedRidgeExperts(shrink_to=shrink_to)
+    if way == "fit_batches":
+        experts.fit_batches([(X[:80], y[:80, None], bins[:80]), (X[80:], y[80:, None], bins[80:])])
+    elif way == "fit_moments":
+        experts.fit_moments(BinnedMoments(4).update(X, y, bins), y_is_1d=False)
+    else:
+        getattr(experts, way)(X, y[:, None], bins=bins)
+    assert experts.coef_.shape == (3, 1, 4)
+    assert experts.intercept_.shape == (3, 1)
+    assert experts.global_coef_.shape == (1, 4)
+    assert experts.global_intercept_.shape == (1,)
+    assert experts.predict(X).shape == experts.predict(X, bins=bins).shape == (150, 1)
+    assert experts.predict_all(X).shape == (150, 4, 1)
+    assert experts.transform(X).shape == (150, 3)
+    assert experts.get_feature_names_out().tolist() == ["expert_0_y0", "expert_1_y0", "expert_2_y0"]
+    np.testing.assert_allclose(experts.coef_[:, 0], flat.coef_, rtol=1e-9)
+    np.testing.assert_allclose(experts.predict(X, bins=bins)[:, 0], flat.predict(X, bins=bins), rtol=1e-9)
+    np.testing.assert_allclose(experts.score(X, y[:, None], bins=bins), flat.score(X, y, bins=bins))
+
+
+def test_partial_fit_after_fit_moments_starts_anew_and_says_so(data):
+    """C4: partial_fit(A), fit_moments(B), partial_fit(C) is C, not A + C."""
+    X, y, bins = data
+    a, b, c = slice(0, 50), slice(50, 100), slice(100, None)
+    experts = BinnedRidgeExperts().partial_fit(X[a], y[a], bins=bins[a])
+    experts.fit_moments(BinnedMoments(4).update(X[b], y[b], bins[b]))
+    assert not hasattr(experts, "moments_")
+    assert_same_models(experts, BinnedRidgeExperts().fit(X[b], y[b], bins=bins[b]))
+    with pytest.warns(UserWarning, match="partial_fit starts anew"):
+        experts.partial_fit(X[c], y[c], bins=bins[c])
+    assert_same_models(experts, BinnedRidgeExperts().fit(X[c], y[c], bins=bins[c]))
+
+
+@pytest.mark.filterwarnings(STARTS_ANEW)
+def test_attributes_of_an_earlier_fit_do_not_survive(data):
+    """C4: feature_names_in_, cv_results_, fold_storage_, moments_."""
+    X, y, bins = data
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    refits = {
+        "fit": lambda experts: experts.fit(X, y, bins=bins),
+        "fit_batches": lambda experts: experts.fit_batches([(X, y, bins)]),
+        "partial_fit": lambda experts: experts.partial_fit(X, y, bins=bins),
+        "fit_moments": lambda experts: experts.fit_moments(BinnedMoments(4).update(X, y, bins)),
+    }
+    for name, refit in refits.items():
+        fresh = refit(BinnedRidgeExperts())
+        searched = BinnedRidgeExperts(alphas=[1.0, 10.0]).fit(frame, y, bins=bins)
+        assert {"feature_names_in_", "cv_results_", "fold_storage_"} <= vars(searched).keys()
+        assert vars(refit(searched.set_params(alphas=None))).keys() == vars(fresh).keys(), name
+        if name != "partial_fit":
+            counted = BinnedRidgeExperts().partial_fit(frame, y, bins=bins)
+            assert vars(refit(counted)).keys() == vars(fresh).keys(), name
+
+
+def test_columns_are_named_as_in_the_first_batch(data):
+    X, y, bins = data
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    experts = BinnedRidgeExperts().partial_fit(frame, y, bins=bins).partial_fit(frame, y, bins=bins)
+    assert experts.feature_names_in_.tolist() == list("abcd")
+    with pytest.raises(ValueError, match="feature names should match"):
+        experts.partial_fit(frame[list("dcba")], y, bins=bins)
+
+
+@pytest.mark.parametrize("weights", [(), (np.ones(75),)])
+def test_batches_of_a_constant_target_are_refused(data, weights):
+    """C5: fit_batches refuses constant y, as fit does; one constant batch will do no harm."""
+    X, y, bins = data
+    parts = np.split(X, 2), np.split(bins, 2)
+    constant = [(X, np.full(75, 3.0), bins, *weights) for X, bins in zip(*parts, strict=True)]
+    with pytest.raises(ValueError, match=r"y is constant \(3.0\)"):
+        BinnedRidgeExperts().fit_batches(constant)
+    (X0, _, bins0, *_), other = constant
+    experts = BinnedRidgeExperts().fit_batches([(X0, np.full(75, 4.0), bins0, *weights), other])
+    assert 3 < experts.predict(X).mean() < 4
+    two = [(X, np.column_stack([y, y]), bins, *weights) for X, y, bins, *_ in constant]
+    with pytest.raises(ValueError, match=r"y is constant \(\[3. 3.\]\)"):
+        BinnedRidgeExperts().fit_batches(two)
+
+
+def test_a_target_that_varies_in_rows_without_weight_only_is_refused(data):
+    X, _, bins = data
+    weight = np.where(np.arange(150) == 7, 0.0, 1.0)
+    with pytest.raises(ValueError, match="y is constant"):
+        BinnedRidgeExperts().fit_batches([(X, 1.0 - weight, bins, weight)])
+
+
+@pytest.mark.parametrize("explicit", ["raise", "drop", "keep"])
+@pytest.mark.parametrize("way", ["fit", "fit_batches", "partial_fit", "fit_moments"])
+def test_small_bins_is_honoured_in_every_fit(data, explicit, way):
+    """C5: small_bins="raise" and "keep" in partial_fit."""
+    X, y, bins = data
+    bins = np.where(np.arange(150) == 3, 8, bins)
+    fits = {
+        "fit": lambda experts: experts.fit(X, y, bins=bins),
+        "fit_batches": lambda experts: experts.fit_batches([(X, y, bins)]),
+        "partial_fit": lambda experts: experts.partial_fit(X, y, bins=bins),
+        "fit_moments": lambda experts: experts.fit_moments(BinnedMoments(4).update(X, y, bins)),
+    }
+    experts = BinnedRidgeExperts(small_bins=explicit)
+    if explicit == "raise":
+        with pytest.raises(ValueError, match="bins: bin 8 has 1 training row"):
+            fits[way](experts)
+    else:
+        assert fits[way](experts).bins_.tolist() == ([0, 1, 2, 8] if explicit == "keep" else [0, 1, 2])
+    assert experts.small_bins == explicit
+    automatic = BinnedRidgeExperts()
+    if way == "partial_fit":
+        assert fits[way](automatic).bins_.tolist() == [0, 1, 2]
+    else:
+        with pytest.raises(ValueError, match="bins: bin 8 has 1 training row"):
+            fits[way](automatic)
+    assert automatic.small_bins == "auto"
+
+
+def test_small_bins_is_honoured_where_the_target_is_binned(data):
+    """C5: bins=None; "auto" keeps its bins, for the quantiles may leave few rows in one."""
+    X, *_ = data
+    y = np.r_[np.zeros(60), np.linspace(1, 2, 90)]
+    kept = BinnedRidgeExperts(min_bin_rows=60).fit(X, y)
+    assert kept.bin_count_.tolist() == [99, 51]
+    assert kept.small_bins == "auto"
+    assert BinnedRidgeExperts(min_bin_rows=60, small_bins="drop").fit(X, y).bin_count_.tolist() == [99]
+    with pytest.raises(ValueError, match="an expert needs at least 60"):
+        BinnedRidgeExperts(min_bin_rows=60, small_bins="raise").fit(X, y)

@@ -1,11 +1,16 @@
-"""The plan: which rows train the gate."""
+"""The plan: which gate, what it sees, and which rows train it."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
 
-from moe_sklearn.gate_plan import stratified_rows
+from moe_sklearn.gate_plan import may_cross_fit, plan_gate, stratified_rows
+from moe_sklearn.gates import LogisticGate, RegressionGate
 
 
 @settings(max_examples=50, deadline=None)
@@ -26,3 +31,158 @@ def test_rows_are_drawn_from_each_bin_in_proportion(codes, limit, seed):
             assert abs(drawn - there * limit / covered) <= 2
     assert_array_equal(rows, stratified_rows(codes, 4, limit, seed))
     assert len(stratified_rows(codes, 4, None, seed)) == covered
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_bin_gives_its_share_of_the_rows_and_none_of_them_twice(seed):
+    """Of 9,000, 900 and 100 rows, 1,000 are a tenth: 900, 90 and 10, each row as likely as any other."""
+    codes = np.repeat([0, 1, 2, -1], [9000, 900, 100, 500])
+    rows = stratified_rows(codes, 3, 1000, seed)
+    assert_array_equal(np.bincount(codes[rows]), [900, 90, 10])
+    assert len(set(rows.tolist())) == 1000
+    assert abs(rows[:900].mean() - 4500) < 4 * 9000 / np.sqrt(12 * 900)
+
+
+def test_rows_are_all_taken_up_to_the_limit_and_drawn_beyond_it():
+    codes = np.zeros(10, int)
+    assert_array_equal(stratified_rows(codes, 1, 10, 0), np.arange(10))
+    assert len(stratified_rows(codes, 1, 9, 0)) == 9
+    assert_array_equal(stratified_rows(np.array([-1, 0, -1, 0]), 1, 2, 0), [1, 3])
+
+
+def test_other_seeds_draw_other_rows():
+    codes = np.zeros(1000, int)
+    draws = {stratified_rows(codes, 1, 100, seed).tobytes() for seed in range(4)}
+    assert len(draws) == 4
+
+
+def test_a_bin_keeps_two_rows_whatever_its_share():
+    codes = np.repeat([0, 1, 2], [10_000, 3, 1])
+    assert_array_equal(np.bincount(codes[stratified_rows(codes, 3, 100, 0)]), [99, 2, 1])
+
+
+# the plan
+
+
+def plan(codes, n_bins=2, sample_weight=None, **parameters):
+    defaults = {"gate": "auto", "gate_inputs": "auto", "anchors": "auto", "max_samples": "auto"}
+    options = {**defaults, "random_state": 0, **parameters}
+    return plan_gate(np.asarray(codes), n_bins, sample_weight, **options)
+
+
+@pytest.mark.parametrize(("n_rows", "kind"), [(999, LogisticGate), (1000, RegressionGate)])
+def test_auto_asks_for_1000_rows_that_count(n_rows, kind):
+    codes = np.append(np.arange(n_rows) % 2, [-1] * 50)
+    assert isinstance(plan(codes).gate, kind)
+    weight = np.append(np.ones(n_rows), np.ones(50))
+    assert isinstance(plan(codes, sample_weight=weight).gate, kind)
+    weight[0] = 0.0
+    assert isinstance(plan(codes, sample_weight=weight).gate, LogisticGate)
+
+
+def test_one_bin_needs_no_regression_gate():
+    assert isinstance(plan(np.zeros(2000, int), 1).gate, LogisticGate)
+    assert isinstance(plan(np.zeros(2000, int), 1, gate="regression").gate, RegressionGate)
+
+
+def test_a_regression_gate_sees_everything_and_a_classifier_the_features():
+    few, many = np.arange(100) % 2, np.arange(1000) % 2
+    logistic, regression = plan(few), plan(many)
+    assert (logistic.inputs, logistic.anchors) == (("features",), 0)
+    assert not logistic.cross_fit and not logistic.on_errors
+    assert (regression.inputs, regression.anchors) == (("features", "discriminants", "experts"), 5)
+    assert regression.cross_fit and regression.on_errors
+    assert plan(few, gate="regression").inputs == regression.inputs
+    assert plan(many, gate="logistic").inputs == logistic.inputs
+    assert plan(many, gate=KNeighborsClassifier()).inputs == logistic.inputs
+
+
+@pytest.mark.parametrize(
+    ("gate_inputs", "inputs", "cross_fit"),
+    [
+        ("features", ("features",), False),
+        (["features"], ("features",), False),
+        (("experts", "features"), ("experts", "features"), True),
+        (("discriminants",), ("discriminants",), True),
+    ],
+)
+def test_outputs_of_fitted_models_need_folds(gate_inputs, inputs, cross_fit):
+    for gate in ("logistic", "regression"):
+        planned = plan([0, 1], gate=gate, gate_inputs=gate_inputs)
+        assert (planned.inputs, planned.cross_fit) == (inputs, cross_fit)
+
+
+def test_gates_are_seeded_and_those_given_are_kept():
+    assert plan([0, 1], gate="regression", random_state=7).gate.random_state == 7
+    gate = RegressionGate(3)
+    assert plan([0, 1], gate=gate, random_state=7).gate is gate
+    assert gate.random_state is None
+
+
+def test_rows_are_those_with_a_bin_and_a_weight():
+    assert_array_equal(plan([0, -1, 1, 1]).rows, [0, 2, 3])
+    assert_array_equal(plan([0, -1, 1, 1], sample_weight=np.array([1.0, 1.0, 0.0, 2.0])).rows, [0, 3])
+
+
+def test_the_limit_of_rows_depends_on_what_the_gate_sees():
+    codes = np.arange(210_000) % 2
+    assert len(plan(codes).rows) == 50_000
+    assert len(plan(codes, gate="logistic").rows) == 200_000
+    assert len(plan(codes, gate="logistic", gate_inputs=("features", "experts")).rows) == 50_000
+    assert len(plan(codes, max_samples=None).rows) == 210_000
+    assert len(plan(codes, max_samples=300).rows) == 300
+
+
+@pytest.mark.parametrize("max_samples", [0, -5, 1.5, 3, True, np.nan])
+def test_gate_max_samples_is_two_rows_a_bin_or_more(max_samples):
+    """C12: gate_max_samples of 0, -5, 1.5."""
+    with pytest.raises(ValueError, match="gate_max_samples must be an integer >= 4; got"):
+        plan([0, 0, 1, 1], max_samples=max_samples)
+    assert len(plan([0, 0, 1, 1], max_samples=4).rows) == 4
+
+
+@pytest.mark.parametrize("anchors", [3, [1.0], [0.0], np.zeros((1, 2))])
+def test_anchors_need_a_regression_gate(anchors):
+    with pytest.raises(ValueError, match="anchors need a regression gate.*gate='regression', or anchors=0"):
+        plan([0, 1], gate="logistic", anchors=anchors)
+    assert plan([0, 1], gate="regression", anchors=anchors).anchors is anchors
+
+
+def test_no_anchors_suit_every_gate():
+    for anchors in (0, [], np.empty((0, 2))):
+        for gate in ("logistic", "regression"):
+            assert plan([0, 1], gate=gate, anchors=anchors).anchors is anchors
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "message"),
+    [
+        ({"gate": "svm"}, ValueError, "gate must be one of 'auto', 'logistic', 'regression'; got 'svm'"),
+        ({"gate": LinearSVC()}, TypeError, r"gate must be .*LinearSVC\(\) has none.*CalibratedClassifierCV"),
+        ({"gate": None}, TypeError, "gate must be .*None has none"),
+        ({"gate_inputs": ("pixels",)}, ValueError, "gate_inputs must be one of .*; got 'pixels'"),
+        ({"gate_inputs": ()}, ValueError, "gate_inputs is empty"),
+        ({"anchors": "all"}, ValueError, "anchors must be one of 'auto'"),
+        ({"anchors": -1}, ValueError, "anchors must be an integer >= 0"),
+        ({"anchors": 2.5}, ValueError, "anchors must be an integer >= 0"),
+        ({"max_samples": "all"}, ValueError, "gate_max_samples must be one of 'auto'"),
+    ],
+)
+def test_bad_plans_are_named(parameters, error, message):
+    with pytest.raises(error, match=message):
+        plan([0, 1], **{"gate": "regression", **parameters})
+
+
+@pytest.mark.parametrize(
+    ("gate", "gate_inputs", "expected"),
+    [
+        ("auto", "auto", True),
+        ("regression", "auto", True),
+        ("logistic", "auto", False),
+        ("auto", ("features",), False),
+        (LogisticRegression(), ("features", "experts"), True),
+        (LogisticRegression(), "auto", False),
+    ],
+)
+def test_folds_are_kept_where_the_number_of_rows_may_ask_for_them(gate, gate_inputs, expected):
+    assert may_cross_fit(gate, gate_inputs) is expected

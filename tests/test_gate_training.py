@@ -2,21 +2,37 @@
 
 import numpy as np
 import pytest
+from counted_reads import OnDisk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
+from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.folds import FoldMoments
+from moe_sklearn.gate_plan import GatePlan
 from moe_sklearn.gate_training import (
+    GateData,
     StratifiedFolds,
     anchor_values,
+    cross_fitted_stacks,
+    discriminant_part,
     fit_classifier,
+    read_gate_rows,
     residual_variance,
     sample_weight_kwargs,
+    train_gate,
+    without_fold,
 )
+from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.linalg import Scratch
+from moe_sklearn.linear import LinearPart, LinearStack
 
 
 @settings(max_examples=50, deadline=None)
@@ -67,8 +83,15 @@ def test_anchors_are_quantiles_or_given():
     for bad in ([1.0, 2.0], [[1.0, np.nan]], [[1.0, 2.0, 3.0]]):
         with pytest.raises(ValueError, match="anchors has shape"):
             anchor_values(bad, two)
-    with pytest.raises(ValueError, match="anchors"):
-        anchor_values(-1, y)
+
+
+def test_no_anchor_is_an_outlier():
+    y = np.random.default_rng(0).normal(size=(400, 1))
+    usual = anchor_values(5, y)
+    wild = np.vstack([y, [[1e3], [-1e3], [1e6]]])
+    assert_array_equal(anchor_values(5, wild), usual)
+    both = anchor_values(5, np.hstack([wild, wild[::-1] + 7]))  # outliers of one target are in other rows
+    assert_allclose(both, np.hstack([usual, usual + 7]))
 
 
 def test_a_single_label_needs_no_classifier():
@@ -78,9 +101,224 @@ def test_a_single_label_needs_no_classifier():
 
 
 def test_weights_go_to_each_step_that_takes_them():
-    pipe, weight = make_pipeline(StandardScaler(), LogisticRegression()), np.ones(3)
+    pipe, weight = make_pipeline(StandardScaler(), PCA(), LogisticRegression()), np.ones(3)
     assert set(sample_weight_kwargs(pipe, weight)) == {
         "standardscaler__sample_weight",
         "logisticregression__sample_weight",
     }
     assert sample_weight_kwargs(pipe, None) == {}
+    assert sample_weight_kwargs(LogisticRegression(), weight) == {"sample_weight": weight}
+
+
+def test_a_gate_that_takes_no_weights_is_named_unless_they_are_optional():
+    weight = np.ones(3)
+    for gate in (KNeighborsClassifier(), make_pipeline(StandardScaler(), KNeighborsClassifier())):
+        with pytest.raises(TypeError, match=r"(?s)the gate .*KNeighborsClassifier.* does not take it in fit"):
+            sample_weight_kwargs(gate, weight)
+    assert sample_weight_kwargs(KNeighborsClassifier(), weight, required=False) == {}
+    some = sample_weight_kwargs(make_pipeline(StandardScaler(), PCA()), weight, required=False)
+    assert some.keys() == {"standardscaler__sample_weight"}
+
+
+# models that have not seen the rows
+
+
+@pytest.fixture(scope="module")
+def folded():
+    """200 rows of two targets in 4 folds; the bins 0, 1, 3, a bin 2 of one row (in fold 1), rows in none."""
+    rng = np.random.default_rng(0)
+    X, bins, folds = rng.normal(size=(200, 5)) + 2, rng.choice([-1, 0, 1, 3], 200), rng.integers(0, 4, 200)
+    bins[17], folds[17] = 2, 1
+    y = np.stack([X[:, 0] * bins, X[:, 1]], axis=1) + 0.3 * rng.normal(size=(200, 2))
+    return X, y, bins, folds
+
+
+def ridge_outputs(X, y, rows, alpha, weight, prior=None):
+    """Coefficients (n_targets, n_features) and intercepts of a plain ridge of some rows."""
+    prior = np.zeros((y.shape[1], X.shape[1])) if prior is None else prior
+    used = None if weight is None else weight[rows]
+    if rows.sum() == 1:  # the penalty draws all slopes to the prior ones
+        return prior, (y - X @ prior.T)[rows][0]
+    twin = Ridge(alpha).fit(X[rows], y[rows] - X[rows] @ prior.T, used)
+    return twin.coef_ + prior, twin.intercept_
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shrink_to", ["zero", "global"])
+@pytest.mark.parametrize("inputs", [("features", "experts"), ("features", "discriminants", "experts")])
+def test_stacks_of_the_folds_are_refits_without_them(folded, weighted, shrink_to, inputs):
+    X, y, bins, folds = folded
+    weight = np.random.default_rng(1).uniform(0.5, 2, 200) if weighted else None
+    moments = FoldMoments(5, 2).update(X, y, bins, folds, weight)
+    alpha = {0: 0.5, 1: 2.0, 2: 1.0, 3: 8.0}
+    experts = BinnedRidgeExperts(alpha, global_alpha=3.0, shrink_to=shrink_to, small_bins="keep")
+    experts.fit_moments(moments)
+    stacks = cross_fitted_stacks(moments, moments.total(), experts, inputs, np.float64, Scratch())
+    assert len(stacks) == 4
+    for fold, stack in enumerate(stacks):
+        rest = folds != fold
+        everywhere = ridge_outputs(X, y, rest, 3.0, weight)
+        prior = everywhere[0] if shrink_to == "global" else None
+        models = [
+            # its one row is in fold 1, without which there is the global model only
+            everywhere
+            if (label, fold) == (2, 1)
+            else ridge_outputs(X, y, rest & (bins == label), alpha[label], weight, prior)
+            for label in (0, 1, 2, 3)
+        ]
+        coef, intercept = map(np.concatenate, zip(*models, everywhere, strict=True))
+        assert_allclose(stack.part(stack.coef, "experts"), coef.T, rtol=1e-7, atol=1e-9)
+        assert_allclose(stack.intercept[stack.columns["experts"]], intercept, rtol=1e-7, atol=1e-9)
+        if "discriminants" not in inputs:
+            assert "discriminants" not in stack.columns
+            continue
+        indicators = (bins[:, None] == np.arange(4)).astype(float)
+        slopes, offsets = ridge_outputs(X, indicators, rest, 3.0, weight)
+        assert_allclose(stack.part(stack.coef, "discriminants"), slopes.T, atol=1e-9)
+        assert_allclose(stack.intercept[stack.columns["discriminants"]], offsets, atol=1e-9)
+
+
+def test_stacks_of_the_folds_have_the_precision_of_the_rows(folded):
+    X, y, bins, folds = folded
+    moments = FoldMoments(5, 2).update(X, y, bins, folds)
+    experts = BinnedRidgeExperts(small_bins="drop").fit_moments(moments)
+    inputs = ("discriminants", "experts")
+    stacks = cross_fitted_stacks(moments, moments.total(), experts, inputs, np.float32, Scratch())
+    assert {stack.coef.dtype.name for stack in stacks} == {"float32"}
+    assert stacks[0].coef.shape == (5, 4 * 2 + 3)  # the bin of one row has no expert
+
+
+def test_moments_without_a_fold_are_those_of_the_other_rows(folded):
+    X, y, bins, folds = folded
+    moments = FoldMoments(5, 2).update(X, y, bins, folds)
+    for fold in range(4):
+        rest = without_fold(moments.total(), moments, fold)
+        twin = BinnedMoments(5, 2).update(X[folds != fold], y[folds != fold], bins[folds != fold])
+        assert rest.groups.keys() == twin.groups.keys()
+        for label, group in twin.groups.items():
+            assert rest.groups[label].n_rows == group.n_rows
+            assert_allclose(rest.groups[label].xy, group.xy, atol=1e-9)
+    assert 2 not in without_fold(moments.total(), moments, 1).groups
+
+
+def test_discriminants_of_a_bin_without_rows_are_0(folded):
+    X, y, bins, _ = folded
+    moments = BinnedMoments(5, 2).update(X, y, bins)
+    pooled = moments.pool()
+    part = discriminant_part(moments, np.array([0, 1, 3, 8]), 2.0, pooled, Scratch())
+    twin = Ridge(2.0).fit(X, (bins[:, None] == [0, 1, 3]).astype(float))
+    assert_allclose(part.coef[:3], twin.coef_, atol=1e-9)
+    assert_allclose(part.intercept[:3], twin.intercept_, atol=1e-9)
+    assert_array_equal(part.coef[3], np.zeros(5))
+    assert part.intercept[3] == 0
+
+
+# reading the gate's rows
+
+
+def draw_stack(n_features, seed, features=2):
+    """Parts of 3 predictions, 2 discriminants and, if any, PCA scores."""
+    rng = np.random.default_rng(seed)
+    parts = {
+        name: LinearPart(rng.normal(size=(size, n_features)), rng.normal(size=size))
+        for name, size in [("experts", 3), ("discriminants", 2), ("features", features)]
+        if size
+    }
+    return LinearStack.of(parts, np.float64)
+
+
+@pytest.mark.parametrize("cuts", [[], [1, 4000, 4001, 9000], [5000, 5000, 9500]])
+@pytest.mark.parametrize("by_fold", [False, True])
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_gate_rows_are_read_from_any_batches_in_blocks(cuts, by_fold, on_disk):
+    """Of 10,000 rows 9,000 train the gate: more than are read at a time, 4,096."""
+    rng = np.random.default_rng(0)
+    X, y, folds = rng.normal(size=(10_000, 3)), rng.normal(size=10_000), rng.integers(0, 3, 10_000)
+    rows = np.sort(rng.choice(10_000, 9000, replace=False))
+    stack, stacks = draw_stack(3, 0), [draw_stack(3, seed, features=0) for seed in (1, 2, 3)]
+    features = GateFeatureTransformer(2).fit(X)
+    batches = [
+        (OnDisk(part) if on_disk else part, of_y, "rest")
+        for part, of_y in zip(np.split(X, cuts), np.split(y, cuts), strict=True)
+    ]
+    given = (folds, stacks) if by_fold else ()
+    data = read_gate_rows(iter(batches), 10_000, rows, stack, features, *given)
+    assert_array_equal(data.y, y[rows, None])
+    used = np.array([s.outputs(X) for s in stacks])[folds, np.arange(10_000)] if by_fold else stack.outputs(X)
+    one = stacks[0] if by_fold else stack
+    assert_allclose(data.predictions, one.part(used[rows], "experts"), rtol=1e-12, atol=1e-12)
+    assert_allclose(data.discriminant_scores, one.part(used[rows], "discriminants"), rtol=1e-12, atol=1e-12)
+    assert_allclose(data.features, stack.part(stack.outputs(X[rows]), "features"), rtol=1e-12, atol=1e-12)
+
+
+def test_gate_rows_of_two_targets_and_features_of_another_kind():
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    rows, stack = np.array([3, 4, 29]), draw_stack(3, 0, features=0)
+    squares = FunctionTransformer(np.square)
+    data = read_gate_rows([(X, X[:, :2])], 30, rows, stack, squares)
+    assert_array_equal(data.y, X[rows, :2])
+    assert_allclose(data.features, X[rows] ** 2)
+
+
+@pytest.mark.parametrize("second", [[20, 9], [20, 11], [20], [20, 10, 1]])
+def test_batches_that_change_in_number_of_rows_are_noticed(second):
+    batches = [(np.ones((n, 3)), np.ones(n)) for n in second]
+    rows, features = np.arange(0, 30, 7), GateFeatureTransformer(0).fit(np.ones((2, 3)))
+    message = f"gave 30 rows at the first reading and {sum(second)} at the second: they must be the same, in"
+    with pytest.raises(ValueError, match=message):
+        read_gate_rows(batches, 30, rows, draw_stack(3, 0, features=0), features)
+
+
+# the gate and what belongs to it
+
+
+class Watched(RegressionGate):
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None):
+        super().fit(X, y, experts=experts, labels=labels, sample_weight=sample_weight)
+        self.seen_ = X, y, experts, labels, sample_weight
+        return self
+
+
+def gate_data(n=60, n_targets=1):
+    rng = np.random.default_rng(0)
+    return GateData(
+        rng.normal(size=(n, n_targets)),
+        rng.normal(size=(n, 2)),
+        rng.normal(size=(n, 3)),
+        rng.normal(size=(n, 4 * n_targets)),
+    )
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted):
+    data, codes = gate_data(n_targets=n_targets), np.arange(60) % 3
+    weight = np.linspace(0.5, 2, 60) if weighted else None
+    plan = GatePlan(Watched(0, max_iter=2), ("experts", "features"), 2, np.arange(60))
+    trained = train_gate(plan, data, np.array(["a", "b", "c"]), codes, weight)
+    inputs, y, experts, labels, used = trained.gate.seen_
+    assert_array_equal(inputs, np.hstack([data.predictions, data.features]))
+    assert_array_equal(y, data.y)
+    outputs = data.predictions.reshape(60, 4, n_targets)
+    assert_array_equal(experts[:, :3], outputs[:, :3])
+    assert_array_equal(trained.anchors, [data.y.min(axis=0), data.y.max(axis=0)])
+    assert_array_equal(experts[:, 3:], np.tile(trained.anchors, (60, 1, 1)))
+    assert labels is codes
+    assert used is weight
+    assert_array_equal(trained.residual_variance, residual_variance(outputs, data.y, codes, weight))
+    assert isinstance(trained.router, LogisticGate)
+    twin = LogisticGate().fit(inputs, np.array(["a", "b", "c"])[codes], weight)
+    assert_array_equal(trained.router.predict_proba(inputs), twin.predict_proba(inputs))
+    assert plan.gate is not trained.gate
+
+
+@pytest.mark.parametrize(("inputs", "residuals"), [(("features",), False), (("discriminants",), True)])
+def test_a_classifier_is_its_own_router_and_has_no_anchors(inputs, residuals):
+    data, codes = gate_data(), np.arange(60) % 3
+    plan = GatePlan(LogisticRegression(), inputs, 0, np.arange(60))
+    trained = train_gate(plan, data, np.array([4, 5, 6]), codes)
+    assert trained.gate is trained.router
+    assert trained.gate.classes_.tolist() == [4, 5, 6]
+    assert trained.gate.n_features_in_ == (3 if residuals else 2)
+    assert trained.anchors.shape == (0, 1)
+    assert (trained.residual_variance is not None) is residuals

@@ -1,4 +1,4 @@
-"""The regression gate: its gradient, its limits, what it learns, what it refuses."""
+"""The gates: gradient, limits, what they learn, what they refuse."""
 
 import pickle
 
@@ -8,17 +8,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import check_grad
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn_checks import with_checks
 
 from moe_sklearn.gates import (
     GateRows,
+    LogisticGate,
     RegressionGate,
     gate_logits,
     gate_loss,
+    huber,
     mixture_loss,
     softmax,
 )
-from moe_sklearn.gates._regression import _one_standard_error
+from moe_sklearn.gates._regression import _center_and_scale, _one_standard_error, _splits
+from moe_sklearn.gates._training import PATIENCE, EarlyStopping
 
 
 def draw_rows(seed, n=12, n_inputs=3, n_experts=4, n_targets=2, n_bins=3):
@@ -345,3 +352,220 @@ def test_bad_parameters_are_named(parameters, message):
     X, y, experts, _ = regimes(20)
     with pytest.raises(ValueError, match=message):
         RegressionGate(**parameters).fit(X, y, experts=experts)
+
+
+# outliers
+
+
+@pytest.mark.parametrize("n_targets", [1, 3])
+def test_huber_is_a_square_up_to_four_and_straight_beyond(n_targets):
+    directions = np.random.default_rng(0).normal(size=(9, n_targets))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    norms = np.array([0.0, 0.5, 1.0, 3.9, 4.0, 4.1, 5.0, 8.0, 1e6])
+    errors, factor = huber(directions * norms[:, None])
+    np.testing.assert_allclose(errors, np.where(norms <= 4, norms**2, 8 * norms - 16))
+    np.testing.assert_allclose(factor, np.minimum(1, 4 / np.maximum(norms, 1e-9)))
+
+
+@pytest.mark.parametrize("norm", [0.3, 3.999, 4.001, 7.0])
+def test_factor_of_huber_is_that_of_its_gradient(norm):
+    """2 r min(1, b / |r|), by finite differences."""
+    residual = norm * np.array([[0.6, -0.8]])
+    _, factor = huber(residual)
+    for target in range(2):
+        step = np.zeros((1, 2))
+        step[0, target] = 1e-6
+        slope = (huber(residual + step)[0] - huber(residual - step)[0]) / 2e-6
+        np.testing.assert_allclose(slope, 2 * residual[:, target] * factor, rtol=1e-6)
+
+
+def test_huber_keeps_the_precision():
+    errors, factor = huber(np.ones((2, 1), np.float32))
+    assert errors.dtype == factor.dtype == np.float32
+
+
+def test_a_few_wrong_targets_do_not_steer_the_gate():
+    X, y, experts, labels = regimes(1000)
+    wrong = y.copy()
+    wrong[:3] = [300.0, -300.0, 300.0]
+    new_X, new_y, new_experts, _ = regimes(2000, seed=1)
+    scores = []
+    for targets in (y, wrong):
+        gate = RegressionGate(8, n_restarts=2, random_state=0).fit(X, targets, experts=experts)
+        scores.append(r2(new_y, gate.predict(new_X, experts=new_experts)))
+    assert scores[1] > scores[0] - 0.03
+    # the unit of the loss is the spread of the others
+    assert gate.validation_loss_.max() < 30
+
+
+# held-out rows
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "fraction", "n_held"),
+    [
+        (1000, "auto", 200),
+        (2500, "auto", 500),
+        (4000, "auto", 500),
+        (5000, "auto", 500),
+        (20_000, "auto", 2000),
+        (100, 0.3, 30),
+        (3, 0.01, 1),
+        (2, 0.9, 1),
+    ],
+)
+def test_each_restart_holds_out_rows_of_its_own(n_rows, fraction, n_held):
+    splits = _splits(n_rows, 3, fraction, np.random.RandomState(0))
+    assert len(splits) == 3
+    for train, held in splits:
+        assert len(held) == n_held
+        np.testing.assert_array_equal(np.sort(np.r_[train, held]), np.arange(n_rows))
+    if 3 * n_held <= n_rows:
+        assert len(np.unique(np.concatenate([held for _, held in splits]))) == 3 * n_held
+
+
+def test_held_out_rows_are_drawn_by_the_seed():
+    one, same, other = (_splits(100, 1, 0.1, np.random.RandomState(seed))[0][1] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert set(one) != set(other)
+    assert set(one) != set(range(10))
+
+
+def test_loss_of_the_held_out_rows_is_their_mean_squared_error():
+    """Of a gate that has nothing to learn, the error of its one expert over the variance of y."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(2000, 2)), 5 + 3 * rng.normal(size=2000)
+    experts = (y + rng.normal(size=2000))[:, None]
+    gate = RegressionGate(0, n_restarts=3, max_iter=2, random_state=0).fit(X, y, experts=experts)
+    np.testing.assert_allclose(gate.validation_loss_, 1 / 9, rtol=0.2)
+    weight = rng.uniform(0.5, 2, 2000)
+    gate.fit(X, y, experts=np.full((2000, 1), np.average(y, weights=weight)), sample_weight=weight)
+    np.testing.assert_allclose(gate.validation_loss_, 1, rtol=0.15)
+
+
+def test_training_stops_when_the_held_out_loss_no_longer_falls():
+    rows = draw_rows(0)
+    best = EarlyStopping(rows, 0.0)
+    start = draw_parameters(0, rows, 0)
+    assert not best.update(start)
+    kept = [array.copy() for array in start]
+    first = best.loss
+    worse = [start[0] + 3, start[1]]
+    worse[0][:, 0] += 9
+    assert mixture_loss(gate_logits(worse, rows.inputs), rows, 0.0)[0] > first
+    stops = [best.update(worse) for _ in range(PATIENCE)]
+    assert stops == [False] * (PATIENCE - 1) + [True]
+    start[0] += 1  # the best is a copy
+    np.testing.assert_array_equal(best.parameters[0], kept[0])
+    assert best.loss == first
+
+
+def test_a_gate_of_labels_is_stopped_by_labels():
+    rows = draw_rows(0)
+    parameters = draw_parameters(0, rows, 0)
+    logits = gate_logits(parameters, rows.inputs)
+    for weight, criterion in [(0.0, 0.0), (0.3, 0.0), (1.0, 1.0)]:
+        best = EarlyStopping(rows, weight)
+        best.update(parameters)
+        assert best.loss == mixture_loss(logits, rows, criterion)[0]
+
+
+def test_inputs_are_centred_and_scaled_by_weight():
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(3, 2, size=(50, 2)), rng.integers(0, 4, 50).astype(float)
+    again = np.repeat(X, weight.astype(int), axis=0)
+    center, scale = _center_and_scale(np.column_stack([X, np.full(50, 1e8 / 3)]), weight)
+    np.testing.assert_allclose(center, [*again.mean(axis=0), 1e8 / 3])
+    np.testing.assert_allclose(scale, [*again.std(axis=0), 1.0])
+
+
+# label gates
+
+
+def test_weights_are_the_mean_over_the_networks_by_their_shares():
+    X, y, experts, labels = regimes(200, noise=6.0)
+    gate = RegressionGate(4, n_restarts=3, random_state=0).fit(X, y, experts=experts, labels=labels)
+    assert len(gate.networks_) == len(gate.shares_) == 6
+    np.testing.assert_allclose(gate.shares_[:3], gate.shares_[0])
+    np.testing.assert_allclose(gate.shares_[3:], gate.shares_[3])
+    np.testing.assert_allclose(gate.shares_.sum(), 1)
+    assert [len(network) for network in gate.networks_] == [5, 5, 5, 2, 2, 2]
+    inputs = np.arcsinh((X - X.mean(axis=0)) / X.std(axis=0)).astype("f4")
+    expected = sum(
+        share * softmax(gate_logits(network, inputs))
+        for share, network in zip(gate.shares_, gate.networks_, strict=True)
+    )
+    np.testing.assert_allclose(gate.predict_proba(X), expected, atol=1e-6)
+    linear = np.average([network[0].T for network in gate.networks_], axis=0, weights=gate.shares_)
+    np.testing.assert_allclose(gate.coef_, linear, rtol=1e-6)
+    biases = np.average([network[1] for network in gate.networks_], axis=0, weights=gate.shares_)
+    np.testing.assert_allclose(gate.intercept_, biases, rtol=1e-6)
+
+
+def test_label_gates_help_where_the_noise_hides_the_regimes():
+    new_X, new_y, new_experts, _ = regimes(2000, seed=99, noise=0.0)
+    scores = {False: [], True: []}
+    for seed in range(6):
+        X, y, experts, labels = regimes(200, seed=seed, noise=6.0)
+        for labelled, found in scores.items():
+            gate = RegressionGate(8, n_restarts=2, random_state=0)
+            gate.fit(X, y, experts=experts, labels=labels if labelled else None)
+            found.append(r2(new_y, gate.predict(new_X, experts=new_experts)))
+    assert np.mean(scores[True]) > np.mean(scores[False]) + 0.05
+
+
+def test_labels_that_mislead_get_no_share():
+    X, y, experts, labels = regimes(1500)
+    gate = RegressionGate(8, n_restarts=2, random_state=0).fit(X, y, experts=experts, labels=1 - labels)
+    assert len(gate.networks_) == 2
+    np.testing.assert_array_equal(gate.shares_, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("labels", [None, np.zeros(300, int), np.full(300, -1)])
+def test_without_two_labels_there_are_no_label_gates(labels):
+    X, y, experts, _ = regimes(300, noise=6.0)
+    gate = RegressionGate(4, n_restarts=2, max_iter=3, random_state=0).fit(
+        X, y, experts=experts, labels=labels
+    )
+    assert len(gate.networks_) == 2
+
+
+# the logistic gate
+
+
+@with_checks(LogisticGate(), LogisticGate(C=0.1))
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("n_bins", [2, 4])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_logistic_gate_is_a_regression_on_standardised_inputs(n_bins, weighted):
+    rng = np.random.default_rng(0)
+    X = rng.normal(3, 2, size=(300, 3))
+    labels = np.digitize(X[:, 0] + rng.normal(size=300), [1, 3, 5][: n_bins - 1])
+    names = np.array(["d", "a", "c", "b"])[labels]
+    weight = rng.integers(1, 4, 300).astype(float) if weighted else None
+    gate = LogisticGate(C=0.3).fit(X, names, weight)
+    weights = {f"{step}__sample_weight": weight for step in ("standardscaler", "logisticregression")}
+    twin = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1000)).fit(X, names, **weights)
+    assert gate.classes_.tolist() == sorted(set(names))
+    np.testing.assert_allclose(gate.predict_proba(X), twin.predict_proba(X), rtol=1e-9)
+    np.testing.assert_allclose(gate.weigh(X), twin.predict_proba(X), rtol=1e-9)
+    np.testing.assert_array_equal(gate.predict(X), twin.predict(X))
+    assert gate.score(X, names) == twin.score(X, names)
+
+
+def test_what_the_logistic_gate_refuses():
+    X, _, _, labels = regimes(20)
+    with pytest.raises(NotFittedError):
+        LogisticGate().predict_proba(X)
+    gate = LogisticGate().fit(X, labels)
+    with pytest.raises(ValueError, match="2 features, but LogisticGate is expecting 3"):
+        gate.predict_proba(X[:, :2])
+    with pytest.raises(ValueError, match="NaN"):
+        gate.predict_proba(X * np.nan)
+    with pytest.raises(ValueError, match="sample_weight has 3 rows, X has 20"):
+        LogisticGate().fit(X, labels, np.ones(3))
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        LogisticGate().fit(X, np.zeros(20))

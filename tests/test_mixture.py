@@ -1,5 +1,7 @@
 """The mixture: four modes, its gate and binner, and what it refuses."""
 
+from copy import deepcopy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -776,7 +778,7 @@ def test_standard_deviation_needs_residuals(data):
 def test_intervals_cover(regimes, trained, coverage, per_bin):
     X, y, _ = make_regimes(1000, seed=2)
     X_new, y_new, _ = make_regimes(4000, seed=3)
-    model = trained.calibrate(X, y, per_bin=per_bin)
+    model = deepcopy(trained).calibrate(X, y, per_bin=per_bin)
     low, high = model.predict_interval(X_new, coverage=coverage).T
     covered = (low <= y_new) & (y_new <= high)
     # 4 standard deviations of the calibration's and the test's sampling
@@ -790,14 +792,13 @@ def test_intervals_cover(regimes, trained, coverage, per_bin):
 
 def test_intervals_of_few_rows_are_infinite(regimes, trained):
     X, y, _ = regimes[1]
-    trained.calibrate(X[:8], y[:8])
-    assert np.isinf(trained.predict_interval(X[:5], coverage=0.9)).all()
-    assert np.isfinite(trained.predict_interval(X[:5], coverage=0.8)).all()
+    model = deepcopy(trained).calibrate(X[:8], y[:8])
+    assert np.isinf(model.predict_interval(X[:5], coverage=0.9)).all()
+    assert np.isfinite(model.predict_interval(X[:5], coverage=0.8)).all()
     with pytest.raises(ValueError, match="coverage"):
-        trained.predict_interval(X[:5], coverage=1.0)
-    fresh = SoftGateMoERegressor(gate="regression").fit(X, y, bins=regimes[1][2])
+        model.predict_interval(X[:5], coverage=1.0)
     with pytest.raises(NotFittedError, match="calibrate"):
-        fresh.predict_interval(X)
+        trained.predict_interval(X)
 
 
 # what the mixture has learnt
@@ -821,3 +822,152 @@ def test_table_of_experts(regimes, trained):
     np.testing.assert_allclose(table["residual_std"] ** 2, trained.residual_variance_[:, 0])
     with pytest.raises(ValueError, match="column_names"):
         trained.expert_table(column_names=["a"])
+
+
+# shapes, refits, small bins
+
+
+def small_gate(**parameters):
+    return RegressionGate(4, max_iter=3, n_restarts=1, random_state=0, **parameters)
+
+
+@pytest.mark.parametrize("gate", ["logistic", small_gate()])
+@pytest.mark.parametrize("way", ["fit", "fit_batches"])
+def test_one_target_in_a_column_keeps_its_axis(data, gate, way):
+    """C3: y of shape (n, 1)."""
+    X, y, bins, _ = data
+    inputs = ("features", "experts")
+    flat = SoftGateMoERegressor(gate=gate, gate_inputs=inputs).fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate=gate, gate_inputs=inputs)
+    if way == "fit":
+        model.fit(X, y[:, None], bins=bins)
+    else:
+        model.fit_batches([(X[:100], y[:100, None], bins[:100]), (X[100:], y[100:, None], bins[100:])])
+    for mode, prediction in predictions(model, X, bins).items():
+        assert prediction.shape == (300, 1)
+        expected = flat.predict(X, mixing=mode, bins=bins)
+        np.testing.assert_allclose(prediction[:, 0], expected, rtol=1e-9, atol=1e-9)
+    for array, shape in [
+        (model.experts_.coef_, (3, 1, 5)),
+        (model.experts_.intercept_, (3, 1)),
+        (model.predict_experts(X), (300, 3, 1)),
+        (model.local_coef(X), (300, 1, 5)),
+        (model.anchors_, (len(flat.anchors_), 1)),
+        (model.predict(X, return_std=True)[1], (300, 1)),
+        (model.calibrate(X, y[:, None]).predict_interval(X), (300, 2, 1)),
+    ]:
+        assert array.shape == shape
+    assert flat.anchors_.ndim == 1
+    assert flat.predict_experts(X).shape == (300, 3)
+    assert flat.local_coef(X).shape == (300, 5)
+    report, twin = (fitted.evaluate(X, y, bins=bins, n_resamples=2) for fitted in (model, flat))
+    assert report.r2["soft"] == pytest.approx(twin.r2["soft"])
+
+
+@pytest.mark.parametrize("per_bin", [False, True])
+def test_calibrate_takes_one_target_in_either_shape(data, per_bin):
+    """C3: calibrate(X, y[:, None]) on a 1-D model equals calibrate(X, y)."""
+    X, y, bins, _ = data
+    model = SoftGateMoERegressor(gate=small_gate()).fit(X, y, bins=bins)
+    intervals = model.calibrate(X, y, per_bin=per_bin).predict_interval(X)
+    scores = model.interval_scores_
+    assert intervals.shape == (300, 2)
+    model.calibrate(X, y[:, None], per_bin=per_bin)
+    assert model.interval_scores_.keys() == scores.keys()
+    for group, values in scores.items():
+        np.testing.assert_array_equal(model.interval_scores_[group], values)
+    np.testing.assert_array_equal(model.predict_interval(X), intervals)
+
+
+def test_targets_of_another_shape_are_named(data):
+    """C3: on two targets (n, 1) is an error that says the shape."""
+    X, y, bins, _ = data
+    two = SoftGateMoERegressor(gate=small_gate()).fit(X, np.stack([y, X[:, 2]], axis=1), bins=bins)
+    for wrong in (y, y[:, None], np.zeros((300, 3))):
+        shape = ", ".join(map(str, wrong.shape))
+        message = rf"y has shape \({shape},?\), but the model was fitted to 2 target.*pass \(300, 2\)"
+        with pytest.raises(ValueError, match=message):
+            two.calibrate(X, wrong)
+        with pytest.raises(ValueError, match=message):
+            two.evaluate(X, wrong, bins=bins)
+    assert not hasattr(two, "interval_scores_")
+    one = SoftGateMoERegressor(gate=small_gate()).fit(X, y, bins=bins)
+    with pytest.raises(ValueError, match=r"y has shape \(300, 2\), .* fitted to 1 target.*pass \(300,\)"):
+        one.calibrate(X, np.zeros((300, 2)))
+    with pytest.raises(ValueError, match="y has 299 rows, X has 300"):
+        one.calibrate(X, y[1:])
+
+
+def test_attributes_of_an_earlier_fit_do_not_survive(data):
+    """C4: feature_names_in_, interval_scores_, and of the experts cv_results_ and fold_storage_."""
+    X, y, bins, _ = data
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    experts = BinnedRidgeExperts(alphas=[1.0, 10.0])
+    model = SoftGateMoERegressor(experts, gate=small_gate()).fit(frame, y, bins=bins).calibrate(frame, y)
+    assert {"feature_names_in_", "interval_scores_"} <= vars(model).keys()
+    assert {"cv_results_", "fold_storage_"} <= vars(model.experts_).keys()
+    halves = [(X[:150], y[:150], bins[:150]), (X[150:], y[150:], bins[150:])]
+    for refit in (lambda model: model.fit(X, y, bins=bins), lambda model: model.fit_batches(halves)):
+        fresh = refit(SoftGateMoERegressor(gate=small_gate()))
+        again = refit(deepcopy(model).set_params(experts=None))
+        assert vars(again).keys() == vars(fresh).keys()
+        assert vars(again.experts_).keys() == vars(fresh.experts_).keys()
+        with pytest.raises(NotFittedError, match="calibrate"):
+            again.predict_interval(X)
+
+
+def test_batches_of_a_constant_target_are_refused(data):
+    X, y, bins, _ = data
+    halves = [(X[:150], np.ones(150), bins[:150]), (X[150:], np.ones(150), bins[150:])]
+    with pytest.raises(ValueError, match=r"y is constant \(1.0\)"):
+        SoftGateMoERegressor().fit_batches(halves)
+
+
+@pytest.mark.parametrize("explicit", ["raise", "drop", "keep"])
+@pytest.mark.parametrize("way", ["fit", "fit_batches"])
+def test_small_bins_is_honoured_by_the_mixture(data, explicit, way):
+    """C5: an explicit small_bins is what is done; "auto" raises."""
+    X, y, bins, _ = data
+    bins[3] = 8
+
+    def fit(small_bins):
+        model = SoftGateMoERegressor(BinnedRidgeExperts(small_bins=small_bins))
+        return model.fit(X, y, bins=bins) if way == "fit" else model.fit_batches([(X, y, bins)])
+
+    if explicit == "raise":
+        for small_bins in ("raise", "auto"):
+            with pytest.raises(ValueError, match="bins: bin 8 has 1 training row"):
+                fit(small_bins)
+        return
+    model = fit(explicit)
+    assert model.bins_.tolist() == ([0, 1, 2, 8] if explicit == "keep" else [0, 1, 2])
+    assert model.dropped_bins_ == ([] if explicit == "keep" else ["8"])
+    assert model.experts.small_bins == explicit
+    assert model.experts_.bins_.tolist() == model.bins_.tolist()
+
+
+def test_small_bins_is_honoured_where_the_target_is_binned(data):
+    """C5: bins=None."""
+    X, *_ = data
+    y = np.r_[np.zeros(120), np.linspace(1, 2, 180)]
+    counts = {}
+    for small_bins in ("auto", "keep", "drop"):
+        experts = BinnedRidgeExperts(min_bin_rows=120, small_bins=small_bins)
+        counts[small_bins] = SoftGateMoERegressor(experts).fit(X, y).bin_count_.tolist()
+    assert counts == {"auto": [199, 101], "keep": [199, 101], "drop": [199]}
+    with pytest.raises(ValueError, match="an expert needs at least 120"):
+        SoftGateMoERegressor(BinnedRidgeExperts(min_bin_rows=120, small_bins="raise")).fit(X, y)
+
+
+def test_minus_one_is_the_only_number_that_means_no_bin(data):
+    """Invariant 6."""
+    X, y, bins, _ = data
+    moved = np.where(bins < 0, -1, bins - 4)  # -4, -3, -2
+    model = SoftGateMoERegressor().fit(X, y, bins=moved)
+    assert model.bins_.tolist() == [-4, -3, -2]
+    np.testing.assert_array_equal(model.assign_bins(moved), bins)
+    twin = SoftGateMoERegressor().fit(X, y, bins=bins)
+    for mode, prediction in predictions(model, X, moved).items():
+        np.testing.assert_array_equal(prediction, twin.predict(X, mixing=mode, bins=bins))
+    report = model.evaluate(X, y, bins=moved, n_resamples=2)
+    assert report.n_test_covered == (bins >= 0).sum()

@@ -108,7 +108,7 @@ def choose_alphas(
     Raises
     ------
     ValueError
-        If there are no folds or no candidates, or one is negative.
+        If there are no folds or no candidates, one is negative, or all rows of a bin lie in one fold.
     """
     if not hasattr(folds, "parts"):
         raise ValueError(
@@ -117,6 +117,8 @@ def choose_alphas(
         )
     grid = check_grid(candidates)
     check_choice(scoring, "scoring", SCORINGS)
+    for label in labels:
+        _check_spread(folds.parts(label), label)
     table = []
 
     def choose(name, groups, prior_coef=None):
@@ -134,6 +136,16 @@ def choose_alphas(
         alphas = [choose("experts", list(map(folds.parts, labels)), prior_coef)] * len(labels)
     results = {key: np.concatenate([rows[key] for rows in table]) for key in (table[0] if table else ())}
     return np.array(alphas), global_alpha, results
+
+
+def _check_spread(parts, label):
+    """Raise a ValueError if several rows lie in one fold; one row has no choice."""
+    counts = [part.n_rows for part in parts]
+    if 1 < sum(counts) == max(counts):
+        raise ValueError(
+            f"cv: all rows of bin {label!r} lie in one fold, which leaves none to train its expert on. Pass "
+            "shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
+        )
 
 
 def _cv_rows(name, alphas, scores):
@@ -154,16 +166,12 @@ def _alpha_per_bin(alpha, labels):
         missing = [label for label in labels if label not in alpha]
         if missing:
             raise ValueError(f"alpha has no entry for bin {missing[0]!r}: give one for each bin.")
-        values = np.array([alpha[label] for label in labels], dtype=float)
+        alpha = [alpha[label] for label in labels]
     elif np.ndim(alpha) == 0:
-        values = np.full(len(labels), check_alpha(alpha, "alpha"))
-    else:
-        values = np.asarray(alpha, dtype=float)
-        if values.shape != (len(labels),):
-            raise ValueError(
-                f"alpha has shape {values.shape}, there are {len(labels)} bins: pass one number, or one "
-                f"per bin in the order {labels}."
-            )
-    for value in values:
-        check_alpha(value, "alpha")
-    return values
+        alpha = [check_alpha(alpha, "alpha")] * len(labels)
+    elif np.shape(alpha) != (len(labels),):
+        raise ValueError(
+            f"alpha has shape {np.shape(alpha)}, there are {len(labels)} bins: pass one number, or one per "
+            f"bin in the order {labels}."
+        )
+    return np.array([check_alpha(value, "alpha") for value in alpha])

@@ -88,14 +88,7 @@ def plan_gate(
         covered = covered & (sample_weight > 0)
     gate = choose_gate(gate, int(np.count_nonzero(covered)), n_bins, random_state)
     inputs = choose_inputs(gate_inputs, gate)
-    if isinstance(anchors, str):
-        check_choice(anchors, "anchors", ["auto"])
-        anchors = N_ANCHORS if trains_on_errors(gate) else 0
-    elif np.size(anchors) and np.any(anchors) and not trains_on_errors(gate):
-        raise ValueError(
-            "anchors need a regression gate, for a classifier knows no bin for them: set gate='regression', "
-            "or anchors=0."
-        )
+    anchors = choose_anchors(anchors, gate)
     limit = _most_rows(max_samples, n_bins, needs_folds(inputs))
     rows = stratified_rows(np.where(covered, codes, NO_BIN), n_bins, limit, random_state)
     return GatePlan(gate, inputs, anchors, rows)
@@ -134,6 +127,21 @@ def choose_inputs(gate_inputs, gate) -> tuple[str, ...]:
     if not inputs:
         raise ValueError(f"gate_inputs is empty: pass 'auto' or a tuple out of {GATE_INPUTS}.")
     return inputs
+
+
+def choose_anchors(anchors, gate):
+    """The number or the values of anchors that the parameter `anchors` stands for."""
+    if isinstance(anchors, str):
+        check_choice(anchors, "anchors", ["auto"])
+        return N_ANCHORS if trains_on_errors(gate) else 0
+    if np.ndim(anchors) == 0:
+        check_number(anchors, "anchors", 0, np.inf, integer=True)
+    if not trains_on_errors(gate) and (anchors if np.ndim(anchors) == 0 else np.size(anchors)):
+        raise ValueError(
+            "anchors need a regression gate, for a classifier knows no bin for them: set gate='regression', "
+            "or anchors=0."
+        )
+    return anchors
 
 
 def may_cross_fit(gate, gate_inputs) -> bool:

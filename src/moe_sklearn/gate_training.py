@@ -21,7 +21,6 @@ from .predictor import complete_features, join_inputs
 from .robust import robust_fences
 from .solvers import discriminants
 from .sources import BLOCK_ROWS, as_source
-from .validation import check_number
 
 N_FOLDS = 5
 
@@ -153,8 +152,7 @@ def read_gate_rows(
     if offset != n_rows:
         raise ValueError(
             f"batches gave {n_rows} rows at the first reading and {offset} at the second: they must be the "
-            "same, "
-            "in the same order, each time."
+            "same, in the same order, each time."
         )
     return GateData(*map(np.concatenate, zip(*parts, strict=True)))
 
@@ -225,7 +223,6 @@ def anchor_values(anchors, y) -> np.ndarray:
     The quantiles are those of the values within `robust_fences`, so that no anchor is an outlier.
     """
     if np.ndim(anchors) == 0:
-        check_number(anchors, "anchors", 0, np.inf, integer=True)
         levels = np.linspace(0, 1, anchors) if anchors != 1 else np.array([0.5])
         low, high = robust_fences(y)
         within = np.where((y >= low) & (y <= high), y, np.nan)

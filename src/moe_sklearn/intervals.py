@@ -18,14 +18,13 @@ def check_residuals(residual_variance):
     if residual_variance is None:
         raise ValueError(
             "return_std and intervals need residuals of rows that the experts have not seen, which a gate "
-            "that "
-            "sees features only goes without: fit with gate_inputs=('features', 'experts'), or "
+            "that sees features only goes without: fit with gate_inputs=('features', 'experts'), or "
             "gate='regression'."
         )
 
 
 def conformal_scores(y, prediction, std, groups=None) -> dict[int, np.ndarray]:
-    """Sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by group.
+    """Sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by group; 0 / 0 is 0.
 
     Parameters
     ----------
@@ -37,7 +36,9 @@ def conformal_scores(y, prediction, std, groups=None) -> dict[int, np.ndarray]:
     -------
     dict of {int: ndarray of shape (n_group, n_targets)}
     """
-    scores = np.abs(y - prediction) / std
+    error = np.abs(y - prediction)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.where(error > 0, error / std, 0.0)
     groups = np.full(len(scores), NO_BIN) if groups is None else groups
     return {group: np.sort(scores[groups == group], axis=0) for group in np.unique(groups).tolist()}
 
@@ -56,7 +57,8 @@ def interval_widths(scores: dict[int, np.ndarray], coverage: float, n_groups: in
     n_targets = next(iter(scores.values())).shape[1]
     widths = np.full((n_groups, n_targets), np.inf)
     for group, values in scores.items():
-        rank = math.ceil((len(values) + 1) * coverage)
+        # Rounded, for 100 * 0.07 is a little more than 7 in floating point.
+        rank = math.ceil(round((len(values) + 1) * coverage, 9))
         if rank <= len(values):
             widths[slice(None) if group == NO_BIN else group] = values[rank - 1]
     return widths

@@ -67,8 +67,7 @@ class Regimes:
         if self.binner is None:
             raise ValueError(
                 "bins are 2-D side information, but the model was fitted with 1-D labels: pass labels, or "
-                "fit "
-                "with side information."
+                "fit with side information."
             )
         return np.ravel(self.binner.transform(bins))
 

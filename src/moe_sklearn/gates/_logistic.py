@@ -27,6 +27,8 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
     logistic_ : LogisticRegression
         Fitted to the standardised inputs.
     classes_ : ndarray of shape (n_classes,)
+    n_iter_ : ndarray of shape (1,)
+        Iterations of the solver.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 
@@ -69,7 +71,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
         logistic = LogisticRegression(C=fitted.C, max_iter=fitted.max_iter)
         fitted.logistic_ = logistic.fit(fitted.scaler_.transform(X), y, sample_weight=sample_weight)
-        fitted.classes_ = fitted.logistic_.classes_
+        fitted.classes_, fitted.n_iter_ = fitted.logistic_.classes_, fitted.logistic_.n_iter_
         return adopt(self, fitted)
 
     def predict_proba(self, X):
@@ -98,7 +100,8 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         -------
         ndarray of shape (n_samples,)
         """
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        most_probable = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[most_probable]
 
     def weigh(self, X):
         """`predict_proba` of an X that is known to be valid: a finite float64 array of the right width."""

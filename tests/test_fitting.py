@@ -1,0 +1,447 @@
+"""The fit of a mixture: one rule and the same numbers whichever way the rows arrive."""
+
+import warnings
+
+import numpy as np
+import pytest
+from counted_reads import OnDisk
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
+
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    GateFeatureTransformer,
+    GridBinner,
+    SoftGateMoERegressor,
+    moe_learning_curve,
+)
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.fitting import make_experts, with_default_parts
+from moe_sklearn.folds import FoldMoments
+from moe_sklearn.gate_training import StratifiedFolds
+from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.training_rows import TrainingRows
+
+MODES = ["soft", "hard", "oracle", "global"]
+
+
+def draw(n, names=None):
+    """Rows of three bins, the first three of a fourth."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 5))
+    bins = np.digitize(X[:, 0] + 0.3 * rng.normal(size=n), [-0.5, 0.5])
+    y = np.array([1.0, -2.0, 3.0])[bins] * X[:, 1] + 0.5 * rng.normal(size=n)
+    bins[:3] = 3
+    return X, y, bins if names is None else np.array(names)[bins]
+
+
+def tolerant(**parameters):
+    """A mixture that goes without small bins."""
+    experts = BinnedRidgeExperts(small_bins="drop", min_bin_rows=5)
+    return SoftGateMoERegressor(experts, random_state=0, **parameters)
+
+
+def in_batches(model, X, y, bins, weight=None, cuts=(10, 400, 401)):
+    parts = [np.split(array, cuts) for array in (X, y, bins)]
+    if weight is not None:
+        parts.append(np.split(weight, cuts))
+    return model.fit_batches(list(zip(*parts, strict=True)))
+
+
+def assert_same(actual, expected, X, bins, atol=1e-9):
+    assert type(actual.gate_) is type(expected.gate_)
+    assert actual.dropped_bins_ == expected.dropped_bins_
+    for mode in MODES:
+        assert_allclose(
+            actual.predict(X, mixing=mode, bins=bins),
+            expected.predict(X, mixing=mode, bins=bins),
+            atol=atol,
+            rtol=0,
+        )
+
+
+# C2: one rule for the gate
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "kind", "names", "weighted"),
+    [
+        (1002, LogisticGate, None, False),
+        (1003, RegressionGate, None, False),
+        (1100, RegressionGate, ["cool", "mid", "hot", "rare"], False),
+        (1100, RegressionGate, ["cool", "mid", "hot", "rare"], True),
+    ],
+)
+def test_rows_of_a_bin_that_is_dropped_do_not_choose_the_gate(n_rows, kind, names, weighted):
+    """C2: fit, fit_batches and moe_learning_curve, of 3 rows in a small bin and 999 or more in others."""
+    X, y, bins = draw(n_rows, names)
+    weight = np.random.default_rng(1).uniform(0.5, 2, n_rows) if weighted else None
+    whole = tolerant().fit(X, y, bins=bins, sample_weight=weight)
+    assert isinstance(whole.gate_, kind)
+    assert whole.dropped_bins_ == ["3" if names is None else "rare"]
+    assert_same(in_batches(tolerant(), X, y, bins, weight), whole, X, bins)
+    if weighted:
+        return
+    curve = moe_learning_curve(
+        tolerant(),
+        X,
+        y,
+        bins=bins,
+        X_test=X,
+        y_test=y,
+        bins_test=bins,
+        train_sizes=[600, n_rows],
+        shuffle=False,
+    )
+    report = whole.evaluate(X, y, bins=bins, n_resamples=2)
+    few = tolerant().fit(X[:600], y[:600], bins=bins[:600]).evaluate(X, y, bins=bins, n_resamples=2)
+    for mode in MODES:
+        assert_allclose(curve.r2[mode], [few.r2[mode], report.r2[mode]], atol=1e-9)
+
+
+def test_rows_of_no_weight_do_not_choose_the_gate():
+    X, y, bins = draw(1100)
+    weight = np.where(np.arange(1100) < 1002, 1.0, 0.0)
+    whole = tolerant().fit(X, y, bins=bins, sample_weight=weight)
+    assert isinstance(whole.gate_, LogisticGate)
+    assert_same(in_batches(tolerant(), X, y, bins, weight), whole, X, bins)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"gate": RegressionGate(8, max_iter=5, n_restarts=2, random_state=0)},
+        {"gate": RegressionGate(0, max_iter=9, random_state=0), "anchors": 2, "gate_max_samples": 300},
+        {"gate": "logistic", "gate_inputs": ("features", "experts")},
+        {"gate": LogisticRegression(), "gate_inputs": "discriminants"},
+    ],
+)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shrink_to", ["zero", "global"])
+def test_rows_give_the_same_however_they_arrive(parameters, weighted, shrink_to):
+    """Invariants 2 and 8: arrays, batches, shards, a file, moments."""
+    X, y, bins = draw(700)
+    y = np.stack([y, X[:, 2]], axis=1)
+    weight = np.random.default_rng(1).uniform(0.5, 2, 700) if weighted else None
+
+    def model():
+        return tolerant(**parameters).set_params(experts__shrink_to=shrink_to)
+
+    whole = model().fit(X, y, bins=bins, sample_weight=weight)
+    assert_same(in_batches(model(), X, y, bins, weight), whole, X, bins)
+    shards = model().fit([X[:300], X[300:]], y, bins=bins, sample_weight=weight)
+    assert_same(shards, whole, X, bins)
+    source = OnDisk(X)
+    assert_same(model().fit(source, y, bins=bins, sample_weight=weight), whole, X, bins)
+    assert source.reads == [slice(0, 700)]
+    folds = StratifiedFolds().assign(y, bins, weight)
+    moments = FoldMoments(5, 2).update(X, y, bins, folds, weight)
+    rows = TrainingRows(
+        batches=lambda: [(X, y)], labels=[bins], sample_weight=weight, y_is_1d=False, folds=folds
+    )
+    assert_same(model().fit_moments(moments, rows), whole, X, bins)
+
+
+def test_a_gate_of_more_rows_than_are_read_at_a_time():
+    """D: blocks of 4,096 rows; batches, files and shards cut elsewhere."""
+    X, y, bins = draw(9000)
+    gate = RegressionGate(4, n_restarts=1, max_iter=2, random_state=0)
+    model = tolerant(gate=gate).fit(X, y, bins=bins)
+    assert_same(in_batches(tolerant(gate=gate), X, y, bins, cuts=[5000]), model, X, bins)
+    assert_same(tolerant(gate=gate).fit(OnDisk(X), y, bins=bins), model, X, bins)
+    assert_same(tolerant(gate=gate).fit([X[:4000], X[4000:]], y, bins=bins), model, X, bins)
+
+
+def test_threads_do_not_matter():
+    """D: one BLAS thread or two, in fit and in predict."""
+    X, y, bins = draw(1500)
+    X = np.hstack([X, np.random.default_rng(3).normal(size=(1500, 100))])
+    predictions = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            model = tolerant(gate=RegressionGate(8, n_restarts=1, max_iter=5, random_state=0))
+            model.fit(X, y, bins=bins)
+            predictions.append(model.predict(X))
+    with threadpool_limits(1, user_api="blas"):
+        assert_allclose(model.predict(X), predictions[1], atol=1e-9)
+    assert_allclose(predictions[0], predictions[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_may_be_predicted_in_any_number_at_a_time(dtype):
+    X, y, bins = draw(5000)
+    X = X.astype(dtype)
+    model = tolerant(gate=RegressionGate(8, n_restarts=1, max_iter=5)).fit(X, y, bins=bins)
+    for mode in MODES:
+        whole = model.predict(X, mixing=mode, bins=bins)
+        for size in (1, 7, 4096, 4999):
+            rows = slice(4990 - size if size < 4096 else 0, 4990 if size < 4096 else size)
+            part = model.predict(X[rows], mixing=mode, bins=bins[rows])
+            assert_allclose(part, whole[rows], atol=1e-6 if dtype == np.float64 else 1e-5)
+
+
+# parts: what is honoured and what is refused
+
+
+class Shouting(GateFeatureTransformer):
+    """Computes other features than it inherits."""
+
+    def transform(self, X):
+        return np.hstack([super().transform(X), 100 + X[:, :1] ** 2])
+
+
+class Centring(GateFeatureTransformer):
+    """Fits to something else than the rows it is given."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        return super().fit(X - 5, y, sample_weight)
+
+
+class Both(GateFeatureTransformer):
+    """Overrides the parts as well as the whole."""
+
+    def fit(self, X, y=None, sample_weight=None):
+        raise AssertionError("the moments will do")
+
+    def fit_moments(self, moments, *, dtype=np.float64):
+        return super().fit_moments(moments, dtype=dtype)
+
+    def complete(self, scores, X):
+        return np.hstack([scores, scores[:, :1] * 3])
+
+
+class Documented(GateFeatureTransformer):
+    def describe(self):
+        return "two scores"
+
+
+def features_of(model, X):
+    return model.gate_inputs_of(X)[:, : -(3 if "experts" in model.gate_inputs_ else 0) or None]
+
+
+@pytest.mark.parametrize("gate", ["logistic", RegressionGate(0, max_iter=3, n_restarts=1, random_state=0)])
+def test_a_subclass_with_a_transform_of_its_own_is_honoured(gate):
+    X, y, bins = draw(300)
+    model = tolerant(gate_features=Shouting(2), gate=gate, gate_inputs="features").fit(X, y, bins=bins)
+    twin = GateFeatureTransformer(2).fit(X)
+    expected = np.hstack([twin.transform(X), 100 + X[:, :1] ** 2])
+    assert_allclose(model.gate_inputs_of(X), expected, atol=1e-9)
+    assert_allclose(model.gate_features_.transform(X), expected, atol=1e-9)
+    assert "features" not in model.predictor_.stack.columns
+    assert model.gate_.n_features_in_ == 3
+    source = OnDisk(X)  # its fit is that of the moments, so that it takes files too
+    on_disk = tolerant(gate_features=Shouting(2), gate=gate, gate_inputs="features").fit(source, y, bins=bins)
+    assert_same(on_disk, model, X, bins)
+
+
+def test_a_subclass_with_a_fit_of_its_own_is_honoured():
+    X, y, bins = draw(300)
+    model = tolerant(gate_features=Centring(2), gate="logistic").fit(X, y, bins=bins)
+    assert_allclose(model.gate_features_.mean_, X.mean(axis=0) - 5)
+    assert_allclose(model.gate_inputs_of(X), Centring(2).fit(X).transform(X), atol=1e-9)
+    assert "features" in model.predictor_.stack.columns  # what it computes is linear as before
+    with pytest.raises(TypeError, match="gate_features other than GateFeatureTransformer .* in memory"):
+        tolerant(gate_features=Centring(2), gate="logistic").fit(OnDisk(X), y, bins=bins)
+    assert not tolerant(gate_features=Centring(2)).__sklearn_tags__().input_tags.sparse
+
+
+@pytest.mark.parametrize("features", [Documented(2), Both(2)])
+def test_other_subclasses_stay_on_the_fast_path(features):
+    X, y, bins = draw(300)
+    source = OnDisk(X)
+    model = tolerant(gate_features=features, gate="logistic").fit(source, y, bins=bins)
+    assert source.reads == [slice(0, 300)]
+    assert "features" in model.predictor_.stack.columns
+    assert_allclose(model.gate_inputs_of(X), model.gate_features_.transform(X), atol=1e-9)
+    assert model.gate_.n_features_in_ == (3 if isinstance(features, Both) else 2)
+
+
+@pytest.mark.parametrize("gate", [LinearSVC(), LinearSVC, 3])
+@pytest.mark.parametrize("way", ["fit", "fit_batches"])
+def test_a_gate_without_probabilities_is_refused_before_rows_are_read(gate, way):
+    """C12: gate=LinearSVC()."""
+    X, y, bins = draw(100)
+    source, model = OnDisk(X), SoftGateMoERegressor(gate=gate)
+    with pytest.raises(TypeError, match="gate must be .*predict_proba.*CalibratedClassifierCV"):
+        model.fit(source, y, bins=bins) if way == "fit" else model.fit_batches([(source, y, bins)])
+    assert source.reads == []
+
+
+@pytest.mark.parametrize("way", ["fit", "fit_batches"])
+def test_experts_of_another_kind_are_refused_before_rows_are_read(way):
+    """C12: experts=Ridge()."""
+    X, y, bins = draw(100)
+    source, model = OnDisk(X), SoftGateMoERegressor(Ridge(3.0))
+    message = (
+        r"experts must be a BinnedRidgeExperts, got Ridge\(alpha=3.0\).*experts=BinnedRidgeExperts\(alpha"
+    )
+    with pytest.raises(TypeError, match=message):
+        model.fit(source, y, bins=bins) if way == "fit" else model.fit_batches([(source, y, bins)])
+    assert source.reads == []
+
+
+@pytest.mark.parametrize("gate_max_samples", [0, -5, 1.5])
+def test_gate_max_samples_is_checked_before_rows_are_read(gate_max_samples):
+    """C12: gate_max_samples of 0, -5, 1.5."""
+    X, y, bins = draw(100)
+    source = OnDisk(X)
+    with pytest.raises(ValueError, match="gate_max_samples must be an integer >= 6; got"):
+        tolerant(gate_max_samples=gate_max_samples).fit(source, y, bins=bins)
+    assert source.reads == []
+
+
+@pytest.mark.parametrize("anchors", [-1, 2.5])
+def test_anchors_are_checked_before_rows_are_read(anchors):
+    X, y, bins = draw(100)
+    source = OnDisk(X)
+    with pytest.raises(ValueError, match="anchors must be an integer >= 0"):
+        tolerant(anchors=anchors, gate="regression").fit(source, y, bins=bins)
+    assert source.reads == []
+
+
+@pytest.mark.xfail(reason="mixing is checked when everything is fitted")
+def test_mixing_is_checked_before_rows_are_read():
+    X, y, bins = draw(100)
+    source = OnDisk(X)
+    with pytest.raises(ValueError, match="mixing must be one of"):
+        tolerant(mixing="mild").fit(source, y, bins=bins)
+    assert source.reads == []
+
+
+@pytest.mark.parametrize("alphas", [[], np.array([])])
+def test_no_candidate_penalty_is_an_error(alphas):
+    """C12: alphas=[]."""
+    X, y, bins = draw(100)
+    for model in (BinnedRidgeExperts(alphas=alphas), SoftGateMoERegressor(BinnedRidgeExperts(alphas=alphas))):
+        with pytest.raises(ValueError, match="alphas is empty: pass candidate penalties"):
+            model.set_params(**{name: "drop" for name in model.get_params() if name.endswith("small_bins")})
+            model.fit(X, y, bins=bins)
+
+
+@pytest.mark.parametrize("gate", ["logistic", "regression"])
+def test_folds_that_hold_a_whole_bin_are_named(gate):
+    """C12: KFold of sorted bins, with alphas, leaves no rows to train the expert of a bin on."""
+    X, y, bins = draw(120)
+    bins = np.repeat([0, 1, 2], 40)
+    for cv in (3, KFold(3)):
+        experts = BinnedRidgeExperts(alphas=[1.0, 10.0], cv=cv)
+        for model in (experts, SoftGateMoERegressor(experts, gate=gate)):
+            with pytest.raises(ValueError, match=r"cv: all rows of bin .* lie in one fold.*shuffle=True"):
+                model.fit(X, y, bins=bins)
+    shuffled = BinnedRidgeExperts(alphas=[1.0, 10.0], cv=KFold(3, shuffle=True, random_state=0))
+    assert SoftGateMoERegressor(shuffled, gate=gate).fit(X, y, bins=bins).experts_.alpha_.shape == (3,)
+
+
+def test_a_gate_that_needs_folds_says_so():
+    X, y, bins = draw(1100)
+    rows = TrainingRows(batches=lambda: [(X, y)], labels=[bins])
+    moments = BinnedMoments(5).update(X, y, bins)
+    with pytest.raises(
+        ValueError, match="gather FoldMoments and give the fold of each row, or use gate='log"
+    ):
+        tolerant().fit_moments(moments, rows)
+    assert_same(
+        tolerant(gate="logistic").fit_moments(moments, rows),
+        tolerant(gate="logistic").fit(X, y, bins=bins),
+        X,
+        bins,
+    )
+
+
+# parameters of parts that are None
+
+
+def test_default_parts_are_visible_to_set_params():
+    """C12: a grid over experts__alpha and the like where these are None."""
+    model = SoftGateMoERegressor()
+    assert model.set_params(experts__alpha=3.0, binner__n_bins=2, gate_features__n_components=4) is model
+    assert repr(model.experts) == "BinnedRidgeExperts(alpha=3.0)"
+    assert repr(model.binner) == "GridBinner(n_bins=2)"
+    assert repr(model.gate_features) == "GateFeatureTransformer(n_components=4)"
+    experts = model.experts
+    model.set_params(experts__cv=3, mixing="hard")
+    assert model.experts is experts
+    assert (experts.alpha, experts.cv, model.mixing) == (3.0, 3, "hard")
+    model.set_params(experts=None, experts__alpha=5.0)
+    assert (model.experts.alpha, model.experts.cv) == (5.0, 5)
+    with pytest.raises(ValueError, match="Invalid parameter 'slope' for estimator BinnedRidgeExperts"):
+        model.set_params(experts__slope=1)
+    with pytest.raises(ValueError, match="Invalid parameter 'expert' for estimator SoftGate"):
+        model.set_params(expert__alpha=1)
+
+
+@pytest.mark.parametrize("gate", ["auto", "logistic"])
+def test_parameters_of_a_gate_without_any_say_the_way_out(gate):
+    """C12: gate__alpha with gate="auto"."""
+    message = (
+        rf"gate='{gate}' has no parameters to set: set gate to an estimator first, e.g. gate=RegressionG"
+    )
+    with pytest.raises(ValueError, match=message):
+        SoftGateMoERegressor(gate=gate).set_params(gate__alpha=1e-3)
+    model = SoftGateMoERegressor(gate=gate).set_params(gate="regression", random_state=4, gate__alpha=1e-3)
+    assert repr(model.gate) == "RegressionGate(alpha=0.001, random_state=4)"
+    assert model.set_params(gate=LogisticGate(), gate__C=2.0).gate.C == 2.0
+
+
+def test_parameters_that_are_no_parts_pass_through():
+    params = {"mixing": "hard", "random_state": 3}
+    assert with_default_parts(SoftGateMoERegressor(), params) == params
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"experts__alpha": [0.1, 10.0]},
+        {"gate_features__n_components": [1, 3]},
+        {"binner__n_bins": [2, 3]},
+        {"gate": ["regression"], "gate__hidden_layer_size": [0, 4], "gate__max_iter": [2]},
+    ],
+)
+def test_a_grid_over_parts_that_are_none(grid):
+    X, y, _ = draw(200)
+    search = GridSearchCV(SoftGateMoERegressor(), grid, cv=3, error_score="raise").fit(X, y)
+    scores = search.cv_results_["mean_test_score"]
+    assert len(scores) == 2
+    assert scores[0] != scores[1]
+    for params, score in zip(search.cv_results_["params"], scores, strict=True):
+        twins = [
+            SoftGateMoERegressor().set_params(**params).fit(X[train], y[train]).score(X[test], y[test])
+            for train, test in KFold(3).split(X)
+        ]
+        if "gate" not in grid:
+            assert_allclose(score, np.mean(twins))
+    assert SoftGateMoERegressor().experts is None
+
+
+def test_experts_are_cloned():
+    experts = BinnedRidgeExperts(2.0)
+    made = make_experts(experts)
+    assert made is not experts
+    assert made.alpha == 2.0
+    assert repr(make_experts(None)) == "BinnedRidgeExperts()"
+
+
+def test_parts_given_are_never_changed():
+    """C5: parameters are never changed in fit."""
+    X, y, bins = draw(1100)
+    parts = {
+        "experts": BinnedRidgeExperts(min_bin_rows=4),
+        "gate_features": GateFeatureTransformer(3),
+        "gate": RegressionGate(0, max_iter=2),
+    }
+    before = {name: dict(vars(part)) for name, part in parts.items()}
+    model = SoftGateMoERegressor(**parts)
+    side = GridBinner(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(X, y)
+        model.set_params(binner=side).fit(X, y, bins=X[:, :2])
+        model.set_params(binner=GridBinner(edges=[-9, 0, 9])).fit_batches([(X, y, X[:, :1])])
+    for name, part in parts.items():
+        assert getattr(model, name) is part
+        assert vars(part) == before[name]
+    assert vars(side) == vars(GridBinner(2))
+    assert_array_equal(model.bins_, [0, 1])

@@ -1,0 +1,114 @@
+"""The pass over the rows: batches are checked, noted and added to moments."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from moe_sklearn import BinnedRidgeExperts
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.folds import FoldMoments
+from moe_sklearn.gathering import BatchRecord, gather
+
+
+@pytest.fixture
+def batches():
+    rng = np.random.default_rng(0)
+    X, y, bins, weight = (
+        rng.normal(size=(60, 3)),
+        rng.normal(size=60),
+        np.arange(60) % 3,
+        np.linspace(1, 2, 60),
+    )
+    return [(X[rows], y[rows], bins[rows], weight[rows]) for rows in (slice(0, 25), slice(25, 60))]
+
+
+def joined(batches):
+    return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
+
+
+def test_batches_add_up(batches):
+    moments = gather(batches)
+    X, y, bins, weight = joined(batches)
+    twin = BinnedMoments(3).update(X, y, bins, weight)
+    assert isinstance(moments, BinnedMoments)
+    for label, group in twin.groups.items():
+        assert moments.groups[label].n_rows == group.n_rows
+        assert_allclose(moments.groups[label].xy, group.xy, atol=1e-9)
+    assert gather(batches, product_dtype="float32").product_dtype == np.float32
+
+
+def test_batches_add_up_by_fold(batches):
+    seen = []
+
+    def assign(y, bins, sample_weight):
+        seen.append((y, bins, sample_weight))
+        return np.arange(len(y)) % 2
+
+    moments = gather(batches, assign_folds=assign, n_folds=4, product_dtype="float32", max_bytes=0)
+    assert [len(y) for y, _, _ in seen] == [25, 35]
+    for batch, (y, bins, weight) in zip(batches, seen, strict=True):
+        assert (y is batch[1], bins is batch[2], weight is batch[3]) == (True, True, True)
+    assert isinstance(moments, FoldMoments)
+    assert (moments.n_folds, moments.storage) == (4, "file")
+    assert [part.n_rows for part in moments.pooled_parts()] == [31, 29, 0, 0]
+    assert gather(batches, assign_folds=assign).n_folds == 2
+    assert gather(batches, assign_folds=assign).storage == "memory"
+
+
+def test_no_batch_is_an_error():
+    for assign in (None, lambda *batch: np.zeros(1, int)):
+        with pytest.raises(ValueError, match="batches is empty: there is nothing to fit"):
+            gather([], assign_folds=assign)
+
+
+# what the batches have in common
+
+
+def record(batches):
+    seen = BatchRecord()
+    return seen, list(seen.check(BinnedRidgeExperts(), batches))
+
+
+def test_a_record_notes_what_goes_by(batches):
+    (X, y, bins, weight), other = batches
+    seen, checked = record([(X.astype("f4"), y[:, None], bins, weight), (*other[:3], None)])
+    assert (seen.dtype, seen.y_is_1d) == (np.float32, False)
+    assert_array_equal(seen.sample_weight, np.append(weight, np.ones(35)))
+    assert [len(batch[0]) for batch in checked] == [25, 35]
+    assert checked[0][2] is bins
+    seen, _ = record([(X, y, bins, None), (*other[:3], None)])
+    assert (seen.dtype, seen.y_is_1d, seen.sample_weight) == (np.float64, True, None)
+
+
+def test_batches_have_the_columns_of_the_first(batches):
+    (X, y, bins, _), _ = batches
+    with pytest.raises(ValueError, match="X has 2 features, but BinnedRidgeExperts is expecting 3"):
+        record([(X, y, bins, None), (X[:, :2], y, bins, None)])
+
+
+@pytest.mark.parametrize(
+    ("targets", "constant"),
+    [
+        ([[1, 1], [1]], True),
+        ([[1], [2]], False),
+        ([[1, 2], [1]], False),
+        ([[1], [1, 1, 2]], False),
+        ([[[1, 2]], [[1, 2]]], True),
+        ([[[1, 2]], [[1, 3]]], False),
+    ],
+)
+def test_a_target_must_vary_over_all_batches(targets, constant):
+    seen, _ = record([(np.ones((len(y), 3)), np.array(y, float), None, None) for y in targets])
+    if constant:
+        with pytest.raises(ValueError, match="y is constant"):
+            seen.check_varies()
+    else:
+        assert seen.check_varies() is None
+
+
+def test_rows_of_no_weight_do_not_vary():
+    X, y = np.ones((3, 2)), np.array([5.0, 1.0, 1.0])
+    seen, _ = record([(X, y, None, np.array([0.0, 1, 1])), (X, y, None, np.array([0.0, 1, 0]))])
+    with pytest.raises(ValueError, match=r"y is constant \(1.0\)"):
+        seen.check_varies()
+    assert BatchRecord().check_varies() is None  # nothing has gone by

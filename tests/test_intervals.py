@@ -1,0 +1,72 @@
+"""Split conformal scores and widths."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from moe_sklearn.intervals import check_residuals, conformal_scores, interval_widths
+
+
+def test_scores_are_errors_in_standard_deviations_sorted_by_group_and_target():
+    y = np.array([[1.0, 0.0], [2.0, 0.0], [-5.0, 1.0], [0.0, 9.0]])
+    prediction, std = np.zeros((4, 2)), np.tile([0.5, 2.0], (4, 1))
+    whole = conformal_scores(y, prediction, std)
+    assert list(whole) == [-1]
+    assert_array_equal(whole[-1], [[0, 0], [2, 0], [4, 0.5], [10, 4.5]])
+    groups = conformal_scores(y, prediction, std, np.array([2, 0, 2, 2]))
+    assert list(groups) == [0, 2]
+    assert_array_equal(groups[0], [[4, 0]])
+    assert_array_equal(groups[2], [[0, 0], [2, 0.5], [10, 4.5]])
+    moved = conformal_scores(y + 3, prediction + 3, std)
+    assert_array_equal(moved[-1], whole[-1])
+
+
+def test_rows_predicted_for_certain_score_0_where_right_and_infinity_where_wrong():
+    y = np.array([[1.0], [1.0], [1.0]])
+    scores = conformal_scores(y, np.array([[1.0], [2.0], [0.0]]), np.array([[0.0], [0.0], [2.0]]))
+    assert_array_equal(scores[-1], [[0.0], [0.5], [np.inf]])
+
+
+@settings(max_examples=100, deadline=None)
+@given(n=st.integers(1, 60), percent=st.integers(1, 99))
+def test_width_is_the_score_that_leaves_enough_below(n, percent):
+    """At least (n + 1) coverage of the n scores lie at or below the width, and fewer below a smaller one."""
+    scores = np.arange(1.0, n + 1)[:, None]
+    width = interval_widths({-1: scores}, percent / 100, 3)
+    wanted = math.ceil((n + 1) * percent / 100 - 1e-9)
+    expected = wanted if wanted <= n else np.inf
+    assert_array_equal(width, np.full((3, 1), expected))
+
+
+@pytest.mark.parametrize(("n", "percent"), [(99, 7), (99, 14), (99, 28), (99, 55)])
+def test_the_rounding_of_a_coverage_asks_for_no_further_row(n, percent):
+    assert (n + 1) * (percent / 100) > round((n + 1) * percent / 100)  # in floating point
+    width = interval_widths({-1: np.arange(1.0, n + 1)[:, None]}, percent / 100, 1)
+    assert width == (n + 1) * percent / 100
+
+
+def test_each_group_has_its_width_and_one_without_rows_an_infinite_one():
+    scores = {0: np.array([[1.0, 2.0]] * 9), 2: np.array([[4.0, 8.0]] * 3)}
+    widths = interval_widths(scores, 0.9, 4)
+    assert_array_equal(widths, [[1, 2], [np.inf, np.inf], [np.inf, np.inf], [np.inf, np.inf]])
+    assert_array_equal(interval_widths(scores, 0.75, 3), [[1, 2], [np.inf, np.inf], [4, 8]])
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.95])
+def test_new_rows_are_covered_as_often_as_promised(coverage):
+    """Over calibrations of 19 rows, a new row lies within the width with probability of just `coverage`."""
+    rng = np.random.default_rng(0)
+    draws = np.abs(rng.standard_t(3, size=(20_000, 20)))
+    rank = math.ceil(20 * coverage)
+    widths = [interval_widths({-1: np.sort(row[:19, None], axis=0)}, coverage, 1)[0, 0] for row in draws]
+    assert_allclose(np.mean(draws[:, 19] <= widths), rank / 20, atol=0.01)
+
+
+def test_without_residuals_the_way_out_is_named():
+    with pytest.raises(ValueError, match=r"return_std and intervals need.*gate_inputs=.*gate='regression'"):
+        check_residuals(None)
+    assert check_residuals(np.ones((2, 1))) is None

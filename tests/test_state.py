@@ -1,0 +1,526 @@
+"""A fit changes all of an estimator or nothing, and a pickle says which release wrote it."""
+
+import copy
+import pickle
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+from counted_reads import OnDisk
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.validation import check_is_fitted
+
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    GateFeatureTransformer,
+    GridBinner,
+    SoftGateMoERegressor,
+    __version__,
+)
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.folds import FoldMoments
+from moe_sklearn.gate_training import StratifiedFolds
+from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.state import StatefulEstimator, adopt, is_fitted_attribute, unfitted_copy
+from moe_sklearn.training_rows import TrainingRows
+
+OLD = Path(__file__).parent / "data" / "0.1.0"
+EDGES = [[-9.0, 0.0, 9.0]]
+
+
+class Model(StatefulEstimator):
+    _readable_since = "0.2"
+
+    def __init__(self, size=1):
+        self.size = size
+
+    def fit(self):
+        fitted = unfitted_copy(self)
+        fitted.value_ = self.size
+        return adopt(self, fitted)
+
+
+# the tools
+
+
+def test_attributes_of_a_fit_end_in_an_underscore():
+    assert is_fitted_attribute("coef_")
+    assert not any(map(is_fitted_attribute, ["coef", "_config", "__dict__", "__magic_"]))
+
+
+def test_an_unfitted_copy_has_parameters_and_settings_only():
+    model = Model(3).fit()
+    model._setting, model.kept_ = "on", [1]
+    fresh = unfitted_copy(model, keep=("kept_",))
+    assert vars(fresh) == {"size": 3, "_setting": "on", "kept_": [1]}
+    assert type(fresh) is Model
+    assert fresh.kept_ is model.kept_
+    assert model.value_ == 3
+
+
+def test_adoption_leaves_nothing_of_an_earlier_fit():
+    model = Model(3).fit()
+    model.stale_ = 1
+    assert model.set_params(size=4).fit() is model
+    assert vars(model) == {"size": 4, "value_": 4}
+
+
+# which release wrote a pickle
+
+
+def through_pickle(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def through_joblib(model):
+    file = BytesIO()
+    joblib.dump(model, file, compress=3)
+    file.seek(0)
+    return joblib.load(file)
+
+
+def with_version(model, version):
+    """The model as if another release had written it; None: one before versions were stored."""
+    state = model.__getstate__()
+    key = next(key for key, value in state.items() if value == __version__)
+    state[key] = version
+    if version is None:
+        del state[key]
+    again = object.__new__(type(model))
+    again.__setstate__(state)
+    return again
+
+
+@pytest.mark.parametrize("round_trip", [copy.copy, copy.deepcopy, through_pickle, through_joblib])
+def test_a_fitted_model_keeps_the_version_in_its_pickle_and_nowhere_else(round_trip):
+    model = Model(2).fit()
+    assert __version__ in model.__getstate__().values()
+    assert vars(model) == vars(round_trip(model)) == {"size": 2, "value_": 2}
+    assert vars(Model(2)) == Model(2).__getstate__() == vars(round_trip(Model(2)))
+
+
+@pytest.mark.parametrize("version", [None, "0.1.0", "0.1.9"])
+def test_models_of_releases_that_cannot_be_read_say_so(version):
+    message = (
+        rf"Model was fitted by moe_sklearn {version or '0.1.0'}, whose models version {__version__} does not "
+        r"read: load it with .*, or fit it again"
+    )
+    with pytest.raises(ValueError, match=message):
+        with_version(Model().fit(), version)
+
+
+@pytest.mark.parametrize("version", ["0.2.0", "0.2.0.dev0", "0.10.1", "1.0"])
+def test_models_of_this_release_and_later_ones_are_read(version):
+    assert with_version(Model(5).fit(), version).value_ == 5
+
+
+def test_a_class_may_read_older_models():
+    class Older(Model):
+        _readable_since = "0.1"
+
+    assert with_version(Older(5).fit(), None).value_ == 5
+
+
+def test_experts_of_0_1_0_predict_as_they_did():
+    expected = np.load(OLD / "expected.npz")
+    experts = joblib.load(OLD / "experts.joblib")
+    bins = (expected["X"][:, 0] > 0).astype(int)
+    np.testing.assert_allclose(experts.predict(expected["X"], bins=bins), expected["experts"], rtol=1e-9)
+    assert through_pickle(experts).bins_.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["binner", "features", "gate", "logistic", "regression"])
+def test_other_models_of_0_1_0_say_which_release_reads_them(name):
+    with warnings.catch_warnings():
+        # the scikit-learn that wrote the parts of these models is not the one that reads them
+        warnings.simplefilter("ignore")
+        with pytest.raises(
+            ValueError, match=r"fitted by moe_sklearn 0\.1\.0.*load it with moe_sklearn 0\.1\.0"
+        ):
+            joblib.load(OLD / f"{name}.joblib")
+
+
+# all or nothing
+
+
+class Broken:
+    """What a part of a fit does while `stage` is that part: nothing, or raise `error`."""
+
+    stage, error = None, KeyboardInterrupt
+
+    @classmethod
+    def at(cls, stage):
+        if cls.stage == stage:
+            raise cls.error(f"stopped at {stage}")
+
+
+@pytest.fixture(params=[ValueError, KeyboardInterrupt], ids=["fails", "is interrupted"])
+def breaks(request, monkeypatch):
+    """Set the stage at which the fits to come break."""
+
+    def at(stage):
+        monkeypatch.setattr(Broken, "stage", stage)
+        monkeypatch.setattr(Broken, "error", request.param)
+
+    return at
+
+
+class Binner(GridBinner):
+    def fit(self, X, y=None, sample_weight=None):
+        Broken.at("binner")
+        return super().fit(X, y, sample_weight)
+
+    def transform(self, X):
+        Broken.at("labels")
+        return super().transform(X)
+
+
+class Source(OnDisk):
+    """Rows that are loaded for the moments, then again for the gate."""
+
+    array = None
+
+    def __init__(self, X):
+        super().__init__(X)
+        self.in_memory = True
+
+    def _load(self, rows):
+        Broken.at("moments")
+        return super()._load(rows)
+
+    def take(self, rows, max_rows=4096):
+        Broken.at("reading gate rows")
+        return super().take(rows, max_rows)
+
+
+class Experts(BinnedRidgeExperts):
+    def linear_part_of(self, moments, pooled=None, scratch=None):
+        part = super().linear_part_of(moments, pooled, scratch)
+        Broken.at("solving")
+        if hasattr(self, "coef_"):
+            Broken.at("cross-fitting")
+        return part
+
+
+class Features(GateFeatureTransformer):
+    def fit_moments(self, moments, *, dtype=np.float64):
+        Broken.at("gate features")
+        return super().fit_moments(moments, dtype=dtype)
+
+    def complete(self, scores, X):
+        Broken.at("features of gate rows")
+        return super().complete(scores, X)
+
+
+class Gate(RegressionGate):
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None):
+        super().fit(X, y, experts=experts, labels=labels, sample_weight=sample_weight)
+        Broken.at("gate")
+        return self
+
+
+STAGES = [
+    "labels",
+    "moments",
+    "solving",
+    "cross-fitting",
+    "gate features",
+    "reading gate rows",
+    "features of gate rows",
+    "router",
+    "gate",
+]
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 4))
+    bins = (X[:, :1] > 0).astype(int).ravel()
+    return X, X[:, 1] * (2 * bins - 1) + 0.1 * rng.normal(size=120), bins
+
+
+@pytest.fixture
+def broken_router(monkeypatch):
+    """The logistic regression behind a regression gate breaks at its stage."""
+    fit = LogisticGate.fit
+
+    def breaking(self, X, y, sample_weight=None):
+        Broken.at("router")
+        return fit(self, X, y, sample_weight)
+
+    monkeypatch.setattr(LogisticGate, "fit", breaking)
+
+
+def mixture():
+    return SoftGateMoERegressor(
+        Experts(),
+        Features(),
+        Gate(4, n_restarts=1, max_iter=3, random_state=0),
+        Binner(edges=EDGES),
+    )
+
+
+def fit(model, X, y, bins):
+    return model.fit(Source(X), y, bins=X[:, :1])
+
+
+def fit_batches(model, X, y, bins):
+    halves = [slice(0, 60), slice(60, None)]
+    return model.fit_batches([(Source(X[half]), y[half], X[half, :1]) for half in halves])
+
+
+def fit_moments(model, X, y, bins):
+    folds = StratifiedFolds().assign(y, bins)
+    moments = FoldMoments(4).update(X, y, bins, folds)
+    rows = TrainingRows(batches=lambda: [(Source(X), y)], labels=[bins], folds=folds)
+    return model.fit_moments(moments, rows)
+
+
+WAYS = {"fit": fit, "fit_batches": fit_batches, "fit_moments": fit_moments}
+
+
+def assert_left_alone(model, before, outputs, expected):
+    """Every attribute is the very object that it was, and the outputs are the same."""
+    Broken.stage = None
+    assert vars(model).keys() == before.keys()
+    for name, value in before.items():
+        assert vars(model)[name] is value, name
+    assert_array_equal(outputs(model), expected)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_refit_that_breaks_leaves_the_old_mixture(rows, breaks, broken_router, way, stage):
+    if way == "fit_moments" and stage in ("labels", "moments"):
+        pytest.skip("labels and moments are given")
+    X, y, bins = rows
+
+    def outputs(model):
+        modes = [model.predict(X, mixing=mode, bins=bins) for mode in ("soft", "hard", "oracle", "global")]
+        std = model.predict(X, return_std=True)[1]
+        return np.column_stack([*modes, std, model.predict_interval(X), model.gate_proba(X)])
+
+    model = fit(mixture(), X, y, bins).calibrate(X, y)
+    expected, before = outputs(model), dict(vars(model))
+    breaks(stage)
+    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
+        WAYS[way](model, X[::-1] + 0.1, 3 * y, bins[::-1])
+    assert_left_alone(model, before, outputs, expected)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_first_fit_that_breaks_leaves_the_mixture_unfitted(rows, breaks, broken_router, way, stage):
+    if way == "fit_moments" and stage in ("labels", "moments"):
+        pytest.skip("labels and moments are given")
+    X, y, bins = rows
+    model = mixture()
+    before = dict(vars(model))
+    breaks(stage)
+    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
+        WAYS[way](model, X, y, bins)
+    assert vars(model) == before
+    for method in (model.predict, model.gate_proba, model.predict_experts, model.local_coef):
+        with pytest.raises(NotFittedError):
+            method(X)
+
+
+def test_refit_with_a_binner_that_breaks_leaves_the_old_mixture(rows, breaks):
+    X, y, bins = rows
+    model = fit(mixture(), X, y, bins)
+    expected, before = model.predict(X), dict(vars(model))
+    breaks("binner")
+    for way in (fit, fit_batches):
+        with pytest.raises(Broken.error, match="stopped at binner"):
+            way(model, X, 2 * y, bins)
+    assert_left_alone(model, before, lambda model: model.predict(X), expected)
+
+
+def test_calibration_that_breaks_leaves_the_old_one(rows, breaks):
+    X, y, bins = rows
+    model = fit(mixture(), X, y, bins).calibrate(X, y)
+    expected, before = model.predict_interval(X), dict(vars(model))
+    breaks("moments")
+    with pytest.raises(Broken.error, match="stopped at moments"):
+        model.calibrate(Source(X), 9 * y)
+    assert_left_alone(model, before, lambda model: model.predict_interval(X), expected)
+
+
+EXPERT_WAYS = {
+    "fit": lambda model, X, y, bins: model.fit(Source(X), y, bins=bins),
+    "fit_batches": lambda model, X, y, bins: model.fit_batches([(Source(X), y, bins)]),
+    "partial_fit": lambda model, X, y, bins: model.partial_fit(Source(X), y, bins=bins),
+    "fit_moments": lambda model, X, y, bins: model.fit_moments(BinnedMoments(4).update(X, y, bins)),
+}
+
+
+@pytest.mark.parametrize("first", ["fit", "partial_fit"])
+@pytest.mark.parametrize("way", EXPERT_WAYS)
+@pytest.mark.parametrize("stage", ["moments", "solving"])
+@pytest.mark.filterwarnings("ignore:partial_fit starts anew:UserWarning")
+def test_refit_that_breaks_leaves_the_old_experts(rows, breaks, first, way, stage):
+    if (way, stage) == ("fit_moments", "moments"):
+        pytest.skip("the moments are given")
+    X, y, bins = rows
+    model = EXPERT_WAYS[first](Experts(), X, y, bins)
+    expected, before = model.predict(X, bins=bins), dict(vars(model))
+    breaks(stage)
+    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
+        EXPERT_WAYS[way](model, X + 1, 3 * y, bins)
+    assert_left_alone(model, before, lambda model: model.predict(X, bins=bins), expected)
+    if first == way == "partial_fit":
+        model.partial_fit(X, y, bins=bins)
+        twin = Experts().fit(np.r_[X, X], np.r_[y, y], bins=np.r_[bins, bins])
+        np.testing.assert_allclose(model.coef_, twin.coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("way", EXPERT_WAYS)
+@pytest.mark.parametrize("stage", ["moments", "solving"])
+def test_first_fit_that_breaks_leaves_the_experts_unfitted(rows, breaks, way, stage):
+    if (way, stage) == ("fit_moments", "moments"):
+        pytest.skip("the moments are given")
+    X, y, bins = rows
+    model = Experts()
+    breaks(stage)
+    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
+        EXPERT_WAYS[way](model, X, y, bins)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+class Draws(np.random.RandomState):
+    """Random numbers of hidden units: they are drawn when the inputs are scaled and the rows split."""
+
+    def normal(self, *args, **kwargs):
+        Broken.at("part")
+        return super().normal(*args, **kwargs)
+
+
+class Names(list):
+    """Names of bins: they are read when the edges are known."""
+
+    def __getitem__(self, key):
+        Broken.at("part")
+        return super().__getitem__(key)
+
+
+class Wavelength:
+    """Wavelengths: they are read when the principal axes are known."""
+
+    def __array__(self, dtype=None, copy=None):
+        Broken.at("part")
+        return np.arange(4.0)
+
+
+PARTS = {
+    "GridBinner": (
+        lambda: GridBinner(edges=[-9, 0, 9], names=Names(["low", "high"])),
+        lambda model, X, y, bins: model.fit(X[:, :1]),
+        lambda model, X: model.transform(X[:, :1]),
+    ),
+    "GateFeatureTransformer.fit": (
+        lambda: GateFeatureTransformer(2, wavelength=Wavelength(), lines={"a": (1.5, 1.0)}),
+        lambda model, X, y, bins: model.fit(X),
+        lambda model, X: model.transform(X),
+    ),
+    "GateFeatureTransformer.fit_moments": (
+        lambda: GateFeatureTransformer(2, wavelength=Wavelength(), lines={"a": (1.5, 1.0)}),
+        lambda model, X, y, bins: model.fit_moments(BinnedMoments(4).update(X, y).pool()),
+        lambda model, X: model.transform(X),
+    ),
+    "RegressionGate": (
+        lambda: RegressionGate(3, n_restarts=1, max_iter=2, random_state=Draws(0)),
+        lambda model, X, y, bins: model.fit(X, y, experts=np.column_stack([X[:, 1], -X[:, 1]])),
+        lambda model, X: model.predict_proba(X),
+    ),
+    "LogisticGate": (
+        LogisticGate,
+        lambda model, X, y, bins: model.fit(X, bins),
+        lambda model, X: model.predict_proba(X),
+    ),
+}
+
+
+@pytest.fixture
+def broken_regression(monkeypatch):
+    """The regression behind a logistic gate breaks, when the inputs are scaled."""
+    fit = LogisticRegression.fit
+
+    def breaking(self, *args, **kwargs):
+        Broken.at("part")
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(LogisticRegression, "fit", breaking)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_refit_that_breaks_leaves_the_old_part(rows, breaks, broken_regression, name):
+    X, y, bins = rows
+    make, fit, output = PARTS[name]
+    model = make()
+    fit(model, X, y, bins)
+    expected, before = output(model, X), dict(vars(model))
+    breaks("part")
+    with pytest.raises(Broken.error, match="stopped at part"):
+        fit(model, 2 * X + 1, -y, bins[::-1])
+    assert_left_alone(model, before, lambda model: output(model, X), expected)
+    fit(model, 2 * X + 1, -y, bins[::-1])
+    assert any(vars(model)[name] is not value for name, value in before.items())
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_first_fit_that_breaks_leaves_the_part_unfitted(rows, breaks, broken_regression, name):
+    make, fit, output = PARTS[name]
+    model = make()
+    breaks("part")
+    with pytest.raises(Broken.error, match="stopped at part"):
+        fit(model, *rows)
+    with pytest.raises(NotFittedError):
+        check_is_fitted(model)
+    with pytest.raises(NotFittedError):
+        output(model, rows[0])
+
+
+# copies
+
+
+FITTED = {
+    "mixture": lambda X, y, bins: SoftGateMoERegressor(
+        gate=RegressionGate(4, n_restarts=1, max_iter=3), binner=GridBinner(2), random_state=0
+    ).fit(X, y, bins=X[:, :1]),
+    "experts": lambda X, y, bins: BinnedRidgeExperts().partial_fit(X, y, bins=bins),
+    "features": lambda X, y, bins: GateFeatureTransformer(2).fit(X),
+}
+
+
+@pytest.mark.parametrize("round_trip", [copy.deepcopy, through_pickle, through_joblib])
+@pytest.mark.parametrize("name", FITTED)
+def test_round_trips_and_clones(rows, round_trip, name):
+    X, y, bins = rows
+    model = FITTED[name](X, y, bins)
+    again = round_trip(model)
+    assert vars(again).keys() == vars(model).keys()
+    method = "transform" if name == "features" else "predict"
+    assert_array_equal(getattr(again, method)(X), getattr(model, method)(X))
+    if name == "mixture":
+        for mode in ("hard", "global"):
+            assert_array_equal(again.predict(X, mixing=mode), model.predict(X, mixing=mode))
+        assert_array_equal(
+            again.calibrate(X, y).predict_interval(X), model.calibrate(X, y).predict_interval(X)
+        )
+    fresh = clone(again)
+    assert not [attribute for attribute in vars(fresh) if is_fitted_attribute(attribute)]
+    assert repr(fresh) == repr(model)
+
+
+def test_a_router_that_is_the_gate_stays_so_in_a_pickle(rows):
+    X, y, bins = rows
+    model = through_pickle(SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins))
+    assert model.gate_ is model.router_ is model.predictor_.gate is model.predictor_.router

@@ -1,0 +1,190 @@
+"""What is known of the training rows, and the pass that gathers their moments."""
+
+import numpy as np
+import pytest
+from counted_reads import OnDisk
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import KFold
+
+from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
+from moe_sklearn import training_rows as module
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.folds import FoldMoments
+from moe_sklearn.gate_training import StratifiedFolds
+from moe_sklearn.training_rows import (
+    TrainingRows,
+    check_fixed_bins,
+    gather_batches,
+    gather_moments,
+    kept_rows,
+    rows_in_memory,
+)
+
+EDGES = [[-9.0, 0.0, 9.0]]
+
+
+def rows_of(*labels):
+    return TrainingRows(batches=list, labels=list(labels))
+
+
+@pytest.fixture
+def arrays():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 3)).astype("f4")
+    return X, rng.normal(size=50), (X[:, 0] > 0).astype(int), np.linspace(1, 2, 50)
+
+
+def test_labels_of_all_batches_are_encoded_together():
+    labels, codes = rows_of(["b", None], ["c", "a", "b"]).encoded()
+    assert labels.tolist() == ["a", "b", "c"]
+    assert_array_equal(codes, [1, -1, 2, 0, 1])
+    labels, codes = rows_of(np.array([7, -1]), np.array([3, 7])).encoded()
+    assert (labels.tolist(), codes.tolist()) == ([3, 7], [1, -1, 0, 1])
+
+
+def test_a_batch_without_labels_says_nothing_of_their_kind():
+    labels, codes = rows_of([None, None], ["a", "b"], np.array([-1])).encoded()
+    assert labels.tolist() == ["a", "b"]
+    assert_array_equal(codes, [-1, -1, 0, 1, -1])
+    labels, codes = rows_of([None], [None]).encoded()
+    assert (labels.size, codes.tolist()) == (0, [-1, -1])
+
+
+def test_rows_of_one_array_know_their_precision_shape_and_bins(arrays):
+    X, y, bins, weight = arrays
+    rows = rows_in_memory(None, X, y, bins, weight)
+    ((again, *rest),) = rows.batches()
+    assert again is X
+    assert [part is given for part, given in zip(rest, (y, bins, weight), strict=True)] == [True] * 3
+    assert (rows.dtype, rows.y_is_1d, rows.binner, rows.of_target) == (np.float32, True, None, False)
+    assert rows.sample_weight is weight
+    assert rows.folds is None
+    binned = rows_in_memory(GridBinner(edges=EDGES), X, y[:, None], X[:, :1], None)
+    assert_array_equal(binned.labels[0], bins)
+    assert_array_equal(binned.binner.edges_, EDGES)
+    assert (binned.y_is_1d, binned.of_target) == (False, False)
+    of_target = rows_in_memory(GridBinner(2), X, y, None, None)
+    assert of_target.of_target
+    assert_array_equal(of_target.labels[0], GridBinner(2).fit_transform(y[:, None]).ravel())
+
+
+# batches
+
+
+@pytest.mark.parametrize("side", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_batches_give_the_moments_and_rows_of_one_array(arrays, side, weighted):
+    X, y, bins, weight = arrays
+    binner = GridBinner(edges=EDGES) if side else None
+    given = X[:, :1] if side else bins
+    batches = [
+        (X[part], y[part], given[part], *([weight[part]] if weighted else []))
+        for part in (slice(0, 20), slice(20, 50))
+    ]
+    estimator = SoftGateMoERegressor()
+    moments, rows = gather_batches(estimator, BinnedRidgeExperts(), binner, batches, cross_fit=True)
+    assert estimator.n_features_in_ == 3
+    used = weight if weighted else None
+    twin = FoldMoments(3).update(X, y, bins, StratifiedFolds().assign(y, bins, used), used)
+    for label in (0, 1):
+        for part, other in zip(moments.parts(label), twin.parts(label), strict=True):
+            assert part.n_rows == other.n_rows
+    assert_array_equal(np.concatenate(rows.labels), bins)
+    assert_array_equal(rows.folds, StratifiedFolds().assign(y, bins, used))
+    assert (rows.dtype, rows.y_is_1d, rows.of_target) == (np.float32, True, False)
+    if weighted:
+        assert_array_equal(rows.sample_weight, weight)
+    else:
+        assert rows.sample_weight is None
+    assert (rows.binner is None) is not side
+    assert_array_equal(np.concatenate([batch[0] for batch in rows.batches()]), X)
+    assert_array_equal(np.concatenate([batch[1] for batch in rows.batches()]), y)
+
+
+def test_batches_that_do_not_fit_are_refused(arrays):
+    X, y, bins, _ = arrays
+
+    def of(*batches, binner=None):
+        return gather_batches(SoftGateMoERegressor(), BinnedRidgeExperts(), binner, list(batches), False)
+
+    with pytest.raises(ValueError, match="bins has 49 rows, X has 50"):
+        of((X, y, bins[1:]))
+    with pytest.raises(ValueError, match="bins has 49 rows, X has 50"):
+        of((X, y, bins), (X, y, bins[1:]))
+    with pytest.raises(ValueError, match="y is constant"):
+        of((X, np.ones(50), bins), (X, np.ones(50), bins))
+    with pytest.raises(ValueError, match="bins are 1-D labels, but a binner is set"):
+        of((X, y, bins), binner=GridBinner(edges=EDGES))
+    with pytest.raises(ValueError, match="batches is empty"):
+        of()
+
+
+def test_bins_of_a_batch_may_not_depend_on_batches_to_come():
+    with pytest.raises(ValueError, match="Each batch needs bins"):
+        check_fixed_bins(None, GridBinner(edges=EDGES))
+    for binner in (None, GridBinner()):
+        with pytest.raises(ValueError, match=r"needs fixed bins: pass binner=GridBinner\(edges=...\)"):
+            check_fixed_bins(np.ones((2, 1)), binner)
+    assert check_fixed_bins(np.ones((2, 1)), GridBinner(edges=EDGES)) is None
+    assert check_fixed_bins([1, 2], None) is None
+
+
+# rows that are kept
+
+
+def test_gate_rows_of_a_file_are_kept_in_the_pass(arrays):
+    X, y, bins, _ = arrays
+    source, positions = OnDisk(X), np.array([3, 30, 31])
+    rows = kept_rows(rows_in_memory(None, source, y, bins, None), positions)
+    (kept, *rest), *_ = rows.batches()
+    assert rest[0] is y
+    for _, _, load in kept.blocks(20):
+        load()
+    assert_array_equal(kept.take(positions), X[positions])
+    assert len(source.reads) == 3  # 20, 20 and 10 rows, and none again
+
+
+@pytest.mark.parametrize("why", ["in memory", "too many", "batches"])
+def test_other_rows_are_not_kept(arrays, monkeypatch, why):
+    X, y, bins, _ = arrays
+    positions = np.arange(10)
+    source = X if why == "in memory" else OnDisk(X)
+    monkeypatch.setattr(module, "MAX_CACHED_VALUES", 29 if why == "too many" else 30)
+    rows = rows_in_memory(None, source, y, bins, None)
+    if why == "batches":
+        rows = TrainingRows(batches=lambda: [(source, y), (source, y)], labels=[bins, bins])
+    assert kept_rows(rows, positions) is rows
+
+
+def test_as_many_rows_are_kept_as_hold_the_most_values(arrays, monkeypatch):
+    X, y, bins, _ = arrays
+    monkeypatch.setattr(module, "MAX_CACHED_VALUES", 30)
+    rows = rows_in_memory(None, OnDisk(X), y, bins, None)
+    assert kept_rows(rows, np.arange(10)) is not rows
+
+
+# folds
+
+
+def test_folds_are_those_of_the_penalties_or_spread_over_the_bins(arrays):
+    X, y, bins, weight = arrays
+    batches = [(X, y, bins, weight)]
+    moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=False)
+    assert isinstance(moments, BinnedMoments)
+    assert folds is None
+    moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=True)
+    assert_array_equal(folds, StratifiedFolds().assign(y, bins, weight))
+    assert moments.n_folds == 5
+    for cross_fit in (False, True):
+        experts = BinnedRidgeExperts(alphas=[1.0], cv=KFold(3))
+        moments, folds = gather_moments(experts, batches, cross_fit)
+        assert_array_equal(folds, np.repeat([0, 1, 2], [17, 17, 16]))
+        assert moments.n_folds == 3
+
+
+def test_all_folds_are_there_though_the_first_batch_has_few_rows(arrays):
+    X, y, bins, _ = arrays
+    batches = [(X[:2], y[:2], bins[:2], None), (X[2:], y[2:], bins[2:], None)]
+    moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=True)
+    assert moments.n_folds == 5
+    assert_array_equal(np.bincount(folds), [part.n_rows for part in moments.pooled_parts()])
