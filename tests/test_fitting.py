@@ -302,7 +302,6 @@ def test_anchors_are_checked_before_rows_are_read(anchors):
     assert source.reads == []
 
 
-@pytest.mark.xfail(reason="mixing is checked when everything is fitted")
 def test_mixing_is_checked_before_rows_are_read():
     X, y, bins = draw(100)
     source = OnDisk(X)

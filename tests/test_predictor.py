@@ -158,7 +158,6 @@ def test_rows_that_are_not_finite_are_named(asked):
         draw_predictor().inputs(X)
 
 
-@pytest.mark.xfail(reason="the check of the linear outputs counts rows from the start of the block")
 @pytest.mark.parametrize("asked", [{"weights": True}, {"proba": True}])
 def test_rows_that_are_not_finite_are_named_in_later_blocks_too(asked):
     X = rows(BLOCK_ROWS + 10)

@@ -29,10 +29,11 @@ from .gates import RegressionGate
 from .labels import NO_BIN, codes_of
 from .linalg import Scratch
 from .linear import LinearStack, is_overridden
-from .predictor import MixturePredictor
+from .predictor import MIXINGS, MixturePredictor
 from .regimes import Regimes, count_rows, fit_regimes
 from .sources import is_source
 from .training_rows import TrainingRows, gather_batches, gather_moments, kept_rows
+from .validation import check_choice
 
 # What a parameter of None stands for
 DEFAULT_PARTS = {
@@ -118,6 +119,7 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
     ValueError, TypeError
         If parameters are out of their range or do not fit together, or a bin is small.
     """
+    check_choice(mixture.mixing, "mixing", MIXINGS)
     experts = make_experts(mixture.experts)
     features = GateFeatureTransformer() if mixture.gate_features is None else clone(mixture.gate_features)
     labels, codes = rows.encoded()

@@ -267,7 +267,6 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
 
     def _store(self, fit):
         """Keep the parts of a `FittedMixture`."""
-        check_choice(self.mixing, "mixing", MIXINGS)
         self.experts_, self.gate_features_ = fit.experts, fit.gate_features
         self.regimes_ = fit.regimes
         self.binner_, self.bins_ = fit.regimes.binner, fit.regimes.bins
