@@ -174,7 +174,7 @@ def test_nested_cross_validation(spectra, routing, nested):
         grid = {f"softgatemoeregressor__{name}": alphas for name, alphas in ALPHAS.items()}
     model = GridSearchCV(model, grid, scoring=rho_scorer, cv=CV, error_score="raise")
     if nested == "outer pipeline":
-        model = make_pipeline(StandardScaler(), model)
+        model = make_pipeline(StandardScaler(), "passthrough", model)
     if nested == "target":
         model = TransformedTargetRegressor(model, transformer=StandardScaler())
     scores = cross_validate(
@@ -191,7 +191,7 @@ def test_nested_cross_validation(spectra, routing, nested):
     fitted, (_, test) = scores["estimator"][0], next(iter(CV.split(X)))
     rows, target = X.iloc[test], y.iloc[test]
     if nested == "outer pipeline":
-        rows, fitted = fitted[0].transform(rows), fitted[1]
+        rows, fitted = fitted[:-1].transform(rows), fitted[-1]
     if nested == "target":
         target = fitted.transformer_.transform(target.to_numpy()[:, None])[:, 0]
         fitted = fitted.regressor_
@@ -275,6 +275,10 @@ def test_scorer_needs_two_covered_rows(spectra):
     few[3] = 1
     with pytest.raises(ValueError, match="at least 2 test rows .* bins covers 1 of 240"):
         rho_scorer(model, X, y, bins=few)
+    covered = np.flatnonzero(bins >= 0)
+    two = covered[y.iloc[covered].argsort().iloc[[0, -1]]]
+    few[3], few[two] = -1, bins.iloc[two]
+    assert rho_scorer(model, X, y, bins=few) == pytest.approx(rho_by_hand(model, X, y, few))
 
 
 def test_scorer_needs_a_mixture(spectra):
