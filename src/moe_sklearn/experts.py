@@ -1,6 +1,7 @@
 """One ridge per bin and the global ridge, from one pass over the rows."""
 
 import warnings
+from typing import Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -9,7 +10,6 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .alphas import find_alphas
-from .binned_moments import BinnedMoments
 from .folds import fold_of_rows
 from .gathering import BatchRecord, gather
 from .labels import codes_of, encode_labels
@@ -120,7 +120,6 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
     (200, 2)
     """
 
-    moments_: BinnedMoments
     _readable_since = "0.1"
 
     __metadata_request__fit = {"bins": True}
@@ -157,7 +156,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         self.fold_bytes = fold_bytes
         self.n_jobs = n_jobs
 
-    def fit(self, X, y, *, bins=None, sample_weight=None):
+    def fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
         """Fit every expert and the global model.
 
         Parameters
@@ -194,7 +193,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         moments = fitted.gather([(X, y, labels, sample_weight)])
         return adopt(self, fitted._solve(moments, X.dtype, y.ndim == 1, small_bins))
 
-    def fit_batches(self, batches):
+    def fit_batches(self, batches) -> Self:
         """Fit to batches of rows that need not exist all at once.
 
         Parameters
@@ -246,7 +245,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         """Fold of each row (n_samples,) in the comparison of `alphas`; bins and weights do not matter."""
         return fold_of_rows(self.cv, y, y)
 
-    def partial_fit(self, X, y, *, bins=None, sample_weight=None):
+    def partial_fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
         """Add a batch of rows and solve again: exactly as if all batches had come at once.
 
         Parameters
@@ -295,7 +294,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         small_bins=None,
         pooled=None,
         scratch=None,
-    ):
+    ) -> Self:
         """Fit from moments gathered elsewhere, without data.
 
         Parameters
@@ -386,7 +385,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         intercept = np.concatenate([self.intercept_, np.asarray(self.global_intercept_)[None]])
         return LinearPart(coef.reshape(-1, coef.shape[-1]), intercept.ravel())
 
-    def predict(self, X, *, bins=None):
+    def predict(self, X, *, bins=None) -> np.ndarray:
         """Prediction of each row's own expert, or of the global model.
 
         Parameters

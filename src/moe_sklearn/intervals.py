@@ -54,6 +54,8 @@ def interval_widths(scores: dict[int, np.ndarray], coverage: float, n_groups: in
     >>> interval_widths({-1: np.array([[0.5], [1.0], [2.0]])}, coverage=0.5, n_groups=2).tolist()
     [[1.0], [1.0]]
     """
+    if not 0 < coverage < 1:
+        raise ValueError(f"coverage must lie between 0 and 1, both excluded; got {coverage!r}.")
     n_targets = next(iter(scores.values())).shape[1]
     widths = np.full((n_groups, n_targets), np.inf)
     for group, values in scores.items():

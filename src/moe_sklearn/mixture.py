@@ -1,18 +1,18 @@
 """The mixture: ridge experts of known regimes, weighted by a gate that guesses the regime."""
 
-import numbers
+from typing import Any, Literal, Self, overload
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from . import fitting
 from .explain import expert_table, report_of
 from .intervals import check_residuals, conformal_scores, interval_widths
-from .predictor import MIXINGS, mix, total_std
+from .predictor import MIXINGS, Mixing, mix, total_std
 from .regimes import first_target
+from .report import MoEReport
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .training_rows import rows_in_memory
 from .validation import (
@@ -145,13 +145,13 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         self,
         experts=None,
         gate_features=None,
-        gate="auto",
+        gate: Literal["auto", "logistic", "regression"] | BaseEstimator = "auto",
         binner=None,
-        mixing="soft",
+        mixing: Mixing = "soft",
         *,
-        gate_inputs="auto",
-        anchors="auto",
-        gate_max_samples="auto",
+        gate_inputs: str | tuple[str, ...] = "auto",
+        anchors: Any = "auto",
+        gate_max_samples: int | None | Literal["auto"] = "auto",
         random_state=None,
     ):
         self.experts = experts
@@ -164,7 +164,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         self.gate_max_samples = gate_max_samples
         self.random_state = random_state
 
-    def set_params(self, **params):
+    def set_params(self, **params) -> Self:
         """Set parameters of this estimator and of its parts.
 
         Parameters
@@ -180,7 +180,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         """
         return super().set_params(**fitting.with_default_parts(self, params))
 
-    def fit(self, X, y, *, bins=None, sample_weight=None):
+    def fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
         """Fit experts, global ridge and PCA from one pass over X, then the gate.
 
         Parameters
@@ -215,7 +215,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         rows = rows_in_memory(fitted.binner, X, y, bins, sample_weight)
         return adopt(self, fitted._store(fitting.fit_rows(fitted, rows)))
 
-    def fit_batches(self, batches):
+    def fit_batches(self, batches) -> Self:
         """Fit to batches of rows that need not exist all at once.
 
         Parameters
@@ -241,7 +241,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         return adopt(self, fitted._store(fitting.fit_batches(fitted, batches)))
 
-    def fit_moments(self, moments, rows):
+    def fit_moments(self, moments, rows) -> Self:
         """Fit to moments gathered elsewhere, and the gate to rows that are read again.
 
         Parameters
@@ -283,7 +283,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         """Without the axis of the targets, where y had none in `fit`."""
         return np.squeeze(array, axis) if self.experts_.coef_.ndim == 2 else array
 
-    def assign_bins(self, bins):
+    def assign_bins(self, bins) -> np.ndarray:
         """Position in `bins_` of each row's bin.
 
         Parameters
@@ -299,7 +299,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         return self.regimes_.codes(bins)
 
-    def gate_proba(self, X):
+    def gate_proba(self, X) -> np.ndarray:
         """Probability of each bin.
 
         Parameters
@@ -314,7 +314,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         return self.predictor_.outputs(check_features(self, X), proba=True).proba
 
-    def expert_weights(self, X):
+    def expert_weights(self, X) -> np.ndarray:
         """The gate's weight of every expert and anchor, which "soft" mixes by.
 
         Parameters
@@ -329,7 +329,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         return self.predictor_.outputs(check_features(self, X), weights=True).weights
 
-    def gate_inputs_of(self, X):
+    def gate_inputs_of(self, X) -> np.ndarray:
         """What the gate sees of X.
 
         Parameters
@@ -344,7 +344,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         return self.predictor_.inputs(check_features(self, X))
 
-    def predict_experts(self, X):
+    def predict_experts(self, X) -> np.ndarray:
         """Prediction of every expert.
 
         Parameters
@@ -359,6 +359,14 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         return self._like_y(self.predictor_.outputs(check_features(self, X)).predictions[:, :-1])
 
+    @overload
+    def predict(
+        self, X, *, mixing: Mixing | None = ..., bins=..., return_std: Literal[False] = ...
+    ) -> np.ndarray: ...
+    @overload
+    def predict(
+        self, X, *, mixing: Mixing | None = ..., bins=..., return_std: Literal[True]
+    ) -> tuple[np.ndarray, np.ndarray]: ...
     def predict(self, X, *, mixing=None, bins=None, return_std=False):
         """Predict the target.
 
@@ -408,7 +416,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         std = total_std(prediction, outputs, self.residual_variance_)
         return prediction, std, outputs.proba.argmax(axis=1)
 
-    def calibrate(self, X, y, *, per_bin=False):
+    def calibrate(self, X, y, *, per_bin=False) -> Self:
         """Learn from held-out rows how wide the intervals of `predict_interval` must be.
 
         Split conformal prediction with the score ``|y - m(x)| / std(x)`` (Lei, G'Sell, Rinaldo,
@@ -440,7 +448,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         self.interval_scores_ = conformal_scores(y, prediction, std, groups if per_bin else None)
         return self
 
-    def predict_interval(self, X, *, coverage=0.9):
+    def predict_interval(self, X, *, coverage=0.9) -> np.ndarray:
         """Intervals that hold the target of a new row with probability `coverage` or more.
 
         m(x) -+ q std(x), where q is the ceil((n + 1) coverage)-th of the n scores of `calibrate`: for rows
@@ -463,12 +471,11 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             If `calibrate` was not called.
         """
         check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
-        check_scalar(coverage, "coverage", numbers.Real, min_val=0, max_val=1, include_boundaries="neither")
         prediction, std, groups = self._soft_and_std(check_features(self, X))
         half = interval_widths(self.interval_scores_, coverage, len(self.bins_))[groups] * std
         return self._like_y(np.stack([prediction - half, prediction + half], axis=1))
 
-    def local_coef(self, X):
+    def local_coef(self, X) -> np.ndarray:
         """Coefficients of the soft mixture at each row: sum_k p_k(x) w_k.
 
         The prediction's slope where the gate's weights are held fixed; anchors have none.
@@ -484,7 +491,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         weights = self.expert_weights(X)[:, : len(self.bins_)]
         return self._like_y(np.tensordot(weights, self.predictor_.expert_coef, axes=1), axis=1)
 
-    def expert_table(self, *, n_strongest=3, column_names=None):
+    def expert_table(self, *, n_strongest=3, column_names=None) -> dict[str, list]:
         """What each expert is: its rows, penalty, quality and strongest columns.
 
         Parameters
@@ -515,7 +522,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             n_strongest,
         )
 
-    def score(self, X, y, sample_weight=None, *, bins=None, mixing=None):
+    def score(self, X, y, sample_weight=None, *, bins=None, mixing: Mixing | None = None) -> float:
         """R2 of ``predict(X, mixing=mixing, bins=bins)``.
 
         Parameters
@@ -542,7 +549,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         n_resamples=1000,
         confidence_level=0.95,
         random_state=0,
-    ):
+    ) -> MoEReport:
         """Report of all mixing modes on held-out rows.
 
         Parameters

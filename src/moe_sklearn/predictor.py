@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from .linear import LinearStack
 from .validation import map_finite
 
-MIXINGS = ["soft", "hard", "oracle", "global"]
+Mixing = Literal["soft", "hard", "oracle", "global"]
+MIXINGS: tuple[Mixing, ...] = get_args(Mixing)
 
 
 class Outputs(NamedTuple):
