@@ -80,6 +80,26 @@ def test_nan_in_the_continuum_alone_is_not_lost():
     assert np.isnan(measured).any(axis=1).tolist() == [False, True]
 
 
+def test_the_stellar_lines_are_those_of_the_experiment():
+    assert all(name.endswith(f"_{centre:.0f}") for name, (centre, _) in STELLAR_LINES.items())
+    half_widths = [half_width for _, half_width in STELLAR_LINES.values()]
+    assert half_widths == [10, 12, 12, 8, 8, 5, 5, 5]
+
+
+def test_pixels_on_the_edge_of_window_and_continuum_belong_to_them():
+    (window,) = line_windows(np.arange(101.0), {"a": (50, 5)})
+    assert window.inside.tolist() == list(range(45, 56))
+    assert window.continuum.tolist() == [*range(25, 45), *range(56, 76)]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_normalised_flux_is_clipped_to_10(sign):
+    flux = np.ones((1, 101))
+    flux[0, 45:56] = 1000.0 * sign
+    mean, depth, width = measure_lines(flux, line_windows(np.arange(101.0), {"a": (50, 5)}))[0]
+    assert (mean, depth, width) == (1000 * sign, 1 - 10 * sign, 11 * (1 - 10 * sign))
+
+
 def test_windows_of_coarse_pixels_are_the_nearest_ones():
     (window,) = line_windows(COARSE, {"MgI_8807": (8807, 5)})
     assert COARSE[window.inside].tolist() == [8780, 8800, 8820]

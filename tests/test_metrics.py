@@ -109,6 +109,14 @@ def test_targets_that_vary_in_rows_of_weight_0_alone_are_constant():
         assert np.isnan(rho_interval(y, y, **arguments)).all()
 
 
+def test_float32_is_scored_in_float64():
+    single = [values.astype(np.float32) for values in draw(500)]
+    double = [values.astype(np.float64) for values in single]
+    for function, settings in ((rho_score, {}), (rho_interval, {"random_state": 0})):
+        rho = [function(a, b, y_global=c, y_oracle=d, **settings) for a, b, c, d in (single, double)]
+        assert rho[0] == rho[1]
+
+
 def test_warnings_name_the_line_of_the_caller():
     for function in (rho_score, rho_interval):
         with pytest.warns(UndefinedMetricWarning) as caught:
