@@ -60,6 +60,24 @@ def test_folds_have_no_period_and_ignore_rows_without_weight():
     assert_array_equal(StratifiedFolds().assign(np.zeros(1000), None), folds)
 
 
+def test_folds_of_a_bin_depend_on_its_rows_of_positive_weight_only():
+    rng = np.random.default_rng(0)
+    bins, weight = rng.choice(["a", "b", "c"], 200), rng.integers(0, 2, 200).astype(float)
+    folds = StratifiedFolds().assign(bins, bins, weight)
+    for label in "abc":
+        counted = (bins == label) & (weight > 0)
+        alone = StratifiedFolds().assign(bins[counted], bins[counted])
+        assert_array_equal(folds[counted], alone)
+    assert_array_equal(folds[weight == 0], 0)
+
+
+def test_folds_stay_what_they_are():
+    """A model fitted again by a later release is the same."""
+    folds = StratifiedFolds().assign(np.zeros(20), None)
+    assert folds.tolist() == [0, 1, 2, 3, 4, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4, 4, 0, 1, 2, 3]
+    assert_array_equal(StratifiedFolds(3).assign(np.zeros(12), None), [0, 1, 2, 0, 1, 2, 2, 0, 1, 0, 1, 2])
+
+
 def test_residual_variance_is_that_of_each_own_expert():
     rng = np.random.default_rng(0)
     y, models, codes = rng.normal(size=(30, 2)), rng.normal(size=(30, 4, 2)), np.arange(30) % 2

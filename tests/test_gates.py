@@ -1,6 +1,7 @@
 """The gates: gradient, limits, what they learn, what they refuse."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import check_grad
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -25,7 +26,13 @@ from moe_sklearn.gates import (
     softmax,
 )
 from moe_sklearn.gates._regression import _center_and_scale, _one_standard_error, _splits
-from moe_sklearn.gates._training import PATIENCE, EarlyStopping
+from moe_sklearn.gates._training import (
+    PATIENCE,
+    EarlyStopping,
+    start_parameters,
+    train_hidden,
+    train_linear,
+)
 
 
 def draw_rows(seed, n=12, n_inputs=3, n_experts=4, n_targets=2, n_bins=3):
@@ -569,3 +576,118 @@ def test_what_the_logistic_gate_refuses():
         LogisticGate().fit(X, labels, np.ones(3))
     with pytest.raises(ValueError, match="at least 2 classes"):
         LogisticGate().fit(X, np.zeros(20))
+
+
+# training
+
+
+def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
+    """Kingma and Ba (2015), algorithm 1, with a rate that falls as a half cosine."""
+    theta = [array.copy() for array in parameters]
+    first, second = ([np.zeros_like(array) for array in theta] for _ in range(2))
+    bounds = np.array_split(np.arange(len(rows.y)), max(1, len(rows.y) // batch_rows))
+    n_steps, t = max_iter * len(bounds), 0
+    for _ in range(max_iter):
+        order = rng.permutation(len(rows.y))
+        for batch in bounds:
+            _, gradient = gate_loss(theta, rows.take(order[batch]), 0.0, alpha)
+            rate = 3e-3 * (1 + np.cos(np.pi * t / n_steps)) / 2
+            t += 1
+            for i, slope in enumerate(gradient):
+                first[i] = 0.9 * first[i] + 0.1 * slope
+                second[i] = 0.999 * second[i] + 0.001 * slope**2
+                mean, square = first[i] / (1 - 0.9**t), second[i] / (1 - 0.999**t)
+                tiny = 1e-8 / np.sqrt(1 - 0.999**t)  # the paper's "epsilon hat", before the correction
+                theta[i] = theta[i] - rate * mean / (np.sqrt(square) + tiny)
+    return theta
+
+
+@pytest.mark.parametrize(("n_rows", "batch_rows"), [(20, 32), (640, 32), (3200, 100), (9600, 256)])
+def test_a_hidden_layer_is_trained_by_adam(n_rows, batch_rows):
+    """A batch is a 32nd of the rows, of 32 to 256 rows."""
+    rows = draw_rows(0, n_rows)
+    start = [0.1 * array for array in draw_parameters(0, rows, 5)]
+    expected = adam_by_hand(start, rows, 1e-3, 2, batch_rows, np.random.RandomState(1))
+    best = train_hidden(start, rows, rows, 0.0, 1e-3, 2, np.random.RandomState(1))
+    assert best.stale == 0
+    for found, array in zip(best.parameters, expected, strict=True):
+        np.testing.assert_allclose(found, array, atol=1e-10)
+
+
+def test_training_keeps_the_best_and_stops_in_time():
+    """Held-out rows that contradict the training rows: the start is best."""
+    train = draw_rows(0, 64)
+    held_out = replace(train, y=2 * gate_mean(train) - train.y)
+    start = start_parameters(train, 5, 0.0, np.random.RandomState(0))
+    rng = CountedPermutations(0)
+    best = train_hidden(start, train, held_out, 0.0, 0.0, 500, rng)
+    assert rng.count < 500
+    linear = train_linear(start[:2], train, train, 0.0, 0.0, 200)
+    for found in (best, linear):
+        scored = mixture_loss(gate_logits(found.parameters, found.held_out.inputs), found.held_out, 0.0)[0]
+        assert found.loss == pytest.approx(scored)
+    equal_weights = mixture_loss(np.zeros((64, 4)), held_out, 0.0)[0]
+    assert best.loss <= equal_weights
+
+
+def gate_mean(rows):
+    return rows.experts.mean(axis=1)
+
+
+class CountedPermutations(np.random.RandomState):
+    count = 0
+
+    def permutation(self, x):
+        self.count += 1
+        return super().permutation(x)
+
+
+def test_a_linear_gate_is_trained_to_the_least_loss():
+    rows = draw_rows(0, 40)
+    alpha = 1e-2
+    best = train_linear(start_parameters(rows, 0, 0.3, None), rows, rows, 0.3, alpha, 500)
+    _, gradient = gate_loss(best.parameters, rows, 0.3, alpha)
+    start_loss, _ = gate_loss(start_parameters(rows, 0, 0.3, None), rows, 0.3, alpha)
+    assert gate_loss(best.parameters, rows, 0.3, alpha)[0] < start_loss
+    few = train_linear(start_parameters(rows, 0, 0.3, None), rows, rows, 0.3, alpha, 1)
+    assert few.loss > best.loss
+    assert max(np.abs(slope).max() for slope in gradient) < 0.05
+
+
+def test_a_gate_starts_from_equal_weights():
+    rows = draw_rows(0)
+    start = start_parameters(rows, 5, 0.0, np.random.RandomState(0))
+    assert [array.shape for array in start] == [(3, 4), (4,), (3, 5), (5,), (5, 4)]
+    np.testing.assert_array_equal(gate_logits(start, rows.inputs), np.zeros((12, 4)))
+    wide = start_parameters(replace(rows, inputs=np.zeros((2, 400))), 300, 0.0, np.random.RandomState(0))
+    assert wide[2].std() == pytest.approx(400**-0.5, rel=0.02)
+    labels_only = start_parameters(rows, 0, 1.0, None)
+    assert softmax(gate_logits(labels_only, rows.inputs))[:, 3].max() < 1e-9  # the anchor, which has no label
+
+
+def test_penalty_and_label_weight_are_chosen_where_they_are_better_by_a_standard_error():
+    """Sharp regimes ask for steep weights, so a light penalty; noisy ones for the help of the labels."""
+    rng = np.random.default_rng(0)
+    X, experts = rng.normal(size=(2000, 3)), np.tile([1.0, -1.0], (2000, 1))
+    labels = (X[:, 0] < 0).astype(int)
+    sharp = experts[np.arange(2000), labels]
+    noisy = sharp + 4 * rng.normal(size=2000)
+    options = {"n_restarts": 1, "max_iter": 2, "validation_fraction": 0.5, "random_state": 0}
+
+    def chosen(y, labels=labels, **parameters):
+        gate = RegressionGate(0, **parameters, **options).fit(X, y, experts=experts, labels=labels)
+        return gate.alpha_, gate.classification_weight_
+
+    assert chosen(sharp, alpha="auto") == (1e-5, 0.0)
+    assert chosen(sharp, alpha=0.5, classification_weight=0.2) == (0.5, 0.2)
+    assert chosen(noisy, classification_weight="auto") == (1e-4, 0.3)
+    for missing in (None, np.full(2000, -1)):
+        assert chosen(noisy, missing, classification_weight="auto") == (1e-4, 0.0)
+    assert chosen(rng.normal(size=2000), alpha="auto", classification_weight="auto") == (1e-4, 0.0)
+
+
+def test_iterations_of_the_logistic_gate_are_limited():
+    X, _, _, labels = regimes(200)
+    with pytest.warns(ConvergenceWarning):
+        assert LogisticGate(C=1e6, max_iter=1).fit(X, labels).n_iter_.max() == 1
+    assert LogisticGate(C=1e6).fit(X, labels).n_iter_.max() > 1

@@ -368,22 +368,6 @@ def test_shards_and_sparse_matrices_are_no_food_for_other_transformers(data):
         SoftGateMoERegressor(gate_features=StandardScaler()).fit(shards, y, bins=bins)
 
 
-def test_parameters_are_left_as_they_are(data):
-    X, y, _, side = data
-    parts = {
-        "experts": BinnedRidgeExperts(),
-        "gate_features": GateFeatureTransformer(3),
-        "gate": LogisticRegression(max_iter=500),
-        "binner": GridBinner(2),
-    }
-    model = SoftGateMoERegressor(**parts).fit(X, y)
-    model.fit(X, y, bins=side)
-    for name, part in parts.items():
-        assert getattr(model, name) is part
-        assert not [key for key in vars(part) if key.endswith("_")]
-    assert model.get_params()["experts__small_bins"] == "auto"
-
-
 def test_components_are_an_upper_bound(data):
     X, y, bins, _ = data
     model = SoftGateMoERegressor().fit(X, y, bins=bins)
@@ -702,19 +686,6 @@ def test_anchors_are_placed(regimes):
     for wrong in (-1, [np.nan], [[1.0, 2.0]], "five"):
         with pytest.raises((ValueError, TypeError), match="anchors"):
             anchors_of(wrong)
-
-
-def test_what_gates_refuse(data):
-    X, y, bins, _ = data
-    for wrong, message in [
-        ({"gate": "svm"}, "gate must be one of"),
-        ({"gate_inputs": ("pixels",)}, "gate_inputs must be one of"),
-        ({"gate_inputs": ()}, "gate_inputs is empty"),
-        ({"gate": "logistic", "anchors": 3}, "anchors need a regression gate"),
-        ({"gate_max_samples": "all"}, "gate_max_samples must be one of"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            SoftGateMoERegressor(**wrong).fit(X, y, bins=bins)
 
 
 def test_a_classifier_sees_the_inputs_asked_for(data):
