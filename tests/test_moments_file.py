@@ -72,7 +72,9 @@ def test_moments_of_no_rows_and_of_no_targets_come_back(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["xx", "yy"])
-@pytest.mark.parametrize(("mean", "largest"), [(0.0, 1.0), (1.0, 0.1), (1e200, 0.1)])
+@pytest.mark.parametrize(
+    ("mean", "largest"), [(0.0, 1.0), (0.0, 1e-6), (1.0, 0.1), (1e-3, 0.0), (1e200, 0.1)]
+)
 def test_what_the_rounding_of_a_subtraction_leaves_can_be_saved(mean, largest, name, tmp_path):
     def with_lowest(lowest):
         moments, squares = BinnedMoments(2, 2), np.array([largest, lowest])
@@ -85,12 +87,13 @@ def test_what_the_rounding_of_a_subtraction_leaves_can_be_saved(mean, largest, n
             group.yy = squares
         return moments
 
-    kept = with_lowest(-0.0099)
+    size = max(mean, largest) if mean in (0, 1) else 1e-6
+    kept = with_lowest(-0.0099 * size)
     kept.save(tmp_path / "m.npz")
     assert_same(BinnedMoments.load(tmp_path / "m.npz"), kept)
     if mean < 1e200:  # whose square overflows
         with pytest.raises(ValueError, match=f"{name} of bin 0 has a negative sum of squares: subtract only"):
-            with_lowest(-0.0101).save(tmp_path / "m.npz")
+            with_lowest(-0.0101 * size).save(tmp_path / "m.npz")
 
 
 def spoiled(name, value):
@@ -284,9 +287,50 @@ def test_wrong_headers_below_a_digest_that_fits_are_refused_or_the_same(path, mo
         passed.append(preamble)
         sizes = [[label, group.n_rows, group.weight] for label, group in loaded.groups.items()]
         assert sizes == preamble["header"]["groups"] and len(sizes) == 2
-        assert all(n_rows > 0 and 0 < weight < np.inf for _, n_rows, weight in sizes)
+        for _, n_rows, weight in sizes:
+            assert type(n_rows) is int and n_rows > 0 and type(weight) is float and 0 < weight < np.inf
         assert (loaded.n_features, loaded.n_targets) == (4, 2)
     assert len(passed) < 40
+
+
+@pytest.mark.parametrize("n_rows", [0, 0.0, 5, 5.0, True, -5, None])
+@pytest.mark.parametrize("weight", [0, 0.0, 2, 2.5, True, -2.5, np.nan, np.inf, None])
+def test_rows_and_weights_are_both_positive_or_both_zero(n_rows, weight, path):
+    preamble = with_value(preamble_of(path), ("header", "groups", 0, 1), n_rows)
+    preamble = with_value(preamble, ("header", "groups", 0, 2), weight)
+    edit(path, preamble=np.array(json.dumps(preamble)))
+    if (type(n_rows), type(weight)) == (int, float) and (n_rows, weight) in ((0, 0), (5, 2.5)):
+        assert BinnedMoments.load(path).n_rows == n_rows + 30
+        return
+    with pytest.raises(ValueError, match=DAMAGED):
+        BinnedMoments.load(path)
+
+
+@pytest.mark.parametrize("label", [-1, 2, True, 2.5, "", [1], "cool", None])
+@pytest.mark.parametrize("other", [3, "cool", None])
+def test_labels_are_distinct_and_of_one_kind(label, other, path):
+    preamble = with_value(preamble_of(path), ("header", "groups", 0, 0), label)
+    preamble = with_value(preamble, ("header", "groups", 1, 0), other)
+    edit(path, preamble=np.array(json.dumps(preamble)))
+    if [label, other] in ([2, 3], [True, 3], ["", "cool"], [None, 3], [None, "cool"]) or (
+        other is None and type(label) in (int, bool, str) and label != -1
+    ):
+        assert list(BinnedMoments.load(path).groups) == [label, other]
+        return
+    with pytest.raises(ValueError, match=DAMAGED):
+        BinnedMoments.load(path)
+
+
+@pytest.mark.parametrize("name", ["n_features", "n_targets"])
+@pytest.mark.parametrize("value", [-1, 4.0, 2.0, True, None])
+def test_numbers_of_columns_are_whole_also_where_there_are_no_rows(value, name, path):
+    forged = with_value(preamble_of(path), ("header", "layout", name), value)
+    for groups, arrays in ((forged["header"]["groups"], {}), ([], dict.fromkeys(arrays_of(path)))):
+        names = [] if arrays else forged["arrays"]
+        preamble = with_value(with_value(forged, ("header", "groups"), groups), ("arrays",), names)
+        edit(path, **arrays | {"preamble": np.array(json.dumps(preamble))})
+        with pytest.raises(ValueError, match=DAMAGED):
+            BinnedMoments.load(path)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -193,7 +193,7 @@ def _arrays(archive, size):
     members = archive.infolist()
     packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if packed or sum(member.file_size for member in members) > size:
-        raise ValueError("its members claim to be larger than the file")
+        raise ValueError("its members are compressed, or claim to be larger than the file")
     for member in members:
         with archive.open(member) as stream:
             np.lib.format.read_magic(stream)
