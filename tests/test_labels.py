@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_sklearn.labels import NO_BIN, codes_of, encode_labels
+from moe_sklearn.labels import NO_BIN, check_same_kind, codes_of, encode_labels, label_array
 
 LABELS = st.one_of(
     st.lists(st.one_of(st.none(), st.integers(-1, 5)), min_size=1),
@@ -94,7 +94,8 @@ def test_no_row_covered():
         ([0.5, 1, 2, 3], "real numbers.*2-D: bins=side.reshape"),
         ([0.0, np.inf, 1.0, 2.0], "real numbers"),
         (np.array([0, 1, 0, 1], complex), "integers or strings, got dtype complex"),
-        (np.array([b"a", b"b", b"a", b"b"]), "integers or strings, got dtype"),
+        ([(0, 1), 2, (0, 1), 3], "bins must be integers or strings, got labels like"),
+        (np.array(["2020", "2021", "2020", "2021"], "M8[Y]"), "integers or strings, got dtype datetime64"),
     ],
 )
 def test_bad_labels_are_named(bins, message):
@@ -108,3 +109,113 @@ def test_bad_labels_are_named(bins, message):
 def test_labels_of_another_kind_are_refused(bins, labels):
     with pytest.raises(ValueError, match="pass bins of the kind that the model was fitted with"):
         codes_of(bins, np.array(labels))
+
+
+BIG = 2**53
+MANY = {
+    "list": lambda labels: labels,
+    "object array": lambda labels: np.array(labels, object),
+    "nullable": lambda labels: pd.array(labels, dtype="Int64"),
+    "nullable series": lambda labels: pd.Series(labels, dtype="Int64", index=[9, 8, 7, 6]),
+    "categorical": pd.Categorical,
+    "masked": lambda labels: np.ma.masked_equal([7 if k is None else k for k in labels], 7),
+}
+
+
+@pytest.mark.parametrize("kind", MANY)
+def test_integers_that_floats_cannot_tell_apart(kind):
+    bins = MANY[kind]([BIG + 1, None, BIG, -(BIG + 1)])
+    labels, codes = encode_labels(bins, 4)
+    assert labels.tolist() == [-BIG - 1, BIG, BIG + 1]
+    assert codes.tolist() == [2, -1, 1, 0]
+    assert codes_of(bins, labels).tolist() == [2, -1, 1, 0]
+    assert codes_of(bins, labels[:2]).tolist() == [-1, -1, 1, 0]
+
+
+def test_floats_that_cannot_tell_integers_apart_are_refused():
+    assert encode_labels([float(BIG), np.nan])[0].tolist() == [BIG]
+    assert encode_labels(np.array([BIG, -BIG, np.nan]))[0].tolist() == [-BIG, BIG]
+    for past in (BIG + 2.0, -BIG - 2.0):
+        with pytest.raises(ValueError, match=r"beyond 2\*\*53 as floats.*pass integers"):
+            encode_labels(np.array([past, np.nan]))
+
+
+@pytest.mark.parametrize("known", [np.int64, np.uint64, np.int8, np.uint16])
+@pytest.mark.parametrize("asked", [np.int64, np.uint64, np.int16, np.uint8])
+def test_integers_of_any_width_and_sign_are_one_kind(known, asked):
+    labels, codes = encode_labels(np.array([7, 3, 3], known))
+    assert (labels.dtype, codes.tolist()) == (np.int64, [1, 0, 0])
+    assert codes_of(np.array([3, 7, 5], asked), labels).tolist() == [0, 1, -1]
+
+
+def test_large_unsigned_integers_are_found_and_too_large_ones_refused():
+    labels, _ = encode_labels(np.array([2**62 + 1, 2**62], np.uint64))
+    assert codes_of(np.array([2**62, 2**62 + 1, 2**62 + 2]), labels).tolist() == [0, 1, -1]
+    assert encode_labels(np.array([2**63 - 1], np.uint64))[0].tolist() == [2**63 - 1]
+    for bins in (np.array([2**63], np.uint64), [2**63, None], [-(2**63) - 1]):
+        with pytest.raises(ValueError, match="beyond 64 bits.*pass strings"):
+            encode_labels(bins)
+
+
+@pytest.mark.parametrize(
+    "bins", [[True, None, False], [True, -1, False], pd.array([True, None, False], dtype="boolean")]
+)
+def test_booleans_may_be_missing(bins):
+    labels, codes = encode_labels(bins)
+    assert (labels.tolist(), labels.dtype) == ([False, True], bool)
+    assert codes.tolist() == [1, -1, 0]
+    assert codes_of(np.array([False, True]), labels).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("bins", [np.array([b"hot", b"cool", b"hot"]), [b"hot", "cool", b"hot"]])
+def test_bytes_are_strings(bins):
+    labels, codes = encode_labels(bins)
+    assert labels.tolist() == ["cool", "hot"]
+    assert codes.tolist() == [1, 0, 1]
+    assert codes_of([b"cool", "hot", b"hotter"], labels).tolist() == [0, 1, -1]
+
+
+@pytest.mark.parametrize(
+    ("bins", "expected"),
+    [
+        ([3, None, 5], [3, -1, 5]),
+        (np.array([3, 4], np.uint8), [3, 4]),
+        (["hot", float("nan"), "cool"], ["hot", None, "cool"]),
+        (["hot", -1], ["hot", None]),
+        ([b"hot", "cool"], ["hot", "cool"]),
+        ([True, None], [True, None]),
+        (pd.Series(["hot", None], dtype="string"), ["hot", None]),
+        ([None, float("nan"), pd.NaT], [-1, -1, -1]),
+        ([], []),
+    ],
+)
+def test_label_array_can_be_sliced_and_given_again(bins, expected):
+    array = label_array(bins)
+    assert array.tolist() == expected
+    assert label_array(array).tolist() == expected
+    for once, again in zip(encode_labels(bins), encode_labels(array[::-1][::-1]), strict=True):
+        assert once.tolist() == again.tolist()
+
+
+def test_label_array_has_the_length_of_X():
+    with pytest.raises(ValueError, match="bins has 2 rows, X has 3"):
+        label_array([1, 2], 3)
+
+
+def test_only_minus_1_is_in_no_bin():
+    labels, codes = encode_labels([-2, -1, 0, 1])
+    assert labels.tolist() == [-2, 0, 1]
+    assert codes.tolist() == [0, -1, 1, 2]
+    strings, codes = encode_labels(["-1", "nan", ""])
+    assert strings.tolist() == ["", "-1", "nan"]
+    assert codes.tolist() == [1, 2, 0]
+    assert codes_of([-2.0, -1.0], labels).tolist() == [0, -1]
+
+
+def test_kinds_of_labels_are_told_apart():
+    strings, numbers = np.array(["a"]), np.array([1])
+    for labels, known in [(strings, numbers), (numbers, strings), (np.array([True]), strings)]:
+        with pytest.raises(ValueError, match="labels seen before are of another kind"):
+            check_same_kind(labels, known)
+    for labels, known in [(strings, numbers[:0]), (strings[:0], numbers), (numbers, np.array([True]))]:
+        assert check_same_kind(labels, known) is None

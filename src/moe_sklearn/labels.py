@@ -1,9 +1,18 @@
 """Bin labels: which rows carry one, and the integer code of each."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 NO_BIN = -1
 """Code, and integer label, of a row that no bin covers."""
+
+# Whole numbers up to this size have a float of their own.
+LARGEST_EXACT_FLOAT = 2**53
+REAL_NUMBERS = (
+    "bins holds real numbers, but 1-D bins are labels (integers or strings). Side information must be 2-D: "
+    "bins=side.reshape(-1, 1)."
+)
 
 
 def encode_labels(bins, n_rows=None):
@@ -12,16 +21,17 @@ def encode_labels(bins, n_rows=None):
     Parameters
     ----------
     bins : array-like of shape (n_rows,)
-        Labels: integers or strings. -1, None and nan mean "not covered".
+        Labels: integers, booleans or strings (bytes are read as UTF-8). -1, None, nan, NaT, NA and what a
+        masked array hides mean "in no bin".
     n_rows : int, optional
         The length that `bins` must have.
 
     Returns
     -------
     labels : ndarray of shape (n_labels,)
-        Distinct labels in sorted order, without the missing ones.
+        Distinct labels in sorted order, without the missing ones: int64, bool or strings.
     codes : ndarray of shape (n_rows,), int
-        Index into `labels`; -1 where a row is not covered.
+        Index into `labels`; -1 where a row is in no bin.
 
     Raises
     ------
@@ -42,7 +52,7 @@ def encode_labels(bins, n_rows=None):
 
 
 def codes_of(bins, labels, n_rows=None):
-    """Each row's index into known, sorted `labels`; -1 where not covered or unseen.
+    """Each row's index into known, sorted `labels`; -1 where it is in no bin or in one that is not known.
 
     Raises
     ------
@@ -68,12 +78,50 @@ def codes_of(bins, labels, n_rows=None):
     return codes
 
 
+def label_array(bins, n_rows=None):
+    """Labels as an array that can be sliced, joined and given again wherever labels are taken.
+
+    ``np.asarray`` would make strings of the None and nan in a list of strings, and equal floats of
+    different large integers beside a nan.
+
+    Parameters
+    ----------
+    bins, n_rows
+        As in `encode_labels`.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        int64 with -1 for rows in no bin; or strings or booleans, an object array with None for such rows
+        if there are any.
+
+    Raises
+    ------
+    ValueError
+        As `encode_labels`.
+
+    Examples
+    --------
+    >>> label_array(["hot", float("nan")])
+    array(['hot', None], dtype=object)
+    """
+    values, covered = _covered_labels(bins, n_rows)
+    if covered.all():
+        return values
+    array = np.full(covered.shape, NO_BIN if values.dtype.kind == "i" else None)
+    array[covered] = values
+    return array
+
+
+def check_same_kind(labels, known):
+    """Raise a ValueError if `labels` are strings where `known` ones are not, or the reverse."""
+    if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
+        raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
+
+
 def _covered_labels(bins, n_rows):
-    """Labels of the covered rows, as integers or strings, and the mask of those rows."""
-    array = np.asarray(bins)
-    if array.dtype.kind == "U" and not hasattr(bins, "dtype"):
-        # numpy makes strings of the nan and -1 in a list of strings
-        array = np.asarray(bins, dtype=object)
+    """Labels of the covered rows, as int64, booleans or strings, and the mask of those rows."""
+    array = _as_array(bins)
     if array.ndim != 1:
         raise ValueError(
             f"bins must be 1-D labels here, got shape {array.shape}. Side information of several "
@@ -82,31 +130,28 @@ def _covered_labels(bins, n_rows):
     if n_rows is not None and len(array) != n_rows:
         raise ValueError(f"bins has {len(array)} rows, X has {n_rows}: pass one label per row of X.")
     covered = ~_missing(array)
-    values = array[covered]
-    if values.dtype.kind == "O":
-        kinds = {isinstance(value, str) for value in values}
-        if len(kinds) > 1:
-            raise ValueError("bins mixes strings and numbers: make all labels of one kind.")
-        values = values.astype(str if kinds == {True} else float)
-    if values.dtype.kind == "f":
-        with np.errstate(invalid="ignore"):
-            whole = values.astype(np.int64)
-        if not np.array_equal(whole, values):
-            raise ValueError(
-                "bins holds real numbers, but 1-D bins are labels (integers or strings). Side "
-                "information must be 2-D: bins=side.reshape(-1, 1)."
-            )
-        values, covered[covered] = whole[whole != NO_BIN], whole != NO_BIN
-    if values.dtype.kind not in "biuU":
+    if array.dtype.kind not in READERS:
         raise ValueError(f"bins must be integers or strings, got dtype {array.dtype}.")
-    return values, covered
+    return READERS[array.dtype.kind](array[covered]), covered
+
+
+def _as_array(bins):
+    """Labels as an array that holds each of them as it was given."""
+    if np.ma.isMaskedArray(bins):
+        array = np.array(bins, dtype=object)
+        array[np.ma.getmaskarray(bins)] = None
+        return array
+    if isinstance(getattr(bins, "dtype", None), np.dtype):
+        return np.asarray(bins)
+    # Lists, and arrays and series with missing values: iteration gives each element as it is.
+    return np.asarray(list(bins), dtype=object)
 
 
 def _missing(array):
     if array.dtype.kind == "i":
         return array == NO_BIN
     if array.dtype.kind == "f":
-        return np.isnan(array)
+        return np.isnan(array) | (array == NO_BIN)
     if array.dtype.kind == "O":
         return ~np.fromiter(map(_is_label, array), bool, len(array))
     return np.zeros(array.shape, bool)
@@ -118,3 +163,54 @@ def _is_label(value):
         return value is not None and bool(value == value) and bool(value != NO_BIN)
     except TypeError:
         return False
+
+
+def _from_objects(values):
+    values = [value.decode() if isinstance(value, bytes) else value for value in values]
+    strings = {isinstance(value, str) for value in values}
+    if len(strings) > 1:
+        raise ValueError("bins mixes strings and numbers: make all labels of one kind.")
+    if strings == {True} or (values and all(isinstance(value, bool | np.bool_) for value in values)):
+        return np.array(values)
+    return _from_integers(list(map(_whole, values)))
+
+
+def _whole(value):
+    try:
+        if int(value) == value:
+            return int(value)
+    except OverflowError:  # infinity
+        pass
+    except (TypeError, ValueError):
+        raise ValueError(f"bins must be integers or strings, got labels like {value!r}.") from None
+    raise ValueError(REAL_NUMBERS)
+
+
+def _from_floats(values):
+    if not (np.isfinite(values) & (values == np.floor(values))).all():
+        raise ValueError(REAL_NUMBERS)
+    if (np.abs(values) > LARGEST_EXACT_FLOAT).any():
+        raise ValueError(
+            "bins holds whole numbers beyond 2**53 as floats, which cannot tell neighbours apart: pass "
+            "integers, e.g. a list with None, or pandas' Int64, where some are missing."
+        )
+    return values.astype(np.int64)
+
+
+def _from_integers(values):
+    try:
+        return np.array([int(value) for value in values], np.int64)
+    except OverflowError:
+        raise ValueError("bins holds integers beyond 64 bits with a sign: pass strings.") from None
+
+
+READERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "O": _from_objects,
+    "f": _from_floats,
+    "S": lambda values: np.char.decode(values, "utf-8"),
+    "U": np.asarray,
+    "i": lambda values: values.astype(np.int64),
+    "u": _from_integers,
+    "b": np.asarray,
+}
+"""For each kind of dtype, what makes int64, booleans or strings of labels."""
