@@ -9,7 +9,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from moe_sklearn import linalg, solvers
+from moe_sklearn import solvers
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.moments import Moments
 from moe_sklearn.solvers import (
@@ -20,8 +20,6 @@ from moe_sklearn.solvers import (
     pca_axes,
     ridge,
     ridge_path,
-    solve_spd,
-    symmetric_product,
 )
 
 
@@ -205,55 +203,7 @@ def test_leverages_need_a_definite_matrix():
         leverages(moments_of(X, X[:, :1]), X, 0.0)
 
 
-# solving
-
-
-def test_symmetric_product_reads_the_lower_triangle():
-    S = np.random.default_rng(0).normal(size=(6, 6))
-    S, right = S + S.T, S[:, :2]
-    lower = np.asfortranarray(np.tril(S))
-    np.testing.assert_allclose(symmetric_product(lower, right), S @ right, rtol=1e-12)
-    assert symmetric_product(lower, right[:, :0]).shape == (6, 0)
-
-
-@pytest.fixture(scope="module")
-def large():
-    """Products of 1100 columns, well conditioned with a penalty of 1."""
-    rng = np.random.default_rng(0)
-    factor = rng.normal(size=(1100, 1100)) / 30
-    return np.asfortranarray(factor @ factor.T), rng.normal(size=(1100, 2)) * [1.0, 1e6]
-
-
-@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e45])
-def test_float32_factors_are_refined_to_float64(large, scale):
-    xx, rhs = large
-    expected = np.linalg.solve(xx + np.eye(len(xx)), rhs)
-    solution = solve_spd(np.asfortranarray(np.tril(xx)) * scale, scale, rhs) * scale
-    size = np.abs(expected).max(axis=0)
-    np.testing.assert_allclose(solution / size, expected / size, atol=1e-9)
-
-
-def test_float32_factors_are_used_and_given_up_where_they_do_not_help(large, monkeypatch):
-    xx, rhs = large
-    refine, answers = linalg._refined_float32_solve, []
-
-    def watched(*args):
-        answers.append(refine(*args))
-        return answers[-1]
-
-    monkeypatch.setattr(linalg, "_refined_float32_solve", watched)
-    solve_spd(xx, 1.0, rhs)
-    assert answers.pop() is not None
-    hard = np.asfortranarray(xx + 1e3 * np.outer(rhs[:, 0], rhs[:, 0]))
-    solution = solve_spd(hard, 1e-4, rhs)
-    assert answers.pop() is None
-    expected = np.linalg.solve(hard + 1e-4 * np.eye(len(xx)), rhs)
-    size = np.abs(expected).max(axis=0)
-    np.testing.assert_allclose(solution / size, expected / size, atol=1e-5)
-
-
-def test_a_right_hand_side_of_zeros(large):
-    assert not solve_spd(large[0], 1.0, np.zeros((1100, 1))).any()
+# dependence and rounding
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (4, 9)])
@@ -378,16 +328,6 @@ def test_ridge_shrinks_towards_given_coefficients():
     assert_allclose(coefs[0], coef, rtol=1e-8)
     assert_allclose(coefs[1], prior_coef, rtol=1e-6)
     assert_allclose(intercepts[0], intercept, rtol=1e-8)
-
-
-def test_products_with_float32_moments_are_summed_in_float64():
-    rng = np.random.default_rng(0)
-    full = rng.normal(size=(300, 300)).astype(np.float32)
-    full = np.asfortranarray(full + full.T)
-    right = rng.normal(size=(300, 2))
-    expected = full.astype(float) @ right
-    full[np.triu_indices(300, 1)] = np.nan
-    assert_allclose(symmetric_product(full, right), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_rounding_that_a_subtraction_leaves_is_no_slope():

@@ -57,10 +57,13 @@ def prefetch(iterable: Iterable) -> Iterator:
 
 
 def map_rows(function: Callable, X) -> np.ndarray:
-    """``function(X)`` for a function of each row, a block of rows at a time."""
+    """Return ``function(X)`` for a function of each row, a block of rows at a time."""
     if isinstance(X, np.ndarray) and len(X) <= BLOCK_ROWS:
         return function(X)
-    blocks = (load() for _, _, load in as_source(X).blocks(BLOCK_ROWS))
+    source = as_source(X)
+    if not len(source):
+        return function(np.empty(source.shape, source.dtype))
+    blocks = (load() for _, _, load in source.blocks(BLOCK_ROWS))
     return np.concatenate([function(block) for block in prefetch(blocks)])
 
 
@@ -264,7 +267,10 @@ class Shards(RowSource):
         """Consecutive row ranges; none crosses from one shard into the next."""
         for offset, shard in zip(self.starts.tolist(), self.shards, strict=False):
             for start, stop, load in shard.blocks(max_rows):
-                yield offset + start, offset + stop, load
+                yield offset + start, offset + stop, partial(self._load_shard, load)
+
+    def _load_shard(self, load):
+        return np.asarray(load(), dtype=self.dtype)
 
     def locate(self, row: int) -> str:
         """What to call a row in an error message: its shard, and its row there."""
