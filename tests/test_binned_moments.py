@@ -1,14 +1,20 @@
 """One pass over the rows, any split: the moments of every bin."""
 
+import re
+import time
+
 import numpy as np
 import pytest
+from counted_reads import OnDisk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from same_moments import assert_same, assert_same_groups, parts
 
-from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.binned_moments import BinnedMoments, ChunkBuffers
 from moe_sklearn.moments import Moments
+from moe_sklearn.solvers import ridge
+from moe_sklearn.sources import as_source
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 
@@ -223,7 +229,7 @@ def test_the_row_that_is_named_is_one_that_counts(data):
 
 def test_numbers_too_large_to_centre_are_named():
     X = np.array([[1.7e308], [-1.7e308], [-1.7e308]])
-    with pytest.raises(ValueError, match="X is too large: its products overflow. Scale X down"):
+    with pytest.raises(ValueError, match="X or y is too large: its products overflow. Scale it down"):
         BinnedMoments(1).update(X, np.arange(3.0))
 
 
@@ -267,3 +273,301 @@ def test_merging_shares_no_memory(data):
     first, second = BinnedMoments(5, 2), BinnedMoments(5, 2).update(X, y, bins)
     first.merge(second).update(X, y, bins)
     assert_same_groups(second, BinnedMoments(5, 2).update(X, y, bins), tolerance=0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("shape", ["1-D", "2-D"])
+def test_the_target_that_is_not_finite_is_named(data, bad, shape):
+    X, y, bins = data
+    y = y.copy() if shape == "2-D" else y[:, :1].copy()
+    y[[17, 40], -1] = bad
+    weights = np.where(np.arange(len(X)) == 17, 0.0, 1.0)
+    moments = BinnedMoments(5, y.shape[1])
+    targets = y if shape == "2-D" else y[:, 0]
+    with pytest.raises(
+        ValueError, match=rf"y contains NaN or infinity \(first in row 17, column {y.shape[1] - 1}"
+    ):
+        moments.update(X, targets, bins)
+    with pytest.raises(ValueError, match="first in row 40, .* or give them sample_weight 0"):
+        moments.update(X, targets, bins, weights)
+    weights[40] = 0
+    assert moments.update(X, targets, bins, weights).n_rows == len(X) - 2
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0, 1e-201, 1e201])
+def test_the_weight_that_cannot_be_is_named(data, bad):
+    X, y, bins = data
+    weights = np.ones(len(X))
+    weights[[5, 9]] = 0.0, bad
+    message = re.escape(f"sample_weight is {bad} in row 9: weights must be 0")
+    with pytest.raises(ValueError, match=message):
+        BinnedMoments(5, 2).update(X, y, bins, weights)
+
+
+@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
+@pytest.mark.parametrize("large", ["X", "y"])
+def test_numbers_too_large_to_square_are_named(large, product_dtype):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 3)), rng.normal(size=50)
+    if large == "X":
+        X *= 1e300 if product_dtype == "float64" else 1e25
+    else:
+        y *= 1e300
+    message = "X or y is too large: its products overflow. Scale it down"
+    message += r".*product_dtype='float64'" if product_dtype == "float32" else r"\.$"
+    with pytest.raises(ValueError, match=message):
+        BinnedMoments(3, product_dtype=product_dtype).update(X, y)
+
+
+# all or nothing
+
+
+class Failing(OnDisk):
+    """A file that cannot be read beyond some row."""
+
+    def _load(self, rows):
+        if rows.stop > 600:
+            raise OSError("disk gone")
+        return super()._load(rows)
+
+
+SOURCES = {
+    "array": lambda X: X,
+    "float32": lambda X: X.astype(np.float32),
+    "integers": lambda X: (100 * X).astype(int),
+    "shards": lambda X: [X[:300], X[300:]],
+    "file": OnDisk,
+}
+
+
+def last_row(array, value):
+    changed = array.astype(float)
+    changed[-1] = value
+    return changed
+
+
+FAULTS = {
+    "X": (lambda X, y, w: (last_row(X, np.nan), y, w), "X contains NaN or infinity"),
+    "large X": (lambda X, y, w: (last_row(X, 1e25), y, w), "too large: its products overflow"),
+    "larger X": (lambda X, y, w: (last_row(X, 1.7e308) * -1, y, w), "too large: its products overflow"),
+    "y": (lambda X, y, w: (X, last_row(y, np.inf), w), "y contains NaN or infinity"),
+    "large y": (lambda X, y, w: (X, last_row(y, 1e300), w), "too large: its products overflow"),
+    "weight": (lambda X, y, w: (X, y, last_row(w, -1.0)), "sample_weight is -1.0"),
+}
+
+
+@pytest.mark.parametrize("kind", ["array", "shards", "file"])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("spilled", [False, True])
+def test_an_update_that_fails_changes_nothing(data, kind, fault, spilled, tmp_path):
+    X, y, bins = data
+    options = {"product_dtype": "float32", "chunk_bytes": 1, "directory": tmp_path if spilled else None}
+    moments, spoil = BinnedMoments(5, 2, **options), FAULTS[fault][0]
+    for _ in range(2):
+        before = {label: parts(group.copy()) for label, group in moments.groups.items()}
+        eps = [group.product_eps for group in moments.groups.values()]
+        bad_X, bad_y, weights = spoil(X, y, np.ones(len(X)))
+        with pytest.raises(ValueError, match=FAULTS[fault][1]):
+            moments.update(SOURCES[kind](bad_X), bad_y, np.where(bins == 2, 7, bins), weights)
+        assert list(moments.groups) == list(before)
+        for label, group in moments.groups.items():
+            assert_same(parts(group), before[label], tolerance=0)
+        assert [group.product_eps for group in moments.groups.values()] == eps
+        moments.update(X, y, bins)
+    assert moments.n_rows == 2 * len(X)
+
+
+def test_a_reading_that_fails_changes_nothing(data):
+    X, y, bins = data
+    moments = BinnedMoments(5, 2, chunk_bytes=1)
+    for n_rows in (0, 500):
+        with pytest.raises(OSError, match="disk gone"):
+            moments.update(Failing(X), y, bins)
+        assert moments.n_rows == n_rows
+        moments.update(Failing(X[:500]), y[:500], bins[:500])
+    assert_same_groups(
+        moments,
+        BinnedMoments(5, 2).update(
+            np.tile(X[:500], (2, 1)), np.tile(y[:500], (2, 1)), np.tile(bins[:500], 2)
+        ),
+    )
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_later_updates_add_up_whatever_the_source(data, kind, weighted, tmp_path):
+    X, y, bins = data
+    weights = np.random.default_rng(0).integers(0, 3, len(X)) if weighted else np.ones(len(X))
+    moments = BinnedMoments(5, 2, directory=tmp_path)
+    for start in (0, 400, 650):
+        rows = slice(start, {0: 400, 400: 650, 650: 700}[start])
+        moments.update(SOURCES[kind](X[rows]), y[rows], np.maximum(bins[rows], start // 300), weights[rows])
+    bins = np.maximum(bins, np.repeat([0, 1, 2], [400, 250, 50]))
+    whole = SOURCES[kind](X) if kind in ("float32", "integers") else X
+    expected = BinnedMoments(5, 2).update(whole, y, bins, weights)
+    assert_same_groups(moments, expected, tolerance=1e-9, scale=1e8)
+    assert len(list(tmp_path.iterdir())) == len(moments.groups)
+
+
+def test_rows_in_memory_are_added_in_place(data, monkeypatch):
+    X, y, bins = data
+    made, zeros = [], Moments.zeros
+    monkeypatch.setattr(Moments, "zeros", lambda *a, **k: made.append(1) or zeros(*a, **k))
+    moments = BinnedMoments(5, 2).update(X, y, bins)
+    assert len(made) == 5
+    moments.update(X, y, bins).update([X[:9], X[9:]], y, bins)
+    assert len(made) == 5
+    bad = X.copy()
+    bad[3] = np.nan
+    for source in (OnDisk(X), bad):  # such are gathered apart first
+        moments.update(source, y, bins, np.where(np.arange(len(X)) == 3, 0.0, 1.0))
+    assert len(made) == 15
+
+
+def test_a_file_is_read_once(data):
+    X, y, bins = data
+    source = OnDisk(X)
+    moments = BinnedMoments(5, 2).update(X, y, bins).update(source, y, bins)
+    assert source.reads == [slice(0, 700)]
+    assert moments.n_rows == 1400
+
+
+# chunks and buffers
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "dtype", "product_dtype", "chunk_bytes", "chunk_rows"),
+    [
+        (10**5, 1024, "f4", "f4", 2**28, 4096),  # 16 MB
+        (10**5, 1024, "f8", "f4", 2**28, 2048),
+        (10**5, 1024, "f4", "f8", 2**28, 2048),
+        (10**5, 1024, "f8", "f8", 2**23, 1024),  # of chunk_bytes, where they are fewer
+        (10**5, 1024, "f8", "f8", 1, 256),  # at least
+        (10**5, 3, "f4", "f4", 2**28, 2**15),  # at most
+        (100, 1024, "f8", "f8", 2**28, 100),
+        (100, 1024, "f8", "f8", 1, 100),
+        (0, 5, "f8", "f8", 2**28, 1),
+        (7, 0, "f8", "f8", 2**28, 7),
+    ],
+)
+def test_chunks_of_an_array_stay_in_the_cache(
+    n_rows, n_features, dtype, product_dtype, chunk_bytes, chunk_rows
+):
+    X = np.broadcast_to(np.zeros((), dtype), (n_rows, n_features))
+    buffers = ChunkBuffers(as_source(X), chunk_bytes, product_dtype, 3)
+    assert buffers.chunk_rows == chunk_rows
+    assert [rows.shape for rows in buffers.rows] == [(chunk_rows + 1, n_features)]
+    assert buffers.rows[0].dtype == dtype
+    assert (buffers.cast is None) == (dtype == product_dtype)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features", "chunk_bytes", "chunk_rows"),
+    [
+        (10**6, 1024, 2**28, 2**15),
+        (10**6, 4096, 2**28, 2**13),  # chunk_bytes
+        (160_000, 1024, 2**28, 10_000),  # a sixteenth
+        (65_536, 1024, 2**28, 4096),
+        (20_000, 1024, 2**28, 4096),  # at least, where chunk_bytes allow it
+        (20_000, 1024, 2**23, 1024),
+        (20_000, 1024, 1, 256),
+        (3000, 1024, 2**28, 3000),
+    ],
+)
+def test_chunks_of_a_file_are_few(n_rows, n_features, chunk_bytes, chunk_rows):
+    X = np.broadcast_to(np.zeros((), np.float64), (n_rows, n_features))
+    source = OnDisk(X)
+    buffers = ChunkBuffers(source, chunk_bytes, "f8", 3)
+    assert buffers.chunk_rows == chunk_rows
+    n_chunks = -(-n_rows // chunk_rows)
+    assert [rows.shape for rows in buffers.rows] == [(chunk_rows + 3, n_features)] * min(n_chunks, 3)
+    assert len({id(buffers.next_rows()) for _ in range(7)}) == len(buffers.rows)
+    halves = as_source([X[: n_rows // 2], X[n_rows // 2 :]])
+    assert len(ChunkBuffers(halves, chunk_bytes, "f8", 3).rows) == 1  # nothing is prefetched from memory
+
+
+def test_a_chunk_is_left_alone_while_two_more_are_read(monkeypatch):
+    """The worst that prefetching can do: one chunk waits and the next is filled while this one is added."""
+    n_chunks, rows = 6, 256
+    X = np.random.default_rng(0).normal(size=(n_chunks * rows, 4))
+    source, add_block, added = OnDisk(X), Moments.add_block, []
+
+    def wait_and_add(self, *args):
+        added.append(1)
+        until = time.monotonic() + 5
+        while len(source.reads) < min(len(added) + 2, n_chunks) and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(0.05)  # what was read is copied into its buffer
+        add_block(self, *args)
+
+    monkeypatch.setattr(Moments, "add_block", wait_and_add)
+    moments = BinnedMoments(4, 1, chunk_bytes=1).update(source, X[:, 0])
+    assert len(source.reads) == len(added) == n_chunks
+    assert_same(parts(moments.pool()), parts(Moments.zeros(4, 1).add_rows(X, X[:, :1])))
+
+
+# sizes
+
+
+@pytest.mark.parametrize("scale", [1e-165, 1e-13, 1e-6, 1e6, 1e13, 1e160])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("product_dtype", ["float32", "float64"])
+def test_weights_of_any_size_give_the_same_ridge(data, scale, dtype, product_dtype):
+    X, y, bins = data
+    X, weights = X.astype(dtype), np.random.default_rng(0).uniform(0.5, 2, len(X))
+    expected = BinnedMoments(5, 2).update(X.astype(float), y, bins, weights)
+    moments = BinnedMoments(5, 2, product_dtype=product_dtype).update(X, y, bins, scale * weights)
+    is_narrow = product_dtype == "float32" and 1e-12 < scale < 1e12
+    for label, group in expected.groups.items():
+        coef, intercept = ridge(moments.groups[label], scale * 2.0)
+        expected_coef, expected_intercept = ridge(group, 2.0)
+        tolerance = 1e-4 if is_narrow else 1e-9
+        np.testing.assert_allclose(coef, expected_coef, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(intercept, expected_intercept, rtol=tolerance, atol=tolerance)
+        assert (moments.groups[label].product_eps > 1e-10) == is_narrow
+
+
+def test_weights_that_differ_by_more_than_digits():
+    X, y = np.arange(6.0)[:, None], np.arange(6.0) ** 2
+    weights = np.array([1e-165, 1e-165, 1e-165, 1e160, 1e160, 1e160])
+    moments = BinnedMoments(1, product_dtype="float32").update(X.astype(np.float32), y, sample_weight=weights)
+    coef, _ = ridge(moments.pool(), 0.0)
+    np.testing.assert_allclose(coef, ridge(BinnedMoments(1).update(X[3:], y[3:]).pool(), 0.0)[0])
+
+
+@pytest.mark.parametrize("size", [1e-60, 1e60])
+def test_targets_beyond_float32_of_float32_rows(data, size):
+    X, y, bins = data
+    X, y = X.astype(np.float32), y * [size, 1]
+    moments = BinnedMoments(5, 2, product_dtype="float32").update(X, y, bins)
+    for label, group in BinnedMoments(5, 2).update(X.astype(float), y, bins).groups.items():
+        coef, intercept = ridge(moments.groups[label], 1.0)
+        expected_coef, expected_intercept = ridge(group, 1.0)
+        np.testing.assert_allclose(coef, expected_coef, rtol=1e-2)
+        np.testing.assert_allclose(intercept, expected_intercept, rtol=1e-3)
+
+
+# labels
+
+
+@pytest.mark.parametrize(
+    "bins",
+    [
+        ["hot", float("nan"), "cool", -1, "hot", None],
+        [2**53 + 1, None, 2**53, -1, 2**53 + 1, float("nan")],
+        [True, None, False, -1, True, float("nan")],
+    ],
+)
+def test_missing_labels_in_a_list_are_no_bin(bins):
+    X = np.arange(6.0)[:, None]
+    moments = BinnedMoments(1).update(X, X[:, 0], bins)
+    assert moments.bins.tolist() == sorted({bins[0], bins[2]})
+    assert moments.groups[None].n_rows == 3
+    assert moments.groups[bins[0]].n_rows == 2
+
+
+def test_unsigned_labels_are_those_of_signed_ones():
+    X, bins = np.arange(4.0)[:, None], np.array([3, 3, 2**60, 2**60])
+    moments = BinnedMoments(1).update(X, X[:, 0], bins).update(X, X[:, 0], bins.astype(np.uint64))
+    assert moments.bins.tolist() == [3, 2**60]
+    assert moments.groups[2**60].n_rows == 4

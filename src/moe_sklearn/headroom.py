@@ -80,7 +80,7 @@ def oracle_headroom(
     if not len(labels):
         raise ValueError("bins covers no row: every label is -1, None or nan. Check the labels.")
     folds = fold_of_rows(cv, X, y)
-    for code, label in enumerate(labels):
+    for code, label in enumerate(labels.tolist()):
         if len(np.unique(folds[used & (codes == code)])) < 2:
             raise ValueError(
                 f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "

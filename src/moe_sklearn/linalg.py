@@ -305,10 +305,9 @@ def singular_below(d, eps=EPS, largest=1.0):
 
 def rounding(xx, eps=EPS):
     """What rounding alone can do to the eigenvalues of S, whose entries have the relative error `eps`."""
-    diagonal = np.diag(xx).astype(float)
-    trace = diagonal.sum()
-    of_products = PRODUCT_ROUNDING * eps * math.sqrt(max(trace * diagonal.max(initial=0.0), 0.0))
-    return max(len(xx), 10) * EPS * trace + of_products
+    diagonal = np.maximum(np.diag(xx).astype(float), 0.0)
+    trace, largest = diagonal.sum(), diagonal.max(initial=0.0)
+    return max(len(xx), 10) * EPS * trace + PRODUCT_ROUNDING * eps * math.sqrt(trace) * math.sqrt(largest)
 
 
 def _solve_by_factor(factor, rhs):

@@ -258,7 +258,8 @@ class Shards(RowSource):
         self.shards = shards
         self.starts = np.cumsum([0, *map(len, shards)])
         self.shape = (int(self.starts[-1]), columns.pop())
-        self.dtype = np.result_type(*(shard.dtype for shard in shards))
+        filled = [shard for shard in shards if len(shard)]
+        self.dtype = np.result_type(*(shard.dtype for shard in filled or shards))
         self.in_memory = all(shard.in_memory for shard in shards)
 
     array = None
