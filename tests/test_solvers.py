@@ -374,7 +374,7 @@ def test_a_path_with_float32_products_is_ridge_for_each_alpha(n_alphas, n_featur
         coefs, intercepts = ridge_path(moments, alphas)
         for alpha, coef, intercept in zip(alphas, coefs, intercepts, strict=True):
             expected, expected_intercept = ridge(moments, alpha)
-            assert_allclose(coef, expected, atol=1e-5 * np.abs(expected).max())
+            assert_allclose(coef, expected, atol=1e-4 * np.abs(expected).max())
             assert_allclose(intercept, expected_intercept, atol=1e-5)
 
 

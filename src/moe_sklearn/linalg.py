@@ -129,13 +129,24 @@ class Scratch:
             yield work
 
     @contextmanager
-    def scaled(self, xx, scale, dtype=float):
-        """D S D with ones on its diagonal, its lower triangle, to be overwritten; D is `scale` (d, 1)."""
+    def scaled(self, xx, alpha, scale, dtype=float):
+        """D (S + alpha I) D in its lower triangle, to be overwritten; D is `scale` (d, 1).
+
+        Rows and columns of scale 0 become those of the unit matrix.
+        """
+        least = np.min(scale, where=scale > 0, initial=np.inf) if scale.any() else 1.0
+        # Relative to the least, which float32 has room for, whatever the size of S
+        factors = (scale / least).astype(dtype)
+        is_uniform = (factors == 1).all()
         with self.matrix(len(xx), dtype) as work:
             for part in lower_panels(len(xx)):
-                factors = scale[part[0]] * scale[part[1]].T
-                np.multiply(xx[part], factors, out=work[part], casting="same_kind")
-            work[np.diag_indices_from(work)] = 1.0
+                panel, (rows, columns) = work[part], part
+                np.multiply(xx[part], least**2, out=panel, casting="same_kind")
+                if not is_uniform:
+                    panel *= factors[rows]
+                    panel *= factors[columns].T
+            diagonal = scale[:, 0] ** 2 * (np.diag(xx).astype(float) + alpha)
+            work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
             yield work
 
 
@@ -168,7 +179,7 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
     scratch, scale = scratch or Scratch(), _unit_scale(xx, alpha, floor)
     solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
     if solution is None:
-        solution, rank = _least_norm_solution(xx, rhs, scale, eps)
+        solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)
     if rank < len(xx) or _lacks_columns(xx, alpha, floor):
         warnings.warn(
             f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are constant or "
@@ -210,18 +221,21 @@ def _unit_scale(xx, alpha, floor):
 def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     """Solution of (S + alpha I) w = rhs; None where the matrix may be singular to working precision.
 
-    The matrix is scaled to ones on its diagonal, so that units of columns do not count. From 1,024 columns
-    on, a float32 factor with iterative refinement is tried first.
+    The matrix is scaled to ones on its diagonal, so that units of columns do not count, or, where alpha
+    alone makes it regular, by one number, which is faster. From 1,024 columns on, a float32 factor with
+    iterative refinement is tried first.
     """
     is_sure = alpha > rounding(xx, eps)
+    if is_sure:
+        scale = np.where(scale > 0, np.min(scale, where=scale > 0, initial=np.inf), 0.0)
     rhs = scale * rhs
     if len(xx) >= MIXED_PRECISION_SIZE:
-        with scratch.scaled(xx, scale, np.float32) as work:
+        with scratch.scaled(xx, alpha, scale, np.float32) as work:
             factor = _trusted_factor(work, is_sure, max(eps, EPS32))
             solution = None if factor is None else _refine(factor, xx, alpha, rhs, scale, eps)
         if solution is not None:
             return scale * solution
-    with scratch.scaled(xx, scale) as work:
+    with scratch.scaled(xx, alpha, scale) as work:
         factor = _trusted_factor(work, is_sure, eps)
         return None if factor is None else scale * lapack.dpotrs(factor, rhs, lower=1)[0]
 
@@ -234,11 +248,10 @@ def _trusted_factor(work, is_sure, eps):
     return None
 
 
-def _least_norm_solution(xx, rhs, scale, eps):
+def _least_norm_solution(xx, alpha, rhs, scale, eps):
     """Solution of least norm, and the rank, by the eigenvalues of the scaled matrix."""
-    scaled = xx * scale * scale.T
-    scaled[np.diag_indices_from(scaled)] = 1.0
-    values, vectors = eigh(scaled, lower=True, driver="evd", overwrite_a=True)
+    with Scratch().scaled(xx, alpha, scale) as work:
+        values, vectors = eigh(work, lower=True, driver="evd", overwrite_a=True)
     kept = values > singular_below(len(values), eps, values[-1])
     solution = scale * (vectors[:, kept] @ (vectors[:, kept].T @ (scale * rhs) / values[kept, None]))
     if not kept.all():

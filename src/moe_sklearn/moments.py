@@ -101,9 +101,14 @@ class Moments:
         return len(self.x_mean)
 
     @property
+    def x_squares(self) -> np.ndarray:
+        """Centred sum of squares of each column of x, (n_features,), in float64."""
+        return np.diag(self.xx).astype(float)
+
+    @property
     def is_finite(self) -> bool:
         """Whether no sum of squares has overflowed."""
-        return bool(np.isfinite(np.diag(self.xx)).all() and np.isfinite(self.yy).all())
+        return bool(np.isfinite(self.x_squares).all() and np.isfinite(self.yy).all())
 
     def copy(self) -> Moments:
         """Return a copy that shares no memory with this one."""
@@ -263,14 +268,16 @@ class Moments:
                 f"{self.weight:.3g}: other is no part of this group, or weights differ by too much."
             )
         if n_rows == 0:
-            differences = -np.abs(np.diag(self.xx) - np.diag(other.xx)), -np.abs(self.yy - other.yy)
+            differences = -np.abs(self.x_squares - other.x_squares), -np.abs(self.yy - other.yy)
             _refuse_negative(*differences, *self._rounding_of_differences(1.0))
             return Moments.zeros(self.n_features, len(self.y_mean))
         rest = self.copy()
         if other.weight:
             rest._combine(other, weight, -1.0)
             rest.n_rows = n_rows
-            rest._clear_rounding(self, *self._rounding_of_differences(other.weight / weight))
+            rest._clear_rounding(*self._rounding_of_differences(other.weight / weight))
+            left = rest.x_squares.sum()
+            rest.product_eps *= max(1.0, self.x_squares.sum() / left) if left > 0 else 1.0
         return rest
 
     def _combine(self, other, weight, sign):
@@ -294,23 +301,20 @@ class Moments:
 
         The subtracted part weighs `ratio` times what is left. Rounding of the means counts that much more.
         """
-        squares = np.diag(self.xx).astype(float)
+        squares = self.x_squares
         x_means = EPS * np.abs(self.x_mean) * np.sqrt(self.weight * ratio) * np.sqrt(squares)
         y_means = EPS * np.abs(self.y_mean) * np.sqrt(self.weight * ratio) * np.sqrt(self.yy)
         x_rounding = DIFFERENCE_ROUNDING * (self.product_eps * squares + x_means) + self.x_floor()
         y_rounding = DIFFERENCE_ROUNDING * (EPS * self.yy + y_means) + self.y_floor()
         return x_rounding, y_rounding
 
-    def _clear_rounding(self, whole, x_rounding, y_rounding):
-        """Set columns and targets to 0 of which only rounding is left of `whole`."""
-        squares = np.diag(self.xx).astype(float)
+    def _clear_rounding(self, x_rounding, y_rounding):
+        """Set columns and targets to 0 of which only rounding is left."""
+        squares = self.x_squares
         _refuse_negative(squares, self.yy, x_rounding, y_rounding)
         constant, flat = np.flatnonzero(squares <= x_rounding), np.flatnonzero(self.yy <= y_rounding)
         self.xx[constant], self.xx[:, constant], self.xy[constant] = 0.0, 0.0, 0.0
         self.xy[:, flat], self.yy[flat] = 0.0, 0.0
-        left = np.trace(self.xx, dtype=float)
-        if left > 0:
-            self.product_eps *= max(1.0, np.trace(whole.xx, dtype=float) / left)
 
 
 def _refuse_negative(x_squares, y_squares, x_rounding, y_rounding):
