@@ -74,9 +74,6 @@ NUMERIC_ROOMS = {
 NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
 REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
 
-# TEMPORARY: files that still use private names of others; delete each with its rewrite
-UNTIL_REWRITTEN = {"binned_moments.py", "sources.py"}
-
 
 def room_of(path):
     """'datasets' for datasets/_gaia.py, 'moments' for moments.py."""
@@ -211,13 +208,9 @@ def test_module_keeps_to_its_room(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_module_uses_no_private_name_of_another(path, request):
+def test_module_uses_no_private_name_of_another(path):
     others = [SOURCES[other] for other in FILES if room_of(other) == room_of(path)]
-    found = private_faults(SOURCES[path], path, others)
-    if str(path) in UNTIL_REWRITTEN:
-        assert found, f"{path} keeps the rule now: take it out of UNTIL_REWRITTEN"
-    else:
-        assert found == []
+    assert private_faults(SOURCES[path], path, others) == []
 
 
 def test_design_document_lists_the_rooms_and_what_each_imports():

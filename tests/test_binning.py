@@ -103,6 +103,15 @@ def test_weights_of_quantiles_are_repetitions(times, n_bins):
         assert a.tolist() == b.tolist()
 
 
+@pytest.mark.parametrize("scale", [1e-165, 1e160])
+def test_weights_of_quantiles_of_any_size(scale):
+    side = np.random.default_rng(0).normal(size=(50, 1))
+    weights = np.random.default_rng(1).uniform(0.5, 2, 50)
+    expected = GridBinner(4).fit(side, sample_weight=weights).edges_[0]
+    assert len(expected) == 5
+    assert GridBinner(4).fit(side, sample_weight=scale * weights).edges_[0].tolist() == expected.tolist()
+
+
 def test_quantile_bins_are_open_at_both_ends():
     train, test = np.arange(9.0)[:, None], [[-100.0], [100.0]]
     for outside in ("clip", "drop"):

@@ -5,12 +5,23 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
+from same_moments import assert_same, assert_same_groups, parts
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit, ShuffleSplit
 
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.folds import FoldMoments, fold_of_rows
+from moe_sklearn.folds import (
+    FoldMoments,
+    coefs_of_folds,
+    fold_of_rows,
+    held_out_errors,
+    select_alpha,
+)
+from moe_sklearn.linalg import lower_bytes
+from moe_sklearn.moments import Moments
 
 N, D, ALPHAS = 400, 8, [0.1, 10.0, 1000.0]
 
@@ -124,16 +135,11 @@ def test_parts_and_total(data):
 def test_folds_must_hold_every_row_out_once(data):
     X, y, bins = data
     message = "cv must hold every row out exactly once"
-    for cv in (ShuffleSplit(3), [(np.arange(10), np.arange(10, 20))]):
+    rows = np.arange(N)
+    never, twice = [(rows, rows[1:])], [(rows, rows[:200]), (rows, rows[199:])]
+    for cv in (ShuffleSplit(3), never, twice):
         with pytest.raises(ValueError, match=message):
             BinnedRidgeExperts(alphas=ALPHAS, cv=cv).fit(X, y, bins=bins)
-
-
-def test_later_batches_may_not_bring_more_folds():
-    X, y = np.ones((6, 1)), np.arange(6.0)
-    moments = FoldMoments(1).update(X, y, None, np.arange(6) % 2)
-    with pytest.raises(ValueError, match="more folds than the 2 of the first batch"):
-        moments.update(X, y, None, np.arange(6) % 3)
 
 
 def test_groups_stay_together_where_the_splitter_is_given_them(data):
@@ -144,3 +150,229 @@ def test_groups_stay_together_where_the_splitter_is_given_them(data):
     assert all(len(set(folds[groups == group])) == 1 for group in range(N // 10))
     experts = BinnedRidgeExperts(alphas=ALPHAS, cv=cv).fit(X, y, bins=bins)
     assert experts.cv_results_["split3_test_score"].shape == (12,)
+
+
+@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
+@pytest.mark.parametrize("max_bytes", [2**32, 0])
+def test_moments_without_a_fold_are_those_of_the_other_rows(data, product_dtype, max_bytes):
+    X, y, bins = data
+    folds = np.where(bins == 2, 1, fold_of_rows(3, X))  # bin 2 lies in one fold
+    weights = np.random.default_rng(0).integers(0, 3, N)
+    moments = FoldMoments(D, product_dtype=product_dtype, max_bytes=max_bytes)
+    moments.update(X, y, bins, folds, weights)
+    for fold in range(3):
+        rest, others = folds != fold, moments.without(fold)
+        expected = BinnedMoments(D).update(X[rest], y[rest], bins[rest], weights[rest])
+        assert_same_groups(others, expected, tolerance=1e-9 if product_dtype == "float64" else 1e-6)
+        assert (2 in others.groups) == (fold != 1)
+        assert others.product_dtype == product_dtype
+        assert others.pool().product_eps == np.finfo(product_dtype).eps
+        others.update(X, y, bins)  # shares no memory with the folds
+    assert_same_groups(moments.without(2), moments.without(2), tolerance=0)
+    everything = BinnedMoments(D).update(X, y, bins, weights)
+    assert_same_groups(moments.total(), everything, tolerance=1e-9 if product_dtype == "float64" else 1e-6)
+    assert moments.total().product_dtype == product_dtype
+
+
+def test_a_fold_of_almost_all_rows_costs_no_digits():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(1e5, 1, (2000, 3)), rng.normal(size=2000)
+    folds = (np.arange(2000) > 9).astype(int)
+    rest = FoldMoments(3).update(X, y, None, folds).without(1).groups[None]
+    assert_same(parts(rest), parts(Moments.zeros(3, 1).add_rows(X[:10], y[:10])), tolerance=1e-12)
+
+
+# what comes in
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"folds": np.arange(7) % 2}, r"folds must hold one number >= 0 for each of the 8 rows.*\(7,\)"),
+        ({"folds": np.arange(8) % 3}, "more folds than the 2 of the first batch"),
+        ({"folds": np.arange(8) % 2 - 1}, "folds must hold one number >= 0.*from -1"),
+        ({"folds": np.eye(8, dtype=int)}, "folds must hold one number"),
+        ({"bins": np.zeros(7, int)}, "bins has 7 rows, X has 8"),
+        ({"bins": ["a"] * 8}, "labels seen before are of another kind"),
+        ({"y": np.full(8, np.nan)}, "y contains NaN"),
+        ({"bins": np.full(8, 5), "y": np.arange(9.0)}, "y has shape"),
+        ({"bins": np.full(8, 5), "sample_weight": np.full(8, -1.0)}, "sample_weight is -1"),
+    ],
+)
+def test_an_update_that_fails_changes_nothing(changes, message):
+    arguments = {
+        "X": np.arange(24.0).reshape(8, 3),
+        "y": np.arange(8.0),
+        "bins": np.arange(8) // 4,
+        "folds": np.arange(8) % 2,
+    }
+    fresh = FoldMoments(3)
+    for moments in (fresh, FoldMoments(3).update(**arguments)):
+        if moments is fresh and not changes.keys() & {"y", "sample_weight"}:
+            continue
+        before = moments.n_folds, moments.bins.tolist(), moments.n_rows
+        with pytest.raises(ValueError, match=message):
+            moments.update(**{**arguments, **changes})
+        assert (moments.n_folds, moments.bins.tolist(), moments.n_rows) == before
+    more = moments.update(**arguments)
+    assert_same(parts(more.pool()), parts(BinnedMoments(3).update(**arguments_of(arguments, 2)).pool()))
+
+
+def arguments_of(arguments, times):
+    return {name: np.concatenate([arguments[name]] * times) for name in ("X", "y", "bins")}
+
+
+def test_no_rows_make_no_folds():
+    X = np.arange(6.0)[:, None]
+    moments = FoldMoments(1).update(X[:0], X[:0, 0], None, np.zeros(0, int))
+    assert moments.n_folds == moments.n_rows == 0
+    assert moments.update(X, X[:, 0], None, np.arange(6) % 3).n_folds == 3
+
+
+def test_missing_labels_in_a_list_are_no_bin():
+    X = np.arange(6.0)[:, None]
+    for bins in (
+        ["hot", float("nan"), "cool", -1, "hot", None],
+        [2**53 + 1, None, 2**53, -1, 2**53 + 1, None],
+    ):
+        moments = FoldMoments(1).update(X, X[:, 0], bins, np.arange(6) % 2)
+        assert moments.bins.tolist() == sorted({bins[0], bins[2]})
+        assert [part.n_rows for part in moments.parts(None)] == [0, 3]
+        assert [part.n_rows for part in moments.parts(bins[0])] == [2, 0]
+
+
+# memory
+
+
+@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
+@pytest.mark.parametrize("n_features", [20, 800])
+def test_products_are_kept_in_files_where_they_exceed_the_memory(n_features, product_dtype):
+    rng = np.random.default_rng(0)
+    X, bins, folds = rng.normal(size=(60, n_features)), np.arange(60) // 10, np.arange(60) % 5
+    bins[bins == 5] = -1
+    folds[bins == 4] = 0  # 5 bins and no bin in 5 folds, less 4 that have no rows
+    need = 26 * lower_bytes(n_features, product_dtype)
+    for max_bytes, storage in ((need, "memory"), (need - 1, "file")):
+        moments = FoldMoments(n_features, product_dtype=product_dtype, max_bytes=max_bytes)
+        assert moments.update(X, X[:, 0], bins, folds).storage == storage
+        total = BinnedMoments(n_features).update(X, X[:, 0], bins)
+        assert_same_groups(moments.total(), total, tolerance=1e-5, scale=100)
+
+
+def test_float32_products_of_many_rows_need_more_memory():
+    X = np.random.default_rng(0).normal(size=(2**15 + 1, 3)).astype(np.float32)
+    for n_rows, need in ((2**15, 36), (2**15 + 1, 72)):
+        for max_bytes, storage in ((need, "memory"), (need - 1, "file")):
+            moments = FoldMoments(3, product_dtype="float32", max_bytes=max_bytes)
+            for rows in (slice(0, 2**14), slice(2**14, n_rows)):
+                moments.update(X[rows], X[rows, 0], None, np.zeros(len(X[rows]), int))
+            assert moments.storage == storage
+
+
+def test_products_move_to_files_when_later_rows_make_them_too_many(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    X, y, bins = data
+    order = np.argsort(bins, kind="stable")
+    X, y, bins = X[order], y[order], bins[order]
+    moments = FoldMoments(D, max_bytes=2 * 2 * D**2 * 8)
+    half = np.flatnonzero(bins < 1)
+    moments.update(X[half], y[half], bins[half], np.arange(len(half)) % 2)
+    assert moments.storage == "memory"
+    rest = np.flatnonzero(bins >= 1)
+    for source in (X[rest], OnDisk(X[rest])):
+        moments.update(source, y[rest], bins[rest], np.arange(len(rest)) % 2)
+        assert moments.storage == "file"
+        files = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert len(files) == 8
+        assert all(path.stat().st_size == D**2 * 8 for path in files)
+    rows = np.r_[half, rest, rest]
+    assert_same_groups(moments.total(), BinnedMoments(D).update(X[rows], y[rows], bins[rows]))
+
+
+# scores
+
+
+def constant_in_fold_0(n_targets=1):
+    rng = np.random.default_rng(0)
+    X, folds = rng.normal(size=(90, 3)), np.arange(90) // 30
+    y = X[:, :n_targets] + 0.1 * rng.normal(size=(90, n_targets))
+    y[folds == 0, 0] = 0.1
+    return X, y, folds
+
+
+def test_a_fold_of_constant_y_does_not_count_for_r2():
+    X, y, folds = constant_in_fold_0()
+    moments = FoldMoments(3).update(X, y, None, folds)
+    with pytest.warns(UndefinedMetricWarning, match="y is constant, as in fold 0: it is left out"):
+        alpha, scores = select_alpha([moments.parts(None)], np.array([1.0, 100.0, 1e5]), "r2")
+    assert np.isnan(scores[0]).all()
+    expected = []
+    for fold in (1, 2):
+        train, test = folds != fold, folds == fold
+        models = [Ridge(alpha=alpha).fit(X[train], y[train]) for alpha in (1.0, 100.0, 1e5)]
+        expected.append([r2_score(y[test], model.predict(X[test])) for model in models])
+    assert_allclose(scores[1:], expected)
+    assert alpha == [1.0, 100.0, 1e5][np.argmax(np.mean(expected, axis=0))]
+
+
+def test_a_target_that_is_constant_in_a_fold_does_not_count_for_r2():
+    X, y, folds = constant_in_fold_0(2)
+    moments = FoldMoments(3, 2).update(X, y, None, folds)
+    other = FoldMoments(3).update(X, y[:, 1], None, folds)
+    alphas = np.array([1.0, 100.0])
+    with pytest.warns(UndefinedMetricWarning, match="fold 0"):
+        _, scores = select_alpha([moments.parts(None)], alphas, "r2")
+    _, of_other = select_alpha([other.parts(None)], alphas, "r2")
+    assert_allclose(scores[0], of_other[0])
+    assert (scores[1:] != of_other[1:]).all()
+
+
+def test_no_fold_with_a_score_is_named():
+    X = np.random.default_rng(0).normal(size=(9, 2))
+    y = np.repeat([0.1, 0.2, 0.3], 3)
+    moments = FoldMoments(2).update(X, y, None, np.arange(9) // 3)
+    with pytest.raises(ValueError, match="R2 is not defined: y is constant within each fold"):
+        select_alpha([moments.parts(None)], np.array([1.0]), "r2")
+    _, scores = select_alpha([moments.parts(None)], np.array([1.0]), "neg_mean_squared_error")
+    assert (scores < 0).all()
+
+
+@pytest.mark.parametrize("scoring", ["r2", "neg_mean_squared_error"])
+def test_a_fold_without_rows_does_not_count(data, scoring):
+    X, y, bins = data
+    moments = FoldMoments(D).update(
+        X, y, None, np.append(np.arange(N - 1) % 2, 2), np.append(np.ones(N - 1), 0)
+    )
+    assert moments.n_folds == 3
+    alpha, scores = select_alpha([moments.parts(None)], np.array(ALPHAS), scoring)
+    assert np.isnan(scores[2]).all() and np.isfinite(scores[:2]).all()
+    assert alpha == ALPHAS[np.argmax(scores[:2].mean(axis=0))]
+
+
+def test_no_alphas_are_named():
+    moments = FoldMoments(1).update(np.arange(4.0)[:, None], np.arange(4.0), None, np.arange(4) % 2)
+    with pytest.raises(ValueError, match="alphas is empty: give at least one penalty"):
+        select_alpha([moments.parts(None)], np.array([]), "r2")
+
+
+def test_of_equally_good_alphas_the_first_is_taken():
+    X, y = np.ones((8, 2)), np.arange(8.0)
+    moments = FoldMoments(2).update(X, y, None, np.arange(8) % 2)
+    alpha, scores = select_alpha([moments.parts(None)], np.array([3.0, 1.0, 2.0]), "neg_mean_squared_error")
+    assert alpha == 3.0
+    assert (scores == scores[:, :1]).all()
+
+
+def test_shrinking_to_coefficients_of_each_fold(data):
+    X, y, bins = data
+    folds = fold_of_rows(3, X)
+    moments = FoldMoments(D).update(X, y, bins, folds)
+    prior = coefs_of_folds(moments.pooled_parts(), 5.0)
+    errors = held_out_errors(moments.parts(1), [7.0], moments.parts(0), prior)
+    for fold in range(3):
+        everywhere = Ridge(alpha=5.0).fit(X[folds != fold], y[folds != fold])
+        assert_allclose(prior[fold][0], everywhere.coef_)
+        train, test = (folds != fold) & (bins == 1), (folds == fold) & (bins == 0)
+        rest = Ridge(alpha=7.0).fit(X[train], y[train] - X[train] @ everywhere.coef_)
+        residuals = y[test] - X[test] @ everywhere.coef_ - rest.predict(X[test])
+        assert_allclose(errors[fold, 0, 0], (residuals**2).sum())

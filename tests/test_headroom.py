@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
@@ -72,3 +73,35 @@ def test_bins_that_give_no_oracle(data, bins, message):
     X, y, *_ = data
     with pytest.raises(ValueError, match=message):
         oracle_headroom(X, y, bins=bins)
+
+
+def test_missing_labels_in_a_list_are_no_bin(data):
+    X, y, _, bins = data
+    names = np.array(["a", "b", "c", "d", float("nan")], object)[bins]
+    expected = oracle_headroom(X, y, bins=bins)
+    for missing in (float("nan"), None, -1):
+        labels = [missing if bin == -1 else name for bin, name in zip(bins, names, strict=True)]
+        assert oracle_headroom(X, y, bins=labels).headroom == pytest.approx(expected.headroom, rel=1e-12)
+    large = [None if bin == -1 else 2**53 + int(bin) for bin in bins]
+    assert oracle_headroom(X, y, bins=large).headroom == pytest.approx(expected.headroom, rel=1e-12)
+
+
+def test_a_fold_of_constant_y_does_not_count(data):
+    X, y, _, bins = data
+    y, cv = y.copy(), KFold(4)
+    y[: N // 4] = 0.1
+    with pytest.warns(UndefinedMetricWarning, match="fold 0"):
+        found = oracle_headroom(X, y, bins=bins, cv=cv)
+    r2_global, r2_oracle = by_hand(X, y, bins, cv, 1.0, None)
+    assert np.isnan(found.split_r2_global[0]) and np.isnan(found.split_r2_oracle[0])
+    assert_allclose(found.split_r2_oracle[1:], r2_oracle[1:], rtol=1e-8)
+    assert found.r2_global == pytest.approx(np.mean(r2_global[1:]), rel=1e-8)
+    assert found.r2_oracle == pytest.approx(np.mean(r2_oracle[1:]), rel=1e-8)
+    assert found.headroom == pytest.approx(found.r2_oracle - found.r2_global, rel=1e-8)
+
+
+def test_rows_of_weight_0_train_no_expert(data):
+    X, y, _, bins = data
+    weight = np.where((bins == 1) & (np.arange(N) >= N // 5), 0.0, 1.0)
+    with pytest.raises(ValueError, match="rows of bin 1 lie in one fold"):
+        oracle_headroom(X, y, bins=bins, sample_weight=weight)

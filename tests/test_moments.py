@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from same_moments import assert_same, parts
 
 from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.moments import Moments
+from moe_sklearn.moments import Moments, merged
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 COLUMNS, TARGETS = 3, 2
@@ -29,46 +30,6 @@ def by_definition(rows, weights=None):
     x_mean, y_mean = np.average(X, axis=0, weights=w), np.average(y, axis=0, weights=w)
     X, y = X - x_mean, y - y_mean
     return (w > 0).sum(), w.sum(), x_mean, y_mean, X.T * w @ X, X.T * w @ y, w @ y**2
-
-
-def parts(moments):
-    """The seven statistics, X'X mirrored to a full matrix."""
-    lower = np.tril(moments.xx)
-    full = lower + np.tril(lower, -1).T
-    return (
-        moments.n_rows,
-        moments.weight,
-        moments.x_mean,
-        moments.y_mean,
-        full,
-        moments.xy,
-        moments.yy,
-    )
-
-
-def assert_same(actual, expected, tolerance=1e-9, scale=1e4):
-    """Equal to `tolerance` of the largest values that the data here can give."""
-    for a, e in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance * scale)
-
-
-def assert_same_groups(actual, expected, **tolerance):
-    assert set(actual.groups) == set(expected.groups)
-    for label, group in expected.groups.items():
-        assert_same(parts(actual.groups[label]), parts(group), **tolerance)
-
-
-@pytest.fixture(scope="module")
-def data():
-    """Rows in four bins and in none, around a mean that is not 0."""
-    rng = np.random.default_rng(0)
-    n = 700
-    X = rng.normal(size=(n, 5)) @ rng.normal(size=(5, 5)) + [0, 1, -3, 10, 0]
-    y = X[:, :2] + rng.normal(size=(n, 2))
-    return X, y, rng.integers(-1, 4, n)
-
-
-# one group
 
 
 @EXAMPLES
@@ -134,250 +95,195 @@ def test_only_the_lower_triangle_has_a_meaning():
     assert_same([(a + b).covariance()], [expected[2]])
 
 
-# groups by bin
+# what rounding leaves
 
 
-@settings(EXAMPLES, max_examples=25)
-@given(
-    seed=st.integers(0, 99),
-    cuts=st.lists(st.integers(0, 700), max_size=4).map(sorted),
-    chunk_bytes=st.sampled_from([1, 300 * 40, 2**28]),
-)
-def test_any_split_order_and_chunk_size_give_the_same(data, seed, cuts, chunk_bytes):
-    X, y, bins = data
-    whole = BinnedMoments(5, 2).update(X, y, bins)
-    order = np.random.default_rng(seed).permutation(len(X))
-    split = BinnedMoments(5, 2, chunk_bytes=chunk_bytes)
-    for rows in np.split(order, cuts):
-        split.update(X[rows], y[rows], bins[rows])
-    assert_same_groups(split, whole)
-    merged = BinnedMoments(5, 2)
-    for rows in reversed(np.split(order, cuts)):
-        merged.merge(BinnedMoments(5, 2).update(X[rows], y[rows], bins[rows]))
-    assert_same_groups(merged, whole)
+def test_the_coarsest_product_is_remembered():
+    rows = np.random.default_rng(0).normal(size=(40, COLUMNS + TARGETS))
+    eps32, eps64 = np.finfo(np.float32).eps, np.finfo(float).eps
+    fine, coarse = of_rows(rows), in_float32(rows)
+    assert (Moments.zeros(3, 2).product_eps, fine.product_eps, coarse.product_eps) == (eps64, eps64, eps32)
+    for mixed in (fine + coarse, coarse + fine, merged([fine, coarse]), coarse.copy()):
+        assert mixed.product_eps == eps32
+    assert (fine + Moments.zeros(3, 2)).product_eps == eps64
+    assert (merged([coarse] * 900).xx.dtype, merged([coarse] * 900).product_eps) == (float, eps32)
+    assert ((fine + coarse) - fine).product_eps >= eps32
 
 
-@pytest.mark.parametrize("chunk_bytes", [1, 2**27])
-def test_shards_are_as_one_array(data, chunk_bytes):
-    X, y, bins = data
-    y, bins = y.repeat(8, axis=0), bins.repeat(8)
-    shards = [np.tile(X, (8, 1))[start : start + 40] for start in range(0, len(y), 40)]
-    moments = BinnedMoments(5, 2, chunk_bytes=chunk_bytes).update(shards, y, bins)
-    assert_same_groups(moments, BinnedMoments(5, 2).update(np.concatenate(shards), y, bins))
+def in_float32(rows):
+    moments = Moments.zeros(COLUMNS, TARGETS, dtype=np.float32)
+    block = np.append(rows[:, :COLUMNS], rows[:1, :COLUMNS], axis=0)
+    moments.add_block(block, rows[:, COLUMNS:], narrow=np.empty(block.shape, np.float32))
+    return moments
 
 
-def test_groups_are_the_rows_of_each_bin(data):
-    X, y, bins = data
-    moments = BinnedMoments(5, 2).update(X, y, bins)
-    assert moments.bins.tolist() == [0, 1, 2, 3]
-    assert set(moments.groups) == {0, 1, 2, 3, None}
-    for label, group in moments.groups.items():
-        rows = bins == (-1 if label is None else label)
-        assert_same(parts(group), parts(Moments.zeros(5, 2).add_rows(X[rows], y[rows])))
+@pytest.mark.parametrize("more", [0, 1])
+def test_float32_sums_end_after_32768_rows(more):
+    rows = np.random.default_rng(0).normal(size=(2**14, COLUMNS + TARGETS))
+    dtype = float if more else np.float32
+    whole, scratch = in_float32(rows), np.zeros((COLUMNS, COLUMNS), np.float32, order="F")
+    block = np.append(rows[:, :COLUMNS], rows[: 1 + more, :COLUMNS], axis=0)
+    y = np.append(rows[:, COLUMNS:], rows[:more, COLUMNS:], axis=0)
+    narrow = np.empty(block.shape, np.float32)
+    whole.add_block(block, y, narrow=narrow, scratch=lambda: scratch)
+    parts_ = [in_float32(rows), in_float32(np.append(rows, rows[:more], axis=0))]
+    for moments in (whole, parts_[0] + parts_[1], merged(parts_)):
+        assert moments.n_rows == 2**15 + more
+        assert moments.xx.dtype == dtype
+        np.testing.assert_allclose(
+            moments.covariance(), np.cov(np.append(rows, rows, axis=0)[:, :COLUMNS].T), atol=1e-4
+        )
 
 
-def test_pool_is_all_rows_or_those_of_some_bins(data):
-    X, y, bins = data
-    moments = BinnedMoments(5, 2).update(X, y, bins)
-    every = parts(Moments.zeros(5, 2).add_rows(X, y))
-    assert_same(parts(moments.pool()), every)
-    some = np.isin(bins, [1, 3])
-    assert_same(parts(moments.pool([1, 3])), parts(Moments.zeros(5, 2).add_rows(X[some], y[some])))
-    assert moments.n_rows == len(X)
-    assert_same(parts(moments.pool()), every, tolerance=1e-12)  # pooling has not changed the groups
+def test_float64_rows_widen_a_float32_sum():
+    rows = np.random.default_rng(0).normal(size=(40, COLUMNS + TARGETS))
+    moments = in_float32(rows)
+    moments += of_rows(rows)
+    assert moments.xx.dtype == float
+    assert_same(parts(moments), by_definition(np.append(rows, rows, axis=0)), tolerance=1e-6, scale=100)
 
 
-def test_subtracting_a_fold_leaves_the_other_rows(data):
-    X, y, bins = data
-    moments = BinnedMoments(5, 2).update(X, y, bins)
-    fold = (np.arange(len(X)) % 3 == 0) | (bins == 2)
-    rest = moments.subtract(BinnedMoments(5, 2).update(X[fold], y[fold], bins[fold]))
-    assert rest.bins.tolist() == [0, 1, 3]
-    assert_same_groups(rest, BinnedMoments(5, 2).update(X[~fold], y[~fold], bins[~fold]))
-    assert moments.n_rows == len(X)
+@pytest.mark.parametrize("whole_eps", ["float64", "float32"])
+def test_what_is_constant_after_a_subtraction_is_zero(whole_eps):
+    """A column and a target that vary in the part alone leave rounding, which is no spread."""
+    make = of_rows if whole_eps == "float64" else in_float32
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        part, rest = rng.normal(size=(50, COLUMNS + TARGETS)), rng.normal(size=(9, COLUMNS + TARGETS))
+        part[:, [1, COLUMNS]], rest[:, [1, COLUMNS]] = part[:, [1, COLUMNS]] + 1000, 1000.3
+        part_moments = make(part)
+        left = (part_moments + make(rest)) - part_moments
+        lower = np.tril(left.xx)
+        assert not lower[1].any() and not lower[:, 1].any()
+        assert not left.xy[1].any() and not left.xy[:, 0].any() and left.yy[0] == 0
+        assert lower[0, 0] > 0 and lower[2, 2] > 0 and left.yy[1] > 0
+        assert left.xy[0, 1] != 0
 
 
-@EXAMPLES
-@given(arrays(int, 40, elements=st.integers(0, 3)).filter(np.any))
-def test_whole_weights_are_repetitions_and_weight_0_is_absence(times):
-    rng = np.random.default_rng(3)
-    X, y, bins = rng.normal(size=(40, 3)), rng.normal(size=40), np.arange(40) % 3
-    weighted = BinnedMoments(3).update(X, y, bins, sample_weight=times)
-    again = np.repeat(np.arange(40), times)
-    repeated = BinnedMoments(3).update(X[again], y[again], bins[again])
-    assert weighted.n_rows == (times > 0).sum()
-    assert set(weighted.groups) == set(repeated.groups)
-    for label, group in weighted.groups.items():
-        assert_same(parts(group)[1:], parts(repeated.groups[label])[1:])
-    present = times > 0
-    without = BinnedMoments(3).update(X[present], y[present], bins[present], times[present])
-    assert_same_groups(weighted, without)
-
-
-def test_rows_of_weight_0_may_hold_anything(data):
-    X, y, bins = data
-    X = X.copy()
-    X[[3, 11]] = np.nan
-    weights = np.ones(len(X))
-    weights[[3, 11]] = 0
-    moments = BinnedMoments(5, 2).update(X, y, bins, weights)
-    kept = weights > 0
-    assert_same_groups(moments, BinnedMoments(5, 2).update(X[kept], y[kept], bins[kept]))
-
-
-def test_strings_and_no_bins(data):
-    X, y, bins = data
-    names = np.array(["none", "a", "b", "c", "d"], object)[bins + 1]
-    named = BinnedMoments(5, 2).update(X, y, np.where(bins < 0, None, names))
-    assert named.bins.tolist() == ["a", "b", "c", "d"]
-    assert named.groups["c"].n_rows == (bins == 2).sum()
-    free = BinnedMoments(5, 0).update(X)
-    assert list(free.groups) == [None]
-    assert free.bins.size == 0
-    np.testing.assert_allclose(free.pool().covariance(), np.cov(X.T), rtol=1e-9)
-
-
-def test_an_empty_batch_adds_nothing(data):
-    X, y, bins = data
-    moments = BinnedMoments(5, 2).update(X, y, bins)
-    moments.update(X[:0], y[:0], bins[:0])
-    assert_same_groups(moments, BinnedMoments(5, 2).update(X, y, bins), tolerance=0)
-
-
-# precision
-
-
-def products(X, product_dtype):
-    moments = BinnedMoments(X.shape[1], 1, product_dtype=product_dtype, chunk_bytes=1)
-    return parts(moments.update(X, X[:, 0] / 1000, np.arange(len(X)) % 2).pool())
-
-
-@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_large_mean_costs_no_digits(dtype, product_dtype):
+def test_the_rest_of_a_subtraction_is_worth_fewer_digits():
     rng = np.random.default_rng(0)
-    X = (1000 + rng.normal(size=(3000, 20))).astype(dtype)
-    exact = X.astype(np.longdouble)
-    exact = exact - exact.mean(axis=0)
-    error = np.abs(products(X, product_dtype)[4] - exact.T @ exact).max() / 3000
-    uncentred = (X.T @ X - 3000 * np.outer(X.mean(axis=0), X.mean(axis=0))) / 3000
-    assert error < (1e-12 if product_dtype == "float64" else 1e-6)
-    if dtype == np.float32:
-        assert np.abs(uncentred - exact.T @ exact / 3000).max() > 1e-3  # the trap is real
+    part, rest = rng.normal(size=(900, COLUMNS + TARGETS)), rng.normal(size=(100, COLUMNS + TARGETS))
+    left = (of_rows(part) + of_rows(rest)) - of_rows(part)
+    assert left.product_eps == pytest.approx(10 * np.finfo(float).eps, rel=0.2)
 
 
-def test_float32_products_are_near_those_of_float64():
-    X = np.random.default_rng(1).normal(5, [1, 10, 0.1, 3], size=(5000, 4)).astype(np.float32)
-    narrow, wide = products(X, "float32"), products(X, "float64")
-    for a, b in zip(narrow, wide, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6 * np.abs(b).max())
-    assert np.abs(narrow[4] - wide[4]).max() > 0  # they are float32 products indeed
+def test_rows_that_are_no_part_are_not_subtracted():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(20, COLUMNS + TARGETS))
+    whole, message = of_rows(rows), "other is no part of this group"
+    wide_x, wide_y = rows[:5] * ([3] * COLUMNS + [1] * TARGETS), rows[:5] * ([1] * COLUMNS + [9] * TARGETS)
+    for other in (of_rows(wide_x), of_rows(wide_y), of_rows(rows[:5] + 50), of_rows(rows + 1e-3 * rows**2)):
+        with pytest.raises(ValueError, match=f"would be negative: {message}"):
+            whole - other
+    heavy, light = of_rows(rows[:5], np.full(5, 4.0)), of_rows(rows, np.full(20, 0.9))
+    for other in (heavy, light, of_rows(rows[:5], np.full(5, 40.0)), of_rows(rows, np.full(20, 1.1))):
+        with pytest.raises(ValueError, match=f"would be left of 20 .*: {message}"):
+            whole - other
 
 
-def test_another_product_dtype_is_refused():
-    with pytest.raises(ValueError, match="product_dtype must be 'float32' or 'float64', got 'float16'"):
-        BinnedMoments(3, product_dtype="float16")
+@pytest.mark.parametrize("mean", [0, 1e6])
+@pytest.mark.parametrize("size", [1, 30, 3000])
+def test_parts_are_subtracted_whatever_the_mean_and_size(mean, size):
+    rng = np.random.default_rng(0)
+    rows = mean + rng.normal(size=(3001, COLUMNS + TARGETS)) * [1, 1e-3, 1e3, 1, 1e-3]
+    for make in (of_rows, in_float32):
+        part, rest = make(rows[:size]), make(rows[size:])
+        left = make(rows) - part
+        scale = np.sqrt(np.outer(np.diag(make(rows).xx), np.diag(make(rows).xx)))
+        tolerance = 1e-6 if make is in_float32 else 1e-9
+        assert (np.abs(np.tril(left.xx - rest.xx)) <= tolerance * scale).all()
+        assert left.n_rows == 3001 - size and (np.diag(left.xx) >= 0).all()
+        assert (make(rows) - make(rows[::-1])).n_rows == 0
+
+
+@pytest.mark.parametrize(("n_rows", "chunk_bytes"), [(5000, 1), (90_000, 2**28)])
+@pytest.mark.parametrize("value", [0.1, -1e5, 1e100, 0.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_constant_columns_stay_below_the_floor(value, dtype, n_rows, chunk_bytes):
+    value = min(value, 1e10) if dtype == np.float32 else value
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, 3)).astype(dtype)
+    X[:, 1], weights = value, rng.uniform(0.5, 2, n_rows)
+    y = np.column_stack([X[:, 1], X[:, 0]])
+    for sample_weight in (None, weights):
+        moments = BinnedMoments(3, 2, product_dtype=dtype, chunk_bytes=chunk_bytes)
+        with np.errstate(over="ignore"):
+            moments.update(X, y, sample_weight=sample_weight)
+        group = moments.groups[None]
+        assert (np.diag(group.xx) <= group.x_floor()).tolist() == [False, True, False]
+        assert (group.yy <= group.y_floor()).tolist() == [True, False]
+
+
+def test_a_column_that_varies_a_little_is_above_the_floor():
+    X = 1 + 1e-13 * np.random.default_rng(0).normal(size=(1000, 1))
+    moments = Moments.zeros(1, 1).add_rows(X, X)
+    assert moments.xx[0, 0] > moments.x_floor()[0] > 0
+    assert moments.yy[0] > moments.y_floor()[0] > 0
 
 
 # what comes in
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_memmap_is_read_in_place(tmp_path, dtype, data, monkeypatch):
-    X, y, bins = data
-    X = X.astype(dtype)
-    X.tofile(tmp_path / "X")
-    on_disk = np.memmap(tmp_path / "X", dtype, mode="r", shape=X.shape)
-    taken = []
-    take = np.take
-
-    def watched(source, rows, **kwargs):
-        taken.append((np.shares_memory(source, on_disk), len(source)))
-        return take(source, rows, **kwargs)
-
-    monkeypatch.setattr(np, "take", watched)
-    moments = BinnedMoments(5, 2, chunk_bytes=1).update(on_disk, y, bins)
-    assert taken == [(True, 256), (True, 256), (True, 188)]
-    assert_same_groups(moments, BinnedMoments(5, 2).update(X, y, bins))
-    assert (np.asarray(on_disk) == X).all()
-
-
-@pytest.mark.parametrize("layout", [np.asfortranarray, lambda X: np.repeat(X, 2, axis=0)[::2]])
-def test_the_data_are_left_as_they_are_in_any_layout(data, layout):
-    X, y, bins = data
-    laid_out, targets = layout(X.copy()), y.copy()
-    weights = np.linspace(0.5, 2, len(X))
-    moments = BinnedMoments(5, 2).update(laid_out, targets, bins, weights)
-    assert_same_groups(moments, BinnedMoments(5, 2).update(X, y, bins, weights))
-    assert (laid_out == X).all()
-    assert (targets == y).all()
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("row", [5, 299, 699])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_the_row_that_is_not_finite_is_named(data, bad, row, dtype):
-    X, y, bins = data
-    X = X.astype(dtype)
-    X[row, 2] = bad
-    message = rf"X contains NaN or infinity \(first in row {row}, column 2\).*remove or impute"
-    for chunk_bytes in (1, 2**28):
-        with pytest.raises(ValueError, match=message):
-            BinnedMoments(5, 2, chunk_bytes=chunk_bytes).update(X, y, bins)
-
-
-def test_the_row_that_is_named_is_one_that_counts(data):
-    X, y, bins = data
-    X = X.copy()
-    X[3], X[9] = np.nan, np.nan
-    weights = np.where(np.arange(len(X)) == 3, 0.0, 1.0)
-    with pytest.raises(ValueError, match="first in row 9, column 0"):
-        BinnedMoments(5, 2).update(X, y, bins, weights)
-
-
-def test_numbers_too_large_to_centre_are_named():
-    X = np.array([[1.7e308], [-1.7e308], [-1.7e308]])
-    with pytest.raises(ValueError, match="X is too large: its products overflow. Scale X down"):
-        BinnedMoments(1).update(X, np.arange(3.0))
-
-
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("X", "y", "weights", "message"),
     [
-        ({"X": np.zeros((8, 4))}, "X has 4 columns, the moments have 3"),
-        ({"y": np.zeros((8, 2))}, r"y has shape \(8, 2\), it must be \(8, 1\)"),
-        ({"y": np.zeros(16)}, r"y has shape \(16, 1\), it must be \(8, 1\)"),
-        ({"bins": np.zeros(7, int)}, "bins has 7 rows, X has 8"),
-        ({"bins": ["a"] * 8}, "labels seen before are of another kind"),
-        ({"sample_weight": np.ones(5)}, r"sample_weight has shape \(5,\), it must be \(8,\)"),
+        ([[np.nan]], [1.0], None, "X contains NaN or infinity"),
+        ([[1.0]], [np.inf], None, r"y contains NaN or infinity \(first in row 0, column 0\)"),
+        ([[1.0]], [[1.0, 2.0]], None, r"y has shape \(1, 2\), it must be \(1, 1\)"),
+        ([[1.0]], [1.0], [-1.0], "sample_weight is -1.0 in row 0: weights must be 0"),
+        ([[1.0]], [1.0], [np.nan], "sample_weight is nan in row 0"),
+        ([[1.0]], [1.0], [1.0, 1.0], r"sample_weight has shape \(2,\), it must be \(1,\)"),
+        ([[1e300], [-1e300]], [1.0, 2.0], None, "too large: its products overflow"),
+        ([[1.0], [2.0]], [1e300, -1e300], None, "too large: its products overflow"),
     ],
 )
-def test_shapes_that_differ_are_refused_and_change_nothing(changes, message):
-    arguments = {"X": np.arange(24.0).reshape(8, 3), "y": np.arange(8.0), "bins": np.zeros(8, int)}
-    moments = BinnedMoments(3).update(**arguments)
-    before = parts(moments.pool())
+def test_rows_that_cannot_be_added_change_nothing(X, y, weights, message):
+    moments = Moments.zeros(1, 1).add_rows([[1.0], [3.0]], [1.0, 2.0])
+    before = parts(moments.copy())
     with pytest.raises(ValueError, match=message):
-        moments.update(**{**arguments, **changes})
-    assert_same(parts(moments.pool()), before, tolerance=0)
+        moments.add_rows(X, y, weights)
+    assert_same(parts(moments), before, tolerance=0)
 
 
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        (BinnedMoments(4), "other has n_features=4, these moments have 3"),
-        (BinnedMoments(3, 2), "other has n_targets=2, these moments have 1"),
-        (BinnedMoments(3).update(np.eye(3), np.ones(3), ["a"] * 3), "bins mixes strings and numbers"),
-    ],
-)
-def test_moments_that_do_not_fit_are_not_merged(other, message):
-    moments = BinnedMoments(3).update(np.eye(3), np.arange(3.0), [0, 0, 1])
-    with pytest.raises(ValueError, match=message):
-        moments.merge(other)
-    assert moments.n_rows == 3
+def test_rows_of_weight_0_are_not_added():
+    rows = np.random.default_rng(0).normal(size=(9, COLUMNS + TARGETS))
+    rows[2], weights = np.nan, np.where(np.arange(9) == 2, 0.0, 2.0)
+    kept = np.delete(rows, 2, axis=0)
+    assert_same(parts(of_rows(rows, weights)), parts(of_rows(kept, np.full(8, 2.0))))
+    assert of_rows(rows, np.zeros(9)).n_rows == of_rows(rows[:0]).n_rows == 0
 
 
-def test_merging_shares_no_memory(data):
-    X, y, bins = data
-    first, second = BinnedMoments(5, 2), BinnedMoments(5, 2).update(X, y, bins)
-    first.merge(second).update(X, y, bins)
-    assert_same_groups(second, BinnedMoments(5, 2).update(X, y, bins), tolerance=0)
+@pytest.mark.parametrize("scale", [1e-165, 1e-30, 1e30, 1e160])
+def test_weights_of_any_size(scale):
+    rng = np.random.default_rng(0)
+    rows, weights = rng.normal(5, 1, (60, COLUMNS + TARGETS)), rng.uniform(0.5, 2, 60)
+    expected, scaled = of_rows(rows, weights), of_rows(rows[:30], scale * weights[:30])
+    scaled.add_rows(rows[30:, :COLUMNS], rows[30:, COLUMNS:], scale * weights[30:])
+    scaled = (scaled + of_rows(rows[:9], scale * weights[:9])) - of_rows(rows[:9], scale * weights[:9])
+    for name in ("weight", "xx", "xy", "yy"):
+        np.testing.assert_allclose(
+            np.tril(np.atleast_2d(getattr(scaled, name))) / scale,
+            np.tril(np.atleast_2d(getattr(expected, name))),
+            rtol=1e-9,
+            atol=1e-9,
+        )
+    np.testing.assert_allclose(scaled.x_mean, expected.x_mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("weight", [1e-201, 1e201])
+def test_weights_beyond_the_range_are_refused(weight):
+    with pytest.raises(ValueError, match="or lie between 1e-200 and 1e\\+200"):
+        Moments.zeros(1, 1).add_rows([[1.0], [2.0]], [1.0, 2.0], [weight, 1.0])
+    limits = [1e-200, 1e200]
+    assert Moments.zeros(1, 1).add_rows([[1.0], [2.0]], [1.0, 2.0], limits).n_rows == 2
+
+
+@pytest.mark.parametrize("size", [1e-60, 1.0, 1e60, 1e150])
+def test_targets_of_any_size_with_float32_products(size):
+    rows = np.random.default_rng(0).normal(size=(50, COLUMNS + TARGETS))
+    expected = in_float32(rows)
+    rows[:, COLUMNS] *= size
+    moments = in_float32(rows)
+    np.testing.assert_allclose(moments.xy[:, 0] / size, expected.xy[:, 0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(moments.xy[:, 1], expected.xy[:, 1], rtol=1e-12)
+    np.testing.assert_allclose(moments.yy / [size**2, 1], expected.yy, rtol=1e-9)

@@ -285,9 +285,12 @@ def test_wrong_headers_below_a_digest_that_fits_are_refused_or_the_same(path, mo
         except ValueError:
             continue
         passed.append(preamble)
-        sizes = [[label, group.n_rows, group.weight] for label, group in loaded.groups.items()]
+        sizes = [
+            [label, group.n_rows, group.weight, group.product_eps]
+            for label, group in loaded.groups.items()
+        ]
         assert sizes == preamble["header"]["groups"] and len(sizes) == 2
-        for _, n_rows, weight in sizes:
+        for _, n_rows, weight, _ in sizes:
             assert type(n_rows) is int and n_rows > 0 and type(weight) is float and 0 < weight < np.inf
         assert (loaded.n_features, loaded.n_targets) == (4, 2)
     assert len(passed) < 40

@@ -9,7 +9,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from moe_sklearn import linalg, solvers
+from moe_sklearn import solvers
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.moments import Moments
 from moe_sklearn.solvers import (
@@ -20,8 +20,6 @@ from moe_sklearn.solvers import (
     pca_axes,
     ridge,
     ridge_path,
-    solve_spd,
-    symmetric_product,
 )
 
 
@@ -205,55 +203,7 @@ def test_leverages_need_a_definite_matrix():
         leverages(moments_of(X, X[:, :1]), X, 0.0)
 
 
-# solving
-
-
-def test_symmetric_product_reads_the_lower_triangle():
-    S = np.random.default_rng(0).normal(size=(6, 6))
-    S, right = S + S.T, S[:, :2]
-    lower = np.asfortranarray(np.tril(S))
-    np.testing.assert_allclose(symmetric_product(lower, right), S @ right, rtol=1e-12)
-    assert symmetric_product(lower, right[:, :0]).shape == (6, 0)
-
-
-@pytest.fixture(scope="module")
-def large():
-    """Products of 1100 columns, well conditioned with a penalty of 1."""
-    rng = np.random.default_rng(0)
-    factor = rng.normal(size=(1100, 1100)) / 30
-    return np.asfortranarray(factor @ factor.T), rng.normal(size=(1100, 2)) * [1.0, 1e6]
-
-
-@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e45])
-def test_float32_factors_are_refined_to_float64(large, scale):
-    xx, rhs = large
-    expected = np.linalg.solve(xx + np.eye(len(xx)), rhs)
-    solution = solve_spd(np.asfortranarray(np.tril(xx)) * scale, scale, rhs) * scale
-    size = np.abs(expected).max(axis=0)
-    np.testing.assert_allclose(solution / size, expected / size, atol=1e-9)
-
-
-def test_float32_factors_are_used_and_given_up_where_they_do_not_help(large, monkeypatch):
-    xx, rhs = large
-    refine, answers = linalg._refined_float32_solve, []
-
-    def watched(*args):
-        answers.append(refine(*args))
-        return answers[-1]
-
-    monkeypatch.setattr(linalg, "_refined_float32_solve", watched)
-    solve_spd(xx, 1.0, rhs)
-    assert answers.pop() is not None
-    hard = np.asfortranarray(xx + 1e3 * np.outer(rhs[:, 0], rhs[:, 0]))
-    solution = solve_spd(hard, 1e-4, rhs)
-    assert answers.pop() is None
-    expected = np.linalg.solve(hard + 1e-4 * np.eye(len(xx)), rhs)
-    size = np.abs(expected).max(axis=0)
-    np.testing.assert_allclose(solution / size, expected / size, atol=1e-5)
-
-
-def test_a_right_hand_side_of_zeros(large):
-    assert not solve_spd(large[0], 1.0, np.zeros((1100, 1))).any()
+# dependence and rounding
 
 
 @pytest.mark.parametrize("shape", [(30, 5), (4, 9)])
@@ -297,13 +247,6 @@ def test_a_penalty_makes_any_data_regular():
     np.testing.assert_allclose(coef, Ridge(alpha=1.0).fit(X, y).coef_, rtol=1e-8)
 
 
-def test_products_that_overflow_are_named():
-    X = np.array([[1e30], [-1e30], [3e30]])
-    moments = BinnedMoments(1, product_dtype="float32").update(X, np.arange(3.0)).pool()
-    with pytest.raises(ValueError, match="too large for product_dtype.*product_dtype='float64'"):
-        ridge(moments, 1.0)
-
-
 def moments_with_spectrum(values, seed=0):
     """Moments whose X'X has the given eigenvalues."""
     rng = np.random.default_rng(seed)
@@ -323,7 +266,8 @@ def explicit_path(moments, alphas):
 def test_ridge_path_where_one_krylov_space_serves_all_alphas():
     moments = moments_with_spectrum(np.r_[1e5, 1e4, np.linspace(50, 400, 298)])
     alphas = np.logspace(-2, 4, 7)
-    assert not np.isnan(solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0])).any()
+    regular = np.full(7, True)
+    assert not np.isnan(solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0], regular)).any()
     coefs, _ = ridge_path(moments, alphas)
     assert_allclose(coefs, explicit_path(moments, alphas), rtol=1e-8, atol=1e-12)
 
@@ -331,7 +275,8 @@ def test_ridge_path_where_one_krylov_space_serves_all_alphas():
 def test_ridge_path_falls_back_where_krylov_does_not_converge():
     moments = moments_with_spectrum(np.logspace(-3, 6, 300))
     alphas = np.logspace(-3, 6, 10)
-    failed = np.isnan(solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0])).any(axis=1)
+    regular = np.full(10, True)
+    failed = np.isnan(solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0], regular)).any(axis=1)
     assert failed.any() and not failed.all()
     coefs, _ = ridge_path(moments, alphas)
     for coef, expected in zip(coefs, explicit_path(moments, alphas), strict=True):
@@ -380,16 +325,6 @@ def test_ridge_shrinks_towards_given_coefficients():
     assert_allclose(intercepts[0], intercept, rtol=1e-8)
 
 
-def test_products_with_float32_moments_are_summed_in_float64():
-    rng = np.random.default_rng(0)
-    full = rng.normal(size=(300, 300)).astype(np.float32)
-    full = np.asfortranarray(full + full.T)
-    right = rng.normal(size=(300, 2))
-    expected = full.astype(float) @ right
-    full[np.triu_indices(300, 1)] = np.nan
-    assert_allclose(symmetric_product(full, right), expected, rtol=1e-12, atol=1e-12)
-
-
 def test_rounding_that_a_subtraction_leaves_is_no_slope():
     """Two equal groups subtracted leave products of the order of rounding, and of any sign."""
     moments = Moments.zeros(300, 1)
@@ -399,3 +334,139 @@ def test_rounding_that_a_subtraction_leaves_is_no_slope():
     coefs, intercepts = ridge_path(moments, [0.1, 1.0, 10.0, 100.0])
     assert np.abs(coefs).max() < 1e-16
     assert np.isfinite(intercepts).all()
+
+
+# precision of the products
+
+
+def dependent(n_rows, n_features, seed=0):
+    """float32 rows whose last columns depend on the first, or that are fewer than the columns."""
+    rng = np.random.default_rng(seed)
+    X, n = rng.normal(size=(n_rows, n_features)), max(n_features // 10, 1)
+    X[:, -n:] = X[:, :n] + X[:, n : 2 * n]
+    X = X.astype(np.float32)
+    return X, X[:, :1] + rng.normal(size=(n_rows, 1))
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_features"), [(200, 5), (40_000, 12), (30, 100), (1500, 1100), (400, 1100)]
+)
+@pytest.mark.parametrize("alpha", [0.0, 1e-8])
+def test_least_norm_is_least_with_float32_products(n_rows, n_features, alpha):
+    X, y = dependent(n_rows, n_features)
+    moments = BinnedMoments(n_features, product_dtype="float32").update(X, y).pool()
+    with pytest.warns(LinAlgWarning, match="least-norm"):
+        coef, intercept = ridge(moments, alpha)
+    exact = X.astype(float)
+    expected = np.linalg.pinv(exact - exact.mean(axis=0), rcond=1e-5) @ (y - y.mean(axis=0))
+    assert_allclose(coef.T, expected, atol=1e-5)
+    assert_allclose(intercept, y.mean(axis=0) - exact.mean(axis=0) @ expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_alphas", [3, 6, 45])
+@pytest.mark.parametrize("n_features", [12, 300])
+def test_a_path_with_float32_products_is_ridge_for_each_alpha(n_alphas, n_features):
+    X, y = dependent(3 * n_features, n_features)
+    moments = BinnedMoments(n_features, product_dtype="float32").update(X, y).pool()
+    alphas = np.append(np.logspace(4, -3, n_alphas - 2), [1e-8, 0.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LinAlgWarning)
+        coefs, intercepts = ridge_path(moments, alphas)
+        for alpha, coef, intercept in zip(alphas, coefs, intercepts, strict=True):
+            expected, expected_intercept = ridge(moments, alpha)
+            assert_allclose(coef, expected, atol=1e-4 * np.abs(expected).max())
+            assert_allclose(intercept, expected_intercept, atol=1e-5)
+
+
+def test_small_alphas_share_a_krylov_space_where_the_rows_make_them_regular(monkeypatch):
+    X = np.random.default_rng(0).normal(size=(900, 300)).astype(np.float32)
+    moments = BinnedMoments(300, product_dtype="float32").update(X, X[:, :1] + X[:, 1:2] ** 2).pool()
+    solved, solve = [], solvers.solve_spd
+    monkeypatch.setattr(solvers, "solve_spd", lambda *a, **k: solved.append(1) or solve(*a, **k))
+    ridge_path(moments, [0.0, 1e-8, 1.0, 10.0])
+    assert not solved
+    X, y = dependent(900, 300)
+    moments = BinnedMoments(300, product_dtype="float32").update(X, y).pool()
+    with pytest.warns(LinAlgWarning):
+        ridge_path(moments, [0.0, 1e-8, 1.0, 10.0])
+    assert len(solved) == 2  # the two that are within rounding of 0
+
+
+@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("which", ["one", "all but one", "all"])
+def test_a_constant_column_has_no_slope_without_a_penalty(which, dtype, product_dtype):
+    for value in (0.1, 1000.1, 0.0):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(2, 1, (500, 4)), rng.normal(size=(500, 1))
+        constant = {"one": [1], "all but one": [0, 1, 3], "all": [0, 1, 2, 3]}[which]
+        X[:, constant] = value
+        X = X.astype(dtype)
+        moments = BinnedMoments(4, product_dtype=product_dtype, chunk_bytes=1).update(X, y).pool()
+        rest = np.setdiff1d(np.arange(4), constant)
+        expected = np.linalg.lstsq(np.column_stack([X[:, rest], np.ones(500)]), y)[0][:-1, 0]
+        for alphas in ([0.0], [0.0] * 5, [0.0] * 25):
+            with pytest.warns(LinAlgWarning, match=r"columns of X are constant"):
+                coefs, intercepts = ridge_path(moments, alphas)
+            with pytest.warns(LinAlgWarning, match=r"columns of X are constant"):
+                coef, intercept = ridge(moments, 0.0)
+            for found in (coef, *coefs):
+                assert (found[0, constant] == 0).all()
+                assert_allclose(found[0, rest], expected, rtol=1e-4, atol=1e-6)
+        assert_allclose(intercept, y.mean(axis=0) - coef @ X.astype(float).mean(axis=0), atol=1e-6)
+
+
+def test_a_constant_column_has_no_slope_whatever_the_penalty():
+    X, y = np.random.default_rng(0).normal(size=(2, 500, 300)).astype(np.float32)
+    X[:, 7] = 1000.1
+    moments = BinnedMoments(300, product_dtype="float32").update(X, y[:, :1]).pool()
+    alphas = [1e-8, 1e-3, 1.0, 1e3]
+    coefs, _ = ridge_path(moments, alphas)
+    for alpha, coef in zip(alphas, coefs, strict=True):
+        assert coef[0, 7] == ridge(moments, alpha)[0][0, 7] == 0
+        assert coef[0].any()
+
+
+@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
+def test_columns_of_very_different_units_need_no_penalty(product_dtype):
+    """Temperatures in the thousands beside metallicities in tenths."""
+    rng = np.random.default_rng(0)
+    X = rng.normal([5000, 0, 1e6], [1000, 0.1, 1e-2], (800, 3))
+    y = X @ [[1e-3], [10.0], [100.0]] + rng.normal(size=(800, 1))
+    moments = BinnedMoments(3, product_dtype=product_dtype).update(X, y).pool()
+    coef, _ = ridge(moments, 0.0)
+    expected = np.linalg.lstsq(X - X.mean(axis=0), y - y.mean())[0]
+    assert_allclose(coef.T, expected, rtol=1e-4)
+
+
+def test_discriminants_of_dependent_columns_with_float32_products():
+    X, y = dependent(300, 20)
+    bins = np.arange(300) % 3
+    moments = BinnedMoments(20, product_dtype="float32").update(X, y, bins)
+    with pytest.warns(LinAlgWarning):
+        coef, intercept = discriminants(moments, 1e-8)
+    exact, indicators = X - X.mean(axis=0, dtype=float), (bins[:, None] == np.arange(3)).astype(float)
+    expected = np.linalg.pinv(exact, rcond=1e-5) @ (indicators - 1 / 3)
+    assert_allclose(coef.T, expected, atol=1e-6)
+    assert_allclose(intercept, 1 / 3 - X.mean(axis=0, dtype=float) @ expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-165, 1e160])
+@pytest.mark.parametrize("n_alphas", [1, 6, 25])
+def test_a_path_of_weights_of_any_size(scale, n_alphas):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(600, 260)), rng.normal(size=(600, 1))
+    alphas = np.logspace(-2, 3, n_alphas)
+    coefs, intercepts = ridge_path(moments_of(X, y, np.full(600, scale)), scale * alphas)
+    for alpha, coef, intercept in zip(alphas, coefs, intercepts, strict=True):
+        expected, expected_intercept = ridge(moments_of(X, y), alpha)
+        assert_allclose(coef, expected, rtol=1e-7, atol=1e-10)
+        assert_allclose(intercept, expected_intercept, rtol=1e-7, atol=1e-10)
+
+
+def test_axes_of_rows_that_are_constant_but_for_rounding():
+    X = np.full((999, 4), [0.1, 1000.3, -7.7, 1e-9])
+    moments = BinnedMoments(4, chunk_bytes=1).update(X, X[:, 0]).pool()
+    assert moments.xx.any()
+    axes, variance = pca_axes(moments, 2)
+    assert (axes == np.eye(2, 4)).all() and not variance.any()

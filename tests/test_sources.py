@@ -1,4 +1,5 @@
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,29 @@ def test_y_may_come_in_shards_too(data):
     X, y, bins = data
     model = BinnedRidgeExperts().fit([X[:99], X[99:]], [y[:99], y[99:]], bins=bins)
     assert_allclose(model.coef_, BinnedRidgeExperts().fit(X, y, bins=bins).coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("place", [0, 250, N])
+@pytest.mark.parametrize("empty", [np.zeros((0, D)), np.zeros((0, D), np.float32), sparse.csr_array((0, D))])
+def test_shards_without_rows_add_nothing(place, empty, data):
+    X, y, bins = data
+    X = X.astype(np.float32)
+    shards = [X[:place], empty, X[place:]]
+    model = SoftGateMoERegressor().fit(shards, y, bins=bins)
+    expected = SoftGateMoERegressor().fit(X, y, bins=bins)
+    assert_allclose(model.predict(shards), expected.predict(X), rtol=1e-3, atol=1e-3)
+    assert as_source(shards).dtype == np.float32
+    assert_array_equal(as_source(shards).take(np.array([3, 400])), X[[3, 400]])
+
+
+def test_shards_of_different_precision_are_read_in_the_wider(data):
+    X, y, bins = data
+    shards = [X[:250].astype(np.float32), X[250:]]
+    source = as_source(shards)
+    assert source.dtype == np.float64
+    assert {load().dtype for *_, load in source.blocks(100)} == {np.dtype(float)}
+    model = BinnedRidgeExperts().fit(shards, y, bins=bins)
+    assert_allclose(model.coef_, BinnedRidgeExperts().fit(X, y, bins=bins).coef_, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("as_function", [False, True])
@@ -251,6 +275,20 @@ def test_prefetch_keeps_order_and_hands_on_errors():
     assert seen == list(range(5))
 
 
+def test_prefetch_makes_two_items_more_than_the_caller_has_taken():
+    """One waits, and one that has been made waits for its place: so chunks need three buffers."""
+    made = []
+    stream = prefetch(made.append(number) or number for number in range(9))
+    for taken in range(1, 5):
+        next(stream)
+        until = time.monotonic() + 5
+        while len(made) < taken + 2 and time.monotonic() < until:
+            time.sleep(0.001)
+        time.sleep(0.15)
+        assert len(made) == taken + 2
+    stream.close()
+
+
 def test_prefetch_stops_its_thread_when_the_caller_does():
     import threading
 
@@ -268,6 +306,11 @@ def test_map_rows_equals_the_function(monkeypatch):
     monkeypatch.setattr("moe_sklearn.sources.BLOCK_ROWS", 3)
     X = np.arange(20.0).reshape(10, 2)
     assert_array_equal(map_rows(lambda block: block.sum(axis=1), X), X.sum(axis=1))
+
+
+def test_map_rows_of_no_rows():
+    for X in (np.zeros((0, 2)), [np.zeros((0, 2))]):
+        assert map_rows(lambda block: block.sum(axis=1), X).shape == (0,)
 
 
 def test_chunks_do_not_change_the_moments(data):

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from .labels import NO_BIN, encode_labels
-from .moments import Moments, merged
+from .labels import NO_BIN, check_same_kind, encode_labels
+from .linalg import sum_of_squares
+from .moments import FLOAT32_ROWS, Moments, checked_targets, merged
 from .moments_file import read_moments, write_moments
 from .sources import BLOCK_ROWS, as_source, prefetch
 
 # Rows of an array in memory are centred and multiplied while they are in the cache.
 CACHE_BYTES = 2**24
+# A chunk has at least so many rows, and so many of a source that is not in memory.
+CACHE_ROWS, CHUNK_ROWS = 256, 4096
+# Weights beyond these get float64 products: their roots times X might overflow or vanish in float32.
+SMALL_WEIGHT, LARGE_WEIGHT = 1e-12, 1e12
+# Squares that are smaller than the largest number by this factor do not overflow when they are summed.
+ROOM = 1e-6
+TOO_LARGE = "X or y is too large: its products overflow. Scale it down."
+FLOAT64_HINT = " X may do with product_dtype='float64'."
 
 
 class BinnedMoments:
@@ -23,13 +34,14 @@ class BinnedMoments:
     n_features, n_targets : int
         Columns of X and of y.
     product_dtype : {"float64", "float32"}, default="float64"
-        Precision of the products within a chunk. Chunks are centred in the wider of this and X's own, and
-        summed in float64, or, up to 32,768 rows of a bin, in this. float32 products are off by about 1e-7 of
-        the diagonal and twice as fast.
+        Precision of the products within a chunk. float32 products are off by about 1e-7 of the diagonal and
+        twice as fast. Chunks are centred in the wider of this and X's own precision. They are summed in
+        float64, or in float32 up to 32,768 rows of a bin. Products are float64 where weights lie outside
+        1e-12 to 1e12.
     chunk_bytes : int, default=2**28
-        Largest size of the buffer (three of them where X is not in memory) in which the rows of a chunk
-        are grouped by bin; of an X of more than 65,536 rows, it holds no more than a sixteenth. Of an array
-        in memory, rows are taken in blocks of 16 MB at most.
+        Largest size of the buffer in which the rows of a chunk are grouped by bin. There are three of them
+        where X is not in memory. A buffer holds at most 32,768 rows, a sixteenth of an X of more than 65,536
+        rows, and 16 MB of an array in memory.
     directory : path, default=None
         Where each bin's X'X lies in a file of its own; None: in memory.
 
@@ -106,7 +118,7 @@ class BinnedMoments:
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
-        self._check_kind(other.bins)
+        check_same_kind(other.bins, self.bins)
         for label, group in other.groups.items():
             if label in self.groups:
                 self.groups[label] += group
@@ -138,42 +150,38 @@ class BinnedMoments:
             `moe_sklearn.sources.is_source`.
         y : array of shape (n,) or (n, n_targets), optional
         bins : array of shape (n,), optional
-            Labels; None puts every row under the label None.
+            Labels, see `moe_sklearn.labels.encode_labels`; None puts every row under the label None.
         sample_weight : array of shape (n,), optional
             Rows of weight 0 are left out.
 
         Raises
         ------
         ValueError
-            If X holds nan or infinity (row and column are named), or shapes differ.
+            If shapes or lengths differ, X or y hold nan or infinity (row and column are named) or are too
+            large to be squared, or a weight is negative or nan. The moments are then as they were.
+
+        Notes
+        -----
+        Rows in memory are looked through before they are added to moments that hold some already. Rows of
+        another source are gathered in moments of their own first, which takes as much memory again.
         """
         source = as_source(X)
-        n = len(source)
         if source.shape[1] != self.n_features:
             raise ValueError(f"X has {source.shape[1]} columns, the moments have {self.n_features}.")
-        y = np.empty((n, 0)) if y is None else np.asarray(y, float)
-        y = y[:, None] if y.ndim == 1 else y
-        if y.shape != (n, self.n_targets):
-            raise ValueError(f"y has shape {y.shape}, it must be {(n, self.n_targets)}.")
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight, float)
-            if sample_weight.shape != (n,):
-                raise ValueError(f"sample_weight has shape {sample_weight.shape}, it must be {(n,)}.")
-        names, codes = self._names_and_codes(bins, n)
-        buffers = _Buffers(self, source, len(names))
-        chunks = self._gather(source, names, codes, sample_weight, buffers)
-        for groups in chunks if source.in_memory else prefetch(chunks):
-            for label, rows, gathered in groups:
-                block, narrow = buffers.block(gathered)
-                weights = None if sample_weight is None else sample_weight[rows]
-                try:
-                    with np.errstate(invalid="ignore", over="ignore"):
-                        group = self._group(label)
-                        group._add_block(block, y[rows], weights, narrow, buffers.product)
-                except FloatingPointError:
-                    # chunks before this one were finite; the rows of an array come bin after bin
-                    first = 0 if source.array is not None else min(rows[0] for _, rows, _ in groups)
-                    raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
+        y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
+        names, codes = self._names_and_codes(bins, len(source))
+        rows = source, y, names, codes, sample_weight
+        if self.groups and self._can_be_added(source, y, sample_weight):
+            self._gather_into(self.groups, *rows)
+            return self
+        added: dict = {}
+        with _folder_within(self.directory) as folder:
+            self._gather_into(added, *rows, folder=folder)
+            for label, group in added.items():
+                if label in self.groups:
+                    self.groups[label] += group
+                else:
+                    self.groups[label] = group
         return self
 
     def _names_and_codes(self, bins, n):
@@ -181,36 +189,48 @@ class BinnedMoments:
         if bins is None:
             return [None], np.full(n, NO_BIN)
         labels, codes = encode_labels(bins, n)
-        self._check_kind(labels)
+        check_same_kind(labels, self.bins)
         return [*labels.tolist(), None], codes
 
-    def _check_kind(self, labels):
-        known = self.bins
-        if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
-            raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
+    def _can_be_added(self, source, y, sample_weight):
+        """Whether the rows are in memory and none of their products, nor a sum of them, can fail."""
+        if not source.in_memory:
+            return False
+        heaviest = 1.0 if sample_weight is None else sample_weight.max(initial=0.0)
+        # nan and infinity compare as too large.
+        x_squares = sum(sum_of_squares(load()) for _, _, load in source.blocks(BLOCK_ROWS))
+        x_limit, y_limit = ROOM * np.finfo(self.product_dtype).max, ROOM * np.finfo(float).max
+        return heaviest * x_squares < x_limit and heaviest * sum_of_squares(y) < y_limit
 
-    def _gather(self, source, names, codes, sample_weight, buffers):
-        """Yield lists of (label, rows, block), a block being the rows of one bin and a spare one.
-
-        Of an array in memory, the blocks are filled one by one, bin after bin; of anything else, those of
-        a chunk of rows at a time.
-        """
-        if source.array is not None:
-            for label, rows in _by_bin(0, len(source), names, codes, sample_weight):
-                for part in np.array_split(rows, -(-len(rows) // buffers.chunk_rows)):
-                    out = buffers.next_rows()[: len(part) + 1]
-                    np.take(source.array, np.append(part, part[0]), axis=0, out=out, mode="clip")
-                    yield [(label, part, out)]
-            return
-        for start, stop, load in source.blocks(buffers.chunk_rows):
-            groups = _by_bin(start, stop, names, codes, sample_weight)
-            order = [np.append(rows, rows[0]) - start for _, rows in groups]
-            out = buffers.next_rows()[: sum(map(len, order))]
-            loaded = load()
-            if groups:
-                np.take(loaded, np.concatenate(order), axis=0, out=out, mode="clip")
-            blocks = np.split(out, np.cumsum(list(map(len, order)))[:-1])
-            yield [(*group, block) for group, block in zip(groups, blocks, strict=False)]
+    def _gather_into(self, groups, source, y, names, codes, sample_weight, folder=None):
+        """Add rows to the Moments in the dict `groups`; in `folder` if they are to be merged later."""
+        product_dtype = self.product_dtype
+        if sample_weight is not None:
+            used = sample_weight[sample_weight > 0]
+            if used.min(initial=1.0) < SMALL_WEIGHT or used.max(initial=1.0) > LARGE_WEIGHT:
+                product_dtype = np.dtype(float)
+        buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
+        chunks = _chunks(source, names, codes, sample_weight, buffers)
+        for parts in chunks if source.in_memory else prefetch(chunks):
+            for label, rows, gathered in parts:
+                if label not in groups:
+                    groups[label] = Moments.zeros(
+                        self.n_features,
+                        self.n_targets,
+                        dtype=product_dtype,
+                        directory=folder if label in self.groups else self.directory,
+                    )
+                block, narrow = buffers.block(gathered)
+                weights = None if sample_weight is None else sample_weight[rows]
+                try:
+                    with np.errstate(invalid="ignore", over="ignore"):
+                        groups[label].add_block(block, y[rows], weights, narrow, buffers.product)
+                except FloatingPointError:
+                    # Earlier chunks were finite, but the rows of an array come bin after bin.
+                    first = 0 if source.array is not None else min(rows[0] for _, rows, _ in parts)
+                    raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
+        if not all(group.is_finite for group in groups.values()):
+            raise ValueError(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
 
     def save(self, path, *, progress: dict | None = None):
         """Write the moments to a file, in one step: after a failure, what was there still is.
@@ -258,32 +278,39 @@ class BinnedMoments:
         moments.groups = groups
         return (moments, progress) if with_progress else moments
 
-    def _group(self, label):
-        if label not in self.groups:
-            self.groups[label] = Moments.zeros(
-                self.n_features,
-                self.n_targets,
-                dtype=self.product_dtype,
-                directory=self.directory,
-            )
-        return self.groups[label]
 
-
-class _Buffers:
+class ChunkBuffers:
     """Memory that one update reuses for all its chunks: fresh memory costs more than the arithmetic.
 
     Rows are centred in the wider of their own precision and that of the products.
+
+    Parameters
+    ----------
+    source : RowSource
+    chunk_bytes : int
+    product_dtype : dtype
+    n_groups : int
+        Bins among which a chunk may be divided, that of no bin included.
+
+    Attributes
+    ----------
+    chunk_rows : int
+        Rows that are taken at a time.
+    rows : list of ndarray
+        Buffers for the rows of a chunk, and a spare row for each bin.
     """
 
-    def __init__(self, moments, source, n_groups):
-        d, dtype, product_dtype = moments.n_features, source.dtype, moments.product_dtype
+    def __init__(self, source, chunk_bytes, product_dtype, n_groups):
+        d, dtype, product_dtype = source.shape[1], source.dtype, np.dtype(product_dtype)
         row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
         n = max(len(source), 1)
         if source.array is not None:
-            self.chunk_rows = min(max(min(moments.chunk_bytes, CACHE_BYTES) // row_bytes, 256), n)
+            self.chunk_rows = max(min(chunk_bytes, CACHE_BYTES) // row_bytes, CACHE_ROWS)
+            self.chunk_rows = min(self.chunk_rows, FLOAT32_ROWS, n)
             shape, n_buffers = (self.chunk_rows + 1, d), 1
         else:
-            self.chunk_rows = min(max(moments.chunk_bytes // row_bytes, 256), max(n // 16, 4096), n)
+            self.chunk_rows = min(max(chunk_bytes // row_bytes, CACHE_ROWS), max(n // 16, CHUNK_ROWS))
+            self.chunk_rows = min(self.chunk_rows, FLOAT32_ROWS, n)
             shape = (self.chunk_rows + n_groups, d)
             # One is worked on while the next waits and the one after it is being filled.
             n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
@@ -308,8 +335,37 @@ class _Buffers:
         return cast, None
 
 
+def _folder_within(directory):
+    """Context of a temporary folder in the directory; of None without one."""
+    return TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) if directory else nullcontext()
+
+
+def _chunks(source, names, codes, sample_weight, buffers):
+    """Yield lists of (label, rows, block), a block being the rows of one bin and a spare one.
+
+    The blocks of an array in memory are filled one by one, bin after bin; those of anything else, a chunk
+    of rows at a time.
+    """
+    if source.array is not None:
+        for label, rows in _by_bin(0, len(source), names, codes, sample_weight):
+            for part in np.array_split(rows, -(-len(rows) // buffers.chunk_rows)):
+                out = buffers.next_rows()[: len(part) + 1]
+                np.take(source.array, np.append(part, part[0]), axis=0, out=out, mode="clip")
+                yield [(label, part, out)]
+        return
+    for start, stop, load in source.blocks(buffers.chunk_rows):
+        groups = _by_bin(start, stop, names, codes, sample_weight)
+        order = [np.append(rows, rows[0]) - start for _, rows in groups]
+        out = buffers.next_rows()[: sum(map(len, order))]
+        loaded = load()
+        if groups:
+            np.take(loaded, np.concatenate(order), axis=0, out=out, mode="clip")
+        blocks = np.split(out, np.cumsum(list(map(len, order)))[:-1])
+        yield [(*group, block) for group, block in zip(groups, blocks, strict=False)]
+
+
 def _by_bin(start, stop, names, codes, sample_weight):
-    """(label, rows) of the bins that have any of the rows `start` to `stop`, less those of weight 0."""
+    """(label, rows) of each bin among the rows `start` to `stop` whose weight is not 0."""
     rows = np.arange(start, stop)
     if sample_weight is not None:
         rows = rows[sample_weight[start:stop] > 0]
@@ -332,4 +388,4 @@ def _what_is_not_finite(source, sample_weight, first):
                 f"X contains NaN or infinity (first in {source.locate(start + int(row))}, column "
                 f"{column}): remove or impute such rows, or give them sample_weight 0."
             )
-    return "X is too large: its products overflow. Scale X down."
+    return TOO_LARGE

@@ -16,10 +16,11 @@ from .validation import check_choice, check_sample_weight
 
 
 class GridBinner(TransformerMixin, StatefulEstimator):
-    """Joint bins of several columns of side information, numbered row by row.
+    """Joint bins of several columns of side information.
 
-    With b_j the bin of column j of n_j bins, the joint bin of two columns is ``b_0 * n_1 + b_1``, and so on
-    for more columns. Bins are closed on the left; the last bin of a column also on the right.
+    The joint bin of two columns is ``b_0 * n_1 + b_1``, where b_j is the bin of column j and n_j the number
+    of its bins; more columns go on likewise. Bins are closed on the left; the last bin of a column also on
+    the right.
 
     Parameters
     ----------
@@ -27,13 +28,13 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         Bins per column where `edges` is None: quantiles of the (weighted) training rows. Ties may leave
         fewer bins.
     edges : sequence of array-like, default=None
-        Increasing bin edges of each column, in the column's own unit. For one column, the array itself will
-        do.
+        Increasing bin edges of each column, in the column's own unit. For one column, the array itself is
+        enough.
     names : sequence of sequence of str, default=None
-        Names of each column's bins. For one column, the names themselves will do. Default: the bin's range.
+        Names of each column's bins. For one column, the names themselves are enough. None: the bin's range.
     outside : {"clip", "drop"}, default="clip"
         Rows beyond given `edges` go to the nearest bin, or to none (-1). Quantile bins are open at both
-        ends. A row with nan in any column is in no bin either way.
+        ends. A row with nan in any column is always in no bin.
 
     Attributes
     ----------
@@ -206,9 +207,9 @@ def _quantile_edges(column, n_bins, weights):
         )
     values, weights = column[known], np.ones(known.sum()) if weights is None else weights[known]
     order = np.argsort(values, kind="stable")
-    cumulative = np.cumsum(weights[order])
-    # The shared rounding makes integer weights and repeated rows agree.
-    targets = np.round(np.arange(n_bins + 1) / n_bins * cumulative[-1], 9)
-    positions = np.searchsorted(np.round(cumulative, 9), targets)
+    shares = np.cumsum(weights[order]) / weights.sum()
+    # Rounding of both makes whole weights and repeated rows agree.
+    targets = np.round(np.arange(n_bins + 1) / n_bins, 12)
+    positions = np.searchsorted(np.round(shares, 12), targets)
     edges = np.unique(values[order][np.minimum(positions, len(values) - 1)])
     return edges if len(edges) > 1 else np.repeat(edges, 2)

@@ -1,7 +1,7 @@
 """One ridge per bin and the global ridge, from one pass over the rows."""
 
 import warnings
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -129,12 +129,12 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
 
     def __init__(
         self,
-        alpha=1.0,
+        alpha: Any = 1.0,
         *,
         global_alpha=None,
         alphas=None,
         alpha_per_expert=True,
-        cv=5,
+        cv: Any = 5,
         scoring="neg_mean_squared_error",
         shrink_to="zero",
         min_bin_rows=2,

@@ -7,16 +7,20 @@ error of a linear model is a function of the fold's moments (`solvers.held_out_e
 from __future__ import annotations
 
 import shutil
+import warnings
 import weakref
 from tempfile import mkdtemp
 
 import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import check_cv
 
 from .binned_moments import BinnedMoments
-from .labels import NO_BIN, encode_labels
-from .moments import Moments, merged
+from .labels import NO_BIN, check_same_kind, encode_labels
+from .linalg import lower_bytes
+from .moments import FLOAT32_ROWS, Moments, merged
 from .solvers import held_out_error, ridge, ridge_path
+from .sources import as_source
 
 
 def fold_of_rows(cv, X, y=None) -> np.ndarray:
@@ -51,15 +55,16 @@ def fold_of_rows(cv, X, y=None) -> np.ndarray:
 class FoldMoments:
     """Moments of every bin and fold, gathered in one pass.
 
-    Memory: (n_bins + 1) * n_folds products of n_features^2 float64. Where these exceed `max_bytes`, they
-    are kept in temporary files, which are mapped into memory one bin and fold at a time, and deleted
-    with this object.
-
     Parameters
     ----------
     n_features, n_targets : int
     product_dtype : {"float64", "float32"}, default="float64"
+        See `BinnedMoments`.
     max_bytes : int, default=2**32
+        The lower triangle of one X'X is kept for each bin, the rows in no bin, and each fold: about half of
+        n_features^2 numbers, of 8 bytes, or of 4 for float32 products of up to 32,768 rows. Where these
+        exceed `max_bytes`, they are kept in temporary files of 8-byte numbers. The files are mapped into
+        memory one bin and fold at a time, and deleted with this object.
 
     Attributes
     ----------
@@ -68,6 +73,14 @@ class FoldMoments:
     n_folds : int
     storage : {"memory", "file"}
         Where the products are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X, y, bins = np.eye(12), np.arange(12.0), np.arange(12) % 2
+    >>> moments = FoldMoments(12).update(X, y, bins, folds=np.arange(12) // 4)
+    >>> [group.n_rows for group in moments.parts(1)], moments.without(0).groups[1].n_rows
+    ([2, 2, 2], 4)
     """
 
     def __init__(self, n_features, n_targets=1, *, product_dtype="float64", max_bytes=2**32):
@@ -76,7 +89,7 @@ class FoldMoments:
         self.n_folds = 0
         self.max_bytes = max_bytes
         self._moments = BinnedMoments(n_features, n_targets, product_dtype=product_dtype)
-        # None, for the rows in no bin, first
+        # None, for the rows in no bin, comes first.
         self._labels: list[int | str | None] = [None]
 
     @classmethod
@@ -100,32 +113,55 @@ class FoldMoments:
         Parameters
         ----------
         X : array or source of shape (n_samples, n_features)
-        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        y : array of shape (n_samples,) or (n_samples, n_targets)
         bins : array-like of shape (n_samples,) or None
             Labels, as in `BinnedMoments.update`.
-        folds : ndarray of shape (n_samples,), int
-            Fold of each row, 0 to n_folds - 1; the first rows say how many there are.
-        sample_weight : ndarray of shape (n_samples,), optional
+        folds : array of shape (n_samples,), int
+            Fold of each row, 0 to n_folds - 1. The first rows say how many there are.
+        sample_weight : array of shape (n_samples,), optional
 
         Raises
         ------
         ValueError
-            As `BinnedMoments.update`, and if there are more folds than in the first rows.
+            As `BinnedMoments.update`, and if `folds` has another length, is negative, or has more folds
+            than in the first rows. The moments are then as they were.
         """
-        self.n_folds = self.n_folds or int(folds.max()) + 1
-        if folds.max() >= self.n_folds:
-            raise ValueError(f"cv gives more folds than the {self.n_folds} of the first batch.")
+        source, folds = as_source(X), np.asarray(folds)
+        n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
+        if folds.shape != (len(source),) or folds.min(initial=0) < 0:
+            raise ValueError(
+                f"folds must hold one number >= 0 for each of the {len(source)} rows of X; it has shape "
+                f"{folds.shape} and numbers from {folds.min(initial=0)}."
+            )
+        if folds.max(initial=-1) >= n_folds:
+            raise ValueError(f"cv gives more folds than the {n_folds} of the first batch.")
         bins = np.full(len(folds), NO_BIN) if bins is None else bins
         labels, codes = encode_labels(bins, len(folds))
-        self._labels += [label for label in labels.tolist() if label not in self._labels]
-        need = 8 * self.n_features**2 * self.n_folds * len(self._labels)
-        if need > self.max_bytes and self.storage == "memory":
-            self._moments.directory = mkdtemp(prefix="moe_sklearn_")
-            weakref.finalize(self, shutil.rmtree, self._moments.directory, ignore_errors=True)
-        # the last place is that of code NO_BIN, -1
-        places = np.array([self._labels.index(label) for label in labels.tolist()] + [0])
-        self._moments.update(X, y, folds + self.n_folds * places[codes], sample_weight)
+        check_same_kind(labels, self.bins)
+        known = self._labels + [label for label in labels.tolist() if label not in self._labels]
+        # The last place is that of code NO_BIN, -1.
+        places = np.array([known.index(label) for label in labels.tolist()] + [0])
+        groups = folds + n_folds * places[codes]
+        n_more = np.bincount(groups, minlength=n_folds * len(known))
+        if self.storage == "memory" and self._bytes_with(n_more) > self.max_bytes:
+            self._move_to_files()
+        self._moments.update(source, y, groups, sample_weight)
+        self.n_folds, self._labels = n_folds, known
         return self
+
+    def _bytes_with(self, n_more):
+        """Bytes that the products take when `n_more` rows have been added to each group."""
+        groups = map(self._moments.groups.get, range(len(n_more)))
+        rows = n_more + np.array([group.n_rows if group else 0 for group in groups])
+        narrow = (rows <= FLOAT32_ROWS) & (self._moments.product_dtype == np.float32)
+        return sum(lower_bytes(self.n_features, "f4" if few else "f8") for few in narrow[rows > 0])
+
+    def _move_to_files(self):
+        directory = mkdtemp(prefix="moe_sklearn_")
+        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+        for group in self._moments.groups.values():
+            group.move_to(directory)
+        self._moments.directory = directory
 
     @property
     def n_rows(self) -> int:
@@ -134,12 +170,10 @@ class FoldMoments:
 
     def parts(self, label) -> list[Moments]:
         """Moments of the bin's rows in each fold; None stands for the rows in no bin."""
-        place = self._labels.index(label)
-        labels = range(self.n_folds * place, self.n_folds * (place + 1))
-        groups = self._moments.groups
-        return [
-            groups.get(label) or Moments.zeros(self.n_features, self.n_targets) for label in labels
-        ]
+        first = self.n_folds * self._labels.index(label)
+        groups = [self._moments.groups.get(first + fold) for fold in range(self.n_folds)]
+        dtype = self._moments.product_dtype
+        return [group or Moments.zeros(self.n_features, self.n_targets, dtype=dtype) for group in groups]
 
     def pooled_parts(self, *, covered_only: bool = False) -> list[Moments]:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""
@@ -152,12 +186,25 @@ class FoldMoments:
 
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
-        total = BinnedMoments(self.n_features, self.n_targets)
+        return self._over(range(self.n_folds))
+
+    def without(self, fold: int) -> BinnedMoments:
+        """Moments of every bin over all rows outside the fold; bins without such rows are left out.
+
+        The other folds are merged, which loses no digits, however large the fold.
+        """
+        return self._over([other for other in range(self.n_folds) if other != fold])
+
+    def _over(self, folds):
+        moments = BinnedMoments(
+            self.n_features, self.n_targets, product_dtype=self._moments.product_dtype
+        )
         for label in [*self.bins.tolist(), None]:
-            group = merged(self.parts(label))
+            parts = self.parts(label)
+            group = merged([parts[fold] for fold in folds])
             if group.n_rows:
-                total.groups[label] = group
-        return total
+                moments.groups[label] = group
+        return moments
 
 
 def select_alpha(groups, alphas, scoring, prior_coef=None):
@@ -178,16 +225,74 @@ def select_alpha(groups, alphas, scoring, prior_coef=None):
     alpha : float
         Of equally good ones, the first.
     scores : ndarray of shape (n_folds, n_alphas)
-        nan in a fold without rows.
+        nan in a fold without rows, and, for "r2", in one where every target is constant. Such folds do not
+        count.
+
+    Raises
+    ------
+    ValueError
+        If `alphas` is empty, or as `r2_scores`.
+
+    Warns
+    -----
+    sklearn.exceptions.UndefinedMetricWarning
+        As `r2_scores`.
     """
+    if not len(alphas):
+        raise ValueError("alphas is empty: give at least one penalty to choose from.")
     errors = np.sum([held_out_errors(parts, alphas, prior_coef=prior_coef) for parts in groups], axis=0)
     rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        if scoring == "r2":
-            scores = (1 - errors / np.array([part.yy for part in rows])[:, None]).mean(axis=2)
-        else:
-            scores = -errors.mean(axis=2) / np.array([part.weight for part in rows])[:, None]
+    if scoring == "r2":
+        scores = r2_scores(errors, rows)
+    else:
+        weight = np.array([part.weight for part in rows])
+        scores = -errors.mean(axis=2) / np.where(weight > 0, weight, np.nan)[:, None]
     return float(alphas[np.argmax(np.nanmean(scores, axis=0))]), scores
+
+
+def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
+    """R2 in each fold, (n_folds, n_alphas), averaged over the targets that vary in the fold.
+
+    Parameters
+    ----------
+    errors : ndarray of shape (n_folds, n_alphas, n_targets)
+        Sums of squared errors.
+    parts : list of Moments
+        The rows of each fold.
+
+    Returns
+    -------
+    ndarray of shape (n_folds, n_alphas)
+        nan in a fold where no target varies.
+
+    Raises
+    ------
+    ValueError
+        If no target varies in any fold.
+
+    Warns
+    -----
+    sklearn.exceptions.UndefinedMetricWarning
+        If a target is constant in a fold that has rows.
+    """
+    squares = np.array([part.yy for part in parts])
+    varies = squares > np.array([part.y_floor() for part in parts])
+    if not varies.any():
+        raise ValueError(
+            "R2 is not defined: y is constant within each fold. Use fewer or shuffled folds, or "
+            "scoring='neg_mean_squared_error'."
+        )
+    constant = [fold for fold, part in enumerate(parts) if part.n_rows and not varies[fold].all()]
+    if constant:
+        warnings.warn(
+            f"R2 is not defined where y is constant, as in fold {', '.join(map(str, constant))}: it is left "
+            "out of the mean. Fewer or shuffled folds avoid that.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+    scores = 1 - errors / np.where(varies, squares, np.nan)[:, None]
+    counts = varies.sum(axis=1, dtype=float)[:, None]
+    return np.nansum(scores, axis=2) / np.where(counts > 0, counts, np.nan)
 
 
 def coefs_of_folds(parts: list[Moments], alpha: float) -> list[np.ndarray]:

@@ -9,8 +9,8 @@ from sklearn.utils.validation import check_array
 
 from .alphas import check_alpha
 from .binning import GridBinner
-from .folds import FoldMoments, fold_of_rows, held_out_errors
-from .labels import NO_BIN, encode_labels
+from .folds import FoldMoments, fold_of_rows, held_out_errors, r2_scores
+from .labels import NO_BIN, encode_labels, label_array
 from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight
 
 
@@ -27,8 +27,9 @@ def oracle_headroom(
 ) -> Bunch:
     """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
 
-    Their difference is all that a gate can win by finding each row's own expert (a blend of experts can
-    win more). Below or at 0, bins or penalty are not worth a mixture.
+    The oracle predicts each row with the ridge of its own bin. The difference of the two is all that a gate
+    can win by finding that bin; a blend of experts can win more. Where it is not positive, these bins or
+    this penalty are not worth a mixture.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def oracle_headroom(
     cv : int, splitter or iterable, default=5
         Every row must be held out exactly once.
     binner : transformer, default=None
-        None: ``GridBinner()``. Only for 2-D `bins`; it is fitted on all rows.
+        Makes labels of 2-D `bins`; it is fitted on all rows. None: ``GridBinner()``.
     sample_weight : array-like of shape (n_samples,), default=None
     product_dtype : {"float64", "float32"}, default="float64"
         See `moe_sklearn.binned_moments.BinnedMoments`.
@@ -51,12 +52,18 @@ def oracle_headroom(
     Bunch
         ``r2_global``, ``r2_oracle`` and ``headroom`` (means over the folds), ``split_r2_global`` and
         ``split_r2_oracle`` of shape (n_folds,). Scores are over the rows that are in a bin, R2 of several
-        targets is their mean.
+        targets is their mean. A fold in which y is constant has nan, and does not count.
 
     Raises
     ------
     ValueError
-        If shapes or lengths differ, no row is in a bin, or a bin has rows in one fold only.
+        If shapes or lengths differ, no row is in a bin, a bin has rows in one fold only, or y is constant
+        in every fold.
+
+    Warns
+    -----
+    sklearn.exceptions.UndefinedMetricWarning
+        If y is constant in a fold.
 
     Examples
     --------
@@ -75,26 +82,28 @@ def oracle_headroom(
     check_length(y, "y", len(X))
     check_finite(y, "y")
     check_length(bins, "bins", len(X))
-    sample_weight = check_sample_weight(sample_weight, len(X))
+    weight = check_sample_weight(sample_weight, len(X))
     if np.ndim(bins) == 2:
         bins = np.ravel((binner or GridBinner()).fit_transform(bins))
-    labels, codes = encode_labels(bins, len(X))
+    bins = label_array(bins, len(X))
+    labels, codes = encode_labels(bins)
     folds = fold_of_rows(cv, X, y)
-    _check_bins(labels, codes, folds)
+    used = np.full(len(X), True) if weight is None else weight > 0
+    _check_bins(labels, codes[used], folds[used])
     parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype)
-    parts.update(X, y, bins, folds, sample_weight)
+    parts.update(X, y, bins, folds, weight)
     alphas = [check_alpha(alpha, "alpha")]
     covered = parts.pooled_parts(covered_only=True)
     everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
     error_global = held_out_errors(everything, alphas, covered)[:, 0]
-    error_oracle = sum(held_out_errors(parts.parts(k), alphas)[:, 0] for k in labels.tolist())
-    total = np.array([part.yy for part in covered])
-    split_global = np.mean(1 - error_global / total, axis=1)
-    split_oracle = np.mean(1 - error_oracle / total, axis=1)
+    errors_of_bins = [held_out_errors(parts.parts(label), alphas)[:, 0] for label in labels.tolist()]
+    error_oracle = np.sum(errors_of_bins, axis=0)
+    split_global = r2_scores(error_global[:, None], covered)[:, 0]
+    split_oracle = r2_scores(error_oracle[:, None], covered)[:, 0]
     return Bunch(
-        r2_global=float(split_global.mean()),
-        r2_oracle=float(split_oracle.mean()),
-        headroom=float((split_oracle - split_global).mean()),
+        r2_global=float(np.nanmean(split_global)),
+        r2_oracle=float(np.nanmean(split_oracle)),
+        headroom=float(np.nanmean(split_oracle - split_global)),
         split_r2_global=split_global,
         split_r2_oracle=split_oracle,
     )
@@ -104,7 +113,7 @@ def _check_bins(labels, codes, folds):
     """Raise a ValueError if there is no bin, or one without training rows for its expert."""
     if not len(labels):
         raise ValueError("bins covers no row: every label is -1, None or nan. Check the labels.")
-    for code, label in enumerate(labels):
+    for code, label in enumerate(labels.tolist()):
         if len(np.unique(folds[codes == code])) < 2:
             raise ValueError(
                 f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "

@@ -92,10 +92,7 @@ def moe_learning_curve(
     labels, binner = fit_binner(model.binner, bins, y)
     labels = label_array(labels, len(y))
     if shuffle:
-        if not isinstance(X, np.ndarray):
-            raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
-        order = check_random_state(random_state).permutation(len(X))
-        X, y, labels = X[order], y[order], labels[order]
+        X, y, labels = _shuffled(X, y, labels, random_state)
     source, folds = as_source(X), StratifiedFolds().assign(y, labels)
     moments = FoldMoments.empty_for(X, y, product_dtype=experts.product_dtype, max_bytes=experts.fold_bytes)
     moments.n_folds = N_FOLDS
@@ -119,6 +116,13 @@ def moe_learning_curve(
         rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
         reports=reports,
     )
+
+
+def _shuffled(X, y, labels, random_state):
+    if not isinstance(X, np.ndarray):
+        raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
+    order = check_random_state(random_state).permutation(len(X))
+    return X[order], y[order], labels[order]
 
 
 def _one_batch(*batch):

@@ -10,26 +10,37 @@ import math
 import mmap
 import warnings
 from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
 
 import numpy as np
-from scipy.linalg import LinAlgWarning, blas, eigh, lapack
+from scipy.linalg import LinAlgWarning, blas, eigh, lapack, qr
 
+EPS = float(np.finfo(float).eps)
+EPS32 = float(np.finfo(np.float32).eps)
 # NumPy asks for huge pages from this size on.
 HUGE_PAGES_FROM = 2**22
+PAGE_BYTES = 2**12
 # Columns of a triangular matrix that are worked on at a time
 PANEL = 64
 # From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
 MIXED_PRECISION_SIZE = 1024
 # Triangular solves of so many rows at a time
 LEVERAGE_ROWS = 1024
+# Rounding of the products of d standardised columns gives X'X eigenvalues up to about 3.5 sqrt(d) eps where
+# they are 0 (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
+PRODUCT_ROUNDING = 8
 
 
-def zeros_lower(shape, dtype):
+def zeros_lower(shape, dtype, directory=None):
     """Zeros in Fortran order, of which a triangle that is never written takes next to no memory.
 
-    Large arrays of NumPy's own lie in huge pages, which each column touches.
+    Large arrays of NumPy's own lie in huge pages, which each column touches. Given a `directory`, the zeros
+    lie in a file there.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    if directory is not None:
+        with NamedTemporaryFile(dir=directory, delete=False) as file:
+            return np.asarray(np.memmap(file, dtype, "w+", shape=shape, order="F"))
     if size < HUGE_PAGES_FROM:
         return np.zeros(shape, dtype, order="F")
     memory = mmap.mmap(-1, size)
@@ -38,9 +49,21 @@ def zeros_lower(shape, dtype):
     return np.ndarray(shape, dtype, memory, order="F")
 
 
-def copy_lower(xx, dtype):
+def lower_bytes(d, dtype):
+    """Bytes of the pages that the lower triangle of `zeros_lower` takes."""
+    size = np.dtype(dtype).itemsize
+    if d**2 * size < HUGE_PAGES_FROM:
+        return d**2 * size
+    columns = np.arange(d)
+    first = (columns * d + columns // PANEL * PANEL) * size // PAGE_BYTES
+    last = ((columns + 1) * d * size - 1) // PAGE_BYTES
+    shared = (first[1:] == last[:-1]).sum()
+    return PAGE_BYTES * int((last - first + 1).sum() - shared)
+
+
+def copy_lower(xx, dtype, directory=None):
     """Copy the lower triangle of a matrix into a new one."""
-    copy = zeros_lower(xx.shape, dtype)
+    copy = zeros_lower(xx.shape, dtype, directory)
     for part in lower_panels(len(xx)):
         copy[part] = xx[part]
     return copy
@@ -64,6 +87,12 @@ def transposed_product(rows, right):
     return (gemv if right.ndim == 1 else gemm)(1.0, rows.T, right)
 
 
+def sum_of_squares(array) -> float:
+    """Sum of the squares of all entries, in their own precision; inf or nan where that is not finite."""
+    flat = array.ravel(order="K")
+    return float((blas.ddot if array.dtype == float else blas.sdot)(flat, flat)) if flat.size else 0.0
+
+
 def syrk(block, out, *, beta):
     """Set out = beta * out + block'block in the lower triangle."""
     syrk = blas.dsyrk if block.dtype == float else blas.ssyrk
@@ -80,53 +109,161 @@ class Scratch:
         self._free: dict[tuple, list] = {}
 
     @contextmanager
-    def shifted(self, xx, alpha, dtype=float):
-        """S + alpha I in Fortran order, its lower triangle only, to be overwritten."""
-        free = self._free.setdefault((len(xx), dtype), [])
+    def matrix(self, d, dtype=float):
+        """A (d, d) matrix in Fortran order, to be overwritten."""
+        free = self._free.setdefault((d, dtype), [])
         try:
             work = free.pop()
         except IndexError:
-            work = np.zeros(xx.shape, dtype, order="F")
-        for part in lower_panels(len(xx)):
-            work[part] = xx[part]
-        work[np.diag_indices_from(work)] += dtype(alpha)
+            work = np.zeros((d, d), dtype, order="F")
         yield work
         free.append(work)
 
+    @contextmanager
+    def shifted(self, xx, alpha, dtype=float):
+        """S + alpha I, its lower triangle only, to be overwritten."""
+        with self.matrix(len(xx), dtype) as work:
+            for part in lower_panels(len(xx)):
+                work[part] = xx[part]
+            work[np.diag_indices_from(work)] += dtype(alpha)
+            yield work
 
-def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None) -> np.ndarray:
+    @contextmanager
+    def scaled(self, xx, alpha, scale, dtype=float):
+        """D (S + alpha I) D in its lower triangle, to be overwritten; D is `scale` (d, 1).
+
+        Rows and columns of scale 0 become those of the unit matrix.
+        """
+        least = np.min(scale, where=scale > 0, initial=np.inf) if scale.any() else 1.0
+        # Relative to the least, which float32 has room for, whatever the size of S
+        factors = (scale / least).astype(dtype)
+        is_uniform = (factors == 1).all()
+        with self.matrix(len(xx), dtype) as work:
+            for part in lower_panels(len(xx)):
+                panel, (rows, columns) = work[part], part
+                np.multiply(xx[part], least**2, out=panel, casting="same_kind")
+                if not is_uniform:
+                    panel *= factors[rows]
+                    panel *= factors[columns].T
+            diagonal = scale[:, 0] ** 2 * (np.diag(xx).astype(float) + alpha)
+            work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
+            yield work
+
+
+def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS, floor=0.0) -> np.ndarray:
     """Solution (n_features, n_targets) of (S + alpha I) w = rhs, S given by its lower triangle.
 
-    Cholesky, in float32 with iterative refinement where S is large and well conditioned enough; the
-    least-norm solution with a LinAlgWarning where S + alpha I is singular to working precision.
+    Where S + alpha I is singular to working precision: the solution of least norm, with a LinAlgWarning.
+
+    Parameters
+    ----------
+    xx : ndarray of shape (n_features, n_features)
+    alpha : float
+    rhs : ndarray of shape (n_features, n_targets)
+    scratch : Scratch, optional
+    eps : float, default=EPS
+        Relative error of the entries of S.
+    floor : float or ndarray of shape (n_features,), default=0.0
+        Diagonal entries of S up to this are rounding. Such columns get coefficients of 0.
+
+    Raises
+    ------
+    ValueError
+        If S is not finite.
+
+    Warns
+    -----
+    scipy.linalg.LinAlgWarning
+        If S + alpha I is singular to working precision.
     """
-    d = len(xx)
-    if not np.isfinite(np.diag(xx)).all():
+    scratch, scale = scratch or Scratch(), _unit_scale(xx, alpha, floor)
+    solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
+    if solution is None:
+        solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)
+    if rank < len(xx) or _lacks_columns(xx, alpha, floor):
+        warnings.warn(
+            f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are constant or "
+            "linearly dependent, or there are fewer rows than columns. Using the least-norm solution; a "
+            "larger alpha makes the solution unique.",
+            LinAlgWarning,
+            stacklevel=2,
+        )
+    return solution
+
+
+def solve_regular(
+    xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS, floor=0.0
+) -> np.ndarray | None:
+    """`solve_spd`, but None where S + alpha I may be singular to working precision."""
+    if _lacks_columns(xx, alpha, floor):
+        return None
+    scale = _unit_scale(xx, alpha, floor)
+    return _cholesky_solution(xx, alpha, rhs, scale, eps, scratch or Scratch())
+
+
+def _lacks_columns(xx, alpha, floor):
+    """Whether a diagonal entry of S + alpha I is rounding."""
+    return (np.diag(xx).astype(float) + alpha <= floor).any()
+
+
+def _unit_scale(xx, alpha, floor):
+    """Factors (n_features, 1) that give S + alpha I a diagonal of ones; 0 for columns that are rounding."""
+    diagonal = np.diag(xx).astype(float)[:, None]
+    if not np.isfinite(diagonal).all():
         raise ValueError(
             "The products X'X are not finite: X is too large for product_dtype. Scale X down, or use "
             "product_dtype='float64'."
         )
-    scratch = scratch or Scratch()
-    if d >= MIXED_PRECISION_SIZE:
-        solution = _refined_float32_solve(xx, alpha, rhs, scratch)
+    varies = diagonal > np.reshape(floor, (-1, 1))
+    return np.where(varies, 1.0 / np.sqrt(np.where(varies, diagonal + alpha, 1.0)), 0.0)
+
+
+def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
+    """Solution of (S + alpha I) w = rhs; None where the matrix may be singular to working precision.
+
+    The matrix is scaled to ones on its diagonal, so that units of columns do not count, or, where alpha
+    alone makes it regular, by one number, which is faster. From 1,024 columns on, a float32 factor with
+    iterative refinement is tried first.
+    """
+    is_sure = alpha > rounding(xx, eps)
+    if is_sure:
+        scale = np.where(scale > 0, np.min(scale, where=scale > 0, initial=np.inf), 0.0)
+    rhs = scale * rhs
+    if len(xx) >= MIXED_PRECISION_SIZE:
+        with scratch.scaled(xx, alpha, scale, np.float32) as work:
+            factor = _trusted_factor(work, is_sure, max(eps, EPS32))
+            solution = None if factor is None else _refine(factor, xx, alpha, rhs, scale, eps)
         if solution is not None:
-            return solution
-    with scratch.shifted(xx, alpha) as work:
-        norm = np.abs(np.diag(work)).sum()
-        factor, info = potrf(work)
-        if info == 0:
-            rcond, _ = lapack.dpocon(factor, norm, uplo="L")
-            if rcond > singular_below(d):
-                return lapack.dpotrs(factor, rhs, lower=1)[0]
-    warnings.warn(
-        f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are linearly "
-        "dependent or there are fewer rows than columns. Using the least-norm solution; a larger alpha "
-        "makes the solution unique.",
-        LinAlgWarning,
-        stacklevel=2,
-    )
-    values, vectors = eigh(xx.astype(float, copy=False), lower=True, driver="evd")
-    return vectors @ shrink_spectrum(values, alpha, vectors.T @ rhs)
+            return scale * solution
+    with scratch.scaled(xx, alpha, scale) as work:
+        factor = _trusted_factor(work, is_sure, eps)
+        return None if factor is None else scale * lapack.dpotrs(factor, rhs, lower=1)[0]
+
+
+def _trusted_factor(work, is_sure, eps):
+    """Cholesky factor, in place; None where the matrix may be singular: unless it is_sure not to be."""
+    factor, info = potrf(work)
+    if info == 0 and (is_sure or _smallest_eigenvalue(factor) > singular_below(len(work), eps)):
+        return factor
+    return None
+
+
+def _least_norm_solution(xx, alpha, rhs, scale, eps):
+    """Solution of least norm, and the rank, by the eigenvalues of the scaled matrix."""
+    with Scratch().scaled(xx, alpha, scale) as work:
+        values, vectors = eigh(work, lower=True, driver="evd", overwrite_a=True)
+    kept = values > singular_below(len(values), eps, values[-1])
+    solution = scale * (vectors[:, kept] @ (vectors[:, kept].T @ (scale * rhs) / values[kept, None]))
+    if not kept.all():
+        null_space = qr(scale * vectors[:, ~kept], mode="economic")[0]
+        solution = solution - null_space @ (null_space.T @ solution)
+    return solution, kept.sum()
+
+
+def _smallest_eigenvalue(factor):
+    """Estimate of the smallest eigenvalue of L L', from below."""
+    pocon = lapack.spocon if factor.dtype == np.float32 else lapack.dpocon
+    return pocon(factor, 1.0, uplo="L")[0]
 
 
 def symmetric_product(xx, right) -> np.ndarray:
@@ -170,35 +307,20 @@ def norms_by_factor(factor, X, mean):
     return norms
 
 
-def shrink_spectrum(values, alpha, rotated):
-    """Apply 1 / (value + alpha) in the eigenbasis, and 0 where that is numerically infinite."""
-    shifted = np.maximum(values, 0.0) + alpha
-    usable = shifted > shifted.max() * singular_below(len(values))
-    return np.where(usable, 1.0 / np.where(usable, shifted, 1.0), 0.0)[:, None] * rotated
+def singular_below(d, eps=EPS, largest=1.0):
+    """Eigenvalue that rounding can leave in a singular matrix with ones on its diagonal.
+
+    `eps` is the relative error of its entries. Solvers add their own, in float64, in proportion to the
+    `largest` eigenvalue.
+    """
+    return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * math.sqrt(d) * eps
 
 
-def singular_below(d):
-    """Ratio of eigenvalues that rounding alone can leave in a singular matrix of size d."""
-    return max(d, 10) * np.finfo(float).eps
-
-
-def rounding(xx):
-    """What rounding alone can do to the eigenvalues of S."""
-    return singular_below(len(xx)) * float(np.trace(xx))
-
-
-def _refined_float32_solve(xx, alpha, rhs, scratch):
-    """Solve through a float32 Cholesky factor; None where refinement does not converge."""
-    with np.errstate(over="ignore"), scratch.shifted(xx, alpha, np.float32) as work:
-        norm = np.abs(np.diag(work)).sum()
-        factor, info = potrf(work)
-        if info or not np.isfinite(norm):
-            return None
-        # Where float32 cannot tell the matrix from a singular one, its steps leave the least-norm solution.
-        unsure = alpha <= rounding(xx)
-        if unsure and lapack.spocon(factor, norm, uplo="L")[0] < np.finfo(np.float32).eps:
-            return None
-        return _refine(factor, xx, alpha, rhs)
+def rounding(xx, eps=EPS):
+    """What rounding alone can do to the eigenvalues of S, whose entries have the relative error `eps`."""
+    diagonal = np.maximum(np.diag(xx).astype(float), 0.0)
+    trace, largest = diagonal.sum(), diagonal.max(initial=0.0)
+    return max(len(xx), 10) * EPS * trace + PRODUCT_ROUNDING * eps * math.sqrt(trace) * math.sqrt(largest)
 
 
 def _solve_by_factor(factor, rhs):
@@ -209,20 +331,21 @@ def _solve_by_factor(factor, rhs):
     return np.stack([blas.strsv(factor, half, lower=1, trans=1) for half in halves], axis=1)
 
 
-def _refine(factor, xx, alpha, rhs, max_steps=12):
-    """Solution of (S + alpha I) w = rhs by steps through a float32 factor; None if they do not converge."""
+def _refine(factor, xx, alpha, rhs, scale, eps, max_steps=12):
+    """Solution of D (S + alpha I) D v = rhs by steps through a float32 factor; None without convergence."""
     solution = np.zeros_like(rhs)
-    # float32 products are not worth more
-    accuracy = 1e-13 if xx.dtype == float else 1e-9
+    # Products in float32 are not worth more.
+    accuracy = 1e-13 if eps < EPS32 else 1e-9
     residual, target = rhs, accuracy * np.abs(rhs).max(axis=0)
     for _ in range(max_steps):
-        if (np.abs(residual).max(axis=0) <= target).all():
+        peaks = np.abs(residual).max(axis=0)
+        if (peaks <= target).all():
             return solution
-        scale = np.abs(residual).max(axis=0)
-        scale[scale == 0] = 1.0
-        solution = solution + scale * _solve_by_factor(factor, (residual / scale).astype(np.float32))
+        peaks[peaks == 0] = 1.0
+        solution = solution + peaks * _solve_by_factor(factor, (residual / peaks).astype(np.float32))
         previous = np.abs(residual).max()
-        residual = rhs - alpha * solution - symmetric_product(xx, solution)
+        unscaled = scale * solution
+        residual = rhs - scale * (alpha * unscaled + symmetric_product(xx, unscaled))
         if not np.abs(residual).max() < previous / 4:
             return solution if np.abs(residual).max() <= 1e-12 * np.abs(rhs).max() else None
     return None

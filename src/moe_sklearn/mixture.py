@@ -548,7 +548,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         sample_weight=None,
         n_resamples=1000,
         confidence_level=0.95,
-        random_state=0,
+        random_state: Any = 0,
     ) -> MoEReport:
         """Report of all mixing modes on held-out rows.
 

@@ -10,19 +10,28 @@ products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from tempfile import NamedTemporaryFile
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
-from .linalg import copy_lower, lower_panels, syrk, transposed_product, zeros_lower
+from .linalg import EPS, copy_lower, lower_panels, syrk, transposed_product, zeros_lower
 
-# More rows than this are summed in float64, whatever the precision of their products.
+# Groups of more rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15
-# So many tell the spread of a chunk.
+# The first rows of a chunk show how widely its columns spread.
 SPREAD_ROWS = 64
+# So many rows are summed in their own precision.
+SUMMED_ROWS = 256
+# Positive weights outside this range would overflow or vanish when they are squared.
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-200, 1e200
+# Rounding leaves less than this many units in the last place of a mean that is subtracted ...
+MEAN_ROUNDING = 32
+# ... and of sums of squares, where a part is subtracted from its whole.
+DIFFERENCE_ROUNDING = 32
+# A smaller share of the weight of a group is the rounding of its sum.
+NEGLIGIBLE_WEIGHT = 1e-12
 
 
 @dataclass
@@ -44,6 +53,9 @@ class Moments:
         Centred X'y.
     yy : ndarray of shape (n_targets,)
         Centred sum of squares of each target.
+    product_eps : float
+        Machine epsilon of the coarsest products in `xx`, also where they are summed more finely; after a
+        subtraction, their relative error.
 
     Examples
     --------
@@ -65,6 +77,7 @@ class Moments:
     xx: np.ndarray
     xy: np.ndarray
     yy: np.ndarray
+    product_eps: float = field(default=EPS, kw_only=True)
 
     @classmethod
     def zeros(
@@ -72,17 +85,12 @@ class Moments:
     ) -> Moments:
         """Moments of no rows, X'X in `dtype`; given a `directory`, X'X lies in a float64 file there."""
         shape = (n_features, n_features)
-        if directory is None:
-            xx = zeros_lower(shape, dtype)
-        else:
-            with NamedTemporaryFile(dir=directory, delete=False) as file:
-                xx = np.asarray(np.memmap(file, float, "w+", shape=shape, order="F"))
         return cls(
             n_rows=0,
             weight=0.0,
             x_mean=np.zeros(n_features),
             y_mean=np.zeros(n_targets),
-            xx=xx,
+            xx=zeros_lower(shape, dtype if directory is None else float, directory),
             xy=np.zeros((n_features, n_targets)),
             yy=np.zeros(n_targets),
         )
@@ -92,36 +100,93 @@ class Moments:
         """Number of columns of X."""
         return len(self.x_mean)
 
+    @property
+    def x_squares(self) -> np.ndarray:
+        """Centred sum of squares of each column of x, (n_features,), in float64."""
+        return np.diag(self.xx).astype(float)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no sum of squares has overflowed."""
+        return bool(np.isfinite(self.x_squares).all() and np.isfinite(self.yy).all())
+
     def copy(self) -> Moments:
         """Return a copy that shares no memory with this one."""
-        return Moments(
-            self.n_rows,
-            self.weight,
-            self.x_mean.copy(),
-            self.y_mean.copy(),
-            copy_lower(self.xx, self.xx.dtype),
-            self.xy.copy(),
-            self.yy.copy(),
+        return replace(
+            self,
+            x_mean=self.x_mean.copy(),
+            y_mean=self.y_mean.copy(),
+            xx=copy_lower(self.xx, self.xx.dtype),
+            xy=self.xy.copy(),
+            yy=self.yy.copy(),
         )
+
+    def move_to(self, directory):
+        """Move X'X to a float64 file in `directory`."""
+        self.xx = copy_lower(self.xx, float, directory)
 
     def covariance(self) -> np.ndarray:
         """Full covariance matrix of x, (n_features, n_features), with W - 1 in the denominator."""
         lower = np.tril(self.xx)
         return (lower + np.tril(lower, -1).T) / (self.weight - 1)
 
+    def x_floor(self) -> np.ndarray:
+        """Largest sum of squares that rounding alone can give a constant column of x, (n_features,)."""
+        # Chunks are centred twice in their own precision, which squares its rounding.
+        rounding = max(MEAN_ROUNDING * EPS, (MEAN_ROUNDING * self.product_eps) ** 2)
+        return self.weight * (rounding * self.x_mean) ** 2
+
+    def y_floor(self) -> np.ndarray:
+        """Largest sum of squares that rounding alone can give a constant target, (n_targets,)."""
+        return self.weight * (MEAN_ROUNDING * EPS * self.y_mean) ** 2
+
     def add_rows(self, X, y, sample_weight=None) -> Moments:
-        """Add rows X (n, n_features), y (n, n_targets) in place, in float64; return self."""
-        work = np.empty((len(X) + 1, self.n_features))
-        work[:-1] = X
-        self._add_block(work, np.asarray(y, float), sample_weight)
+        """Add rows X (n, n_features), y (n, n_targets) in place, in float64; return self.
+
+        Raises
+        ------
+        ValueError
+            As `BinnedMoments.update`. The moments are then as they were.
+        """
+        X = np.asarray(X, float)
+        y, sample_weight = checked_targets(len(X), len(self.y_mean), y, sample_weight)
+        if sample_weight is not None:
+            used = sample_weight > 0
+            X, y, sample_weight = X[used], y[used], sample_weight[used]
+        if not np.isfinite(X).all():
+            raise ValueError("X contains NaN or infinity: remove or impute such rows.")
+        if len(X):
+            block = np.empty((len(X) + 1, self.n_features))
+            block[:-1] = X
+            added = Moments.zeros(self.n_features, len(self.y_mean))
+            with np.errstate(over="ignore", invalid="ignore"):
+                added.add_block(block, y, sample_weight)
+            if not added.is_finite:
+                raise ValueError("X or y is too large: its products overflow. Scale it down.")
+            self += added
         return self
 
-    def _add_block(self, block, y, sample_weight=None, narrow=None, scratch=None):
-        """Add the rows of `block` but its last, a spare one; `block` is overwritten.
+    def add_block(self, block, y, sample_weight=None, narrow=None, scratch=None):
+        """Add the rows of `block` but its last, which is spare, without checks; `block` is overwritten.
 
         The merge term (W1 W2 / W) d d' takes the spare row, so that one SYRK does the chunk's products
-        and the merge. `narrow` is memory for the rows in float32, where their products shall be, and
-        `scratch` gives memory for those.
+        and the merge.
+
+        Parameters
+        ----------
+        block : ndarray of shape (n + 1, n_features)
+        y : ndarray of shape (n, n_targets)
+        sample_weight : ndarray of shape (n,), optional
+            Positive.
+        narrow : float32 array of the shape of `block`, optional
+            Memory for the centred rows, where their products are to be float32.
+        scratch : callable, optional
+            Gives memory for float32 products of a sum in float64.
+
+        Raises
+        ------
+        FloatingPointError
+            If the means are not finite. Nothing is added then.
         """
         rows = block[:-1]
         weights = np.ones(len(rows)) if sample_weight is None else sample_weight
@@ -130,10 +195,10 @@ class Moments:
         x_mean = _centre(rows, weights / added)
         if not np.isfinite(x_mean).all():
             raise FloatingPointError("NaN or infinity among the rows")
-        y_mean = transposed_product(y, weights / added)
-        y = np.append(y - y_mean, (y_mean - self.y_mean)[None], axis=0)
-        block[-1] = x_mean - self.x_mean
-        roots = np.sqrt(np.append(weights, self.weight * added / total))
+        y = np.append(y, y[:1], axis=0)
+        y_mean = _centre(y[:-1], weights / added)
+        block[-1], y[-1] = x_mean - self.x_mean, y_mean - self.y_mean
+        roots = np.sqrt(np.append(weights, self.weight * (added / total)))
         y *= roots[:, None]
         if sample_weight is None:
             block[-1] *= roots[-1]
@@ -157,19 +222,24 @@ class Moments:
             syrk(block, product, beta=0.0)
             for part in lower_panels(len(self.xx)):
                 self.xx[part] += product[part]
-        self.xy += transposed_product(block, y)
+        # A power of two brings targets of any size into the range of float32, without rounding.
+        size = np.ldexp(1.0, np.frexp(np.abs(y).max(axis=0))[1] - 1)
+        self.xy += transposed_product(block, y / size) * size
         self.yy += np.einsum("ij,ij->j", y, y)
+        self.product_eps = max(self.product_eps, float(np.finfo(block.dtype).eps))
 
     def _widen(self, n_more, dtype):
-        """Go on in float64 where `n_more` rows make too many for float32, or come in float64."""
+        """Sum in float64 from now on if `n_more` rows are too many for float32, or their `dtype` is wider."""
         if self.xx.dtype == np.float32 and (dtype == np.float64 or self.n_rows + n_more > FLOAT32_ROWS):
             self.xx = copy_lower(self.xx, float)
 
     def __iadd__(self, other: Moments) -> Moments:
         """Merge `other` in place."""
         if other.weight:
+            self._widen(other.n_rows, other.xx.dtype)
             self._combine(other, self.weight + other.weight, 1.0)
             self.n_rows += other.n_rows
+            self.product_eps = max(self.product_eps, other.product_eps)
         return self
 
     def __add__(self, other: Moments) -> Moments:
@@ -179,23 +249,42 @@ class Moments:
         return merged
 
     def __sub__(self, other: Moments) -> Moments:
-        """Moments of the rows that are in this group and not in `other`, a part of it."""
-        if other.n_rows > self.n_rows:
+        """Moments of the rows that are in this group and not in `other`, a part of it.
+
+        Columns of which only rounding is left are 0.
+
+        Raises
+        ------
+        ValueError
+            If `other` cannot be a part: it has more rows, weight or squares than this group.
+        """
+        n_rows, weight = self.n_rows - other.n_rows, self.weight - other.weight
+        if n_rows < 0:
             raise ValueError("other has more rows than the group it is subtracted from.")
-        if other.n_rows == self.n_rows:
+        negligible = NEGLIGIBLE_WEIGHT * self.weight
+        if (n_rows > 0) != (weight > negligible) or weight < -negligible:
+            raise ValueError(
+                f"{n_rows} rows of weight {weight:.3g} would be left of {self.n_rows} of weight "
+                f"{self.weight:.3g}: other is no part of this group, or weights differ by too much."
+            )
+        if n_rows == 0:
+            differences = -np.abs(self.x_squares - other.x_squares), -np.abs(self.yy - other.yy)
+            _refuse_negative(*differences, *self._rounding_of_differences(1.0))
             return Moments.zeros(self.n_features, len(self.y_mean))
         rest = self.copy()
         if other.weight:
-            rest._combine(other, self.weight - other.weight, -1.0)
-            rest.n_rows -= other.n_rows
+            rest._combine(other, weight, -1.0)
+            rest.n_rows = n_rows
+            rest._clear_rounding(*self._rounding_of_differences(other.weight / weight))
+            left = rest.x_squares.sum()
+            rest.product_eps *= max(1.0, self.x_squares.sum() / left) if left > 0 else 1.0
         return rest
 
     def _combine(self, other, weight, sign):
         """Add (sign 1) or take away (sign -1) `other`, which leaves the total `weight`."""
         dx, dy = other.x_mean - self.x_mean, other.y_mean - self.y_mean
-        factor = sign * self.weight * other.weight / weight
-        if sign > 0:
-            self._widen(other.n_rows, other.xx.dtype)
+        share = sign * (other.weight / weight)
+        factor = self.weight * share
         operation = np.add if sign > 0 else np.subtract
         for part in lower_panels(len(self.xx)):
             operation(self.xx[part], other.xx[part], out=self.xx[part], casting="same_kind")
@@ -203,9 +292,34 @@ class Moments:
         self.xx = syr(factor, dx, lower=1, a=self.xx, overwrite_a=1)
         self.xy += sign * other.xy + factor * np.outer(dx, dy)
         self.yy += sign * other.yy + factor * dy**2
-        self.x_mean = self.x_mean + sign * other.weight / weight * dx
-        self.y_mean = self.y_mean + sign * other.weight / weight * dy
+        self.x_mean = self.x_mean + share * dx
+        self.y_mean = self.y_mean + share * dy
         self.weight = weight
+
+    def _rounding_of_differences(self, ratio):
+        """What rounding leaves in sums of squares of x and of y after a subtraction.
+
+        The subtracted part weighs `ratio` times what is left. Rounding of the means counts that much more.
+        """
+        squares = self.x_squares
+        x_means = EPS * np.abs(self.x_mean) * np.sqrt(self.weight * ratio) * np.sqrt(squares)
+        y_means = EPS * np.abs(self.y_mean) * np.sqrt(self.weight * ratio) * np.sqrt(self.yy)
+        x_rounding = DIFFERENCE_ROUNDING * (self.product_eps * squares + x_means) + self.x_floor()
+        y_rounding = DIFFERENCE_ROUNDING * (EPS * self.yy + y_means) + self.y_floor()
+        return x_rounding, y_rounding
+
+    def _clear_rounding(self, x_rounding, y_rounding):
+        """Set columns and targets to 0 of which only rounding is left."""
+        squares = self.x_squares
+        _refuse_negative(squares, self.yy, x_rounding, y_rounding)
+        constant, flat = np.flatnonzero(squares <= x_rounding), np.flatnonzero(self.yy <= y_rounding)
+        self.xx[constant], self.xx[:, constant], self.xy[constant] = 0.0, 0.0, 0.0
+        self.xy[:, flat], self.yy[flat] = 0.0, 0.0
+
+
+def _refuse_negative(x_squares, y_squares, x_rounding, y_rounding):
+    if (x_squares < -x_rounding).any() or (y_squares < -y_rounding).any():
+        raise ValueError("Sums of squares would be negative: other is no part of this group.")
 
 
 def merged(parts: Sequence[Moments]) -> Moments:
@@ -218,17 +332,59 @@ def merged(parts: Sequence[Moments]) -> Moments:
     return total
 
 
+def checked_targets(n_rows: int, n_targets: int, y, sample_weight):
+    """Return y (n_rows, n_targets) and sample_weight (n_rows,) or None, in float64.
+
+    Raises
+    ------
+    ValueError
+        If a shape is wrong, y is not finite in a row of positive weight, or a weight is negative, nan, or
+        beyond 1e-200 to 1e200.
+    """
+    y = np.empty((n_rows, 0)) if y is None else np.asarray(y, float)
+    y = y[:, None] if y.ndim == 1 else y
+    if y.shape != (n_rows, n_targets):
+        raise ValueError(f"y has shape {y.shape}, it must be {(n_rows, n_targets)}.")
+    bad = ~np.isfinite(y)
+    if sample_weight is not None:
+        weights = sample_weight = np.asarray(sample_weight, float)
+        if weights.shape != (n_rows,):
+            raise ValueError(f"sample_weight has shape {weights.shape}, it must be {(n_rows,)}.")
+        usable = (weights == 0) | ((weights >= SMALLEST_WEIGHT) & (weights <= LARGEST_WEIGHT))
+        if not usable.all():
+            row = np.flatnonzero(~usable)[0]
+            raise ValueError(
+                f"sample_weight is {weights[row]} in row {row}: weights must be 0, which leaves a row out, "
+                f"or lie between {SMALLEST_WEIGHT:g} and {LARGEST_WEIGHT:g}."
+            )
+        bad &= weights[:, None] > 0
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise ValueError(
+            f"y contains NaN or infinity (first in row {row}, column {column}): remove or impute such "
+            "rows, or give them sample_weight 0."
+        )
+    return y, sample_weight
+
+
 def _centre(rows, weights):
     """Subtract the weighted mean (weights sum to 1) from `rows` in place; return it in float64.
 
-    What rounding leaves of it goes in a second step where it matters: the products are off by its square,
-    which below sqrt(eps) of the spread drowns in their own rounding.
+    A second step takes away what rounding leaves of the mean, where that matters: the products are off by
+    its square, which is below their own rounding if it is below sqrt(eps) of the spread.
     """
     weights = weights.astype(rows.dtype)
-    shift = transposed_product(rows, weights)
+    shift = _weighted_sum(rows, weights).astype(rows.dtype)
     rows -= shift
-    rest = transposed_product(rows, weights)
+    rest = _weighted_sum(rows, weights).astype(rows.dtype)
     spread = rows[:SPREAD_ROWS].std(axis=0)
     if (np.abs(rest) > np.sqrt(np.finfo(rows.dtype).eps) * spread).any():
         rows -= rest
     return shift.astype(float) + rest
+
+
+def _weighted_sum(rows, weights):
+    """Sum of the rows times their weights, (n_features,); of many rows, float32 would lose digits."""
+    starts = range(0, len(rows), SUMMED_ROWS)
+    blocks = (slice(start, start + SUMMED_ROWS) for start in starts)
+    return np.sum([transposed_product(rows[block], weights[block]) for block in blocks], axis=0, dtype=float)

@@ -40,9 +40,14 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
     sizes: list = []
     arrays: dict[str, np.ndarray] = {}
     for i, (label, group) in enumerate(groups.items()):
-        group = replace(group, n_rows=int(group.n_rows), weight=float(group.weight))
+        group = replace(
+            group,
+            n_rows=int(group.n_rows),
+            weight=float(group.weight),
+            product_eps=float(group.product_eps),
+        )
         _check_group(label, group, layout)
-        sizes.append([label, group.n_rows, group.weight])
+        sizes.append([label, group.n_rows, group.weight, group.product_eps])
         arrays |= {f"{name}_{i}": np.asarray(getattr(group, name)) for name in ARRAYS}
     _check_header(layout, sizes, progress)
     header = {"layout": layout, "groups": sizes, "progress": progress}
@@ -66,8 +71,9 @@ def read_moments(path) -> tuple[dict, dict, dict]:
         if arrays.keys() != {f"{name}_{i}" for i in range(len(sizes)) for name in ARRAYS}:
             raise ValueError("its arrays are not those of its labels")
         groups = {}
-        for i, (label, n_rows, weight) in enumerate(sizes):
-            group = Moments(n_rows, weight, *(arrays.pop(f"{name}_{i}") for name in ARRAYS))
+        for i, (label, n_rows, weight, eps) in enumerate(sizes):
+            arrays_of_label = (arrays.pop(f"{name}_{i}") for name in ARRAYS)
+            group = Moments(n_rows, weight, *arrays_of_label, product_eps=eps)
             _check_group(label, group, layout)
             # Fortran-ordered, and without memory for the upper triangle
             groups[label] = replace(group, xx=copy_lower(group.xx, group.xx.dtype))
@@ -81,7 +87,7 @@ def _check_header(layout, sizes, progress):
         raise ValueError(f"its layout is {layout}")
     if any(type(width) is not int or width < 0 for width in widths) or type(progress) is not dict:
         raise ValueError("its header has values of the wrong type")
-    labels = [label for label, _, _ in sizes]
+    labels = [label for label, *_ in sizes]
     kinds = {type(label) for label in labels if label is not None}
     if kinds - {int, bool} and kinds != {str} or NO_BIN in labels or len(set(labels)) < len(labels):
         raise ValueError(f"its labels are {labels}")
@@ -103,6 +109,9 @@ def _check_group(label, group, layout):
     plain = type(n_rows) is int and type(weight) is float and math.isfinite(weight)
     if not plain or min(n_rows, weight) < 0 or (n_rows > 0) != (weight > 0):
         raise ValueError(f"bin {label!r} has {n_rows} rows of weight {weight}.")
+    eps = group.product_eps
+    if type(eps) is not float or not np.finfo(float).eps <= eps < math.inf:
+        raise ValueError(f"the products of bin {label!r} have the relative error {eps}.")
     for name, squares, mean in (("xx", np.diag(group.xx), group.x_mean), ("yy", group.yy, group.y_mean)):
         with np.errstate(over="ignore"):
             size = max(squares.max(initial=0), weight * np.square(mean).max(initial=0))

@@ -16,7 +16,7 @@ from .linalg import (
     norms_by_factor,
     potrf,
     rounding,
-    shrink_spectrum,
+    solve_regular,
     solve_spd,
     symmetric_product,
 )
@@ -65,7 +65,9 @@ def ridge(
     >>> coef.round(6), intercept.round(6)
     (array([[2.]]), array([1.]))
     """
-    coef = solve_spd(moments.xx, alpha, _left_by(prior_coef, moments), scratch).T
+    coef = solve_spd(
+        moments.xx, alpha, _left_by(prior_coef, moments), scratch, **_precision(moments)
+    ).T
     coef = coef if prior_coef is None else coef + prior_coef
     return coef, _intercept(moments, coef)
 
@@ -77,20 +79,26 @@ def ridge_path(moments: Moments, alphas, prior_coef=None) -> tuple[np.ndarray, n
     each, or, beyond 20 of them, one eigendecomposition for all.
     """
     alphas, xx = np.asarray(alphas, float), moments.xx.astype(float, copy=False)
-    xy = _left_by(prior_coef, moments)
-    coefs, scratch = np.full((len(alphas), xy.shape[1], moments.n_features), np.nan), Scratch()
+    xy, precision, scratch = _left_by(prior_coef, moments), _precision(moments), Scratch()
+    coefs = np.full((len(alphas), xy.shape[1], moments.n_features), np.nan)
+    # A larger alpha than rounding makes the matrix regular, and so does any alpha beyond one that does.
+    large = regular = alphas > rounding(xx, moments.product_eps)
     if len(alphas) >= KRYLOV_MIN_ALPHAS and moments.n_features >= KRYLOV_MIN_SIZE:
+        if not large.all():
+            regular = large | (solve_regular(xx, alphas.min(), xy, scratch, **precision) is not None)
         for target, rhs in enumerate(xy.T):
-            coefs[:, target] = _krylov_path(xx, alphas, rhs)
-    left = np.flatnonzero(np.isnan(coefs).any(axis=(1, 2)))
-    if len(left) <= MAX_CHOLESKY_ALPHAS:
-        for i in left:
-            coefs[i] = solve_spd(xx, alphas[i], xy, scratch).T
-    else:
+            coefs[:, target] = _krylov_path(xx, alphas, rhs, regular)
+    is_left = np.isnan(coefs).any(axis=(1, 2))
+    together = np.flatnonzero(is_left & large)
+    if len(together) > MAX_CHOLESKY_ALPHAS:
         values, vectors = eigh(xx, lower=True, driver="evd")
-        rotated = vectors.T @ xy
-        for i in left:
-            coefs[i] = (vectors @ shrink_spectrum(values, alphas[i], rotated)).T
+        rotated, values = vectors.T @ xy, np.maximum(values, 0.0)[:, None]
+        for i in together:
+            coefs[i] = (vectors @ (rotated / (values + alphas[i]))).T
+        is_left &= ~large
+    for i in np.flatnonzero(is_left):
+        coefs[i] = solve_spd(xx, alphas[i], xy, scratch, **precision).T
+    coefs[..., np.diag(xx) <= precision["floor"]] = 0.0
     coefs = coefs if prior_coef is None else coefs + prior_coef
     return coefs, np.stack([_intercept(moments, coef) for coef in coefs])
 
@@ -136,7 +144,7 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
     explained_variance : ndarray of shape (n_components,)
     """
     d, xx = moments.n_features, moments.xx.astype(float, copy=False)
-    if n_components == 0 or not np.diag(xx).any():
+    if n_components == 0 or (np.diag(xx) <= moments.x_floor()).all():
         return np.eye(n_components, d), np.zeros(n_components)
     if d <= 512 or n_components > d // 8:
         values, vectors = eigh(
@@ -185,7 +193,8 @@ def discriminants(
     groups = [moments.groups[label] for label in moments.bins.tolist()]
     weight = np.array([group.weight for group in groups])
     between = np.stack([group.x_mean - pooled.x_mean for group in groups])
-    coef = solve_spd(pooled.xx, alpha, (weight[:, None] * between).T, scratch).T
+    covariances = (weight[:, None] * between).T
+    coef = solve_spd(pooled.xx, alpha, covariances, scratch, **_precision(pooled)).T
     return coef, weight / pooled.weight - coef @ pooled.x_mean
 
 
@@ -228,7 +237,7 @@ def leverages(
                 continue
             norms = norms_by_factor(factor, X, moments.x_mean)
         leverage = weight * (1.0 / moments.weight + norms)
-        # float32 cannot tell how far from 1 such are
+        # float32 cannot tell how far from 1 larger ones are.
         if dtype == np.float64 or leverage.max(initial=0) < 0.99:
             return leverage
     raise ValueError("alpha is too small for leverages: X'X + alpha I is singular. Raise alpha.")
@@ -259,22 +268,27 @@ def _left_by(coef, moments):
     return moments.xy if coef is None else moments.xy - symmetric_product(moments.xx, coef.T)
 
 
+def _precision(moments):
+    """What `linalg.solve_spd` is to take for rounding in the products of these moments."""
+    return {"eps": moments.product_eps, "floor": moments.x_floor()}
+
+
 def _intercept(moments, coef):
     return moments.y_mean - coef @ moments.x_mean
 
 
-def _krylov_path(xx, alphas, rhs):
+def _krylov_path(xx, alphas, rhs, regular):
     """Solutions (n_alphas, n_features) of (S + alpha I) w = rhs; nan where 160 steps are not enough.
 
     Krylov spaces do not change with the shift alpha, so that one Lanczos run, fully orthogonalised, serves
     all of them (Frommer and Maass, 1999, SIAM Journal on Scientific Computing 20, 1831-1850). It cannot
-    tell a singular matrix, so that an alpha within rounding of 0 is left to those who can.
+    tell whether a matrix is singular: only alphas for which that is known to be `regular` are solved.
     """
-    norm = np.linalg.norm(rhs)
+    # BLAS scales as it sums, where squares would overflow or vanish.
+    norm = blas.dnrm2(rhs)
     solutions = np.full((len(alphas), len(rhs)), 0.0 if norm == 0 else np.nan)
-    if norm == 0 or not np.isfinite(norm):
+    if norm == 0 or not np.isfinite(norm) or not regular.any():
         return solutions
-    regular = alphas > rounding(xx)
     basis = np.zeros((KRYLOV_STEPS + 1, len(rhs)))
     basis[0] = rhs / norm
     diagonal, off_diagonal = np.zeros(KRYLOV_STEPS), np.zeros(KRYLOV_STEPS)
@@ -285,11 +299,11 @@ def _krylov_path(xx, alphas, rhs):
         if step:
             vector -= off_diagonal[step - 1] * basis[step - 1]
         so_far = basis[: step + 1].T
-        # NumPy's BLAS beside SciPy's would have their threads compete
+        # SciPy's BLAS alone: the threads of NumPy's would compete with its own.
         along = blas.dgemv(-1.0, so_far, vector, trans=1)
         vector = blas.dgemv(1.0, so_far, along, beta=1.0, y=vector, overwrite_y=1)
-        off_diagonal[step] = np.linalg.norm(vector)
-        # moments that were subtracted may leave a first entry below 0
+        off_diagonal[step] = blas.dnrm2(vector)
+        # The first entry may be rounding below 0.
         exhausted = off_diagonal[step] <= 1e-14 * abs(diagonal[0])
         if (step + 1) % 10 and not exhausted:
             basis[step + 1] = vector / off_diagonal[step]

@@ -57,10 +57,13 @@ def prefetch(iterable: Iterable) -> Iterator:
 
 
 def map_rows(function: Callable, X) -> np.ndarray:
-    """``function(X)`` for a function of each row, a block of rows at a time."""
+    """Return ``function(X)`` for a function of each row, a block of rows at a time."""
     if isinstance(X, np.ndarray) and len(X) <= BLOCK_ROWS:
         return function(X)
-    blocks = (load() for _, _, load in as_source(X).blocks(BLOCK_ROWS))
+    source = as_source(X)
+    if not len(source):
+        return function(np.empty(source.shape, source.dtype))
+    blocks = (load() for _, _, load in source.blocks(BLOCK_ROWS))
     return np.concatenate([function(block) for block in prefetch(blocks)])
 
 
@@ -169,7 +172,10 @@ class RowSource:
     def _release(self):
         """Give back the memory of a map's pages that were read; the file, and what was written, stay."""
         if self._map is not None and self._map.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
-            self._map._mmap.madvise(mmap.MADV_DONTNEED)
+            pages = self._map
+            while isinstance(pages, np.ndarray):
+                pages = pages.base
+            pages.madvise(mmap.MADV_DONTNEED)
 
     def _load(self, rows):
         block = self.X[rows]
@@ -255,7 +261,8 @@ class Shards(RowSource):
         self.shards = shards
         self.starts = np.cumsum([0, *map(len, shards)])
         self.shape = (int(self.starts[-1]), columns.pop())
-        self.dtype = np.result_type(*(shard.dtype for shard in shards))
+        filled = [shard for shard in shards if len(shard)]
+        self.dtype = np.result_type(*(shard.dtype for shard in filled or shards))
         self.in_memory = all(shard.in_memory for shard in shards)
 
     array = None
@@ -264,7 +271,10 @@ class Shards(RowSource):
         """Consecutive row ranges; none crosses from one shard into the next."""
         for offset, shard in zip(self.starts.tolist(), self.shards, strict=False):
             for start, stop, load in shard.blocks(max_rows):
-                yield offset + start, offset + stop, load
+                yield offset + start, offset + stop, partial(self._load_shard, load)
+
+    def _load_shard(self, load):
+        return np.asarray(load(), dtype=self.dtype)
 
     def locate(self, row: int) -> str:
         """What to call a row in an error message: its shard, and its row there."""

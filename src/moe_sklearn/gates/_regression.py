@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import check_array, check_random_state
@@ -104,11 +104,11 @@ class RegressionGate(StatefulEstimator):
         self,
         hidden_layer_size=64,
         *,
-        classification_weight=0.0,
-        alpha=1e-4,
+        classification_weight: float | Literal["auto"] = 0.0,
+        alpha: float | Literal["auto"] = 1e-4,
         n_restarts=4,
         max_iter=50,
-        validation_fraction="auto",
+        validation_fraction: float | Literal["auto"] = "auto",
         random_state=None,
     ):
         self.hidden_layer_size = hidden_layer_size

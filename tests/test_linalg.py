@@ -1,0 +1,254 @@
+"""Kernels on symmetric matrices against numpy."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.linalg import LinAlgWarning
+
+from moe_sklearn import linalg
+from moe_sklearn.linalg import Scratch, solve_regular, solve_spd, symmetric_product, transposed_product
+
+
+def test_symmetric_product_reads_the_lower_triangle():
+    S = np.random.default_rng(0).normal(size=(6, 6))
+    S, right = S + S.T, S[:, :2]
+    lower = np.asfortranarray(np.tril(S))
+    np.testing.assert_allclose(symmetric_product(lower, right), S @ right, rtol=1e-12)
+    assert symmetric_product(lower, right[:, :0]).shape == (6, 0)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Products of 1100 columns, well conditioned with a penalty of 1."""
+    rng = np.random.default_rng(0)
+    factor = rng.normal(size=(1100, 1100)) / 30
+    return np.asfortranarray(factor @ factor.T), rng.normal(size=(1100, 2)) * [1.0, 1e6]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e45])
+def test_float32_factors_are_refined_to_float64(large, scale):
+    xx, rhs = large
+    expected = np.linalg.solve(xx + np.eye(len(xx)), rhs)
+    solution = solve_spd(np.asfortranarray(np.tril(xx)) * scale, scale, rhs) * scale
+    size = np.abs(expected).max(axis=0)
+    np.testing.assert_allclose(solution / size, expected / size, atol=1e-9)
+
+
+@pytest.fixture
+def refined(monkeypatch):
+    """Answers of the refinement by a float32 factor, one for each time that it was tried."""
+    answers, refine = [], linalg._refine
+
+    def watched(*args):
+        answers.append(refine(*args))
+        return answers[-1]
+
+    monkeypatch.setattr(linalg, "_refine", watched)
+    return answers
+
+
+def with_spectrum(values, seed=0):
+    """A matrix of ones on the diagonal, whose smallest eigenvalue is about the smallest of `values`."""
+    vectors = np.linalg.qr(np.random.default_rng(seed).normal(size=(len(values),) * 2))[0]
+    xx = (vectors * values) @ vectors.T
+    scale = 1 / np.sqrt(np.diag(xx))
+    return np.asfortranarray(xx * scale * scale[:, None])
+
+
+def assert_solves(solution, xx, alpha, rhs, tolerance):
+    expected = np.linalg.solve(xx.astype(float) + alpha * np.eye(len(xx)), rhs)
+    size = np.abs(expected).max(axis=0)
+    assert_allclose(solution / size, expected / size, atol=tolerance)
+
+
+def test_a_float32_factor_is_used_where_it_serves(large, refined):
+    xx, rhs = large
+    assert_solves(solve_spd(xx, 1.0, rhs), xx, 1.0, rhs, 1e-9)
+    assert len(refined) == 1 and refined[0] is not None
+    assert_solves(solve_spd(xx[:1023, :1023], 1.0, rhs[:1023]), xx[:1023, :1023], 1.0, rhs[:1023], 1e-9)
+    assert len(refined) == 1  # small matrices are factorised in float64
+
+
+def test_refinement_that_does_not_converge_is_given_up(large, refined):
+    _, rhs = large
+    xx = with_spectrum(np.r_[1e-6, np.ones(1099)])
+    xx, alpha = np.asfortranarray(xx + 1e4 * np.outer(rhs[:, 0], rhs[:, 0])), 1e-3
+    solution = solve_spd(xx, alpha, rhs)
+    assert all(answer is None for answer in refined)
+    assert_solves(solution, xx, alpha, rhs, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("least", "alpha", "is_used"),
+    [
+        (1e-3, 0.0, True),  # far from singular
+        (1e-5, 0.0, False),  # float32 cannot tell it from a singular one
+        (1e-5, 1e-6, True),  # whatever it is, alpha makes it regular
+    ],
+)
+def test_a_float32_factor_is_doubted_where_alpha_and_eigenvalue_are_small(least, alpha, is_used, refined):
+    xx = with_spectrum(np.r_[least, np.ones(1099)])
+    rhs = np.random.default_rng(1).normal(size=(1100, 1))
+    assert_solves(solve_spd(xx, alpha, rhs), xx, alpha, rhs, 1e-7)
+    assert len(refined) == is_used
+
+
+def test_a_matrix_that_is_indefinite_in_float32_is_factorised_in_float64(refined):
+    xx = with_spectrum(np.r_[np.full(300, 1e-9), np.ones(800)])
+    rhs = np.random.default_rng(1).normal(size=(1100, 1))
+    assert linalg.potrf(np.asfortranarray(xx, np.float32))[1] > 0
+    assert_solves(solve_spd(xx, 0.0, rhs), xx, 0.0, rhs, 1e-5)
+    assert not refined
+
+
+def test_units_of_columns_do_not_count():
+    rng = np.random.default_rng(0)
+    X, units = rng.normal(size=(80, 30)), 10.0 ** rng.uniform(-7, 7, 30)
+    xx, rhs = np.asfortranarray(X.T @ X), rng.normal(size=(30, 2))
+    expected = np.linalg.solve(xx, rhs)
+    scaled = np.asfortranarray(xx * units * units[:, None])
+    for eps in (linalg.EPS, linalg.EPS32):
+        found = solve_spd(scaled, 0.0, units[:, None] * rhs, eps=eps)
+        assert_allclose(found * units[:, None], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_features", [6, 1100])
+@pytest.mark.parametrize("alpha", [0.0, 1e-30, 1e-3])
+def test_columns_that_are_rounding_have_no_coefficients(alpha, n_features):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2 * n_features, n_features))
+    X[:, 2] *= 1e-17
+    xx, rhs = np.asfortranarray(X.T @ X), rng.normal(size=(n_features, 2))
+    floor = np.full(n_features, 1e-25)
+    caught = pytest.warns(LinAlgWarning, match="constant") if alpha < 1e-25 else nullcontext()
+    with caught:
+        solution = solve_spd(xx, alpha, rhs, floor=floor)
+    assert (solve_regular(xx, alpha, rhs, floor=floor) is None) == (alpha < 1e-25)
+    rest = np.delete(np.arange(n_features), 2)
+    assert (solution[2] == 0).all()
+    assert_solves(solution[rest], xx[np.ix_(rest, rest)], alpha, rhs[rest], 1e-9)
+
+
+def test_the_floor_itself_is_rounding():
+    xx = np.asfortranarray(np.diag([4.0, 1.0]))
+    with pytest.warns(LinAlgWarning):
+        solution = solve_spd(xx, 0.0, np.ones((2, 1)), floor=1.0)
+    assert solution.tolist() == [[0.25], [0.0]]
+    assert solve_spd(xx, 0.0, np.ones((2, 1)), floor=0.9).tolist() == [[0.25], [1.0]]
+
+
+@pytest.mark.parametrize("n_features", [3, 40, 1100])
+def test_singular_matrices_are_told_by_the_error_of_their_entries(n_features):
+    """A smallest eigenvalue of 1e-5 is regular in float64, and nothing where entries are worse."""
+    xx = with_spectrum(np.r_[1e-5, np.ones(n_features - 1)])
+    rhs = np.random.default_rng(0).normal(size=(n_features, 1))
+    assert_solves(solve_spd(xx, 0.0, rhs, eps=1e-9), xx, 0.0, rhs, 1e-6)
+    with pytest.warns(LinAlgWarning, match="singular"):
+        solution = solve_spd(xx, 0.0, rhs, eps=1e-4)
+    values, vectors = np.linalg.eigh(xx)
+    expected = vectors[:, 1:] @ (vectors[:, 1:].T @ rhs / values[1:, None])
+    assert_allclose(solution, expected, rtol=1e-8, atol=1e-8)
+    assert solve_regular(xx, 0.0, rhs, eps=1e-4) is None
+    assert solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
+
+
+def test_matrices_that_are_not_finite_are_named():
+    for bad in (np.inf, np.nan):
+        with pytest.raises(ValueError, match="too large for product_dtype.*product_dtype='float64'"):
+            solve_spd(np.asfortranarray(np.diag([1.0, bad])), 1.0, np.ones((2, 1)))
+
+
+def test_a_right_hand_side_of_zeros(large):
+    assert not solve_spd(large[0], 1.0, np.zeros((1100, 1))).any()
+
+
+def test_products_with_float32_moments_are_summed_in_float64():
+    rng = np.random.default_rng(0)
+    full = rng.normal(size=(300, 300)).astype(np.float32)
+    full = np.asfortranarray(full + full.T)
+    right = rng.normal(size=(300, 2))
+    expected = full.astype(float) @ right
+    full[np.triu_indices(300, 1)] = np.nan
+    assert_allclose(symmetric_product(full, right), expected, rtol=1e-12, atol=1e-12)
+
+
+# memory and products
+
+
+def test_scratch_is_used_again_and_scales_the_lower_triangle():
+    scratch, xx = Scratch(), np.asfortranarray(np.tril(np.arange(1.0, 10).reshape(3, 3)))
+    with scratch.shifted(xx, 10.0) as work, scratch.matrix(3) as other:
+        assert np.tril(work).tolist() == (xx + 10 * np.eye(3)).tolist()
+        assert other is not work
+    scale = np.array([[1.0], [2.0], [4.0]])
+    with scratch.scaled(xx, 10.0, scale) as again:
+        assert again is work
+        assert np.tril(again).tolist() == [[11, 0, 0], [8, 60, 0], [28, 64, 304]]
+    with scratch.scaled(xx, 10.0, 2 * np.ones((3, 1)), np.float32) as narrow:
+        assert narrow.dtype == np.float32
+        assert np.tril(narrow).tolist() == [[44, 0, 0], [16, 60, 0], [28, 32, 76]]
+    with scratch.scaled(xx, 10.0, 2 * np.array([[1.0], [0.0], [2.0]])) as without:
+        assert np.tril(without).tolist() == [[44, 0, 0], [0, 1, 0], [56, 0, 304]]
+    with scratch.scaled(xx, 10.0, np.zeros((3, 1))) as nothing:
+        assert np.tril(nothing).tolist() == np.eye(3).tolist()
+
+
+@pytest.mark.parametrize("d", [1, 63, 64, 65, 130])
+def test_panels_cover_the_lower_triangle_and_little_more(d):
+    covered = np.zeros((d, d), int)
+    for part in linalg.lower_panels(d):
+        covered[part] += 1
+    assert (covered[np.tril_indices(d)] == 1).all()
+    assert covered.sum() <= d * (d + 1) / 2 + d * linalg.PANEL / 2
+    full = np.random.default_rng(0).normal(size=(d, d))
+    copy = linalg.copy_lower(full, np.float32)
+    assert (np.tril(copy) == np.tril(full).astype(np.float32)).all()
+    assert copy.flags.f_contiguous and not np.shares_memory(copy, full)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [300, 724, 1100, 2100])
+def test_lower_bytes_are_the_pages_that_panels_touch(d, dtype):
+    size = np.dtype(dtype).itemsize
+    touched = np.zeros((d, d), bool, order="F")
+    for part in linalg.lower_panels(d):
+        touched[part] = True
+    pages = np.pad(touched.ravel(order="K").repeat(size), (0, -d * d * size % 4096)).reshape(-1, 4096)
+    expected = 4096 * pages.any(axis=1).sum() if d * d * size >= 2**22 else d * d * size
+    assert linalg.lower_bytes(d, dtype) == expected
+
+
+def test_zeros_in_a_file(tmp_path):
+    xx = linalg.zeros_lower((3, 3), np.float32, tmp_path)
+    xx[2, 1] = 7
+    assert xx.flags.f_contiguous
+    xx.base.flush()
+    (path,) = tmp_path.iterdir()
+    assert np.fromfile(path, np.float32).tolist() == [0, 0, 0, 0, 0, 7, 0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sum_of_squares(dtype):
+    rows = np.arange(12, dtype=dtype).reshape(3, 4)
+    for layout in (rows, np.asfortranarray(rows), rows[:, ::-1], rows.repeat(2, axis=1)[:, ::2]):
+        assert linalg.sum_of_squares(layout) == 506
+    assert linalg.sum_of_squares(rows[:0]) == 0
+    for bad in (np.nan, np.inf, -np.inf, np.finfo(dtype).max):
+        rows[1, 1] = bad
+        assert not np.isfinite(linalg.sum_of_squares(rows))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_of_rows(dtype):
+    rng = np.random.default_rng(0)
+    rows, right = rng.normal(size=(30, 4)).astype(dtype), rng.normal(size=(30, 2))
+    exact, tolerance = rows.astype(float), 1e-12 if dtype == np.float64 else 1e-5
+    assert_allclose(transposed_product(rows, right), exact.T @ right, atol=tolerance)
+    assert_allclose(transposed_product(rows, right[:, 0]), exact.T @ right[:, 0], atol=tolerance)
+    assert transposed_product(rows[:0], right[:0]).tolist() == [[0, 0]] * 4
+    assert transposed_product(rows, right[:, :0]).shape == (4, 0)
+    out = np.asfortranarray(np.eye(4, dtype=dtype))
+    linalg.syrk(rows, out, beta=2.0)
+    assert_allclose(np.tril(out), np.tril(2 * np.eye(4) + exact.T @ exact), atol=tolerance)
