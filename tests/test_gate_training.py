@@ -28,7 +28,6 @@ from moe_sklearn.gate_training import (
     residual_variance,
     sample_weight_kwargs,
     train_gate,
-    without_fold,
 )
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.linalg import Scratch
@@ -171,7 +170,7 @@ def test_stacks_of_the_folds_are_refits_without_them(folded, weighted, shrink_to
     alpha = {0: 0.5, 1: 2.0, 2: 1.0, 3: 8.0}
     experts = BinnedRidgeExperts(alpha, global_alpha=3.0, shrink_to=shrink_to, small_bins="keep")
     experts.fit_moments(moments)
-    stacks = cross_fitted_stacks(moments, moments.total(), experts, inputs, np.float64, Scratch())
+    stacks = cross_fitted_stacks(moments, experts, inputs, np.float64, Scratch())
     assert len(stacks) == 4
     for fold, stack in enumerate(stacks):
         rest = folds != fold
@@ -201,7 +200,7 @@ def test_stacks_of_the_folds_have_the_precision_of_the_rows(folded):
     moments = FoldMoments(5, 2).update(X, y, bins, folds)
     experts = BinnedRidgeExperts(small_bins="drop").fit_moments(moments)
     inputs = ("discriminants", "experts")
-    stacks = cross_fitted_stacks(moments, moments.total(), experts, inputs, np.float32, Scratch())
+    stacks = cross_fitted_stacks(moments, experts, inputs, np.float32, Scratch())
     assert {stack.coef.dtype.name for stack in stacks} == {"float32"}
     assert stacks[0].coef.shape == (5, 4 * 2 + 3)  # the bin of one row has no expert
 
@@ -210,13 +209,13 @@ def test_moments_without_a_fold_are_those_of_the_other_rows(folded):
     X, y, bins, folds = folded
     moments = FoldMoments(5, 2).update(X, y, bins, folds)
     for fold in range(4):
-        rest = without_fold(moments.total(), moments, fold)
+        rest = moments.without(fold)
         twin = BinnedMoments(5, 2).update(X[folds != fold], y[folds != fold], bins[folds != fold])
         assert rest.groups.keys() == twin.groups.keys()
         for label, group in twin.groups.items():
             assert rest.groups[label].n_rows == group.n_rows
             assert_allclose(rest.groups[label].xy, group.xy, atol=1e-9)
-    assert 2 not in without_fold(moments.total(), moments, 1).groups
+    assert 2 not in moments.without(1).groups
 
 
 def test_discriminants_of_a_bin_without_rows_are_0(folded):

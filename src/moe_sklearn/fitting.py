@@ -219,7 +219,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
     fold_stacks = None
     if plan.cross_fit:
         check_folds(setup, rows.folds)
-        fold_stacks = cross_fitted_stacks(moments, total, experts, plan.inputs, rows.dtype, scratch)
+        fold_stacks = cross_fitted_stacks(moments, experts, plan.inputs, rows.dtype, scratch)
     data = read_gate_rows(
         rows.batches(), len(setup.codes), plan.rows, stack, features, rows.folds, fold_stacks
     )

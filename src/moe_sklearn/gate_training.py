@@ -61,16 +61,6 @@ class StratifiedFolds:
         return (ranks + moved) % self.n_folds
 
 
-def without_fold(total: BinnedMoments, folds: FoldMoments, fold: int) -> BinnedMoments:
-    """Moments of every bin over the rows outside a fold; bins without such rows are left out."""
-    rest = BinnedMoments(total.n_features, total.n_targets)
-    for label, group in total.groups.items():
-        left = group - folds.parts(label)[fold]
-        if left.n_rows:
-            rest.groups[label] = left
-    return rest
-
-
 def discriminant_part(moments: BinnedMoments, bins, alpha: float, pooled, scratch) -> LinearPart:
     """Linear discriminants of the bins (n_bins,); zeros for a bin that has no rows."""
     present = [label in moments.groups for label in bins.tolist()]
@@ -81,15 +71,13 @@ def discriminant_part(moments: BinnedMoments, bins, alpha: float, pooled, scratc
 
 
 def cross_fitted_stacks(
-    folds: FoldMoments, total: BinnedMoments, experts, inputs: tuple[str, ...], dtype, scratch: Scratch
+    folds: FoldMoments, experts, inputs: tuple[str, ...], dtype, scratch: Scratch
 ) -> list[LinearStack]:
     """For each fold, the experts, global model and discriminants of all rows outside it.
 
     Parameters
     ----------
     folds : FoldMoments
-    total : BinnedMoments
-        ``folds.total()``.
     experts : BinnedRidgeExperts
         Fitted; the models of a fold have their bins and penalties.
     inputs : tuple of str
@@ -100,7 +88,7 @@ def cross_fitted_stacks(
     """
     stacks = []
     for fold in range(folds.n_folds):
-        rest = without_fold(total, folds, fold)
+        rest = folds.without(fold)
         pooled = rest.pool()
         parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
         if "discriminants" in inputs:
