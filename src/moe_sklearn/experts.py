@@ -1,4 +1,4 @@
-"""One ridge per bin and the global ridge, from one pass over the rows."""
+"""One ridge per bin and one global ridge, fitted in one pass over the rows."""
 
 import warnings
 from typing import Any, Self
@@ -31,51 +31,53 @@ from .validation import (
 
 
 class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
-    """A ridge regression per bin, and one over all rows.
+    """Fit one ridge regression per bin and one over all rows.
 
-    Expert k minimises ``sum_i weight_i (y_i - b - x_i'w)^2 + alpha_k |w|^2`` over the rows i of bin k (or
-    shrinks towards the global model, see `shrink_to`), the global model the same over all rows, those in no
-    bin included. All come from one pass over X.
+    Expert k minimises ``sum_i s_i (y_i - b - x_i'c)^2 + alpha_k |c|^2`` over the rows i of bin k, where c are
+    the coefficients, b is the intercept and s_i is the sample weight. `shrink_to` can replace the penalty. The
+    global model minimises the same sum over all rows, including rows in no bin. All models are computed from
+    one pass over X.
 
     Parameters
     ----------
     alpha : float, array-like of shape (n_bins,) or dict of {label: float}, default=1.0
-        Penalty, one for all experts or one for each (an array goes in the order of `bins_`).
+        Penalty: one number for all experts, or one per expert (an array in the order of `bins_`).
     global_alpha : float, default=None
-        Penalty of the global model. None: `alpha`, or its mean over the bins.
+        Penalty of the global model. None means `alpha`, or its mean if there is one per expert.
     alphas : array-like of float, default=None
-        Candidate penalties. Given, they replace `alpha` (and `global_alpha`, where that is None): the best
-        mean held-out score over `cv` folds decides. It is computed from the moments of the folds, without
-        a second pass over X. A grid of more than 20 costs one eigendecomposition per model and fold.
+        Candidate penalties. If given, they replace `alpha`, and `global_alpha` too if that is None. The
+        candidate with the best mean held-out score over the `cv` folds is used. The scores are computed from
+        the moments of the folds, without a second pass over X. More than 20 candidates cost one
+        eigendecomposition per model and fold.
     alpha_per_expert : bool, default=True
-        Whether each expert gets the best of `alphas` for itself, or all experts the one that is best for
-        all their rows together.
+        Whether each expert gets its own best candidate. If False, all experts get the candidate that is best
+        for all their rows together.
     cv : int, splitter or iterable, default=5
         Folds for `alphas`. Every row must be held out exactly once.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
-        Score for `alphas`, per fold.
+        Score of a candidate on a held-out fold.
     shrink_to : {"zero", "global"}, default="zero"
-        What an expert's penalty draws its coefficients w to: ``alpha |w|^2``, or ``alpha |w - v|^2`` with the
-        coefficients v of the global model, from which experts of few rows then borrow strength.
+        Where the penalty draws the coefficients c of an expert. "zero" is ``alpha |c|^2``. "global" is
+        ``alpha |c - g|^2``, where g are the coefficients of the global model; it helps experts of few rows.
     min_bin_rows : int, default=2
-        Bins of fewer training rows are small.
+        A bin with fewer training rows is small.
     small_bins : {"auto", "raise", "drop", "keep"}, default="auto"
         What to do with a small bin.
 
         - ``"raise"``: raise an error.
-        - ``"drop"``: go without its expert, so that its rows get the global model.
-        - ``"keep"``: keep its expert, of constant prediction if it has one row (and `shrink_to` is "zero").
-        - ``"auto"``: ``"raise"``; but ``"drop"`` in `partial_fit`, where a bin may still grow, and ``"keep"``
-          where bins are bins of the target.
+        - ``"drop"``: fit no expert. The rows of the bin get the global model.
+        - ``"keep"``: fit an expert. With a single row and ``shrink_to="zero"`` its prediction is constant.
+        - ``"auto"``: ``"drop"`` in `partial_fit`, because the bin can still grow; ``"keep"`` if ``bins=None``,
+          where the bins are bins of the target; else ``"raise"``.
     product_dtype : {"float64", "float32"}, default="float64"
-        Precision of the products X'X within a chunk. float32 is twice as fast and good to about 1e-7 of the
-        largest product, see `moe_sklearn.binned_moments.BinnedMoments`.
+        Precision of the products X'X of a chunk. float32 is twice as fast, and its error is about 1e-7 of
+        the largest product, see `moe_sklearn.binned_moments.BinnedMoments`.
     fold_bytes : int, default=2**32
-        With `alphas`, (n_bins + 1) * n_folds products of n_features^2 * 8 bytes are needed. Up to so many
-        bytes they are kept in memory, beyond that in a temporary file.
+        Memory for the products of the folds, in bytes. There are up to (n_bins + 1) * n_folds products of
+        n_features^2 * 8 bytes. If they need more memory than `fold_bytes`, they are kept in a temporary file.
     n_jobs : int, default=None
-        Threads that solve for the experts, as in joblib. The linear algebra of each is itself
-        multi-threaded.
+        Number of threads that solve for the experts, as in joblib. The linear algebra of each expert uses
+        several threads too.
 
     Attributes
     ----------
@@ -89,20 +91,21 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
     bins_ : ndarray of shape (n_bins,)
         Sorted labels.
     bin_count_ : ndarray of shape (n_bins,)
-        Training rows (of positive weight) of each bin.
+        Number of training rows with positive sample weight in each bin.
     cv_results_ : dict of ndarray
-        Only with `alphas`: scores as in `sklearn.model_selection.GridSearchCV`, a row for each model
-        (``"param_model"``: a label, ``"global"``, or ``"experts"``) and alpha. Ranks are within a model.
+        Scores as in `sklearn.model_selection.GridSearchCV`, with a row for each model and alpha.
+        ``"param_model"`` is a label, ``"global"``, or ``"experts"``. Ranks are within a model. Only with
+        `alphas`.
     fold_storage_ : {"memory", "file"}
-        Only with `alphas`: where the products of the folds were kept.
+        Where the products of the folds were kept. Only with `alphas`.
     moments_ : BinnedMoments
-        Only after `partial_fit`: what has been seen so far.
+        Moments of all rows so far. Only after `partial_fit`.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 
     See Also
     --------
-    SoftGateMoERegressor : Guesses the bin of a row from the row itself.
+    SoftGateMoERegressor : Mixes the experts without knowing the bin of a row.
 
     Examples
     --------
@@ -162,13 +165,15 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            A C-ordered float32 or float64 array or memmap is read in place, in chunks. So are h5py and zarr
-            datasets, dask arrays, sparse matrices, and lists of any of these (shards).
+            Training rows. C-ordered float32 and float64 arrays and memmaps are read in place, a chunk at a
+            time. So are h5py and zarr datasets, dask arrays, sparse matrices, and lists of these (shards).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
         bins : array-like of shape (n_samples,), default=None
-            Labels, integers or strings; -1, None and nan mean "in no bin". None: three quantile bins of the
-            (first) target.
+            Labels, which are integers or strings; -1, None and nan mean "in no bin". None means three
+            quantile bins of the (first) target.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
 
         Returns
         -------
@@ -178,9 +183,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If shapes or lengths differ, X, y or sample_weight hold nan or infinity (the row is named), y is
-            constant, no row is in a bin, a bin is small (unless `small_bins` says otherwise), or a penalty
-            is negative.
+            If shapes or lengths differ; if X, y or sample_weight holds nan or infinity (the message names the
+            row); if y is constant; if no row is in a bin; if a bin is small (see `small_bins`); or if a
+            penalty is negative.
         """
         fitted = unfitted_copy(self)
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
@@ -194,13 +199,13 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return adopt(self, fitted._solve(moments, X.dtype, y.ndim == 1, small_bins))
 
     def fit_batches(self, batches) -> Self:
-        """Fit to batches of rows that need not exist all at once.
+        """Fit to batches of rows, which need not be in memory at the same time.
 
         Parameters
         ----------
         batches : iterable or callable
-            Of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`; or a function without
-            arguments that returns such an iterable. The next batch is made while this one is worked on.
+            Iterable of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`, or a function without
+            arguments that returns such an iterable. The next batch is made while the current one is used.
             With `alphas`, each batch is divided into the folds of `cv`.
 
         Returns
@@ -213,7 +218,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         TypeError
             If `batches` is an iterator, or a batch is not such a tuple.
         ValueError
-            As `fit`, and, with `alphas`, if a batch has fewer rows than there are folds.
+            As `fit`. Also if a batch has fewer rows than there are folds, with `alphas`.
         """
         fitted, seen = unfitted_copy(self), BatchRecord()
         moments = fitted.gather(seen.check(fitted, open_batches(batches)))
@@ -221,20 +226,22 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return adopt(self, fitted._solve(moments, seen.dtype, seen.y_is_1d, fitted.small_bins_of("raise")))
 
     def gather(self, batches, assign_folds=None, n_folds=0):
-        """Moments of validated batches for `fit_moments`: by fold where `alphas` are to be compared.
+        """Gather the moments of validated batches for `fit_moments`.
 
         Parameters
         ----------
         batches : iterable of (X, y, bins, sample_weight)
-            With `alphas`, the folds of `cv` divide each of them.
+            Batches as `BatchRecord.check` yields them.
         assign_folds : callable, default=None
-            Gives the folds of a batch from (y, bins, sample_weight). None: `cv` does, where `alphas` is set.
+            Function of (y, bins, sample_weight) that returns the fold of each row of a batch. None means the
+            folds of `cv` if `alphas` is set, else no folds.
         n_folds : int, default=0
-            Number of folds. 0: as many as the first batch has.
+            Number of folds. 0 means the number in the first batch.
 
         Returns
         -------
         BinnedMoments or FoldMoments
+            `FoldMoments` if there are folds.
         """
         if assign_folds is None and self.alphas is not None:
             assign_folds = self.cv_folds
@@ -242,19 +249,21 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return gather(batches, assign_folds=assign_folds, n_folds=n_folds, **options)
 
     def cv_folds(self, y, bins=None, sample_weight=None):
-        """Fold of each row (n_samples,) in the comparison of `alphas`; bins and weights do not matter."""
+        """Return the fold of each row (n_samples,) in the comparison of `alphas`; only y is used."""
         return fold_of_rows(self.cv, y, y)
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
-        """Add a batch of rows and solve again: exactly as if all batches had come at once.
+        """Add a batch of rows and solve again.
+
+        The result is that of a single fit to all batches.
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`.
         bins : array-like of shape (n_samples,)
-            Labels, as in `fit`; a bin may appear in any batch. While none of a batch's rows is in a bin,
-            the batch adds to the global model only. None: no row of the batch is in a bin.
+            Labels, as in `fit`. A new bin can appear in any batch. Rows in no bin count for the global model
+            only. None means that no row of the batch is in a bin.
 
         Returns
         -------
@@ -264,7 +273,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `fit`. A batch that raises is not counted.
+            As `fit`. The estimator then stays as it was before the batch.
         """
         first = not hasattr(self, "moments_")
         if first and hasattr(self, "coef_"):
@@ -279,7 +288,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         moments = gather([(X, y, bins, sample_weight)], product_dtype=fitted.product_dtype)
         if not first:
             check_n_targets(moments.n_targets, self.moments_.n_targets)
-            # The new moments take in the old ones, so that an error leaves the old ones as they were.
+            # The old moments are merged into the new ones, so that an error leaves the old ones unchanged.
             moments.merge(self.moments_)
         fitted._solve(moments, X.dtype, y.ndim == 1, fitted.small_bins_of("drop"))
         fitted.moments_ = moments
@@ -295,21 +304,21 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         pooled=None,
         scratch=None,
     ) -> Self:
-        """Fit from moments gathered elsewhere, without data.
+        """Fit from moments that are already gathered, without rows.
 
         Parameters
         ----------
         moments : BinnedMoments or FoldMoments
-            `FoldMoments` where `alphas` is set.
+            Moments of all rows, by label. `FoldMoments` if `alphas` is set.
         dtype : dtype, default=float64
             Precision of the coefficients.
         y_is_1d : bool, default=None
-            Whether coefficients and predictions have no axis for the targets. None: where there is one
-            target.
+            Whether y was 1-D. Coefficients and predictions then have no axis of the targets. None means True
+            if there is one target.
         small_bins : {"raise", "drop", "keep"}, default=None
-            What to do with small bins in this fit. None: as the parameter says.
+            What to do with small bins in this fit. None means the parameter `small_bins`.
         pooled : Moments, default=None
-            ``moments.pool()``, where it is at hand.
+            ``moments.pool()``, if it is already computed.
         scratch : Scratch, default=None
             Memory for factorisations, see `moe_sklearn.linalg`.
 
@@ -321,7 +330,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If a bin is small (unless `small_bins` says otherwise), or a penalty is negative.
+            If a bin is small (see `small_bins`), or a penalty is negative.
         """
         fitted = unfitted_copy(self)
         fitted.n_features_in_ = moments.n_features
@@ -330,7 +339,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return adopt(self, fitted._solve(moments, dtype, y_is_1d, small_bins, pooled, scratch))
 
     def small_bins_of(self, automatic):
-        """What to do with small bins: `small_bins`, or `automatic` where that is "auto"."""
+        """Return `small_bins`, or `automatic` if that is "auto"."""
         return automatic if self.small_bins == "auto" else self.small_bins
 
     def _solve(self, moments, dtype, y_is_1d, small_bins, pooled=None, scratch=None):
@@ -350,20 +359,22 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return self
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
-        """Experts and global model of other rows, with the bins and penalties of this fit.
+        """Solve for experts and global model of other moments, with the bins and penalties of this fit.
 
         Parameters
         ----------
         moments : BinnedMoments
-            A bin without rows gets the global model.
+            Moments by label. A bin without rows gets the global model.
         pooled : Moments, default=None
-            ``moments.pool()``, where it is at hand.
+            ``moments.pool()``, if it is already computed.
         scratch : Scratch, default=None
+            Memory for factorisations, see `moe_sklearn.linalg`.
 
         Returns
         -------
         LinearPart
-            ``(n_bins + 1) * n_targets`` outputs: the experts in the order of `bins_`, then the global model.
+            It has ``(n_bins + 1) * n_targets`` outputs: first the experts in the order of `bins_`, then the
+            global model.
         """
         scratch = scratch or Scratch()
         global_model = ridge(pooled or moments.pool(), self.global_alpha_, scratch=scratch)
@@ -380,19 +391,20 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return LinearPart(np.concatenate(coefs), np.concatenate(intercepts))
 
     def linear_part(self) -> LinearPart:
-        """Coefficients and intercepts of all models, in the order of `linear_part_of`."""
+        """Return the coefficients and intercepts of all models, in the order of `linear_part_of`."""
         coef = np.concatenate([self.coef_, self.global_coef_[None]])
         intercept = np.concatenate([self.intercept_, np.asarray(self.global_intercept_)[None]])
         return LinearPart(coef.reshape(-1, coef.shape[-1]), intercept.ravel())
 
     def predict(self, X, *, bins=None) -> np.ndarray:
-        """Prediction of each row's own expert, or of the global model.
+        """Predict each row with the expert of its bin, or with the global model.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         bins : array-like of shape (n_samples,), default=None
-            Labels. A row in no bin, or in one not seen in `fit`, gets the global model; None: all rows do.
+            Labels. A row in no bin gets the global model. So does a row in a bin without expert. None means
+            the global model for all rows.
 
         Returns
         -------
@@ -408,7 +420,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return predictions if self.coef_.ndim == 3 else predictions[:, 0]
 
     def predict_all(self, X):
-        """Predictions of all models, from one product with the stacked coefficients.
+        """Predict with all models, by one product with the stacked coefficients.
 
         Parameters
         ----------
@@ -417,7 +429,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_bins + 1, n_targets)
-            The experts in the order of `bins_`; last the global model, which so answers to code -1.
+            First the experts in the order of `bins_`, then the global model. Code -1 therefore selects the
+            global model.
         """
         check_is_fitted(self)
         return self._predict_all(check_features(self, X))
@@ -427,7 +440,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return map_finite(stack.outputs, X).reshape(len(X), len(self.bins_) + 1, -1)
 
     def transform(self, X):
-        """Predictions of every expert.
+        """Predict with every expert.
 
         Parameters
         ----------
@@ -436,13 +449,13 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_bins) or (n_samples, n_bins * n_targets)
-            In the order of `bins_`; the targets of one expert stand side by side.
+            Predictions in the order of `bins_`, with the targets of an expert side by side.
         """
         predictions = self.predict_all(X)[:, :-1]
         return predictions.reshape(len(predictions), -1)
 
     def get_feature_names_out(self, input_features=None):
-        """Names such as ``expert_3``, or ``expert_3_y1`` for the second target.
+        """Get names such as ``expert_3``, or ``expert_3_y1`` for the second target.
 
         Parameters
         ----------
@@ -459,7 +472,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return np.array(names, dtype=object)
 
     def score(self, X, y, sample_weight=None, *, bins=None):
-        """R2 of ``predict(X, bins=bins)``.
+        """Compute R2 of ``predict(X, bins=bins)``.
 
         Parameters
         ----------

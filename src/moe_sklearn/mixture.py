@@ -1,4 +1,4 @@
-"""The mixture: ridge experts of known regimes, weighted by a gate that guesses the regime."""
+"""The mixture of ridge experts over known regimes, weighted by a gate."""
 
 from typing import Any, Literal, Self, overload
 
@@ -27,8 +27,8 @@ from .validation import (
 class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     """Mixture of ridge experts over known regimes.
 
-    `fit` knows the regime of each training row (`bins`); `predict` does not, and a gate guesses it. With the
-    experts' predictions f_k(x) and the gate's probabilities p_k(x), the mixing modes are
+    `fit` is given the regime of each training row (`bins`). `predict` is not: a gate guesses it. Let f_k(x)
+    be the predictions of the experts and p_k(x) the gate's weights of the experts. The mixing modes are
 
     - ``"soft"``: sum_k p_k(x) f_k(x);
     - ``"hard"``: the expert of the most probable bin;
@@ -38,87 +38,98 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     Parameters
     ----------
     experts : BinnedRidgeExperts, default=None
-        None: ``BinnedRidgeExperts()``.
+        The experts to fit. None means ``BinnedRidgeExperts()``.
     gate_features : transformer, default=None
-        What the gate sees of X. None: ``GateFeatureTransformer()``, 10 PCA scores, which come from the pass
-        that fits the experts. Any scikit-learn transformer will do.
+        Makes the features of the gate from X. Any scikit-learn transformer can be used. None means
+        ``GateFeatureTransformer()``: 10 PCA scores, which need no second pass over X.
     gate : {"auto", "logistic", "regression"}, RegressionGate or classifier, default="auto"
-        What weighs the experts.
+        The estimator that weighs the experts.
 
-        - ``"logistic"``: multinomial logistic regression of the bin on the standardised inputs, the gate
-          of the original experiment.
-        - ``"regression"`` or a `RegressionGate`: trained on the squared error of the mixture.
+        - ``"logistic"``: a `LogisticGate`, which is a multinomial logistic regression of the bin on the
+          standardised inputs. This is the gate of the original experiment.
+        - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture.
         - a scikit-learn classifier with `predict_proba`.
-        - ``"auto"``: ``"regression"`` from 1,000 covered training rows on, else ``"logistic"``.
+        - ``"auto"``: ``"regression"`` if there are two bins or more and at least 1,000 covered training
+          rows, else ``"logistic"``.
     gate_inputs : "auto" or tuple of {"features", "discriminants", "experts"}, default="auto"
-        What the gate sees: `gate_features` of X; the ridges of the bins' indicators on X; the predictions of
-        all experts and of the global ridge. The latter two are linear in X, so that they cost next to nothing
-        in prediction. In training they are cross-fitted: each row is seen through models of the rows outside
-        its fold. "auto": all three for a regression gate, the features alone for a classifier.
+        What the gate sees. "features" are the `gate_features` of X. "discriminants" are the outputs of one
+        ridge per bin, fitted to the indicator of the bin. "experts" are the predictions of all experts and
+        of the global ridge. The last two are linear in X and cost almost nothing in prediction. In training
+        they are cross-fitted: the inputs of a row come from models of the rows outside its fold. "auto"
+        means all three for a regression gate, and the features alone for a classifier.
     anchors : "auto", int or array-like, default="auto"
-        Constant experts, with which the mixture can leave the range of the others: so many quantiles of the
-        target (from least to greatest; one: the median), or given values. They belong to no bin; only
-        "soft" knows them. "auto": 5 for a regression gate, which alone can weigh them.
+        Constant experts, with which the mixture can leave the range of the other experts. An integer is the
+        number of anchors: evenly spaced quantiles of the target without its outliers, from the least value
+        to the greatest (a single anchor is the median). An array holds the values. Anchors belong to no bin
+        and count in "soft" only. Only a regression gate can weigh them. "auto" means 5 for a regression
+        gate, and none for a classifier.
     binner : transformer, default=None
-        Turns 2-D `bins` (side information) into one column of labels, inside `fit`, so that
-        cross-validation neither leaks nor needs bins beforehand. None: ``GridBinner()``.
+        Turns 2-D `bins` (side information) into one column of labels. It is fitted inside `fit`, so that
+        cross-validation learns the edges from training rows only. None means ``GridBinner()``.
     mixing : {"soft", "hard", "oracle", "global"}, default="soft"
-        Mode of `predict` where none is asked for.
-    gate_max_samples : int or "auto", default="auto"
-        The gate is trained on at most so many rows, drawn with each bin in proportion. None: on all.
-        "auto": 200,000; where inputs are cross-fitted, 50,000.
+        Mode of `predict` if its own `mixing` is None.
+    gate_max_samples : int, None or "auto", default="auto"
+        Greatest number of rows that train the gate. They are drawn at random, with each bin in proportion.
+        None means all rows. "auto" means 50,000 if inputs are cross-fitted, else 200,000.
     random_state : int, RandomState instance or None, default=None
-        Draws those rows, and starts a regression gate.
+        Seed of the draw of those rows and of a regression gate.
 
     Attributes
     ----------
     experts_ : BinnedRidgeExperts
+        The fitted experts.
     gate_features_ : transformer
+        The fitted transformer.
     gate_ : classifier or RegressionGate
-        Weighs the experts for "soft".
+        The fitted gate. It weighs the experts in mode "soft".
     router_ : classifier
-        Tells the bin for "hard" and `gate_proba`; its classes are `bins_`. `gate_` itself, or beside a
-        regression gate, whose weights are no probabilities of bins, a logistic regression on its inputs.
+        Gives the probability of each bin, for "hard" and `gate_proba`; its classes are `bins_`. If the gate
+        is a classifier, the router is the gate. The weights of a regression gate are not probabilities of
+        bins: its router is a `LogisticGate` on the same inputs.
     gate_inputs_ : tuple of str
-        As used.
+        The inputs that the gate uses.
     anchors_ : ndarray of shape (n_anchors,) or (n_anchors, n_targets)
         Values of the constant experts.
     residual_variance_ : ndarray of shape (n_bins, n_targets) or None
-        Mean squared error of each expert on the gate's training rows of its own bin, each predicted by the
-        expert of the rows outside its fold. None where the gate sees features only.
+        Mean squared error of each expert on the gate's training rows of its own bin. Each row is predicted
+        by an expert fitted to the rows outside its fold. None if the gate sees features only.
     interval_scores_ : dict of {int: ndarray}
-        Only after `calibrate`.
+        Scores of the held-out rows. Only after `calibrate`.
     predictor_ : MixturePredictor
         The coefficients and the gate that every prediction uses.
     regimes_ : Regimes
-        The bins, and how labels or side information lead to them.
+        The bins, and the rule that turns labels or side information into them.
     binner_ : transformer or None
-        None where `bins` were labels.
+        The fitted binner. None if `bins` were labels.
     bins_ : ndarray of shape (n_bins,)
         Sorted labels of the bins.
     bin_names_ : list of str
+        Names of the bins.
     dropped_bins_ : list of str
         Names of the bins with too few training rows for an expert.
     bin_count_ : ndarray of shape (n_bins,)
-        Training rows of each bin.
+        Number of training rows of each bin.
     n_train_ : int
-        Training rows, those in no bin included.
+        Number of training rows, including those in no bin.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 
     Notes
     -----
-    Rows in no bin (label -1, None or nan; outside a `GridBinner` that drops) count for the global ridge and
-    for the PCA, not for experts, gate and scores.
+    Rows in no bin count for the global ridge and for the PCA. They do not count for the experts, the gate and
+    the scores. A row is in no bin if its label is -1, None or nan, or if it lies outside the edges of a
+    ``GridBinner(outside="drop")``.
 
-    The five folds of the cross-fitted inputs are stratified by bin, or, where the experts compare `alphas`,
-    are those of their `cv`. A weight of 2 gives the same experts, global ridge and PCA as a row given twice;
-    the gate differs, for two equal rows lie in different folds, where each is predicted by models that have
-    seen the other. Where rows belong together, such as repeated spectra of one star, pass
+    The cross-fitted inputs use five folds, stratified by bin. If the experts compare `alphas`, the folds of
+    their `cv` are used instead. If rows belong together, such as repeated spectra of one star, pass
     ``BinnedRidgeExperts(alphas=[...], cv=...)`` with folds that keep them together.
 
+    A row with a `sample_weight` of 2 gives the same experts, global ridge and PCA as two equal rows. The gate
+    differs: two equal rows lie in different folds, and the models of each fold are then fitted to the other
+    row.
+
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Here the
-    experts' regimes are known in training, so experts and gate are fitted apart.
+    regimes are known in training, so that experts and gate are fitted one after the other.
 
     Examples
     --------
@@ -170,13 +181,19 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         **params : dict
-            As in scikit-learn. ``experts__alpha`` sets `alpha` of the default experts too, where `experts` is
-            None; so do parameters of `gate_features` and `binner`, and of `gate` where it is "regression".
+            As in scikit-learn. A part that is None is made with its defaults first: ``experts__alpha=3``
+            sets ``experts=BinnedRidgeExperts(alpha=3)`` if `experts` is None. The same holds for
+            `gate_features`, for `binner`, and for `gate` if it is "regression".
 
         Returns
         -------
         SoftGateMoERegressor
             This estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is unknown, or a parameter of `gate` is set while `gate` is "auto" or "logistic".
         """
         return super().set_params(**fitting.with_default_parts(self, params))
 
@@ -186,14 +203,15 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            A C-ordered float32 or float64 array or memmap is read in place, in chunks. So are h5py and zarr
-            datasets, dask arrays, sparse matrices, and lists of any of these (shards).
+            Training rows. C-ordered float32 and float64 arrays and memmaps are read in place, a chunk at a
+            time. So are h5py and zarr datasets, dask arrays, sparse matrices, and lists of these (shards).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-            1-D: labels, integers or strings; -1, None and nan mean "in no bin". 2-D: side information that
-            `binner` turns into labels. None: `binner` bins the (first) target.
+            1-D: labels, which are integers or strings; -1, None and nan mean "in no bin". 2-D: side
+            information, which `binner` turns into labels. None: `binner` bins the (first) target.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows for experts, global ridge, PCA and gate.
+            Weight of each row for experts, global ridge, PCA and gate.
 
         Returns
         -------
@@ -203,11 +221,11 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `BinnedRidgeExperts.fit`; if `bins` are labels although a `binner` is set; if a cell of the
-            binner has no training row, or no bin has enough for an expert; if `mixing` is unknown.
+            As `BinnedRidgeExperts.fit`. Also if `bins` are labels although a `binner` is set, if a cell of the
+            binner has no training row, if no bin has enough rows for an expert, or if `mixing` is unknown.
         TypeError
-            If `sample_weight` is given and the gate does not take it, or X is not one dense array and
-            `gate_features` is of another class than `GateFeatureTransformer`.
+            If `sample_weight` is given and the gate does not take it. Also if X is not one dense array and
+            `gate_features` cannot be fitted from moments, as `GateFeatureTransformer` can.
         """
         fitted = unfitted_copy(self)
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
@@ -216,14 +234,14 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return adopt(self, fitted._store(fitting.fit_rows(fitted, rows)))
 
     def fit_batches(self, batches) -> Self:
-        """Fit to batches of rows that need not exist all at once.
+        """Fit to batches of rows, which need not be in memory at the same time.
 
         Parameters
         ----------
         batches : iterable or callable
-            Of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`; or a function without
-            arguments that returns such an iterable. It is read twice, in the same order: once for experts,
-            global ridge and PCA, once for the gate. Side information as `bins` needs a binner with fixed
+            Iterable of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`, or a function without
+            arguments that returns such an iterable. It is read twice, in the same order: first for experts,
+            global ridge and PCA, then for the gate. Side information as `bins` needs a binner with given
             edges.
 
         Returns
@@ -242,14 +260,15 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return adopt(self, fitted._store(fitting.fit_batches(fitted, batches)))
 
     def fit_moments(self, moments, rows) -> Self:
-        """Fit to moments gathered elsewhere, and the gate to rows that are read again.
+        """Fit to moments that are already gathered; only the gate reads rows.
 
         Parameters
         ----------
         moments : BinnedMoments or FoldMoments
-            Of all training rows, label by label; `FoldMoments` where the gate needs cross-fitted inputs.
+            Moments of all training rows, by label. `FoldMoments` if the gate needs cross-fitted inputs.
         rows : TrainingRows
-            Labels, weights and folds of those rows, and how to read them, see `moe_sklearn.fitting`.
+            Labels, sample weights and folds of those rows, and a function that reads X and y again, see
+            `moe_sklearn.training_rows.TrainingRows`.
 
         Returns
         -------
@@ -259,14 +278,14 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `fit`, and if the gate needs folds and `moments` or `rows` have none.
+            As `fit`. Also if the gate needs folds and `moments` or `rows` have none.
         """
         fitted = unfitted_copy(self)
         fitted.n_features_in_ = moments.n_features
         return adopt(self, fitted._store(fitting.fit_mixture(fitting.prepare(fitted, rows), moments, rows)))
 
     def _store(self, fit):
-        """Keep the parts of a `FittedMixture`."""
+        """Store the parts of a `FittedMixture`."""
         self.experts_, self.gate_features_ = fit.experts, fit.gate_features
         self.regimes_ = fit.regimes
         self.binner_, self.bins_ = fit.regimes.binner, fit.regimes.bins
@@ -280,27 +299,27 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return self
 
     def _like_y(self, array, axis=-1):
-        """Without the axis of the targets, where y had none in `fit`."""
+        """Remove the axis of the targets if y had none in `fit`."""
         return np.squeeze(array, axis) if self.experts_.coef_.ndim == 2 else array
 
     def assign_bins(self, bins) -> np.ndarray:
-        """Position in `bins_` of each row's bin.
+        """Find the position of each row's bin in `bins_`.
 
         Parameters
         ----------
         bins : array-like of shape (n_samples,) or (n_samples, n_columns)
-            Labels, or the side information that `binner_` knows.
+            Labels, or side information as in `fit`.
 
         Returns
         -------
         ndarray of shape (n_samples,), int
-            -1 for a row in no bin, or in one that has no expert.
+            -1 for a row in no bin, and for a row in a bin without expert.
         """
         check_is_fitted(self)
         return self.regimes_.codes(bins)
 
     def gate_proba(self, X) -> np.ndarray:
-        """Probability of each bin.
+        """Predict the probability of each bin.
 
         Parameters
         ----------
@@ -315,7 +334,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return self.predictor_.outputs(check_features(self, X), proba=True).proba
 
     def expert_weights(self, X) -> np.ndarray:
-        """The gate's weight of every expert and anchor, which "soft" mixes by.
+        """Compute the gate's weights of experts and anchors, as used in mode "soft".
 
         Parameters
         ----------
@@ -324,13 +343,14 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_bins + n_anchors)
-            Experts in the order of `bins_`, then the anchors in that of `anchors_`; rows sum to 1.
+            First the experts in the order of `bins_`, then the anchors in the order of `anchors_`. Rows sum
+            to 1.
         """
         check_is_fitted(self)
         return self.predictor_.outputs(check_features(self, X), weights=True).weights
 
     def gate_inputs_of(self, X) -> np.ndarray:
-        """What the gate sees of X.
+        """Compute the inputs of the gate.
 
         Parameters
         ----------
@@ -339,13 +359,13 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_inputs)
-            The parts that `gate_inputs_` lists, side by side.
+            The inputs that `gate_inputs_` lists, side by side.
         """
         check_is_fitted(self)
         return self.predictor_.inputs(check_features(self, X))
 
     def predict_experts(self, X) -> np.ndarray:
-        """Prediction of every expert.
+        """Predict with every expert.
 
         Parameters
         ----------
@@ -374,14 +394,15 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         ----------
         X : array-like of shape (n_samples, n_features)
         mixing : {"soft", "hard", "oracle", "global"}, default=None
-            None: the `mixing` of the constructor.
+            None means the `mixing` of the constructor.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-            For ``"oracle"`` only: labels or side information. A row in no bin gets the global model.
+            Labels or side information, for ``"oracle"`` only. A row in no bin gets the global model.
         return_std : bool, default=False
-            Also return the standard deviation of the target about the prediction m(x), by the law of total
-            variance: sum_k p_k(x) (v_k + (f_k(x) - m(x))^2), with the probabilities p_k of the bins
-            (`gate_proba`) and the experts' `residual_variance_` v_k. Too wide where regimes pass smoothly
-            into one another, for the experts of both are then nearly right; `predict_interval` corrects that.
+            Whether to return the standard deviation of the target about the prediction m(x) too. By the law
+            of total variance it is sqrt(sum_k p_k(x) (v_k + (f_k(x) - m(x))^2)), where p_k are the
+            probabilities of the bins (`gate_proba`) and v_k is the `residual_variance_` of the experts. It is
+            too large where one regime changes gradually into another, because both experts are then nearly
+            right. `predict_interval` corrects this.
 
         Returns
         -------
@@ -392,7 +413,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If `mixing` is unknown or X holds nan or infinity; in mode ``"oracle"``, if `bins` are missing.
+            If `mixing` is unknown, if X holds nan or infinity, if `bins` are missing in mode ``"oracle"``, or
+            if `return_std` is set and `residual_variance_` is None.
         """
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
@@ -409,7 +431,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return self._like_y(prediction), self._like_y(std)
 
     def _soft_and_std(self, X):
-        """Soft prediction and its standard deviation, 2-D, and the most probable bin of each row."""
+        """Predict the 2-D soft prediction, its standard deviation, and the most probable bin of each row."""
         check_residuals(self.residual_variance_)
         outputs = self.predictor_.outputs(X, weights=True, proba=True)
         prediction = mix(self.mixing, outputs, self.predictor_.anchors)
@@ -417,19 +439,19 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return prediction, std, outputs.proba.argmax(axis=1)
 
     def calibrate(self, X, y, *, per_bin=False) -> Self:
-        """Learn from held-out rows how wide the intervals of `predict_interval` must be.
+        """Learn the widths of the intervals of `predict_interval` from held-out rows.
 
-        Split conformal prediction with the score ``|y - m(x)| / std(x)`` (Lei, G'Sell, Rinaldo,
+        This is split conformal prediction with the score ``|y - m(x)| / std(x)`` (Lei, G'Sell, Rinaldo,
         Tibshirani and Wasserman, 2018, Journal of the American Statistical Association 113, 1094-1111,
         section 5.2).
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows that `fit` has not seen, drawn like those to come.
+            Rows that were not used in `fit`. They must come from the same distribution as the rows to predict.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         per_bin : bool, default=False
-            Whether rows of each most probable bin get their own widths, and so their own coverage.
+            Whether each most probable bin gets its own widths. The coverage then holds within each bin.
 
         Returns
         -------
@@ -439,7 +461,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If y does not fit X or holds nan or infinity, or `residual_variance_` is None.
+            If X and y differ in length, X or y holds nan or infinity, or `residual_variance_` is None.
         """
         check_is_fitted(self)
         X = check_features(self, X)
@@ -449,11 +471,11 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return self
 
     def predict_interval(self, X, *, coverage=0.9) -> np.ndarray:
-        """Intervals that hold the target of a new row with probability `coverage` or more.
+        """Predict intervals that contain the target of a new row with probability `coverage` or more.
 
-        m(x) -+ q std(x), where q is the ceil((n + 1) coverage)-th of the n scores of `calibrate`: for rows
-        exchangeable with those, the probability (over both) is at least `coverage`, whatever the
-        model's faults.
+        The interval is m(x) -+ q std(x), where q is the ceil((n + 1) coverage)-th smallest of the n scores of
+        `calibrate`. The new rows and those of `calibrate` must be exchangeable. The probability is then at
+        least `coverage`, even if the model is wrong. It is taken over both sets of rows.
 
         Parameters
         ----------
@@ -463,12 +485,14 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Returns
         -------
         ndarray of shape (n_samples, 2) or (n_samples, 2, n_targets)
-            Lower and upper ends; infinite where the calibration had too few rows for this coverage.
+            Lower and upper ends. They are infinite if `calibrate` had too few rows for this coverage.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
             If `calibrate` was not called.
+        ValueError
+            If `coverage` does not lie between 0 and 1, or X holds nan or infinity.
         """
         check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
         prediction, std, groups = self._soft_and_std(check_features(self, X))
@@ -476,9 +500,9 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return self._like_y(np.stack([prediction - half, prediction + half], axis=1))
 
     def local_coef(self, X) -> np.ndarray:
-        """Coefficients of the soft mixture at each row: sum_k p_k(x) w_k.
+        """Compute the coefficients of the soft mixture at each row: sum_k p_k(x) coef_k.
 
-        The prediction's slope where the gate's weights are held fixed; anchors have none.
+        They are the slopes of the prediction while the gate's weights are held fixed. Anchors have no slope.
 
         Parameters
         ----------
@@ -492,25 +516,27 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         return self._like_y(np.tensordot(weights, self.predictor_.expert_coef, axes=1), axis=1)
 
     def expert_table(self, *, n_strongest=3, column_names=None) -> dict[str, list]:
-        """What each expert is: its rows, penalty, quality and strongest columns.
+        """List rows, penalty, residual and strongest columns of each expert.
 
         Parameters
         ----------
         n_strongest : int, default=3
+            Number of columns listed for each expert.
         column_names : array-like of shape (n_features,), default=None
-            E.g. wavelengths. None: the feature names seen in `fit`, else positions.
+            Names of the columns of X, e.g. wavelengths. None means the feature names seen in `fit`, or the
+            positions if there are none.
 
         Returns
         -------
         dict of str to list
-            A row for each bin, for `pandas.DataFrame`: "bin", "n_train", "alpha", "residual_std"
-            (root mean square over the targets; nan where `residual_variance_` is None) and
-            "strongest", the columns of largest coefficient (in magnitude, summed over targets), in order.
+            One value per bin under each key, as `pandas.DataFrame` takes it: "bin", "n_train", "alpha",
+            "residual_std" (root mean square over the targets; nan if `residual_variance_` is None) and
+            "strongest" (the columns with the largest absolute coefficients, summed over the targets).
 
         Raises
         ------
         ValueError
-            If `column_names` are not one for each column.
+            If the number of `column_names` is not n_features.
         """
         check_is_fitted(self)
         return expert_table(
@@ -523,7 +549,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         )
 
     def score(self, X, y, sample_weight=None, *, bins=None, mixing: Mixing | None = None) -> float:
-        """R2 of ``predict(X, mixing=mixing, bins=bins)``.
+        """Compute R2 of ``predict(X, mixing=mixing, bins=bins)``.
 
         Parameters
         ----------
@@ -550,22 +576,27 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         confidence_level=0.95,
         random_state: Any = 0,
     ) -> MoEReport:
-        """Report of all mixing modes on held-out rows.
+        """Compare all mixing modes on held-out rows.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-            Labels or side information; may be None only if it was None in `fit`.
+            Labels or side information. It can be None only if it was None in `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
         n_resamples, confidence_level, random_state
-            Of the bootstrap interval of rho, see `rho_interval`.
+            Parameters of the bootstrap interval of rho, see `rho_interval`.
 
         Returns
         -------
         MoEReport
-            R2 of each mode, rho with its interval, routing accuracy, coverage, and the same per bin.
+            R2 of each mode, rho with its interval, routing accuracy and coverage, for all rows and per bin.
+
+        Raises
+        ------
+        ValueError
+            If `bins` are missing, if lengths differ, or X or y holds nan or infinity.
         """
         check_is_fitted(self)
         X = check_features(self, X)
