@@ -34,9 +34,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
     """Fit one ridge regression per bin and one over all rows.
 
     Expert k minimises ``sum_i s_i (y_i - b - x_i'c)^2 + alpha_k |c|^2`` over the rows i of bin k, where c are
-    the coefficients, b is the intercept and s_i is the sample weight. `shrink_to` can replace the penalty. The
-    global model minimises the same sum over all rows, including rows in no bin. All models are computed from
-    one pass over X.
+    the coefficients, b is the intercept and s_i is the sample weight. `shrink_to` can change the penalty.
+    The global model minimises the same sum over all rows, including rows in no bin. All models are computed
+    from one pass over X.
 
     Parameters
     ----------
@@ -67,8 +67,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         - ``"raise"``: raise an error.
         - ``"drop"``: fit no expert. The rows of the bin get the global model.
         - ``"keep"``: fit an expert. With a single row and ``shrink_to="zero"`` its prediction is constant.
-        - ``"auto"``: ``"drop"`` in `partial_fit`, because the bin can still grow; ``"keep"`` if ``bins=None``,
-          where the bins are bins of the target; else ``"raise"``.
+        - ``"auto"``: ``"drop"`` in `partial_fit`, because the bin can still grow; ``"keep"`` with
+          ``bins=None``, where the bins are bins of the target; else ``"raise"``.
     product_dtype : {"float64", "float32"}, default="float64"
         Precision of the products X'X of a chunk. float32 is twice as fast, and its error is about 1e-7 of
         the largest product, see `moe_sklearn.binned_moments.BinnedMoments`.

@@ -1,4 +1,4 @@
-"""What the gate sees of a row: PCA scores and spectral line windows."""
+"""The features of the gate: PCA scores and spectral line windows."""
 
 import numbers
 from typing import Any, Literal, Self
@@ -27,31 +27,36 @@ from .validation import FLOAT_DTYPES, check_features, check_sample_weight, map_f
 
 
 class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
-    """PCA scores of the whole spectrum, and mean, depth and equivalent width of line windows.
+    """Compute PCA scores of the spectrum, and mean, depth and equivalent width of line windows.
 
     Parameters
     ----------
     n_components : int, default=10
-        Upper bound on the number of PCA scores; fewer where the rows span fewer dimensions.
+        Greatest number of PCA scores. There are fewer if the rows span fewer dimensions.
     wavelength : array-like of shape (n_features,), default=None
-        Wavelength of each column of X, increasing, in Angstrom for the default lines. None: PCA scores only.
+        Wavelength of each column of X, in increasing order. The default lines need Angstrom. None means PCA
+        scores only.
     lines : "stellar" or mapping of str to (centre, half-width), default="stellar"
-        The windows to measure. ``"stellar"``: Ca II 8498, 8542, 8662, Na I 8183, 8195, Mg I 8806, 8807, 8808.
-        Names look like ``CaII_8542``; the lines of one species also get a total equivalent width.
+        The windows to measure. ``"stellar"`` means Ca II 8498, 8542, 8662, Na I 8183, 8195, and Mg I 8806,
+        8807, 8808. Names look like ``CaII_8542``. Species with several lines also get a total equivalent
+        width.
     product_dtype : {"float64", "float32"}, default="float64"
-        Precision of the products behind the PCA, see `moe_sklearn.binned_moments.BinnedMoments`.
+        Precision of the products for the PCA, see `moe_sklearn.binned_moments.BinnedMoments`.
 
     Attributes
     ----------
     components_ : ndarray of shape (n_components, n_features)
-        Principal axes, largest variance first, signs as in `sklearn.decomposition.PCA`.
+        Principal axes, largest variance first, with the signs of `sklearn.decomposition.PCA`.
     explained_variance_ : ndarray of shape (n_components,)
+        Variance along each axis.
     mean_ : ndarray of shape (n_features,)
+        Mean of each column.
     n_components_ : int
+        Number of PCA scores.
     lines_ : dict of {str: (float, float)}
-        Centre and half-width of each line; empty without `wavelength`.
+        Centre and half-width of each line. Empty without `wavelength`.
     species_ : dict of {str: list of int}
-        Lines of each species that has a total equivalent width.
+        Positions of the lines of each species that has a total equivalent width.
     windows_ : PackedWindows or None
         Pixels of each line, see `moe_sklearn.lines`.
     n_features_in_, feature_names_in_
@@ -105,7 +110,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If X holds nan or infinity, or `wavelength` is unsorted, of the wrong length, or misses a line.
+            If X holds nan or infinity, or `wavelength` is unsorted, has the wrong length, or does not cover a
+            line.
         """
         fitted = unfitted_copy(self)
         X = validate_data(fitted, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, ensure_min_samples=2)
@@ -115,14 +121,14 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         return adopt(self, fitted._fit(moments.pool(), X.dtype))
 
     def fit_moments(self, moments: Moments, *, dtype: DTypeLike = np.float64) -> Self:
-        """Fit from the moments of X, without a pass over it.
+        """Fit from the moments of X, without a pass over X.
 
         Parameters
         ----------
         moments : Moments
-            For `BinnedMoments`, their ``pool()``.
+            Moments of all rows. Use ``pool()`` of `BinnedMoments`.
         dtype : dtype, default=float64
-            Precision of the axes, and so of what `transform` returns.
+            Precision of the axes and of the output of `transform`.
 
         Returns
         -------
@@ -137,7 +143,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
         n_components = min(self.n_components, moments.n_features)
         components, variance = pca_axes(moments, n_components)
-        # Constant columns have a variance up to the rounding of their mean.
+        # Rounding of the mean can give constant columns a variance of this size.
         rounding = (np.finfo(float).eps * 100 * np.abs(moments.x_mean).max(initial=0)) ** 2
         spanned = variance > np.maximum(1e-12 * variance[:1], moments.n_features * rounding)
         self.components_ = components[spanned].astype(dtype)
@@ -163,7 +169,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_components + 3 * n_lines + n_species)
-            In the precision of the X seen in `fit`.
+            Features in the precision of the X seen in `fit`.
         """
         check_is_fitted(self)
         return map_finite(self._transform, check_features(self, X))
@@ -173,11 +179,11 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         return self.complete(X @ coef.T + intercept, X)
 
     def linear_part(self) -> LinearPart:
-        """The PCA scores as a linear part: coefficients `components_`."""
+        """Return the PCA scores as a linear part, with the coefficients `components_`."""
         return LinearPart(self.components_, -self.components_ @ self.mean_)
 
     def complete(self, scores: NDArray, X: NDArray) -> NDArray:
-        """What `transform` returns, from the PCA scores of valid rows and the rows.
+        """Make the output of `transform` from valid rows and their PCA scores.
 
         Parameters
         ----------
@@ -196,7 +202,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         return np.hstack([scores, measured, *totals])
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray:
-        """Names such as ``pca0``, ``CaII_8498_depth``, ``CaII_ew_total``.
+        """Get names such as ``pca0``, ``CaII_8498_depth``, ``CaII_ew_total``.
 
         Parameters
         ----------

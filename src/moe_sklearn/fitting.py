@@ -1,8 +1,8 @@
-"""How data flow through the fit of a mixture: regimes and plan, one pass for the moments, all that follows.
+"""The fit of a mixture, in three steps.
 
-setup = prepare(mixture, rows)               # regimes and plan: needs labels and weights only
+setup = prepare(mixture, rows)               # regimes and plan: from labels and sample weights only
 moments, folds = gather_moments(...)         # the pass over X
-fitted = fit_mixture(setup, moments, rows)   # pure: experts, features, stack, gate, predictor
+fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predictor
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .sources import is_source
 from .training_rows import TrainingRows, gather_batches, gather_moments, kept_rows
 from .validation import check_choice
 
-# What a parameter of None stands for
+# The part that None stands for
 DEFAULT_PARTS = {
     "experts": BinnedRidgeExperts,
     "gate_features": GateFeatureTransformer,
@@ -45,7 +45,7 @@ DEFAULT_PARTS = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What is settled before X is read."""
+    """Decisions that are made before X is read."""
 
     experts: Any
     """Unfitted."""
@@ -54,7 +54,7 @@ class Setup:
     regimes: Regimes
     small_bins: str
     codes: np.ndarray
-    """Position of each row's bin among those that have an expert; -1: none."""
+    """Position of each row's bin among the bins with an expert; -1 for no bin."""
     plan: GatePlan
 
 
@@ -72,12 +72,12 @@ class FittedMixture:
 
 
 def make_experts(experts):
-    """The experts to fit, a clone; None: ``BinnedRidgeExperts()``.
+    """Clone the experts to fit; None gives ``BinnedRidgeExperts()``.
 
     Raises
     ------
     TypeError
-        If they are of another kind.
+        If `experts` has no method `linear_part_of`, as `BinnedRidgeExperts` has.
     """
     if experts is None:
         return BinnedRidgeExperts()
@@ -90,7 +90,7 @@ def make_experts(experts):
 
 
 def with_default_parts(mixture, params: dict) -> dict:
-    """Parameters for `set_params` that also name the default parts whose parameters are among them.
+    """Add to `params` the default parts whose own parameters are set, for `set_params`.
 
     Raises
     ------
@@ -112,12 +112,12 @@ def with_default_parts(mixture, params: dict) -> dict:
 
 
 def prepare(mixture, rows: TrainingRows) -> Setup:
-    """Settle regimes and plan of an unfitted mixture from labels and weights.
+    """Find regimes and plan of an unfitted mixture from labels and sample weights.
 
     Raises
     ------
     ValueError, TypeError
-        If parameters are out of their range or do not fit together, or a bin is small.
+        If a parameter is out of its range, if parameters do not fit together, or if a bin is small.
     """
     check_choice(mixture.mixing, "mixing", MIXINGS)
     experts = make_experts(mixture.experts)
@@ -141,12 +141,12 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
 
 
 def fits_moments(features) -> bool:
-    """Whether the gate features are fitted from moments, without X."""
+    """Return True if the gate features are fitted from moments, without X."""
     return hasattr(features, "fit_moments") and not is_overridden(features, "fit", "fit_moments")
 
 
 def fit_features(features, rows: TrainingRows, pooled):
-    """Fit the gate features, from the pooled moments or from X in memory."""
+    """Fit the gate features from the pooled moments, or from X in memory."""
     if fits_moments(features):
         return features.fit_moments(pooled, dtype=rows.dtype)
     first, *more = rows.batches()
@@ -155,12 +155,12 @@ def fit_features(features, rows: TrainingRows, pooled):
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "
             "shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
         )
-    weights = sample_weight_kwargs(features, rows.sample_weight, required=False)
-    return features.fit(first[0], first[1], **weights)
+    weight_kwargs = sample_weight_kwargs(features, rows.sample_weight, required=False)
+    return features.fit(first[0], first[1], **weight_kwargs)
 
 
 def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch) -> LinearStack:
-    """All that is linear in X, so that one product serves experts, global model and gate inputs."""
+    """Stack all linear parts, so that one product gives experts, global model and gate inputs."""
     parts = {"experts": experts.linear_part()}
     if hasattr(features, "linear_part") and not is_overridden(features, "transform", "linear_part"):
         parts["features"] = features.linear_part()
@@ -172,7 +172,7 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
 
 
 def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
-    """Fit all parts of an unfitted mixture to rows of one array or source."""
+    """Fit all parts of an unfitted mixture to the rows of one array or source."""
     setup = prepare(mixture, rows)
     if fits_moments(setup.gate_features):
         rows = kept_rows(rows, setup.plan.rows)
@@ -181,7 +181,7 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
 
 
 def fit_batches(mixture, batches) -> FittedMixture:
-    """Fit all parts of an unfitted mixture, which learns the columns of X, to batches of rows."""
+    """Fit all parts of an unfitted mixture to batches of rows; set its `n_features_in_`."""
     cross_fit = may_cross_fit(mixture.gate, mixture.gate_inputs)
     experts = make_experts(mixture.experts)
     moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit)
@@ -189,19 +189,19 @@ def fit_batches(mixture, batches) -> FittedMixture:
 
 
 def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
-    """Fit experts, features and gate to gathered moments, and the gate to rows that are read again.
+    """Fit experts and features to moments, and the gate to rows that are read again.
 
     Parameters
     ----------
     setup : Setup
     moments : BinnedMoments or FoldMoments
-        Of all rows; by fold where the gate needs it.
+        Moments of all rows. `FoldMoments` if the gate needs cross-fitted inputs.
     rows : TrainingRows
 
     Raises
     ------
     ValueError
-        If the gate needs folds and the moments have none, or a bin lies in one fold only.
+        If the gate needs folds and there are none, or all rows of a bin lie in one fold.
     """
     plan, regimes, scratch = setup.plan, setup.regimes, Scratch()
     total = moments.total()
@@ -223,8 +223,8 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
     data = read_gate_rows(
         rows.batches(), len(setup.codes), plan.rows, stack, features, rows.folds, fold_stacks
     )
-    weights = None if rows.sample_weight is None else rows.sample_weight[plan.rows]
-    gate = train_gate(plan, data, regimes.bins, setup.codes[plan.rows], weights)
+    sample_weight = None if rows.sample_weight is None else rows.sample_weight[plan.rows]
+    gate = train_gate(plan, data, regimes.bins, setup.codes[plan.rows], sample_weight)
     predictor = MixturePredictor(
         stack=stack,
         n_bins=len(regimes.bins),
@@ -239,17 +239,15 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
 
 
 def check_folds(setup: Setup, folds):
-    """Raise a ValueError where the gate's inputs cannot be cross-fitted."""
+    """Raise a ValueError if the inputs of the gate cannot be cross-fitted."""
     if folds is None:
         raise ValueError(
             "This gate needs inputs of models that have not seen its rows: gather FoldMoments and give the "
-            "fold "
-            "of each row, or use gate='logistic'."
+            "fold of each row, or use gate='logistic'."
         )
     for code, count in enumerate(setup.regimes.counts):
         if count > 1 and len(np.unique(folds[setup.codes == code])) < 2:
             raise ValueError(
                 f"cv: all rows of bin {setup.regimes.names[code]!r} lie in one fold, which leaves none to "
-                "train its "
-                "expert on. Pass shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
+                "train its expert on. Pass shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
             )

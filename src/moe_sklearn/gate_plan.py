@@ -1,6 +1,6 @@
-"""The plan of a mixture's gate: which gate, what it sees, and the rows that train it.
+"""The plan of the gate: which gate, its inputs, and the rows that train it.
 
-One rule, of usable codes, weights and parameters, serves every way to fit.
+The plan depends only on usable codes, sample weights and parameters. Every way to fit uses the same rule.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .labels import NO_BIN
 from .validation import check_choice, check_number
 
 GATE_INPUTS = ("features", "discriminants", "experts")
-# Fewer rows do not train a regression gate well.
+# A regression gate needs this many rows to be trained well.
 MIN_REGRESSION_ROWS = 1000
 N_ANCHORS = 5
 MAX_ROWS, MAX_CROSS_FITTED_ROWS = 200_000, 50_000
@@ -25,7 +25,7 @@ MAX_ROWS, MAX_CROSS_FITTED_ROWS = 200_000, 50_000
 
 @dataclass(frozen=True)
 class GatePlan:
-    """The gate to train and what it is trained on.
+    """The gate to train, its inputs, anchors and rows.
 
     Parameters
     ----------
@@ -34,6 +34,7 @@ class GatePlan:
     inputs : tuple of str
         Some of "features", "discriminants", "experts".
     anchors : int or array-like
+        Number or values of the anchors.
     rows : ndarray of int
         Sorted positions of the training rows that train the gate.
     """
@@ -45,34 +46,34 @@ class GatePlan:
 
     @property
     def cross_fit(self) -> bool:
-        """Whether the gate sees outputs of models that were fitted to y or to the bins."""
+        """Whether some inputs of the gate are outputs of models fitted to y or to the bins."""
         return needs_folds(self.inputs)
 
     @property
     def on_errors(self) -> bool:
-        """Whether the gate is trained on the errors of the experts, not on the labels of the bins."""
+        """Whether the gate is trained on the errors of the experts instead of the labels of the bins."""
         return trains_on_errors(self.gate)
 
 
 def needs_folds(inputs: tuple[str, ...]) -> bool:
-    """Whether any of the gate inputs is an output of a model that was fitted to the gate's rows."""
+    """Return True if some inputs are outputs of models fitted to y or to the bins."""
     return bool(set(inputs) - {"features"})
 
 
 def trains_on_errors(gate) -> bool:
-    """Whether the gate's `fit` takes the predictions of the experts."""
+    """Return True if `fit` of the gate takes the predictions of the experts."""
     return has_fit_parameter(gate, "experts")
 
 
 def plan_gate(
     codes, n_bins: int, sample_weight=None, *, gate, gate_inputs, anchors, max_samples, random_state
 ) -> GatePlan:
-    """The gate, its inputs and its rows, from usable codes, weights and parameters alone.
+    """Choose the gate, its inputs and its rows.
 
     Parameters
     ----------
     codes : ndarray of shape (n_samples,), int
-        Position of each row's bin among those that have an expert; -1: none.
+        Position of each row's bin among the bins with an expert; -1 for no bin.
     n_bins : int
     sample_weight : ndarray of shape (n_samples,), optional
     gate, gate_inputs, anchors, max_samples, random_state
@@ -81,7 +82,7 @@ def plan_gate(
     Raises
     ------
     ValueError, TypeError
-        If a parameter is out of its range or they do not fit together.
+        If a parameter is out of its range, or parameters do not fit together.
     """
     covered = codes != NO_BIN
     if sample_weight is not None:
@@ -95,14 +96,14 @@ def plan_gate(
 
 
 def choose_gate(gate, n_covered: int, n_bins: int, random_state):
-    """The unfitted gate that the parameter `gate` stands for, with so many covered rows.
+    """Return the unfitted gate that the parameter `gate` stands for.
 
     Raises
     ------
     ValueError
         If `gate` is an unknown name.
     TypeError
-        If it has no `predict_proba`.
+        If `gate` has no `predict_proba`.
     """
     if isinstance(gate, str):
         check_choice(gate, "gate", ["auto", "logistic", "regression"])
@@ -118,7 +119,7 @@ def choose_gate(gate, n_covered: int, n_bins: int, random_state):
 
 
 def choose_inputs(gate_inputs, gate) -> tuple[str, ...]:
-    """The inputs that the parameter `gate_inputs` stands for."""
+    """Return the inputs that the parameter `gate_inputs` stands for."""
     if isinstance(gate_inputs, str) and gate_inputs == "auto":
         return GATE_INPUTS if trains_on_errors(gate) else GATE_INPUTS[:1]
     inputs = tuple(np.atleast_1d(gate_inputs).tolist())
@@ -130,7 +131,7 @@ def choose_inputs(gate_inputs, gate) -> tuple[str, ...]:
 
 
 def choose_anchors(anchors, gate):
-    """The number or the values of anchors that the parameter `anchors` stands for."""
+    """Return the number or the values of the anchors that the parameter `anchors` stands for."""
     if isinstance(anchors, str):
         check_choice(anchors, "anchors", ["auto"])
         return N_ANCHORS if trains_on_errors(gate) else 0
@@ -145,7 +146,7 @@ def choose_anchors(anchors, gate):
 
 
 def may_cross_fit(gate, gate_inputs) -> bool:
-    """Whether a plan with these parameters may need folds, while the number of rows is not known."""
+    """Return True if a plan with these parameters needs folds for some number of rows."""
     return needs_folds(choose_inputs(gate_inputs, choose_gate(gate, MIN_REGRESSION_ROWS, 2, None)))
 
 
@@ -159,9 +160,9 @@ def _most_rows(max_samples, n_bins, cross_fit):
 
 
 def stratified_rows(codes, n_bins: int, limit: int | None, random_state) -> np.ndarray:
-    """Sorted positions of about `limit` (None: all) rows that are in a bin, each bin in proportion.
+    """Draw about `limit` rows that are in a bin, with each bin in proportion; return sorted positions.
 
-    A bin keeps two rows, if it has them, whatever its share.
+    Every bin keeps at least two rows, or its only row. A `limit` of None keeps all rows.
     """
     rows = np.flatnonzero(codes != NO_BIN)
     if limit is None or len(rows) <= limit:

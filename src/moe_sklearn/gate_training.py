@@ -1,4 +1,4 @@
-"""Training of a mixture's gate: its rows and their cross-fitted outputs, anchors, the gate itself."""
+"""Training of the gate of a mixture: its rows, their cross-fitted inputs, the anchors, and the fit."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ N_FOLDS = 5
 
 
 class StratifiedFolds:
-    """Folds of rows that arrive in batches: of every bin, each fold gets the same number of rows.
+    """Divide rows that arrive in batches into folds, with the rows of each bin spread evenly.
 
-    The fold of a row depends on how many rows of its bin came before it, and on nothing else: so it is the
-    same however the rows are cut into batches, and each `n_folds` rows of a bin, one after another, lie in
-    different folds, in an order that changes from one such group to the next.
+    The fold of a row depends only on the number of earlier rows in its bin. It is therefore the same for any
+    division of the rows into batches. Each group of `n_folds` successive rows of a bin has one row in each
+    fold. The order of the folds changes from group to group.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class StratifiedFolds:
         self._n_seen: dict = {}
 
     def assign(self, y, bins, sample_weight=None) -> np.ndarray:
-        """Folds (n_rows,) of the next rows, of which `y` gives the number; rows of weight 0 do not count."""
+        """Return the folds (n_rows,) of the next rows; rows of sample weight 0 are not counted."""
         n_rows = len(y)
         labels, codes = encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)
         folds = np.zeros(n_rows, dtype=int)
@@ -56,13 +56,13 @@ class StratifiedFolds:
         return folds
 
     def _fold_of(self, ranks):
-        # Knuth's multiplicative hash of the group moves its rows on, against periods in the data.
+        # Knuth's multiplicative hash shifts the folds of each group, in case the data are periodic.
         moved = (ranks // self.n_folds * 2654435761) % 2**32 >> 16
         return (ranks + moved) % self.n_folds
 
 
 def discriminant_part(moments: BinnedMoments, bins, alpha: float, pooled, scratch) -> LinearPart:
-    """Linear discriminants of the bins (n_bins,); zeros for a bin that has no rows."""
+    """Return the linear discriminants of the bins (n_bins,); they are 0 for a bin without rows."""
     present = [label in moments.groups for label in bins.tolist()]
     coef, intercept = np.zeros((len(bins), moments.n_features)), np.zeros(len(bins))
     found = moments.select(bins[present].tolist())
@@ -73,18 +73,24 @@ def discriminant_part(moments: BinnedMoments, bins, alpha: float, pooled, scratc
 def cross_fitted_stacks(
     folds: FoldMoments, experts, inputs: tuple[str, ...], dtype, scratch: Scratch
 ) -> list[LinearStack]:
-    """For each fold, the experts, global model and discriminants of all rows outside it.
+    """Fit experts, global model and discriminants to the rows outside each fold, fold by fold.
 
     Parameters
     ----------
     folds : FoldMoments
     experts : BinnedRidgeExperts
-        Fitted; the models of a fold have their bins and penalties.
+        Fitted experts. The models of each fold have the same bins and penalties.
     inputs : tuple of str
-        Gate inputs.
+        Inputs of the gate.
     dtype : dtype
-        Of the coefficients.
+        Precision of the coefficients.
     scratch : Scratch
+        Memory for factorisations.
+
+    Returns
+    -------
+    list of LinearStack
+        One for each fold.
     """
     stacks = []
     for fold in range(folds.n_folds):
@@ -100,7 +106,7 @@ def cross_fitted_stacks(
 
 
 class GateData(NamedTuple):
-    """The gate's training rows: targets, and what the gate will see of them."""
+    """Targets and inputs of the rows that train the gate."""
 
     y: np.ndarray
     """(n, n_targets)"""
@@ -115,10 +121,11 @@ class GateData(NamedTuple):
 def read_gate_rows(
     batches, n_rows: int, rows, stack: LinearStack, features, folds=None, fold_stacks=None
 ) -> GateData:
-    """Targets, features and linear outputs of the rows at sorted positions `rows` of all `n_rows` rows.
+    """Read targets, features and linear outputs of the rows at the sorted positions `rows`.
 
-    Given `fold_stacks`, discriminants and predictions of a row are those of the stack of its fold, which has
-    not seen the row; features, which know nothing of y, come from `stack`.
+    With `fold_stacks`, the discriminant scores and predictions of a row come from the stack of its fold,
+    which was fitted without the row. The features do not depend on y and always come from `stack`. `n_rows`
+    is the number of all rows in the batches.
     """
     parts, offset = [], 0
     for X, y, *_ in batches:
@@ -154,7 +161,7 @@ def _outputs_by_fold(block, folds, stacks):
 
 
 class TrainedGate(NamedTuple):
-    """A trained gate and what belongs to it."""
+    """A trained gate with its router, anchors and residual variances."""
 
     gate: Any
     router: Any
@@ -165,18 +172,18 @@ class TrainedGate(NamedTuple):
 
 
 def train_gate(plan: GatePlan, data: GateData, bins, codes, sample_weight=None) -> TrainedGate:
-    """Train the planned gate, and beside one that is trained on errors a router.
+    """Train the planned gate, and a router if the gate is trained on errors.
 
     Parameters
     ----------
     plan : GatePlan
     data : GateData
     bins : ndarray of shape (n_bins,)
-        Labels.
+        Labels of the bins.
     codes : ndarray of shape (n,), int
-        Bin of each of the gate's rows.
+        Position of each row's bin.
     sample_weight : ndarray of shape (n,), optional
-        Of the gate's rows.
+        Sample weights of these rows.
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
@@ -196,19 +203,19 @@ def train_gate(plan: GatePlan, data: GateData, bins, codes, sample_weight=None) 
 
 
 def residual_variance(predictions, y, codes, sample_weight=None) -> np.ndarray:
-    """Mean squared error of each row's own expert, by bin: (n_bins, n_targets)."""
+    """Compute the mean squared error of each expert on the rows of its bin: (n_bins, n_targets)."""
     n_bins = predictions.shape[1] - 1
     squares = (y - predictions[np.arange(len(y)), codes]) ** 2
-    weights = np.ones(len(y)) if sample_weight is None else sample_weight
-    total = np.bincount(codes, weights, n_bins)
-    sums = [np.bincount(codes, weights * column, n_bins) for column in squares.T]
+    sample_weight = np.ones(len(y)) if sample_weight is None else sample_weight
+    total = np.bincount(codes, sample_weight, n_bins)
+    sums = [np.bincount(codes, sample_weight * column, n_bins) for column in squares.T]
     return np.stack(sums, axis=1) / np.maximum(total, np.finfo(float).tiny)[:, None]
 
 
 def anchor_values(anchors, y) -> np.ndarray:
-    """Constants (n_anchors, n_targets): those given, or so many quantiles of y (n, n_targets).
+    """Return the constants (n_anchors, n_targets): given values, or quantiles of y (n, n_targets).
 
-    The quantiles are those of the values within `robust_fences`, so that no anchor is an outlier.
+    The quantiles are computed from the values within `robust_fences`, so that no anchor is an outlier.
     """
     if np.ndim(anchors) == 0:
         levels = np.linspace(0, 1, anchors) if anchors != 1 else np.array([0.5])
@@ -227,15 +234,15 @@ def anchor_values(anchors, y) -> np.ndarray:
 
 
 def fit_classifier(gate, inputs, labels, sample_weight=None):
-    """Fit a classifier, or where there is one label only, what stands for it."""
+    """Fit a classifier; if there is only one label, fit a `DummyClassifier` instead."""
     gate = gate if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
-    # Off, so that a Pipeline takes weights by step name whatever the user's configuration is.
+    # With routing off, a Pipeline takes sample weights by step name, for every user configuration.
     with config_context(enable_metadata_routing=False):
         return gate.fit(inputs, labels, **sample_weight_kwargs(gate, sample_weight))
 
 
 def sample_weight_kwargs(estimator, sample_weight, required: bool = True) -> dict:
-    """Keyword arguments that hand `sample_weight` to `fit`; of a Pipeline, to every step that takes it."""
+    """Return the keyword arguments that pass `sample_weight` to `fit`, or to the steps of a Pipeline."""
     if sample_weight is None:
         return {}
     if hasattr(estimator, "steps"):

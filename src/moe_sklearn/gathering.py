@@ -1,4 +1,4 @@
-"""The pass over the rows: batches are checked, noted and added to moments as they go by."""
+"""The pass over the rows: each batch is checked and added to the moments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def gather(
     assign_folds: Callable | None = None,
     n_folds: int = 0,
 ):
-    """Moments of validated batches (X, y, bins, sample_weight).
+    """Gather the moments of validated batches (X, y, bins, sample_weight).
 
     Parameters
     ----------
@@ -30,18 +30,20 @@ def gather(
     max_bytes : int
         See `FoldMoments`.
     assign_folds : callable, optional
-        Gives the folds of a batch from (y, bins, sample_weight). None: there are no folds.
+        Function of (y, bins, sample_weight) that returns the fold of each row of a batch. None means no
+        folds.
     n_folds : int
-        Number of folds; 0: as many as the first batch has.
+        Number of folds. 0 means the number in the first batch.
 
     Returns
     -------
     BinnedMoments or FoldMoments
+        `FoldMoments` if there are folds.
 
     Raises
     ------
     ValueError
-        If there is no batch, or as `BinnedMoments.update`.
+        If there is no batch. Also as `BinnedMoments.update`.
     """
     moments: Any = None
     for X, y, bins, sample_weight in batches:
@@ -59,46 +61,44 @@ def gather(
 
 
 class BatchRecord:
-    """What the batches of a fit have in common, noted while they go by.
+    """Check the batches of a fit, and record what the rest of the fit needs to know of them.
 
     Attributes
     ----------
     dtype : dtype
-        Of X in the first batch.
+        Precision of X in the first batch.
     y_is_1d : bool
-        Of the first batch.
-    labels : list
-        Bins of each batch.
+        Whether y is 1-D in the first batch.
     sample_weight : ndarray of shape (n_samples,) or None
-        Weights of all rows; None where no batch has any.
+        Sample weights of all rows. None if no batch has any.
     """
 
     def __init__(self):
-        self.dtype, self.y_is_1d, self.labels = None, None, []
-        self._weights, self._n_rows, self._first_row, self._varies = [], [], None, False
+        self.dtype, self.y_is_1d = None, None
+        self._sample_weights, self._n_rows, self._first_row, self._varies = [], [], None, False
 
     def check(self, estimator, batches):
-        """Yield validated (X, y, bins, sample_weight) of each batch; `estimator` learns the columns of X."""
+        """Yield the validated (X, y, bins, sample_weight) of each batch; set `estimator.n_features_in_`."""
         for X, y, bins, sample_weight in batches:
             first = self.dtype is None
             X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, min_samples=1)
             if first:
                 self.dtype, self.y_is_1d = X.dtype, y.ndim == 1
             self._note_variation(y if sample_weight is None else y[sample_weight > 0])
-            self._weights.append(sample_weight)
+            self._sample_weights.append(sample_weight)
             self._n_rows.append(len(y))
             yield X, y, bins, sample_weight
 
     @property
     def sample_weight(self):
-        """Weights of all rows; None where no batch has any."""
-        if all(weights is None for weights in self._weights):
+        """Sample weights of all rows; None if no batch has any."""
+        if all(part is None for part in self._sample_weights):
             return None
-        parts = zip(self._weights, self._n_rows, strict=True)
-        return np.concatenate([np.ones(n) if weights is None else weights for weights, n in parts])
+        parts = zip(self._sample_weights, self._n_rows, strict=True)
+        return np.concatenate([np.ones(n) if part is None else part for part, n in parts])
 
     def check_varies(self):
-        """Raise a ValueError if y is the same in all rows of positive weight."""
+        """Raise a ValueError if y is constant over the rows of positive sample weight."""
         if not self._varies and self._first_row is not None:
             raise_constant(self._first_row)
 

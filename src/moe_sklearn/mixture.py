@@ -221,8 +221,9 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `BinnedRidgeExperts.fit`. Also if `bins` are labels although a `binner` is set, if a cell of the
-            binner has no training row, if no bin has enough rows for an expert, or if `mixing` is unknown.
+            As `BinnedRidgeExperts.fit`. Also if `bins` are labels although a `binner` is set, if a cell of
+            the binner has no training row, if no bin has enough rows for an expert, or if `mixing` is
+            unknown.
         TypeError
             If `sample_weight` is given and the gate does not take it. Also if X is not one dense array and
             `gate_features` cannot be fitted from moments, as `GateFeatureTransformer` can.
@@ -448,7 +449,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows that were not used in `fit`. They must come from the same distribution as the rows to predict.
+            Rows that were not used in `fit`, from the same distribution as the rows to predict.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         per_bin : bool, default=False
             Whether each most probable bin gets its own widths. The coverage then holds within each bin.

@@ -1,4 +1,4 @@
-"""The frozen predictor of a fitted mixture: what every prediction, explanation and export reads."""
+"""The predictor of a fitted mixture, which every prediction, explanation and export uses."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ MIXINGS: tuple[Mixing, ...] = get_args(Mixing)
 
 
 class Outputs(NamedTuple):
-    """What the predictor says of rows X; weights and probabilities have no columns unless asked for."""
+    """Outputs of the predictor; weights and probabilities have no columns unless they are requested."""
 
     predictions: np.ndarray
-    """Of every expert, then of the global model: (n, n_bins + 1, n_targets)."""
+    """Predictions of the experts, then of the global model: (n, n_bins + 1, n_targets)."""
     weights: np.ndarray
-    """Of every expert, then of every anchor, in soft mixing: (n, n_bins + n_anchors)."""
+    """Gate's weights of the experts, then of the anchors: (n, n_bins + n_anchors)."""
     proba: np.ndarray
     """Probability of each bin: (n, n_bins)."""
 
 
 @dataclass(frozen=True)
 class MixturePredictor:
-    """Stacked coefficients, gate features, gate and anchors of a mixture.
+    """Coefficients, gate features, gate and anchors of a fitted mixture. It is immutable.
 
     Parameters
     ----------
     stack : LinearStack
-        Parts "experts", and where there are any "features" and "discriminants".
+        Linear parts "experts" and, if the gate uses them, "features" and "discriminants".
     n_bins, n_targets : int
     features : transformer
-        Fitted `gate_features`. Where the stack has their linear part, ``features.complete(scores, X)`` makes
-        the features from it, else ``features.transform(X)`` does.
+        Fitted `gate_features`. If the stack has their linear part, ``features.complete(scores, X)`` makes
+        the features from its outputs. Otherwise ``features.transform(X)`` makes them.
     gate_inputs : tuple of str
-        What the gate sees, in this order.
+        Inputs of the gate, in this order.
     gate, router : estimator
-        They weigh experts and anchors, and tell the bin. Of one that has a method `weigh` it is called, for
-        it spares the checks of `predict_proba`.
+        The gate weighs experts and anchors, the router gives the probability of each bin. A method `weigh` is
+        called in place of `predict_proba` if there is one, because it skips the checks of X.
     anchors : ndarray of shape (n_anchors, n_targets)
+        Values of the constant experts.
     """
 
     stack: LinearStack
@@ -61,12 +62,12 @@ class MixturePredictor:
         return experts.T.reshape(self.n_bins + 1, self.n_targets, -1)[:-1]
 
     def outputs(self, X, *, weights: bool = False, proba: bool = False) -> Outputs:
-        """Predictions of all models and what the gate says, for an array or source X (n, n_features).
+        """Compute predictions and, on request, weights and probabilities for an array or source X.
 
         Raises
         ------
         ValueError
-            If X holds nan or infinity; row and column are named.
+            If X holds nan or infinity. The message names the row and the column.
         """
         n_predictions = (self.n_bins + 1) * self.n_targets
         n_weights = weights * (self.n_bins + len(self.anchors))
@@ -77,7 +78,7 @@ class MixturePredictor:
             if weights or proba:
                 finite = np.isfinite(linear_outputs).all(axis=1)
                 if not finite.all():
-                    # Such rows are found in the end; until then the gate sees zeros in their place.
+                    # map_finite raises for such rows at the end. Until then the gate gets zeros.
                     block = np.where(finite[:, None], block, 0)
                 inputs = self._inputs(block, np.where(finite[:, None], linear_outputs, 0))
             if weights:
@@ -92,7 +93,7 @@ class MixturePredictor:
         return Outputs(predictions.reshape(len(X), self.n_bins + 1, self.n_targets), *rest)
 
     def inputs(self, X) -> np.ndarray:
-        """What the gate sees of X: (n, n_inputs)."""
+        """Compute the inputs of the gate from X: (n, n_inputs)."""
         return map_finite(lambda block: self._inputs(block, self.stack.outputs(block)), X)
 
     def _inputs(self, X, linear_outputs):
@@ -105,14 +106,14 @@ class MixturePredictor:
 
 
 def complete_features(features, stack: LinearStack, linear_outputs, X) -> np.ndarray:
-    """Gate features (n, n_gate_features) in float64, from X and its products with the stack."""
+    """Compute the gate features (n, n_gate_features) in float64, from X and its linear outputs."""
     if "features" in stack.columns:
         return np.asarray(features.complete(stack.part(linear_outputs, "features"), X), dtype=float)
     return np.asarray(features.transform(X), dtype=float)
 
 
 def join_inputs(gate_inputs, features, discriminant_scores, predictions) -> np.ndarray:
-    """Gate inputs (n, n_inputs), side by side in the order of `gate_inputs`."""
+    """Join the gate inputs (n, n_inputs) in the order of `gate_inputs`."""
     parts = {"features": features, "discriminants": discriminant_scores, "experts": predictions}
     return np.hstack([parts[name] for name in gate_inputs]).astype(float, copy=False)
 
@@ -123,13 +124,15 @@ def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:
     Parameters
     ----------
     mixing : {"soft", "hard", "oracle", "global"}
-        "soft": sum_k p_k f_k + sum_a p_a c_a; "hard": the expert of the most probable bin; "oracle": the "
-        "expert
-        of the bin that `codes` names, -1 being the global model.
+        "soft": sum_k p_k f_k + sum_a p_a c_a, with the gate's weights p. "hard": the expert of the most
+        probable bin. "oracle": the expert of the bin that `codes` gives; code -1 is the global model.
+        "global": the global model.
     outputs : Outputs
+        Predictions, with weights for "soft" and probabilities for "hard".
     anchors : ndarray of shape (n_anchors, n_targets)
         The constants c_a.
     codes : ndarray of shape (n,), int, optional
+        Position of each row's bin, for "oracle".
     """
     predictions = outputs.predictions
     n_bins = predictions.shape[1] - 1
@@ -144,15 +147,15 @@ def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:
 
 
 def total_std(prediction, outputs: Outputs, residual_variance) -> np.ndarray:
-    """Standard deviation of the target about the prediction m(x), (n, n_targets): law of total variance.
+    """Compute the standard deviation of the target about the prediction m(x): (n, n_targets).
 
-    sqrt(sum_k p_k(x) (v_k + (f_k(x) - m(x))^2)), with the probabilities p_k of the bins and the experts'
-    residual variances v_k (n_bins, n_targets).
+    By the law of total variance it is sqrt(sum_k p_k(x) (v_k + (f_k(x) - m(x))^2)), where p_k are the
+    probabilities of the bins and v_k is the residual variance of the experts (n_bins, n_targets).
     """
     spread = (outputs.predictions[:, :-1] - prediction[:, None]) ** 2 + residual_variance
     return np.sqrt(np.einsum("nk,nkt->nt", outputs.proba, spread)).astype(prediction.dtype)
 
 
 def weigh(gate, inputs) -> np.ndarray:
-    """The gate's `predict_proba` of valid inputs; its method `weigh`, if it has one, spares the checks."""
+    """Call `weigh` of the gate if it has that method, else `predict_proba`; the inputs must be valid."""
     return gate.weigh(inputs) if hasattr(gate, "weigh") else gate.predict_proba(inputs)

@@ -1,6 +1,6 @@
-"""The regimes of the training rows: labels or side information become the bins that get an expert.
+"""The regimes of the training rows: the bins that get an expert, from labels or side information.
 
-Everything here is known before X is read: it needs labels and weights only.
+All functions need labels and sample weights only, so that the regimes are known before X is read.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ SMALL_BINS = ["auto", "raise", "drop", "keep"]
 
 @dataclass(frozen=True)
 class Regimes:
-    """The bins that get an expert, and how labels or side information lead to them.
+    """The bins that get an expert, and the rule that turns labels or side information into them.
 
     Parameters
     ----------
     bins : ndarray of shape (n_bins,)
         Sorted labels.
     counts : ndarray of shape (n_bins,), int
-        Training rows of positive weight in each.
+        Number of training rows with positive sample weight in each bin.
     names, dropped_names : list of str
-        Names of the bins, and of those that have too few rows for an expert.
+        Names of the bins, and of the bins with too few rows for an expert.
     binner : transformer or None
-        Makes labels of side information; None where labels were given.
+        Fitted binner that turns side information into labels. None if labels were given.
     of_target : bool
         Whether the bins are bins of the target.
     """
@@ -46,11 +46,11 @@ class Regimes:
     of_target: bool = False
 
     def codes(self, bins, n_rows: int | None = None) -> np.ndarray:
-        """Position of each row's bin among `bins`, -1 for a row in none, of labels or side information."""
+        """Return the position of each row's bin, -1 for no bin, from labels or side information."""
         return codes_of(self.labels(bins), self.bins, n_rows)
 
     def oracle_codes(self, bins, n_rows: int) -> np.ndarray:
-        """As `codes`; an error that says what "oracle" needs where `bins` are missing."""
+        """Return `codes`; raise a ValueError if `bins` are missing, which mode "oracle" needs."""
         if bins is None:
             raise ValueError(
                 "mixing='oracle' sends each row to the expert of its own bin, so it needs bins: "
@@ -61,7 +61,7 @@ class Regimes:
         return self.codes(bins)
 
     def labels(self, bins):
-        """Labels of the rows: as given, or made of 2-D side information by the binner."""
+        """Return the labels of the rows: 1-D `bins`, or what the binner makes of 2-D `bins`."""
         if np.ndim(bins) != 2:
             return bins
         if self.binner is None:
@@ -73,14 +73,14 @@ class Regimes:
 
 
 def fit_binner(binner, bins, y, sample_weight=None):
-    """Labels of the training rows, and the binner that made them (None where labels are given).
+    """Return the labels of the training rows and the fitted binner, None if `bins` are labels.
 
     Parameters
     ----------
     binner : transformer or None
-        Fitted as a clone; None: ``GridBinner()``.
+        A clone of it is fitted. None means ``GridBinner()``.
     bins : array-like of shape (n_samples,) or (n_samples, n_columns), or None
-        Labels, or side information; None: the first target is the side information.
+        Labels, or side information. None means that the first target is the side information.
     y : ndarray of shape (n_samples,) or (n_samples, n_targets)
     sample_weight : ndarray of shape (n_samples,), optional
 
@@ -106,41 +106,41 @@ def fit_binner(binner, bins, y, sample_weight=None):
     side = first_target(y) if bins is None else bins
     binner = GridBinner() if binner is None else clone(binner)
     takes_weights = sample_weight is not None and has_fit_parameter(binner, "sample_weight")
-    weights = {"sample_weight": sample_weight} if takes_weights else {}
-    labels = np.ravel(binner.fit(side, **weights).transform(side))
+    weight_kwargs = {"sample_weight": sample_weight} if takes_weights else {}
+    labels = np.ravel(binner.fit(side, **weight_kwargs).transform(side))
     check_length(labels, "the binner's output", len(y))
     return labels, binner
 
 
 def first_target(y) -> np.ndarray:
-    """The first column of y, 2-D."""
+    """Return the first target as a 2-D array of one column."""
     return y.reshape(len(y), -1)[:, :1]
 
 
 def count_rows(codes, n_labels: int, sample_weight=None) -> np.ndarray:
-    """Rows of positive weight with each code, (n_labels,)."""
+    """Count the rows of positive sample weight with each code: (n_labels,)."""
     counted = codes >= 0 if sample_weight is None else (codes >= 0) & (sample_weight > 0)
     return np.bincount(codes[counted], minlength=n_labels)
 
 
 def usable_bins(labels: Sequence, counts: np.ndarray, min_bin_rows: int, small_bins: str) -> np.ndarray:
-    """Which of the labels get an expert, (n_labels,) bool.
+    """Find the labels that get an expert: (n_labels,) bool.
 
     Parameters
     ----------
     labels : sequence
     counts : ndarray of int
-        Training rows of each.
+        Number of training rows of each label.
     min_bin_rows : int
-        Bins of fewer rows are small.
+        A bin with fewer rows is small.
     small_bins : {"raise", "drop", "keep"}
-        What is done with them.
+        What to do with small bins.
 
     Raises
     ------
     ValueError
-        If a parameter is out of its range; with "raise", if a bin is small; unless with "drop", if there is
-        no bin at all.
+        If a parameter is out of its range. With "raise", if a bin is small. With "raise" and "keep", if no
+        row is in a bin.
     """
     check_choice(small_bins, "small_bins", SMALL_BINS)
     check_number(min_bin_rows, "min_bin_rows", 1, np.inf, integer=True)
@@ -164,12 +164,12 @@ def usable_bins(labels: Sequence, counts: np.ndarray, min_bin_rows: int, small_b
 def fit_regimes(
     labels: np.ndarray, counts, min_bin_rows: int, small_bins: str, binner=None, of_target=False
 ) -> Regimes:
-    """Regimes of a mixture from the labels and their numbers of training rows.
+    """Make the `Regimes` of a mixture from labels and their numbers of training rows.
 
     Parameters
     ----------
     labels : ndarray of shape (n_labels,)
-        Sorted, distinct.
+        Sorted distinct labels.
     counts, min_bin_rows, small_bins
         As in `usable_bins`.
     binner, of_target
@@ -178,7 +178,7 @@ def fit_regimes(
     Raises
     ------
     ValueError
-        As `usable_bins`; if no bin is left; with "raise", if a cell of the binner has no training row.
+        As `usable_bins`. Also if no bin is left. With "raise", if a cell of the binner has no training row.
     """
     counts = np.asarray(counts)
     usable = usable_bins(labels.tolist(), counts, min_bin_rows, small_bins)
@@ -197,13 +197,13 @@ def fit_regimes(
 
 
 def bin_names(labels: np.ndarray, binner=None) -> list[str]:
-    """Names of bins: the binner's, or the labels themselves."""
+    """Return the names that the binner gives to bins, or the labels as strings."""
     names = getattr(binner, "bin_names_", None) if labels.dtype.kind == "i" else None
     return [str(label) if names is None else names[label] for label in labels.tolist()]
 
 
 def cells_of(binner, labels: np.ndarray) -> np.ndarray:
-    """Labels of all cells of a binner that counts them, else `labels`."""
+    """Return the labels of all cells if the binner has `n_bins_`, else `labels`."""
     n_cells = getattr(binner, "n_bins_", None)
     return np.arange(n_cells) if isinstance(n_cells, int | np.integer) else labels
 

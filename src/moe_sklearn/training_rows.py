@@ -1,4 +1,4 @@
-"""The training rows of a mixture: what is known of them, and the pass that gathers their moments."""
+"""The training rows of a mixture, and the pass that gathers their moments."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from .sources import CachingSource, as_source, open_batches
 from .state import unfitted_copy
 from .validation import check_length
 
-# Gate rows of a file are kept from the first reading up to so many values.
+# Greatest number of values of X that are kept from a file for the training of the gate
 MAX_CACHED_VALUES = 2**28
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """What is known of the training rows beside X and y, and how to read these again.
+    """Labels, sample weights and folds of the training rows, and a function that reads X and y again.
 
     Parameters
     ----------
     batches : callable
-        Returns an iterable of tuples that begin with (X, y), in the same order each time.
+        Function without arguments that returns an iterable of tuples. Each tuple begins with (X, y). The
+        batches are the same, in the same order, each time.
     labels : list of array-like
-        Bins of the rows of each batch.
+        Labels of the rows of each batch.
     sample_weight : ndarray of shape (n_samples,) or None
-        Of all rows.
+        Sample weights of all rows.
     dtype : dtype, default=float64
         Precision of X.
     y_is_1d : bool, default=True
+        Whether y is 1-D.
     binner : transformer, default=None
-        Made the labels from side information.
+        Fitted binner that made the labels from side information.
     of_target : bool, default=False
         Whether the bins are bins of the target.
     folds : ndarray of shape (n_samples,), int, default=None
@@ -53,14 +55,14 @@ class TrainingRows:
     folds: Any = field(default=None, repr=False)
 
     def encoded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Sorted distinct labels of all rows, and each row's index into them (-1: in no bin)."""
+        """Return the sorted distinct labels, and the position of each row's label (-1 for no bin)."""
         known = [encode_labels(part)[0] for part in self.labels]
         labels = np.unique(np.concatenate([part for part in known if part.size] or known))
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
 
 
 def rows_in_memory(binner, X, y, bins, sample_weight) -> TrainingRows:
-    """Training rows of validated arrays or one source, as `fit` is given them."""
+    """Make the `TrainingRows` of `fit`, from validated arrays or one source."""
     labels, binner = fit_binner(binner, bins, y, sample_weight)
     return TrainingRows(
         batches=lambda: [(X, y, labels, sample_weight)],
@@ -74,12 +76,12 @@ def rows_in_memory(binner, X, y, bins, sample_weight) -> TrainingRows:
 
 
 def gather_batches(estimator, experts, binner, batches, cross_fit: bool):
-    """Moments and training rows of batches, as `fit_batches` is given them, from one reading.
+    """Gather the moments and the `TrainingRows` of `fit_batches`, in one reading.
 
     Parameters
     ----------
     estimator : estimator
-        Unfitted; it learns the columns of X.
+        Unfitted mixture. Its `n_features_in_` is set.
     experts : BinnedRidgeExperts
     binner : transformer or None
     batches : iterable or callable
@@ -126,7 +128,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool):
 
 
 def check_fixed_bins(bins, binner):
-    """Raise a ValueError where the bins of a batch depend on batches to come."""
+    """Raise a ValueError if the bins of a batch depend on later batches."""
     if bins is None:
         raise ValueError("Each batch needs bins: quantiles of the target need all rows at once.")
     if np.ndim(bins) == 2 and getattr(binner, "edges", None) is None:
@@ -137,7 +139,7 @@ def check_fixed_bins(bins, binner):
 
 
 def kept_rows(rows: TrainingRows, positions) -> TrainingRows:
-    """Rows that keep those at `positions` in the pass over X, where X is one file and they are few enough."""
+    """Return rows that keep X at `positions` while it is read, if X is one file and they fit in memory."""
     (X, *rest), *more = rows.batches()
     source = as_source(X)
     if more or source.in_memory or len(positions) * X.shape[1] > MAX_CACHED_VALUES:
@@ -147,16 +149,16 @@ def kept_rows(rows: TrainingRows, positions) -> TrainingRows:
 
 
 def gather_moments(experts, batches: Iterable[tuple], cross_fit: bool):
-    """Moments of validated batches (X, y, bins, sample_weight), and the fold of each row.
+    """Gather the moments of validated batches (X, y, bins, sample_weight), and the fold of each row.
 
-    Where the penalty is chosen by cross-validation, its folds serve the gate too, else folds stratified by
-    bin.
+    The folds are stratified by bin. If the experts compare `alphas`, the folds of their `cv` are used
+    instead.
 
     Returns
     -------
     moments : BinnedMoments or FoldMoments
     folds : ndarray of shape (n_samples,), int, or None
-        None where nothing needs folds.
+        None if neither the experts nor the gate need folds.
     """
     if experts.alphas is None and not cross_fit:
         return experts.gather(batches), None
