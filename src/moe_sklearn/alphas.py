@@ -1,4 +1,4 @@
-"""Penalties of the experts and of the global model: given, or chosen by K-fold."""
+"""Penalties of the experts and of the global model: given, or chosen by K-fold cross-validation."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def check_alpha(alpha, name: str) -> float:
 
 
 def find_alphas(experts, moments, labels: list) -> dict:
-    """Attributes `alpha_` and `global_alpha_` of `BinnedRidgeExperts`, from its parameters and moments.
+    """Compute `alpha_` and `global_alpha_` of `BinnedRidgeExperts` from its parameters and moments.
 
-    Where `alphas` are compared, `cv_results_` and `fold_storage_` too.
+    If `alphas` are compared, the result has `cv_results_` and `fold_storage_` too.
     """
     if experts.alphas is None:
         alphas, global_alpha = given_alphas(experts.alpha, experts.global_alpha, labels)
@@ -47,12 +47,12 @@ def find_alphas(experts, moments, labels: list) -> dict:
 
 
 def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
-    """Penalty of each bin (n_bins,) and of the global model, from the parameters `alpha` and `global_alpha`.
+    """Return the penalty of each bin (n_bins,) and of the global model, from the given parameters.
 
     Raises
     ------
     ValueError
-        If a penalty is negative or not finite, or the penalties are not one for each bin.
+        If a penalty is negative or not finite, or if there is not one penalty per bin.
     """
     alphas = _alpha_per_bin(alpha, labels)
     if global_alpha is not None:
@@ -65,7 +65,7 @@ def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
 
 
 def check_grid(alphas) -> np.ndarray:
-    """The candidate penalties (n_alphas,); raise a ValueError where there is none, or one is negative."""
+    """Return the candidates (n_alphas,); raise a ValueError if there is none or one is negative."""
     grid = np.ravel(alphas)
     if not grid.size:
         raise ValueError("alphas is empty: pass candidate penalties such as [0.1, 1, 10], or set alpha.")
@@ -82,19 +82,22 @@ def choose_alphas(
     per_expert: bool = True,
     shrink: bool = False,
 ) -> tuple[np.ndarray, float, dict]:
-    """Penalties with the best mean held-out score over the folds.
+    """Choose the penalties with the best mean held-out score over the folds.
 
     Parameters
     ----------
     folds : FoldMoments
+        Moments by label and fold.
     labels : list
-        Bins that have an expert.
+        Bins with an expert.
     candidates : array-like of shape (n_alphas,)
+        Candidate penalties.
     global_alpha : float, default=None
-        Penalty of the global model; None: chosen too.
+        Penalty of the global model. None means that it is chosen too.
     scoring : {"neg_mean_squared_error", "r2"}
+        Score of a candidate on a held-out fold.
     per_expert : bool
-        Whether each expert gets a penalty of its own.
+        Whether each expert gets its own penalty.
     shrink : bool
         Whether experts shrink to the global model of the same folds.
 
@@ -108,7 +111,8 @@ def choose_alphas(
     Raises
     ------
     ValueError
-        If there are no folds or no candidates, one is negative, or all rows of a bin lie in one fold.
+        If there are no folds or no candidates, if a candidate is negative, or if all rows of a bin lie in one
+        fold.
     """
     if not hasattr(folds, "parts"):
         raise ValueError(
@@ -139,7 +143,7 @@ def choose_alphas(
 
 
 def _check_spread(parts, label):
-    """Raise a ValueError if several rows lie in one fold; one row has no choice."""
+    """Raise a ValueError if all rows of a bin lie in one fold; a single row is allowed."""
     counts = [part.n_rows for part in parts]
     if 1 < sum(counts) == max(counts):
         raise ValueError(
@@ -149,7 +153,7 @@ def _check_spread(parts, label):
 
 
 def _cv_rows(name, alphas, scores):
-    """Rows of `cv_results_` for one model; `scores` is (n_folds, n_alphas)."""
+    """Make the rows of `cv_results_` for one model; `scores` is (n_folds, n_alphas)."""
     mean = np.nanmean(scores, axis=0)
     return {
         "param_model": np.full(len(alphas), name, dtype=object),

@@ -1,4 +1,4 @@
-"""Long accumulations that survive an interruption."""
+"""Accumulation of moments that can be interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .labels import encode_labels
 from .sources import RowSource, as_source, open_batches
 
 PARTS = ("X", "y", "bins", "sample_weight")
-# Rows of X are checked in five runs of so many.
+# The fingerprint of X covers five runs of this many rows
 RUN_ROWS = 16
 ANEW = "Delete the checkpoint to begin anew, or name another."
 
@@ -21,41 +21,40 @@ ANEW = "Delete the checkpoint to begin anew, or name another."
 def accumulate(
     batches, checkpoint=None, *, every=300.0, product_dtype="float64", verbose=False
 ) -> BinnedMoments:
-    """Moments of all batches; with a `checkpoint`, resumed where an interrupted run left off.
+    """Accumulate the moments of all batches; with a `checkpoint`, an interrupted run can be resumed.
 
-    The checkpoint holds the moments and a fingerprint of each batch behind them, in one file that is
-    replaced in one step: after a crash no row is lost or counted twice. A resumed run compares its batches
-    with the fingerprints. Of X, these cover the shape, the precision and a sample of 80 rows, so that a
-    batch that is left out is hardly read; of y, bins and sample_weight, they cover every value.
+    The checkpoint is one file with the moments and a fingerprint of each batch so far. It is replaced in one
+    step, so that no row is lost or counted twice after a crash. A resumed run compares its batches with the
+    fingerprints. They cover every value of y, bins and sample_weight. Of X they cover the shape, the
+    precision and a sample of 80 rows, so that a batch that is already counted is hardly read.
 
     Parameters
     ----------
     batches : iterable or callable
-        Of tuples (X, y, bins) or (X, y, bins, sample_weight), e.g. one for each shard; or a function
-        without arguments that returns such an iterable. Every run needs the same batches in the same order;
-        more may follow at the end.
+        Iterable of tuples (X, y, bins) or (X, y, bins, sample_weight), e.g. one for each shard, or a function
+        without arguments that returns such an iterable. Every run needs the same batches in the same order.
+        New batches can follow at the end.
     checkpoint : path, default=None
-        File to resume from if it is there, and to save to. It is left when all is done; delete it to begin
-        anew.
+        File that is written, and read first if it exists. It is kept at the end. Delete it to begin anew.
     every : float, default=300.0
-        Seconds between saves, at the end of a batch. 0: after each batch.
+        Seconds between two saves. A save happens at the end of a batch. 0 means after each batch.
     product_dtype : {"float64", "float32"}, default="float64"
-        See `BinnedMoments`. A resumed run needs that of the checkpoint.
+        Precision of the products, see `BinnedMoments`. A resumed run needs that of the checkpoint.
     verbose : bool, default=False
-        Print a line for each batch.
+        Whether to print a line for each batch.
 
     Returns
     -------
     BinnedMoments
-        For `BinnedRidgeExperts.fit_moments`.
+        Moments for `BinnedRidgeExperts.fit_moments`.
 
     Raises
     ------
     ValueError
-        If the checkpoint is damaged, foreign, of other batches or of another `product_dtype`, or as
-        `BinnedMoments.update`.
+        If the checkpoint is damaged, or was written by something else, for other batches or with another
+        `product_dtype`. Also as `BinnedMoments.update`.
     OSError
-        If the checkpoint cannot be read or written; in the second case the one before is intact.
+        If the checkpoint cannot be read or written. If it cannot be written, the previous one is kept.
 
     Examples
     --------
@@ -104,12 +103,12 @@ def accumulate(
 
 
 def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight) -> list[str]:
-    """Checksums of X, y, bins and sample_weight of a batch; of X, from a sample of its rows.
+    """Compute checksums of y, bins and sample_weight of a batch, and of a sample of the rows of X.
 
     Parameters
     ----------
     source : RowSource of shape (n, n_features)
-        The first and last rows are read, and some at each quarter.
+        The first rows, the last rows, and some rows at each quarter are read.
     y : ndarray of float64
     bins : array-like of shape (n,) or None
     sample_weight : array-like or None
@@ -117,12 +116,12 @@ def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight) -> list[s
     Returns
     -------
     list of 4 str
-        Empty where there are no bins or no sample_weight.
+        Checksums of X, y, bins and sample_weight. Those of missing bins or sample_weight are empty.
 
     Raises
     ------
     ValueError
-        If bins are no labels, or not one for each row.
+        If bins are not labels, or their number is not n.
     """
     n = len(source)
     probes = (0, n // 4, n // 2, 3 * n // 4, n - 1)
@@ -136,8 +135,8 @@ def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight) -> list[s
         labels, codes = encode_labels(bins, n)
         mark[2] = _checksum(labels.tolist(), codes)
     if sample_weight is not None:
-        weights = np.asarray(sample_weight, float)
-        mark[3] = _checksum(weights.shape, weights)
+        sample_weight = np.asarray(sample_weight, float)
+        mark[3] = _checksum(sample_weight.shape, sample_weight)
     return mark
 
 
@@ -149,7 +148,7 @@ def _checksum(notes, *arrays):
 
 
 def _resumed(checkpoint, product_dtype):
-    """Moments of a checkpoint and the fingerprints of the batches behind them."""
+    """Load the moments of a checkpoint and the fingerprints of its batches."""
     moments, progress = BinnedMoments.load(checkpoint, with_progress=True)
     marks = progress.get("batches")
     if type(marks) is not list:
@@ -165,7 +164,7 @@ def _resumed(checkpoint, product_dtype):
 
 
 def _check_same(checkpoint, number, mark, marks):
-    """Raise a ValueError unless batch `number`, counted from 1, has the fingerprint that it had before."""
+    """Raise a ValueError unless batch `number`, counted from 1, still has its fingerprint."""
     changed = [name for name, new, old in zip(PARTS, mark, marks[number - 1], strict=True) if new != old]
     if changed:
         before = f"was batch {marks.index(mark) + 1}" if mark in marks else f"had other {', '.join(changed)}"

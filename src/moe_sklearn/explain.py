@@ -1,4 +1,4 @@
-"""What a fitted mixture says of itself: the table of its experts, and its report on held-out rows."""
+"""Explanations of a fitted mixture: the table of its experts, and its report on held-out rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .report import MoEReport, make_report
 def expert_table(
     coef, regimes: Regimes, alphas, residual_variance, column_names=None, n_strongest: int = 3
 ) -> dict[str, list]:
-    """Rows, penalty, quality and strongest columns of each expert.
+    """List rows, penalty, residual and strongest columns of each expert.
 
     Parameters
     ----------
@@ -21,13 +21,14 @@ def expert_table(
     alphas : ndarray of shape (n_bins,)
     residual_variance : ndarray of shape (n_bins, n_targets) or None
     column_names : array-like of shape (n_features,), optional
-        None: positions.
+        Names of the columns. None means their positions.
     n_strongest : int
+        Number of columns listed for each expert.
 
     Raises
     ------
     ValueError
-        If `column_names` are not one for each column.
+        If the number of `column_names` is not n_features.
     """
     n_features = coef.shape[2]
     names = np.arange(n_features) if column_names is None else np.asarray(column_names)
@@ -50,7 +51,7 @@ def expert_table(
 def report_of(
     predictor: MixturePredictor, regimes: Regimes, X, y, codes, *, n_train: int, **options
 ) -> MoEReport:
-    """Report of all mixing modes on held-out rows.
+    """Make the report of all mixing modes on held-out rows.
 
     Parameters
     ----------
@@ -59,11 +60,11 @@ def report_of(
     X : array or source of shape (n, n_features)
     y : ndarray of shape (n,) or (n, n_targets)
     codes : ndarray of shape (n,), int
-        Bin of each row; -1: none.
+        Position of each row's bin; -1 for no bin.
     n_train : int
-        Training rows.
+        Number of training rows.
     **options
-        Passed on to `make_report`.
+        Keyword arguments of `make_report`.
     """
     outputs = predictor.outputs(X, weights=True, proba=True)
     mixed = {mode: mix(mode, outputs, predictor.anchors, codes) for mode in MIXINGS}

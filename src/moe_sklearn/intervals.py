@@ -1,4 +1,4 @@
-"""Split conformal intervals: how wide they must be, from held-out rows.
+"""Split conformal intervals, with widths learned from held-out rows.
 
 Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), Journal of the American Statistical Association 113,
 1094-1111, section 5.2.
@@ -14,7 +14,7 @@ from .labels import NO_BIN
 
 
 def check_residuals(residual_variance):
-    """Raise a ValueError where there are no residuals of rows that the experts have not seen."""
+    """Raise a ValueError if there are no residuals of rows that the experts have not seen."""
     if residual_variance is None:
         raise ValueError(
             "return_std and intervals need residuals of rows that the experts have not seen, which a gate "
@@ -24,13 +24,13 @@ def check_residuals(residual_variance):
 
 
 def conformal_scores(y, prediction, std, groups=None) -> dict[int, np.ndarray]:
-    """Sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by group; 0 / 0 is 0.
+    """Compute the sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by group; 0 / 0 is 0.
 
     Parameters
     ----------
     y, prediction, std : ndarray of shape (n_samples, n_targets)
     groups : ndarray of shape (n_samples,), int, optional
-        None: all rows form the group -1.
+        Group of each row. None means that all rows form the group -1.
 
     Returns
     -------
@@ -44,10 +44,15 @@ def conformal_scores(y, prediction, std, groups=None) -> dict[int, np.ndarray]:
 
 
 def interval_widths(scores: dict[int, np.ndarray], coverage: float, n_groups: int) -> np.ndarray:
-    """Half widths of the intervals in units of std(x), (n_groups, n_targets).
+    """Compute the half widths of the intervals in units of std(x): (n_groups, n_targets).
 
-    The ceil((n + 1) coverage)-th of a group's n scores; infinite where it has fewer. The scores of group -1
-    stand for every group.
+    The half width of a group is the ceil((n + 1) coverage)-th smallest of its n scores. It is infinite if the
+    group has fewer scores. The scores of group -1 are used for every group.
+
+    Raises
+    ------
+    ValueError
+        If `coverage` does not lie between 0 and 1.
 
     Examples
     --------
@@ -59,7 +64,7 @@ def interval_widths(scores: dict[int, np.ndarray], coverage: float, n_groups: in
     n_targets = next(iter(scores.values())).shape[1]
     widths = np.full((n_groups, n_targets), np.inf)
     for group, values in scores.items():
-        # Rounded, for 100 * 0.07 is a little more than 7 in floating point.
+        # 100 * 0.07 is slightly more than 7 in floating point, so the product is rounded first.
         rank = math.ceil(round((len(values) + 1) * coverage, 9))
         if rank <= len(values):
             widths[slice(None) if group == NO_BIN else group] = values[rank - 1]

@@ -1,4 +1,4 @@
-"""Every mode's score against the number of training rows, from prefixes of one pass."""
+"""Scores of all mixing modes against the number of training rows, from one pass over X."""
 
 from functools import partial
 
@@ -31,39 +31,44 @@ def moe_learning_curve(
     shuffle=True,
     random_state=None,
 ):
-    """R2 of every mixing mode, and rho, against the number of training rows.
+    """Compute R2 of every mixing mode, and rho, against the number of training rows.
 
-    The rows are accumulated once. At each size the moments so far are solved for experts, global ridge and
-    PCA, the gate is trained on rows so far, and the test rows are predicted: each point equals a fit to those
-    rows alone.
+    The moments of the rows are accumulated once. At each size a mixture is fitted to the moments so far, its
+    gate is trained on the rows so far, and the test rows are predicted. Each point equals a fit to those rows
+    alone.
 
     Parameters
     ----------
     estimator : SoftGateMoERegressor
-        Not fitted here; clones of it are. Its experts must have one `alpha`, not `alphas`.
+        Clones of it are fitted. Its experts must use `alpha`, not `alphas`.
     X : array-like or source of shape (n_samples, n_features)
+        Training rows, as in `SoftGateMoERegressor.fit`.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Targets.
     bins : array-like of shape (n_samples,) or (n_samples, n_columns)
-        Labels or side information; a binner is fitted on all training rows.
+        Labels or side information. The binner is fitted on all training rows.
     X_test, y_test, bins_test
-        Test rows, alike.
+        Test rows, their targets and bins.
     train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
-        Increasing numbers of rows, or shares of n_samples.
+        Increasing numbers of rows, or increasing shares of n_samples.
     shuffle : bool, default=True
-        Take the rows in random order, which needs X in memory. False: in the order they have.
+        Whether to take the rows in random order, which needs X in memory.
     random_state : int, RandomState instance or None, default=None
-        Of that order.
+        Seed of the random order.
 
     Returns
     -------
     Bunch
-        ``train_sizes`` (n_sizes,); ``r2``, a dict of "global", "hard", "soft", "oracle" to (n_sizes,);
-        ``rho``, a dict of "hard", "soft"; ``reports``, a `MoEReport` for each size.
+        ``train_sizes`` : ndarray of shape (n_sizes,);
+        ``r2`` : dict of "global", "hard", "soft" and "oracle" to ndarray of shape (n_sizes,);
+        ``rho`` : dict of "hard" and "soft" to ndarray of shape (n_sizes,);
+        ``reports`` : list of one `MoEReport` per size.
 
     Raises
     ------
     ValueError
-        If sizes do not increase or exceed the rows, or X is to be shuffled and is not in memory.
+        If the sizes do not increase or exceed the number of rows, if the experts have `alphas`, or if
+        `shuffle` is True and X is not in memory.
 
     Examples
     --------

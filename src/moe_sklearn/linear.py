@@ -1,4 +1,4 @@
-"""Parts of a model that are linear in X, stacked so that one product serves them all."""
+"""Linear parts of models, stacked so that one product with X gives the outputs of all."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 
 
 class LinearPart(NamedTuple):
-    """Outputs ``X @ coef.T + intercept`` of a model that is linear in X.
+    """The part of a model that is linear in X: its outputs are ``X @ coef.T + intercept``.
 
-    An estimator that has a method `linear_part` returns one. If it computes more than these outputs, its
-    method ``complete(outputs, X)`` makes of them what its `transform` would return.
+    The method `linear_part` of an estimator returns one. If `transform` computes more than these outputs, the
+    method ``complete(outputs, X)`` makes the output of `transform` from them.
     """
 
     coef: np.ndarray
-    """Of shape (n_outputs, n_features)."""
+    """Coefficients of shape (n_outputs, n_features)."""
     intercept: np.ndarray
-    """Of shape (n_outputs,)."""
+    """Intercepts of shape (n_outputs,)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class LinearStack:
     coef : ndarray of shape (n_features, n_outputs)
     intercept : ndarray of shape (n_outputs,)
     columns : mapping of str to slice
-        Outputs of each part.
+        Columns of the outputs of each part.
     """
 
     coef: np.ndarray
@@ -40,7 +40,7 @@ class LinearStack:
 
     @classmethod
     def of(cls, parts: Mapping[str, LinearPart], dtype) -> LinearStack:
-        """Stack named parts, in `dtype`."""
+        """Stack named parts, with coefficients in `dtype`."""
         ends = np.cumsum([len(part.intercept) for part in parts.values()]).tolist()
         columns = {name: slice(start, end) for name, start, end in zip(parts, [0, *ends], ends, strict=False)}
         coef = np.concatenate([part.coef for part in parts.values()]).T
@@ -48,19 +48,20 @@ class LinearStack:
         return cls(np.ascontiguousarray(coef.astype(dtype)), intercept.astype(dtype), columns)
 
     def outputs(self, X) -> np.ndarray:
-        """Outputs (n, n_outputs) of all parts for rows X (n, n_features)."""
+        """Compute the outputs (n, n_outputs) of all parts for the rows X (n, n_features)."""
         return X @ self.coef + self.intercept
 
     def part(self, outputs, name: str) -> np.ndarray:
-        """Columns of one part among the `outputs`; none where there is no such part."""
+        """Return the columns of one part of `outputs`; no columns if there is no such part."""
         return outputs[:, self.columns.get(name, slice(0))]
 
 
 def is_overridden(estimator, method: str, within: str) -> bool:
-    """Whether a subclass overrides `method` without overriding `within`, which does part of its work.
+    """Return True if a subclass overrides `method` but not `within`, on which `method` is based.
 
-    The part may then not stand for the whole: a subclass of `GateFeatureTransformer` that has a `transform`
-    of its own does not compute what the inherited `linear_part` says.
+    The inherited `within` can then be wrong for the subclass. For example, a subclass of
+    `GateFeatureTransformer` with its own `transform` can compute other features than the inherited
+    `linear_part`.
     """
     ancestors = type(estimator).__mro__
     depth = {

@@ -1,20 +1,20 @@
-"""Bounds that a few wrong values do not move."""
+"""Robust bounds, which a few outliers do not move."""
 
 import numpy as np
 
-# Beyond so many robust standard deviations from the median a value is an outlier.
+# Distance from the median, in robust standard deviations, beyond which a value is an outlier
 FENCE = 10.0
 # Median absolute deviation of a normal distribution, in standard deviations
 MAD_OF_NORMAL = 0.6745
 
 
 def robust_fences(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper bound of each column, beyond which values are outliers.
+    """Compute a lower and an upper bound of each column; values beyond them are outliers.
 
-    The median -+ 10 robust standard deviations, each side with its own, so that skewed values are not cut:
-    the median absolute deviation of the values on that side over 0.6745 (double MAD; Rousseeuw and Croux,
-    1993, Journal of the American Statistical Association 88, 1273-1283, for the MAD). A side whose
-    deviations have the median 0 has no bound.
+    The bounds are the median -+ 10 robust standard deviations. Each side has its own standard deviation, so
+    that a skewed distribution is not cut. It is the median absolute deviation (MAD) of the values on that
+    side, divided by 0.6745 (Rousseeuw and Croux, 1993, Journal of the American Statistical Association 88,
+    1273-1283). A side with a MAD of 0 has no bound.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The state of estimators: a fit changes all of it or nothing, and a pickle says which release wrote it."""
+"""The state of estimators: a fit sets all of it or nothing, and a pickle names its release."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ VERSION_KEY = "_moe_sklearn_version"
 
 
 class StatefulEstimator(BaseEstimator):
-    """An estimator whose fits are all or nothing, and whose pickles say which release wrote them.
+    """Base class of estimators: a fit sets all attributes or none, and a pickle names its release.
 
-    A method that fits works on an `unfitted_copy` and hands it to `adopt` as its last step, so that a fit
-    that raises or is interrupted leaves the estimator as it was. Every attribute of a fit ends in "_".
+    A method that fits works on an `unfitted_copy` and passes it to `adopt` as its last step. A fit that fails
+    or is interrupted therefore leaves the estimator unchanged. The names of all fitted attributes end in "_".
     """
 
-    # The first release whose fitted models of this class can be loaded.
+    # Fitted models of this class are loaded if they were written by this release or a later one.
     _readable_since: str = "0.2"
 
     def __getstate__(self):
@@ -39,12 +39,12 @@ class StatefulEstimator(BaseEstimator):
 
 
 def is_fitted_attribute(name: str) -> bool:
-    """Whether an attribute is one that `fit` sets."""
+    """Return True if `name` is an attribute that `fit` sets."""
     return name.endswith("_") and not name.startswith("__")
 
 
 def unfitted_copy(estimator, keep: tuple[str, ...] = ()) -> Any:
-    """Copy of an estimator with its parameters and settings, and of its fit only the attributes `keep`."""
+    """Copy an estimator with its parameters and settings, but without fitted attributes except `keep`."""
     copy = object.__new__(type(estimator))
     copy.__dict__.update(
         (name, value)
@@ -55,7 +55,7 @@ def unfitted_copy(estimator, keep: tuple[str, ...] = ()) -> Any:
 
 
 def adopt(estimator, fitted):
-    """Give `estimator` the state of its fitted copy in one step; return it."""
+    """Give `estimator` the state of its fitted copy in one step, and return it."""
     estimator.__dict__ = fitted.__dict__
     return estimator
 

@@ -1,4 +1,4 @@
-"""Checks of what users pass in; their messages name the argument, the row and the way out."""
+"""Checks of arguments; the messages name the argument, the row and the way out."""
 
 import numbers
 
@@ -12,14 +12,15 @@ FLOAT_DTYPES = (np.float64, np.float32)
 
 
 def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, min_samples=2):
-    """Validated (X, y, sample_weight) for `fit`; X may still hold nan, which the one pass over it finds.
+    """Return the validated (X, y, sample_weight) of `fit`.
 
-    X comes back as an array, or as a `RowSource` where it is read a block at a time.
+    X is returned as an array, or as a `RowSource` if it is read a block at a time. It can still hold nan: the
+    pass over X finds that.
 
     Raises
     ------
     ValueError
-        If shapes or lengths are wrong, y or sample_weight hold nan or infinity.
+        If shapes or lengths are wrong, or y or sample_weight holds nan or infinity.
     """
     y_params = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
     if is_source(X):
@@ -45,7 +46,7 @@ def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, min_sampl
 
 
 def check_source(estimator, X, *, reset=False):
-    """X as a `RowSource`, with as many columns as `fit` has seen (or, to `reset`, will have)."""
+    """Return X as a `RowSource`; check or, with `reset`, set `n_features_in_` of the estimator."""
     X = as_source(X)
     if reset:
         estimator.n_features_in_ = X.shape[1]
@@ -58,30 +59,29 @@ def check_source(estimator, X, *, reset=False):
 
 
 def check_varies(y, sample_weight=None):
-    """Raise a ValueError if y is constant over the rows of positive weight."""
+    """Raise a ValueError if y is constant over the rows of positive sample weight."""
     used = y if sample_weight is None else y[sample_weight > 0]
     if (used == used[0]).all():
         raise_constant(used[0])
 
 
 def raise_constant(value):
-    """Raise the ValueError of a constant y."""
+    """Raise the ValueError for a constant y."""
     raise ValueError(
         f"y is constant ({value}): there is nothing to regress and R2 is undefined. Check that y is the "
-        "target "
-        "column."
+        "target column."
     )
 
 
 def check_features(estimator, X):
-    """Validated X for `predict` and `transform`; nan is found by `check_finite_output`."""
+    """Return the validated X of `predict` and `transform`; `check_finite_output` finds nan."""
     if is_source(X):
         return check_source(estimator, X)
     return validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False)
 
 
 def check_finite_output(result, X):
-    """`result`, computed row by row from X; an error if it is not finite because X is not."""
+    """Return `result`, computed row by row from X; raise a ValueError if X holds nan or infinity."""
     if not np.isfinite(result.sum()):
         for start, _, load in as_source(X).blocks(BLOCK_ROWS):
             check_finite(load(), "X", start)
@@ -89,13 +89,13 @@ def check_finite_output(result, X):
 
 
 def map_finite(function, X):
-    """``function(X)`` for a function of each row; an error where it is not finite because X is not."""
+    """Return ``function(X)`` for a function of each row; raise a ValueError if X holds nan or infinity."""
     with np.errstate(invalid="ignore", over="ignore"):
         return check_finite_output(map_rows(function, X), X)
 
 
 def check_finite(array, name, first_row=0):
-    """Raise a ValueError that names the first row that holds nan or infinity, `first_row` for row 0."""
+    """Raise a ValueError that names the first row with nan or infinity; rows count from `first_row`."""
     with np.errstate(invalid="ignore", over="ignore"):
         if np.isfinite(array.sum()):
             return
@@ -106,12 +106,12 @@ def check_finite(array, name, first_row=0):
 
 
 def check_targets(y, n_rows, n_targets):
-    """Targets as a float64 array of shape (n_rows, n_targets).
+    """Return the targets as a float64 array of shape (n_rows, n_targets).
 
     Raises
     ------
     ValueError
-        If y has other rows or targets than X and the model, or holds nan or infinity.
+        If y has the wrong number of rows or targets, or holds nan or infinity.
     """
     y = np.asarray(y, dtype=float)
     check_length(y, "y", n_rows)
@@ -125,7 +125,7 @@ def check_targets(y, n_rows, n_targets):
 
 
 def check_n_targets(n_targets, n_before):
-    """Raise a ValueError unless a batch has as many targets as those before."""
+    """Raise a ValueError unless a batch has as many targets as the batches before."""
     if n_targets != n_before:
         raise ValueError(
             f"y has {n_targets} targets, the batches before had {n_before}: pass the same targets in every "
@@ -143,30 +143,30 @@ def check_length(array, name, n_rows):
 
 
 def check_sample_weight(sample_weight, n_rows):
-    """Weights as a float64 array of shape (n_rows,), or None.
+    """Return the sample weights as a float64 array of shape (n_rows,), or None.
 
     Raises
     ------
     ValueError
-        If weights are not 1-D, of the wrong length, not finite, negative or all zero.
+        If sample weights are not 1-D, have the wrong length, are not finite, are negative, or are all zero.
     """
     if sample_weight is None:
         return None
-    weights = np.asarray(sample_weight, dtype=float)
-    if weights.ndim == 0:
-        weights = np.full(n_rows, float(weights))
-    if weights.ndim != 1:
-        raise ValueError(f"Sample weights must be 1D array or scalar, got shape {weights.shape}.")
-    check_length(weights, "sample_weight", n_rows)
-    check_finite(weights, "sample_weight")
-    if (weights < 0).any():
-        row = np.flatnonzero(weights < 0)[0]
+    sample_weight = np.asarray(sample_weight, dtype=float)
+    if sample_weight.ndim == 0:
+        sample_weight = np.full(n_rows, float(sample_weight))
+    if sample_weight.ndim != 1:
+        raise ValueError(f"Sample weights must be 1D array or scalar, got shape {sample_weight.shape}.")
+    check_length(sample_weight, "sample_weight", n_rows)
+    check_finite(sample_weight, "sample_weight")
+    if (sample_weight < 0).any():
+        row = np.flatnonzero(sample_weight < 0)[0]
         raise ValueError(
             f"sample_weight is negative in row {row}; weights must be >= 0 (0 leaves a row out)."
         )
-    if not weights.any():
+    if not sample_weight.any():
         raise ValueError("sample_weight is zero in every row: nothing is left to fit.")
-    return weights
+    return sample_weight
 
 
 def check_choice(value, name, choices):
@@ -177,7 +177,7 @@ def check_choice(value, name, choices):
 
 
 def check_number(value, name, low, high, integer=False):
-    """Raise a ValueError unless `value` is a number (an integer) from `low` to `high`."""
+    """Raise a ValueError unless `value` is a number, or an integer, from `low` to `high`."""
     kind = numbers.Integral if integer else numbers.Real
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:
         what = "an integer" if integer else "a number"

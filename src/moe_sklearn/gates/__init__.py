@@ -1,4 +1,4 @@
-"""Gates of the package's own: one trained on the error of the mixture, one on the labels of the bins."""
+"""Gates: `RegressionGate` is trained on the error of the mixture, `LogisticGate` on labels of bins."""
 
 from ._logistic import LogisticGate
 from ._loss import GateRows, gate_logits, gate_loss, huber, mixture_loss, softmax

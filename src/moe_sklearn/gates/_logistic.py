@@ -1,4 +1,4 @@
-"""The gate of the original experiment: a multinomial logistic regression of the bin."""
+"""A gate trained on the labels of the bins: multinomial logistic regression."""
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -12,7 +12,9 @@ from ..validation import check_sample_weight
 
 
 class LogisticGate(ClassifierMixin, StatefulEstimator):
-    """Multinomial logistic regression of the bin on standardised inputs.
+    """Predict the bin by multinomial logistic regression on standardised inputs.
+
+    This is the gate of the original experiment.
 
     Parameters
     ----------
@@ -24,11 +26,13 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
     Attributes
     ----------
     scaler_ : StandardScaler
+        Standardises the inputs.
     logistic_ : LogisticRegression
         Fitted to the standardised inputs.
     classes_ : ndarray of shape (n_classes,)
+        Sorted labels of the bins.
     n_iter_ : ndarray of shape (1,)
-        Iterations of the solver.
+        Number of iterations of the solver.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 
@@ -46,14 +50,16 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         self.max_iter = max_iter
 
     def fit(self, X, y, sample_weight=None):
-        """Fit scaler and regression.
+        """Fit the scaler and the regression.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_inputs)
+            Inputs of the gate.
         y : array-like of shape (n_samples,)
             Label of each row's bin.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
 
         Returns
         -------
@@ -63,7 +69,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If X or `sample_weight` holds nan or infinity, lengths differ, or y holds one class only.
+            If X or `sample_weight` holds nan or infinity, if lengths differ, or if y has only one class.
         """
         fitted = unfitted_copy(self)
         X, y = validate_data(fitted, X, y, dtype=np.float64)
@@ -75,7 +81,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         return adopt(self, fitted)
 
     def predict_proba(self, X):
-        """Probability of each class.
+        """Predict the probability of each class.
 
         Parameters
         ----------
@@ -90,7 +96,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         return self.weigh(validate_data(self, X, dtype=np.float64, reset=False))
 
     def predict(self, X):
-        """Most probable class.
+        """Predict the most probable class.
 
         Parameters
         ----------
@@ -104,7 +110,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         return self.classes_[most_probable]
 
     def weigh(self, X):
-        """`predict_proba` of an X that is known to be valid: a finite float64 array of the right width."""
+        """Compute `predict_proba` without checks: X must be a finite float64 array with n_inputs columns."""
         coef = self.logistic_.coef_ / self.scaler_.scale_
         scores = X @ coef.T + (self.logistic_.intercept_ - coef @ self.scaler_.mean_)
         if scores.shape[1] == 1:

@@ -1,11 +1,11 @@
 """Loss of a gate and its gradient.
 
-A gate maps inputs z to probabilities p = softmax(a(z)) of K experts. Its logits are
+A gate maps inputs z to weights p = softmax(a(z)) of K experts. Its logits are
 
     a(z) = V'z + b                          (linear), or
     a(z) = V'z + b + U' max(0, H'z + h)     (one hidden layer beside the linear part).
 
-Arrays of one gate travel together as `parameters`: (V, b) or (V, b, H, h, U).
+The arrays of a gate are passed together as `parameters`: (V, b) or (V, b, H, h, U).
 """
 
 from __future__ import annotations
@@ -16,27 +16,29 @@ import numpy as np
 
 from ..labels import NO_BIN
 
-# Beyond so many standard deviations of y an error counts linearly, so that a few wrong targets do not steer
-# the gate.
+# An error beyond this number of standard deviations of y counts linearly, so that a few wrong targets have
+# little influence on the gate.
 HUBER_BOUND = 4.0
 
 
 @dataclass(frozen=True)
 class GateRows:
-    """What a gate is trained on.
+    """The rows that train a gate.
 
     Parameters
     ----------
     inputs : ndarray of shape (n, n_inputs)
-        Standardised.
+        Standardised inputs.
     experts : ndarray of shape (n, n_experts, n_targets)
+        Predictions of the experts.
     y : ndarray of shape (n, n_targets)
+        Targets.
     weight : ndarray of shape (n,)
-        Of mean 1 over all rows.
+        Sample weights, with mean 1 over all rows.
     codes : ndarray of shape (n,), int
-        True bin; -1 where there is none.
+        True bin; -1 for no bin.
     n_bins : int
-        The experts after the first `n_bins` belong to no bin.
+        Number of bins. The experts after the first `n_bins` belong to no bin.
     """
 
     inputs: np.ndarray
@@ -47,13 +49,13 @@ class GateRows:
     n_bins: int
 
     def take(self, rows) -> GateRows:
-        """Some of the rows."""
+        """Select some of the rows."""
         names = ("inputs", "experts", "y", "weight", "codes")
         return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """exp(a_k) / sum_j exp(a_j) along the last axis.
+    """Compute exp(a_k) / sum_j exp(a_j) along the last axis.
 
     Examples
     --------
@@ -70,24 +72,27 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 def mixture_loss(
     logits: np.ndarray, rows: GateRows, classification_weight: float
 ) -> tuple[float, np.ndarray]:
-    """Loss of a gate and its gradient with respect to the logits.
+    """Compute the loss of a gate and its gradient with respect to the logits.
 
-    With p = softmax(a), f_k the experts, r = sum_k p_k f_k - y, and c the classification weight,
+    With p = softmax(a), predictions f_k of the experts, r = sum_k p_k f_k - y, sample weights w_i and the
+    classification weight c,
 
-        loss = mean_i weight_i [(1 - c) rho(|r_i|) - c log q_i(bin of i)]
-        d / da_ik = weight_i / n [(1 - c) 2 p_ik (f_ik - sum_j p_ij f_ij)'s_i + c (q_ik - 1(k is i's bin))]
+        loss = mean_i w_i [(1 - c) H(|r_i|) - c log q_i(bin of i)]
+        d / da_ik = w_i / n [(1 - c) 2 p_ik (f_ik - sum_j p_ij f_ij)'s_i + c (q_ik - 1(k is i's bin))]
 
-    where rho is Huber's function (see `huber`), s_i = r_i min(1, bound / |r_i|), and q is the softmax over
-    the experts that have a bin; a row without label has no second term.
-    The squared error of the blend, not the blend of the squared errors, because a prediction is a blend:
-    equations 1.1 and 1.2 of Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87.
+    where H is Huber's function (see `huber`), s_i = r_i min(1, bound / |r_i|), and q is the softmax over the
+    experts that have a bin. A row in no bin has no second term.
+
+    The first term is the error of the mixture, not the mean of the errors of the experts, because the
+    prediction is the mixture: equation 1.1, not 1.2, of Jacobs, Jordan, Nowlan and Hinton (1991), Neural
+    Computation 3, 79-87.
 
     Parameters
     ----------
     logits : ndarray of shape (n, n_experts)
     rows : GateRows
     classification_weight : float
-        From 0, squared error of the mixture only, to 1, cross-entropy only.
+        0 means the squared error of the mixture only, 1 the cross-entropy only.
 
     Returns
     -------
@@ -115,16 +120,16 @@ def mixture_loss(
 
 
 def mixture_errors(proba: np.ndarray, rows: GateRows) -> np.ndarray:
-    """Huber's function of the mixture's error in each row, times its weight: (n,)."""
+    """Compute Huber's function of the error of the mixture, times the sample weight: (n,)."""
     residual = np.einsum("nk,nkt->nt", proba, rows.experts) - rows.y
     return rows.weight * huber(residual)[0]
 
 
 def huber(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Huber's function of each row's norm and the factor of its gradient, each (n,).
+    """Compute Huber's function of the norm of each row, and the factor in its gradient, each (n,).
 
-    |r|^2 up to the bound b, and 2 b |r| - b^2 beyond; its gradient is 2 r min(1, b / |r|) (Huber, 1964,
-    Annals of Mathematical Statistics 35, 73-101).
+    The function is |r|^2 up to the bound b, and 2 b |r| - b^2 beyond. The gradient is 2 r times the factor
+    min(1, b / |r|) (Huber, 1964, Annals of Mathematical Statistics 35, 73-101).
 
     Examples
     --------
@@ -139,14 +144,14 @@ def huber(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def gate_logits(parameters, inputs: np.ndarray) -> np.ndarray:
-    """Logits (n, n_experts) of a gate for standardised `inputs` (n, n_inputs)."""
+    """Compute the logits (n, n_experts) of a gate for standardised `inputs` (n, n_inputs)."""
     return _forward(parameters, inputs)[0]
 
 
 def gate_loss(
     parameters, rows: GateRows, classification_weight: float, alpha: float
 ) -> tuple[float, list[np.ndarray]]:
-    """`mixture_loss` plus alpha times the sum of squared coefficients, and its gradient.
+    """Compute `mixture_loss` plus alpha times the sum of squared coefficients, and its gradient.
 
     Parameters
     ----------
@@ -159,7 +164,7 @@ def gate_loss(
     -------
     loss : float
     gradient : list of ndarray
-        Shaped as `parameters`.
+        Arrays with the shapes of `parameters`.
     """
     logits, active = _forward(parameters, rows.inputs)
     loss, error = mixture_loss(logits, rows, classification_weight)
@@ -176,7 +181,7 @@ def gate_loss(
 
 
 def _forward(parameters, inputs):
-    """Logits, and the hidden units (None without)."""
+    """Compute the logits and the hidden units (None for a linear gate)."""
     logits = inputs @ parameters[0]
     logits += parameters[1]
     if len(parameters) == 2:

@@ -16,11 +16,11 @@ from ._loss import GateRows, gate_logits, mixture_errors, softmax
 from ._training import EarlyStopping, start_parameters, train_hidden, train_linear
 
 PRECISION = np.float32
-# The first of each is the default.
+# The first of each is the default
 CLASSIFICATION_WEIGHTS = (0.0, 0.05, 0.3)
 ALPHAS = (1e-4, 1e-3, 1e-5)
 PILOT_ROWS, PILOT_ITERATIONS = 10_000, 50
-# Shares of the label gates among which the held-out rows choose, and the least gain that is worth their cost
+# Candidate shares of the label gates, and the least relative gain for which label gates are used
 LABEL_SHARES = np.linspace(0, 1, 11)
 LEAST_GAIN = 1e-3
 
@@ -28,58 +28,66 @@ LEAST_GAIN = 1e-3
 class RegressionGate(StatefulEstimator):
     """A gate trained on the squared error of the mixture sum_k p_k(z) f_k.
 
-    Where a classifier asks which bin a row is from, this gate asks which weights predict best: it may
-    spread over experts whose errors cancel, and it can weigh experts that belong to no bin, such as
-    constants ("anchors"), with which the mixture leaves the hull of the other experts. Training starts
-    from equal weights and stops by held-out rows. The gate is the mean of several networks and, given
-    labels, of linear gates trained on the labels alone, in the shares that are best on the held-out rows.
+    A classifier predicts the bin of a row. This gate predicts the weights of experts p_k with which the
+    mixture has the least error. It can combine experts whose errors cancel. It can also weigh experts that
+    belong to no bin, such as constants ("anchors"), with which the mixture leaves the range of the other
+    experts.
+
+    The gate is the mean of several networks. Each starts from equal weights of all experts and is stopped
+    early by held-out rows. If labels are given, a linear gate is trained on the labels beside each network,
+    and the held-out rows choose the share of these label gates in the mean.
 
     Parameters
     ----------
     hidden_layer_size : int, default=64
-        Rectified linear units beside the linear part; 0: linear gate.
+        Number of rectified linear units beside the linear part. 0 means a linear gate.
     classification_weight : float in [0, 1] or "auto", default=0.0
-        Weight of the cross-entropy of the bins' labels against the squared error of the mixture. "auto": 0,
-        or 0.05 or 0.3 where a linear gate is better with it on held-out rows by a standard error.
+        Share of the cross-entropy of the labels in the loss; the rest is the squared error of the mixture.
+        "auto" means 0, unless 0.05 or 0.3 make a linear gate better on held-out rows by at least a standard
+        error.
     alpha : float or "auto", default=1e-4
-        L2 penalty, in units of the mean squared error over the variance of y. "auto": 1e-4, or 1e-3 or 1e-5
-        by the same rule.
+        L2 penalty on the coefficients. The loss is the mean squared error divided by the variance of y.
+        "auto" means 1e-4, unless 1e-3 or 1e-5 are better by the same rule.
     n_restarts : int, default=4
-        Networks to average. Each starts from its own random units and holds out other rows.
+        Number of networks. Each starts from its own random units and holds out other rows.
     max_iter : int, default=50
-        L-BFGS iterations of a linear gate, epochs (passes over the rows) of one with a hidden layer.
+        Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network.
     validation_fraction : float or "auto", default="auto"
-        Share of the rows held out from each network, for early stopping and for every "auto" here. "auto": a
-        tenth; of fewer than 5,000 rows up to a fifth, so that 500 rows are held out where there are 2,500.
+        Share of the rows that is held out from each network. These rows serve early stopping, the share of
+        the label gates, and every "auto" of this class. "auto" holds out 500 rows, but at least a tenth and
+        at most a fifth of all rows.
     random_state : int, RandomState instance or None, default=None
+        Seed of the random units and of the choice of held-out rows.
 
     Attributes
     ----------
     networks_ : list of list of ndarray
-        Parameters of each network, see the module's page; then those of the label gates, if they have a
-        share.
+        Parameters of each network: arrays (V, b), and (H, h, U) with a hidden layer, of the logits
+        V'z + b + U' max(0, H'z + h). If the label gates have a share, their parameters follow.
     shares_ : ndarray of shape (n_networks,)
-        Weight of each in the mean; they sum to 1.
+        Share of each in the mean. They sum to 1.
     coef_ : ndarray of shape (n_experts, n_inputs)
-        Linear part on the scaled inputs, weighted mean over the networks.
+        Coefficients of the linear part on the scaled inputs, averaged with `shares_`.
     intercept_ : ndarray of shape (n_experts,)
+        Intercepts of the linear part, averaged likewise.
     classes_ : ndarray of shape (n_experts,)
-        0 ... n_experts - 1: columns of `experts`.
+        Columns of `experts`: 0, ..., n_experts - 1.
     classification_weight_, alpha_ : float
-        As used.
+        The values that were used.
     validation_loss_ : ndarray of shape (n_restarts,)
-        Mean squared error of each network's mixture on the rows held out from it, over the variance of y.
+        Mean squared error of each network's mixture on its held-out rows, divided by the variance of y.
         Errors beyond four standard deviations of y count linearly (Huber's loss).
     center_, scale_ : ndarray of shape (n_inputs,)
-        Of the inputs; the gate sees arcsinh((x - center) / scale), which is linear near 0 and tames outliers.
+        Mean and standard deviation of the inputs. The networks see arcsinh((x - center) / scale), which is
+        linear near 0 and reduces the influence of outliers.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 
     Notes
     -----
-    `experts`, and those of the inputs that were fitted to y, must be predictions of rows that their models
-    have not seen: on its own training rows an expert looks better than it is, and the gate learns to trust
-    it too much.
+    `experts` must be predictions for rows that the experts were not fitted to. The same holds for all inputs
+    that come from models fitted to y. An expert is too good on its own training rows, and the gate would
+    learn to trust it too much.
 
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Combining
     models by their out-of-sample predictions: Wolpert (1992), Neural Networks 5, 241-259.
@@ -125,14 +133,16 @@ class RegressionGate(StatefulEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_inputs)
-            What the gate sees. Scaled inside.
+            Inputs of the gate. They are scaled internally.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
         experts : array-like of shape (n_samples, n_experts) or (n_samples, n_experts, n_targets)
-            Predictions of the experts, of rows they were not fitted to.
+            Predictions of the experts for rows that they were not fitted to.
         labels : array-like of shape (n_samples,), default=None
-            Column of `experts` that belongs to the row's bin, 0 ... n_bins - 1 <= n_experts - 1; -1 for a
-            row in no bin. Experts after the last label are anchors: the cross-entropy ignores them.
+            Column of `experts` that belongs to the row's bin; -1 for a row in no bin. The experts after the
+            largest label belong to no bin: the cross-entropy ignores them.
         sample_weight : array-like of shape (n_samples,), default=None
+            Weight of each row.
 
         Returns
         -------
@@ -142,9 +152,9 @@ class RegressionGate(StatefulEstimator):
         Raises
         ------
         ValueError
-            If shapes or lengths differ, an array holds nan or infinity, a label is not a column of
-            `experts`, labels are missing where `classification_weight` is positive, or a parameter is out of
-            its range.
+            If shapes or lengths differ, if an array holds nan or infinity, if a label is not a column of
+            `experts`, if labels are missing while `classification_weight` is positive, or if a parameter is
+            out of its range.
         """
         fitted = unfitted_copy(self)
         fitted._check_parameters(labels)
@@ -164,7 +174,7 @@ class RegressionGate(StatefulEstimator):
         return adopt(self, fitted)
 
     def predict_proba(self, X) -> np.ndarray:
-        """Weight of each expert.
+        """Compute the weight of each expert.
 
         Parameters
         ----------
@@ -179,7 +189,7 @@ class RegressionGate(StatefulEstimator):
         return self.weigh(validate_data(self, X, dtype=np.float64, reset=False))
 
     def weigh(self, X) -> np.ndarray:
-        """`predict_proba` of an X that is known to be valid: a finite float64 array of the right width."""
+        """Compute `predict_proba` without checks: X must be a finite float64 array with n_inputs columns."""
         inputs = self._scale(X)
         total = np.zeros((len(X), len(self.classes_)))
         for share, network in zip(self.shares_, self.networks_, strict=True):
@@ -187,12 +197,13 @@ class RegressionGate(StatefulEstimator):
         return total / total.sum(axis=1, keepdims=True)
 
     def predict(self, X, *, experts) -> np.ndarray:
-        """The mixture sum_k p_k(x) f_k.
+        """Predict with the mixture sum_k p_k(x) f_k.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_inputs)
         experts : array-like of shape (n_samples, n_experts) or (n_samples, n_experts, n_targets)
+            Predictions of the experts for these rows.
 
         Returns
         -------
@@ -221,13 +232,13 @@ class RegressionGate(StatefulEstimator):
             )
 
     def _prepare(self, X, y, experts, codes, weight):
-        """Scale everything and leave out rows of weight 0."""
+        """Scale inputs and targets, and leave out rows of sample weight 0."""
         used = weight > 0
         X, y, experts, codes, weight = (array[used] for array in (X, y, experts, codes, weight))
         weight = weight / weight.mean()
         self.center_, self.scale_ = _center_and_scale(X, weight)
         mean, spread = _center_and_scale(np.clip(y, *robust_fences(y)), weight)
-        # Such that the squared error is a mean over the targets.
+        # The squared error is then a mean over the targets.
         spread = spread * y.shape[1] ** 0.5
         return GateRows(
             inputs=self._scale(X),
@@ -242,9 +253,9 @@ class RegressionGate(StatefulEstimator):
         return np.arcsinh(((X - self.center_) / self.scale_).astype(PRECISION))
 
     def _choose(self, rows, train, held_out, rng):
-        """Classification weight and penalty: those given, or chosen by linear gates.
+        """Return the classification weight and the penalty, given or chosen by training linear gates.
 
-        An alternative replaces the default only where it is better by a standard error.
+        A candidate replaces the default only if it is better by a standard error.
         """
         train, held_out = rows.take(train[:PILOT_ROWS]), rows.take(held_out)
 
@@ -265,7 +276,7 @@ class RegressionGate(StatefulEstimator):
         return weight, alpha
 
     def _train(self, train, held_out, rng):
-        """A network, and a linear gate trained on the labels of the same rows."""
+        """Train a network, and a linear gate on the labels of the same rows."""
         weight, alpha = self.classification_weight_, self.alpha_
         start = start_parameters(train, self.hidden_layer_size, weight, rng)
         if self.hidden_layer_size:
@@ -282,14 +293,14 @@ class RegressionGate(StatefulEstimator):
 
 @dataclass(frozen=True)
 class _Member:
-    """A trained network, the label gate beside it (or None), and the rows held out from both."""
+    """A trained network, its label gate or None, and the rows held out from both."""
 
     network: EarlyStopping
     label_gate: EarlyStopping | None
     held_out: GateRows
 
     def errors(self, share):
-        """Errors of the mixture on the held-out rows where the label gate has that share."""
+        """Compute the errors of the mixture on the held-out rows, with this share of the label gate."""
         rows = self.held_out
         proba = (1 - share) * softmax(gate_logits(self.network.parameters, rows.inputs))
         if share:
@@ -299,7 +310,7 @@ class _Member:
 
 
 def _average(members):
-    """Networks and their shares: equal ones, less what the held-out rows give the label gates."""
+    """Return networks and label gates with their shares; the held-out rows choose those of label gates."""
     networks = [member.network.parameters for member in members]
     label_gates = [member.label_gate for member in members]
     share = 0.0
@@ -316,10 +327,10 @@ def _average(members):
 
 
 def _one_standard_error(candidates, errors):
-    """The candidate of least mean error if that beats the first one's by a standard error, else the first.
+    """Return the candidate of least mean error if it beats the first by a standard error, else the first.
 
-    One-standard-error rule on paired rows: Hastie, Tibshirani and Friedman, The Elements of Statistical
-    Learning, 2nd ed., section 7.10.
+    This is the one-standard-error rule on paired rows: Hastie, Tibshirani and Friedman, The Elements of
+    Statistical Learning, 2nd ed., section 7.10.
     """
     best = int(np.argmin([np.mean(error) for error in errors]))
     gain = errors[0] - errors[best]
@@ -327,7 +338,7 @@ def _one_standard_error(candidates, errors):
 
 
 def _splits(n_rows, n_restarts, validation_fraction, rng):
-    """For each restart, the rows to train on and the rows held out, which move on from one to the next."""
+    """Return the training rows and the held-out rows of each restart; each restart holds out other rows."""
     order = rng.permutation(n_rows)
     if validation_fraction == "auto":
         validation_fraction = max(0.1, min(0.2, 500 / n_rows))
@@ -337,7 +348,7 @@ def _splits(n_rows, n_restarts, validation_fraction, rng):
 
 
 def _center_and_scale(X, weight):
-    """Weighted mean and standard deviation of the columns (1 where a column is constant)."""
+    """Compute the weighted mean and standard deviation of each column; the latter is 1 if it is constant."""
     center = weight @ X / weight.sum()
     scale = np.sqrt(weight @ (X - center) ** 2 / weight.sum())
     tiny = 10 * np.finfo(float).eps * np.abs(center)
@@ -345,7 +356,7 @@ def _center_and_scale(X, weight):
 
 
 def _check_rows(X, y, experts, labels, sample_weight):
-    """`y` (n, t), `experts` (n, K, t), codes (n,) and weights (n,), checked."""
+    """Check and return `y` (n, t), `experts` (n, K, t), codes (n,) and sample weights (n,)."""
     n = len(X)
     y = np.asarray(y, dtype=float)
     experts = check_array(experts, dtype=np.float64, allow_nd=True, input_name="experts")

@@ -1,4 +1,4 @@
-"""Training of one gate, stopped by held-out rows."""
+"""Training of one gate, with early stopping on held-out rows."""
 
 import math
 
@@ -7,16 +7,16 @@ from scipy.optimize import minimize
 
 from ._loss import gate_logits, gate_loss, mixture_loss
 
-# A batch is a 32nd of the rows, within these bounds: small data needs as many steps as large.
+# A batch is a 32nd of the rows, within these bounds, so that few rows still give enough steps
 BATCH_ROWS = (32, 256)
 LEARNING_RATE = 3e-3
 PATIENCE = 15
-# Logit at which an anchor stays when only the labels, which know no anchor, train the gate.
+# Logit of the anchors in a gate that is trained on labels only
 NEVER = -30.0
 
 
 def start_parameters(rows, hidden_layer_size, classification_weight, rng):
-    """Parameters of a gate that knows nothing: equal weights."""
+    """Make the parameters of an untrained gate, which gives all experts equal weights."""
     n_inputs, n_experts = rows.inputs.shape[1], rows.experts.shape[1]
     bias = np.zeros(n_experts)
     if classification_weight == 1:
@@ -32,16 +32,16 @@ def start_parameters(rows, hidden_layer_size, classification_weight, rng):
 
 
 class EarlyStopping:
-    """The parameters with the least held-out loss so far."""
+    """Keep the parameters with the least held-out loss, and tell when to stop."""
 
     def __init__(self, held_out, classification_weight):
         self.held_out = held_out
-        # A gate trained on labels alone is judged by labels, any other by the mixture.
+        # A gate trained on labels only is scored by labels, all others by the mixture.
         self.criterion = float(classification_weight == 1)
         self.loss, self.parameters, self.stale = np.inf, None, 0
 
     def update(self, parameters):
-        """Score `parameters`; return True when it is time to stop."""
+        """Score `parameters`; return True if training should stop."""
         loss = mixture_loss(gate_logits(parameters, self.held_out.inputs), self.held_out, self.criterion)[0]
         self.stale += 1
         if self.parameters is None or loss < self.loss * (1 - 1e-4):
@@ -51,7 +51,7 @@ class EarlyStopping:
 
 
 def train_linear(parameters, train, held_out, classification_weight, alpha, max_iter):
-    """L-BFGS over all rows; return the `EarlyStopping` of its iterations."""
+    """Train a linear gate by L-BFGS over all rows; return the `EarlyStopping` of its iterations."""
     best = EarlyStopping(held_out, classification_weight)
     cut, dtype = parameters[0].size, parameters[0].dtype
 
@@ -75,9 +75,10 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
 
 
 def train_hidden(parameters, train, held_out, classification_weight, alpha, max_iter, rng):
-    """Adam over mini-batches, its step falling as a half cosine; return the `EarlyStopping` of the epochs.
+    """Train a network by Adam over mini-batches; return the `EarlyStopping` of its epochs.
 
-    Kingma and Ba (2015), "Adam: a method for stochastic optimization", ICLR.
+    The learning rate falls like a half cosine. Adam: Kingma and Ba (2015), "Adam: a method for stochastic
+    optimization", ICLR.
     """
     best = EarlyStopping(held_out, classification_weight)
     best.update(parameters)
@@ -106,7 +107,7 @@ def train_hidden(parameters, train, held_out, classification_weight, alpha, max_
 
 
 def _joined(arrays):
-    """A flat copy of all arrays, and views of it in their shapes."""
+    """Return a flat copy of all arrays, and views of it in their shapes."""
     flat = np.concatenate([array.ravel() for array in arrays])
     ends = np.cumsum([array.size for array in arrays])
     parts = np.split(flat, ends[:-1])
