@@ -82,6 +82,7 @@ def test_residual_variance_is_that_of_each_own_expert():
     y, models, codes = rng.normal(size=(30, 2)), rng.normal(size=(30, 4, 2)), np.arange(30) % 2
     weight = rng.uniform(size=30)
     found = residual_variance(models, y, codes, weight)
+    assert found.shape == (3, 2)
     for k in range(2):
         rows = codes == k
         assert_allclose(found[k], np.average((y - models[:, k])[rows] ** 2, axis=0, weights=weight[rows]))

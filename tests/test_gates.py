@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from moe_sklearn.gates import (
     mixture_loss,
     softmax,
 )
-from moe_sklearn.gates._regression import _center_and_scale, _one_standard_error, _splits
+from moe_sklearn.gates._regression import _average, _center_and_scale, _one_standard_error, _splits
 from moe_sklearn.gates._training import (
     PATIENCE,
     EarlyStopping,
@@ -314,6 +315,11 @@ def test_restarts_hold_out_other_rows_and_constant_inputs_are_fine():
     assert np.isfinite(gate.predict_proba(X)).all()
 
 
+def test_an_unfitted_gate_says_so():
+    with pytest.raises(NotFittedError, match="RegressionGate instance is not fitted yet"):
+        RegressionGate().predict_proba(np.zeros((2, 3)))
+
+
 def test_one_expert_gets_all_the_weight():
     X, y, experts, _ = regimes(50)
     gate = RegressionGate(4, n_restarts=1, max_iter=3).fit(X, y, experts=experts[:, :1])
@@ -526,6 +532,38 @@ def test_labels_that_mislead_get_no_share():
     gate = RegressionGate(8, n_restarts=2, random_state=0).fit(X, y, experts=experts, labels=1 - labels)
     assert len(gate.networks_) == 2
     np.testing.assert_array_equal(gate.shares_, [0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("gain", "share"), [(0.5, 1.0), (0.002, 1.0), (0.0005, 0.0), (0.0, 0.0), (-0.1, 0.0)]
+)
+def test_label_gates_get_a_share_that_is_worth_their_cost(gain, share):
+    """A thousandth of the error, at least."""
+    members = [
+        SimpleNamespace(
+            network=SimpleNamespace(parameters="network"),
+            label_gate=SimpleNamespace(parameters="label gate"),
+            errors=lambda share, scale=scale: scale * np.full(5, 1 - gain * share),
+        )
+        for scale in (1.0, 3.0)
+    ]
+    networks, shares = _average(members)
+    assert networks == ["label gate" if share else "network"] * 2
+    np.testing.assert_array_equal(shares, [0.5, 0.5])
+
+
+def test_shares_are_the_best_of_the_held_out_rows():
+    members = [
+        SimpleNamespace(
+            network=SimpleNamespace(parameters="network"),
+            label_gate=SimpleNamespace(parameters="label gate"),
+            errors=lambda share, best=best: 1 + (share - best) ** 2 * np.ones(5),
+        )
+        for best in (0.2, 0.6)
+    ]
+    networks, shares = _average(members)
+    assert networks == ["network"] * 2 + ["label gate"] * 2
+    np.testing.assert_allclose(shares, [0.3, 0.3, 0.2, 0.2])
 
 
 @pytest.mark.parametrize("labels", [None, np.zeros(300, int), np.full(300, -1)])

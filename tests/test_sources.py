@@ -1,4 +1,5 @@
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -289,17 +290,32 @@ def test_prefetch_makes_two_items_more_than_the_caller_has_taken():
     stream.close()
 
 
-def test_prefetch_stops_its_thread_when_the_caller_does():
-    import threading
+def breaking_after(n):
+    yield from range(n)
+    raise OSError("disk gone")
 
-    before = threading.active_count()
-    stream = prefetch(iter(range(1000)))
-    next(stream)
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: range(1000),
+        lambda: range(2),
+        lambda: range(1),
+        lambda: breaking_after(2),
+        lambda: breaking_after(1),
+    ],
+)
+def test_prefetch_stops_its_thread_when_the_caller_does(make):
+    """Whatever the thread is about to hand over: an item, the end or an error."""
+    before = set(threading.enumerate())
+    stream = prefetch(make())
+    assert next(stream) == 0
+    started = set(threading.enumerate()) - before
+    time.sleep(0.05)  # until the thread waits for the caller
     stream.close()
-    for thread in threading.enumerate():
-        if thread.daemon and thread is not threading.main_thread():
-            thread.join(timeout=2)
-    assert threading.active_count() <= before
+    for thread in started:
+        thread.join(timeout=2)
+        assert not thread.is_alive()
 
 
 def test_map_rows_equals_the_function(monkeypatch):

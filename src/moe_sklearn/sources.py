@@ -27,20 +27,22 @@ def prefetch(iterable: Iterable) -> Iterator:
     items: queue.Queue = queue.Queue(maxsize=1)
     stop = threading.Event()
 
+    def hand_over(item, error=None):
+        """Wait until there is room; return False when the caller wants no more."""
+        while not stop.is_set():
+            try:
+                items.put((item, error), timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
     def produce():
         try:
-            for item in iterable:
-                while not stop.is_set():
-                    try:
-                        items.put((item, None), timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
-                if stop.is_set():
-                    return
-            items.put((None, StopIteration()))
+            if all(map(hand_over, iterable)):
+                hand_over(None, StopIteration())
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
-            items.put((None, error))
+            hand_over(None, error)
 
     thread = threading.Thread(target=produce, daemon=True)
     thread.start()
