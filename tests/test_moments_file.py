@@ -64,6 +64,14 @@ def test_labels_of_every_kind_come_back(bins, tmp_path):
     assert_same(BinnedMoments.load(tmp_path / "m.npz"), moments)
 
 
+def test_counts_of_numpy_are_written_as_numbers(tmp_path):
+    moments = gathered()
+    group = moments.groups["hot"]
+    group.n_rows, group.weight = np.int64(30), np.float32(8)
+    moments.save(tmp_path / "m.npz")
+    assert_array_equal(BinnedMoments.load(tmp_path / "m.npz").groups["hot"].weight, 8.0)
+
+
 def test_moments_of_no_rows_and_of_no_targets_come_back(tmp_path):
     for moments in (BinnedMoments(3), BinnedMoments(3, 0).update(np.eye(3)), BinnedMoments(0, 0)):
         moments.groups["empty"] = Moments.zeros(moments.n_features, moments.n_targets)
@@ -292,7 +300,7 @@ def test_wrong_headers_below_a_digest_that_fits_are_refused_or_the_same(path, mo
         assert sizes == preamble["header"]["groups"] and len(sizes) == 2
         for _, n_rows, weight, _ in sizes:
             assert type(n_rows) is int and n_rows > 0 and type(weight) is float and 0 < weight < np.inf
-        assert (loaded.n_features, loaded.n_targets) == (4, 2)
+        assert (loaded.n_features, loaded.n_targets, loaded.directory) == (4, 2, None)
     assert len(passed) < 40
 
 
@@ -334,6 +342,13 @@ def test_numbers_of_columns_are_whole_also_where_there_are_no_rows(value, name, 
         edit(path, **arrays | {"preamble": np.array(json.dumps(preamble))})
         with pytest.raises(ValueError, match=DAMAGED):
             BinnedMoments.load(path)
+
+
+@pytest.mark.parametrize("progress", [None, [], 3, "x"])
+def test_progress_is_a_dictionary(progress, path):
+    edit(path, preamble=np.array(json.dumps(with_value(preamble_of(path), ("header", "progress"), progress))))
+    with pytest.raises(ValueError, match=DAMAGED):
+        BinnedMoments.load(path)
 
 
 @pytest.mark.parametrize("name", NAMES)
