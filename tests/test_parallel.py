@@ -35,7 +35,7 @@ def test_any_chunks_give_the_moments_of_the_array(chunks, data):
 
 def test_unknown_chunk_sizes_are_refused(data):
     X = dask_array.from_array(data[0], chunks=(300, 20))
-    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+    with pytest.raises(ValueError, match="X has blocks of unknown size: call X.compute_chunk_sizes"):
         dask_moments(X[X[:, 0] > 0], data[1])
 
 

@@ -14,8 +14,6 @@ from .storage import damage_named, read_archive, write_archive
 
 ARCHIVE_VERSION = 2
 ARRAYS = ("x_mean", "y_mean", "xx", "xy", "yy")
-# A subtraction in float32 can leave a sum of squares below zero, by this part of the rows' size at most.
-ROUNDING = 1e-2
 
 
 def write_moments(path, layout: dict, groups: dict, progress: dict):
@@ -112,10 +110,8 @@ def _check_group(label, group, layout):
     eps = group.product_eps
     if type(eps) is not float or not np.finfo(float).eps <= eps < math.inf:
         raise ValueError(f"the products of bin {label!r} have the relative error {eps}.")
-    for name, squares, mean in (("xx", np.diag(group.xx), group.x_mean), ("yy", group.yy, group.y_mean)):
-        with np.errstate(over="ignore"):
-            size = max(squares.max(initial=0), weight * np.square(mean).max(initial=0))
-        if squares.min(initial=0) < -ROUNDING * size:
+    for name, squares in (("xx", group.x_squares), ("yy", group.yy)):
+        if (squares < 0).any():
             raise ValueError(
                 f"{name} of bin {label!r} has a negative sum of squares: subtract only rows that were added."
             )
