@@ -206,8 +206,9 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
     plan, regimes, scratch = setup.plan, setup.regimes, Scratch()
     total = moments.total()
     pooled = total.pool()
+    compares_alphas = setup.experts.alphas is not None
     experts = setup.experts.fit_moments(
-        moments,
+        moments if compares_alphas else total,
         dtype=rows.dtype,
         y_is_1d=rows.y_is_1d,
         small_bins=setup.small_bins,
