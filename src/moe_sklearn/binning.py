@@ -14,9 +14,9 @@ from .validation import check_choice, check_sample_weight
 class GridBinner(TransformerMixin, BaseEstimator):
     """Joint bins of several columns of side information.
 
-    The joint bin of two columns is ``b_0 * n_1 + b_1``, where b_j is the bin of column j and n_j the number of
-    its bins; more columns go on likewise. Bins are closed on the left; the last bin of a column also on the
-    right.
+    The joint bin of two columns is ``b_0 * n_1 + b_1``, where b_j is the bin of column j and n_j the number
+    of its bins; more columns go on likewise. Bins are closed on the left; the last bin of a column also on
+    the right.
 
     Parameters
     ----------
