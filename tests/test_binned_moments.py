@@ -571,3 +571,22 @@ def test_unsigned_labels_are_those_of_signed_ones():
     moments = BinnedMoments(1).update(X, X[:, 0], bins).update(X, X[:, 0], bins.astype(np.uint64))
     assert moments.bins.tolist() == [3, 2**60]
     assert moments.groups[2**60].n_rows == 4
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (BinnedMoments(4), "other has n_features=4, these moments have 3"),
+        (BinnedMoments(3, 2), "other has n_targets=2, these moments have 1"),
+        (BinnedMoments(3).update(np.eye(3), np.ones(3), ["a"] * 3), "bins mixes strings and numbers"),
+        (BinnedMoments(3).update(np.eye(3), np.ones(3), [0, 1, 2]), "other has rows in bin 2.*none there"),
+        (BinnedMoments(3).update(np.eye(3), np.ones(3)), "other has rows in bin None"),
+        (BinnedMoments(3).update(np.eye(3), np.ones(3), [0, 0, 0]), "more rows than the group"),
+        (BinnedMoments(3).update(9 * np.eye(3), np.arange(3.0), [0, 0, 1]), "is no part of this group"),
+    ],
+)
+def test_moments_that_are_no_part_are_not_subtracted(other, message):
+    moments = BinnedMoments(3).update(np.eye(3), np.arange(3.0), [0, 0, 1])
+    with pytest.raises(ValueError, match=message):
+        moments.subtract(other)
+    assert moments.n_rows == 3

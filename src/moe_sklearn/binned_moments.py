@@ -16,7 +16,7 @@ from .sources import BLOCK_ROWS, as_source, prefetch
 
 # Rows of an array in memory are centred and multiplied while they are in the cache.
 CACHE_BYTES = 2**24
-# A chunk has at least so many rows, and so many of a source that is not in memory.
+# A chunk has at least so many rows; where chunk_bytes has room for them, so many if X is not one array.
 CACHE_ROWS, CHUNK_ROWS = 256, 4096
 # Weights beyond these get float64 products: their roots times X might overflow or vanish in float32.
 SMALL_WEIGHT, LARGE_WEIGHT = 1e-12, 1e12
@@ -114,11 +114,7 @@ class BinnedMoments:
 
     def merge(self, other: BinnedMoments) -> BinnedMoments:
         """Add the rows that `other` has seen, in place; return self."""
-        for name in ("n_features", "n_targets"):
-            mine, theirs = getattr(self, name), getattr(other, name)
-            if mine != theirs:
-                raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
-        check_same_kind(other.bins, self.bins)
+        self._check_fits(other)
         for label, group in other.groups.items():
             if label in self.groups:
                 self.groups[label] += group
@@ -127,7 +123,17 @@ class BinnedMoments:
         return self
 
     def subtract(self, other: BinnedMoments) -> BinnedMoments:
-        """Moments without the rows of `other`, a part of these; bins left empty disappear."""
+        """Moments without the rows of `other`, a part of these; bins left empty disappear.
+
+        Raises
+        ------
+        ValueError
+            If `other` cannot be a part of these moments.
+        """
+        self._check_fits(other)
+        for label, group in other.groups.items():
+            if group.n_rows and label not in self.groups:
+                raise ValueError(f"other has rows in bin {label!r}, these moments have none there.")
         rest = BinnedMoments(
             self.n_features,
             self.n_targets,
@@ -139,6 +145,13 @@ class BinnedMoments:
             if left.n_rows:
                 rest.groups[label] = left
         return rest
+
+    def _check_fits(self, other):
+        for name in ("n_features", "n_targets"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine != theirs:
+                raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
+        check_same_kind(other.bins, self.bins)
 
     def update(self, X, y=None, bins=None, sample_weight=None) -> BinnedMoments:
         """Add rows in place; return self.
@@ -162,8 +175,9 @@ class BinnedMoments:
 
         Notes
         -----
-        Rows in memory are looked through before they are added to moments that hold some already. Rows of
-        another source are gathered in moments of their own first, which takes as much memory again.
+        Moments that hold rows already are safe from later ones that turn out bad: rows in memory are checked
+        before they are added, and those of any other source are gathered apart first, which takes as much
+        memory again. A KeyboardInterrupt while rows in memory are added leaves a part of them.
         """
         source = as_source(X)
         if source.shape[1] != self.n_features:
@@ -320,12 +334,12 @@ class ChunkBuffers:
         self.product = cache(lambda: np.zeros((d, d), np.float32, order="F"))
 
     def next_rows(self):
-        """Return the buffer that has rested longest."""
+        """Return the buffer that was used longest ago."""
         self.rows.append(self.rows.pop(0))
         return self.rows[-1]
 
     def block(self, rows):
-        """The rows in the precision to centre in, and scratch where the products want less."""
+        """Rows in the precision in which they are centred; memory for them if products are narrower."""
         if self.cast is None:
             return rows, None
         cast = self.cast[: len(rows)]
@@ -341,10 +355,10 @@ def _folder_within(directory):
 
 
 def _chunks(source, names, codes, sample_weight, buffers):
-    """Yield lists of (label, rows, block), a block being the rows of one bin and a spare one.
+    """Yield lists of (label, rows, block); a block holds rows of one bin and a spare one.
 
-    The blocks of an array in memory are filled one by one, bin after bin; those of anything else, a chunk
-    of rows at a time.
+    An array in memory is read bin after bin, a block at a time. Any other source is read in the order of
+    its rows, and each list holds the blocks of one chunk.
     """
     if source.array is not None:
         for label, rows in _by_bin(0, len(source), names, codes, sample_weight):

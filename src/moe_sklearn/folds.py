@@ -1,7 +1,7 @@
-"""K-fold cross-validation of ridges from fold moments, without a second look at the data.
+"""K-fold cross-validation of ridges from fold moments, without a second pass over the data.
 
-The moments of the training rows of a fold are those of all rows less those of the fold, and the held-out
-error of a linear model is a function of the fold's moments (`solvers.held_out_error`).
+The rows that train a fold's model are all rows without those of the fold, and so are their moments. The
+held-out error of a linear model is a function of the fold's moments (`solvers.held_out_error`).
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def select_alpha(groups, alphas, scoring, prior_coef=None):
         For each model that shares the alpha, its rows in each fold.
     alphas : ndarray of shape (n_alphas,)
     scoring : {"neg_mean_squared_error", "r2"}
-        Over the rows of all models together; several targets are averaged.
+        Score of all models together on their rows, the mean over the targets.
     prior_coef : list of ndarray, default=None
         For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
 

@@ -1,7 +1,7 @@
 """Kernels on symmetric matrices: products, Cholesky, triangular solves, and memory for them.
 
-SciPy's BLAS and LAPACK do all of it: NumPy brings a library of its own, whose threads spin for a while after
-each call and take the cores from the call that follows.
+All of it is done by SciPy's BLAS and LAPACK. NumPy brings a library of its own, whose threads keep the cores
+busy for a while after each call: a SYRK that follows runs at half its speed.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ EPS32 = float(np.finfo(np.float32).eps)
 # NumPy asks for huge pages from this size on.
 HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
-# Columns of a triangular matrix that are worked on at a time
+# A triangular matrix is worked on by so many columns at a time.
 PANEL = 64
 # From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
 MIXED_PRECISION_SIZE = 1024
-# Triangular solves of so many rows at a time
+# Triangular systems are solved for so many rows at a time.
 LEVERAGE_ROWS = 1024
 # Rounding of the products of d standardised columns gives X'X eigenvalues up to about 3.5 sqrt(d) eps where
 # they are 0 (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
@@ -32,10 +32,10 @@ PRODUCT_ROUNDING = 8
 
 
 def zeros_lower(shape, dtype, directory=None):
-    """Zeros in Fortran order, of which a triangle that is never written takes next to no memory.
+    """Zeros in Fortran order; a triangle that is never written takes almost no memory.
 
-    Large arrays of NumPy's own lie in huge pages, which each column touches. Given a `directory`, the zeros
-    lie in a file there.
+    NumPy keeps large arrays in huge pages, all of which hold a part of the lower triangle. Given a
+    `directory`, the zeros lie in a file there.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if directory is not None:
@@ -75,11 +75,7 @@ def lower_panels(d):
 
 
 def transposed_product(rows, right):
-    """Return rows' @ right, by SciPy's BLAS.
-
-    NumPy's is another library, whose threads, spinning for a while after their work, would take the cores
-    from the SYRK that follows: it halves its speed.
-    """
+    """Return rows' @ right in the precision of the rows."""
     if not (rows.size and right.size):
         return np.zeros((rows.shape[1], *right.shape[1:]))
     right = right.astype(rows.dtype, copy=False)
@@ -100,9 +96,10 @@ def syrk(block, out, *, beta):
 
 
 class Scratch:
-    """Square matrices to factorise in, which one call after another can use; threads may share it.
+    """Memory for factorisations, which one call after another uses again.
 
-    Fresh memory for each would cost as much as the factorisation.
+    Fresh memory for each would cost as much as the factorisation. Threads may share a `Scratch`: each gets
+    a matrix of its own.
     """
 
     def __init__(self):
@@ -135,7 +132,7 @@ class Scratch:
         Rows and columns of scale 0 become those of the unit matrix.
         """
         least = np.min(scale, where=scale > 0, initial=np.inf) if scale.any() else 1.0
-        # Relative to the least, which float32 has room for, whatever the size of S
+        # Relative to the least they fit into float32, whatever the size of S.
         factors = (scale / least).astype(dtype)
         is_uniform = (factors == 1).all()
         with self.matrix(len(xx), dtype) as work:
@@ -241,7 +238,7 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
 
 
 def _trusted_factor(work, is_sure, eps):
-    """Cholesky factor, in place; None where the matrix may be singular: unless it is_sure not to be."""
+    """Cholesky factor, in place; None where the matrix may be singular, if that is not known (`is_sure`)."""
     factor, info = potrf(work)
     if info == 0 and (is_sure or _smallest_eigenvalue(factor) > singular_below(len(work), eps)):
         return factor
@@ -324,9 +321,10 @@ def rounding(xx, eps=EPS):
 
 
 def _solve_by_factor(factor, rhs):
-    """Solution of L L' w = rhs in float32; LAPACK's is slow where `rhs` has few columns."""
+    """Solution of L L' w = rhs in float32."""
     if rhs.shape[1] > 4:
         return lapack.spotrs(factor, rhs, lower=1)[0]
+    # LAPACK is slow where there are few columns.
     halves = (blas.strsv(factor, column, lower=1) for column in rhs.T)
     return np.stack([blas.strsv(factor, half, lower=1, trans=1) for half in halves], axis=1)
 

@@ -36,7 +36,7 @@ def ridge(
 
     Minimises ``sum_i weight_i (y_i - b - w'x_i)^2 + alpha |w|^2`` (Hoerl and Kennard, 1970,
     Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does. With the penalty
-    ``alpha |w - v|^2`` instead, w = v + (S + alpha I)^-1 (s - S v): a ridge of what v leaves.
+    ``alpha |w - v|^2`` instead, w = v + (S + alpha I)^-1 (s - S v), v and the ridge of its residuals.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def ridge(
     alpha : float
         Penalty, >= 0, in units of x^2 times rows.
     prior_coef : ndarray of shape (n_targets, n_features), default=None
-        v, to which the penalty shrinks; None: 0.
+        The v to which the penalty shrinks; None: 0.
     scratch : Scratch, default=None
 
     Returns
@@ -75,13 +75,13 @@ def ridge(
 def ridge_path(moments: Moments, alphas, prior_coef=None) -> tuple[np.ndarray, np.ndarray]:
     """`ridge` for many alphas: coefficients (n_alphas, n_targets, n_features) and intercepts.
 
-    One Krylov space serves all alphas for which it converges; the others get a Cholesky factorisation
-    each, or, beyond 20 of them, one eigendecomposition for all.
+    One Krylov space serves all alphas for which it converges. The others get a Cholesky factorisation each,
+    or one eigendecomposition together where they are more than 20.
     """
     alphas, xx = np.asarray(alphas, float), moments.xx.astype(float, copy=False)
     xy, precision, scratch = _left_by(prior_coef, moments), _precision(moments), Scratch()
     coefs = np.full((len(alphas), xy.shape[1], moments.n_features), np.nan)
-    # A larger alpha than rounding makes the matrix regular, and so does any alpha beyond one that does.
+    # An alpha beyond rounding makes the matrix regular, and so does any alpha beyond one that does.
     large = regular = alphas > rounding(xx, moments.product_eps)
     if len(alphas) >= KRYLOV_MIN_ALPHAS and moments.n_features >= KRYLOV_MIN_SIZE:
         if not large.all():
@@ -180,7 +180,7 @@ def discriminants(
     alpha : float
         Penalty of the ridge, >= 0.
     pooled : Moments, default=None
-        ``moments.pool()``, where it is at hand.
+        ``moments.pool()``, if it is known already.
     scratch : Scratch, default=None
 
     Returns
@@ -220,7 +220,7 @@ def leverages(
     Returns
     -------
     ndarray of shape (n,)
-        Good to about 1e-4 of 1 - h in more than 1,024 columns, else to rounding.
+        The error is about 1e-4 (1 - h) from 1,024 columns on, else that of rounding.
 
     Raises
     ------
@@ -256,7 +256,7 @@ def leave_one_out(fitted, target, leverage) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n, n_targets)
-        Rows of leverage 1, which the fit cannot do without, are left as they are.
+        A row of leverage 1 keeps its prediction, as there is no fit without it.
     """
     left = 1.0 - leverage[:, None]
     usable = left > 1e-8

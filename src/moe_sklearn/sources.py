@@ -1,7 +1,7 @@
-"""Rows of X from wherever they lie, a block at a time.
+"""Rows of X from arrays, files and dask, read a block at a time.
 
 A source has ``shape``, ``dtype``, ``len`` and three methods: `blocks` (row ranges and how to load them),
-`take` (some rows) and `locate` (what to call a row in an error message).
+`take` (some rows) and `locate` (the name of a row in error messages).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 from scipy import sparse
 
 BLOCK_ROWS = 4096
-"""Rows of X that are worked on at a time outside the accumulation of moments."""
+"""Rows of a block, except where moments are gathered, which choose their own."""
 
 Block = tuple[int, int, Callable[[], np.ndarray]]
 
 
 def prefetch(iterable: Iterable) -> Iterator:
-    """Yield from `iterable`, whose next item is made in a thread while the caller works on this one."""
+    """Yield from `iterable`; a thread makes the next item while the caller works on this one."""
     items: queue.Queue = queue.Queue(maxsize=1)
     stop = threading.Event()
 
@@ -91,7 +91,7 @@ def open_batches(batches) -> Iterator[tuple]:
 def is_source(X) -> bool:
     """Whether X is read a block at a time rather than validated as an array.
 
-    So are h5py and zarr datasets, dask arrays (anything 2-D with shape, dtype and slicing), scipy sparse
+    Such are h5py and zarr datasets, dask arrays (anything 2-D with shape, dtype and slicing), scipy sparse
     matrices and arrays (rows are sliced in CSR form), and lists of 2-D arrays (shards).
     """
     if isinstance(X, RowSource):
@@ -120,7 +120,7 @@ def as_source(X) -> RowSource:
 
 
 def _mapped_file(array) -> np.memmap | None:
-    """The memory map that an array is a view of, if it is one."""
+    """The memory map that an array is a view of, or None."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap):
             return array
@@ -129,7 +129,7 @@ def _mapped_file(array) -> np.memmap | None:
 
 
 class RowSource:
-    """Rows of one array-like with shape, dtype and slicing; `in_memory` if they need no reading."""
+    """Rows of one array-like with shape, dtype and slicing; `in_memory` if they lie there already."""
 
     def __init__(self, X):
         self.X = X.tocsr() if sparse.issparse(X) else X
@@ -144,7 +144,7 @@ class RowSource:
 
     @property
     def array(self) -> np.ndarray | None:
-        """The rows as one array, if they lie in memory so."""
+        """The rows as one array, if they are one in memory; else None."""
         return self.X if self.in_memory and self.X.dtype == self.dtype else None
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
@@ -168,11 +168,11 @@ class RowSource:
         return RowSlice(self, first, last)
 
     def locate(self, row: int) -> str:
-        """What to call a row in an error message."""
+        """Name of a row in error messages."""
         return f"row {row}"
 
     def _release(self):
-        """Give back the memory of a map's pages that were read; the file, and what was written, stay."""
+        """Free the pages of a memory map that were read; the file stays, with what was written to it."""
         if self._map is not None and self._map.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
             pages = self._map
             while isinstance(pages, np.ndarray):
@@ -202,7 +202,7 @@ class RowSlice(RowSource):
         return None if self.source.array is None else self.source.array[self.first : self.last]
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Those of the source that hold any of the rows, cut to them."""
+        """Blocks of the source that hold any of the rows, cut to them."""
         for start, stop, load in self.source.blocks(max_rows):
             low, high = max(start, self.first), min(stop, self.last)
             if low < high:
@@ -210,12 +210,12 @@ class RowSlice(RowSource):
                 yield low - self.first, high - self.first, lambda load=load, cut=cut: load()[cut]  # type: ignore[misc]
 
     def locate(self, row: int) -> str:
-        """What to call a row in an error message."""
+        """Name of a row in error messages."""
         return self.source.locate(self.first + row)
 
 
 class CachingSource(RowSource):
-    """A source that keeps some rows as they come by, so that they need not be read again.
+    """A source that keeps some rows when it reads them, so that they need not be read again.
 
     Parameters
     ----------
@@ -229,10 +229,10 @@ class CachingSource(RowSource):
         self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
         self.kept = np.empty((len(rows), source.shape[1]), source.dtype)
 
-    array = None  # its rows must come by
+    array = None  # All rows are read through `blocks`.
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Those of the source, which keep their share of the rows when loaded."""
+        """Blocks of the source; loading one keeps its share of the rows."""
         for start, stop, load in self.source.blocks(max_rows):
             yield start, stop, partial(self._load_and_keep, start, stop, load)
 
@@ -243,18 +243,18 @@ class CachingSource(RowSource):
         return block
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
-        """The rows at sorted positions `rows`, all of them kept, after a pass over the blocks."""
+        """The rows at sorted positions `rows`, which are among those kept; all blocks have been loaded."""
         if len(rows) == len(self.rows):
             return self.kept
         return self.kept[np.searchsorted(self.rows, rows)]
 
     def locate(self, row: int) -> str:
-        """What to call a row in an error message."""
+        """Name of a row in error messages."""
         return self.source.locate(row)
 
 
 class Shards(RowSource):
-    """Sources one after the other, as if they were one."""
+    """Several sources, one after the other, as one."""
 
     def __init__(self, shards: list[RowSource]):
         columns = {shard.shape[1] for shard in shards}
@@ -279,6 +279,6 @@ class Shards(RowSource):
         return np.asarray(load(), dtype=self.dtype)
 
     def locate(self, row: int) -> str:
-        """What to call a row in an error message: its shard, and its row there."""
+        """Name of a row in error messages: its shard, and its place there."""
         shard = int(np.searchsorted(self.starts, row, side="right")) - 1
         return f"row {row - self.starts[shard]} of shard {shard}"
