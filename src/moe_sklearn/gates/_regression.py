@@ -167,8 +167,8 @@ class RegressionGate(StatefulEstimator):
         members = [fitted._train(rows.take(train), rows.take(held), rng) for train, held in splits]
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         fitted.networks_, fitted.shares_ = _average(members)
-        linear = [np.vstack([coef, bias]).T.astype(float) for coef, bias, *_ in fitted.networks_]
-        mean = np.average(linear, axis=0, weights=fitted.shares_)
+        linear_parts = [np.vstack([coef, bias]).T.astype(float) for coef, bias, *_ in fitted.networks_]
+        mean = np.average(linear_parts, axis=0, weights=fitted.shares_)
         fitted.coef_, fitted.intercept_ = mean[:, :-1], mean[:, -1]
         fitted.classes_ = np.arange(rows.experts.shape[1])
         return adopt(self, fitted)
