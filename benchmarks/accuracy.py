@@ -222,8 +222,8 @@ def piecewise(data):
 class RememberingGate(RegressionGate):
     """Keeps what it was trained on: the inputs of the training rows, and their targets."""
 
-    def fit(self, X, y, **options):
-        super().fit(X, y, **options)
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None):
+        super().fit(X, y, experts=experts, labels=labels, sample_weight=sample_weight)
         self.seen_ = X, y
         return self
 

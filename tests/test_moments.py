@@ -53,8 +53,8 @@ def test_merging_commutes_and_associates(first, second, third):
 @given(ROWS, ROWS)
 def test_subtracting_undoes_merging(first, second):
     a, b = of_rows(first), of_rows(second)
-    assert_same(parts((a + b) - b), parts(a))
-    assert_same(parts((a + b) - a), parts(b))
+    assert_same(parts((a + b) - b), parts(a), scale=1e5)
+    assert_same(parts((a + b) - a), parts(b), scale=1e5)
 
 
 @EXAMPLES

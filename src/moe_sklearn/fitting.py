@@ -246,9 +246,14 @@ def check_folds(setup: Setup, folds):
             "This gate needs inputs of models that have not seen its rows: gather FoldMoments and give the "
             "fold of each row, or use gate='logistic'."
         )
-    for code, count in enumerate(setup.regimes.counts):
-        if count > 1 and len(np.unique(folds[setup.codes == code])) < 2:
-            raise ValueError(
-                f"cv: all rows of bin {setup.regimes.names[code]!r} lie in one fold, which leaves none to "
-                "train its expert on. Pass shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
-            )
+    seen_by_none = [
+        count if len(np.unique(folds[setup.codes == code])) < 2 else 0
+        for code, count in enumerate(setup.regimes.counts)
+    ]
+    if sum(seen_by_none) > MAX_UNSEEN * setup.regimes.counts.sum():
+        name = setup.regimes.names[int(np.argmax(seen_by_none))]
+        raise ValueError(
+            f"cv: all rows of bin {name!r} lie in one fold, which leaves none to train its expert on "
+            f"({np.count_nonzero(seen_by_none)} such bins). Pass shuffled folds, such as "
+            "cv=KFold(5, shuffle=True), or fewer."
+        )
