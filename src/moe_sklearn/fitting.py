@@ -35,6 +35,9 @@ from .sources import is_source
 from .training_rows import TrainingRows, gather_batches, gather_moments, kept_rows
 from .validation import check_choice
 
+# Share of the rows that may be in bins whose rows all lie in one fold; the global model stands for their
+# experts there.
+MAX_UNSEEN = 0.1
 # The part that None stands for
 DEFAULT_PARTS = {
     "experts": BinnedRidgeExperts,
