@@ -160,7 +160,7 @@ def make_steps(data):
     searched = RegressionGate(classification_weight="auto", alpha="auto", random_state=SEED)
     steps["default, gate settings searched"] = lambda: make_mixture(data, gate=searched)
     half = RegressionGate(n_restarts=2, random_state=SEED)
-    steps["default, 2 networks instead of 4"] = lambda: make_mixture(data, gate=half)
+    steps["default, 2 networks instead of 5"] = lambda: make_mixture(data, gate=half)
     finer = [halved(edges) for edges in data.edges]
     steps["default, 6 x 6 bins"] = lambda: make_mixture(data, edges=finer)
     for name, edges in {"default": None, "default, 6 x 6 bins": finer}.items():

@@ -48,8 +48,9 @@ class RegressionGate(StatefulEstimator):
     alpha : float or "auto", default=1e-4
         L2 penalty on the coefficients. The loss is the mean squared error divided by the variance of y.
         "auto" means 1e-4, unless 1e-3 or 1e-5 are better by the same rule.
-    n_restarts : int, default=4
-        Number of networks. Each starts from its own random units and holds out other rows.
+    n_restarts : int, default=5
+        Networks to average. Each starts from its own random units and holds out other rows: of few rows a fifth,
+        so that each row is held out once.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network.
     validation_fraction : float or "auto", default="auto"
@@ -114,7 +115,7 @@ class RegressionGate(StatefulEstimator):
         *,
         classification_weight: float | Literal["auto"] = 0.0,
         alpha: float | Literal["auto"] = 1e-4,
-        n_restarts=4,
+        n_restarts=5,
         max_iter=50,
         validation_fraction: float | Literal["auto"] = "auto",
         random_state=None,
