@@ -49,8 +49,8 @@ class RegressionGate(StatefulEstimator):
         L2 penalty on the coefficients. The loss is the mean squared error divided by the variance of y.
         "auto" means 1e-4, unless 1e-3 or 1e-5 are better by the same rule.
     n_restarts : int, default=5
-        Networks to average. Each starts from its own random units and holds out other rows: of few rows a fifth,
-        so that each row is held out once.
+        Networks to average. Each starts from its own random units and holds out other rows: of few rows a
+        fifth, so that each row is held out once.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network.
     validation_fraction : float or "auto", default="auto"
