@@ -104,14 +104,7 @@ def moe_learning_curve(
     reports, start = [], 0
     for stop in sizes:
         moments.update(source.between(start, stop), y[start:stop], labels[start:stop], folds[start:stop])
-        rows = TrainingRows(
-            batches=partial(_one_batch, source.between(0, stop), y[:stop]),
-            labels=[labels[:stop]],
-            dtype=X.dtype,
-            y_is_1d=y.ndim == 1,
-            binner=binner,
-            folds=folds[:stop],
-        )
+        rows = _prefix(source, y, labels, folds, stop, binner)
         fitted = clone(model).fit_moments(moments, rows)
         reports.append(fitted.evaluate(X_test, y_test, bins=bins_test))
         start = stop
@@ -128,6 +121,18 @@ def _shuffled(X, y, labels, random_state):
         raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
     order = check_random_state(random_state).permutation(len(X))
     return X[order], y[order], labels[order]
+
+
+def _prefix(source, y, labels, folds, stop, binner):
+    """The first `stop` rows."""
+    return TrainingRows(
+        batches=partial(_one_batch, source.between(0, stop), y[:stop]),
+        labels=[labels[:stop]],
+        dtype=source.dtype,
+        y_is_1d=y.ndim == 1,
+        binner=binner,
+        folds=folds[:stop],
+    )
 
 
 def _one_batch(*batch):
