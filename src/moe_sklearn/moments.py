@@ -28,6 +28,8 @@ SUMMED_ROWS = 256
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-200, 1e200
 # Rounding leaves less than this many units in the last place of a mean that is subtracted ...
 MEAN_ROUNDING = 32
+# Smaller squares have lost digits of their own.
+TINY = np.finfo(float).tiny
 # ... and of sums of squares, where a part is subtracted from its whole.
 DIFFERENCE_ROUNDING = 32
 # A smaller share of the weight of a group is the rounding of its sum.
@@ -304,8 +306,8 @@ class Moments:
         squares = self.x_squares
         x_means = EPS * np.abs(self.x_mean) * np.sqrt(self.weight * ratio) * np.sqrt(squares)
         y_means = EPS * np.abs(self.y_mean) * np.sqrt(self.weight * ratio) * np.sqrt(self.yy)
-        x_rounding = DIFFERENCE_ROUNDING * (self.product_eps * squares + x_means) + self.x_floor()
-        y_rounding = DIFFERENCE_ROUNDING * (EPS * self.yy + y_means) + self.y_floor()
+        x_rounding = DIFFERENCE_ROUNDING * (self.product_eps * squares + x_means + TINY) + self.x_floor()
+        y_rounding = DIFFERENCE_ROUNDING * (EPS * self.yy + y_means + TINY) + self.y_floor()
         return x_rounding, y_rounding
 
     def _clear_rounding(self, x_rounding, y_rounding):
