@@ -72,7 +72,8 @@ NUMERIC_ROOMS = {
     "labels",
 }
 NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
-REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
+# threadpoolctl comes with scikit-learn, which requires it.
+REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib", "threadpoolctl"}
 
 
 def room_of(path):

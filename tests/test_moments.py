@@ -53,7 +53,7 @@ def test_merging_commutes_and_associates(first, second, third):
 @given(ROWS, ROWS)
 @example(np.full((1, 5), 2.44605735e-157), np.zeros((3, 5)))
 def test_subtracting_undoes_merging(first, second):
-    """A column of which rounding is left is 0, and so are its products: sqrt(32 eps) of the squares at most."""
+    """A column of which rounding is left is 0, and so are its products, to sqrt(32 eps) of the squares."""
     a, b = of_rows(first), of_rows(second)
     assert_same(parts((a + b) - b), parts(a), scale=1e7)
     assert_same(parts((a + b) - a), parts(b), scale=1e7)

@@ -11,6 +11,8 @@ from scipy.stats import rankdata
 from .folds import FoldMoments, coefs_of_folds, select_alpha
 from .validation import check_choice
 
+# Share of the rows that may be in bins whose rows all lie in one fold.
+MAX_IN_ONE_FOLD = 0.1
 SCORINGS = ["neg_mean_squared_error", "r2"]
 
 
@@ -111,8 +113,8 @@ def choose_alphas(
     Raises
     ------
     ValueError
-        If there are no folds or no candidates, if a candidate is negative, or if all rows of a bin lie in one
-        fold.
+        If there are no folds or no candidates, if a candidate is negative, or if bins whose rows all lie in
+        one fold hold more than a tenth of the rows. Fewer such bins get the penalty of the global model.
     """
     if not hasattr(folds, "parts"):
         raise ValueError(
@@ -121,8 +123,7 @@ def choose_alphas(
         )
     grid = check_grid(candidates)
     check_choice(scoring, "scoring", SCORINGS)
-    for label in labels:
-        _check_spread(folds.parts(label), label)
+    alone = _in_one_fold(folds, labels)
     table = []
 
     def choose(name, groups, prior_coef=None):
@@ -136,20 +137,26 @@ def choose_alphas(
     prior_coef = coefs_of_folds(folds.pooled_parts(), global_alpha) if shrink else None
     if per_expert:
         alphas = [choose(label, [folds.parts(label)], prior_coef) for label in labels]
+        alphas = [global_alpha if label in alone else alpha for label, alpha in zip(labels, alphas,
+        strict=True)]
     else:
         alphas = [choose("experts", list(map(folds.parts, labels)), prior_coef)] * len(labels)
     results = {key: np.concatenate([rows[key] for rows in table]) for key in (table[0] if table else ())}
     return np.array(alphas), global_alpha, results
 
 
-def _check_spread(parts, label):
-    """Raise a ValueError if all rows of a bin lie in one fold; a single row is allowed."""
-    counts = [part.n_rows for part in parts]
-    if 1 < sum(counts) == max(counts):
+def _in_one_fold(folds, labels):
+    """Bins whose rows all lie in one fold; a ValueError if they hold more than a tenth of the rows."""
+    counts = {label: [part.n_rows for part in folds.parts(label)] for label in labels}
+    alone = [label for label, rows in counts.items() if sum(rows) == max(rows)]
+    several = [label for label in alone if sum(counts[label]) > 1]
+    n_rows = sum(map(sum, counts.values()))
+    if several and sum(sum(counts[label]) for label in several) > MAX_IN_ONE_FOLD * n_rows:
         raise ValueError(
-            f"cv: all rows of bin {label!r} lie in one fold, which leaves none to train its expert on. Pass "
-            "shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
+            f"cv: all rows of bin {several[0]!r} lie in one fold, which leaves none to train its expert on "
+            f"({len(several)} such bins). Pass shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
         )
+    return alone
 
 
 def _cv_rows(name, alphas, scores):

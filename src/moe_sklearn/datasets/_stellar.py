@@ -318,7 +318,7 @@ def _block(number, scene):
 def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
     """Yield Bunches of consecutive rows; a block that a chunk cuts is drawn once more for the next."""
     # scikit-learn requires threadpoolctl, so it is installed.
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+    from threadpoolctl import ThreadpoolController
 
     wavelength = scene[1]
     controller = ThreadpoolController()

@@ -6,9 +6,13 @@ from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_sample_weight
+
+# Of fewer rows, threads cost more than they bring, above all where other jobs run beside.
+ROWS_FOR_THREADS = 20_000
 
 
 class LogisticGate(ClassifierMixin, StatefulEstimator):
@@ -76,7 +80,9 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         sample_weight = check_sample_weight(sample_weight, len(X))
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
         logistic = LogisticRegression(C=fitted.C, max_iter=fitted.max_iter)
-        fitted.logistic_ = logistic.fit(fitted.scaler_.transform(X), y, sample_weight=sample_weight)
+        n_threads = 1 if len(X) < ROWS_FOR_THREADS else None
+        with threadpool_limits(n_threads, user_api="blas"):
+            fitted.logistic_ = logistic.fit(fitted.scaler_.transform(X), y, sample_weight=sample_weight)
         fitted.classes_, fitted.n_iter_ = fitted.logistic_.classes_, fitted.logistic_.n_iter_
         return adopt(self, fitted)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from ..labels import NO_BIN
 from ..robust import robust_fences
@@ -165,7 +166,9 @@ class RegressionGate(StatefulEstimator):
         splits = _splits(len(rows.y), fitted.n_restarts, fitted.validation_fraction, rng)
         train, held_out = splits[0]
         fitted.classification_weight_, fitted.alpha_ = fitted._choose(rows, train, held_out, rng)
-        members = [fitted._train(rows.take(train), rows.take(held), rng) for train, held in splits]
+        # Threads cost more than they bring in products of this size, above all where other jobs run beside.
+        with threadpool_limits(1, user_api="blas"):
+            members = [fitted._train(rows.take(train), rows.take(held), rng) for train, held in splits]
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         fitted.networks_, fitted.shares_ = _average(members)
         linear_parts = [np.vstack([coef, bias]).T.astype(float) for coef, bias, *_ in fitted.networks_]
