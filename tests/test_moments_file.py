@@ -67,9 +67,10 @@ def test_labels_of_every_kind_come_back(bins, tmp_path):
 def test_counts_of_numpy_are_written_as_numbers(tmp_path):
     moments = gathered()
     group = moments.groups["hot"]
-    group.n_rows, group.weight = np.int64(30), np.float32(8)
+    group.n_rows, group.weight, group.product_eps = np.int64(30), np.float32(8), np.float32(0.5)
     moments.save(tmp_path / "m.npz")
-    assert_array_equal(BinnedMoments.load(tmp_path / "m.npz").groups["hot"].weight, 8.0)
+    loaded = BinnedMoments.load(tmp_path / "m.npz").groups["hot"]
+    assert (loaded.n_rows, loaded.weight, loaded.product_eps) == (30, 8.0, 0.5)
 
 
 def test_moments_of_no_rows_and_of_no_targets_come_back(tmp_path):
@@ -334,6 +335,13 @@ def test_numbers_of_columns_are_whole_also_where_there_are_no_rows(value, name, 
         edit(path, **arrays | {"preamble": np.array(json.dumps(preamble))})
         with pytest.raises(ValueError, match=DAMAGED):
             BinnedMoments.load(path)
+
+
+@pytest.mark.parametrize("eps", [0.0, 1e-17, 1, np.inf, np.nan, None])
+def test_the_error_of_products_is_that_of_a_precision(eps, path):
+    edit(path, preamble=np.array(json.dumps(with_value(preamble_of(path), ("header", "groups", 0, 3), eps))))
+    with pytest.raises(ValueError, match=DAMAGED):
+        BinnedMoments.load(path)
 
 
 @pytest.mark.parametrize("progress", [None, [], 3, "x"])
