@@ -166,6 +166,11 @@ def test_float32_products_are_near_those_of_float64():
     assert np.abs(narrow[4] - wide[4]).max() > 0  # they are float32 products indeed
 
 
+def test_the_defaults_are_those_that_are_documented():
+    moments = BinnedMoments(3)
+    assert (moments.n_targets, moments.product_dtype, moments.chunk_bytes) == (1, np.float64, 2**28)
+
+
 def test_another_product_dtype_is_refused():
     with pytest.raises(ValueError, match="product_dtype must be 'float32' or 'float64', got 'float16'"):
         BinnedMoments(3, product_dtype="float16")
@@ -310,7 +315,7 @@ def test_numbers_too_large_to_square_are_named(large, product_dtype):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50, 3)), rng.normal(size=50)
     if large == "X":
-        X *= 1e300 if product_dtype == "float64" else 1e25
+        X[:, 1] *= 1e300 if product_dtype == "float64" else 1e25
     else:
         y *= 1e300
     message = "X or y is too large: its products overflow. Scale it down"
@@ -525,6 +530,19 @@ def test_weights_of_any_size_give_the_same_ridge(data, scale, dtype, product_dty
         np.testing.assert_allclose(coef, expected_coef, rtol=tolerance, atol=tolerance)
         np.testing.assert_allclose(intercept, expected_intercept, rtol=tolerance, atol=tolerance)
         assert (moments.groups[label].product_eps > 1e-10) == is_narrow
+
+
+@pytest.mark.parametrize(
+    ("weights", "is_narrow"),
+    [([1e12, 1e-12], True), ([1.01e12, 1.0], False), ([0.99e-12, 1.0], False), ([0.0, 1.0], True)],
+)
+def test_products_are_float64_where_weights_are_beyond_float32(weights, is_narrow):
+    X = np.arange(4.0, dtype=np.float32)[:, None]
+    weights = np.array([*weights, 1.0, 1.0])
+    moments = BinnedMoments(1, product_dtype="float32").update(X, X[:, 0], sample_weight=weights)
+    assert moments.groups[None].xx.dtype == ("f4" if is_narrow else "f8")
+    assert moments.groups[None].product_eps == np.finfo("f4" if is_narrow else "f8").eps
+    assert moments.update(X, X[:, 0], sample_weight=np.zeros(4)).n_rows == np.sum(weights > 0)
 
 
 def test_weights_that_differ_by_more_than_digits():

@@ -71,13 +71,31 @@ def test_a_float32_factor_is_used_where_it_serves(large, refined):
     assert len(refined) == 1  # small matrices are factorised in float64
 
 
-def test_refinement_that_does_not_converge_is_given_up(large, refined):
-    _, rhs = large
-    xx = with_spectrum(np.r_[1e-6, np.ones(1099)])
-    xx, alpha = np.asfortranarray(xx + 1e4 * np.outer(rhs[:, 0], rhs[:, 0])), 1e-3
+def test_refinement_that_does_not_converge_is_given_up(refined):
+    rhs = np.random.default_rng(1).normal(size=(1100, 1))
+    xx = with_spectrum(np.r_[np.full(1000, 1e-9), np.full(100, 1.0)])
+    alpha = 1e-8  # beyond rounding, but float32 sees little of it
     solution = solve_spd(xx, alpha, rhs)
-    assert all(answer is None for answer in refined)
-    assert_solves(solution, xx, alpha, rhs, 1e-4)
+    assert refined == [None] * len(refined)
+    assert_solves(solution, xx, alpha, rhs, 1e-5)
+    factor = np.asfortranarray(np.eye(3, dtype=np.float32))
+    ones = np.ones((3, 1))
+    for wrong in (1.9, 1e3):  # steps that shrink the residual slowly, or not at all
+        assert linalg._refine(factor, wrong * np.asfortranarray(np.eye(3)), 0.0, ones, ones, 1e-16) is None
+
+
+@pytest.mark.parametrize("error", [2e-3, 1e-6, 0.0])
+def test_refinement_stops_at_the_accuracy_that_the_entries_are_worth(error, monkeypatch):
+    steps, solve = [], linalg._solve_by_factor
+    monkeypatch.setattr(linalg, "_solve_by_factor", lambda *args: steps.append(1) or solve(*args))
+    xx, ones = np.asfortranarray((1 + error) * np.eye(3)), np.ones((3, 2)) * [1.0, 1e9]
+    factor, scale = np.asfortranarray(np.eye(3, dtype=np.float32)), np.ones((3, 1))
+    for eps, accuracy in ((linalg.EPS, 1e-13), (linalg.EPS32, 1e-9)):
+        steps.clear()
+        solution = linalg._refine(factor, xx, 0.0, ones, scale, eps)
+        needed = next(n for n in range(1, 9) if error**n <= accuracy)
+        assert len(steps) == needed
+        assert_allclose(solution / ones, 1 / (1 + error), rtol=2 * max(error**needed, 1e-16))
 
 
 @pytest.mark.parametrize(

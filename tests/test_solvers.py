@@ -283,6 +283,16 @@ def test_ridge_path_falls_back_where_krylov_does_not_converge():
         assert_allclose(coef, expected, atol=1e-7 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(("n_features", "n_alphas", "is_used"), [(256, 4, 1), (255, 4, 0), (256, 3, 0)])
+def test_a_krylov_space_serves_many_alphas_of_many_columns(n_features, n_alphas, is_used, monkeypatch):
+    used, path = [], solvers._krylov_path
+    monkeypatch.setattr(solvers, "_krylov_path", lambda *args: used.append(1) or path(*args))
+    moments, alphas = moments_with_spectrum(np.linspace(1, 2, n_features)), np.arange(1.0, 1 + n_alphas)
+    coefs, _ = ridge_path(moments, alphas)
+    assert len(used) == 2 * is_used  # one for each target
+    assert_allclose(coefs, explicit_path(moments, alphas), rtol=1e-8, atol=1e-12)
+
+
 def test_ridge_path_of_a_target_that_is_not_correlated():
     moments = moments_with_spectrum(np.linspace(1, 2, 300))
     moments.xy[:, 1] = 0
@@ -374,8 +384,8 @@ def test_a_path_with_float32_products_is_ridge_for_each_alpha(n_alphas, n_featur
         coefs, intercepts = ridge_path(moments, alphas)
         for alpha, coef, intercept in zip(alphas, coefs, intercepts, strict=True):
             expected, expected_intercept = ridge(moments, alpha)
-            assert_allclose(coef, expected, atol=1e-3 * np.abs(expected).max())
-            assert_allclose(intercept, expected_intercept, atol=1e-4)
+            assert_allclose(coef, expected, atol=5e-3 * np.abs(expected).max())
+            assert_allclose(intercept, expected_intercept, atol=1e-3)
 
 
 def test_small_alphas_share_a_krylov_space_where_the_rows_make_them_regular(monkeypatch):
