@@ -15,8 +15,6 @@ from moe_sklearn.moments import Moments
 from moe_sklearn.solvers import (
     discriminants,
     held_out_error,
-    leave_one_out,
-    leverages,
     pca_axes,
     ridge,
     ridge_path,
@@ -164,7 +162,7 @@ def test_axes_of_constant_rows_have_no_variance(n_features):
     assert no_variance.shape == (0,)
 
 
-# discriminants and leverages
+# discriminants
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -178,29 +176,6 @@ def test_discriminants_are_the_ridge_of_indicators(weighted):
     twin = Ridge(alpha=3.0).fit(X, indicators, sample_weight=weights)
     np.testing.assert_allclose(coef, twin.coef_, rtol=1e-8)
     np.testing.assert_allclose(intercept, twin.intercept_, rtol=1e-8)
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-def test_leverages_give_the_residuals_of_leave_one_out(weighted):
-    X, y, weights = draw(40, 5)
-    weights = weights if weighted else None
-    moments = moments_of(X, y, weights)
-    coef, intercept = ridge(moments, 2.0)
-    leverage = leverages(lower_only(moments), X, 2.0, weights)
-    left_out = []
-    for i in range(40):
-        rest = np.arange(40) != i
-        used = None if weights is None else weights[rest]
-        twin = Ridge(alpha=2.0).fit(X[rest], y[rest], sample_weight=used)
-        left_out.append(y[i] - twin.predict(X[i : i + 1])[0])
-    residuals = (y - X @ coef.T - intercept) / (1 - leverage)[:, None]
-    np.testing.assert_allclose(residuals, left_out, rtol=1e-8)
-
-
-def test_leverages_need_a_definite_matrix():
-    X = np.ones((6, 3)) * np.arange(6.0)[:, None]
-    with pytest.raises(ValueError, match="alpha is too small for leverages.*Raise alpha"):
-        leverages(moments_of(X, X[:, :1]), X, 0.0)
 
 
 # dependence and rounding
@@ -298,27 +273,6 @@ def test_ridge_path_of_a_target_that_is_not_correlated():
     moments.xy[:, 1] = 0
     coefs, _ = ridge_path(moments, [0.1, 1, 2, 3, 4])
     assert (coefs[:, 1] == 0).all() and (coefs[:, 0] != 0).any()
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n_features", [6, 1100])
-def test_leave_one_out_is_the_prediction_of_a_ridge_without_the_row(n_features, weighted):
-    X, y, weights = draw(60, n_features)
-    X[:, 6:] = np.random.default_rng(1).normal(size=(60, n_features - 6))
-    weights = weights if weighted else None
-    moments, alpha = moments_of(X, y, weights), 50.0
-    coef, intercept = ridge(moments, alpha)
-    leverage = leverages(moments, X, alpha, weights)
-    without = leave_one_out(X @ coef.T + intercept, y, leverage)
-    for row in (0, 17, 59):
-        rest = np.arange(60) != row
-        twin = Ridge(alpha=alpha).fit(X[rest], y[rest], None if weights is None else weights[rest])
-        assert_allclose(without[row], twin.predict(X[[row]])[0], rtol=1e-8 if n_features < 1024 else 1e-2)
-
-
-def test_leave_one_out_of_a_row_the_fit_cannot_do_without():
-    fitted, target = np.array([[1.0], [2.0]]), np.array([[1.5], [2.0]])
-    assert_allclose(leave_one_out(fitted, target, np.array([0.5, 1.0])), [[0.5], [2.0]])
 
 
 def test_ridge_shrinks_towards_given_coefficients():

@@ -24,8 +24,6 @@ PAGE_BYTES = 2**12
 PANEL = 64
 # From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
 MIXED_PRECISION_SIZE = 1024
-# Triangular systems are solved for so many rows at a time.
-LEVERAGE_ROWS = 1024
 # Rounding of the products of d standardised columns gives X'X eigenvalues up to about 3.5 sqrt(d) eps where
 # they are 0 (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
 PRODUCT_ROUNDING = 8
@@ -291,17 +289,6 @@ def potrf(work):
     """Lower Cholesky factor, in place, and 0 if there is one."""
     potrf = lapack.spotrf if work.dtype == np.float32 else lapack.dpotrf
     return potrf(work, lower=1, clean=0, overwrite_a=1)
-
-
-def norms_by_factor(factor, X, mean):
-    """|L^-1 (x_i - m)|^2 of each row of X."""
-    norms = np.empty(len(X))
-    trsm = blas.strsm if factor.dtype == np.float32 else blas.dtrsm
-    for start in range(0, len(X), LEVERAGE_ROWS):
-        block = np.subtract(X[start : start + LEVERAGE_ROWS], mean, dtype=factor.dtype)
-        half = trsm(1.0, factor, block.T, lower=1, overwrite_b=1)
-        norms[start : start + len(block)] = np.einsum("ij,ij->j", half, half)
-    return norms
 
 
 def singular_below(d, eps=EPS, largest=1.0):

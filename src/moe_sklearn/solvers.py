@@ -1,4 +1,4 @@
-"""Pure functions of moments: ridge and its held-out error, PCA axes, discriminants, leverages.
+"""Pure functions of moments: ridge and its held-out error, PCA axes, discriminants.
 
 Notation: S = X'X and s = X'y are the centred products of a group of rows, m its means (see `moments`).
 """
@@ -11,10 +11,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from .binned_moments import BinnedMoments
 from .linalg import (
-    MIXED_PRECISION_SIZE,
     Scratch,
-    norms_by_factor,
-    potrf,
     rounding,
     solve_regular,
     solve_spd,
@@ -196,71 +193,6 @@ def discriminants(
     covariances = (weight[:, None] * between).T
     coef = solve_spd(pooled.xx, alpha, covariances, scratch, **_precision(pooled)).T
     return coef, weight / pooled.weight - coef @ pooled.x_mean
-
-
-def leverages(
-    moments: Moments, X, alpha: float, sample_weight=None, scratch: Scratch | None = None
-) -> np.ndarray:
-    """Leverage of each row of X in the ridge fitted on the rows behind `moments`.
-
-    h_i = weight_i (1 / W + (x_i - m)' (S + alpha I)^-1 (x_i - m)); the residual of row i in a fit
-    without it is its residual divided by 1 - h_i (Cook and Weisberg, 1982, Residuals and Influence in
-    Regression, section 2.2).
-
-    Parameters
-    ----------
-    moments : Moments
-    X : ndarray of shape (n, n_features)
-        Rows that were among those behind `moments`.
-    alpha : float
-        Penalty of the ridge; S + alpha I must be positive definite.
-    sample_weight : ndarray of shape (n,), optional
-    scratch : Scratch, default=None
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        The error is about 1e-4 (1 - h) from 1,024 columns on, else that of rounding.
-
-    Raises
-    ------
-    ValueError
-        If S + alpha I is singular.
-    """
-    weight = 1.0 if sample_weight is None else sample_weight
-    large = moments.n_features >= MIXED_PRECISION_SIZE
-    scratch = scratch or Scratch()
-    for dtype in (np.float32, np.float64) if large else (np.float64,):
-        with scratch.shifted(moments.xx, alpha, dtype) as work:
-            factor, info = potrf(work)
-            if info:
-                continue
-            norms = norms_by_factor(factor, X, moments.x_mean)
-        leverage = weight * (1.0 / moments.weight + norms)
-        # float32 cannot tell how far from 1 larger ones are.
-        if dtype == np.float64 or leverage.max(initial=0) < 0.99:
-            return leverage
-    raise ValueError("alpha is too small for leverages: X'X + alpha I is singular. Raise alpha.")
-
-
-def leave_one_out(fitted, target, leverage) -> np.ndarray:
-    """Prediction of each row by the linear smoother fitted without it: y - (y - f) / (1 - h).
-
-    Parameters
-    ----------
-    fitted, target : ndarray of shape (n, n_targets)
-        Predictions of rows the model was fitted to, and what it was fitted to.
-    leverage : ndarray of shape (n,)
-        See `leverages`.
-
-    Returns
-    -------
-    ndarray of shape (n, n_targets)
-        A row of leverage 1 keeps its prediction, as there is no fit without it.
-    """
-    left = 1.0 - leverage[:, None]
-    usable = left > 1e-8
-    return np.where(usable, target - (target - fitted) / np.where(usable, left, 1.0), fitted)
 
 
 def _left_by(coef, moments):
