@@ -1,5 +1,6 @@
 import os
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -91,6 +92,12 @@ def test_lists_and_several_targets(data):
     assert moments.product_dtype == np.float32 and moments.n_targets == 2
     assert moments.pool().n_rows == 1000
     assert_same(dask_moments(lazy, y), BinnedMoments(20).update(X, y))
+
+
+def test_without_dask_the_error_says_what_to_install(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask", None)
+    with pytest.raises(ImportError, match=r"dask_moments needs dask: pip install 'moe-sklearn\[dask\]'"):
+        dask_moments(*data)
 
 
 def slow_block(block, marker):
