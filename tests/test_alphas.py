@@ -126,6 +126,13 @@ def test_each_model_gets_the_penalty_of_the_best_mean_score(data, scoring):
     assert table["rank_test_score"].dtype == np.int32
 
 
+def test_equal_penalties_share_the_better_rank_and_the_first_is_chosen(data):
+    *_, moments = data
+    _, global_alpha, table = choose_alphas(moments, [], [10.0, 10.0, 1e6])
+    assert table["rank_test_score"].tolist() == [1, 1, 3]
+    assert global_alpha == 10.0
+
+
 def test_a_global_penalty_that_is_given_is_not_chosen(data):
     *_, moments = data
     alphas, global_alpha, table = choose_alphas(moments, [0, 1], GRID, global_alpha=5)

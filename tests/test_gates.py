@@ -26,7 +26,13 @@ from moe_sklearn.gates import (
     mixture_loss,
     softmax,
 )
-from moe_sklearn.gates._regression import _average, _center_and_scale, _one_standard_error, _splits
+from moe_sklearn.gates._regression import (
+    _average,
+    _center_and_scale,
+    _Member,
+    _one_standard_error,
+    _splits,
+)
 from moe_sklearn.gates._training import (
     PATIENCE,
     EarlyStopping,
@@ -473,6 +479,17 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
     assert best.loss == first
 
 
+def test_a_gain_of_a_ten_thousandth_is_none():
+    rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))  # the loss does not depend on the gate
+    parameters = draw_parameters(0, rows, 0)
+    for factor, improved in [(1 - 2e-4, True), (1 - 0.5e-4, False)]:
+        best = EarlyStopping(rows, 0.0)
+        best.update(parameters)
+        best.held_out = replace(rows, weight=factor * rows.weight)
+        best.update(parameters)
+        assert (best.stale == 0) is improved
+
+
 def test_a_gate_of_labels_is_stopped_by_labels():
     rows = draw_rows(0)
     parameters = draw_parameters(0, rows, 0)
@@ -550,6 +567,17 @@ def test_label_gates_get_a_share_that_is_worth_their_cost(gain, share):
     networks, shares = _average(members)
     assert networks == ["label gate" if share else "network"] * 2
     np.testing.assert_array_equal(shares, [0.5, 0.5])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_errors_of_a_share_are_those_of_the_mean_weights(share):
+    rows = draw_rows(0)
+    network, label_gate = draw_parameters(0, rows, 5), draw_parameters(1, rows, 0)
+    member = _Member(SimpleNamespace(parameters=network), SimpleNamespace(parameters=label_gate), rows)
+    proba = [softmax(gate_logits(parameters, rows.inputs)) for parameters in (network, label_gate)]
+    mean = (1 - share) * proba[0] + share * proba[1]
+    residual = np.einsum("nk,nkt->nt", mean, rows.experts) - rows.y
+    np.testing.assert_allclose(member.errors(share), rows.weight * huber(residual)[0])
 
 
 def test_shares_are_the_best_of_the_held_out_rows():

@@ -124,6 +124,10 @@ def test_least_rows_are_a_positive_integer(min_bin_rows):
         usable_bins([1], [5], min_bin_rows, "drop")
 
 
+def test_a_bin_of_one_row_may_be_enough():
+    assert usable_bins([1, 2], [1, 0], 1, "raise").tolist() == [True, False]
+
+
 def test_small_bins_is_one_of_a_few():
     with pytest.raises(ValueError, match="small_bins must be one of 'auto', 'raise', 'drop', 'keep'; got"):
         usable_bins([1], [5], 2, "merge")
