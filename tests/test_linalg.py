@@ -270,3 +270,34 @@ def test_products_of_rows(dtype):
     out = np.asfortranarray(np.eye(4, dtype=dtype))
     linalg.syrk(rows, out, beta=2.0)
     assert_allclose(np.tril(out), np.tril(2 * np.eye(4) + exact.T @ exact), atol=tolerance)
+
+
+# what rounding does
+
+
+@pytest.mark.parametrize("d", [5, 20, 300])
+def test_rounding_bounds_the_eigenvalues_of_singular_products(d):
+    rng = np.random.default_rng(0)
+    for low_rank in (
+        rng.normal(size=(400, 3)) @ rng.normal(size=(3, d)),
+        rng.exponential(size=(400, 1)) ** 3,
+    ):
+        rows = np.broadcast_to(low_rank, (400, d)) * 10.0 ** rng.uniform(-2, 2, d)
+        for dtype, eps in ((np.float32, linalg.EPS32), (np.float64, linalg.EPS)):
+            xx = np.zeros((d, d), dtype, order="F")
+            linalg.syrk(np.ascontiguousarray(rows, dtype), xx, beta=0.0)
+            least = np.linalg.eigvalsh(xx.astype(float))[0]
+            assert -linalg.rounding(xx, eps) < least < linalg.rounding(xx, eps)
+            scale = 1 / np.sqrt(np.diag(xx).astype(float))
+            values = np.linalg.eigvalsh(xx * scale * scale[:, None])
+            assert abs(values[0]) < linalg.singular_below(d, eps, values[-1])
+
+
+def test_rounding_in_figures():
+    """Ten or d units of the trace for the solver, 8 sqrt(d) of the diagonal for the products."""
+    eps = linalg.EPS
+    assert linalg.rounding(np.eye(4)) == pytest.approx((10 * 4 + 8 * 2) * eps)
+    assert linalg.rounding(np.eye(100), 1e-7) == pytest.approx(100 * 100 * eps + 8 * 10 * 1e-7)
+    assert linalg.rounding(np.diag([9.0, 16.0, -1.0]), 1e-7) == pytest.approx(8 * 5 * 4 * 1e-7 + 250 * eps)
+    assert linalg.singular_below(4) == pytest.approx((10 + 8 * 2) * eps)
+    assert linalg.singular_below(100, 1e-7, 50.0) == pytest.approx(100 * 50 * eps + 80 * 1e-7)
