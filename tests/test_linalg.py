@@ -197,16 +197,17 @@ def test_products_with_float32_moments_are_summed_in_float64():
 
 def test_scratch_is_used_again_and_scales_the_lower_triangle():
     scratch, xx = Scratch(), np.asfortranarray(np.tril(np.arange(1.0, 10).reshape(3, 3)))
-    with scratch.shifted(xx, 10.0) as work, scratch.matrix(3) as other:
-        assert np.tril(work).tolist() == (xx + 10 * np.eye(3)).tolist()
-        assert other is not work
     scale = np.array([[1.0], [2.0], [4.0]])
-    with scratch.scaled(xx, 10.0, scale) as again:
+    with scratch.scaled(xx, 10.0, scale) as work, scratch.scaled(xx, 0.0, scale) as other:
+        assert np.tril(work).tolist() == [[11, 0, 0], [8, 60, 0], [28, 64, 304]]
+        assert np.tril(other).tolist() == [[1, 0, 0], [8, 20, 0], [28, 64, 144]]
+        assert work.flags.f_contiguous
+    with scratch.scaled(xx, 10.0, 2 * np.ones((3, 1))) as again:
         assert again is work
-        assert np.tril(again).tolist() == [[11, 0, 0], [8, 60, 0], [28, 64, 304]]
-    with scratch.scaled(xx, 10.0, 2 * np.ones((3, 1)), np.float32) as narrow:
+        assert np.tril(again).tolist() == [[44, 0, 0], [16, 60, 0], [28, 32, 76]]
+    with scratch.scaled(xx, 10.0, scale, np.float32) as narrow:
         assert narrow.dtype == np.float32
-        assert np.tril(narrow).tolist() == [[44, 0, 0], [16, 60, 0], [28, 32, 76]]
+        assert np.tril(narrow).tolist() == [[11, 0, 0], [8, 60, 0], [28, 64, 304]]
     with scratch.scaled(xx, 10.0, 2 * np.array([[1.0], [0.0], [2.0]])) as without:
         assert np.tril(without).tolist() == [[44, 0, 0], [0, 1, 0], [56, 0, 304]]
     with scratch.scaled(xx, 10.0, np.zeros((3, 1))) as nothing:
