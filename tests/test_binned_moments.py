@@ -166,6 +166,12 @@ def test_float32_products_are_near_those_of_float64():
     assert np.abs(narrow[4] - wide[4]).max() > 0  # they are float32 products indeed
 
 
+@pytest.mark.parametrize(("y", "n_targets"), [(np.zeros(4), 1), (np.zeros((4, 1)), 1), (np.zeros((4, 3)), 3)])
+def test_moments_are_made_for_the_shape_of_the_data(y, n_targets):
+    moments = BinnedMoments.empty_for(np.zeros((4, 2)), y, product_dtype="float32")
+    assert (moments.n_features, moments.n_targets, moments.product_dtype) == (2, n_targets, np.float32)
+
+
 def test_the_defaults_are_those_that_are_documented():
     moments = BinnedMoments(3)
     assert (moments.n_targets, moments.product_dtype, moments.chunk_bytes) == (1, np.float64, 2**28)

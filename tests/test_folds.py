@@ -349,6 +349,19 @@ def test_a_fold_without_rows_does_not_count(data, scoring):
     assert alpha == ALPHAS[np.argmax(scores[:2].mean(axis=0))]
 
 
+@pytest.mark.parametrize("scoring", ["r2", "neg_mean_squared_error"])
+def test_scores_do_not_change_with_the_scale_of_weights_and_alphas(data, scoring):
+    X, y, bins = data
+    weights, folds = np.random.default_rng(0).uniform(0.5, 2, N), fold_of_rows(4, X)
+    found = []
+    for scale in (1.0, 1e-9):
+        moments = FoldMoments(D).update(X, y, bins, folds, scale * weights)
+        found.append(select_alpha([moments.parts(0), moments.parts(1)], scale * np.array(ALPHAS), scoring))
+    (alpha, scores), (scaled_alpha, scaled_scores) = found
+    assert scaled_alpha == pytest.approx(1e-9 * alpha)
+    assert_allclose(scaled_scores, scores, rtol=1e-9)
+
+
 def test_no_alphas_are_named():
     moments = FoldMoments(1).update(np.arange(4.0)[:, None], np.arange(4.0), None, np.arange(4) % 2)
     with pytest.raises(ValueError, match="alphas is empty: give at least one penalty"):

@@ -197,16 +197,17 @@ def test_products_with_float32_moments_are_summed_in_float64():
 
 def test_scratch_is_used_again_and_scales_the_lower_triangle():
     scratch, xx = Scratch(), np.asfortranarray(np.tril(np.arange(1.0, 10).reshape(3, 3)))
-    with scratch.shifted(xx, 10.0) as work, scratch.matrix(3) as other:
-        assert np.tril(work).tolist() == (xx + 10 * np.eye(3)).tolist()
-        assert other is not work
     scale = np.array([[1.0], [2.0], [4.0]])
-    with scratch.scaled(xx, 10.0, scale) as again:
+    with scratch.scaled(xx, 10.0, scale) as work, scratch.scaled(xx, 0.0, scale) as other:
+        assert np.tril(work).tolist() == [[11, 0, 0], [8, 60, 0], [28, 64, 304]]
+        assert np.tril(other).tolist() == [[1, 0, 0], [8, 20, 0], [28, 64, 144]]
+        assert work.flags.f_contiguous
+    with scratch.scaled(xx, 10.0, 2 * np.ones((3, 1))) as again:
         assert again is work
-        assert np.tril(again).tolist() == [[11, 0, 0], [8, 60, 0], [28, 64, 304]]
-    with scratch.scaled(xx, 10.0, 2 * np.ones((3, 1)), np.float32) as narrow:
+        assert np.tril(again).tolist() == [[44, 0, 0], [16, 60, 0], [28, 32, 76]]
+    with scratch.scaled(xx, 10.0, scale, np.float32) as narrow:
         assert narrow.dtype == np.float32
-        assert np.tril(narrow).tolist() == [[44, 0, 0], [16, 60, 0], [28, 32, 76]]
+        assert np.tril(narrow).tolist() == [[11, 0, 0], [8, 60, 0], [28, 64, 304]]
     with scratch.scaled(xx, 10.0, 2 * np.array([[1.0], [0.0], [2.0]])) as without:
         assert np.tril(without).tolist() == [[44, 0, 0], [0, 1, 0], [56, 0, 304]]
     with scratch.scaled(xx, 10.0, np.zeros((3, 1))) as nothing:
@@ -270,3 +271,34 @@ def test_products_of_rows(dtype):
     out = np.asfortranarray(np.eye(4, dtype=dtype))
     linalg.syrk(rows, out, beta=2.0)
     assert_allclose(np.tril(out), np.tril(2 * np.eye(4) + exact.T @ exact), atol=tolerance)
+
+
+# what rounding does
+
+
+@pytest.mark.parametrize("d", [5, 20, 300])
+def test_rounding_bounds_the_eigenvalues_of_singular_products(d):
+    rng = np.random.default_rng(0)
+    for low_rank in (
+        rng.normal(size=(400, 3)) @ rng.normal(size=(3, d)),
+        rng.exponential(size=(400, 1)) ** 3,
+    ):
+        rows = np.broadcast_to(low_rank, (400, d)) * 10.0 ** rng.uniform(-2, 2, d)
+        for dtype, eps in ((np.float32, linalg.EPS32), (np.float64, linalg.EPS)):
+            xx = np.zeros((d, d), dtype, order="F")
+            linalg.syrk(np.ascontiguousarray(rows, dtype), xx, beta=0.0)
+            least = np.linalg.eigvalsh(xx.astype(float))[0]
+            assert -linalg.rounding(xx, eps) < least < linalg.rounding(xx, eps)
+            scale = 1 / np.sqrt(np.diag(xx).astype(float))
+            values = np.linalg.eigvalsh(xx * scale * scale[:, None])
+            assert abs(values[0]) < linalg.singular_below(d, eps, values[-1])
+
+
+def test_rounding_in_figures():
+    """Ten or d units of the trace for the solver, 8 sqrt(d) of the diagonal for the products."""
+    eps = linalg.EPS
+    assert linalg.rounding(np.eye(4)) == pytest.approx((10 * 4 + 8 * 2) * eps)
+    assert linalg.rounding(np.eye(100), 1e-7) == pytest.approx(100 * 100 * eps + 8 * 10 * 1e-7)
+    assert linalg.rounding(np.diag([9.0, 16.0, -1.0]), 1e-7) == pytest.approx(8 * 5 * 4 * 1e-7 + 250 * eps)
+    assert linalg.singular_below(4) == pytest.approx((10 + 8 * 2) * eps)
+    assert linalg.singular_below(100, 1e-7, 50.0) == pytest.approx(100 * 50 * eps + 80 * 1e-7)

@@ -104,26 +104,6 @@ class Scratch:
         self._free: dict[tuple, list] = {}
 
     @contextmanager
-    def matrix(self, d, dtype=float):
-        """A (d, d) matrix in Fortran order, to be overwritten."""
-        free = self._free.setdefault((d, dtype), [])
-        try:
-            work = free.pop()
-        except IndexError:
-            work = np.zeros((d, d), dtype, order="F")
-        yield work
-        free.append(work)
-
-    @contextmanager
-    def shifted(self, xx, alpha, dtype=float):
-        """S + alpha I, its lower triangle only, to be overwritten."""
-        with self.matrix(len(xx), dtype) as work:
-            for part in lower_panels(len(xx)):
-                work[part] = xx[part]
-            work[np.diag_indices_from(work)] += dtype(alpha)
-            yield work
-
-    @contextmanager
     def scaled(self, xx, alpha, scale, dtype=float):
         """D (S + alpha I) D in its lower triangle, to be overwritten; D is `scale` (d, 1).
 
@@ -133,16 +113,21 @@ class Scratch:
         # Relative to the least they fit into float32, whatever the size of S.
         factors = (scale / least).astype(dtype)
         is_uniform = (factors == 1).all()
-        with self.matrix(len(xx), dtype) as work:
-            for part in lower_panels(len(xx)):
-                panel, (rows, columns) = work[part], part
-                np.multiply(xx[part], least**2, out=panel, casting="same_kind")
-                if not is_uniform:
-                    panel *= factors[rows]
-                    panel *= factors[columns].T
-            diagonal = scale[:, 0] ** 2 * (np.diag(xx).astype(float) + alpha)
-            work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
-            yield work
+        free = self._free.setdefault((len(xx), dtype), [])
+        try:
+            work = free.pop()
+        except IndexError:
+            work = np.zeros(xx.shape, dtype, order="F")
+        for part in lower_panels(len(xx)):
+            panel, (rows, columns) = work[part], part
+            np.multiply(xx[part], least**2, out=panel, casting="same_kind")
+            if not is_uniform:
+                panel *= factors[rows]
+                panel *= factors[columns].T
+        diagonal = scale[:, 0] ** 2 * (np.diag(xx).astype(float) + alpha)
+        work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
+        yield work
+        free.append(work)
 
 
 def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS, floor=0.0) -> np.ndarray:

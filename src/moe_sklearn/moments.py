@@ -28,10 +28,10 @@ SUMMED_ROWS = 256
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-200, 1e200
 # Rounding leaves less than this many units in the last place of a mean that is subtracted ...
 MEAN_ROUNDING = 32
-# Smaller squares have lost digits of their own.
-TINY = np.finfo(float).tiny
 # ... and of sums of squares, where a part is subtracted from its whole.
 DIFFERENCE_ROUNDING = 32
+# Smaller squares have lost digits of their own.
+TINY = np.finfo(float).tiny
 # A smaller share of the weight of a group is the rounding of its sum.
 NEGLIGIBLE_WEIGHT = 1e-12
 
