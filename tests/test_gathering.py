@@ -22,6 +22,17 @@ def batches():
     return [(X[rows], y[rows], bins[rows], weight[rows]) for rows in (slice(0, 25), slice(25, 60))]
 
 
+class Alternating:
+    """Two folds in turn, of as many as are said."""
+
+    def __init__(self, n_folds):
+        self.n_folds, self.seen = n_folds, []
+
+    def assign(self, y, bins, sample_weight):
+        self.seen.append((y, bins, sample_weight))
+        return np.arange(len(y)) % 2
+
+
 def joined(batches):
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
@@ -38,27 +49,23 @@ def test_batches_add_up(batches):
 
 
 def test_batches_add_up_by_fold(batches):
-    seen = []
-
-    def assign(y, bins, sample_weight):
-        seen.append((y, bins, sample_weight))
-        return np.arange(len(y)) % 2
-
-    moments = gather(batches, assign_folds=assign, n_folds=4, product_dtype="float32", max_bytes=0)
+    folds = Alternating(4)
+    moments = gather(batches, folds=folds, product_dtype="float32", max_bytes=0)
+    seen = folds.seen
     assert [len(y) for y, _, _ in seen] == [25, 35]
     for batch, (y, bins, weight) in zip(batches, seen, strict=True):
         assert (y is batch[1], bins is batch[2], weight is batch[3]) == (True, True, True)
     assert isinstance(moments, FoldMoments)
     assert (moments.n_folds, moments.storage) == (4, "file")
     assert [part.n_rows for part in moments.pooled_parts()] == [31, 29, 0, 0]
-    assert gather(batches, assign_folds=assign).n_folds == 2
-    assert gather(batches, assign_folds=assign).storage == "memory"
+    assert gather(batches, folds=Alternating(2)).n_folds == 2
+    assert gather(batches, folds=Alternating(2)).storage == "memory"
 
 
 def test_no_batch_is_an_error():
-    for assign in (None, lambda *batch: np.zeros(1, int)):
+    for folds in (None, Alternating(2)):
         with pytest.raises(ValueError, match="batches is empty: there is nothing to fit"):
-            gather([], assign_folds=assign)
+            gather([], folds=folds)
 
 
 # what the batches have in common

@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .alphas import find_alphas
-from .folds import fold_of_rows
+from .folds import CrossValidationFolds
 from .gathering import BatchRecord, gather
 from .labels import codes_of, encode_labels
 from .linalg import Scratch
@@ -225,32 +225,26 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         seen.check_varies()
         return adopt(self, fitted._solve(moments, seen.dtype, seen.y_is_1d, fitted.small_bins_of("raise")))
 
-    def gather(self, batches, assign_folds=None, n_folds=0):
+    def gather(self, batches, folds=None):
         """Gather the moments of validated batches for `fit_moments`.
 
         Parameters
         ----------
         batches : iterable of (X, y, bins, sample_weight)
             Batches as `BatchRecord.check` yields them.
-        assign_folds : callable, default=None
-            Function of (y, bins, sample_weight) that returns the fold of each row of a batch. None means the
-            folds of `cv` if `alphas` is set, else no folds.
-        n_folds : int, default=0
-            Number of folds. 0 means the number in the first batch.
+        folds : FoldRule, default=None
+            Divides the rows into folds, see `moe_sklearn.gathering`. None means the folds of `cv` if `alphas`
+            is set, else no folds.
 
         Returns
         -------
         BinnedMoments or FoldMoments
             `FoldMoments` if there are folds.
         """
-        if assign_folds is None and self.alphas is not None:
-            assign_folds = self.cv_folds
+        if folds is None and self.alphas is not None:
+            folds = CrossValidationFolds(self.cv)
         options = {"product_dtype": self.product_dtype, "max_bytes": self.fold_bytes}
-        return gather(batches, assign_folds=assign_folds, n_folds=n_folds, **options)
-
-    def cv_folds(self, y, bins=None, sample_weight=None):
-        """Return the fold of each row (n_samples,) in the comparison of `alphas`; only y is used."""
-        return fold_of_rows(self.cv, y, y)
+        return gather(batches, folds=folds, **options)
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
         """Add a batch of rows and solve again.

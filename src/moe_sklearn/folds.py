@@ -52,6 +52,19 @@ def fold_of_rows(cv, X, y=None) -> np.ndarray:
     )
 
 
+class CrossValidationFolds:
+    """Divide each batch of rows into the folds of a splitter; `n_folds` is known after the first batch."""
+
+    def __init__(self, cv):
+        self.cv, self.n_folds = cv, 0
+
+    def assign(self, y, bins=None, sample_weight=None) -> np.ndarray:
+        """Return the fold of each row, (n_samples,); only y is used."""
+        folds = fold_of_rows(self.cv, y, y)
+        self.n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
+        return folds
+
+
 class FoldMoments:
     """Moments of every bin and fold, gathered in one pass.
 
@@ -147,6 +160,18 @@ class FoldMoments:
             self._move_to_files()
         self._moments.update(source, y, groups, sample_weight)
         self.n_folds, self._labels = n_folds, known
+        return self
+
+    def join_pairs(self) -> FoldMoments:
+        """Join folds 2k and 2k + 1 to one fold k, in place; return self. `n_folds` must be even."""
+        pairs = range(0, self.n_folds * len(self._labels), 2)
+        joined: dict = {}
+        for first in pairs:
+            pair = [self._moments.groups.pop(place, None) for place in (first, first + 1)]
+            found = [group for group in pair if group]
+            if found:
+                joined[first // 2] = found[0] if len(found) == 1 else found[0].__iadd__(found[1])
+        self._moments.groups, self.n_folds = joined, self.n_folds // 2
         return self
 
     def _bytes_with(self, n_more):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,13 +12,23 @@ from .folds import FoldMoments
 from .validation import check_fit_data, raise_constant
 
 
+class FoldRule(Protocol):
+    """Divides the rows of one batch after the other into folds."""
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds of the rows so far. It may become half of what it was before a batch."""
+
+    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
+        """Return the fold of each of the next rows, (n_rows,)."""
+
+
 def gather(
     batches: Iterable[tuple],
     *,
     product_dtype="float64",
     max_bytes: int = 2**32,
-    assign_folds: Callable | None = None,
-    n_folds: int = 0,
+    folds: FoldRule | None = None,
 ):
     """Gather the moments of validated batches (X, y, bins, sample_weight).
 
@@ -29,11 +39,8 @@ def gather(
         See `BinnedMoments`.
     max_bytes : int
         See `FoldMoments`.
-    assign_folds : callable, optional
-        Function of (y, bins, sample_weight) that returns the fold of each row of a batch. None means no
-        folds.
-    n_folds : int
-        Number of folds. 0 means the number in the first batch.
+    folds : FoldRule, optional
+        Divides the rows into folds. None means no folds.
 
     Returns
     -------
@@ -47,17 +54,26 @@ def gather(
     """
     moments: Any = None
     for X, y, bins, sample_weight in batches:
-        if assign_folds is None:
+        if folds is None:
             moments = moments or BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
             moments.update(X, y, bins, sample_weight)
             continue
         if moments is None:
             moments = FoldMoments.empty_for(X, y, product_dtype=product_dtype, max_bytes=max_bytes)
-            moments.n_folds = n_folds
-        moments.update(X, y, bins, assign_folds(y, bins, sample_weight), sample_weight)
+        add_in_folds(moments, (X, y, bins, sample_weight), folds)
     if moments is None:
         raise ValueError("batches is empty: there is nothing to fit.")
     return moments
+
+
+def add_in_folds(moments: FoldMoments, batch: tuple, folds: FoldRule):
+    """Add a batch (X, y, bins, sample_weight) to the moments of its folds, in place."""
+    X, y, bins, sample_weight = batch
+    of_batch = folds.assign(y, bins, sample_weight)
+    if moments.n_folds > folds.n_folds:
+        moments.join_pairs()
+    moments.n_folds = folds.n_folds
+    moments.update(X, y, bins, of_batch, sample_weight)
 
 
 class BatchRecord:

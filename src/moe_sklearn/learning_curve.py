@@ -8,13 +8,14 @@ from sklearn.utils import Bunch, check_random_state
 
 from .fitting import make_experts
 from .folds import FoldMoments
-from .gate_training import N_FOLDS, StratifiedFolds
+from .gate_training import StratifiedFolds
+from .gathering import add_in_folds
 from .labels import label_array
 from .mixture import SoftGateMoERegressor
 from .regimes import fit_binner
 from .report import MODES
 from .sources import as_source
-from .training_rows import TrainingRows
+from .training_rows import RecordedFolds, TrainingRows
 from .validation import check_features, check_fit_data, check_length
 
 
@@ -98,13 +99,13 @@ def moe_learning_curve(
     labels = label_array(labels, len(y))
     if shuffle:
         X, y, labels = _shuffled(X, y, labels, random_state)
-    source, folds = as_source(X), StratifiedFolds().assign(y, labels)
+    source, folds = as_source(X), RecordedFolds(StratifiedFolds())
     moments = FoldMoments.empty_for(X, y, product_dtype=experts.product_dtype, max_bytes=experts.fold_bytes)
-    moments.n_folds = N_FOLDS
     reports, start = [], 0
     for stop in sizes:
-        moments.update(source.between(start, stop), y[start:stop], labels[start:stop], folds[start:stop])
-        rows = _prefix(source, y, labels, folds, stop, binner)
+        batch = source.between(start, stop), y[start:stop], labels[start:stop], None
+        add_in_folds(moments, batch, folds)
+        rows = _prefix(source, y, labels, folds.all(), stop, binner)
         fitted = clone(model).fit_moments(moments, rows)
         reports.append(fitted.evaluate(X_test, y_test, bins=bins_test))
         start = stop
@@ -131,7 +132,7 @@ def _prefix(source, y, labels, folds, stop, binner):
         dtype=source.dtype,
         y_is_1d=y.ndim == 1,
         binner=binner,
-        folds=folds[:stop],
+        folds=folds,
     )
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .folds import CrossValidationFolds
 from .gate_training import StratifiedFolds
-from .gathering import BatchRecord
+from .gathering import BatchRecord, FoldRule
 from .labels import codes_of, encode_labels
 from .regimes import fit_binner
 from .sources import CachingSource, as_source, open_batches
@@ -148,6 +149,29 @@ def kept_rows(rows: TrainingRows, positions) -> TrainingRows:
     return replace(rows, batches=lambda: [(caching, *rest)])
 
 
+class RecordedFolds:
+    """Keep the folds that another rule gives, for all rows."""
+
+    def __init__(self, rule: FoldRule):
+        self.rule = rule
+        self._parts: list = []
+
+    @property
+    def n_folds(self) -> int:
+        """Number of folds of the rows so far."""
+        return self.rule.n_folds
+
+    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
+        """Return the fold of each of the next rows, (n_rows,)."""
+        folds = self.rule.assign(y, bins, sample_weight)
+        self._parts.append((folds, self.n_folds))
+        return folds
+
+    def all(self) -> np.ndarray:
+        """Return the fold of every row so far, (n_samples,), among the present number of folds."""
+        return np.concatenate([folds // (n_folds // self.n_folds) for folds, n_folds in self._parts])
+
+
 def gather_moments(experts, batches: Iterable[tuple], cross_fit: bool):
     """Gather the moments of validated batches (X, y, bins, sample_weight), and the fold of each row.
 
@@ -162,15 +186,6 @@ def gather_moments(experts, batches: Iterable[tuple], cross_fit: bool):
     """
     if experts.alphas is None and not cross_fit:
         return experts.gather(batches), None
-    folds: list = []
-    stratified = StratifiedFolds()
-    of_batch, n_folds = (
-        (stratified.assign, stratified.n_folds) if experts.alphas is None else (experts.cv_folds, 0)
-    )
-
-    def assign(y, bins, sample_weight):
-        folds.append(of_batch(y, bins, sample_weight))
-        return folds[-1]
-
-    moments = experts.gather(batches, assign, n_folds)
-    return moments, np.concatenate(folds)
+    rule = StratifiedFolds() if experts.alphas is None else CrossValidationFolds(experts.cv)
+    recorded = RecordedFolds(rule)
+    return experts.gather(batches, recorded), recorded.all()
