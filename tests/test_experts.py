@@ -696,3 +696,44 @@ def test_small_bins_is_honoured_where_the_target_is_binned(data):
     assert BinnedRidgeExperts(min_bin_rows=60, small_bins="drop").fit(X, y).bin_count_.tolist() == [99]
     with pytest.raises(ValueError, match="an expert needs at least 60"):
         BinnedRidgeExperts(min_bin_rows=60, small_bins="raise").fit(X, y)
+
+
+def test_partial_fit_takes_one_target_in_both_shapes_and_keeps_the_first(data):
+    X, y, bins = data
+    a, b = slice(0, 80), slice(80, 150)
+    for first, second in ((y, y[:, None]), (y[:, None], y)):
+        experts = BinnedRidgeExperts().partial_fit(X[a], first[a], bins=bins[a])
+        shapes = experts.coef_.shape, experts.intercept_.shape, experts.global_coef_.shape
+        experts.partial_fit(X[b], second[b], bins=bins[b])
+        assert (experts.coef_.shape, experts.intercept_.shape, experts.global_coef_.shape) == shapes
+        assert experts.predict(X).shape == first.shape
+        assert_same_models(experts, BinnedRidgeExperts().fit(X, first, bins=bins))
+
+
+@pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4"), ("f4", "f4")])
+def test_coefficients_have_the_widest_precision_of_all_batches(data, dtypes):
+    X, y, bins = data
+    parts = [
+        (X[rows].astype(dtype), y[rows], bins[rows])
+        for rows, dtype in zip((slice(0, 80), slice(80, 150)), dtypes, strict=True)
+    ]
+    experts = BinnedRidgeExperts()
+    for X_part, y_part, bins_part in parts:
+        experts.partial_fit(X_part, y_part, bins=bins_part)
+    assert experts.coef_.dtype == experts.global_coef_.dtype == np.dtype(max(dtypes))
+    assert BinnedRidgeExperts().fit_batches(parts).coef_.dtype == np.dtype(max(dtypes))
+
+
+def test_a_batch_of_no_weight_adds_nothing(data):
+    X, y, bins = data
+    nothing = (X + 9, y, bins, np.zeros(150))
+    once = BinnedRidgeExperts().fit(X, y, bins=bins)
+    for batches in ([(X, y, bins), nothing], [nothing, (X, y, bins)]):
+        assert_same_models(BinnedRidgeExperts().fit_batches(batches), once)
+    experts = BinnedRidgeExperts().partial_fit(X, y, bins=bins)
+    experts.partial_fit(*nothing[:2], bins=bins, sample_weight=nothing[3])
+    assert_same_models(experts, once)
+    with pytest.raises(ValueError, match="sample_weight is zero in every row"):
+        BinnedRidgeExperts().fit_batches([nothing, nothing])
+    with pytest.raises(ValueError, match="sample_weight is zero in every row"):
+        BinnedRidgeExperts().partial_fit(*nothing[:2], bins=bins, sample_weight=nothing[3])

@@ -79,7 +79,7 @@ def record(batches):
 def test_a_record_notes_what_goes_by(batches):
     (X, y, bins, weight), other = batches
     seen, checked = record([(X.astype("f4"), y[:, None], bins, weight), (*other[:3], None)])
-    assert (seen.dtype, seen.y_is_1d) == (np.float32, False)
+    assert (seen.dtype, seen.y_is_1d) == (np.float64, False)
     assert_array_equal(seen.sample_weight, np.append(weight, np.ones(35)))
     assert [len(batch[0]) for batch in checked] == [25, 35]
     assert checked[0][2] is bins
@@ -119,3 +119,20 @@ def test_rows_of_no_weight_do_not_vary():
     with pytest.raises(ValueError, match=r"y is constant \(1.0\)"):
         seen.check_varies()
     assert BatchRecord().check_varies() is None  # nothing has gone by
+
+
+def test_the_precision_is_the_widest_of_all_batches(batches):
+    (X, y, bins, _), (other, *_) = batches
+    for first, second in (("f4", "f8"), ("f8", "f4")):
+        seen, _ = record([(X.astype(first), y, bins, None), (X.astype(second), y, bins, None)])
+        assert seen.dtype == np.float64
+
+
+def test_a_batch_of_no_weight_adds_nothing(batches):
+    X, y, bins, weight = batches[0]
+    moments = gather(record([batches[0], (X + 1, y, bins, np.zeros(25))])[1])
+    assert moments.n_rows == 25
+    assert_allclose(moments.pool().x_mean, np.average(X, axis=0, weights=weight))
+    seen, _ = record([(X, y, bins, np.zeros(25)), (X, -y, bins, np.zeros(25))])
+    with pytest.raises(ValueError, match="sample_weight is zero in every row"):
+        seen.check_varies()

@@ -21,6 +21,7 @@ from .solvers import ridge
 from .sources import open_batches
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import (
+    NO_WEIGHT,
     check_choice,
     check_features,
     check_fit_data,
@@ -249,12 +250,15 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
     def partial_fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
         """Add a batch of rows and solve again.
 
-        The result is that of a single fit to all batches.
+        The result is that of a single fit to all batches. The coefficients have the widest precision of X so
+        far.
 
         Parameters
         ----------
         X, y, sample_weight
-            As in `fit`.
+            As in `fit`. A single target can be of shape (n_samples,) or (n_samples, 1) in any batch; the
+            first batch decides whether coefficients and predictions have an axis for it. A batch whose
+            weights are all zero adds nothing.
         bins : array-like of shape (n_samples,)
             Labels, as in `fit`. A new bin can appear in any batch. Rows in no bin count for the global model
             only. None means that no row of the batch is in a bin.
@@ -267,7 +271,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `fit`. The estimator then stays as it was before the batch.
+            As `fit`. Also if no row so far has a positive weight. The estimator then stays as it was before
+            the batch.
         """
         first = not hasattr(self, "moments_")
         if first and hasattr(self, "coef_"):
@@ -278,13 +283,17 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
                 stacklevel=2,
             )
         fitted = unfitted_copy(self, keep=() if first else ("n_features_in_", "feature_names_in_"))
-        X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight, reset=first, min_samples=1)
+        X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight, reset=first, is_batch=True)
         moments = gather([(X, y, bins, sample_weight)], product_dtype=fitted.product_dtype)
+        dtype, y_is_1d = X.dtype, y.ndim == 1
         if not first:
             check_n_targets(moments.n_targets, self.moments_.n_targets)
             # The old moments are merged into the new ones, so that an error leaves the old ones unchanged.
             moments.merge(self.moments_)
-        fitted._solve(moments, X.dtype, y.ndim == 1, fitted.small_bins_of("drop"))
+            dtype, y_is_1d = np.result_type(dtype, self.coef_.dtype), self.coef_.ndim == 2
+        if not moments.n_rows:
+            raise ValueError(NO_WEIGHT)
+        fitted._solve(moments, dtype, y_is_1d, fitted.small_bins_of("drop"))
         fitted.moments_ = moments
         return adopt(self, fitted)
 

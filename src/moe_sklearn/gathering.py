@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, Protocol
+from zlib import crc32
 
 import numpy as np
 
 from .binned_moments import BinnedMoments
 from .folds import FoldMoments
-from .validation import check_fit_data, raise_constant
+from .validation import NO_WEIGHT, check_fit_data, raise_constant
 
 
 class FoldRule(Protocol):
@@ -79,43 +80,66 @@ def add_in_folds(moments: FoldMoments, batch: tuple, folds: FoldRule):
 class BatchRecord:
     """Check the batches of a fit, and record what the rest of the fit needs to know of them.
 
+    Parameters
+    ----------
+    earlier : BatchRecord, default=None
+        Record of an earlier reading. The batches must then have the same numbers of rows and the same y.
+
     Attributes
     ----------
     dtype : dtype
-        Precision of X in the first batch.
+        Widest precision of X in the batches.
     y_is_1d : bool
         Whether y is 1-D in the first batch.
     sample_weight : ndarray of shape (n_samples,) or None
         Sample weights of all rows. None if no batch has any.
     """
 
-    def __init__(self):
+    def __init__(self, earlier: BatchRecord | None = None):
         self.dtype, self.y_is_1d = None, None
-        self._sample_weights, self._n_rows, self._first_row, self._varies = [], [], None, False
+        self._earlier, self._marks = earlier, []
+        self._sample_weights, self._first_row, self._varies = [], None, False
 
     def check(self, estimator, batches):
-        """Yield the validated (X, y, bins, sample_weight) of each batch; set `estimator.n_features_in_`."""
+        """Yield the validated (X, y, bins, sample_weight) of each batch; set `estimator.n_features_in_`.
+
+        Raises
+        ------
+        ValueError
+            As `check_fit_data`. Also if the batches are not those of the earlier reading.
+        """
         for X, y, bins, sample_weight in batches:
             first = self.dtype is None
-            X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, min_samples=1)
-            if first:
-                self.dtype, self.y_is_1d = X.dtype, y.ndim == 1
+            X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, is_batch=True)
+            self.dtype = X.dtype if first else np.result_type(self.dtype, X.dtype)
+            self.y_is_1d = y.ndim == 1 if first else self.y_is_1d
+            self._marks.append((len(y), crc32(np.ascontiguousarray(y))))
+            self._check_same_so_far()
             self._note_variation(y if sample_weight is None else y[sample_weight > 0])
             self._sample_weights.append(sample_weight)
-            self._n_rows.append(len(y))
             yield X, y, bins, sample_weight
+
+    def _check_same_so_far(self):
+        number = len(self._marks)
+        if self._earlier is not None and self._marks[-1:] != self._earlier._marks[number - 1 : number]:
+            raise ValueError(
+                f"batch {number} has other rows at the second reading than at the first: batches must be the "
+                "same, in the same order, each time."
+            )
 
     @property
     def sample_weight(self):
         """Sample weights of all rows; None if no batch has any."""
         if all(part is None for part in self._sample_weights):
             return None
-        parts = zip(self._sample_weights, self._n_rows, strict=True)
-        return np.concatenate([np.ones(n) if part is None else part for part, n in parts])
+        parts = zip(self._sample_weights, self._marks, strict=True)
+        return np.concatenate([np.ones(n) if part is None else part for part, (n, _) in parts])
 
     def check_varies(self):
-        """Raise a ValueError if y is constant over the rows of positive sample weight."""
-        if not self._varies and self._first_row is not None:
+        """Raise a ValueError if y is constant over the rows of positive sample weight, or there are none."""
+        if self._marks and self._first_row is None:
+            raise ValueError(NO_WEIGHT)
+        if self._marks and not self._varies:
             raise_constant(self._first_row)
 
     def _note_variation(self, y):

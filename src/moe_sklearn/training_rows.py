@@ -117,7 +117,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool):
     moments, folds = gather_moments(experts, labelled(), cross_fit)
     seen.check_varies()
     rows = TrainingRows(
-        batches=lambda: BatchRecord().check(unfitted_copy(estimator), open_batches(batches)),
+        batches=lambda: BatchRecord(seen).check(unfitted_copy(estimator), open_batches(batches)),
         labels=labels,
         sample_weight=seen.sample_weight,
         dtype=seen.dtype,

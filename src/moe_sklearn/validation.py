@@ -9,13 +9,14 @@ from sklearn.utils.validation import validate_data
 from .sources import BLOCK_ROWS, as_source, is_source, map_rows
 
 FLOAT_DTYPES = (np.float64, np.float32)
+NO_WEIGHT = "sample_weight is zero in every row: nothing is left to fit."
 
 
-def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, min_samples=2):
-    """Return the validated (X, y, sample_weight) of `fit`.
+def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, is_batch=False):
+    """Return the validated (X, y, sample_weight) of `fit`, or of one batch of several.
 
     X is returned as an array, or as a `RowSource` if it is read a block at a time. It can still hold nan: the
-    pass over X finds that.
+    pass over X finds that. A batch can have a single row, and its sample weights can all be zero.
 
     Raises
     ------
@@ -35,13 +36,13 @@ def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, min_sampl
             X,
             y,
             reset=reset,
-            validate_separately=({**X_params, "ensure_min_samples": min_samples}, y_params),
+            validate_separately=({**X_params, "ensure_min_samples": 1 if is_batch else 2}, y_params),
         )
     if y.ndim > 2:
         raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
     check_length(y, "y", len(X))
     check_finite(y, "y")
-    sample_weight = check_sample_weight(sample_weight, len(X))
+    sample_weight = check_sample_weight(sample_weight, len(X), all_zero=is_batch)
     return X, y, sample_weight
 
 
@@ -142,13 +143,14 @@ def check_length(array, name, n_rows):
         )
 
 
-def check_sample_weight(sample_weight, n_rows):
+def check_sample_weight(sample_weight, n_rows, *, all_zero=False):
     """Return the sample weights as a float64 array of shape (n_rows,), or None.
 
     Raises
     ------
     ValueError
-        If sample weights are not 1-D, have the wrong length, are not finite, are negative, or are all zero.
+        If sample weights are not 1-D, have the wrong length, are not finite or are negative. Also if they are
+        all zero, unless `all_zero` is True.
     """
     if sample_weight is None:
         return None
@@ -164,8 +166,8 @@ def check_sample_weight(sample_weight, n_rows):
         raise ValueError(
             f"sample_weight is negative in row {row}; weights must be >= 0 (0 leaves a row out)."
         )
-    if not sample_weight.any():
-        raise ValueError("sample_weight is zero in every row: nothing is left to fit.")
+    if not all_zero and not sample_weight.any():
+        raise ValueError(NO_WEIGHT)
     return sample_weight
 
 
