@@ -444,3 +444,72 @@ def test_parts_given_are_never_changed():
         assert vars(part) == before[name]
     assert vars(side) == vars(GridBinner(2))
     assert_array_equal(model.bins_, [0, 1])
+
+
+class Rereading:
+    """Batches that change from the second reading on."""
+
+    def __init__(self, first, later):
+        self.first, self.later, self.n_readings = first, later, 0
+
+    def __call__(self):
+        self.n_readings += 1
+        return self.first if self.n_readings == 1 else self.later
+
+
+@pytest.mark.parametrize("change", ["swapped", "divided anew", "other targets", "one more", "one less"])
+def test_batches_that_change_between_readings_are_refused(change):
+    X, y, bins = draw(300)
+
+    def batches(edges, targets=y):
+        parts = zip(edges[:-1], edges[1:], strict=True)
+        return [(X[start:stop], targets[start:stop], bins[start:stop]) for start, stop in parts]
+
+    first = batches([0, 100, 200, 300])
+    later = {
+        "swapped": [first[1], first[0], first[2]],
+        "divided anew": batches([0, 150, 200, 300]),
+        "other targets": batches([0, 100, 200, 300], y + 1e-9),
+        "one more": [*first, first[0]],
+        "one less": first[:2],
+    }[change]
+    model = tolerant(gate="logistic")
+    with pytest.raises(ValueError, match="must be the same, in the same order, each time"):
+        model.fit_batches(Rereading(first, later))
+    assert not hasattr(model, "experts_")
+    same = model.fit_batches(Rereading(first, batches([0, 100, 200, 300])))
+    assert same.n_train_ == 300
+
+
+@pytest.mark.parametrize("gate", ["logistic", RegressionGate(4, n_restarts=1, max_iter=5, random_state=0)])
+def test_a_batch_of_no_weight_adds_nothing_to_a_mixture(gate):
+    X, y, bins = draw(600)
+    ones = np.ones(300)
+    halves = [(X[:300], y[:300], bins[:300], ones), (X[300:], y[300:], bins[300:], ones)]
+    nothing = (X[:50] + 9, y[:50], bins[:50], np.zeros(50))
+    once = tolerant(gate=gate).fit_batches(halves)
+    for batches in ([nothing, *halves], [halves[0], nothing, halves[1]]):
+        model = tolerant(gate=gate).fit_batches(batches)
+        assert_allclose(model.predict(X), once.predict(X), rtol=1e-6)
+        assert model.n_train_ == 600
+    with pytest.raises(ValueError, match="sample_weight is zero in every row"):
+        tolerant(gate=gate).fit_batches([nothing, nothing])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"gate_max_samples": 1}, "gate_max_samples must be an integer >= 2; got 1"),
+        ({"gate_max_samples": "all"}, "gate_max_samples must be one of 'auto'"),
+        ({"anchors": -1}, "anchors must be an integer >= 0"),
+        ({"gate": "logistic", "anchors": 3}, "anchors need a regression gate"),
+        ({"gate_inputs": "pixels"}, "gate_inputs must be one of"),
+        ({"mixing": "mild"}, "mixing must be one of"),
+    ],
+)
+def test_parameters_are_checked_before_batches_are_read(parameters, message):
+    X, y, bins = draw(100)
+    source = OnDisk(X)
+    with pytest.raises(ValueError, match=message):
+        tolerant(**parameters).fit_batches([(source, y, bins)])
+    assert source.reads == []

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
-from moe_sklearn.gate_plan import may_cross_fit, plan_gate, stratified_rows
+from moe_sklearn.gate_plan import check_plan, plan_gate, stratified_rows
 from moe_sklearn.gates import LogisticGate, RegressionGate
 
 
@@ -169,8 +169,19 @@ def test_no_anchors_suit_every_gate():
     ],
 )
 def test_bad_plans_are_named(parameters, error, message):
+    given = {"gate": "regression", **parameters}
     with pytest.raises(error, match=message):
-        plan([0, 1], **{"gate": "regression", **parameters})
+        plan([0, 1], **given)
+    with pytest.raises(error, match=message):  # before the rows are known, too
+        check_plan(**{"gate_inputs": "auto", "anchors": "auto", "max_samples": "auto", **given})
+
+
+@pytest.mark.parametrize("max_samples", [-5, 0, 1, 1.5])
+def test_the_least_number_of_gate_rows_without_known_bins_is_two(max_samples):
+    given = {"gate": "logistic", "gate_inputs": "auto", "anchors": "auto"}
+    with pytest.raises(ValueError, match="gate_max_samples must be an integer >= 2"):
+        check_plan(**given, max_samples=max_samples)
+    assert check_plan(**given, max_samples=2) is False
 
 
 @pytest.mark.parametrize(
@@ -185,4 +196,4 @@ def test_bad_plans_are_named(parameters, error, message):
     ],
 )
 def test_folds_are_kept_where_the_number_of_rows_may_ask_for_them(gate, gate_inputs, expected):
-    assert may_cross_fit(gate, gate_inputs) is expected
+    assert check_plan(gate=gate, gate_inputs=gate_inputs, anchors="auto", max_samples="auto") is expected

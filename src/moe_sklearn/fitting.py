@@ -16,7 +16,7 @@ from sklearn.base import clone
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
-from .gate_plan import GatePlan, may_cross_fit, plan_gate
+from .gate_plan import GatePlan, check_plan, plan_gate
 from .gate_training import (
     TrainedGate,
     cross_fitted_stacks,
@@ -185,7 +185,13 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
 
 def fit_batches(mixture, batches) -> FittedMixture:
     """Fit all parts of an unfitted mixture to batches of rows; set its `n_features_in_`."""
-    cross_fit = may_cross_fit(mixture.gate, mixture.gate_inputs)
+    check_choice(mixture.mixing, "mixing", MIXINGS)
+    cross_fit = check_plan(
+        gate=mixture.gate,
+        gate_inputs=mixture.gate_inputs,
+        anchors=mixture.anchors,
+        max_samples=mixture.gate_max_samples,
+    )
     experts = make_experts(mixture.experts)
     moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit)
     return fit_mixture(prepare(mixture, rows), moments, rows)

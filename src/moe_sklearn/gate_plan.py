@@ -145,9 +145,19 @@ def choose_anchors(anchors, gate):
     return anchors
 
 
-def may_cross_fit(gate, gate_inputs) -> bool:
-    """Return True if a plan with these parameters needs folds for some number of rows."""
-    return needs_folds(choose_inputs(gate_inputs, choose_gate(gate, MIN_REGRESSION_ROWS, 2, None)))
+def check_plan(*, gate, gate_inputs, anchors, max_samples) -> bool:
+    """Check parameters before the rows are known; return True if some number of rows would need folds.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `plan_gate` would refuse the parameters whatever the rows are.
+    """
+    gate = choose_gate(gate, MIN_REGRESSION_ROWS, 2, None)
+    cross_fit = needs_folds(choose_inputs(gate_inputs, gate))
+    choose_anchors(anchors, gate)
+    _most_rows(max_samples, 1, cross_fit)
+    return cross_fit
 
 
 def _most_rows(max_samples, n_bins, cross_fit):

@@ -72,7 +72,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Greatest number of rows that train the gate. They are drawn at random, with each bin in proportion.
         None means all rows. "auto" means 50,000 if inputs are cross-fitted, else 200,000.
     random_state : int, RandomState instance or None, default=None
-        Seed of the draw of those rows and of a regression gate.
+        Seed of the draw of those rows, and of the regression gate that ``gate="auto"`` or ``"regression"``
+        makes. It does not reach a `gate` that is given as an estimator: that has a `random_state` of its own.
 
     Attributes
     ----------
@@ -243,7 +244,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             Iterable of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`, or a function without
             arguments that returns such an iterable. It is read twice, in the same order: first for experts,
             global ridge and PCA, then for the gate. Side information as `bins` needs a binner with given
-            edges.
+            edges. A batch whose weights are all zero adds nothing.
 
         Returns
         -------
@@ -255,7 +256,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         TypeError
             If `batches` is an iterator, or a batch is not such a tuple.
         ValueError
-            As `fit`.
+            As `fit`. Also if the second reading gives batches of other lengths or other y than the first.
         """
         fitted = unfitted_copy(self)
         return adopt(self, fitted._store(fitting.fit_batches(fitted, batches)))
