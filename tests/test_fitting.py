@@ -334,6 +334,22 @@ def test_folds_that_hold_a_whole_bin_are_named(gate):
     assert SoftGateMoERegressor(shuffled, gate=gate).fit(X, y, bins=bins).experts_.alpha_.shape == (3,)
 
 
+def test_rows_of_no_weight_do_not_spread_a_bin_over_folds():
+    X, y, bins = draw(1100)
+    folds, weight = np.arange(1100) % 4, np.where((bins == 1) & (np.arange(1100) % 4 > 0), 0.0, 1.0)
+    moments = FoldMoments(5).update(X, y, bins, folds, weight)
+    rows = TrainingRows(batches=lambda: [(X, y)], labels=[bins], sample_weight=weight, folds=folds)
+    with pytest.raises(ValueError, match="cv: all rows of bin '1' lie in one fold"):
+        tolerant(gate="regression").fit_moments(moments, rows)
+
+
+def test_folds_of_the_rows_do_not_replace_moments_by_fold():
+    X, y, bins = draw(1100)
+    rows = TrainingRows(batches=lambda: [(X, y)], labels=[bins], folds=np.arange(1100) % 4)
+    with pytest.raises(ValueError, match="gather FoldMoments and give the fold of each row"):
+        tolerant(gate="regression").fit_moments(BinnedMoments(5).update(X, y, bins), rows)
+
+
 def test_a_gate_that_needs_folds_says_so():
     X, y, bins = draw(1100)
     rows = TrainingRows(batches=lambda: [(X, y)], labels=[bins])

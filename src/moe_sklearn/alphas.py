@@ -11,7 +11,8 @@ from scipy.stats import rankdata
 from .folds import FoldMoments, coefs_of_folds, select_alpha
 from .validation import check_choice
 
-# Share of the rows that may be in bins whose rows all lie in one fold.
+# Share of the rows that may be in bins whose rows all lie in one fold. The global model stands in for the
+# experts of these bins.
 MAX_IN_ONE_FOLD = 0.1
 SCORINGS = ["neg_mean_squared_error", "r2"]
 
@@ -123,7 +124,7 @@ def choose_alphas(
         )
     grid = check_grid(candidates)
     check_choice(scoring, "scoring", SCORINGS)
-    alone = _in_one_fold(folds, labels)
+    alone = bins_in_one_fold(folds, labels)
     table = []
 
     def choose(name, groups, prior_coef=None):
@@ -145,15 +146,36 @@ def choose_alphas(
     return np.array(alphas), global_alpha, results
 
 
-def _in_one_fold(folds, labels):
-    """Bins whose rows all lie in one fold; a ValueError if they hold more than a tenth of the rows."""
+def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None = None) -> list:
+    """Find the bins whose rows all lie in one fold, which leaves none to train their experts on.
+
+    Parameters
+    ----------
+    folds : FoldMoments
+        Moments by label and fold.
+    labels : list
+        Bins with an expert.
+    names : list of str, default=None
+        Names of the bins in the message. None means the labels.
+
+    Returns
+    -------
+    list
+        Labels of the bins.
+
+    Raises
+    ------
+    ValueError
+        If such bins of several rows hold more than a tenth of all rows.
+    """
     counts = {label: [part.n_rows for part in folds.parts(label)] for label in labels}
     alone = [label for label, rows in counts.items() if sum(rows) == max(rows)]
     several = [label for label in alone if sum(counts[label]) > 1]
     n_rows = sum(map(sum, counts.values()))
     if several and sum(sum(counts[label]) for label in several) > MAX_IN_ONE_FOLD * n_rows:
+        name = several[0] if names is None else names[labels.index(several[0])]
         raise ValueError(
-            f"cv: all rows of bin {several[0]!r} lie in one fold, which leaves none to train its expert on "
+            f"cv: all rows of bin {name!r} lie in one fold, which leaves none to train its expert on "
             f"({len(several)} such bins). Pass shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
         )
     return alone

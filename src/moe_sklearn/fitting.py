@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from .alphas import bins_in_one_fold
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
@@ -35,9 +36,6 @@ from .sources import is_source
 from .training_rows import TrainingRows, gather_batches, gather_moments, kept_rows
 from .validation import check_choice
 
-# Share of the rows that may be in bins whose rows all lie in one fold; the global model stands for their
-# experts there.
-MAX_UNSEEN = 0.1
 # The part that None stands for
 DEFAULT_PARTS = {
     "experts": BinnedRidgeExperts,
@@ -228,7 +226,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
     stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
     fold_stacks = None
     if plan.cross_fit:
-        check_folds(setup, rows.folds)
+        check_folds(moments, rows.folds, regimes)
         fold_stacks = cross_fitted_stacks(moments, experts, plan.inputs, rows.dtype, scratch)
     data = read_gate_rows(
         rows.batches(), len(setup.codes), plan.rows, stack, features, rows.folds, fold_stacks
@@ -248,21 +246,11 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
 
 
-def check_folds(setup: Setup, folds):
+def check_folds(moments, folds, regimes: Regimes):
     """Raise a ValueError if the inputs of the gate cannot be cross-fitted."""
-    if folds is None:
+    if folds is None or not hasattr(moments, "parts"):
         raise ValueError(
             "This gate needs inputs of models that have not seen its rows: gather FoldMoments and give the "
             "fold of each row, or use gate='logistic'."
         )
-    seen_by_none = [
-        count if len(np.unique(folds[setup.codes == code])) < 2 else 0
-        for code, count in enumerate(setup.regimes.counts)
-    ]
-    if sum(seen_by_none) > MAX_UNSEEN * setup.regimes.counts.sum():
-        name = setup.regimes.names[int(np.argmax(seen_by_none))]
-        raise ValueError(
-            f"cv: all rows of bin {name!r} lie in one fold, which leaves none to train its expert on "
-            f"({np.count_nonzero(seen_by_none)} such bins). Pass shuffled folds, such as "
-            "cv=KFold(5, shuffle=True), or fewer."
-        )
+    bins_in_one_fold(moments, regimes.bins.tolist(), regimes.names)

@@ -93,11 +93,13 @@ class BatchRecord:
         Whether y is 1-D in the first batch.
     sample_weight : ndarray of shape (n_samples,) or None
         Sample weights of all rows. None if no batch has any.
+    marks : list of (int, int)
+        Number of rows and checksum of y of each batch.
     """
 
     def __init__(self, earlier: BatchRecord | None = None):
         self.dtype, self.y_is_1d = None, None
-        self._earlier, self._marks = earlier, []
+        self.marks, self._earlier = [], earlier
         self._sample_weights, self._first_row, self._varies = [], None, False
 
     def check(self, estimator, batches):
@@ -113,15 +115,15 @@ class BatchRecord:
             X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, is_batch=True)
             self.dtype = X.dtype if first else np.result_type(self.dtype, X.dtype)
             self.y_is_1d = y.ndim == 1 if first else self.y_is_1d
-            self._marks.append((len(y), crc32(np.ascontiguousarray(y))))
+            self.marks.append((len(y), crc32(np.ascontiguousarray(y))))
             self._check_same_so_far()
             self._note_variation(y if sample_weight is None else y[sample_weight > 0])
             self._sample_weights.append(sample_weight)
             yield X, y, bins, sample_weight
 
     def _check_same_so_far(self):
-        number = len(self._marks)
-        if self._earlier is not None and self._marks[-1:] != self._earlier._marks[number - 1 : number]:
+        number = len(self.marks)
+        if self._earlier is not None and self.marks[-1:] != self._earlier.marks[number - 1 : number]:
             raise ValueError(
                 f"batch {number} has other rows at the second reading than at the first: batches must be the "
                 "same, in the same order, each time."
@@ -132,14 +134,14 @@ class BatchRecord:
         """Sample weights of all rows; None if no batch has any."""
         if all(part is None for part in self._sample_weights):
             return None
-        parts = zip(self._sample_weights, self._marks, strict=True)
+        parts = zip(self._sample_weights, self.marks, strict=True)
         return np.concatenate([np.ones(n) if part is None else part for part, (n, _) in parts])
 
     def check_varies(self):
         """Raise a ValueError if y is constant over the rows of positive sample weight, or there are none."""
-        if self._marks and self._first_row is None:
+        if self.marks and self._first_row is None:
             raise ValueError(NO_WEIGHT)
-        if self._marks and not self._varies:
+        if self.marks and not self._varies:
             raise_constant(self._first_row)
 
     def _note_variation(self, y):
