@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.feature_selection import SelectFromModel, SelectKBest, f_regression
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import Lasso, LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 
@@ -529,3 +535,54 @@ def test_parameters_are_checked_before_batches_are_read(parameters, message):
     with pytest.raises(ValueError, match=message):
         tolerant(**parameters).fit_batches([(source, y, bins)])
     assert source.reads == []
+
+
+# gate features that are fitted to y
+
+
+class Recording(TransformerMixin, BaseEstimator):
+    """Features that would use y if it were given."""
+
+    def fit(self, X, y=None):
+        self.saw_y_ = y is not None
+        return self
+
+    def transform(self, X):
+        return X[:, :2]
+
+
+SUPERVISED = [
+    PLSRegression(2),
+    make_pipeline(StandardScaler(), SelectKBest(f_regression, k=2)),
+    SelectFromModel(Lasso(0.01)),
+]
+SMALL_GATE = RegressionGate(4, n_restarts=1, max_iter=2, random_state=0)
+
+
+@pytest.mark.parametrize("gate", ["logistic", SMALL_GATE])
+def test_features_that_can_do_without_y_do_not_get_it(gate):
+    X, y, bins = draw(300)
+    for features in (Recording(), make_pipeline(StandardScaler(), Recording())):
+        fitted = tolerant(gate=gate, gate_features=features).fit(X, y, bins=bins).gate_features_
+        assert getattr(fitted, "steps", [(None, fitted)])[-1][1].saw_y_ is False
+
+
+@pytest.mark.parametrize("features", SUPERVISED)
+def test_features_that_need_y_get_it_and_a_gate_that_is_cross_fitted_warns(features):
+    X, y, bins = draw(300)
+    message = r"(?s)gate_features .* are fitted to y .*not cross-fitted"
+    for parameters in ({"gate": SMALL_GATE}, {"gate": "logistic", "gate_inputs": ("features", "experts")}):
+        with pytest.warns(UserWarning, match=message):
+            model = tolerant(gate_features=features, **parameters).fit(X, y, bins=bins)
+        assert model.predict(X).shape == (300,)
+    # Nothing to warn of: a classifier of features alone, and features that the gate does not see.
+    for quiet in ({"gate": "logistic"}, {"gate": SMALL_GATE, "gate_inputs": ("experts",)}):
+        model = tolerant(gate_features=features, **quiet).fit(X, y, bins=bins)
+        assert model.gate_features_.transform(X).shape[0] == 300
+
+
+def test_features_that_were_fitted_to_other_rows_do_not_warn():
+    X, y, bins = draw(600)
+    features = FrozenEstimator(PLSRegression(2).fit(X[300:], y[300:]))
+    model = tolerant(gate_features=features, gate=SMALL_GATE).fit(X[:300], y[:300], bins=bins[:300])
+    assert_allclose(model.gate_features_.transform(X), features.transform(X))

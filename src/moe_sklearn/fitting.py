@@ -7,6 +7,8 @@ fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predi
 
 from __future__ import annotations
 
+import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,18 +148,31 @@ def fits_moments(features) -> bool:
     return hasattr(features, "fit_moments") and not is_overridden(features, "fit", "fit_moments")
 
 
-def fit_features(features, rows: TrainingRows, pooled):
-    """Fit the gate features from the pooled moments, or from X in memory."""
+def fit_features(setup: Setup, rows: TrainingRows, pooled):
+    """Fit the gate features from the pooled moments, or from X in memory; warn if the gate sees y in them."""
+    features, plan = setup.gate_features, setup.plan
     if fits_moments(features):
         return features.fit_moments(pooled, dtype=rows.dtype)
-    first, *more = rows.batches()
-    if more or is_source(first[0]):
+    (X, y, *_), *more = rows.batches()
+    if more or is_source(X):
         raise TypeError(
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "
             "shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
         )
     weight_kwargs = sample_weight_kwargs(features, rows.sample_weight, required=False)
-    return features.fit(first[0], first[1], **weight_kwargs)
+    # No tag says reliably which features need y. Whatever else is wrong, the second fit raises again.
+    with suppress(AttributeError, TypeError, ValueError):
+        return clone(features).fit(X, None, **weight_kwargs)
+    fitted = features.fit(X, y, **weight_kwargs)
+    if "features" in plan.inputs and (plan.on_errors or plan.cross_fit):
+        warnings.warn(
+            f"gate_features {features!r} are fitted to y of the rows that train the gate, and are not "
+            "cross-fitted: the gate can trust them too much. Use features that need no y, or features that "
+            "were fitted to other rows, in a FrozenEstimator.",
+            UserWarning,
+            stacklevel=2,
+        )
+    return fitted
 
 
 def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch) -> LinearStack:
@@ -222,7 +237,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
         pooled=pooled,
         scratch=scratch,
     )
-    features = fit_features(setup.gate_features, rows, pooled)
+    features = fit_features(setup, rows, pooled)
     stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
     fold_stacks = None
     if plan.cross_fit:

@@ -41,7 +41,10 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         The experts to fit. None means ``BinnedRidgeExperts()``.
     gate_features : transformer, default=None
         Makes the features of the gate from X. Any scikit-learn transformer can be used. None means
-        ``GateFeatureTransformer()``: 10 PCA scores, which need no second pass over X.
+        ``GateFeatureTransformer()``: 10 PCA scores, which need no second pass over X. The transformer is
+        fitted without y. Only one that cannot be fitted without it, such as `PLSRegression` or `SelectKBest`,
+        gets the y of all training rows. Such features are not cross-fitted, so that the gate can trust them
+        too much; a regression gate, and any gate with cross-fitted inputs, warns of them.
     gate : {"auto", "logistic", "regression"}, RegressionGate or classifier, default="auto"
         The estimator that weighs the experts.
 
