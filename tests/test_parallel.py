@@ -85,6 +85,16 @@ def test_invalid_values_are_found_before_any_work(data):
         dask_moments(lazy, y, y)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_row_of_x_that_is_not_finite_is_named_over_all_blocks(data, weighted):
+    X, y, bins = data
+    spoilt = X.copy()
+    spoilt[700, 3] = np.nan
+    lazy = dask_array.from_array(spoilt, chunks=(300, 20))
+    with pytest.raises(ValueError, match=r"X contains NaN or infinity \(first in row 700, column 3\)"):
+        dask_moments(lazy, y, bins, np.ones(1000) if weighted else None)
+
+
 def test_lists_and_several_targets(data):
     X, y, bins = data
     lazy, targets = dask_array.from_array(X, chunks=(300, 20)), np.column_stack([y, -y])

@@ -6,6 +6,7 @@ import numpy as np
 
 from .binned_moments import BinnedMoments
 from .labels import encode_labels
+from .sources import RowSource
 from .validation import check_finite, check_length, check_sample_weight
 
 
@@ -57,7 +58,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64"
     edges = np.cumsum([0, *X.chunks[0]])
     for block, start, stop in zip(X.to_delayed().ravel(), edges[:-1], edges[1:], strict=True):
         part = [None if array is None else array[start:stop] for array in (y, codes, sample_weight)]
-        parts.append(delayed(_moments_of)(block, *part, product_dtype))
+        parts.append(delayed(_moments_of)(block, int(start), *part, product_dtype))
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [delayed(_merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
@@ -68,9 +69,9 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64"
     return moments
 
 
-def _moments_of(X, y, bins, sample_weight, product_dtype):
+def _moments_of(X, first_row, y, bins, sample_weight, product_dtype):
     moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
-    return moments.update(np.asarray(X), y, bins, sample_weight)
+    return moments.update(RowSource(np.asarray(X), first_row), y, bins, sample_weight)
 
 
 def _merge(left, right):

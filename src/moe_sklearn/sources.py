@@ -129,9 +129,22 @@ def _mapped_file(array) -> np.memmap | None:
 
 
 class RowSource:
-    """Rows of one array-like with shape, dtype and slicing; `in_memory` if they lie there already."""
+    """Rows of one array-like that has a shape, a dtype and slicing.
 
-    def __init__(self, X):
+    Parameters
+    ----------
+    X : array-like of shape (n, n_features)
+    first_row : int, default=0
+        Number of the first row in error messages, if X is a block of a larger array.
+
+    Attributes
+    ----------
+    in_memory : bool
+        Whether the rows are already in memory.
+    """
+
+    def __init__(self, X, first_row: int = 0):
+        self.first_row = first_row
         self.X = X.tocsr() if sparse.issparse(X) else X
         self.shape = tuple(map(int, X.shape))
         kind = np.dtype(X.dtype)
@@ -169,7 +182,7 @@ class RowSource:
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
-        return f"row {row}"
+        return f"row {self.first_row + row}"
 
     def _release(self):
         """Free the pages of a memory map that were read; the file stays, with what was written to it."""
@@ -279,6 +292,6 @@ class Shards(RowSource):
         return np.asarray(load(), dtype=self.dtype)
 
     def locate(self, row: int) -> str:
-        """Name of a row in error messages: its shard, and its place there."""
+        """Name of a row in error messages: its number among all rows, its shard, and its number there."""
         shard = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return f"row {row - self.starts[shard]} of shard {shard}"
+        return f"row {row} (row {row - self.starts[shard]} of shard {shard})"
