@@ -97,7 +97,7 @@ class BatchRecord:
         Number of rows and checksum of y of each batch.
     """
 
-    def __init__(self, earlier: BatchRecord | None = None):
+    def __init__(self, earlier=None):
         self.dtype, self.y_is_1d = None, None
         self.marks, self._earlier = [], earlier
         self._sample_weights, self._first_row, self._varies = [], None, False
@@ -115,7 +115,7 @@ class BatchRecord:
             X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, is_batch=True)
             self.dtype = X.dtype if first else np.result_type(self.dtype, X.dtype)
             self.y_is_1d = y.ndim == 1 if first else self.y_is_1d
-            self.marks.append((len(y), crc32(np.ascontiguousarray(y))))
+            self.marks.append((len(y), crc32(np.ascontiguousarray(y).data)))
             self._check_same_so_far()
             self._note_variation(y if sample_weight is None else y[sample_weight > 0])
             self._sample_weights.append(sample_weight)
