@@ -14,13 +14,15 @@ from .moments import FLOAT32_ROWS, Moments, checked_targets, merged
 from .moments_file import read_moments, write_moments
 from .sources import BLOCK_ROWS, as_source, prefetch
 
-# Rows of an array in memory are centred and multiplied while they are in the cache.
+# Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
 CACHE_BYTES = 2**24
-# A chunk has at least so many rows; where chunk_bytes has room for them, so many if X is not one array.
+# A chunk has at least CACHE_ROWS rows, even if they need more than chunk_bytes. If X is not one array in
+# memory, a chunk has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
 CACHE_ROWS, CHUNK_ROWS = 256, 4096
-# Weights beyond these get float64 products: their roots times X might overflow or vanish in float32.
+# The products are float64 if a weight lies outside these limits: its root times X can overflow or vanish in
+# float32.
 SMALL_WEIGHT, LARGE_WEIGHT = 1e-12, 1e12
-# Squares that are smaller than the largest number by this factor do not overflow when they are summed.
+# The sum of squares does not overflow if it is smaller than the largest number by this factor.
 ROOM = 1e-6
 TOO_LARGE = "X or y is too large: its products overflow. Scale it down."
 FLOAT64_HINT = " X may do with product_dtype='float64'."
@@ -34,21 +36,21 @@ class BinnedMoments:
     n_features, n_targets : int
         Columns of X and of y.
     product_dtype : {"float64", "float32"}, default="float64"
-        Precision of the products within a chunk. float32 products are off by about 1e-7 of the diagonal and
-        twice as fast. Chunks are centred in the wider of this and X's own precision. They are summed in
-        float64, or in float32 up to 32,768 rows of a bin. Products are float64 where weights lie outside
-        1e-12 to 1e12.
+        Precision of the products within a chunk. float32 products are twice as fast, and their error is about
+        1e-7 of the diagonal. Chunks are centred in this precision or in that of X, whichever is wider. They
+        are summed in float64; a bin of up to 32,768 rows sums float32 products in float32. If a weight lies
+        outside 1e-12 to 1e12, the products are float64.
     chunk_bytes : int, default=2**28
-        Largest size of the buffer in which the rows of a chunk are grouped by bin. There are three of them
-        where X is not in memory. A buffer holds at most 32,768 rows, a sixteenth of an X of more than 65,536
-        rows, and 16 MB of an array in memory.
+        Largest size of a buffer, in bytes. A buffer groups the rows of a chunk by bin. Three buffers are used
+        if X is not in memory, else one. A buffer holds at most 32,768 rows. It holds at most 16 MB
+        of an array in memory, and at most a sixteenth of any other X of more than 65,536 rows.
     directory : path, default=None
-        Where each bin's X'X lies in a file of its own; None: in memory.
+        Folder that keeps the X'X of each bin in a file of its own. None means that they are kept in memory.
 
     Attributes
     ----------
     groups : dict of {label: Moments}
-        Label ``None`` holds the rows that no bin covers.
+        Moments of each bin. The label ``None`` stands for the rows in no bin.
 
     Examples
     --------
@@ -82,38 +84,38 @@ class BinnedMoments:
 
     @classmethod
     def empty_for(cls, X, y, **options) -> BinnedMoments:
-        """Moments of no rows yet, for rows of X (n, n_features) and y (n,) or (n, n_targets)."""
+        """Make moments without rows, for X (n, n_features) and y (n,) or (n, n_targets)."""
         return cls(X.shape[1], 1 if y.ndim == 1 else y.shape[1], **options)
 
     @property
     def bins(self) -> np.ndarray:
-        """Sorted labels of the bins that have rows; uncovered rows are not among them."""
+        """Sorted labels of the bins that have rows, without the None of the rows in no bin."""
         return np.array(sorted(label for label in self.groups if label is not None))
 
     @property
     def n_rows(self) -> int:
-        """Rows of positive weight, covered or not."""
+        """Number of rows of positive weight, in a bin or not."""
         return sum(group.n_rows for group in self.groups.values())
 
     def pool(self, labels=None) -> Moments:
-        """Moments of all rows (None), or of the bins `labels`, taken together."""
+        """Merge the moments of the bins `labels`, or of all rows if `labels` is None."""
         groups = list(self.groups.values()) if labels is None else [self.groups[k] for k in labels]
         if not groups:
             return Moments.zeros(self.n_features, self.n_targets)
         return merged(groups)
 
     def total(self) -> BinnedMoments:
-        """These moments: of every bin over all rows, as `FoldMoments.total`."""
+        """Return these moments themselves, for use in place of `FoldMoments.total`."""
         return self
 
     def select(self, labels) -> BinnedMoments:
-        """The groups of some bins, shared with these moments."""
+        """Return moments of some bins only; their groups are shared with these moments."""
         part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
         part.groups = {label: self.groups[label] for label in labels}
         return part
 
     def merge(self, other: BinnedMoments) -> BinnedMoments:
-        """Add the rows that `other` has seen, in place; return self."""
+        """Add the rows of `other` to these moments, in place, and return them."""
         self._check_fits(other)
         for label, group in other.groups.items():
             if label in self.groups:
@@ -123,7 +125,7 @@ class BinnedMoments:
         return self
 
     def subtract(self, other: BinnedMoments) -> BinnedMoments:
-        """Moments without the rows of `other`, a part of these; bins left empty disappear.
+        """Return moments without the rows of `other`, which are part of these. Bins without rows disappear.
 
         Raises
         ------
@@ -154,30 +156,30 @@ class BinnedMoments:
         check_same_kind(other.bins, self.bins)
 
     def update(self, X, y=None, bins=None, sample_weight=None) -> BinnedMoments:
-        """Add rows in place; return self.
+        """Add rows to these moments, in place, and return them.
 
         Parameters
         ----------
         X : array or source of shape (n, n_features), float32 or float64
-            Read in chunks, in place: a memmap is never loaded whole. For sources see
-            `moe_sklearn.sources.is_source`.
+            Rows. They are read in place, a chunk at a time, so that a memmap is never loaded whole. Sources
+            are described in `moe_sklearn.sources.is_source`.
         y : array of shape (n,) or (n, n_targets), optional
         bins : array of shape (n,), optional
-            Labels, see `moe_sklearn.labels.encode_labels`; None puts every row under the label None.
+            Labels, see `moe_sklearn.labels.encode_labels`. None means that every row has the label None.
         sample_weight : array of shape (n,), optional
-            Rows of weight 0 are left out.
+            Weight of each row. Rows of weight 0 are left out.
 
         Raises
         ------
         ValueError
-            If shapes or lengths differ, X or y hold nan or infinity (row and column are named) or are too
-            large to be squared, or a weight is negative or nan. The moments are then as they were.
+            If shapes or lengths differ; if X or y holds nan or infinity (the message names row and column) or
+            is too large to be squared; or if a weight is negative or nan. The moments then stay as they were.
 
         Notes
         -----
-        Moments that hold rows already are safe from later ones that turn out bad: rows in memory are checked
-        before they are added, and those of any other source are gathered apart first, which takes as much
-        memory again. A KeyboardInterrupt while rows in memory are added leaves a part of them.
+        Rows in memory are checked before they are added. Rows of any other source are first gathered into
+        separate moments, which need as much memory again. A KeyboardInterrupt while rows in memory are added
+        can leave part of them in the moments.
         """
         source = as_source(X)
         if source.shape[1] != self.n_features:
@@ -199,7 +201,7 @@ class BinnedMoments:
         return self
 
     def _names_and_codes(self, bins, n):
-        """Labels of this update, None last, and the position of each row's among them."""
+        """Return the labels of this update, None last, and the position of each row's label among them."""
         if bins is None:
             return [None], np.full(n, NO_BIN)
         labels, codes = encode_labels(bins, n)
@@ -207,17 +209,17 @@ class BinnedMoments:
         return [*labels.tolist(), None], codes
 
     def _can_be_added(self, source, y, sample_weight):
-        """Whether the rows are in memory and none of their products, nor a sum of them, can fail."""
+        """Return True if the rows are in memory and no product or sum of products can overflow."""
         if not source.in_memory:
             return False
         heaviest = 1.0 if sample_weight is None else sample_weight.max(initial=0.0)
-        # nan and infinity compare as too large.
+        # The comparisons are False if there is nan or infinity.
         x_squares = sum(sum_of_squares(load()) for _, _, load in source.blocks(BLOCK_ROWS))
         x_limit, y_limit = ROOM * np.finfo(self.product_dtype).max, ROOM * np.finfo(float).max
         return heaviest * x_squares < x_limit and heaviest * sum_of_squares(y) < y_limit
 
     def _gather_into(self, groups, source, y, names, codes, sample_weight, folder=None):
-        """Add rows to the Moments in the dict `groups`; in `folder` if they are to be merged later."""
+        """Add rows to the dict `groups` of Moments; groups to be merged later keep their X'X in `folder`."""
         product_dtype = self.product_dtype
         if sample_weight is not None:
             used = sample_weight[sample_weight > 0]
@@ -240,26 +242,27 @@ class BinnedMoments:
                     with np.errstate(invalid="ignore", over="ignore"):
                         groups[label].add_block(block, y[rows], weights, narrow, buffers.product)
                 except FloatingPointError:
-                    # Earlier chunks were finite, but the rows of an array come bin after bin.
+                    # Chunks in the order of the rows: those before this one were finite. An array is read bin
+                    # after bin, so that its first such row can be anywhere.
                     first = 0 if source.array is not None else min(rows[0] for _, rows, _ in parts)
                     raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
         if not all(group.is_finite for group in groups.values()):
             raise ValueError(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
 
     def save(self, path, *, progress: dict | None = None):
-        """Write the moments to a file, in one step: after a failure, what was there still is.
+        """Write the moments to a file, in one step. If that fails, an earlier file stays as it was.
 
         Parameters
         ----------
         path : path
-            A symbolic link is followed. A file that is there gives its mode to the new one.
+            Path of the file. A symbolic link is followed. The new file has the mode of an earlier one.
         progress : dict, optional
-            JSON-serialisable notes that `load` gives back.
+            Notes that can be written as JSON. `load` returns them.
 
         Raises
         ------
         OSError
-            If the file cannot be written, e.g. on a full disk.
+            If the file cannot be written, for example because the disk is full.
         ValueError
             If the moments hold nan or infinity, or a negative sum of squares.
         """
@@ -278,14 +281,14 @@ class BinnedMoments:
         ----------
         path : path
         with_progress : bool, default=False
-            Return (moments, progress).
+            Whether to return the notes too, as (moments, progress).
 
         Raises
         ------
         OSError
-            If the file cannot be opened or read, e.g. because there is none.
+            If the file cannot be opened or read, for example because there is none.
         ValueError
-            If the file is damaged, foreign or of another version.
+            If the file is damaged, is not a file of moments, or is of another version.
         """
         layout, groups, progress = read_moments(path)
         moments = cls(**layout)
@@ -294,9 +297,9 @@ class BinnedMoments:
 
 
 class ChunkBuffers:
-    """Memory that one update reuses for all its chunks: fresh memory costs more than the arithmetic.
+    """Memory that one update reuses for all its chunks, because new memory costs more than the arithmetic.
 
-    Rows are centred in the wider of their own precision and that of the products.
+    Rows are centred in their own precision or in that of the products, whichever is wider.
 
     Parameters
     ----------
@@ -304,14 +307,14 @@ class ChunkBuffers:
     chunk_bytes : int
     product_dtype : dtype
     n_groups : int
-        Bins among which a chunk may be divided, that of no bin included.
+        Greatest number of groups in a chunk: one for each bin, and one for the rows in no bin.
 
     Attributes
     ----------
     chunk_rows : int
-        Rows that are taken at a time.
+        Number of rows of a chunk.
     rows : list of ndarray
-        Buffers for the rows of a chunk, and a spare row for each bin.
+        Buffers. Each has room for the rows of a chunk and one spare row for each group.
     """
 
     def __init__(self, source, chunk_bytes, product_dtype, n_groups):
@@ -326,7 +329,7 @@ class ChunkBuffers:
             self.chunk_rows = min(max(chunk_bytes // row_bytes, CACHE_ROWS), max(n // 16, CHUNK_ROWS))
             self.chunk_rows = min(self.chunk_rows, FLOAT32_ROWS, n)
             shape = (self.chunk_rows + n_groups, d)
-            # One is worked on while the next waits and the one after it is being filled.
+            # While one buffer is in use, the next one is ready and the one after it is being filled.
             n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
             n_buffers = 1 if source.in_memory else min(n_blocks, 3)
         self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
@@ -339,7 +342,7 @@ class ChunkBuffers:
         return self.rows[-1]
 
     def block(self, rows):
-        """Rows in the precision in which they are centred; memory for them if products are narrower."""
+        """Return the rows in the precision of their centring, and memory for narrower rows or None."""
         if self.cast is None:
             return rows, None
         cast = self.cast[: len(rows)]
@@ -350,15 +353,15 @@ class ChunkBuffers:
 
 
 def _folder_within(directory):
-    """Context of a temporary folder in the directory; of None without one."""
+    """Make the context of a temporary folder in `directory`, or of None if `directory` is None."""
     return TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) if directory else nullcontext()
 
 
 def _chunks(source, names, codes, sample_weight, buffers):
-    """Yield lists of (label, rows, block); a block holds rows of one bin and a spare one.
+    """Yield lists of (label, rows, block), where a block holds rows of one bin and one spare row.
 
-    An array in memory is read bin after bin, a block at a time. Any other source is read in the order of
-    its rows, and each list holds the blocks of one chunk.
+    An array in memory is read bin after bin, and each list holds one block. Any other source is read in the
+    order of its rows, and each list holds the blocks of one chunk.
     """
     if source.array is not None:
         for label, rows in _by_bin(0, len(source), names, codes, sample_weight):
@@ -379,7 +382,7 @@ def _chunks(source, names, codes, sample_weight, buffers):
 
 
 def _by_bin(start, stop, names, codes, sample_weight):
-    """(label, rows) of each bin among the rows `start` to `stop` whose weight is not 0."""
+    """Group the rows `start` to `stop` of positive weight by bin: a list of (label, rows)."""
     rows = np.arange(start, stop)
     if sample_weight is not None:
         rows = rows[sample_weight[start:stop] > 0]
@@ -390,6 +393,7 @@ def _by_bin(start, stop, names, codes, sample_weight):
 
 
 def _what_is_not_finite(source, sample_weight, first):
+    """Return the message that names the first row of X with nan or infinity, from row `first` on."""
     for start, stop, load in source.blocks(BLOCK_ROWS):
         if stop <= first:
             continue

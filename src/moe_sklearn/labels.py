@@ -1,13 +1,13 @@
-"""Bin labels: which rows carry one, and the integer code of each."""
+"""Labels of bins: which rows have one, and integer codes for them."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 NO_BIN = -1
-"""Code, and integer label, of a row that no bin covers."""
+"""Code of a row in no bin. An integer label of this value means the same."""
 
-# Whole numbers up to this size have a float of their own.
+# Up to this size, different whole numbers are different floats.
 LARGEST_EXACT_FLOAT = 2**53
 REAL_NUMBERS = (
     "bins holds real numbers, but 1-D bins are labels (integers or strings). Side information must be 2-D: "
@@ -16,22 +16,23 @@ REAL_NUMBERS = (
 
 
 def encode_labels(bins, n_rows=None):
-    """Sorted distinct labels and each row's index into them.
+    """Find the sorted distinct labels, and the position of each row's label among them.
 
     Parameters
     ----------
     bins : array-like of shape (n_rows,)
-        Labels: integers, booleans or strings (bytes are read as UTF-8). -1, None, nan, NaT, NA and what a
-        masked array hides mean "in no bin".
+        Labels: integers, booleans or strings. Bytes are read as UTF-8. -1, None, nan, NaT, NA and the masked
+        values of a masked array mean "in no bin".
     n_rows : int, optional
-        The length that `bins` must have.
+        Number of rows that `bins` must have.
 
     Returns
     -------
     labels : ndarray of shape (n_labels,)
-        Distinct labels in sorted order, without the missing ones: int64, bool or strings.
+        Distinct labels in sorted order, as int64, bool or strings. The values that mean "in no bin" are not
+        among them.
     codes : ndarray of shape (n_rows,), int
-        Index into `labels`; -1 where a row is in no bin.
+        Position of each row's label in `labels`; -1 for a row in no bin.
 
     Raises
     ------
@@ -52,12 +53,12 @@ def encode_labels(bins, n_rows=None):
 
 
 def codes_of(bins, labels, n_rows=None):
-    """Each row's index into known, sorted `labels`; -1 where it is in no bin or in one that is not known.
+    """Find the position of each row's label in sorted `labels`; -1 for a row in no bin or in an unknown bin.
 
     Raises
     ------
     ValueError
-        As `encode_labels`, and if `bins` are strings where `labels` are numbers or the reverse.
+        As `encode_labels`. Also if `bins` are strings and `labels` are numbers, or the other way round.
 
     Examples
     --------
@@ -79,10 +80,10 @@ def codes_of(bins, labels, n_rows=None):
 
 
 def label_array(bins, n_rows=None):
-    """Labels as an array that can be sliced, joined and given again wherever labels are taken.
+    """Return labels as an array that can be sliced, joined and used wherever labels are accepted.
 
-    ``np.asarray`` would make strings of the None and nan in a list of strings, and equal floats of
-    different large integers beside a nan.
+    ``np.asarray`` is not enough: in a list of strings it turns None and nan into strings, and in a list of
+    integers with a nan it turns different large integers into the same float.
 
     Parameters
     ----------
@@ -92,8 +93,8 @@ def label_array(bins, n_rows=None):
     Returns
     -------
     ndarray of shape (n_rows,)
-        int64 with -1 for rows in no bin; or strings or booleans, an object array with None for such rows
-        if there are any.
+        Integers are int64, with -1 for rows in no bin. Strings and booleans keep their dtype if every row is
+        in a bin. Otherwise they are an object array, with None for rows in no bin.
 
     Raises
     ------
@@ -114,13 +115,13 @@ def label_array(bins, n_rows=None):
 
 
 def check_same_kind(labels, known):
-    """Raise a ValueError if `labels` are strings where `known` ones are not, or the reverse."""
+    """Raise a ValueError if `labels` are strings and `known` labels are not, or the other way round."""
     if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
         raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
 
 
 def _covered_labels(bins, n_rows):
-    """Labels of the covered rows, as int64, booleans or strings, and the mask of those rows."""
+    """Return the labels of the rows in a bin, as int64, booleans or strings, and the mask of these rows."""
     array = _as_array(bins)
     if array.ndim != 1:
         raise ValueError(
@@ -136,18 +137,19 @@ def _covered_labels(bins, n_rows):
 
 
 def _as_array(bins):
-    """Labels as an array that holds each of them as it was given."""
+    """Return an array that holds each label as it was given."""
     if np.ma.isMaskedArray(bins):
         array = np.array(bins, dtype=object)
         array[np.ma.getmaskarray(bins)] = None
         return array
     if isinstance(getattr(bins, "dtype", None), np.dtype):
         return np.asarray(bins)
-    # Lists, and arrays and series with missing values: iteration gives each element as it is.
+    # Iteration keeps each element of a list, or of an array or series with missing values, as it is.
     return np.asarray(list(bins), dtype=object)
 
 
 def _missing(array):
+    """Return the mask of the rows in no bin."""
     if array.dtype.kind == "i":
         return array == NO_BIN
     if array.dtype.kind == "f":
@@ -158,7 +160,10 @@ def _missing(array):
 
 
 def _is_label(value):
-    """False for -1, None, nan and NaT (not equal to themselves), and NA (has no truth value)."""
+    """Return False for -1 and None, for nan and NaT, which do not equal themselves, and for NA.
+
+    A comparison with NA has no truth value, which raises a TypeError.
+    """
     try:
         return value is not None and bool(value == value) and bool(value != NO_BIN)
     except TypeError:
@@ -213,4 +218,4 @@ READERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "u": _from_integers,
     "b": np.asarray,
 }
-"""For each kind of dtype, what makes int64, booleans or strings of labels."""
+"""Functions that turn labels into int64, booleans or strings, for each kind of dtype."""

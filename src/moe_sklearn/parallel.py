@@ -1,4 +1,4 @@
-"""Moments of a dask array, accumulated where its blocks are and merged as a tree."""
+"""The moments of a dask array: each worker gathers those of its blocks, and pairs of them are merged."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from .validation import check_finite, check_length, check_sample_weight
 
 
 def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64") -> BinnedMoments:
-    """Moments of a dask array, with the scheduler or cluster in use.
+    """Gather the moments of a dask array, on the scheduler or cluster that dask uses.
 
-    Each row block's moments are a task of their own, merged in pairs; a worker that dies has its tasks run
-    again elsewhere, so that the result stays exact.
+    One task gathers the moments of one block of rows. Further tasks merge them in pairs. If a worker dies,
+    dask runs its tasks again on another one, and the result is the same.
 
     Parameters
     ----------
@@ -23,13 +23,14 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64"
     bins : array-like of shape (n_samples,), default=None
         Labels, as in `BinnedMoments.update`.
     sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row.
     product_dtype : {"float64", "float32"}, default="float64"
         See `BinnedMoments`.
 
     Returns
     -------
     BinnedMoments
-        For `BinnedRidgeExperts.fit_moments`.
+        Moments of all rows. Use them in `BinnedRidgeExperts.fit_moments`.
 
     Raises
     ------
@@ -52,7 +53,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64"
     check_length(y, "y", len(X))
     check_finite(y, "y")
     sample_weight = check_sample_weight(sample_weight, len(X))
-    # Labels are encoded once: those of one block alone can be of another kind, e.g. all missing.
+    # All labels are encoded together: those of one block can seem to be of another kind, if all are missing.
     labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
     parts = []
     edges = np.cumsum([0, *X.chunks[0]])
@@ -75,6 +76,6 @@ def _moments_of(X, first_row, y, bins, sample_weight, product_dtype):
 
 
 def _merge(left, right):
-    # The scheduler may hand the same object to a task that it runs again.
+    # A task must not change its input, because the scheduler can run it again with the same object.
     rest = BinnedMoments(left.n_features, left.n_targets, product_dtype=left.product_dtype)
     return rest.merge(left).merge(right)

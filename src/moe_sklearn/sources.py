@@ -1,7 +1,7 @@
 """Rows of X from arrays, files and dask, read a block at a time.
 
-A source has ``shape``, ``dtype``, ``len`` and three methods: `blocks` (row ranges and how to load them),
-`take` (some rows) and `locate` (the name of a row in error messages).
+A source has ``shape``, ``dtype``, ``len`` and three methods: `blocks` yields ranges of rows with a function
+that loads them, `take` reads some rows, and `locate` names a row in error messages.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy as np
 from scipy import sparse
 
 BLOCK_ROWS = 4096
-"""Rows of a block, except where moments are gathered, which choose their own."""
+"""Number of rows of a block. The pass that gathers moments chooses its own."""
 
 Block = tuple[int, int, Callable[[], np.ndarray]]
 
 
 def prefetch(iterable: Iterable) -> Iterator:
-    """Yield from `iterable`; a thread makes the next item while the caller works on this one."""
+    """Yield from `iterable`, while a thread makes the next item."""
     items: queue.Queue = queue.Queue(maxsize=1)
     stop = threading.Event()
 
     def hand_over(item, error=None):
-        """Wait until there is room; return False when the caller wants no more."""
+        """Wait until there is room for the item; return False if the caller needs no more items."""
         while not stop.is_set():
             try:
                 items.put((item, error), timeout=0.1)
@@ -41,7 +41,7 @@ def prefetch(iterable: Iterable) -> Iterator:
         try:
             if all(map(hand_over, iterable)):
                 hand_over(None, StopIteration())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+        except BaseException as error:  # noqa: BLE001 - the thread of the caller raises it
             hand_over(None, error)
 
     thread = threading.Thread(target=produce, daemon=True)
@@ -59,7 +59,7 @@ def prefetch(iterable: Iterable) -> Iterator:
 
 
 def map_rows(function: Callable, X) -> np.ndarray:
-    """Return ``function(X)`` for a function of each row, a block of rows at a time."""
+    """Return ``function(X)``, computed a block of rows at a time, for a function that works row by row."""
     if isinstance(X, np.ndarray) and len(X) <= BLOCK_ROWS:
         return function(X)
     source = as_source(X)
@@ -70,12 +70,12 @@ def map_rows(function: Callable, X) -> np.ndarray:
 
 
 def open_batches(batches) -> Iterator[tuple]:
-    """Yield (X, y, bins, sample_weight) of a re-iterable, or of what a function without arguments gives.
+    """Yield (X, y, bins, sample_weight) of each batch of an iterable, or of a function that returns one.
 
     Raises
     ------
     TypeError
-        If `batches` is an iterator, which cannot be read twice, or a batch is no tuple of 3 or 4.
+        If `batches` is an iterator, which cannot be read twice, or a batch is not a tuple of 3 or 4 items.
     """
     if isinstance(batches, Iterator):
         raise TypeError(
@@ -89,10 +89,11 @@ def open_batches(batches) -> Iterator[tuple]:
 
 
 def is_source(X) -> bool:
-    """Whether X is read a block at a time rather than validated as an array.
+    """Return True if X is read a block at a time, and False if it is validated as an array.
 
-    Such are h5py and zarr datasets, dask arrays (anything 2-D with shape, dtype and slicing), scipy sparse
-    matrices and arrays (rows are sliced in CSR form), and lists of 2-D arrays (shards).
+    Read a block at a time are: h5py and zarr datasets, dask arrays and anything else that is 2-D and has
+    shape, dtype and slicing; scipy sparse matrices and arrays, which are converted to CSR; and lists of 2-D
+    arrays (shards).
     """
     if isinstance(X, RowSource):
         return True
@@ -106,12 +107,12 @@ def is_source(X) -> bool:
         return False
     try:
         return np.dtype(X.dtype).kind in "biuf"
-    except TypeError:  # a tensor, which numpy can convert
+    except TypeError:  # The dtype of a tensor is not one of numpy, but numpy can convert the tensor.
         return False
 
 
 def as_source(X) -> RowSource:
-    """Wrap X, an array or what `is_source` accepts."""
+    """Return X as a `RowSource`. X is an array, or something that `is_source` accepts."""
     if isinstance(X, RowSource):
         return X
     if isinstance(X, (list, tuple)):
@@ -120,7 +121,7 @@ def as_source(X) -> RowSource:
 
 
 def _mapped_file(array) -> np.memmap | None:
-    """The memory map that an array is a view of, or None."""
+    """Return the memory map that an array is a view of, or None."""
     while isinstance(array, np.ndarray):
         if isinstance(array, np.memmap):
             return array
@@ -157,18 +158,18 @@ class RowSource:
 
     @property
     def array(self) -> np.ndarray | None:
-        """The rows as one array, if they are one in memory; else None."""
+        """The rows as one array if they are one array in memory, else None."""
         return self.X if self.in_memory and self.X.dtype == self.dtype else None
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Consecutive row ranges of at most `max_rows`, and how to load each as an array."""
+        """Yield (start, stop, load) of ranges of at most `max_rows` rows; ``load()`` returns an array."""
         for start in range(0, len(self), max_rows):
             stop = min(start + max_rows, len(self))
             yield start, stop, partial(self._load, slice(start, stop))
             self._release()
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
-        """The rows at sorted positions `rows`, read in blocks that hold any of them."""
+        """Read the rows at sorted positions `rows`. Only blocks that hold some of them are loaded."""
         taken = np.empty((len(rows), self.shape[1]), self.dtype)
         for start, stop, load in self.blocks(max_rows):
             first, last = np.searchsorted(rows, [start, stop])
@@ -177,7 +178,7 @@ class RowSource:
         return taken
 
     def between(self, first: int, last: int) -> RowSource:
-        """The rows `first` to `last` (not included)."""
+        """Return the rows `first` to `last`, without `last`, as a source."""
         return RowSlice(self, first, last)
 
     def locate(self, row: int) -> str:
@@ -185,7 +186,7 @@ class RowSource:
         return f"row {self.first_row + row}"
 
     def _release(self):
-        """Free the pages of a memory map that were read; the file stays, with what was written to it."""
+        """Free the pages of a memory map that were read. The file keeps what was written to it."""
         if self._map is not None and self._map.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
             pages = self._map
             while isinstance(pages, np.ndarray):
@@ -202,7 +203,7 @@ class RowSource:
 
 
 class RowSlice(RowSource):
-    """The rows `first` to `last` (not included) of a source."""
+    """The rows `first` to `last` of a source, without `last`."""
 
     def __init__(self, source: RowSource, first: int, last: int):
         self.source, self.first, self.last = source, first, last
@@ -215,7 +216,7 @@ class RowSlice(RowSource):
         return None if self.source.array is None else self.source.array[self.first : self.last]
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Blocks of the source that hold any of the rows, cut to them."""
+        """Yield the blocks of the source that hold some of the rows, without their other rows."""
         for start, stop, load in self.source.blocks(max_rows):
             low, high = max(start, self.first), min(stop, self.last)
             if low < high:
@@ -242,10 +243,10 @@ class CachingSource(RowSource):
         self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
         self.kept = np.empty((len(rows), source.shape[1]), source.dtype)
 
-    array = None  # All rows are read through `blocks`.
+    array = None  # So that all rows are read through `blocks`.
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Blocks of the source; loading one keeps its share of the rows."""
+        """Yield the blocks of the source; ``load()`` also keeps those of `rows` that are in the block."""
         for start, stop, load in self.source.blocks(max_rows):
             yield start, stop, partial(self._load_and_keep, start, stop, load)
 
@@ -256,7 +257,7 @@ class CachingSource(RowSource):
         return block
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
-        """The rows at sorted positions `rows`, which are among those kept; all blocks have been loaded."""
+        """Return the rows at sorted positions `rows`, all of which were kept while the blocks were loaded."""
         if len(rows) == len(self.rows):
             return self.kept
         return self.kept[np.searchsorted(self.rows, rows)]
@@ -267,7 +268,7 @@ class CachingSource(RowSource):
 
 
 class Shards(RowSource):
-    """Several sources, one after the other, as one."""
+    """Several sources as one source, with their rows one after another."""
 
     def __init__(self, shards: list[RowSource]):
         columns = {shard.shape[1] for shard in shards}
@@ -283,7 +284,7 @@ class Shards(RowSource):
     array = None
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Consecutive row ranges; none crosses from one shard into the next."""
+        """Yield the blocks of each shard. No block has rows of two shards."""
         for offset, shard in zip(self.starts.tolist(), self.shards, strict=False):
             for start, stop, load in shard.blocks(max_rows):
                 yield offset + start, offset + stop, partial(self._load_shard, load)

@@ -1,4 +1,4 @@
-"""Named arrays and a small header in one file, written all or not at all and sealed with a digest."""
+"""Named arrays and a small header in one file, which is written in one step and ends with a digest."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ if sys.platform != "win32":
     import fcntl
 
 FORMAT = "moe_sklearn archive"
-# The digest in hexadecimal is the last thing in a file: the comment of the zip archive that an npz file is.
+# A file ends with its digest, in hexadecimal. An npz file is a zip archive, and the digest is its comment.
 DIGEST_LENGTH = 64
 CHUNK = 2**20
 
 
 def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str, np.ndarray]):
-    """Write arrays and a JSON-serialisable header to `path`; a file that is there stays until all is safe.
+    """Write arrays and a header that can be written as JSON to `path`, in one step.
 
-    The new file takes the mode of the old one, or follows the umask. A symbolic link is followed. What is
-    written first goes to ``.<name>.partial`` beside the file, which is locked; the partial file that a
-    killed process left is used again by the next writer of the same path.
+    The content first goes to a partial file, ``.<name>.partial`` in the same folder, which then replaces an
+    earlier file at `path`. The partial file is locked while it is written. If a process is killed and leaves
+    one, the next writer of the same path uses it again. The new file has the mode of the earlier file; if
+    there is none, it follows the umask. A symbolic link is followed.
 
     Raises
     ------
     OSError
-        If the file cannot be written, e.g. on a full disk. What was at `path` is still there.
+        If the file cannot be written, for example because the disk is full. An earlier file at `path` stays
+        as it was.
     """
     path = Path(os.path.realpath(path))
     preamble = dict(format=FORMAT, kind=kind, version=version, header=header, arrays=list(arrays))
@@ -47,7 +49,7 @@ def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str,
             _seal(file)
             file.flush()
             os.fsync(file.fileno())
-            if sys.platform == "win32":  # no open file can be renamed there
+            if sys.platform == "win32":  # Windows cannot rename an open file.
                 file.close()
             os.replace(file.name, path)
     except OSError as error:
@@ -59,16 +61,17 @@ def write_archive(path, kind: str, version: int, header: dict, arrays: dict[str,
 
 
 def read_archive(path, kind: str, version: int) -> tuple[dict, dict[str, np.ndarray]]:
-    """Header and arrays of a file that `write_archive` made.
+    """Return the header and the arrays of a file that `write_archive` made.
 
-    The digest is checked first. After that, no array may claim more than the file holds.
+    The digest is checked first. Then the size of each array is compared with the size of the file, so that a
+    false header cannot reserve memory.
 
     Raises
     ------
     OSError
-        If the file cannot be opened or read, e.g. because there is none.
+        If the file cannot be opened or read, for example because there is none.
     ValueError
-        If the file is damaged, foreign, or of another kind or version.
+        If the file is damaged, was not made by `write_archive`, or is of another kind or version.
     """
     with open(path, "rb") as file, damage_named(path):
         size = file.seek(0, os.SEEK_END)
@@ -85,16 +88,16 @@ def read_archive(path, kind: str, version: int) -> tuple[dict, dict[str, np.ndar
 
 @contextmanager
 def damage_named(path):
-    """Turn whatever the content of a file makes a parser raise into a ValueError that names the file.
+    """Turn every error that the content of a file causes into a ValueError that names the file.
 
-    Failures of the machine (a disk that cannot be read, too little memory) pass as they are.
+    Errors of the machine, such as a disk that cannot be read or too little memory, are not changed.
     """
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:
-        # a damaged offset makes a seek invalid
+        # A damaged offset leads to an invalid seek, which has this number. Other numbers are of the machine.
         if getattr(error, "errno", errno.EINVAL) != errno.EINVAL:
             raise
         raise ValueError(f"{path} is damaged or is no file of moe_sklearn: {error}") from error
@@ -102,7 +105,7 @@ def damage_named(path):
 
 @contextmanager
 def _partial_of(path):
-    """Open the empty file in which the next content of `path` is prepared; remove it after an error."""
+    """Open the empty partial file of `path`, and remove it after an error."""
     partial = path.with_name(f".{path.name}.partial")
     with _open_alone(partial) as file:
         try:
@@ -110,22 +113,25 @@ def _partial_of(path):
                 shutil.copymode(path, partial)
             yield file
         except BaseException:
-            with suppress(OSError):  # an open file cannot be removed on Windows; the next writer does it
+            with suppress(OSError):  # Windows cannot remove an open file. The next writer removes it.
                 partial.unlink()
             raise
 
 
 def _open_alone(partial):
-    """Open a file, empty, once no other writer has it open; the system ends the lock of a killed one."""
+    """Wait until no other writer has the file open, then open and empty it.
+
+    The system ends the lock of a process that is killed.
+    """
     if sys.platform == "win32":
-        partial.unlink(missing_ok=True)  # fails while another writer has it open
+        partial.unlink(missing_ok=True)  # This fails while another writer has the file open.
         return open(partial, "x+b")
     while True:
         file = open(partial, "r+b", opener=_create)
-        with suppress(OSError):  # some network file systems have no locks
+        with suppress(OSError):  # Some network file systems have no locks.
             fcntl.flock(file, fcntl.LOCK_EX)
         with suppress(FileNotFoundError):
-            # else the writer that was waited for has renamed it
+            # If this is not the same file, the other writer has renamed the one that was opened.
             if os.path.samestat(os.fstat(file.fileno()), os.stat(partial)):
                 file.truncate()
                 return file
@@ -133,12 +139,12 @@ def _open_alone(partial):
 
 
 def _create(name, flags):
-    # In a folder that others can write to, a link must not lead to a file of ours.
+    # In a folder that others can write to, a link could lead to another file of this user.
     return os.open(name, flags | os.O_CREAT | os.O_NOFOLLOW, 0o666)
 
 
 def _sync_folder(folder):
-    """Make a renaming last through a power failure, where a folder can be opened and synced."""
+    """Write the new name of a file to the disk, on systems where a folder can be opened and synced."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -148,7 +154,7 @@ def _sync_folder(folder):
 
 
 def _seal(file):
-    """Write the digest of all that comes before it at the end of an npz file."""
+    """Write the digest at the end of an npz file. It covers everything before it."""
     with zipfile.ZipFile(file, "a") as archive:
         archive.comment = bytes(DIGEST_LENGTH)
     digest = _digest(file, file.seek(0, os.SEEK_END) - DIGEST_LENGTH)
@@ -156,11 +162,12 @@ def _seal(file):
 
 
 def _is_sealed(file, size):
+    """Return True if the file ends with the digest of what comes before."""
     return size >= DIGEST_LENGTH and _digest(file, size - DIGEST_LENGTH) == file.read()
 
 
 def _digest(file, length):
-    """Digest of the first `length` bytes of a file, which is left at that position."""
+    """Compute the digest of the first `length` bytes of a file, and leave the file at that position."""
     digest = hashlib.blake2b(digest_size=DIGEST_LENGTH // 2)
     for position in range(0, length, CHUNK):
         file.seek(position)
@@ -170,6 +177,7 @@ def _digest(file, length):
 
 
 def _content(file, size):
+    """Read the preamble and the arrays of a file with a valid digest."""
     with zipfile.ZipFile(file) as archive:
         arrays = dict(_arrays(archive, size))
     preamble = json.loads(str(arrays.pop("preamble")))
@@ -179,7 +187,7 @@ def _content(file, size):
 
 
 def _unsealed(file):
-    """Kind and version of a file of version 1, which has no digest."""
+    """Find kind and version of a file of version 1, which has no digest; raise a ValueError for others."""
     file.seek(0)
     text = file.read(4096).replace(b"\0", b"").decode("latin-1")
     found = re.search(rf'\{{"format": "{FORMAT}", "kind": "(\w+)", "version": 1,', text)
@@ -189,7 +197,7 @@ def _unsealed(file):
 
 
 def _arrays(archive, size):
-    """Yield (name, array) of each member of an archive, none of which may claim more than is there."""
+    """Yield (name, array) of each member; raise a ValueError if one claims more bytes than the file has."""
     members = archive.infolist()
     packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
     if packed or sum(member.file_size for member in members) > size:
