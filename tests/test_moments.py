@@ -8,7 +8,8 @@ from hypothesis.extra.numpy import arrays
 from same_moments import assert_same, parts
 
 from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.moments import Moments, merged
+from moe_sklearn.moments import Moments
+from moe_sklearn.row_moments import merged
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 COLUMNS, TARGETS = 3, 2

@@ -10,8 +10,9 @@ import numpy as np
 
 from .labels import NO_BIN, check_same_kind, encode_labels
 from .linalg import sum_of_squares
-from .moments import FLOAT32_ROWS, Moments, checked_targets, merged
+from .moments import FLOAT32_ROWS, Moments, checked_targets
 from .moments_file import read_moments, write_moments
+from .row_moments import RowMoments, RowStore, fits_as_rows, merged
 from .sources import BLOCK_ROWS, as_source, prefetch
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
@@ -49,8 +50,9 @@ class BinnedMoments:
 
     Attributes
     ----------
-    groups : dict of {label: Moments}
-        Moments of each bin. The label ``None`` stands for the rows in no bin.
+    groups : dict of {label: Moments or RowMoments}
+        Moments of each bin. The label ``None`` stands for the rows in no bin. A group of no more rows than
+        columns is kept as rows, see `moe_sklearn.row_moments`.
 
     Examples
     --------
@@ -80,7 +82,8 @@ class BinnedMoments:
         self.product_dtype = np.dtype(product_dtype)
         self.chunk_bytes = chunk_bytes
         self.directory = directory
-        self.groups: dict[int | str | None, Moments] = {}
+        self.groups: dict = {}
+        self.store = RowStore(n_features, n_targets, self.product_dtype)
 
     @classmethod
     def empty_for(cls, X, y, **options) -> BinnedMoments:
@@ -100,9 +103,7 @@ class BinnedMoments:
     def pool(self, labels=None) -> Moments:
         """Merge the moments of the bins `labels`, or of all rows if `labels` is None."""
         groups = list(self.groups.values()) if labels is None else [self.groups[k] for k in labels]
-        if not groups:
-            return Moments.zeros(self.n_features, self.n_targets)
-        return merged(groups)
+        return merged(groups) if groups else self.empty()
 
     def total(self) -> BinnedMoments:
         """Return these moments themselves, for use in place of `FoldMoments.total`."""
@@ -111,18 +112,35 @@ class BinnedMoments:
     def select(self, labels) -> BinnedMoments:
         """Return moments of some bins only; their groups are shared with these moments."""
         part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
-        part.groups = {label: self.groups[label] for label in labels}
+        part.groups, part.store = {label: self.groups[label] for label in labels}, self.store
         return part
+
+    def empty(self):
+        """Moments of no rows."""
+        if fits_as_rows(0, self.n_features):
+            return RowMoments(self.store, np.empty(0, int))
+        return Moments.zeros(self.n_features, self.n_targets, dtype=self.product_dtype)
+
+    def family(self, label):
+        """Return what the label shares with others of one family, which take one form together."""
+        return label
 
     def merge(self, other: BinnedMoments) -> BinnedMoments:
         """Add the rows of `other` to these moments, in place, and return them."""
         self._check_fits(other)
         for label, group in other.groups.items():
-            if label in self.groups:
-                self.groups[label] += group
-            else:
-                self.groups[label] = group.copy()
+            own = group.moved_to(self.store, self.family(label)) if group.is_rows else group.copy()
+            self._add(label, own)
         return self
+
+    def _add(self, label, group):
+        """Add a group of rows that nothing else refers to."""
+        if label not in self.groups:
+            self.groups[label] = group
+        elif self.groups[label].is_rows:
+            self.groups[label] = merged([self.groups[label], group])
+        else:
+            self.groups[label] += group
 
     def subtract(self, other: BinnedMoments) -> BinnedMoments:
         """Return moments without the rows of `other`, which are part of these. Bins without rows disappear.
@@ -142,6 +160,7 @@ class BinnedMoments:
             product_dtype=self.product_dtype,
             chunk_bytes=self.chunk_bytes,
         )
+        rest.store = self.store
         for label, group in self.groups.items():
             left = group - other.groups[label] if label in other.groups else group.copy()
             if left.n_rows:
@@ -194,10 +213,7 @@ class BinnedMoments:
         with _folder_within(self.directory) as folder:
             self._gather_into(added, *rows, folder=folder)
             for label, group in added.items():
-                if label in self.groups:
-                    self.groups[label] += group
-                else:
-                    self.groups[label] = group
+                self._add(label, group)
         return self
 
     def _names_and_codes(self, bins, n):
@@ -218,27 +234,50 @@ class BinnedMoments:
         x_limit, y_limit = ROOM * np.finfo(self.product_dtype).max, ROOM * np.finfo(float).max
         return heaviest * x_squares < x_limit and heaviest * sum_of_squares(y) < y_limit
 
+    def _few(self, names, codes, sample_weight) -> set:
+        """Labels of this update whose families, with it, are so small that rows are kept."""
+        if not fits_as_rows(1, self.n_features):
+            return set()
+        counted = codes if sample_weight is None else codes[sample_weight > 0]
+        # The last name is that of code NO_BIN, -1.
+        added = np.bincount(counted % len(names), minlength=len(names))
+        totals: dict = {}
+        for label, n_rows in zip(names, added.tolist(), strict=True):
+            family = self.family(label)
+            totals[family] = totals.get(family, 0) + n_rows
+        for label, group in self.groups.items():
+            family = self.family(label)
+            # A group that is products stays so, and its family with it.
+            n_rows = group.n_rows if group.is_rows else self.n_features + 1
+            totals[family] = totals.get(family, 0) + n_rows
+        return {label for label in names if fits_as_rows(totals[self.family(label)], self.n_features)}
+
     def _gather_into(self, groups, source, y, names, codes, sample_weight, folder=None):
-        """Add rows to the dict `groups` of Moments; groups to be merged later keep their X'X in `folder`."""
-        product_dtype = self.product_dtype
-        if sample_weight is not None:
-            used = sample_weight[sample_weight > 0]
-            if used.min(initial=1.0) < SMALL_WEIGHT or used.max(initial=1.0) > LARGE_WEIGHT:
-                product_dtype = np.dtype(float)
+        """Add rows to the moments in the dict `groups`; in `folder` if they are to be merged later."""
+        few, product_dtype = self._few(names, codes, sample_weight), self.product_dtype
+        if _has_extremes(sample_weight):
+            few, product_dtype = set(), np.dtype(float)
+        for label in groups.keys() & set(names) - few:
+            groups[label] = groups[label].as_products(self.directory)
+        kept: dict = {}
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         chunks = _chunks(source, names, codes, sample_weight, buffers)
         for parts in chunks if source.in_memory else prefetch(chunks):
             for label, rows, gathered in parts:
-                if label not in groups:
-                    groups[label] = Moments.zeros(
-                        self.n_features,
-                        self.n_targets,
-                        dtype=product_dtype,
-                        directory=folder if label in self.groups else self.directory,
-                    )
-                block, narrow = buffers.block(gathered)
                 weights = None if sample_weight is None else sample_weight[rows]
                 try:
+                    if label in few:
+                        part = self._copied(gathered[:-1], y[rows], weights)
+                        kept.setdefault(label, []).append(part)
+                        continue
+                    if label not in groups:
+                        groups[label] = Moments.zeros(
+                            self.n_features,
+                            self.n_targets,
+                            dtype=product_dtype,
+                            directory=folder if label in self.groups else self.directory,
+                        )
+                    block, narrow = buffers.block(gathered)
                     with np.errstate(invalid="ignore", over="ignore"):
                         groups[label].add_block(block, y[rows], weights, narrow, buffers.product)
                 except FloatingPointError:
@@ -248,6 +287,17 @@ class BinnedMoments:
                     raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
         if not all(group.is_finite for group in groups.values()):
             raise ValueError(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
+        for label, parts in kept.items():
+            index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])
+            group = RowMoments(self.store, index)
+            groups[label] = merged([groups[label], group]) if label in groups else group
+
+    def _copied(self, rows, y, weights):
+        """A copy of rows to keep; a FloatingPointError where they are not finite or too large."""
+        squares = sum_of_squares(rows)
+        if not squares < ROOM * np.finfo(self.product_dtype).max:
+            raise FloatingPointError("NaN or infinity among the rows, or products that overflow")
+        return rows.copy(), y, np.ones(len(rows)) if weights is None else weights
 
     def save(self, path, *, progress: dict | None = None):
         """Write the moments to a file, in one step. If that fails, an earlier file stays as it was.
@@ -290,9 +340,9 @@ class BinnedMoments:
         ValueError
             If the file is damaged, is not a file of moments, or is of another version.
         """
-        layout, groups, progress = read_moments(path)
+        layout, groups, store, progress = read_moments(path)
         moments = cls(**layout)
-        moments.groups = groups
+        moments.groups, moments.store = groups, store
         return (moments, progress) if with_progress else moments
 
 
@@ -350,6 +400,14 @@ class ChunkBuffers:
             return rows, cast
         np.copyto(cast, rows)
         return cast, None
+
+
+def _has_extremes(sample_weight):
+    """Whether roots of the weights times X might overflow or vanish in float32."""
+    if sample_weight is None:
+        return False
+    used = sample_weight[sample_weight > 0]
+    return used.min(initial=1.0) < SMALL_WEIGHT or used.max(initial=1.0) > LARGE_WEIGHT
 
 
 def _folder_within(directory):

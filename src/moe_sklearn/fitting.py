@@ -227,7 +227,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
     """
     plan, regimes, scratch = setup.plan, setup.regimes, Scratch()
     total = moments.total()
-    pooled = total.pool()
+    pooled = moments.pool()
     compares_alphas = setup.experts.alphas is not None
     experts = setup.experts.fit_moments(
         moments if compares_alphas else total,

@@ -1,7 +1,7 @@
 """K-fold cross-validation of ridges from fold moments, without a second pass over the data.
 
 The rows that train a fold's model are all rows without those of the fold, and so are their moments. The
-held-out error of a linear model is a function of the fold's moments (`solvers.held_out_error`).
+held-out error of a linear model is a function of the fold's moments (`Moments.squared_errors`).
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from sklearn.model_selection import check_cv
 from .binned_moments import BinnedMoments
 from .labels import NO_BIN, check_same_kind, encode_labels
 from .linalg import lower_bytes
-from .moments import FLOAT32_ROWS, Moments, merged
-from .solvers import held_out_error, ridge, ridge_path
+from .moments import FLOAT32_ROWS, Moments
+from .row_moments import fits_as_rows, merged
+from .solvers import ridge, ridge_path
 from .sources import as_source
 
 
@@ -65,6 +66,16 @@ class CrossValidationFolds:
         return folds
 
 
+class _ByBinAndFold(BinnedMoments):
+    """Moments whose labels are ``fold + n_folds * place of the bin``: the folds of a bin are a family."""
+
+    n_folds = 1
+
+    def family(self, label):
+        """Return the place of the bin."""
+        return None if label is None else label // self.n_folds
+
+
 class FoldMoments:
     """Moments of every bin and fold, gathered in one pass.
 
@@ -101,9 +112,11 @@ class FoldMoments:
         self.n_targets = n_targets
         self.n_folds = 0
         self.max_bytes = max_bytes
-        self._moments = BinnedMoments(n_features, n_targets, product_dtype=product_dtype)
+        self._moments = _ByBinAndFold(n_features, n_targets, product_dtype=product_dtype)
         # None, for the rows in no bin, comes first.
         self._labels: list[int | str | None] = [None]
+        # Sums over bins or folds
+        self._sums: dict = {}
 
     @classmethod
     def empty_for(cls, X, y, **options) -> FoldMoments:
@@ -156,30 +169,36 @@ class FoldMoments:
         places = np.array([known.index(label) for label in labels.tolist()] + [0])
         groups = folds + n_folds * places[codes]
         n_more = np.bincount(groups, minlength=n_folds * len(known))
-        if self.storage == "memory" and self._bytes_with(n_more) > self.max_bytes:
+        if self.storage == "memory" and self._bytes_with(n_more, n_folds) > self.max_bytes:
             self._move_to_files()
+        self._sums.clear()
+        self._moments.n_folds = n_folds
         self._moments.update(source, y, groups, sample_weight)
         self.n_folds, self._labels = n_folds, known
         return self
 
     def join_pairs(self) -> FoldMoments:
         """Join folds 2k and 2k + 1 to one fold k, in place; return self. `n_folds` must be even."""
+        self._sums.clear()
         pairs = range(0, self.n_folds * len(self._labels), 2)
         joined: dict = {}
         for first in pairs:
             pair = [self._moments.groups.pop(place, None) for place in (first, first + 1)]
             found = [group for group in pair if group]
             if found:
-                joined[first // 2] = found[0] if len(found) == 1 else found[0].__iadd__(found[1])
-        self._moments.groups, self.n_folds = joined, self.n_folds // 2
+                joined[first // 2] = merged(found)
+        self._moments.groups = joined
+        self.n_folds = self._moments.n_folds = self.n_folds // 2
         return self
 
-    def _bytes_with(self, n_more):
-        """Bytes that the products take when `n_more` rows have been added to each group."""
-        groups = map(self._moments.groups.get, range(len(n_more)))
+    def _bytes_with(self, n_more, n_folds):
+        """Bytes that the products take at most when `n_more` rows have been added to each group."""
+        groups = list(map(self._moments.groups.get, range(len(n_more))))
         rows = n_more + np.array([group.n_rows if group else 0 for group in groups])
+        of_bins = np.repeat(rows.reshape(-1, max(n_folds, 1)).sum(axis=1), max(n_folds, 1))
+        products = (rows > 0) & ~fits_as_rows(of_bins, self.n_features)
         narrow = (rows <= FLOAT32_ROWS) & (self._moments.product_dtype == np.float32)
-        return sum(lower_bytes(self.n_features, "f4" if few else "f8") for few in narrow[rows > 0])
+        return sum(lower_bytes(self.n_features, "f4" if few else "f8") for few in narrow[products])
 
     def _move_to_files(self):
         directory = mkdtemp(prefix="moe_sklearn_")
@@ -193,43 +212,58 @@ class FoldMoments:
         """Rows of positive weight, covered or not."""
         return self._moments.n_rows
 
-    def parts(self, label) -> list[Moments]:
+    def parts(self, label) -> list:
         """Moments of the bin's rows in each fold; None stands for the rows in no bin."""
         first = self.n_folds * self._labels.index(label)
         groups = [self._moments.groups.get(first + fold) for fold in range(self.n_folds)]
-        dtype = self._moments.product_dtype
-        return [group or Moments.zeros(self.n_features, self.n_targets, dtype=dtype) for group in groups]
+        return [group or self._moments.empty() for group in groups]
 
-    def pooled_parts(self, *, covered_only: bool = False) -> list[Moments]:
+    def pooled_parts(self, *, covered_only: bool = False) -> list:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""
         labels = [*self.bins.tolist(), *([] if covered_only else [None])]
-        return [merged(parts) for parts in zip(*map(self.parts, labels), strict=True)]
 
-    def pool(self) -> Moments:
+        def pooled():
+            return [merged(parts) for parts in zip(*map(self.parts, labels), strict=True)]
+
+        return pooled() if covered_only else self._kept("pooled parts", pooled)
+
+    def pool(self):
         """Moments of all rows, covered or not."""
-        return merged(self.pooled_parts())
+        return self._kept("pool", lambda: merged(self.pooled_parts()))
+
+    def pool_without(self, fold: int):
+        """Moments of all rows outside the fold, covered or not."""
+        return _without(self.pooled_parts(), fold, self.pool())
 
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
-        return self._over(range(self.n_folds))
+        return self._kept("total", lambda: self._of_bins(lambda label: merged(self.parts(label))))
 
     def without(self, fold: int) -> BinnedMoments:
-        """Moments of every bin over all rows outside the fold; bins without such rows are left out.
-
-        The other folds are merged, which loses no digits, however large the fold.
-        """
-        return self._over([other for other in range(self.n_folds) if other != fold])
-
-    def _over(self, folds):
-        moments = BinnedMoments(
-            self.n_features, self.n_targets, product_dtype=self._moments.product_dtype
+        """Moments of every bin over all rows outside the fold; bins without such rows are left out."""
+        groups = self.total().groups
+        return self._of_bins(
+            lambda label: _without(self.parts(label), fold, groups[label]) if label in groups else None
         )
-        for label in [*self.bins.tolist(), None]:
-            parts = self.parts(label)
-            group = merged([parts[fold] for fold in folds])
-            if group.n_rows:
-                moments.groups[label] = group
+
+    def _of_bins(self, group_of):
+        moments = self._moments.select([])
+        found = {label: group_of(label) for label in [*self.bins.tolist(), None]}
+        moments.groups = {label: group for label, group in found.items() if group and group.n_rows}
         return moments
+
+    def _kept(self, name, make):
+        """What `make` gives, made once until rows are added."""
+        if name not in self._sums:
+            self._sums[name] = make()
+        return self._sums[name]
+
+
+def _without(parts, fold, total):
+    """Moments of the total without one of its parts; no digits are lost if that is most of it."""
+    if parts[fold].weight <= total.weight / 2:
+        return total - parts[fold]
+    return merged([part for other, part in enumerate(parts) if other != fold])
 
 
 def select_alpha(groups, alphas, scoring, prior_coef=None):
@@ -345,5 +379,5 @@ def held_out_errors(
     errors = []
     for part, test, to in zip(parts, test_parts or parts, prior_coef or [None] * len(parts), strict=True):
         coefs, intercepts = ridge_path(total - part, alphas, to)
-        errors.append(held_out_error(test, coefs, intercepts))
+        errors.append(test.squared_errors(coefs, intercepts))
     return np.array(errors)

@@ -105,7 +105,7 @@ def cross_fitted_stacks(
     stacks = []
     for fold in range(folds.n_folds):
         rest = folds.without(fold)
-        pooled = rest.pool()
+        pooled = folds.pool_without(fold)
         parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
         if "discriminants" in inputs:
             parts["discriminants"] = discriminant_part(

@@ -20,6 +20,8 @@ EPS32 = float(np.finfo(np.float32).eps)
 # NumPy asks for huge pages from this size on.
 HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
+# Numbers of a block of columns from which a kernel is made.
+KERNEL_BLOCK = 2**21
 # A triangular matrix is worked on by so many columns at a time.
 PANEL = 64
 # From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
@@ -79,6 +81,29 @@ def transposed_product(rows, right):
     right = right.astype(rows.dtype, copy=False)
     gemv, gemm = (blas.dgemv, blas.dgemm) if rows.dtype == float else (blas.sgemv, blas.sgemm)
     return (gemv if right.ndim == 1 else gemm)(1.0, rows.T, right)
+
+
+def row_product(rows, right):
+    """Return rows @ right in the precision of the rows."""
+    gemm = blas.dgemm if rows.dtype == float else blas.sgemm
+    return gemm(1.0, rows.T, right.astype(rows.dtype, copy=False), trans_a=1)
+
+
+def kernel_of(X, index, origin, dtype) -> np.ndarray:
+    """X X' of the rows at `index` about `origin`, in `dtype`; only the lower triangle is meaningful."""
+    n_rows, n_features = len(index), X.shape[1]
+    kernel = zeros_lower((n_rows, n_rows), dtype)
+    syrk = blas.dsyrk if kernel.dtype == float else blas.ssyrk
+    width = min(max(KERNEL_BLOCK // max(n_rows, 1), PANEL), n_features)
+    raw, rows = np.empty((n_rows, width), X.dtype), np.empty((n_rows, width), dtype)
+    for start in range(0, n_features, width):
+        columns = slice(start, min(start + width, n_features))
+        held = columns.stop - start
+        raw, rows = (raw, rows) if held == width else (raw[:, :held].copy(), rows[:, :held].copy())
+        np.take(X[:, columns], index, axis=0, out=raw, mode="clip")
+        np.subtract(raw, origin[columns], out=rows, dtype=dtype)
+        syrk(1.0, rows.T, beta=1.0, c=kernel, trans=1, lower=1, overwrite_c=1)
+    return kernel
 
 
 def sum_of_squares(array) -> float:
@@ -161,14 +186,19 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
     if solution is None:
         solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)
     if rank < len(xx) or _lacks_columns(xx, alpha, floor):
-        warnings.warn(
-            f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are constant or "
-            "linearly dependent, or there are fewer rows than columns. Using the least-norm solution; a "
-            "larger alpha makes the solution unique.",
-            LinAlgWarning,
-            stacklevel=2,
-        )
+        warn_singular(alpha)
     return solution
+
+
+def warn_singular(alpha: float):
+    """Warn that a solution is one of many."""
+    warnings.warn(
+        f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are constant or "
+        "linearly dependent, or there are fewer rows than columns. Using the least-norm solution; a "
+        "larger alpha makes the solution unique.",
+        LinAlgWarning,
+        stacklevel=3,
+    )
 
 
 def solve_regular(

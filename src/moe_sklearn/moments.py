@@ -9,14 +9,23 @@ products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
-from .linalg import EPS, copy_lower, lower_panels, syrk, transposed_product, zeros_lower
+from .linalg import (
+    EPS,
+    copy_lower,
+    lower_panels,
+    symmetric_product,
+    syrk,
+    transposed_product,
+    zeros_lower,
+)
 
 # Groups of more rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15
@@ -34,6 +43,26 @@ DIFFERENCE_ROUNDING = 32
 TINY = np.finfo(float).tiny
 # A smaller share of the weight of a group is the rounding of its sum.
 NEGLIGIBLE_WEIGHT = 1e-12
+
+
+class NormalEquations(NamedTuple):
+    """Linear equations (A + alpha I) v = b, and the map from their solutions to coefficients.
+
+    A is X'X of centred rows, or their kernel X X'.
+    """
+
+    matrix: np.ndarray
+    """A, (size, size); only the lower triangle is meaningful"""
+    right: np.ndarray
+    """b for each target, (size, n_targets)"""
+    eps: float
+    """Relative error of the entries of A"""
+    floor: np.ndarray | float
+    """Diagonal entries of A up to this are rounding."""
+    to_coef: Callable[[np.ndarray], np.ndarray]
+    """Function from solutions (size, n_sides) to coefficients (n_sides, n_features)"""
+    is_deficient: bool = False
+    """Whether there are fewer rows than columns: without a penalty, many coefficients are equally good"""
 
 
 @dataclass
@@ -97,10 +126,17 @@ class Moments:
             yy=np.zeros(n_targets),
         )
 
+    is_rows = False
+
     @property
     def n_features(self) -> int:
         """Number of columns of X."""
         return len(self.x_mean)
+
+    @property
+    def n_targets(self) -> int:
+        """Number of columns of y."""
+        return len(self.y_mean)
 
     @property
     def x_squares(self) -> np.ndarray:
@@ -126,6 +162,61 @@ class Moments:
     def move_to(self, directory):
         """Move X'X to a float64 file in `directory`."""
         self.xx = copy_lower(self.xx, float, directory)
+
+    def as_products(self, directory=None) -> Moments:
+        """Return these moments, which are products."""
+        return self
+
+    def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
+        """Normal equations of the targets.
+
+        Parameters
+        ----------
+        alpha : float
+            Smallest penalty for which they are solved.
+        prior_coef : ndarray of shape (n_targets, n_features), optional
+            Coefficients whose residuals are the targets instead.
+        """
+        right = self.xy if prior_coef is None else self.xy - symmetric_product(self.xx, prior_coef.T)
+        return self._equations(right)
+
+    def indicator_equations(self, groups: Sequence, alpha: float = 0.0) -> NormalEquations:
+        """Normal equations of the indicators of `groups` of these rows."""
+        weight = np.array([group.weight for group in groups])
+        between = np.stack([group.x_mean - self.x_mean for group in groups])
+        return self._equations((weight[:, None] * between).T)
+
+    def _equations(self, right):
+        return NormalEquations(self.xx, right, self.product_eps, self.x_floor(), np.transpose)
+
+    def gram(self) -> np.ndarray:
+        """X'X in float64, (n_features, n_features); only the lower triangle is meaningful."""
+        return self.xx.astype(float, copy=False)
+
+    def axes_of(self, values, vectors, n_axes: int) -> np.ndarray:
+        """Principal axes (n_axes, n_features) from the largest eigenvalues of `gram` and their vectors."""
+        return vectors.T
+
+    def squared_errors(self, coef, intercept) -> np.ndarray:
+        """Weighted sum of squared errors of (coef, intercept) on these rows, for each output.
+
+        sum_i weight_i (y_i - b - w'x_i)^2 = y'y - 2 w's + w'S w + W (m_y - b - w'm_x)^2
+
+        Parameters
+        ----------
+        coef : ndarray of shape (..., n_targets, n_features)
+        intercept : ndarray of shape (..., n_targets)
+
+        Returns
+        -------
+        ndarray of shape (..., n_targets)
+        """
+        stacked = coef.reshape(-1, self.n_features)
+        product = symmetric_product(self.xx, stacked.T).T.reshape(coef.shape)
+        quadratic = np.einsum("...d,...d->...", coef, product)
+        linear = np.einsum("...td,dt->...t", coef, self.xy)
+        offset = self.y_mean - intercept - coef @ self.x_mean
+        return np.maximum(self.yy - 2 * linear + quadratic, 0.0) + self.weight * offset**2
 
     def covariance(self) -> np.ndarray:
         """Full covariance matrix of x, (n_features, n_features), with W - 1 in the denominator."""
@@ -238,6 +329,7 @@ class Moments:
     def __iadd__(self, other: Moments) -> Moments:
         """Merge `other` in place."""
         if other.weight:
+            other = other.as_products()
             self._widen(other.n_rows, other.xx.dtype)
             self._combine(other, self.weight + other.weight, 1.0)
             self.n_rows += other.n_rows
@@ -260,6 +352,7 @@ class Moments:
         ValueError
             If `other` cannot be a part: it has more rows, weight or squares than this group.
         """
+        other = other.as_products()
         n_rows, weight = self.n_rows - other.n_rows, self.weight - other.weight
         if n_rows < 0:
             raise ValueError("other has more rows than the group it is subtracted from.")
@@ -324,8 +417,8 @@ def _refuse_negative(x_squares, y_squares, x_rounding, y_rounding):
         raise ValueError("Sums of squares would be negative: other is no part of this group.")
 
 
-def merged(parts: Sequence[Moments]) -> Moments:
-    """Moments of the rows of all `parts` together."""
+def merged_products(parts: Sequence[Moments]) -> Moments:
+    """Products of the rows of all `parts` together."""
     narrow = sum(part.n_rows for part in parts) <= FLOAT32_ROWS
     dtype = np.result_type(*(part.xx.dtype for part in parts)) if narrow else float
     total = Moments.zeros(parts[0].n_features, len(parts[0].y_mean), dtype=dtype)

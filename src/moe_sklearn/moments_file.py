@@ -10,10 +10,13 @@ import numpy as np
 from .labels import NO_BIN
 from .linalg import copy_lower
 from .moments import Moments
+from .row_moments import RowMoments, RowStore
 from .storage import damage_named, read_archive, write_archive
 
-ARCHIVE_VERSION = 2
+ARCHIVE_VERSION = 3
 ARRAYS = ("x_mean", "y_mean", "xx", "xy", "yy")
+# What is written of a group that is kept as rows
+ROW_ARRAYS = ("X", "y", "weights")
 
 
 def write_moments(path, layout: dict, groups: dict, progress: dict):
@@ -38,6 +41,12 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
     sizes: list = []
     arrays: dict[str, np.ndarray] = {}
     for i, (label, group) in enumerate(groups.items()):
+        if group.is_rows:
+            rows = group.rows()
+            _check_rows(label, rows, layout)
+            sizes.append([label])
+            arrays |= {f"{name}_{i}": array for name, array in zip(ROW_ARRAYS, rows, strict=True)}
+            continue
         group = replace(
             group,
             n_rows=int(group.n_rows),
@@ -52,8 +61,8 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
     write_archive(path, "moments", ARCHIVE_VERSION, header, arrays)
 
 
-def read_moments(path) -> tuple[dict, dict, dict]:
-    """Layout, groups and progress of a file, as given to `write_moments`.
+def read_moments(path) -> tuple[dict, dict, RowStore, dict]:
+    """Layout, groups, the store of groups of rows, and progress of a file, as given to `write_moments`.
 
     Raises
     ------
@@ -66,16 +75,28 @@ def read_moments(path) -> tuple[dict, dict, dict]:
     with damage_named(path):
         layout, sizes, progress = header["layout"], header["groups"], header["progress"]
         _check_header(layout, sizes, progress)
-        if arrays.keys() != {f"{name}_{i}" for i in range(len(sizes)) for name in ARRAYS}:
+        named = [(f"{name}_{i}") for i, size in enumerate(sizes) for name in _names(size)]
+        if arrays.keys() != set(named):
             raise ValueError("its arrays are not those of its labels")
-        groups = {}
-        for i, (label, n_rows, weight, eps) in enumerate(sizes):
-            arrays_of_label = (arrays.pop(f"{name}_{i}") for name in ARRAYS)
-            group = Moments(n_rows, weight, *arrays_of_label, product_eps=eps)
+        store = RowStore(layout["n_features"], layout["n_targets"], layout["product_dtype"])
+        groups: dict = {}
+        for i, (label, *sums) in enumerate(sizes):
+            found = [arrays.pop(f"{name}_{i}") for name in _names((label, *sums))]
+            if not sums:
+                _check_rows(label, found, layout)
+                groups[label] = RowMoments(store, store.append(tuple(found), label))
+                continue
+            n_rows, weight, eps = sums
+            group = Moments(n_rows, weight, *found, product_eps=eps)
             _check_group(label, group, layout)
             # Fortran-ordered, and without memory for the upper triangle
             groups[label] = replace(group, xx=copy_lower(group.xx, group.xx.dtype))
-    return layout, groups, progress
+    return layout, groups, store, progress
+
+
+def _names(size):
+    """Names of the arrays of a label: sums come with their sizes, rows without."""
+    return ARRAYS if len(size) > 1 else ROW_ARRAYS
 
 
 def _check_header(layout, sizes, progress):
@@ -89,6 +110,21 @@ def _check_header(layout, sizes, progress):
     kinds = {type(label) for label in labels if label is not None}
     if kinds - {int, bool} and kinds != {str} or NO_BIN in labels or len(set(labels)) < len(labels):
         raise ValueError(f"its labels are {labels}")
+
+
+def _check_rows(label, rows, layout):
+    """Raise a ValueError unless rows are finite, fit the layout and have positive weights."""
+    n_rows, weights = len(rows[2]), rows[2]
+    shapes = (n_rows, layout["n_features"]), (n_rows, layout["n_targets"]), (n_rows,)
+    for name, array, shape in zip(ROW_ARRAYS, rows, shapes, strict=True):
+        if array.shape != shape or array.dtype not in ((np.float32, float) if name == "X" else (float,)):
+            raise ValueError(
+                f"{name} of bin {label!r} is of {array.dtype} and shape {array.shape}, not {shape}."
+            )
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} of bin {label!r} holds nan or infinity.")
+    if not n_rows or (weights <= 0).any():
+        raise ValueError(f"bin {label!r} has {n_rows} rows, or weights that are not positive.")
 
 
 def _check_group(label, group, layout):

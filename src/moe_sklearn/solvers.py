@@ -15,7 +15,7 @@ from .linalg import (
     rounding,
     solve_regular,
     solve_spd,
-    symmetric_product,
+    warn_singular,
 )
 from .moments import Moments
 
@@ -62,9 +62,7 @@ def ridge(
     >>> coef.round(6), intercept.round(6)
     (array([[2.]]), array([1.]))
     """
-    coef = solve_spd(
-        moments.xx, alpha, _left_by(prior_coef, moments), scratch, **_precision(moments)
-    ).T
+    coef = _solve(moments.equations(alpha, prior_coef), alpha, scratch)
     coef = coef if prior_coef is None else coef + prior_coef
     return coef, _intercept(moments, coef)
 
@@ -75,53 +73,39 @@ def ridge_path(moments: Moments, alphas, prior_coef=None) -> tuple[np.ndarray, n
     One Krylov space serves all alphas for which it converges. The others get a Cholesky factorisation each,
     or one eigendecomposition together where they are more than 20.
     """
-    alphas, xx = np.asarray(alphas, float), moments.xx.astype(float, copy=False)
-    xy, precision, scratch = _left_by(prior_coef, moments), _precision(moments), Scratch()
-    coefs = np.full((len(alphas), xy.shape[1], moments.n_features), np.nan)
-    # An alpha beyond rounding makes the matrix regular, and so does any alpha beyond one that does.
-    large = regular = alphas > rounding(xx, moments.product_eps)
-    if len(alphas) >= KRYLOV_MIN_ALPHAS and moments.n_features >= KRYLOV_MIN_SIZE:
-        if not large.all():
-            regular = large | (solve_regular(xx, alphas.min(), xy, scratch, **precision) is not None)
-        for target, rhs in enumerate(xy.T):
-            coefs[:, target] = _krylov_path(xx, alphas, rhs, regular)
-    is_left = np.isnan(coefs).any(axis=(1, 2))
-    together = np.flatnonzero(is_left & large)
-    if len(together) > MAX_CHOLESKY_ALPHAS:
-        values, vectors = eigh(xx, lower=True, driver="evd")
-        rotated, values = vectors.T @ xy, np.maximum(values, 0.0)[:, None]
-        for i in together:
-            coefs[i] = (vectors @ (rotated / (values + alphas[i]))).T
-        is_left &= ~large
-    for i in np.flatnonzero(is_left):
-        coefs[i] = solve_spd(xx, alphas[i], xy, scratch, **precision).T
-    coefs[..., np.diag(xx) <= precision["floor"]] = 0.0
+    alphas = np.asarray(alphas, float)
+    equations = moments.equations(alphas.min(), prior_coef)
+    solutions = _path(equations, alphas)
+    n_alphas, n_targets, size = solutions.shape
+    coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
     return coefs, np.stack([_intercept(moments, coef) for coef in coefs])
 
 
-def held_out_error(moments: Moments, coef, intercept) -> np.ndarray:
-    """Weighted sum of squared errors of (coef, intercept) on the rows behind `moments`, per output.
-
-    sum_i weight_i (y_i - b - w'x_i)^2 = y'y - 2 w's + w'S w + W (m_y - b - w'm_x)^2
-
-    Parameters
-    ----------
-    moments : Moments
-        Of the held-out rows.
-    coef : ndarray of shape (..., n_targets, n_features)
-    intercept : ndarray of shape (..., n_targets)
-
-    Returns
-    -------
-    ndarray of shape (..., n_targets)
-    """
-    stacked = coef.reshape(-1, moments.n_features)
-    product = symmetric_product(moments.xx, stacked.T).T.reshape(coef.shape)
-    quadratic = np.einsum("...d,...d->...", coef, product)
-    linear = np.einsum("...td,dt->...t", coef, moments.xy)
-    offset = moments.y_mean - intercept - coef @ moments.x_mean
-    return np.maximum(moments.yy - 2 * linear + quadratic, 0.0) + moments.weight * offset**2
+def _path(equations, alphas):
+    """Solutions for all alphas, (n_alphas, n_targets, size)."""
+    matrix, right = equations.matrix.astype(float, copy=False), equations.right
+    precision, scratch = {"eps": equations.eps, "floor": equations.floor}, Scratch()
+    solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
+    # An alpha beyond rounding makes the matrix regular, and so does any alpha beyond one that does.
+    large = regular = alphas > rounding(matrix, equations.eps)
+    if len(alphas) >= KRYLOV_MIN_ALPHAS and len(matrix) >= KRYLOV_MIN_SIZE:
+        if not large.all():
+            regular = large | (solve_regular(matrix, alphas.min(), right, scratch, **precision) is not None)
+        for target, rhs in enumerate(right.T):
+            solutions[:, target] = _krylov_path(matrix, alphas, rhs, regular)
+    is_left = np.isnan(solutions).any(axis=(1, 2))
+    together = np.flatnonzero(is_left & large)
+    if len(together) > MAX_CHOLESKY_ALPHAS:
+        values, vectors = eigh(matrix, lower=True, driver="evd")
+        rotated, values = vectors.T @ right, np.maximum(values, 0.0)[:, None]
+        for i in together:
+            solutions[i] = (vectors @ (rotated / (values + alphas[i]))).T
+        is_left &= ~large
+    for i in np.flatnonzero(is_left):
+        solutions[i] = solve_spd(matrix, alphas[i], right, scratch, **precision).T
+    solutions[..., np.diag(matrix) <= equations.floor] = 0.0
+    return solutions
 
 
 def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarray]:
@@ -140,25 +124,33 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
         of largest magnitude positive, as in `sklearn.decomposition.PCA`.
     explained_variance : ndarray of shape (n_components,)
     """
-    d, xx = moments.n_features, moments.xx.astype(float, copy=False)
-    if n_components == 0 or (np.diag(xx) <= moments.x_floor()).all():
-        return np.eye(n_components, d), np.zeros(n_components)
-    if d <= 512 or n_components > d // 8:
+    if n_components == 0 or (moments.x_squares <= moments.x_floor()).all():
+        return np.eye(n_components, moments.n_features), np.zeros(n_components)
+    gram = moments.gram()
+    values, vectors = _largest_eigenvectors(gram, min(n_components, len(gram)))
+    variance = np.zeros(n_components)
+    variance[: len(values)] = np.maximum(values, 0.0) / max(moments.weight - 1.0, 1.0)
+    axes = moments.axes_of(values, vectors, n_components)
+    peaks = axes[np.arange(n_components), np.abs(axes).argmax(axis=1)]
+    return axes * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
+
+
+def _largest_eigenvectors(matrix, n_vectors):
+    """The largest eigenvalues, in falling order, and their vectors (size, n_vectors)."""
+    size = len(matrix)
+    if size <= 512 or n_vectors > size // 8:
         values, vectors = eigh(
-            xx, lower=True, subset_by_index=[d - n_components, d - 1], driver="evr"
+            matrix, lower=True, subset_by_index=[size - n_vectors, size - 1], driver="evr"
         )
     else:
         operator = LinearOperator(
-            (d, d), lambda v: blas.dsymv(1.0, xx, v.ravel(), lower=1), dtype=float
+            (size, size), lambda v: blas.dsymv(1.0, matrix, v.ravel(), lower=1), dtype=float
         )
         values, vectors = eigsh(
-            operator, k=n_components, which="LA", v0=np.ones(d), ncv=4 * n_components + 20
+            operator, k=n_vectors, which="LA", v0=np.linspace(1, 2, size), ncv=4 * n_vectors + 20
         )
     order = np.argsort(values)[::-1]
-    components = vectors[:, order].T
-    peaks = components[np.arange(n_components), np.abs(components).argmax(axis=1)]
-    variance = np.maximum(values[order], 0.0) / max(moments.weight - 1.0, 1.0)
-    return components * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
+    return values[order], vectors[:, order]
 
 
 def discriminants(
@@ -188,21 +180,20 @@ def discriminants(
     """
     pooled = pooled or moments.pool()
     groups = [moments.groups[label] for label in moments.bins.tolist()]
-    weight = np.array([group.weight for group in groups])
-    between = np.stack([group.x_mean - pooled.x_mean for group in groups])
-    covariances = (weight[:, None] * between).T
-    coef = solve_spd(pooled.xx, alpha, covariances, scratch, **_precision(pooled)).T
-    return coef, weight / pooled.weight - coef @ pooled.x_mean
+    coef = _solve(pooled.indicator_equations(groups, alpha), alpha, scratch)
+    share = np.array([group.weight for group in groups]) / pooled.weight
+    return coef, share - coef @ pooled.x_mean
 
 
-def _left_by(coef, moments):
-    """X'(y - X coef) of the centred rows."""
-    return moments.xy if coef is None else moments.xy - symmetric_product(moments.xx, coef.T)
-
-
-def _precision(moments):
-    """What `linalg.solve_spd` is to take for rounding in the products of these moments."""
-    return {"eps": moments.product_eps, "floor": moments.x_floor()}
+def _solve(equations, alpha, scratch):
+    """Coefficients (n_sides, n_features) of least norm."""
+    matrix = equations.matrix
+    if equations.is_deficient and alpha <= rounding(matrix):
+        warn_singular(alpha)
+    solution = solve_spd(
+        matrix, alpha, equations.right, scratch, eps=equations.eps, floor=equations.floor
+    )
+    return equations.to_coef(solution)
 
 
 def _intercept(moments, coef):
