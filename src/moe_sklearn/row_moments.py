@@ -324,7 +324,7 @@ class RowMoments:
         return kernel
 
     def coef_of(self, solutions) -> np.ndarray:
-        """X' R v of the centred rows, (n_sides, n_features), for each column v of `solutions` (n_rows, n_sides)."""
+        """X' R v of the centred rows for each column v (n_rows,) of `solutions`: (n_sides, n_features)."""
         scaled = np.sqrt(self._weights)[:, None] * solutions
         sums = scaled.sum(axis=0)
         coef = self._transposed_product(scaled)
