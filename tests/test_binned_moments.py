@@ -174,11 +174,23 @@ def test_moments_are_made_for_the_shape_of_the_data(y, n_targets):
 
 def test_the_defaults_are_those_that_are_documented():
     moments = BinnedMoments(3)
-    assert (moments.n_targets, moments.product_dtype, moments.chunk_bytes) == (1, np.float64, 2**28)
+    assert (moments.n_targets, moments.follows_rows, moments.chunk_bytes) == (1, True, 2**28)
+
+
+def test_products_are_in_the_precision_of_the_widest_rows():
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20.0)
+    moments = BinnedMoments(3).update(X.astype(np.float32), y)
+    assert moments.product_dtype == moments.pool().xx.dtype == np.float32
+    moments.update(X, y)
+    assert moments.product_dtype == moments.pool().xx.dtype == np.float64
+    given = BinnedMoments(3, product_dtype="float32").update(X, y)
+    assert given.product_dtype == given.pool().xx.dtype == np.float32
+    merged = BinnedMoments(3).update(X.astype(np.float32), y).merge(BinnedMoments(3).update(X, y))
+    assert merged.product_dtype == np.float64
 
 
 def test_another_product_dtype_is_refused():
-    with pytest.raises(ValueError, match="product_dtype must be 'float32' or 'float64', got 'float16'"):
+    with pytest.raises(ValueError, match="product_dtype must be 'auto', 'float32' or 'float64', got 'float16'"):
         BinnedMoments(3, product_dtype="float16")
 
 
@@ -199,9 +211,9 @@ def test_a_memmap_is_read_in_place(tmp_path, dtype, data, monkeypatch):
         return take(source, rows, **kwargs)
 
     monkeypatch.setattr(np, "take", watched)
-    moments = BinnedMoments(5, 2, chunk_bytes=1).update(on_disk, y, bins)
+    moments = BinnedMoments(5, 2, chunk_bytes=1, product_dtype="float64").update(on_disk, y, bins)
     assert taken == [(True, 256), (True, 256), (True, 188)]
-    assert_same_groups(moments, BinnedMoments(5, 2).update(X, y, bins))
+    assert_same_groups(moments, BinnedMoments(5, 2, product_dtype="float64").update(X, y, bins))
     assert (np.asarray(on_disk) == X).all()
 
 

@@ -254,7 +254,7 @@ def test_no_penalty_on_dependent_columns_gives_the_least_norm(data):
         ({"alpha": [1.0, 2.0]}, r"alpha has shape \(2,\), there are 3 bins: .*order \[0, 1, 2\]"),
         ({"alpha": {0: 1.0, 1: 2.0}}, "alpha has no entry for bin 2: give one for each bin"),
         ({"small_bins": "merge"}, "small_bins must be one of 'auto', 'raise', 'drop', 'keep'; got 'merge'"),
-        ({"product_dtype": "float16"}, "product_dtype must be 'float32' or 'float64'"),
+        ({"product_dtype": "float16"}, "product_dtype must be 'auto', 'float32' or 'float64'"),
     ],
 )
 def test_bad_parameters_are_named(data, parameters, message):
@@ -737,3 +737,47 @@ def test_a_batch_of_no_weight_adds_nothing(data):
         BinnedRidgeExperts().fit_batches([nothing, nothing])
     with pytest.raises(ValueError, match="sample_weight is zero in every row"):
         BinnedRidgeExperts().partial_fit(*nothing[:2], bins=bins, sample_weight=nothing[3])
+
+
+# precision
+
+
+def low_rank(noise, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    latent = rng.normal(size=(3000, 4))
+    X = 1000 + latent @ rng.normal(size=(4, 30)) + noise * rng.normal(size=(3000, 30))
+    return X.astype(dtype), latent @ rng.normal(size=4) + rng.normal(size=3000), np.arange(3000) % 3
+
+
+def outputs(experts, X):
+    """Outputs of all models in float64, where a mean of 1000 costs no digits of a prediction."""
+    coef = np.vstack([experts.coef_, experts.global_coef_]).astype(float)
+    return X @ coef.T + np.append(experts.intercept_, experts.global_intercept_).astype(float)
+
+
+@pytest.mark.parametrize(("noise", "n_readings"), [(1.0, 1), (1e-3, 2)])
+def test_float32_products_are_the_default_where_they_are_precise(noise, n_readings):
+    X, y, bins = low_rank(noise)
+    batches, readings = [(X[:1000], y[:1000], bins[:1000]), (X[1000:], y[1000:], bins[1000:])], []
+
+    def read():
+        readings.append(1)
+        return batches
+
+    model = BinnedRidgeExperts(1e-3).fit(X, y, bins=bins)
+    exact = BinnedRidgeExperts(1e-3, product_dtype="float64").fit(X, y, bins=bins)
+    in_batches = BinnedRidgeExperts(1e-3).fit_batches(read)
+    assert len(readings) == n_readings
+    for other in (model, in_batches):
+        np.testing.assert_allclose(outputs(other, X), outputs(exact, X), atol=1e-4 * y.std())
+    if n_readings == 2:
+        np.testing.assert_array_equal(model.coef_, exact.coef_)
+    else:
+        assert (model.coef_ != exact.coef_).any()
+
+
+def test_float64_rows_keep_float64_products():
+    X, y, bins = low_rank(1.0, float)
+    model = BinnedRidgeExperts().fit(X, y, bins=bins)
+    exact = BinnedRidgeExperts(product_dtype="float64").fit(X, y, bins=bins)
+    np.testing.assert_array_equal(model.coef_, exact.coef_)

@@ -24,7 +24,7 @@ def check_alpha(alpha, name: str) -> float:
     return float(alpha)
 
 
-def find_alphas(experts, moments, labels: list) -> dict:
+def find_alphas(experts, moments, labels: list, scratch=None) -> dict:
     """Compute `alpha_` and `global_alpha_` of `BinnedRidgeExperts` from its parameters and moments.
 
     If `alphas` are compared, the result has `cv_results_` and `fold_storage_` too.
@@ -40,6 +40,7 @@ def find_alphas(experts, moments, labels: list) -> dict:
         scoring=experts.scoring,
         per_expert=experts.alpha_per_expert,
         shrink=experts.shrink_to == "global",
+        scratch=scratch,
     )
     return {
         "alpha_": alphas,
@@ -84,6 +85,7 @@ def choose_alphas(
     scoring: str = "neg_mean_squared_error",
     per_expert: bool = True,
     shrink: bool = False,
+    scratch=None,
 ) -> tuple[np.ndarray, float, dict]:
     """Choose the penalties with the best mean held-out score over the folds.
 
@@ -103,6 +105,8 @@ def choose_alphas(
         Whether each expert gets its own penalty.
     shrink : bool
         Whether experts shrink to the global model of the same folds.
+    scratch : Scratch, default=None
+        Memory for factorisations, see `moe_sklearn.linalg`.
 
     Returns
     -------
@@ -128,14 +132,14 @@ def choose_alphas(
     table = []
 
     def choose(name, groups, prior_coef=None):
-        alpha, scores = select_alpha(groups, grid, scoring, prior_coef)
+        alpha, scores = select_alpha(groups, grid, scoring, prior_coef, scratch)
         table.append(_cv_rows(name, grid, scores))
         return alpha
 
     if global_alpha is None:
         global_alpha = choose("global", [folds.pooled_parts()])
     global_alpha = check_alpha(global_alpha, "global_alpha")
-    prior_coef = coefs_of_folds(folds.pooled_parts(), global_alpha) if shrink else None
+    prior_coef = coefs_of_folds(folds.pooled_parts(), global_alpha, scratch) if shrink else None
     if per_expert:
         alphas = [choose(label, [folds.parts(label)], prior_coef) for label in labels]
         alphas = [global_alpha if label in alone else alpha for label, alpha in zip(labels, alphas,

@@ -36,11 +36,11 @@ class BinnedMoments:
     ----------
     n_features, n_targets : int
         Columns of X and of y.
-    product_dtype : {"float64", "float32"}, default="float64"
-        Precision of the products within a chunk. float32 products are twice as fast, and their error is about
-        1e-7 of the diagonal. Chunks are centred in this precision or in that of X, whichever is wider. They
-        are summed in float64; a bin of up to 32,768 rows sums float32 products in float32. If a weight lies
-        outside 1e-12 to 1e12, the products are float64.
+    product_dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision of the products within a chunk. "auto" means that of X. float32 products are off by about
+        1e-7 of the diagonal and twice as fast. Chunks are centred in the wider of this and X's own precision.
+        They are summed in float64, or in float32 up to 32,768 rows of a bin. Products are float64 if weights
+        lie outside 1e-12 to 1e12.
     chunk_bytes : int, default=2**28
         Largest size of a buffer, in bytes. A buffer groups the rows of a chunk by bin. Three buffers are used
         if X is not in memory, else one. A buffer holds at most 32,768 rows. It holds at most 16 MB
@@ -71,15 +71,16 @@ class BinnedMoments:
         n_features,
         n_targets=1,
         *,
-        product_dtype="float64",
+        product_dtype="auto",
         chunk_bytes=2**28,
         directory=None,
     ):
-        if np.dtype(product_dtype) not in (np.float32, np.float64):
-            raise ValueError(f"product_dtype must be 'float32' or 'float64', got {product_dtype!r}.")
+        check_product_dtype(product_dtype)
         self.n_features = n_features
         self.n_targets = n_targets
-        self.product_dtype = np.dtype(product_dtype)
+        # "auto" begins with float32, and ends there at the first float64 rows.
+        self.follows_rows = isinstance(product_dtype, str) and product_dtype == "auto"
+        self.product_dtype = np.dtype(np.float32 if self.follows_rows else product_dtype)
         self.chunk_bytes = chunk_bytes
         self.directory = directory
         self.groups: dict = {}
@@ -112,6 +113,7 @@ class BinnedMoments:
     def select(self, labels) -> BinnedMoments:
         """Return moments of some bins only; their groups are shared with these moments."""
         part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
+        part.follows_rows = self.follows_rows
         part.groups, part.store = {label: self.groups[label] for label in labels}, self.store
         return part
 
@@ -128,10 +130,17 @@ class BinnedMoments:
     def merge(self, other: BinnedMoments) -> BinnedMoments:
         """Add the rows of `other` to these moments, in place, and return them."""
         self._check_fits(other)
+        if other.groups:
+            self.follow(other.product_dtype)
         for label, group in other.groups.items():
             own = group.moved_to(self.store, self.family(label)) if group.is_rows else group.copy()
             self._add(label, own)
         return self
+
+    def follow(self, dtype):
+        """Let ``product_dtype="auto"`` be no less than the precision of rows to come."""
+        if self.follows_rows:
+            self.product_dtype = self.store.product_dtype = np.result_type(self.product_dtype, dtype)
 
     def _add(self, label, group):
         """Add a group of rows that nothing else refers to."""
@@ -160,7 +169,7 @@ class BinnedMoments:
             product_dtype=self.product_dtype,
             chunk_bytes=self.chunk_bytes,
         )
-        rest.store = self.store
+        rest.store, rest.follows_rows = self.store, self.follows_rows
         for label, group in self.groups.items():
             left = group - other.groups[label] if label in other.groups else group.copy()
             if left.n_rows:
@@ -206,6 +215,7 @@ class BinnedMoments:
         y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
         names, codes = self._names_and_codes(bins, len(source))
         rows = source, y, names, codes, sample_weight
+        self.follow(source.dtype)
         if self.groups and self._can_be_added(source, y, sample_weight):
             self._gather_into(self.groups, *rows)
             return self
@@ -344,6 +354,14 @@ class BinnedMoments:
         moments = cls(**layout)
         moments.groups, moments.store = groups, store
         return (moments, progress) if with_progress else moments
+
+
+def check_product_dtype(product_dtype):
+    """Raise a ValueError unless it is "auto", "float32" or "float64"."""
+    if isinstance(product_dtype, str) and product_dtype == "auto":
+        return
+    if np.dtype(product_dtype) not in (np.float32, np.float64):
+        raise ValueError(f"product_dtype must be 'auto', 'float32' or 'float64', got {product_dtype!r}.")
 
 
 class ChunkBuffers:

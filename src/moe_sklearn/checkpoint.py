@@ -19,7 +19,7 @@ ANEW = "Delete the checkpoint to begin anew, or name another."
 
 
 def accumulate(
-    batches, checkpoint=None, *, every=300.0, product_dtype="float64", verbose=False
+    batches, checkpoint=None, *, every=300.0, product_dtype="auto", verbose=False
 ) -> BinnedMoments:
     """Accumulate the moments of all batches; with a `checkpoint`, an interrupted run can be resumed.
 
@@ -38,7 +38,7 @@ def accumulate(
         File that is written, and read first if it exists. It is kept at the end. Delete it to begin anew.
     every : float, default=300.0
         Seconds between two saves. A save happens at the end of a batch. 0 means after each batch.
-    product_dtype : {"float64", "float32"}, default="float64"
+    product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products, see `BinnedMoments`. A resumed run needs that of the checkpoint.
     verbose : bool, default=False
         Whether to print a line for each batch.
@@ -155,7 +155,8 @@ def _resumed(checkpoint, product_dtype):
         raise ValueError(
             f"{checkpoint} holds moments that accumulate did not write: name another checkpoint."
         )
-    if moments.product_dtype != np.dtype(product_dtype):
+    moments.follows_rows = product_dtype == "auto"
+    if not moments.follows_rows and moments.product_dtype != np.dtype(product_dtype):
         raise ValueError(
             f"{checkpoint} was written with product_dtype={moments.product_dtype.name!r}: pass that in "
             f"place of {product_dtype!r}. {ANEW}"

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .alphas import find_alphas
 from .folds import CrossValidationFolds
-from .gathering import BatchRecord, gather
+from .gathering import BatchRecord, gather, in_enough_precision
 from .labels import codes_of, encode_labels
 from .linalg import Scratch
 from .linear import LinearPart, LinearStack
@@ -70,9 +70,11 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         - ``"keep"``: fit an expert. With a single row and ``shrink_to="zero"`` its prediction is constant.
         - ``"auto"``: ``"drop"`` in `partial_fit`, because the bin can still grow; ``"keep"`` with
           ``bins=None``, where the bins are bins of the target; else ``"raise"``.
-    product_dtype : {"float64", "float32"}, default="float64"
-        Precision of the products X'X of a chunk. float32 is twice as fast, and its error is about 1e-7 of
-        the largest product, see `moe_sklearn.binned_moments.BinnedMoments`.
+    product_dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision of the products X'X of a chunk, see `moe_sklearn.binned_moments.BinnedMoments`. float32 is
+        twice as fast. "auto" means that of X. If float32 is too rough for some coefficients, because columns
+        of X are nearly dependent and the penalty is small, `fit` and `fit_batches` read the rows again for
+        float64 products.
     fold_bytes : int, default=2**32
         Memory for the products of the folds, in bytes. There are up to (n_bins + 1) * n_folds products of
         n_features^2 * 8 bytes. If they need more memory than `fold_bytes`, they are kept in a temporary file.
@@ -143,7 +145,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         shrink_to="zero",
         min_bin_rows=2,
         small_bins="auto",
-        product_dtype="float64",
+        product_dtype="auto",
         fold_bytes=2**32,
         n_jobs=None,
     ):
@@ -196,8 +198,12 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         known, codes = encode_labels(labels, len(y))
         counts = count_rows(codes, len(known), sample_weight)
         usable_bins(known.tolist(), counts, fitted.min_bin_rows, small_bins)
-        moments = fitted.gather([(X, y, labels, sample_weight)])
-        return adopt(self, fitted._solve(moments, X.dtype, y.ndim == 1, small_bins))
+
+        def attempt(product_dtype, scratch):
+            moments = fitted.gather([(X, y, labels, sample_weight)], product_dtype=product_dtype)
+            return fitted._solve(moments, X.dtype, y.ndim == 1, small_bins, scratch=scratch)
+
+        return adopt(self, in_enough_precision(self.product_dtype, attempt))
 
     def fit_batches(self, batches) -> Self:
         """Fit to batches of rows, which need not be in memory at the same time.
@@ -221,12 +227,19 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         ValueError
             As `fit`. Also if a batch has fewer rows than there are folds, with `alphas`.
         """
-        fitted, seen = unfitted_copy(self), BatchRecord()
-        moments = fitted.gather(seen.check(fitted, open_batches(batches)))
-        seen.check_varies()
-        return adopt(self, fitted._solve(moments, seen.dtype, seen.y_is_1d, fitted.small_bins_of("raise")))
+        fitted = unfitted_copy(self)
 
-    def gather(self, batches, folds=None):
+        def attempt(product_dtype, scratch):
+            seen = BatchRecord()
+            checked = seen.check(fitted, open_batches(batches))
+            moments = fitted.gather(checked, product_dtype=product_dtype)
+            seen.check_varies()
+            small_bins = fitted.small_bins_of("raise")
+            return fitted._solve(moments, seen.dtype, seen.y_is_1d, small_bins, scratch=scratch)
+
+        return adopt(self, in_enough_precision(self.product_dtype, attempt))
+
+    def gather(self, batches, folds=None, product_dtype=None):
         """Gather the moments of validated batches for `fit_moments`.
 
         Parameters
@@ -236,6 +249,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         folds : FoldRule, default=None
             Divides the rows into folds, see `moe_sklearn.gathering`. None means the folds of `cv` if `alphas`
             is set, else no folds.
+        product_dtype : {"auto", "float32", "float64"}, default=None
+            Precision of the products. None means the parameter `product_dtype`.
 
         Returns
         -------
@@ -244,8 +259,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         """
         if folds is None and self.alphas is not None:
             folds = CrossValidationFolds(self.cv)
-        options = {"product_dtype": self.product_dtype, "max_bytes": self.fold_bytes}
-        return gather(batches, folds=folds, **options)
+        product_dtype = product_dtype or self.product_dtype
+        return gather(batches, product_dtype=product_dtype, max_bytes=self.fold_bytes, folds=folds)
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
         """Add a batch of rows and solve again.
@@ -352,7 +367,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         counts = np.array([total.groups[label].n_rows for label in total.bins.tolist()], dtype=int)
         usable = usable_bins(total.bins.tolist(), counts, self.min_bin_rows, small_bins)
         self.bins_, self.bin_count_ = total.bins[usable], counts[usable]
-        self.__dict__.update(find_alphas(self, moments, self.bins_.tolist()))
+        self.__dict__.update(find_alphas(self, moments, self.bins_.tolist(), scratch))
         part = self.linear_part_of(total, pooled, scratch)
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
         coef = part.coef.astype(dtype).reshape(*shape, moments.n_features)

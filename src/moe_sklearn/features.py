@@ -40,7 +40,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         The windows to measure. ``"stellar"`` means Ca II 8498, 8542, 8662, Na I 8183, 8195, and Mg I 8806,
         8807, 8808. Names look like ``CaII_8542``. Species with several lines also get a total equivalent
         width.
-    product_dtype : {"float64", "float32"}, default="float64"
+    product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products for the PCA, see `moe_sklearn.binned_moments.BinnedMoments`.
 
     Attributes
@@ -85,7 +85,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         *,
         wavelength: ArrayLike | None = None,
         lines: Literal["stellar"] | Lines = "stellar",
-        product_dtype: Literal["float64", "float32"] = "float64",
+        product_dtype: Literal["auto", "float32", "float64"] = "auto",
     ):
         self.n_components = n_components
         self.wavelength = wavelength

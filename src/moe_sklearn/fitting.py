@@ -29,6 +29,7 @@ from .gate_training import (
     train_gate,
 )
 from .gates import RegressionGate
+from .gathering import in_enough_precision
 from .labels import NO_BIN, codes_of
 from .linalg import Scratch
 from .linear import LinearStack, is_overridden
@@ -192,8 +193,13 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
     setup = prepare(mixture, rows)
     if fits_moments(setup.gate_features):
         rows = kept_rows(rows, setup.plan.rows)
-    moments, folds = gather_moments(setup.experts, rows.batches(), setup.plan.cross_fit)
-    return fit_mixture(setup, moments, replace(rows, folds=folds))
+    batches, cross_fit = rows.batches, setup.plan.cross_fit
+
+    def attempt(product_dtype, scratch):
+        moments, folds = gather_moments(setup.experts, batches(), cross_fit, product_dtype)
+        return fit_mixture(setup, moments, replace(rows, folds=folds), scratch)
+
+    return in_enough_precision(setup.experts.product_dtype, attempt)
 
 
 def fit_batches(mixture, batches) -> FittedMixture:
@@ -206,11 +212,15 @@ def fit_batches(mixture, batches) -> FittedMixture:
         max_samples=mixture.gate_max_samples,
     )
     experts = make_experts(mixture.experts)
-    moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit)
-    return fit_mixture(prepare(mixture, rows), moments, rows)
+
+    def attempt(product_dtype, scratch):
+        moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit, product_dtype)
+        return fit_mixture(prepare(mixture, rows), moments, rows, scratch)
+
+    return in_enough_precision(experts.product_dtype, attempt)
 
 
-def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
+def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None) -> FittedMixture:
     """Fit experts and features to moments, and the gate to rows that are read again.
 
     Parameters
@@ -219,13 +229,15 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows) -> FittedMixture:
     moments : BinnedMoments or FoldMoments
         Moments of all rows. `FoldMoments` if the gate needs cross-fitted inputs.
     rows : TrainingRows
+    scratch : Scratch, optional
+        Memory for factorisations, see `moe_sklearn.linalg`.
 
     Raises
     ------
     ValueError
         If the gate needs folds and there are none, or all rows of a bin lie in one fold.
     """
-    plan, regimes, scratch = setup.plan, setup.regimes, Scratch()
+    plan, regimes, scratch = setup.plan, setup.regimes, scratch or Scratch()
     total = moments.total()
     pooled = moments.pool()
     compares_alphas = setup.experts.alphas is not None

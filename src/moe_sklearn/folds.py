@@ -82,7 +82,7 @@ class FoldMoments:
     Parameters
     ----------
     n_features, n_targets : int
-    product_dtype : {"float64", "float32"}, default="float64"
+    product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `BinnedMoments`.
     max_bytes : int, default=2**32
         The lower triangle of one X'X is kept for each bin, the rows in no bin, and each fold: about half of
@@ -107,7 +107,7 @@ class FoldMoments:
     ([2, 2, 2], 4)
     """
 
-    def __init__(self, n_features, n_targets=1, *, product_dtype="float64", max_bytes=2**32):
+    def __init__(self, n_features, n_targets=1, *, product_dtype="auto", max_bytes=2**32):
         self.n_features = n_features
         self.n_targets = n_targets
         self.n_folds = 0
@@ -169,6 +169,7 @@ class FoldMoments:
         places = np.array([known.index(label) for label in labels.tolist()] + [0])
         groups = folds + n_folds * places[codes]
         n_more = np.bincount(groups, minlength=n_folds * len(known))
+        self._moments.follow(source.dtype)
         if self.storage == "memory" and self._bytes_with(n_more, n_folds) > self.max_bytes:
             self._move_to_files()
         self._sums.clear()
@@ -266,7 +267,7 @@ def _without(parts, fold, total):
     return merged([part for other, part in enumerate(parts) if other != fold])
 
 
-def select_alpha(groups, alphas, scoring, prior_coef=None):
+def select_alpha(groups, alphas, scoring, prior_coef=None, scratch=None):
     """The alpha of the best mean held-out score over the folds, and every fold's scores.
 
     Parameters
@@ -278,6 +279,8 @@ def select_alpha(groups, alphas, scoring, prior_coef=None):
         Score of all models together on their rows, the mean over the targets.
     prior_coef : list of ndarray, default=None
         For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
+    scratch : Scratch, default=None
+        Memory for factorisations, see `moe_sklearn.linalg`.
 
     Returns
     -------
@@ -299,7 +302,9 @@ def select_alpha(groups, alphas, scoring, prior_coef=None):
     """
     if not len(alphas):
         raise ValueError("alphas is empty: give at least one penalty to choose from.")
-    errors = np.sum([held_out_errors(parts, alphas, prior_coef=prior_coef) for parts in groups], axis=0)
+    errors = np.sum(
+        [held_out_errors(parts, alphas, None, prior_coef, scratch) for parts in groups], axis=0
+    )
     rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
     if scoring == "r2":
         scores = r2_scores(errors, rows)
@@ -354,14 +359,14 @@ def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
     return np.nansum(scores, axis=2) / np.where(counts > 0, counts, np.nan)
 
 
-def coefs_of_folds(parts: list[Moments], alpha: float) -> list[np.ndarray]:
+def coefs_of_folds(parts: list, alpha: float, scratch=None) -> list[np.ndarray]:
     """Coefficients of the ridges fitted without each fold."""
     total = merged(parts)
-    return [ridge(total - part, alpha)[0] for part in parts]
+    return [ridge(total - part, alpha, scratch=scratch)[0] for part in parts]
 
 
 def held_out_errors(
-    parts: list[Moments], alphas, test_parts: list[Moments] | None = None, prior_coef=None
+    parts: list, alphas, test_parts: list | None = None, prior_coef=None, scratch=None
 ) -> np.ndarray:
     """Held-out sum of squared errors of each fold and alpha, (n_folds, n_alphas, n_targets).
 
@@ -374,10 +379,12 @@ def held_out_errors(
         Rows to predict in each fold, where they are not the fold itself.
     prior_coef : list of ndarray, optional
         For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
+    scratch : Scratch, optional
+        Memory for factorisations, see `moe_sklearn.linalg`.
     """
     total = merged(parts)
     errors = []
     for part, test, to in zip(parts, test_parts or parts, prior_coef or [None] * len(parts), strict=True):
-        coefs, intercepts = ridge_path(total - part, alphas, to)
+        coefs, intercepts = ridge_path(total - part, alphas, to, scratch)
         errors.append(test.squared_errors(coefs, intercepts))
     return np.array(errors)

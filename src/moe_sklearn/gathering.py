@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -10,7 +11,24 @@ import numpy as np
 
 from .binned_moments import BinnedMoments
 from .folds import FoldMoments
+from .linalg import NotEnoughDigits, Scratch
 from .validation import NO_WEIGHT, check_fit_data, raise_constant
+
+
+def in_enough_precision(product_dtype, attempt: Callable):
+    """Return ``attempt(product_dtype, scratch)``; if "auto" means float32 and that is too rough, in float64.
+
+    Parameters
+    ----------
+    product_dtype : {"auto", "float32", "float64"}
+    attempt : callable
+        Function of a product_dtype and a `Scratch` that gathers moments and solves for coefficients.
+    """
+    if product_dtype == "auto":
+        with suppress(NotEnoughDigits):
+            return attempt(product_dtype, Scratch(strict=True))
+        product_dtype = "float64"
+    return attempt(product_dtype, Scratch())
 
 
 class FoldRule(Protocol):
@@ -27,7 +45,7 @@ class FoldRule(Protocol):
 def gather(
     batches: Iterable[tuple],
     *,
-    product_dtype="float64",
+    product_dtype="auto",
     max_bytes: int = 2**32,
     folds: FoldRule | None = None,
 ):
@@ -36,7 +54,7 @@ def gather(
     Parameters
     ----------
     batches : iterable of tuple
-    product_dtype : {"float64", "float32"}
+    product_dtype : {"auto", "float32", "float64"}
         See `BinnedMoments`.
     max_bytes : int
         See `FoldMoments`.

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array
 from .alphas import check_alpha
 from .binning import GridBinner
 from .folds import FoldMoments, fold_of_rows, held_out_errors, r2_scores
+from .gathering import in_enough_precision
 from .labels import NO_BIN, encode_labels, label_array
 from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight
 
@@ -23,7 +24,7 @@ def oracle_headroom(
     cv: Any = 5,
     binner: Any = None,
     sample_weight: ArrayLike | None = None,
-    product_dtype: Literal["float64", "float32"] = "float64",
+    product_dtype: Literal["auto", "float32", "float64"] = "auto",
 ) -> Bunch:
     """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
 
@@ -44,7 +45,7 @@ def oracle_headroom(
     binner : transformer, default=None
         Makes labels of 2-D `bins`; it is fitted on all rows. None: ``GridBinner()``.
     sample_weight : array-like of shape (n_samples,), default=None
-    product_dtype : {"float64", "float32"}, default="float64"
+    product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `moe_sklearn.binned_moments.BinnedMoments`.
 
     Returns
@@ -90,13 +91,19 @@ def oracle_headroom(
     folds = fold_of_rows(cv, X, y)
     used = np.full(len(X), True) if weight is None else weight > 0
     _check_bins(labels, codes[used], folds[used])
-    parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype)
-    parts.update(X, y, bins, folds, weight)
     alphas = [check_alpha(alpha, "alpha")]
-    covered = parts.pooled_parts(covered_only=True)
-    everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
-    error_global = held_out_errors(everything, alphas, covered)[:, 0]
-    errors_of_bins = [held_out_errors(parts.parts(label), alphas)[:, 0] for label in labels.tolist()]
+
+    def errors(product_dtype, scratch):
+        parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype).update(X, y, bins, folds, weight)
+        covered = parts.pooled_parts(covered_only=True)
+        everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
+        error_global = held_out_errors(everything, alphas, covered, scratch=scratch)[:, 0]
+        of_bins = [
+            held_out_errors(parts.parts(label), alphas, scratch=scratch)[:, 0] for label in labels.tolist()
+        ]
+        return covered, error_global, of_bins
+
+    covered, error_global, errors_of_bins = in_enough_precision(product_dtype, errors)
     error_oracle = np.sum(errors_of_bins, axis=0)
     split_global = r2_scores(error_global[:, None], covered)[:, 0]
     split_oracle = r2_scores(error_oracle[:, None], covered)[:, 0]

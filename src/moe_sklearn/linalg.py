@@ -20,6 +20,9 @@ EPS32 = float(np.finfo(np.float32).eps)
 # NumPy asks for huge pages from this size on.
 HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
+# Predictions from float32 products are good to 1e-4 where the smallest eigenvalue is beyond rounding by this
+# factor (measured on white and low-rank rows of mean 1 and 1000, of 50 and 400 columns).
+STRICT_MARGIN = 30
 # Numbers of a block of columns from which a kernel is made.
 KERNEL_BLOCK = 2**21
 # A triangular matrix is worked on by so many columns at a time.
@@ -118,14 +121,25 @@ def syrk(block, out, *, beta):
     syrk(1.0, block.T, beta=beta, c=out, lower=1, overwrite_c=1)
 
 
+class NotEnoughDigits(ArithmeticError):
+    """A matrix of float32 products is too ill-conditioned for them."""
+
+
 class Scratch:
     """Memory for factorisations, which one call after another uses again.
 
     Fresh memory for each would cost as much as the factorisation. Threads may share a `Scratch`: each gets
     a matrix of its own.
+
+    Parameters
+    ----------
+    strict : bool, default=False
+        Whether to raise `NotEnoughDigits` where predictions from float32 products may be off by 1e-4 of the
+        standard deviation of y or more. Otherwise they are used up to the limit of float32.
     """
 
-    def __init__(self):
+    def __init__(self, strict: bool = False):
+        self.strict = strict
         self._free: dict[tuple, list] = {}
 
     @contextmanager
@@ -184,6 +198,8 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
     scratch, scale = scratch or Scratch(), _unit_scale(xx, alpha, floor)
     solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
     if solution is None:
+        if scratch.strict and eps > EPS:
+            raise NotEnoughDigits("float32 products do not determine the coefficients")
         solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)
     if rank < len(xx) or _lacks_columns(xx, alpha, floor):
         warn_singular(alpha)
@@ -235,6 +251,8 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     alone makes it regular, by one number, which is faster. From 1,024 columns on, a float32 factor with
     iterative refinement is tried first.
     """
+    if scratch.strict and eps > EPS:
+        eps *= STRICT_MARGIN
     is_sure = alpha > rounding(xx, eps)
     if is_sure:
         scale = np.where(scale > 0, np.min(scale, where=scale > 0, initial=np.inf), 0.0)

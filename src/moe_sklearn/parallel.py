@@ -10,7 +10,7 @@ from .sources import RowSource
 from .validation import check_finite, check_length, check_sample_weight
 
 
-def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64") -> BinnedMoments:
+def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="auto") -> BinnedMoments:
     """Gather the moments of a dask array, on the scheduler or cluster that dask uses.
 
     One task gathers the moments of one block of rows. Further tasks merge them in pairs. If a worker dies,
@@ -24,7 +24,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="float64"
         Labels, as in `BinnedMoments.update`.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row.
-    product_dtype : {"float64", "float32"}, default="float64"
+    product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `BinnedMoments`.
 
     Returns
@@ -77,5 +77,6 @@ def _moments_of(X, first_row, y, bins, sample_weight, product_dtype):
 
 def _merge(left, right):
     # A task must not change its input, because the scheduler can run it again with the same object.
-    rest = BinnedMoments(left.n_features, left.n_targets, product_dtype=left.product_dtype)
+    product_dtype = "auto" if left.follows_rows else left.product_dtype
+    rest = BinnedMoments(left.n_features, left.n_targets, product_dtype=product_dtype)
     return rest.merge(left).merge(right)

@@ -67,7 +67,9 @@ def ridge(
     return coef, _intercept(moments, coef)
 
 
-def ridge_path(moments: Moments, alphas, prior_coef=None) -> tuple[np.ndarray, np.ndarray]:
+def ridge_path(
+    moments: Moments, alphas, prior_coef=None, scratch: Scratch | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """`ridge` for many alphas: coefficients (n_alphas, n_targets, n_features) and intercepts.
 
     One Krylov space serves all alphas for which it converges. The others get a Cholesky factorisation each,
@@ -75,17 +77,17 @@ def ridge_path(moments: Moments, alphas, prior_coef=None) -> tuple[np.ndarray, n
     """
     alphas = np.asarray(alphas, float)
     equations = moments.equations(alphas.min(), prior_coef)
-    solutions = _path(equations, alphas)
+    solutions = _path(equations, alphas, scratch or Scratch())
     n_alphas, n_targets, size = solutions.shape
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
     return coefs, np.stack([_intercept(moments, coef) for coef in coefs])
 
 
-def _path(equations, alphas):
+def _path(equations, alphas, scratch):
     """Solutions for all alphas, (n_alphas, n_targets, size)."""
     matrix, right = equations.matrix.astype(float, copy=False), equations.right
-    precision, scratch = {"eps": equations.eps, "floor": equations.floor}, Scratch()
+    precision = {"eps": equations.eps, "floor": equations.floor}
     solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
     # An alpha beyond rounding makes the matrix regular, and so does any alpha beyond one that does.
     large = regular = alphas > rounding(matrix, equations.eps)

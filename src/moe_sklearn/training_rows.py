@@ -76,7 +76,7 @@ def rows_in_memory(binner, X, y, bins, sample_weight) -> TrainingRows:
     )
 
 
-def gather_batches(estimator, experts, binner, batches, cross_fit: bool):
+def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product_dtype="auto"):
     """Gather the moments and the `TrainingRows` of `fit_batches`, in one reading.
 
     Parameters
@@ -88,6 +88,8 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool):
     batches : iterable or callable
     cross_fit : bool
         Whether the gate may need cross-fitted inputs.
+    product_dtype : {"auto", "float32", "float64"}, default="auto"
+        Precision of the products.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool):
             labels.append(of_batch)
             yield X, y, of_batch, sample_weight
 
-    moments, folds = gather_moments(experts, labelled(), cross_fit)
+    moments, folds = gather_moments(experts, labelled(), cross_fit, product_dtype)
     seen.check_varies()
     rows = TrainingRows(
         batches=lambda: BatchRecord(seen).check(unfitted_copy(estimator), open_batches(batches)),
@@ -172,7 +174,7 @@ class RecordedFolds:
         return np.concatenate([folds // (n_folds // self.n_folds) for folds, n_folds in self._parts])
 
 
-def gather_moments(experts, batches: Iterable[tuple], cross_fit: bool):
+def gather_moments(experts, batches: Iterable[tuple], cross_fit: bool, product_dtype="auto"):
     """Gather the moments of validated batches (X, y, bins, sample_weight), and the fold of each row.
 
     The folds are stratified by bin. If the experts compare `alphas`, the folds of their `cv` are used
@@ -185,7 +187,7 @@ def gather_moments(experts, batches: Iterable[tuple], cross_fit: bool):
         None if neither the experts nor the gate need folds.
     """
     if experts.alphas is None and not cross_fit:
-        return experts.gather(batches), None
+        return experts.gather(batches, product_dtype=product_dtype), None
     rule = StratifiedFolds() if experts.alphas is None else CrossValidationFolds(experts.cv)
     recorded = RecordedFolds(rule)
-    return experts.gather(batches, recorded), recorded.all()
+    return experts.gather(batches, recorded, product_dtype), recorded.all()
