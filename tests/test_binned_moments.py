@@ -190,7 +190,7 @@ def test_products_are_in_the_precision_of_the_widest_rows():
 
 
 def test_another_product_dtype_is_refused():
-    with pytest.raises(ValueError, match="product_dtype must be 'auto', 'float32' or 'float64', got 'float16'"):
+    with pytest.raises(ValueError, match="must be 'auto', 'float32' or 'float64', got 'float16'"):
         BinnedMoments(3, product_dtype="float16")
 
 

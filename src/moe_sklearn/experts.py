@@ -368,10 +368,11 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         usable = usable_bins(total.bins.tolist(), counts, self.min_bin_rows, small_bins)
         self.bins_, self.bin_count_ = total.bins[usable], counts[usable]
         self.__dict__.update(find_alphas(self, moments, self.bins_.tolist(), scratch))
-        part = self.linear_part_of(total, pooled, scratch)
+        pooled = pooled or moments.pool()
+        part = self.linear_part_of(total, pooled, scratch).rounded(dtype, pooled.x_mean)
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
-        coef = part.coef.astype(dtype).reshape(*shape, moments.n_features)
-        intercept = part.intercept.astype(dtype).reshape(shape)
+        coef = part.coef.reshape(*shape, moments.n_features)
+        intercept = part.intercept.reshape(shape)
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         return self

@@ -21,6 +21,14 @@ class LinearPart(NamedTuple):
     intercept: np.ndarray
     """Intercepts of shape (n_outputs,)."""
 
+    def rounded(self, dtype, centre) -> LinearPart:
+        """Return the part in `dtype`, with the outputs at the point `centre` (n_features,) as they are.
+
+        At a mean of 1000, rounding of the coefficients alone would move them.
+        """
+        coef = self.coef.astype(dtype)
+        return LinearPart(coef, (self.intercept + (self.coef - coef) @ centre).astype(dtype))
+
 
 @dataclass(frozen=True)
 class LinearStack:
