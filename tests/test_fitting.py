@@ -294,7 +294,7 @@ def test_gate_max_samples_is_checked_before_rows_are_read(gate_max_samples):
     """C12: gate_max_samples of 0, -5, 1.5."""
     X, y, bins = draw(100)
     source = OnDisk(X)
-    with pytest.raises(ValueError, match="gate_max_samples must be an integer >= 6; got"):
+    with pytest.raises(ValueError, match="gate_max_samples must be an integer >= 2; got"):
         tolerant(gate_max_samples=gate_max_samples).fit(source, y, bins=bins)
     assert source.reads == []
 

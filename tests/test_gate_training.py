@@ -24,6 +24,7 @@ from moe_sklearn.gate_training import (
     cross_fitted_stacks,
     discriminant_part,
     fit_classifier,
+    n_folds_to_fit,
     read_gate_rows,
     residual_variance,
     sample_weight_kwargs,
@@ -87,6 +88,16 @@ def test_folds_are_joined_in_pairs_where_rows_are_many():
     assert growing.n_folds == 4
     assert_array_equal(growing.assign(y[24:], None), of_few[24:] // 2)
     assert growing.n_folds == 2
+
+
+def test_as_many_folds_are_fitted_as_are_cheap_or_show_the_gate_enough_rows():
+    nine = np.full(9, 5_500)
+    assert n_folds_to_fit(nine, 50_000, 4096, 5) == 1
+    assert n_folds_to_fit(nine, 50_000, 1024, 5) == 5
+    assert n_folds_to_fit(nine // 10, 5_000, 8192, 10) == 10
+    assert n_folds_to_fit(nine // 2, 25_000, 4096, 5) == 3
+    assert n_folds_to_fit(nine // 2, 25_000, 8192, 5) == 2  # 8,000 rows lie in more than one
+    assert n_folds_to_fit(20 * nine, 1_000_000, 4096, 5) == 5
 
 
 def test_residual_variance_is_that_of_each_own_expert():
@@ -183,7 +194,7 @@ def test_stacks_of_the_folds_are_refits_without_them(folded, weighted, shrink_to
     alpha = {0: 0.5, 1: 2.0, 2: 1.0, 3: 8.0}
     experts = BinnedRidgeExperts(alpha, global_alpha=3.0, shrink_to=shrink_to, small_bins="keep")
     experts.fit_moments(moments)
-    stacks = cross_fitted_stacks(moments, experts, inputs, np.float64, Scratch())
+    stacks = cross_fitted_stacks(moments, moments.n_folds, experts, inputs, np.float64, Scratch())
     assert len(stacks) == 4
     for fold, stack in enumerate(stacks):
         rest = folds != fold
@@ -213,7 +224,7 @@ def test_stacks_of_the_folds_have_the_precision_of_the_rows(folded):
     moments = FoldMoments(5, 2).update(X, y, bins, folds)
     experts = BinnedRidgeExperts(small_bins="drop").fit_moments(moments)
     inputs = ("discriminants", "experts")
-    stacks = cross_fitted_stacks(moments, experts, inputs, np.float32, Scratch())
+    stacks = cross_fitted_stacks(moments, moments.n_folds, experts, inputs, np.float32, Scratch())
     assert {stack.coef.dtype.name for stack in stacks} == {"float32"}
     assert stacks[0].coef.shape == (5, 4 * 2 + 3)  # the bin of one row has no expert
 

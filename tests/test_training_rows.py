@@ -16,8 +16,8 @@ from moe_sklearn.gate_training import StratifiedFolds
 from moe_sklearn.training_rows import (
     TrainingRows,
     check_fixed_bins,
+    fold_rule,
     gather_batches,
-    gather_moments,
     kept_rows,
     rows_in_memory,
 )
@@ -166,6 +166,11 @@ def test_as_many_rows_are_kept_as_hold_the_most_values(arrays, monkeypatch):
 
 
 # folds
+
+
+def gather_moments(experts, batches, cross_fit):
+    folds = fold_rule(experts, cross_fit)
+    return experts.gather(batches, folds), None if folds is None else folds.all()
 
 
 def test_folds_are_those_of_the_penalties_or_spread_over_the_bins(arrays):

@@ -1,7 +1,7 @@
 """The fit of a mixture, in three steps.
 
 setup = prepare(mixture, rows)               # regimes and plan: from labels and sample weights only
-moments, folds = gather_moments(...)         # the pass over X
+moments = experts.gather(...)                # the pass over X
 fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predictor
 """
 
@@ -24,6 +24,7 @@ from .gate_training import (
     TrainedGate,
     cross_fitted_stacks,
     discriminant_part,
+    n_folds_to_fit,
     read_gate_rows,
     sample_weight_kwargs,
     train_gate,
@@ -36,7 +37,7 @@ from .linear import LinearStack, is_overridden
 from .predictor import MIXINGS, MixturePredictor
 from .regimes import Regimes, count_rows, fit_regimes
 from .sources import is_source
-from .training_rows import TrainingRows, gather_batches, gather_moments, kept_rows
+from .training_rows import GivenFolds, TrainingRows, fold_rule, gather_batches, kept_rows
 from .validation import check_choice
 
 # The part that None stands for
@@ -140,8 +141,17 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
         anchors=mixture.anchors,
         max_samples=mixture.gate_max_samples,
         random_state=mixture.random_state,
+        in_folds=_in_fitted_folds(experts, rows.folds, regimes.counts, mixture.n_features_in_),
     )
     return Setup(experts, features, regimes, small_bins, position[codes], plan)
+
+
+def _in_fitted_folds(experts, folds, counts, n_features):
+    """Rows in the folds for which models are fitted; None means all rows."""
+    if folds is None or experts.alphas is not None:
+        return None
+    n_fitted = n_folds_to_fit(np.asarray(counts), len(folds), n_features, int(folds.max(initial=0)) + 1)
+    return folds < n_fitted
 
 
 def fits_moments(features) -> bool:
@@ -190,34 +200,46 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
 
 def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
     """Fit all parts of an unfitted mixture to the rows of one array or source."""
+    experts = make_experts(mixture.experts)
+    rule = fold_rule(experts, check_parameters(mixture))
+    if rule is not None:
+        ((_, *known),) = rows.batches()
+        rule.assign(*known)
+        rows = replace(rows, folds=rule.all())
     setup = prepare(mixture, rows)
+    if experts.alphas is None and not setup.plan.cross_fit:
+        rule = None
     if fits_moments(setup.gate_features):
         rows = kept_rows(rows, setup.plan.rows)
-    batches, cross_fit = rows.batches, setup.plan.cross_fit
 
     def attempt(product_dtype, scratch):
-        moments, folds = gather_moments(setup.experts, batches(), cross_fit, product_dtype)
-        return fit_mixture(setup, moments, replace(rows, folds=folds), scratch)
+        folds = None if rule is None else GivenFolds(rows.folds, rule.n_folds)
+        moments = experts.gather(rows.batches(), folds, product_dtype)
+        return fit_mixture(setup, moments, rows, scratch)
 
-    return in_enough_precision(setup.experts.product_dtype, attempt)
+    return in_enough_precision(experts.product_dtype, attempt)
 
 
 def fit_batches(mixture, batches) -> FittedMixture:
     """Fit all parts of an unfitted mixture to batches of rows; set its `n_features_in_`."""
-    check_choice(mixture.mixing, "mixing", MIXINGS)
-    cross_fit = check_plan(
-        gate=mixture.gate,
-        gate_inputs=mixture.gate_inputs,
-        anchors=mixture.anchors,
-        max_samples=mixture.gate_max_samples,
-    )
-    experts = make_experts(mixture.experts)
+    cross_fit, experts = check_parameters(mixture), make_experts(mixture.experts)
 
     def attempt(product_dtype, scratch):
         moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit, product_dtype)
         return fit_mixture(prepare(mixture, rows), moments, rows, scratch)
 
     return in_enough_precision(experts.product_dtype, attempt)
+
+
+def check_parameters(mixture) -> bool:
+    """Check what can be checked before rows are read; return True if the gate may need folds."""
+    check_choice(mixture.mixing, "mixing", MIXINGS)
+    return check_plan(
+        gate=mixture.gate,
+        gate_inputs=mixture.gate_inputs,
+        anchors=mixture.anchors,
+        max_samples=mixture.gate_max_samples,
+    )
 
 
 def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None) -> FittedMixture:
@@ -254,7 +276,8 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     fold_stacks = None
     if plan.cross_fit:
         check_folds(moments, rows.folds, regimes)
-        fold_stacks = cross_fitted_stacks(moments, experts, plan.inputs, rows.dtype, scratch)
+        n_folds = int(rows.folds[plan.rows].max(initial=0)) + 1
+        fold_stacks = cross_fitted_stacks(moments, n_folds, experts, plan.inputs, rows.dtype, scratch)
     data = read_gate_rows(
         rows.batches(), len(setup.codes), plan.rows, stack, features, rows.folds, fold_stacks
     )

@@ -66,7 +66,16 @@ def trains_on_errors(gate) -> bool:
 
 
 def plan_gate(
-    codes, n_bins: int, sample_weight=None, *, gate, gate_inputs, anchors, max_samples, random_state
+    codes,
+    n_bins: int,
+    sample_weight=None,
+    *,
+    gate,
+    gate_inputs,
+    anchors,
+    max_samples,
+    random_state,
+    in_folds=None,
 ) -> GatePlan:
     """Choose the gate, its inputs and its rows.
 
@@ -78,6 +87,8 @@ def plan_gate(
     sample_weight : ndarray of shape (n_samples,), optional
     gate, gate_inputs, anchors, max_samples, random_state
         Parameters of `SoftGateMoERegressor`.
+    in_folds : ndarray of shape (n_samples,), bool, optional
+        Rows of the folds for which there are models, if the inputs are cross-fitted. None means all rows.
 
     Raises
     ------
@@ -91,6 +102,8 @@ def plan_gate(
     inputs = choose_inputs(gate_inputs, gate)
     anchors = choose_anchors(anchors, gate)
     limit = _most_rows(max_samples, n_bins, needs_folds(inputs))
+    if in_folds is not None and needs_folds(inputs):
+        covered = covered & in_folds
     rows = stratified_rows(np.where(covered, codes, NO_BIN), n_bins, limit, random_state)
     return GatePlan(gate, inputs, anchors, rows)
 

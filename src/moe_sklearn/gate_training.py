@@ -27,6 +27,28 @@ from .sources import BLOCK_ROWS, as_source
 N_FOLDS, N_FOLDS_OF_FEW, FEW_ROWS = 5, 10, 10_000
 
 
+# The models of folds may take this share of the operations of X'X, and in any case so many: a few seconds.
+FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11
+# With fewer rows, a gate is worth the models of one more fold.
+ENOUGH_GATE_ROWS = 8_000
+
+
+def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int) -> int:
+    """Number of folds whose models are worth their cost: as many as show the gate enough rows, or are cheap.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_bins,)
+        Rows in each bin.
+    n_rows, n_features, n_folds : int
+    """
+    sizes = np.minimum(np.append(counts, n_rows), n_features).astype(float)
+    of_one_fold = (sizes**3).sum() / 3
+    budget = max(FOLDS_SHARE * n_rows * min(n_rows, n_features) * n_features, FREE_OPERATIONS)
+    needed = -(-ENOUGH_GATE_ROWS * n_folds // max(int(np.sum(counts)), 1))
+    return int(np.clip(max(budget // of_one_fold, needed), 1, n_folds))
+
+
 class StratifiedFolds:
     """Divide rows that arrive in batches into folds, with the rows of each bin spread evenly.
 
@@ -81,13 +103,15 @@ def discriminant_part(moments: BinnedMoments, bins, alpha: float, pooled, scratc
 
 
 def cross_fitted_stacks(
-    folds: FoldMoments, experts, inputs: tuple[str, ...], dtype, scratch: Scratch
+    folds: FoldMoments, n_folds: int, experts, inputs: tuple[str, ...], dtype, scratch: Scratch
 ) -> list[LinearStack]:
     """Fit experts, global model and discriminants to the rows outside each fold, fold by fold.
 
     Parameters
     ----------
     folds : FoldMoments
+    n_folds : int
+        Number of folds for which models are fitted, the first ones.
     experts : BinnedRidgeExperts
         Fitted experts. The models of each fold have the same bins and penalties.
     inputs : tuple of str
@@ -100,10 +124,10 @@ def cross_fitted_stacks(
     Returns
     -------
     list of LinearStack
-        One for each fold.
+        One for each of these folds.
     """
     stacks = []
-    for fold in range(folds.n_folds):
+    for fold in range(n_folds):
         rest = folds.without(fold)
         pooled = folds.pool_without(fold)
         parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}

@@ -296,10 +296,10 @@ class RowMoments:
         if not self.n_rows:
             right, no_coef = np.zeros((1, targets.shape[1])), np.zeros((1, self.n_features))
             return NormalEquations(np.zeros((1, 1)), right, EPS, 0.0, lambda found: found.T @ no_coef)
-        matrix = self.gram(self.store.product_dtype)
+        matrix = self._gram(self.store.product_dtype)
         eps = self.product_eps
         if alpha <= rounding(matrix, eps) and eps > EPS:
-            matrix, eps = self.gram(float), EPS
+            matrix, eps = self._gram(np.dtype(float)), EPS
         roots = np.sqrt(self._weights)
         # Centred rows add up to 0. The right sides are orthogonal to that vector, so that its eigenvalue is
         # free: with one of an average size, the matrix is regular.
@@ -310,8 +310,11 @@ class RowMoments:
             matrix, roots[:, None] * targets, eps=eps, floor=0.0, to_coef=self.coef_of, is_deficient=True
         )
 
-    def gram(self, dtype=float) -> np.ndarray:
-        """R X X' R of the centred rows X, R = diag(sqrt(weight)), (n_rows, n_rows): a new lower triangle."""
+    def gram(self) -> np.ndarray:
+        """R X X' R of the centred rows X, R = diag(sqrt(weight)), in float64: a lower triangle."""
+        return self._gram(self.store.product_dtype).astype(float, copy=False)
+
+    def _gram(self, dtype):
         kernel, weights = self.store.kernel(self.index, dtype), self._weights / self.weight
         half = symmetric_product(kernel, weights[:, None])[:, 0]
         half -= weights @ half / 2

@@ -116,7 +116,8 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
             labels.append(of_batch)
             yield X, y, of_batch, sample_weight
 
-    moments, folds = gather_moments(experts, labelled(), cross_fit, product_dtype)
+    folds = fold_rule(experts, cross_fit)
+    moments = experts.gather(labelled(), folds, product_dtype)
     seen.check_varies()
     rows = TrainingRows(
         batches=lambda: BatchRecord(seen).check(unfitted_copy(estimator), open_batches(batches)),
@@ -125,7 +126,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
         dtype=seen.dtype,
         y_is_1d=bool(seen.y_is_1d),
         binner=fitted_binner,
-        folds=folds,
+        folds=None if folds is None else folds.all(),
     )
     return moments, rows
 
@@ -174,20 +175,24 @@ class RecordedFolds:
         return np.concatenate([folds // (n_folds // self.n_folds) for folds, n_folds in self._parts])
 
 
-def gather_moments(experts, batches: Iterable[tuple], cross_fit: bool, product_dtype="auto"):
-    """Gather the moments of validated batches (X, y, bins, sample_weight), and the fold of each row.
+class GivenFolds:
+    """The folds (n_samples,) of all rows, which are known."""
+
+    def __init__(self, folds, n_folds: int):
+        self.n_folds, self._folds, self._next = n_folds, folds, 0
+
+    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
+        """Return the fold of each of the next rows, (n_rows,)."""
+        first, self._next = self._next, self._next + len(y)
+        return self._folds[first : self._next]
+
+
+def fold_rule(experts, cross_fit: bool) -> RecordedFolds | None:
+    """Return what divides rows into folds; None if neither the experts nor the gate need folds.
 
     The folds are stratified by bin. If the experts compare `alphas`, the folds of their `cv` are used
     instead.
-
-    Returns
-    -------
-    moments : BinnedMoments or FoldMoments
-    folds : ndarray of shape (n_samples,), int, or None
-        None if neither the experts nor the gate need folds.
     """
-    if experts.alphas is None and not cross_fit:
-        return experts.gather(batches, product_dtype=product_dtype), None
-    rule = StratifiedFolds() if experts.alphas is None else CrossValidationFolds(experts.cv)
-    recorded = RecordedFolds(rule)
-    return experts.gather(batches, recorded, product_dtype), recorded.all()
+    if experts.alphas is not None:
+        return RecordedFolds(CrossValidationFolds(experts.cv))
+    return RecordedFolds(StratifiedFolds()) if cross_fit else None

@@ -1,0 +1,238 @@
+"""Moments of few rows: the same statistics as those of products, in another form."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import LinAlgWarning
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.folds import FoldMoments
+from moe_sklearn.row_moments import MIN_COLUMNS, RowMoments, RowStore, fits_as_rows, merged
+from moe_sklearn.solvers import discriminants, pca_axes, ridge, ridge_path
+
+N, D = 120, 160
+ALPHAS = [1e-3, 0.1, 1.0, 10.0, 1e3]
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(N, D)) @ np.diag(np.linspace(0.1, 3, D)) + 5
+    return X, rng.normal(size=(N, 2)), np.arange(N) % 3, rng.uniform(0.5, 2, N)
+
+
+@pytest.fixture(params=["float64", "float32"])
+def product_dtype(request):
+    return request.param
+
+
+def in_products(moments):
+    """The same moments, with products in place of rows."""
+    twin = moments.select([])
+    twin.groups = {label: group.as_products() for label, group in moments.groups.items()}
+    return twin
+
+
+def test_few_rows_are_kept_as_rows(data):
+    X, y, bins, _ = data
+    moments = BinnedMoments(D, 2).update(X, y, bins)
+    assert all(group.is_rows for group in moments.groups.values())
+    assert moments.pool().is_rows
+    narrow = BinnedMoments(MIN_COLUMNS - 1).update(X[:, : MIN_COLUMNS - 1], y[:, 0])
+    assert not narrow.pool().is_rows
+    assert (fits_as_rows(D, D), fits_as_rows(D + 1, D)) == (True, False)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_statistic_is_that_of_the_products(data, weighted):
+    X, y, bins, weight = data
+    moments = BinnedMoments(D, 2).update(X, y, bins, weight if weighted else None)
+    rng = np.random.default_rng(1)
+    prior, coef, intercept = rng.normal(size=(2, D)), rng.normal(size=(4, 2, D)), rng.normal(size=(4, 2))
+    for group in (*moments.groups.values(), moments.pool()):
+        twin = group.as_products()
+        for name in ("n_rows", "weight", "x_mean", "y_mean", "yy"):
+            assert_allclose(getattr(group, name), getattr(twin, name), rtol=1e-10)
+        for prior_coef in (None, prior):
+            for found, expected in zip(
+                ridge(group, 1.0, prior_coef), ridge(twin, 1.0, prior_coef), strict=True
+            ):
+                assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+            for found, expected in zip(
+                ridge_path(group, ALPHAS, prior_coef), ridge_path(twin, ALPHAS, prior_coef), strict=True
+            ):
+                assert_allclose(found, expected, rtol=1e-7, atol=1e-8)
+        errors = group.squared_errors(coef, intercept)
+        assert_allclose(errors, twin.squared_errors(coef, intercept), rtol=1e-9)
+        axes, variance = pca_axes(group, 5)
+        expected_axes, expected_variance = pca_axes(twin, 5)
+        assert_allclose(axes, expected_axes, atol=1e-9)
+        assert_allclose(variance, expected_variance, rtol=1e-9)
+    for found, expected in zip(
+        discriminants(moments, 2.0), discriminants(in_products(moments), 2.0), strict=True
+    ):
+        assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+
+
+def test_models_are_those_of_scikit_learn(data, product_dtype):
+    X, y, bins, weight = data
+    X = X.astype(product_dtype)
+    model = BinnedRidgeExperts(0.5).fit(X, y, bins=bins, sample_weight=weight)
+    tolerance = 1e-9 if product_dtype == "float64" else 2e-4
+    for label, coef, intercept in zip(model.bins_, model.coef_, model.intercept_, strict=True):
+        rows = bins == label
+        twin = Ridge(0.5).fit(X[rows].astype(float), y[rows], weight[rows])
+        assert_allclose(coef, twin.coef_, atol=tolerance)
+        assert_allclose(intercept, twin.intercept_, atol=10 * tolerance)
+    moments = BinnedMoments(D, 0).update(X)
+    axes, variance = pca_axes(moments.pool(), 4)
+    twin = PCA(4, svd_solver="full").fit(X.astype(float))
+    assert_allclose(axes, twin.components_, atol=10 * tolerance)
+    assert_allclose(variance, twin.explained_variance_, rtol=10 * tolerance)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, 99), max_size=60), st.lists(st.integers(0, 99), max_size=60))
+def test_groups_join_and_part_as_multisets_of_rows(first, second):
+    rng = np.random.default_rng(0)
+    store = RowStore(128, 1, float)
+    store.append((rng.normal(size=(100, 128)), rng.normal(size=(100, 1)), np.ones(100)), 0)
+    left, right = (RowMoments(store, np.sort(np.array(index, int))) for index in (first, second))
+    both = merged([left, right])
+    assert both.n_rows == len(first) + len(second)
+    assert_array_equal((both - right).index if right.n_rows else left.index, left.index)
+    if both.n_rows and both.is_rows:
+        products = merged([left.as_products(), right.as_products()])
+        assert_allclose(both.x_mean, products.x_mean, atol=1e-12)
+        assert_allclose(ridge(both, 1.0)[0], ridge(products, 1.0)[0], atol=1e-9)
+
+
+def test_rows_that_are_no_part_are_not_subtracted(data):
+    X, y, bins, _ = data
+    moments = BinnedMoments(D, 2).update(X, y, bins)
+    first, second = moments.groups[0], moments.groups[1]
+    with pytest.raises(ValueError, match="other has rows that are not in the group"):
+        first - second
+    with pytest.raises(ValueError, match="other has rows that are not in the group"):
+        first - merged([first, first])
+
+
+def test_moments_gathered_elsewhere_are_subtracted_too(data):
+    X, y, bins, weight = data
+    whole = BinnedMoments(D, 2).update(X, y, bins, weight)
+    old = BinnedMoments(D, 2).update(X[:60], y[:60], bins[:60], weight[:60])
+    expected = BinnedMoments(D, 2).update(X[60:], y[60:], bins[60:], weight[60:])
+    rest = whole.subtract(old)
+    for label, group in expected.groups.items():
+        assert_allclose(ridge(rest.groups[label], 1.0)[0], ridge(group, 1.0)[0], atol=1e-8)
+
+
+def test_a_group_becomes_products_when_its_rows_are_many(data):
+    X, y, bins, weight = data
+    grown, twin = BinnedMoments(D, 2), BinnedMoments(D, 2)
+    for start in range(0, N, 30):
+        rows = slice(start, start + 30)
+        grown.update(X[rows], y[rows], None, weight[rows])
+    assert grown.pool().is_rows
+    grown.update(X[:60], y[:60])
+    assert not grown.pool().is_rows
+    twin.update(np.vstack([X, X[:60]]), np.vstack([y, y[:60]]), None, np.append(weight, np.ones(60)))
+    assert_allclose(ridge(grown.pool(), 1.0)[0], ridge(twin.pool(), 1.0)[0], rtol=1e-8, atol=1e-10)
+    grown.subtract(BinnedMoments(D, 2).update(X[:60], y[:60]))
+    assert not grown.pool().is_rows  # products do not become rows again
+
+
+def test_folds_of_a_bin_take_one_form(data):
+    X, y, bins, weight = data
+    many = np.tile(X, (3, 1)) + np.random.default_rng(2).normal(size=(3 * N, D))
+    bins = np.where(np.arange(3 * N) < 200, 0, 1)
+    moments = FoldMoments(D, 2).update(many, np.tile(y, (3, 1)), bins, np.arange(3 * N) % 5)
+    assert [part.is_rows for part in moments.parts(0)] == [False] * 5
+    assert [part.is_rows for part in moments.parts(1)] == [True] * 5
+    assert not moments.pool().is_rows
+    twin = in_products(moments.without(2))
+    for label, group in moments.without(2).groups.items():
+        assert_allclose(ridge(group, 1.0)[0], ridge(twin.groups[label], 1.0)[0], rtol=1e-7, atol=1e-9)
+    pooled = moments.pool_without(2)
+    assert_allclose(ridge(pooled, 1.0)[0], ridge(twin.pool(), 1.0)[0], rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "regression"])
+def test_a_mixture_is_the_same_in_both_forms(data, kind, monkeypatch):
+    X, y, bins, weight = data
+    model = SoftGateMoERegressor(gate=kind, random_state=0)
+    as_rows = model.fit(X, y, bins=bins, sample_weight=weight).predict(X)
+    monkeypatch.setattr("moe_sklearn.row_moments.MIN_COLUMNS", 10**9)
+    as_products = model.fit(X, y, bins=bins, sample_weight=weight).predict(X)
+    assert_allclose(as_rows, as_products, rtol=1e-6, atol=1e-6)
+
+
+def test_all_alphas_are_those_of_the_products(data, monkeypatch):
+    X, y, bins, _ = data
+    model = BinnedRidgeExperts(alphas=ALPHAS)
+    as_rows = model.fit(X, y, bins=bins).cv_results_["mean_test_score"]
+    monkeypatch.setattr("moe_sklearn.row_moments.MIN_COLUMNS", 10**9)
+    assert_allclose(as_rows, model.fit(X, y, bins=bins).cv_results_["mean_test_score"], rtol=1e-7)
+
+
+def test_without_a_penalty_the_solution_is_the_shortest(data):
+    X, y, _, _ = data
+    with pytest.warns(LinAlgWarning, match="fewer rows than columns"):
+        coef, _ = ridge(BinnedMoments(D, 2).update(X, y).pool(), 0.0)
+    centred = X - X.mean(axis=0)
+    assert_allclose(coef.T, np.linalg.pinv(centred, rcond=1e-10) @ (y - y.mean(axis=0)), atol=1e-9)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2])
+def test_one_row_and_two_equal_rows_have_coefficients_of_0(n_rows):
+    X, y = np.full((n_rows, D), 2.0), np.arange(float(n_rows))
+    coef, intercept = ridge(BinnedMoments(D).update(X, y).pool(), 1.0)
+    assert_allclose(coef, 0, atol=1e-12)
+    assert_allclose(intercept, y.mean())
+
+
+def test_a_small_penalty_makes_a_float64_kernel(data):
+    X, y, _, _ = data
+    rough = BinnedMoments(D, 2, product_dtype="float32").update(X, y).pool()
+    exact = BinnedMoments(D, 2, product_dtype="float64").update(X, y).pool()
+    assert_allclose(ridge(rough, 1e-7)[0], ridge(exact, 1e-7)[0], atol=1e-5)
+
+
+def test_files_and_pickles_keep_rows(data, tmp_path):
+    X, y, bins, weight = data
+    moments = BinnedMoments(D, 2).update(X, y, bins, weight)
+    expected = discriminants(moments, 1.0)[0]
+    moments.save(tmp_path / "moments.npz")
+    for again in (BinnedMoments.load(tmp_path / "moments.npz"), pickle.loads(pickle.dumps(moments))):
+        assert all(group.is_rows for group in again.groups.values())
+        assert_allclose(discriminants(again, 1.0)[0], expected, rtol=1e-12)
+        again.update(X, y, bins)  # goes on
+        assert again.n_rows == 2 * N
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
+def test_rows_that_cannot_be_added_change_nothing(data, value):
+    X, y, bins, _ = data
+    moments = BinnedMoments(D, 2).update(X, y, bins)
+    before = ridge(moments.pool(), 1.0)[0]
+    bad = X.copy()
+    bad[7, 3] = value
+    with pytest.raises(ValueError, match="X contains NaN or infinity|X or y is too large"):
+        moments.update(bad, y, bins)
+    assert_array_equal(ridge(moments.pool(), 1.0)[0], before)
+
+
+def test_rows_are_copied(data):
+    X, y, bins, _ = data
+    mine = X.copy()
+    moments = BinnedMoments(D, 2).update(mine, y, bins)
+    mine[:] = 0
+    expected = ridge(BinnedMoments(D, 2).update(X, y, bins).pool(), 1.0)[0]
+    assert_array_equal(ridge(moments.pool(), 1.0)[0], expected)
