@@ -8,7 +8,15 @@ from numpy.testing import assert_allclose
 from scipy.linalg import LinAlgWarning
 
 from moe_sklearn import linalg
-from moe_sklearn.linalg import Scratch, solve_regular, solve_spd, symmetric_product, transposed_product
+from moe_sklearn.linalg import (
+    EPS32,
+    NotEnoughDigits,
+    Scratch,
+    solve_regular,
+    solve_spd,
+    symmetric_product,
+    transposed_product,
+)
 
 
 def test_symmetric_product_reads_the_lower_triangle():
@@ -302,3 +310,35 @@ def test_rounding_in_figures():
     assert linalg.rounding(np.diag([9.0, 16.0, -1.0]), 1e-7) == pytest.approx(8 * 5 * 4 * 1e-7 + 250 * eps)
     assert linalg.singular_below(4) == pytest.approx((10 + 8 * 2) * eps, abs=0)
     assert linalg.singular_below(100, 1e-7, 50.0) == pytest.approx(100 * 50 * eps + 80 * 1e-7)
+
+
+def test_unrefined_solutions_have_the_digits_of_float32_products():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 1030))
+    matrix, right = np.asfortranarray(X.T @ X), rng.normal(size=(1030, 2)) * [1.0, 1e30]
+    exact = np.linalg.solve(matrix + 5 * np.eye(1030), right)
+    scratch = Scratch()
+    rough = solve_spd(matrix, 5.0, right, scratch.unrefined(), eps=EPS32)
+    error = np.abs(rough / np.abs(exact).max(axis=0) - exact / np.abs(exact).max(axis=0)).max()
+    assert 1e-8 < error < 1e-4
+    # float64 products are worth more, and so is a solution that is to be kept
+    assert_allclose(solve_spd(matrix, 5.0, right, scratch.unrefined()), exact, rtol=1e-9, atol=1e-12)
+    assert_allclose(solve_spd(matrix, 5.0, right, scratch, eps=EPS32), exact, rtol=1e-7, atol=1e-9)
+
+
+def test_strict_solutions_need_a_well_conditioned_matrix():
+    rng = np.random.default_rng(0)
+    for size in (20, 1030):
+        matrix = np.diag(np.linspace(1, 2, size))
+        right = rng.normal(size=(size, 1))
+        close = matrix.copy()
+        close[1, 0] = close[0, 1] = np.sqrt(matrix[0, 0] * matrix[1, 1]) * (1 - 1e-4)
+        for strict in (False, True):
+            solve_spd(np.asfortranarray(matrix), 0.0, right, Scratch(strict), eps=EPS32)
+        expected = np.linalg.solve(close, right)
+        found = solve_spd(np.asfortranarray(close), 0.0, right, Scratch(), eps=EPS32)
+        assert_allclose(found, expected, rtol=1e-6)
+        found = solve_spd(np.asfortranarray(close), 0.0, right, Scratch(True))
+        assert_allclose(found, expected, rtol=1e-6)
+        with pytest.raises(NotEnoughDigits, match="do not determine"):
+            solve_spd(np.asfortranarray(close), 0.0, right, Scratch(True), eps=EPS32)

@@ -126,7 +126,7 @@ def cross_fitted_stacks(
     list of LinearStack
         One for each of these folds.
     """
-    stacks = []
+    stacks, scratch = [], scratch.unrefined()
     for fold in range(n_folds):
         rest = folds.without(fold)
         pooled = folds.pool_without(fold)

@@ -20,9 +20,10 @@ EPS32 = float(np.finfo(np.float32).eps)
 # NumPy asks for huge pages from this size on.
 HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
-# Predictions from float32 products are good to 1e-4 where the smallest eigenvalue is beyond rounding by this
-# factor (measured on white and low-rank rows of mean 1 and 1000, of 50 and 400 columns).
-STRICT_MARGIN = 30
+# Predictions from float32 products are good to 1e-4 of the standard deviation of y where the penalty exceeds
+# rounding by this factor, or the smallest eigenvalue of the scaled matrix is so many eps (measured on white
+# and low-rank rows of mean 1 and 1000, of 50 to 3,000 columns).
+STRICT_MARGIN, STRICT_EIGENVALUE = 30, 8000
 # Numbers of a block of columns from which a kernel is made.
 KERNEL_BLOCK = 2**21
 # A triangular matrix is worked on by so many columns at a time.
@@ -139,8 +140,18 @@ class Scratch:
     """
 
     def __init__(self, strict: bool = False):
-        self.strict = strict
+        self.strict, self.refines = strict, True
         self._free: dict[tuple, list] = {}
+
+    def unrefined(self) -> Scratch:
+        """Return the same memory for solutions of float32 products by a float32 factor alone.
+
+        They have the digits of the products, as far as the matrix is well-conditioned. That is enough for the
+        inputs of a gate.
+        """
+        other = Scratch()
+        other.refines, other._free = False, self._free
+        return other
 
     @contextmanager
     def scaled(self, xx, alpha, scale, dtype=float):
@@ -251,28 +262,37 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     alone makes it regular, by one number, which is faster. From 1,024 columns on, a float32 factor with
     iterative refinement is tried first.
     """
-    if scratch.strict and eps > EPS:
-        eps *= STRICT_MARGIN
-    is_sure = alpha > rounding(xx, eps)
+    strict = scratch.strict and eps > EPS
+    is_sure = alpha > rounding(xx, eps) * (STRICT_MARGIN if strict else 1)
+    enough = STRICT_EIGENVALUE * eps if strict else 0.0
     if is_sure:
         scale = np.where(scale > 0, np.min(scale, where=scale > 0, initial=np.inf), 0.0)
     rhs = scale * rhs
     if len(xx) >= MIXED_PRECISION_SIZE:
         with scratch.scaled(xx, alpha, scale, np.float32) as work:
-            factor = _trusted_factor(work, is_sure, max(eps, EPS32))
+            factor = _trusted_factor(work, is_sure, max(eps, EPS32), enough)
+            if factor is not None and eps > EPS and not scratch.refines:
+                size = np.abs(rhs).max(axis=0)
+                size[size == 0] = 1.0
+                return scale * (size * _solve_by_factor(factor, (rhs / size).astype(np.float32)))
             solution = None if factor is None else _refine(factor, xx, alpha, rhs, scale, eps)
         if solution is not None:
             return scale * solution
     with scratch.scaled(xx, alpha, scale) as work:
-        factor = _trusted_factor(work, is_sure, eps)
+        factor = _trusted_factor(work, is_sure, eps, enough)
         return None if factor is None else scale * lapack.dpotrs(factor, rhs, lower=1)[0]
 
 
-def _trusted_factor(work, is_sure, eps):
-    """Cholesky factor, in place; None where the matrix may be singular, if that is not known (`is_sure`)."""
+def _trusted_factor(work, is_sure, eps, enough):
+    """Cholesky factor, in place; None where the matrix may be singular, if that is not known (`is_sure`).
+
+    It is None too where an eigenvalue of the matrix is not `enough`.
+    """
     factor, info = potrf(work)
-    if info == 0 and (is_sure or _smallest_eigenvalue(factor) > singular_below(len(work), eps)):
-        return factor
+    if info != 0:
+        return None
+    if is_sure or _eigenvalue_below(factor) > singular_below(len(work), eps):
+        return factor if is_sure or not enough or _smallest_eigenvalue(factor) > enough else None
     return None
 
 
@@ -288,8 +308,18 @@ def _least_norm_solution(xx, alpha, rhs, scale, eps):
     return solution, kept.sum()
 
 
-def _smallest_eigenvalue(factor):
-    """Estimate of the smallest eigenvalue of L L', from below."""
+def _smallest_eigenvalue(factor, n_steps=4):
+    """Estimate of the smallest eigenvalue of L L', by inverse iteration."""
+    vector = np.linspace(1, 2, len(factor)) * np.resize([1.0, -1.0], len(factor))
+    for _ in range(n_steps):
+        vector = _solve_by_factor(factor, vector[:, None].astype(factor.dtype))[:, 0].astype(float)
+        length = blas.dnrm2(vector)
+        vector /= length
+    return 1 / length
+
+
+def _eigenvalue_below(factor):
+    """Bound of the smallest eigenvalue of L L' from below, about sqrt(size) too low."""
     pocon = lapack.spocon if factor.dtype == np.float32 else lapack.dpocon
     return pocon(factor, 1.0, uplo="L")[0]
 
@@ -341,12 +371,14 @@ def rounding(xx, eps=EPS):
 
 
 def _solve_by_factor(factor, rhs):
-    """Solution of L L' w = rhs in float32."""
+    """Solution of L L' w = rhs in the precision of both."""
+    single = factor.dtype == np.float32
     if rhs.shape[1] > 4:
-        return lapack.spotrs(factor, rhs, lower=1)[0]
+        return (lapack.spotrs if single else lapack.dpotrs)(factor, rhs, lower=1)[0]
     # LAPACK is slow where there are few columns.
-    halves = (blas.strsv(factor, column, lower=1) for column in rhs.T)
-    return np.stack([blas.strsv(factor, half, lower=1, trans=1) for half in halves], axis=1)
+    trsv = blas.strsv if single else blas.dtrsv
+    halves = (trsv(factor, column, lower=1) for column in rhs.T)
+    return np.stack([trsv(factor, half, lower=1, trans=1) for half in halves], axis=1)
 
 
 def _refine(factor, xx, alpha, rhs, scale, eps, max_steps=12):
