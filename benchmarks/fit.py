@@ -1,6 +1,7 @@
 """Seconds, ratios and peak memory of one fit, against the bare SYRK and plain scikit-learn, in one run.
 
     python benchmarks/fit.py --n 50000 --pixels 4096
+    python benchmarks/fit.py --n 500 --pixels 4096
 
 Each job runs in a process of its own, on the same float32 data, so that its peak memory is its own; of
 `--repeats` runs there the fastest counts. (Some virtual machines charge seconds for each GB that a process
@@ -42,7 +43,7 @@ def syrk(X, y, bins, dtype=np.float32):
     bare_syrk(X, dtype=dtype)
 
 
-def experts(X, y, bins, product_dtype="float32"):
+def experts(X, y, bins, product_dtype="auto"):
     moments = BinnedMoments(X.shape[1], product_dtype=product_dtype).update(X, y, bins)
     pooled = moments.pool()
     BinnedRidgeExperts(ALPHA).fit_moments(moments, dtype=X.dtype, pooled=pooled)
@@ -50,8 +51,7 @@ def experts(X, y, bins, product_dtype="float32"):
 
 
 def mixture(X, y, bins, gate="auto"):
-    experts = BinnedRidgeExperts(ALPHA, product_dtype="float32")
-    SoftGateMoERegressor(experts, gate=gate).fit(X, y, bins=bins)
+    SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate=gate).fit(X, y, bins=bins)
 
 
 def plain(X, y, bins, with_gate=False):
@@ -66,15 +66,16 @@ def plain(X, y, bins, with_gate=False):
 JOBS = {
     "bare SYRK, float32": syrk,
     "bare SYRK, float64": partial(syrk, dtype=np.float64),
-    "experts + global + PCA, float32 products": experts,
+    "experts + global + PCA": experts,
     "experts + global + PCA, float64 products": partial(experts, product_dtype="float64"),
-    "whole SoftGateMoERegressor, float32 products": mixture,
+    "whole SoftGateMoERegressor": mixture,
     "the same with gate='logistic'": partial(mixture, gate="logistic"),
     "scikit-learn: 9 Ridge + Ridge + PCA": plain,
     "scikit-learn: the same + LogisticRegression": partial(plain, with_gate=True),
 }
 TWINS = {
-    "experts + global + PCA, float32 products": "scikit-learn: 9 Ridge + Ridge + PCA",
+    "experts + global + PCA": "scikit-learn: 9 Ridge + Ridge + PCA",
+    "whole SoftGateMoERegressor": "scikit-learn: the same + LogisticRegression",
     "the same with gate='logistic'": "scikit-learn: the same + LogisticRegression",
 }
 

@@ -194,6 +194,18 @@ def test_another_product_dtype_is_refused():
         BinnedMoments(3, product_dtype="float16")
 
 
+def test_products_that_do_not_fit_in_memory_are_refused_before_they_are_made(data, monkeypatch):
+    X, y, bins = data
+    monkeypatch.setattr("moe_sklearn.binned_moments.available_memory", lambda: 999.0)
+    with pytest.raises(MemoryError, match="products of 5 bins of 5 columns need .* Use fewer bins"):
+        BinnedMoments(5, 2, product_dtype="float64").update(X, y, bins)
+    monkeypatch.setattr("moe_sklearn.binned_moments.available_memory", lambda: 1000.0)
+    moments = BinnedMoments(5, 2, product_dtype="float64").update(X, y, bins)
+    monkeypatch.setattr("moe_sklearn.binned_moments.available_memory", lambda: 0.0)
+    moments.update(X, y, bins)  # into what is there
+    assert moments.n_rows == 2 * len(X)
+
+
 # what comes in
 
 

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from .labels import NO_BIN, check_same_kind, encode_labels
-from .linalg import sum_of_squares
+from .linalg import available_memory, lower_bytes, sum_of_squares
 from .moments import FLOAT32_ROWS, Moments, checked_targets
 from .moments_file import read_moments, write_moments
 from .row_moments import RowMoments, RowStore, fits_as_rows, merged
@@ -269,6 +269,9 @@ class BinnedMoments:
             few, product_dtype = set(), np.dtype(float)
         for label in groups.keys() & set(names) - few:
             groups[label] = groups[label].as_products(self.directory)
+        if folder is None and self.directory is None:
+            new = {names[code] for code in np.unique(codes)} - few - groups.keys()
+            _check_memory(len(new), self.n_features, product_dtype)
         kept: dict = {}
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         chunks = _chunks(source, names, codes, sample_weight, buffers)
@@ -418,6 +421,17 @@ class ChunkBuffers:
             return rows, cast
         np.copyto(cast, rows)
         return cast, None
+
+
+def _check_memory(n_groups, n_features, product_dtype):
+    """Raise a MemoryError if the products of so many more groups do not fit in memory."""
+    needed, there = n_groups * lower_bytes(n_features, product_dtype), available_memory()
+    if needed > there:
+        raise MemoryError(
+            f"bins: the products of {n_groups} bins of {n_features:,} columns need {needed / 1e9:.1f} GB, "
+            f"and {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer columns, "
+            "for example PCA scores."
+        )
 
 
 def _has_extremes(sample_weight):

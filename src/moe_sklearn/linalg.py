@@ -65,6 +65,15 @@ def lower_bytes(d, dtype):
     return PAGE_BYTES * int((last - first + 1).sum() - shared)
 
 
+def available_memory() -> float:
+    """Bytes that can still be allocated; infinity where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return math.inf
+
+
 def copy_lower(xx, dtype, directory=None):
     """Copy the lower triangle of a matrix into a new one."""
     copy = zeros_lower(xx.shape, dtype, directory)
