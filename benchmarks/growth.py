@@ -30,7 +30,7 @@ ALPHA, N_TRAIN = 1e3, 4000
 
 
 def fit_experts(X, y, bins):
-    return BinnedRidgeExperts(ALPHA, product_dtype="float32").fit(X, y, bins=bins)
+    return BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
 
 
 class Growth:
@@ -95,7 +95,7 @@ class PredictRows(Growth):
 
     def prepare(self):
         X, y, bins = emulate(**self.sizes | {"n": min(N_TRAIN, self.sizes["n"])})
-        experts = BinnedRidgeExperts(ALPHA, product_dtype="float32")
+        experts = BinnedRidgeExperts(ALPHA)
         self.model = SoftGateMoERegressor(experts, GateFeatureTransformer(), random_state=0)
         self.model.fit(X, y, bins=bins)
         del X

@@ -75,7 +75,7 @@ def fit(folder, gate="auto"):
     """Stages of the fit, and the report on the test rows."""
     test = np.load(folder / "test.npz")
     model = SoftGateMoERegressor(
-        BinnedRidgeExperts(1e3, product_dtype="float32"),
+        BinnedRidgeExperts(1e3),
         GateFeatureTransformer(wavelength=test["wavelength"]),
         gate=gate,
         binner=GridBinner(edges=SIMULATED_EDGES, outside="drop"),

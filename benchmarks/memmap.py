@@ -28,7 +28,7 @@ def measure(folder):
     """Resident memory before, then name, seconds and peak of each job."""
     X = np.load(folder / "X.npy", mmap_mode="r")
     y, bins = np.load(folder / "y.npy"), np.load(folder / "bins.npy")
-    model = SoftGateMoERegressor(BinnedRidgeExperts(10.0, product_dtype="float32"), random_state=0)
+    model = SoftGateMoERegressor(BinnedRidgeExperts(10.0), random_state=0)
     forget_peak()
     before, results = peak_memory(), []
     jobs = {"fit": lambda: model.fit(X, y, bins=bins), "predict": lambda: model.predict(X)}

@@ -429,8 +429,8 @@ def _check_memory(n_groups, n_features, product_dtype):
     if needed > there:
         raise MemoryError(
             f"bins: the products of {n_groups} bins of {n_features:,} columns need {needed / 1e9:.1f} GB, "
-            f"and {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer columns, "
-            "for example PCA scores."
+            f"and {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer "
+            "columns, for example PCA scores."
         )
 
 
