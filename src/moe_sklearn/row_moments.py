@@ -105,8 +105,11 @@ class RowStore:
         buffer = raw if raw.dtype == dtype else np.empty(raw.shape, dtype)
         for start in range(0, len(index), BLOCK_ROWS):
             of_block = slice(start, min(start + BLOCK_ROWS, len(index)))
-            taken, block = raw[: of_block.stop - start], buffer[: of_block.stop - start]
-            np.take(self.X, index[of_block], axis=0, out=taken, mode="clip")
+            rows, block = index[of_block], buffer[: of_block.stop - start]
+            if rows[-1] - rows[0] == len(rows) - 1:  # one run: groups are appended one after another
+                taken = self.X[rows[0] : rows[-1] + 1]
+            else:
+                taken = np.take(self.X, rows, axis=0, out=raw[: len(rows)], mode="clip")
             yield of_block, np.subtract(taken, self.origin, out=block, dtype=dtype)
 
     def kernel(self, index, dtype) -> np.ndarray:
@@ -140,12 +143,14 @@ class RowMoments:
     store : RowStore
     index : ndarray of int
         Sorted positions of the rows in the store. A row that counts twice is there twice.
+    x_sum : callable, optional
+        Function without arguments that returns `x_sum` from those of other groups.
     """
 
     is_rows = True
 
-    def __init__(self, store: RowStore, index):
-        self.store, self.index = store, index
+    def __init__(self, store: RowStore, index, x_sum=None):
+        self.store, self.index, self._made_x_sum = store, index, x_sum
 
     @property
     def n_rows(self) -> int:
@@ -193,18 +198,14 @@ class RowMoments:
     @cached_property
     def x_mean(self) -> np.ndarray:
         """Weighted means of the columns of X, (n_features,)."""
-        if not self.n_rows:
-            return np.zeros(self.n_features)
-        return self.store.origin + self._transposed_product(self._weights[:, None] / self.weight)[0]
+        return self.store.origin + self.x_sum / self.weight if self.n_rows else np.zeros(self.n_features)
 
-    @property
-    def x_squares(self) -> np.ndarray:
-        """Centred sum of squares of each column of x, (n_features,)."""
-        total, roots = np.zeros(self.n_features), np.sqrt(self._weights)[:, None]
-        centre = self.x_mean - self.store.origin
-        for of_block, block in self.store.blocks(self.index):
-            total += np.einsum("ij,ij->j", *[roots[of_block] * (block - centre)] * 2)
-        return total
+    @cached_property
+    def x_sum(self) -> np.ndarray:
+        """Weighted sums of the columns of X about the origin of the store, (n_features,)."""
+        if self._made_x_sum is not None:
+            return self._made_x_sum()
+        return self._transposed_product(self._weights[:, None])[0]
 
     def x_floor(self) -> np.ndarray:
         """Largest sum of squares that rounding alone can give a constant column of x, (n_features,)."""
@@ -225,6 +226,10 @@ class RowMoments:
 
     def move_to(self, directory):
         """Do nothing: rows stay in memory."""
+
+    def __getstate__(self):
+        # What is cached is found again from the rows.
+        return {"store": self.store, "index": self.index, "_made_x_sum": None}
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X, y and weights of the rows."""
@@ -257,7 +262,7 @@ class RowMoments:
         left[places] -= n_gone
         if (positions[places] != gone).any() or (left < 0).any():
             raise ValueError("other has rows that are not in the group it is subtracted from.")
-        return RowMoments(self.store, np.repeat(positions, left))
+        return RowMoments(self.store, np.repeat(positions, left), lambda: self.x_sum - other.x_sum)
 
     def as_products(self, directory=None) -> Moments:
         """The same statistics as products."""
@@ -384,4 +389,5 @@ def _joined(parts):
     if any(part.store is not store for part in parts):
         store = RowStore(parts[0].n_features, parts[0].n_targets, store.product_dtype)
         parts = [part.moved_to(store) for part in parts]
-    return RowMoments(store, np.sort(np.concatenate([part.index for part in parts])))
+    index = np.sort(np.concatenate([part.index for part in parts]))
+    return RowMoments(store, index, lambda: np.sum([part.x_sum for part in parts], axis=0))

@@ -126,9 +126,9 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
         of largest magnitude positive, as in `sklearn.decomposition.PCA`.
     explained_variance : ndarray of shape (n_components,)
     """
-    if n_components == 0 or (moments.x_squares <= moments.x_floor()).all():
-        return np.eye(n_components, moments.n_features), np.zeros(n_components)
     gram = moments.gram()
+    if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
+        return np.eye(n_components, moments.n_features), np.zeros(n_components)
     values, vectors = _largest_eigenvectors(gram, min(n_components, len(gram)))
     variance = np.zeros(n_components)
     variance[: len(values)] = np.maximum(values, 0.0) / max(moments.weight - 1.0, 1.0)
