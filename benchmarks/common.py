@@ -104,6 +104,12 @@ def bare_syrk(*parts, dtype=np.float32):
     return product
 
 
+def bare_kernel(X):
+    """One triangle of X X': the yardstick where rows are fewer than columns."""
+    syrk = blas.ssyrk if X.dtype == np.float32 else blas.dsyrk
+    return syrk(1.0, X.T, trans=1, lower=1)
+
+
 def stacked_columns(model):
     """Number of linear outputs of a fitted mixture: experts, global model, PCA scores, discriminants."""
     n_bins = len(model.bins_)

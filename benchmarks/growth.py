@@ -1,16 +1,18 @@
 """How fit grows with rows, columns and bins, and prediction with rows; classes in the style of asv.
 
-    python benchmarks/growth.py
+    python benchmarks/growth.py --figure growth.png
 
-prints a Markdown table. Each line is measured in a process of its own, on data made there in place, so that
-its peak memory is its own; of `--repeats` runs the fastest counts. The bare product is one SYRK of the rows
-for fit; for prediction it is one GEMM of the rows with as many columns as the mixture has coefficients.
+prints a Markdown table and draws it. Each line is measured in a process of its own, on data made there in
+place, so that its peak memory is its own; of `--repeats` runs the fastest counts. The bare product for fit is
+one SYRK of the rows: X'X, or X X' where rows are fewer than columns. For prediction it is one GEMM of the
+rows with as many columns as the mixture has coefficients.
 """
 
 import argparse
 
 import numpy as np
 from common import (
+    bare_kernel,
     bare_syrk,
     best_seconds,
     emulate,
@@ -70,7 +72,8 @@ class Fit(Growth):
         fit_experts(*self.data)
 
     def bare(self):
-        bare_syrk(self.data[0])
+        X = self.data[0]
+        (bare_syrk if len(X) > X.shape[1] else bare_kernel)(X)
 
 
 class FitRows(Fit):
@@ -86,6 +89,18 @@ class FitColumns(Fit):
 class FitBins(Fit):
     param_names = ["n_bins"]
     params = [1, 4, 16, 64]
+
+
+class FitWide(Fit):
+    """Fewer rows than columns."""
+
+    param_names = ["pixels"]
+    params = [2048, 4096, 8192, 16_384]
+
+    def setup(self, value):
+        super().setup(value)
+        self.sizes["n"] = 1000 // self.shrink
+        self.prepare()
 
 
 class PredictRows(Growth):
@@ -109,11 +124,11 @@ class PredictRows(Growth):
         self.X @ self.weights
 
 
-BENCHMARKS = {cls.__name__: cls for cls in (FitRows, FitColumns, FitBins, PredictRows)}
+BENCHMARKS = {cls.__name__: cls for cls in (FitRows, FitColumns, FitBins, FitWide, PredictRows)}
 
 
 def measure(name, value, shrink, repeats):
-    """Sizes of one line, seconds, ratio to the bare product, memory above the data."""
+    """Sizes of one line, seconds, those of the bare product, memory above the data."""
     benchmark = BENCHMARKS[name]()
     benchmark.shrink = shrink
     benchmark.setup(value)
@@ -121,7 +136,34 @@ def measure(name, value, shrink, repeats):
     before = peak_memory()
     seconds = best_seconds(benchmark.work, repeats)
     extra = peak_memory() - before
-    return benchmark.sizes, seconds, seconds / best_seconds(benchmark.bare, repeats), extra
+    return benchmark.sizes, seconds, best_seconds(benchmark.bare, repeats), extra
+
+
+def draw(lines, path):
+    """A log-log panel for each benchmark: seconds against what varies, with the bare product."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = {"n": "rows", "pixels": "columns", "n_bins": "bins"}
+    figure, axes = plt.subplots(1, len(lines), figsize=(3.2 * len(lines), 3.2), layout="constrained")
+    for ax, (name, points) in zip(np.atleast_1d(axes), lines.items(), strict=True):
+        varied = BENCHMARKS[name].param_names[0]
+        values = [sizes[varied] for sizes, *_ in points]
+        ax.loglog(
+            values, [seconds for _, seconds, *_ in points], "o-", color="C0", label=BENCHMARKS[name].job
+        )
+        ax.loglog(values, [bare for _, _, bare, _ in points], "--", color="0.4", label="bare product")
+        fixed = {key: f"{value:,}" for key, value in points[0][0].items() if key != varied}
+        ax.set_title(", ".join(f"{value} {names[key]}" for key, value in fixed.items()), fontsize=9)
+        ax.set_xticks(values, [f"{value:,}" for value in values], fontsize=8)
+        ax.set_xticks([], minor=True)
+        ax.set_xlabel(names[varied])
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=7)
+    np.atleast_1d(axes)[0].set_ylabel("seconds")
+    figure.savefig(path, dpi=110)
 
 
 def main(argv=None):
@@ -129,14 +171,22 @@ def main(argv=None):
     parser.add_argument("--only", choices=BENCHMARKS, nargs="+", default=list(BENCHMARKS))
     parser.add_argument("--repeats", type=int, default=3, help="best of so many runs")
     parser.add_argument("--shrink", type=int, default=1, help="divide rows and columns by so much")
+    parser.add_argument("--figure", help="draw the seconds to this file")
     args = parser.parse_args(argv)
     print_machine()
+    lines = {}
     print_header("job", "n", "d", "bins", "seconds", "x bare product", "peak MB above the data")
     for name in args.only:
         for value in BENCHMARKS[name].params:
-            sizes, seconds, ratio, extra = in_child(measure, name, value, args.shrink, args.repeats)
+            line = in_child(measure, name, value, args.shrink, args.repeats)
+            lines.setdefault(name, []).append(line)
+            sizes, seconds, bare, extra = line
             cells = f"{sizes['n']:,}", sizes["pixels"], sizes["n_bins"]
-            print_row(BENCHMARKS[name].job, *cells, f"{seconds:.3f}", f"{ratio:.2f}", f"{extra / 1e6:.0f}")
+            print_row(
+                BENCHMARKS[name].job, *cells, f"{seconds:.3f}", f"{seconds / bare:.2f}", f"{extra / 1e6:.0f}"
+            )
+    if args.figure:
+        draw(lines, args.figure)
 
 
 if __name__ == "__main__":
