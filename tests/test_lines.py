@@ -8,7 +8,9 @@ from hypothesis.extra.numpy import arrays
 
 from moe_sklearn.lines import (
     CACHED_ROWS,
+    FEW_ROWS,
     STELLAR_LINES,
+    PixelSets,
     check_wavelength,
     line_windows,
     measure_lines,
@@ -43,7 +45,25 @@ def test_windows_are_measured_as_defined(wavelength):
     assert measured.shape == (5, 24)
     for spectrum, row in zip(flux, measured, strict=True):
         expected = [measured_by_hand(spectrum, wavelength, *line) for line in STELLAR_LINES.values()]
-        np.testing.assert_allclose(row, np.ravel(expected), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(row, np.ravel(expected), rtol=1e-12, atol=1e-12)
+
+
+def test_windows_with_one_continuum_share_its_median():
+    windows = line_windows(COARSE, STELLAR_LINES)
+    packed = pack_windows(windows)
+    assert len({tuple(window.continuum) for window in windows}) == len(packed.continua.sizes) < len(windows)
+    assert packed.continuum[-3:].tolist() == [packed.continuum[-1]] * 3  # Mg I 8806, 8807 and 8808
+
+
+@pytest.mark.parametrize("n_rows", [1, FEW_ROWS, 3 * CACHED_ROWS])
+def test_pixels_in_any_order_are_taken(n_rows):
+    flux = np.random.default_rng(0).uniform(0.5, 1.5, size=(n_rows, 30)).astype(np.float32)
+    sets = [np.array([3, 4, 5, 9, 2]), np.array([7]), np.array([0, 2, 4])]
+    taken = PixelSets.of(sets).take(flux)
+    assert taken.shape == (3, n_rows, 5)
+    assert taken.dtype == np.float32
+    for pixels, values in zip(sets, taken, strict=True):
+        np.testing.assert_array_equal(values, flux[:, np.resize(pixels, 5)])
 
 
 def test_a_gaussian_line_has_its_known_depth_and_width():
@@ -73,10 +93,11 @@ def test_a_continuum_at_or_below_0_shows_no_line(level):
     assert (mean, depth, width) == (5.0, 0.0, 0.0)
 
 
-def test_nan_in_the_continuum_alone_is_not_lost():
+@pytest.mark.parametrize("lines", [{"CaII_8542": (8542, 12)}, STELLAR_LINES])
+def test_nan_in_the_continuum_alone_is_not_lost(lines):
     flux = np.ones((2, len(FINE)))
     flux[1, np.argmin(np.abs(FINE - 8560))] = np.nan
-    measured = measure_lines(flux, line_windows(FINE, {"CaII_8542": (8542, 12)}))
+    measured = measure_lines(flux, line_windows(FINE, lines))
     assert np.isnan(measured).any(axis=1).tolist() == [False, True]
 
 
@@ -151,13 +172,13 @@ def test_good_wavelengths_become_floats():
     assert grid.tolist() == [1, 2, 4]
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, CACHED_ROWS, CACHED_ROWS + 1])
+@pytest.mark.parametrize("n_rows", [0, 1, FEW_ROWS, CACHED_ROWS, 3 * CACHED_ROWS + 1])
 def test_every_row_is_measured(n_rows):
     flux = np.random.default_rng(0).uniform(0.5, 1.5, size=(n_rows, len(FINE)))
     windows = line_windows(FINE, STELLAR_LINES)
     measured = measure_lines(flux, pack_windows(windows))
     assert measured.shape == (n_rows, 24)
-    for row in range(n_rows):
+    for row in range(0, n_rows, 5):
         alone = measure_lines(flux[row : row + 1], windows)[0]
         np.testing.assert_allclose(measured[row], alone, rtol=1e-12, atol=1e-12)
 

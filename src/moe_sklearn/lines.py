@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import ArrayLike, NDArray
 
 Lines: TypeAlias = Mapping[str, tuple[float, float]]
@@ -33,8 +36,8 @@ MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
 MAX_NORMALISED_FLUX = 10.0
 """Largest magnitude of flux divided by continuum that is used."""
 
-CACHED_ROWS = 128
-"""Spectra measured together: their windows fit into a processor's cache, which is four times as fast."""
+CACHED_ROWS, FEW_ROWS = 256, 16
+"""Spectra measured together: their windows stay in the cache. Fewer than the second are gathered at once."""
 
 
 @dataclass(frozen=True)
@@ -146,51 +149,81 @@ def line_windows(wavelength: NDArray, lines: Lines) -> list[LineWindow]:
 
 
 @dataclass(frozen=True)
+class PixelSets:
+    """Sets of columns of X, padded to equal length with pixels of the same set.
+
+    Attributes
+    ----------
+    pixels : ndarray of shape (n_sets, max_size), int
+    sizes : ndarray of shape (n_sets,), int
+        Number of pixels of each set, without the padding.
+    runs : list of (int, slice, slice)
+        The same as runs of neighbours: position of the set, columns of X, and where they lie in `pixels`.
+    """
+
+    pixels: NDArray
+    sizes: NDArray
+    runs: list[tuple[int, slice, slice]]
+
+    @classmethod
+    def of(cls, sets: Sequence[NDArray]) -> PixelSets:
+        """Pad the sets and find their runs."""
+        sizes = np.array([len(pixels) for pixels in sets])
+        padded = np.array([np.resize(row, max(sizes)) for row in sets])
+        runs = []
+        for j, row in enumerate(padded.tolist()):
+            edges = [0, *(np.flatnonzero(np.diff(row) != 1) + 1).tolist(), len(row)]
+            for start, stop in pairwise(edges):
+                runs.append((j, slice(row[start], row[start] + stop - start), slice(start, stop)))
+        return cls(padded, sizes, runs)
+
+    def take(self, X: NDArray) -> NDArray:
+        """Copy the pixels of the rows X: (n_sets, n, max_size)."""
+        if len(X) < FEW_ROWS:
+            return np.ascontiguousarray(X.T[self.pixels].swapaxes(1, 2))
+        values = np.empty((len(self.sizes), len(X), self.pixels.shape[1]), X.dtype)
+        for j, columns, within in self.runs:
+            values[j, :, within] = X[:, columns]
+        return values
+
+
+@dataclass(frozen=True)
 class PackedWindows:
     """Windows of all lines as arrays with one row for each line, padded to equal length.
 
     Attributes
     ----------
-    inside : ndarray of shape (n_lines, max_inside), int
-        Pixels of the window. The padding repeats the first of them.
+    inside : PixelSets
+        Pixels of each window.
     weight, step : ndarray of shape (n_lines, max_inside)
         1 and the width of the pixel; 0 in the padding.
-    continuum : ndarray of shape (n_lines, max_continuum), int
-        Pixels of the continuum. The padding repeats the first of them.
-    padding : ndarray of shape (n_lines, max_continuum), bool
-        Where `continuum` is padding.
-    middle : ndarray of shape (2, n_lines), int
-        Ranks of the two pixels around the median of each continuum.
+    continua : PixelSets
+        The different continua.
+    continuum : ndarray of shape (n_lines,), int
+        Position of each line's continuum in `continua`.
     """
 
-    inside: NDArray
+    inside: PixelSets
     weight: NDArray
     step: NDArray
+    continua: PixelSets
     continuum: NDArray
-    padding: NDArray
-    middle: NDArray
 
 
-def pack_windows(windows: list[LineWindow]) -> PackedWindows:
+def pack_windows(windows: Sequence[LineWindow]) -> PackedWindows:
     """Arrays with which `measure_lines` measures all lines at once."""
-    sizes = np.array([len(window.continuum) for window in windows])
-    continuum, padding = _padded([window.continuum for window in windows])
-    inside, beyond = _padded([window.inside for window in windows])
-    weight = np.where(beyond, 0.0, 1.0)
-    step = np.where(beyond, 0.0, _padded([window.step for window in windows])[0])
-    return PackedWindows(
-        inside, weight, step, continuum, padding, np.array([(sizes - 1) // 2, sizes // 2])
-    )
+    keys = [tuple(window.continuum.tolist()) for window in windows]
+    different = list(dict.fromkeys(keys))
+    inside = PixelSets.of([window.inside for window in windows])
+    weight, step = np.zeros((2, len(windows), inside.sizes.max()))
+    for j, window in enumerate(windows):
+        weight[j, : len(window.inside)] = 1
+        step[j, : len(window.inside)] = window.step
+    continua = PixelSets.of([np.array(key) for key in different])
+    return PackedWindows(inside, weight, step, continua, np.array([different.index(key) for key in keys]))
 
 
-def _padded(rows):
-    """Rows of different length as one array, filled up with the first entry of each; where it is filled."""
-    width = max(map(len, rows))
-    values = np.array([np.append(row, np.repeat(row[:1], width - len(row))) for row in rows])
-    return values, np.arange(width) >= np.array([len(row) for row in rows])[:, None]
-
-
-def measure_lines(flux: NDArray, windows: list[LineWindow] | PackedWindows) -> NDArray:
+def measure_lines(flux: NDArray, windows: Sequence[LineWindow] | PackedWindows) -> NDArray:
     """Mean flux, depth and equivalent width of each window.
 
     With the flux f inside the window and the median flux c of its continuum,
@@ -214,33 +247,50 @@ def measure_lines(flux: NDArray, windows: list[LineWindow] | PackedWindows) -> N
         next. The dtype is that of `flux`.
     """
     packed = windows if isinstance(windows, PackedWindows) else pack_windows(windows)
-    starts = range(0, max(len(flux), 1), CACHED_ROWS)
-    blocks = [_measure_block(flux[start : start + CACHED_ROWS], packed) for start in starts]
-    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+    measured = np.empty((len(flux), len(packed.step), 3), flux.dtype)
+
+    def measure(start):
+        rows = slice(start, start + CACHED_ROWS)
+        _measure_block(flux[rows], packed, measured[rows])
+
+    starts = range(0, len(flux), CACHED_ROWS)
+    if len(starts) <= 1:
+        any(map(measure, starts))
+    else:
+        with ThreadPoolExecutor(cpu_count()) as pool:
+            any(pool.map(measure, starts))
+    return measured.reshape(len(flux), 3 * len(packed.step))
 
 
-def _measure_block(flux, packed):
-    inside = flux[:, packed.inside]
-    continuum = _median(flux[:, packed.continuum], packed)[:, :, None]
-    lit = ~(continuum <= 0)  # not > 0: nan must stay nan
+def _measure_block(flux, packed, measured):
+    """Measure the rows of `flux` into `measured`, (n, n_lines, 3)."""
+    continuum = _medians(packed.continua.take(flux), packed.continua.sizes)[packed.continuum]
+    inside = packed.inside.take(flux)
+    np.einsum("lnp,lp->nl", inside, packed.weight.astype(flux.dtype), out=measured[:, :, 0])
+    measured[:, :, 0] /= packed.inside.sizes
+    unlit = continuum <= 0  # false for nan, which must stay nan
+    continuum[unlit] = 1
     with np.errstate(over="ignore"):
-        normalised = np.where(lit, inside / np.where(lit, continuum, 1), 1)
-    normalised = normalised.clip(-MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX)
-    mean = np.einsum("nlp,lp->nl", inside, packed.weight) / packed.weight.sum(axis=1)
-    depth = 1 - normalised.min(axis=2)
-    width = np.einsum("nlp,lp->nl", 1 - normalised, packed.step)
-    measured = np.stack([mean, depth, width], axis=2)
-    return measured.reshape(len(flux), 3 * len(packed.inside)).astype(flux.dtype, copy=False)
+        normalised = np.divide(inside, continuum[:, :, None], out=inside)
+    normalised[unlit] = 1
+    normalised.clip(-MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX, out=normalised)
+    missing = np.subtract(1, normalised, out=normalised)
+    measured[:, :, 1] = missing.max(axis=2).T
+    np.einsum("lnp,lp->nl", missing, packed.step.astype(flux.dtype), out=measured[:, :, 2])
 
 
-def _median(values, packed):
-    """Median of the continuum of each line; nan if one of its pixels is nan. Sorts `values` in place."""
-    values[:, packed.padding] = np.inf
+def _medians(values, sizes):
+    """Median of each set of pixels (n_sets, n, max_size); nan if one of them is nan. Sorts `values` in place.
+
+    NumPy sorts so few values in registers, which is faster than its `partition`.
+    """
+    for j, size in enumerate(sizes.tolist()):
+        values[j, :, size:] = np.inf
     values.sort(axis=2)
-    lines = np.arange(len(packed.padding))
-    low, high = values[:, lines, packed.middle[0]], values[:, lines, packed.middle[1]]
-    # nan sorts behind the padding, which is infinite
-    return (low + high) / 2 + np.where(np.isnan(values[:, :, -1]), np.nan, 0)
+    sets = np.arange(len(sizes))
+    medians = (values[sets, :, (sizes - 1) // 2] + values[sets, :, sizes // 2]) / 2
+    medians[np.isnan(values[:, :, -1])] = np.nan  # it sorts behind the padding
+    return medians
 
 
 def species_of(lines: Lines) -> dict[str, list[int]]:
