@@ -52,6 +52,7 @@ ROOMS = [
     "state",
     "version",
     "validation",
+    "lazy",
     "sources",
     "storage",
     "labels",

@@ -101,6 +101,13 @@ def test_nan_in_the_continuum_alone_is_not_lost(lines):
     assert np.isnan(measured).any(axis=1).tolist() == [False, True]
 
 
+def test_infinity_in_any_block_does_not_warn():
+    flux = np.ones((2 * CACHED_ROWS, len(FINE)))
+    flux[CACHED_ROWS + 3, np.abs(FINE - 8542) < 32] = np.inf
+    measured = measure_lines(flux, line_windows(FINE, {"CaII_8542": (8542, 12)}))
+    assert np.flatnonzero(~np.isfinite(measured).all(axis=1)).tolist() == [CACHED_ROWS + 3]
+
+
 def test_the_stellar_lines_are_those_of_the_experiment():
     assert all(name.endswith(f"_{centre:.0f}") for name, (centre, _) in STELLAR_LINES.items())
     half_widths = [half_width for _, half_width in STELLAR_LINES.values()]

@@ -320,13 +320,21 @@ def test_prefetch_stops_its_thread_when_the_caller_does(make):
 
 def test_map_rows_equals_the_function(monkeypatch):
     monkeypatch.setattr("moe_sklearn.sources.BLOCK_ROWS", 3)
-    X = np.arange(20.0).reshape(10, 2)
-    assert_array_equal(map_rows(lambda block: block.sum(axis=1), X), X.sum(axis=1))
+    X, codes = np.arange(20.0).reshape(10, 2), np.arange(10) % 4
+
+    def sums(block, first_row, codes):
+        return block.sum(axis=1), (np.arange(first_row, first_row + len(block)) + codes)[:, None]
+
+    for source in (X, [X[:4], X[4:]]):
+        total, shifted = map_rows(sums, source, codes)
+        assert_array_equal(total, X.sum(axis=1))
+        assert_array_equal(shifted[:, 0], np.arange(10) + codes)
+        assert_array_equal(map_rows(lambda block, _: block.sum(axis=1), source), X.sum(axis=1))
 
 
 def test_map_rows_of_no_rows():
     for X in (np.zeros((0, 2)), [np.zeros((0, 2))]):
-        assert map_rows(lambda block: block.sum(axis=1), X).shape == (0,)
+        assert map_rows(lambda block, _: block.sum(axis=1), X).shape == (0,)
 
 
 def test_chunks_do_not_change_the_moments(data):

@@ -7,11 +7,11 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from moe_sklearn.validation import (
     check_choice,
     check_finite,
-    check_finite_output,
     check_fit_data,
     check_length,
     check_sample_weight,
     check_varies,
+    map_finite,
 )
 
 
@@ -39,9 +39,9 @@ def test_finite_values_pass_even_where_their_sum_does_not():
 
 def test_a_result_is_blamed_on_its_input_only():
     finite, result = np.ones((2, 2)), np.array([1.0, np.inf])
-    assert check_finite_output(result, finite) is result
+    assert map_finite(lambda block: result, finite) is result
     with pytest.raises(ValueError, match="X contains NaN or infinity .*row 1, column 0"):
-        check_finite_output(result, np.array([[1, 1], [np.nan, 1]]))
+        map_finite(lambda block: (finite, result), np.array([[1, 1], [np.nan, 1]]))
 
 
 @pytest.mark.parametrize(

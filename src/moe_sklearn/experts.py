@@ -430,12 +430,12 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         ndarray of shape (n_samples,) or (n_samples, n_targets)
         """
         check_is_fitted(self)
-        X = check_features(self, X)
+        X = check_features(self, X, lazy=True)
         if bins is None:
             coef, intercept = self.global_coef_, self.global_intercept_
             return map_finite(lambda block: block @ coef.T + intercept, X)
-        codes = codes_of(bins, self.bins_, len(X))
-        predictions = self._predict_all(X)[np.arange(len(X)), codes]
+        codes, of_all = codes_of(bins, self.bins_, len(X)), self._of_all_models()
+        predictions = map_finite(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], X, codes)
         return predictions if self.coef_.ndim == 3 else predictions[:, 0]
 
     def predict_all(self, X):
@@ -452,11 +452,15 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             global model.
         """
         check_is_fitted(self)
-        return self._predict_all(check_features(self, X))
+        return map_finite(self._of_all_models(), check_features(self, X, lazy=True))
 
-    def _predict_all(self, X):
-        stack = LinearStack.of({"experts": self.linear_part()}, self.coef_.dtype)
-        return map_finite(stack.outputs, X).reshape(len(X), len(self.bins_) + 1, -1)
+    def _stack(self):
+        return LinearStack.of({"experts": self.linear_part()}, self.coef_.dtype)
+
+    def _of_all_models(self):
+        """Return the function that predicts a block with all models: (n, n_bins + 1, n_targets)."""
+        stack, shape = self._stack(), (len(self.bins_) + 1, np.size(self.global_intercept_))
+        return lambda block: stack.outputs(block).reshape(len(block), *shape)
 
     def transform(self, X):
         """Predict with every expert.
@@ -470,8 +474,10 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         ndarray of shape (n_samples, n_bins) or (n_samples, n_bins * n_targets)
             Predictions in the order of `bins_`, with the targets of an expert side by side.
         """
-        predictions = self.predict_all(X)[:, :-1]
-        return predictions.reshape(len(predictions), -1)
+        check_is_fitted(self)
+        X, stack = check_features(self, X, lazy=True), self._stack()
+        n_outputs = len(stack.intercept) - np.size(self.global_intercept_)
+        return map_finite(lambda block: stack.outputs(block)[:, :n_outputs], X)
 
     def get_feature_names_out(self, input_features=None):
         """Get names such as ``expert_3``, or ``expert_3_y1`` for the second target.
@@ -504,7 +510,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         -------
         float
         """
-        return r2_score(y, self.predict(X, bins=bins), sample_weight=sample_weight)
+        return r2_score(y, np.asarray(self.predict(X, bins=bins)), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

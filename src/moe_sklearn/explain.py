@@ -66,13 +66,17 @@ def report_of(
     **options
         Keyword arguments of `make_report`.
     """
-    outputs = predictor.outputs(X, weights=True, proba=True)
-    mixed = {mode: mix(mode, outputs, predictor.anchors, codes) for mode in MIXINGS}
+
+    def of_block(outputs, codes):
+        mixed = [mix(mode, outputs, predictor.anchors, codes) for mode in MIXINGS]
+        return outputs.proba, outputs.weights[:, predictor.n_bins :].sum(axis=1), *mixed
+
+    proba, anchor_weight, *mixed = predictor.map(of_block, X, codes, weights=True, proba=True)
     return make_report(
         y_true=y,
-        predictions={mode: prediction.reshape(y.shape) for mode, prediction in mixed.items()},
-        proba=outputs.proba,
-        anchor_weight=outputs.weights[:, predictor.n_bins :].sum(axis=1),
+        predictions={mode: values.reshape(y.shape) for mode, values in zip(MIXINGS, mixed, strict=True)},
+        proba=proba,
+        anchor_weight=anchor_weight,
         bins=codes,
         bin_names=regimes.names,
         dropped_bins=regimes.dropped_names,

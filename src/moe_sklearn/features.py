@@ -172,7 +172,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             Features in the precision of the X seen in `fit`.
         """
         check_is_fitted(self)
-        return map_finite(self._transform, check_features(self, X))
+        return map_finite(self._transform, check_features(self, X, lazy=True))
 
     def _transform(self, X):
         coef, intercept = self.linear_part()
@@ -198,7 +198,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             return scores
         measured = measure_lines(X, self.windows_)
         widths = measured[:, 2::3]
-        totals = [widths[:, members].sum(axis=1)[:, None] for members in self.species_.values()]
+        totals = [np.add.reduce(widths[:, m], axis=1, keepdims=True) for m in self.species_.values()]
         return np.hstack([scores, measured, *totals])
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray:

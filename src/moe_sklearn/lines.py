@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
-from joblib import cpu_count
 from numpy.typing import ArrayLike, NDArray
 
 Lines: TypeAlias = Mapping[str, tuple[float, float]]
@@ -36,7 +36,7 @@ MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
 MAX_NORMALISED_FLUX = 10.0
 """Largest magnitude of flux divided by continuum that is used."""
 
-CACHED_ROWS, FEW_ROWS = 256, 16
+CACHED_ROWS, FEW_ROWS = 512, 16
 """Spectra measured together: their windows stay in the cache. Fewer than the second are gathered at once."""
 
 
@@ -251,14 +251,15 @@ def measure_lines(flux: NDArray, windows: Sequence[LineWindow] | PackedWindows) 
 
     def measure(start):
         rows = slice(start, start + CACHED_ROWS)
-        _measure_block(flux[rows], packed, measured[rows])
+        with np.errstate(over="ignore", invalid="ignore"):  # each thread has a state of its own
+            _measure_block(flux[rows], packed, measured[rows])
 
     starts = range(0, len(flux), CACHED_ROWS)
-    if len(starts) <= 1:
-        any(map(measure, starts))
+    if len(starts) > 1:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(measure, starts))
     else:
-        with ThreadPoolExecutor(cpu_count()) as pool:
-            any(pool.map(measure, starts))
+        list(map(measure, starts))
     return measured.reshape(len(flux), 3 * len(packed.step))
 
 
@@ -269,10 +270,12 @@ def _measure_block(flux, packed, measured):
     np.einsum("lnp,lp->nl", inside, packed.weight.astype(flux.dtype), out=measured[:, :, 0])
     measured[:, :, 0] /= packed.inside.sizes
     unlit = continuum <= 0  # false for nan, which must stay nan
-    continuum[unlit] = 1
-    with np.errstate(over="ignore"):
-        normalised = np.divide(inside, continuum[:, :, None], out=inside)
-    normalised[unlit] = 1
+    dark = unlit.any()
+    if dark:
+        continuum[unlit] = 1
+    normalised = np.divide(inside, continuum[:, :, None], out=inside)
+    if dark:
+        normalised[unlit] = 1
     normalised.clip(-MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX, out=normalised)
     missing = np.subtract(1, normalised, out=normalised)
     measured[:, :, 1] = missing.max(axis=2).T

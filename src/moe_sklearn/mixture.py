@@ -336,7 +336,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             In the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return self.predictor_.outputs(check_features(self, X), proba=True).proba
+        X = check_features(self, X, lazy=True)
+        return self.predictor_.map(lambda outputs: outputs.proba, X, proba=True)
 
     def expert_weights(self, X) -> np.ndarray:
         """Compute the gate's weights of experts and anchors, as used in mode "soft".
@@ -352,7 +353,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             to 1.
         """
         check_is_fitted(self)
-        return self.predictor_.outputs(check_features(self, X), weights=True).weights
+        X = check_features(self, X, lazy=True)
+        return self.predictor_.map(lambda outputs: outputs.weights, X, weights=True)
 
     def gate_inputs_of(self, X) -> np.ndarray:
         """Compute the inputs of the gate.
@@ -367,7 +369,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             The inputs that `gate_inputs_` lists, side by side.
         """
         check_is_fitted(self)
-        return self.predictor_.inputs(check_features(self, X))
+        return self.predictor_.inputs(check_features(self, X, lazy=True))
 
     def predict_experts(self, X) -> np.ndarray:
         """Predict with every expert.
@@ -382,7 +384,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             In the order of `bins_`.
         """
         check_is_fitted(self)
-        return self._like_y(self.predictor_.outputs(check_features(self, X)).predictions[:, :-1])
+        X = check_features(self, X, lazy=True)
+        return self._like_y(self.predictor_.map(lambda outputs: outputs.predictions[:, :-1], X))
 
     @overload
     def predict(
@@ -424,24 +427,31 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
         check_choice(mixing, "mixing", MIXINGS)
-        X = check_features(self, X)
-        codes = self.regimes_.oracle_codes(bins, len(X)) if mixing == "oracle" else None
+        X = check_features(self, X, lazy=True)
+        codes = [self.regimes_.oracle_codes(bins, len(X))] if mixing == "oracle" else []
+        anchors, variance = self.predictor_.anchors, self.residual_variance_
         if return_std:
-            check_residuals(self.residual_variance_)
-        outputs = self.predictor_.outputs(X, weights=mixing == "soft", proba=return_std or mixing == "hard")
-        prediction = mix(mixing, outputs, self.predictor_.anchors, codes)
-        if not return_std:
-            return self._like_y(prediction)
-        std = total_std(prediction, outputs, self.residual_variance_)
-        return self._like_y(prediction), self._like_y(std)
+            check_residuals(variance)
 
-    def _soft_and_std(self, X):
-        """Predict the 2-D soft prediction, its standard deviation, and the most probable bin of each row."""
+        def of_block(outputs, codes=None):
+            prediction = mix(mixing, outputs, anchors, codes)
+            return (prediction, total_std(prediction, outputs, variance)) if return_std else prediction
+
+        proba = return_std or mixing == "hard"
+        result = self.predictor_.map(of_block, X, *codes, weights=mixing == "soft", proba=proba)
+        return tuple(map(self._like_y, result)) if return_std else self._like_y(result)
+
+    def _map_soft(self, finish, X):
+        """Join ``finish(prediction, std, bin)`` of all blocks of rows, with each row's most probable bin."""
         check_residuals(self.residual_variance_)
-        outputs = self.predictor_.outputs(X, weights=True, proba=True)
-        prediction = mix(self.mixing, outputs, self.predictor_.anchors)
-        std = total_std(prediction, outputs, self.residual_variance_)
-        return prediction, std, outputs.proba.argmax(axis=1)
+        mixing, anchors, variance = self.mixing, self.predictor_.anchors, self.residual_variance_
+
+        def of_block(outputs):
+            prediction = mix(mixing, outputs, anchors)
+            std = total_std(prediction, outputs, variance)
+            return finish(prediction, std, outputs.proba.argmax(axis=1))
+
+        return self.predictor_.map(of_block, X, weights=True, proba=True)
 
     def calibrate(self, X, y, *, per_bin=False) -> Self:
         """Learn the widths of the intervals of `predict_interval` from held-out rows.
@@ -471,7 +481,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         X = check_features(self, X)
         y = check_targets(y, len(X), self.predictor_.n_targets)
-        prediction, std, groups = self._soft_and_std(X)
+        prediction, std, groups = self._map_soft(lambda *parts: parts, X)
         self.interval_scores_ = conformal_scores(y, prediction, std, groups if per_bin else None)
         return self
 
@@ -500,9 +510,14 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             If `coverage` does not lie between 0 and 1, or X holds nan or infinity.
         """
         check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
-        prediction, std, groups = self._soft_and_std(check_features(self, X))
-        half = interval_widths(self.interval_scores_, coverage, len(self.bins_))[groups] * std
-        return self._like_y(np.stack([prediction - half, prediction + half], axis=1))
+        X = check_features(self, X, lazy=True)
+        widths = interval_widths(self.interval_scores_, coverage, len(self.bins_))
+
+        def of_block(prediction, std, groups):
+            half = widths[groups] * std
+            return np.stack([prediction - half, prediction + half], axis=1)
+
+        return self._like_y(self._map_soft(of_block, X))
 
     def local_coef(self, X) -> np.ndarray:
         """Compute the coefficients of the soft mixture at each row: sum_k p_k(x) coef_k.
@@ -517,7 +532,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         -------
         ndarray of shape (n_samples, n_features) or (n_samples, n_targets, n_features)
         """
-        weights = self.expert_weights(X)[:, : len(self.bins_)]
+        weights = np.asarray(self.expert_weights(X))[:, : len(self.bins_)]
         return self._like_y(np.tensordot(weights, self.predictor_.expert_coef, axes=1), axis=1)
 
     def expert_table(self, *, n_strongest=3, column_names=None) -> dict[str, list]:
@@ -568,7 +583,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         float
         """
         prediction = self.predict(X, mixing=mixing, bins=bins)
-        return r2_score(y, prediction, sample_weight=sample_weight)
+        return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)
 
     def evaluate(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -61,36 +62,54 @@ class MixturePredictor:
         experts = self.stack.part(self.stack.coef, "experts")
         return experts.T.reshape(self.n_bins + 1, self.n_targets, -1)[:-1]
 
-    def outputs(self, X, *, weights: bool = False, proba: bool = False) -> Outputs:
-        """Compute predictions and, on request, weights and probabilities for an array or source X.
+    def map(self, finish: Callable, X, *row_values, weights: bool = False, proba: bool = False) -> Any:
+        """Join ``finish(outputs, *values)`` of all blocks of rows of X; the outputs of a block are not kept.
+
+        Parameters
+        ----------
+        finish : callable
+            Takes the `Outputs` of a block, and the same rows of each of `row_values`. Returns an array with a
+            row for each of them, or a tuple of such arrays.
+        X : array, source or dask array
+            See `moe_sklearn.sources.map_rows`.
+        *row_values : ndarray
+            Further arrays with as many rows as X.
+        weights, proba : bool
+            Whether to compute the weights and the probabilities.
 
         Raises
         ------
         ValueError
             If X holds nan or infinity. The message names the row and the column.
         """
-        n_predictions = (self.n_bins + 1) * self.n_targets
-        n_weights = weights * (self.n_bins + len(self.anchors))
 
-        def of_block(block):
-            linear_outputs = self.stack.outputs(block)
-            parts = [self.stack.part(linear_outputs, "experts")]
-            if weights or proba:
-                finite = np.isfinite(linear_outputs).all(axis=1)
-                if not finite.all():
-                    # map_finite raises for such rows at the end. Until then the gate gets zeros.
-                    block = np.where(finite[:, None], block, 0)
-                inputs = self._inputs(block, np.where(finite[:, None], linear_outputs, 0))
-            if weights:
-                parts.append(weigh(self.gate, inputs))
-            if proba:
-                known = weights and self.router is self.gate
-                parts.append(parts[-1] if known else weigh(self.router, inputs))
-            return np.hstack([part.astype(linear_outputs.dtype, copy=False) for part in parts])
+        def of_block(block, *values):
+            return finish(self._outputs(block, weights, proba), *values)
 
-        joined = map_finite(of_block, X)
-        predictions, *rest = np.split(joined, [n_predictions, n_predictions + n_weights], axis=1)
-        return Outputs(predictions.reshape(len(X), self.n_bins + 1, self.n_targets), *rest)
+        return map_finite(of_block, X, *row_values)
+
+    def outputs(self, X, *, weights: bool = False, proba: bool = False) -> Outputs:
+        """Compute predictions and, on request, weights and probabilities of all rows, as `map` does."""
+        return Outputs(*self.map(tuple, X, weights=weights, proba=proba))
+
+    def _outputs(self, X, weights, proba):
+        linear_outputs = self.stack.outputs(X)
+        shape = len(X), self.n_bins + 1, self.n_targets
+        predictions = self.stack.part(linear_outputs, "experts").reshape(shape)
+        weighed = routed = np.empty((len(X), 0), linear_outputs.dtype)
+        bad = None if np.isfinite(linear_outputs.sum()) else ~np.isfinite(linear_outputs).all(axis=1)
+        if bad is not None:
+            # The gate gets zeros for these rows. `map_finite` finds them by the nan that they get at the end.
+            X, linear_outputs = (np.where(bad[:, None], 0, array) for array in (X, linear_outputs))
+        inputs = self._inputs(X, linear_outputs) if weights or proba else None
+        if weights:
+            weighed = weigh(self.gate, inputs).astype(linear_outputs.dtype, copy=False)
+        if proba:
+            known = weights and self.router is self.gate
+            routed = weighed if known else weigh(self.router, inputs).astype(linear_outputs.dtype, copy=False)
+        if bad is not None:
+            weighed, routed = (np.where(bad[:, None], np.nan, array) for array in (weighed, routed))
+        return Outputs(predictions, weighed, routed)
 
     def inputs(self, X) -> np.ndarray:
         """Compute the inputs of the gate from X: (n, n_inputs)."""
@@ -140,7 +159,8 @@ def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:
         return predictions[:, -1]
     if mixing == "soft":
         mixed = np.einsum("nk,nkt->nt", outputs.weights[:, :n_bins], predictions[:, :-1])
-        mixed += (outputs.weights[:, n_bins:] @ anchors).astype(mixed.dtype, copy=False)
+        if len(anchors):
+            mixed += (outputs.weights[:, n_bins:] @ anchors).astype(mixed.dtype, copy=False)
         return mixed
     codes = outputs.proba.argmax(axis=1) if mixing == "hard" else codes
     return predictions[np.arange(len(predictions)), codes]

@@ -209,7 +209,8 @@ def make_report(
     _check_modes(predictions, mixing, len(y))
     covered = _covered(codes, weight)
     counts = _counts(np.count_nonzero(weight), np.count_nonzero(covered), n_train, n_train_covered)
-    y, codes, gate, weight = y[covered], codes[covered], gate[covered], weight[covered]
+    routed, mean_proba = gate.argmax(axis=1)[covered], bin_mean_proba(gate, codes, weight)
+    y, codes, weight = y[covered], codes[covered], weight[covered]
     predicted = {mode: np.asarray(predictions[mode], dtype=float)[covered] for mode in MODES}
     rho, interval = rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
     return MoEReport(
@@ -220,7 +221,8 @@ def make_report(
         **counts,
         bin_names=tuple(map(str, bin_names)),
         dropped_bins=tuple(map(str, dropped_bins)),
-        **_by_bin(y, predicted, codes, gate, weight, np.asarray(bin_train_counts)),
+        **_by_bin(y, predicted, codes, routed, weight, np.asarray(bin_train_counts)),
+        gate_proba=mean_proba,
         anchor_weight=float(np.average(_per_row(anchor_weight, covered), weights=weight)),
         mixing=mixing,
         y_true=y,
@@ -252,9 +254,9 @@ def _counts(n_test, n_test_covered, n_train, n_train_covered) -> dict[str, Any]:
     }
 
 
-def _by_bin(y, predicted, codes, gate, weight, train_counts) -> dict[str, Any]:
+def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]:
     """Scores within each bin, and where the gate sends the rows of each bin."""
-    routed, n_bins = gate.argmax(axis=1), len(train_counts)
+    n_bins = len(train_counts)
     recall = recall_score(
         codes,
         routed,
@@ -273,7 +275,6 @@ def _by_bin(y, predicted, codes, gate, weight, train_counts) -> dict[str, Any]:
         "routing_accuracy": float(accuracy_score(codes, routed, sample_weight=weight)),
         "bins": columns,
         "confusion": confusion_matrix(codes, routed, labels=range(n_bins)),
-        "gate_proba": bin_mean_proba(gate, codes, weight),
     }
 
 
@@ -297,11 +298,13 @@ def bin_r2(
 
 def bin_mean_proba(proba: NDArray, codes: NDArray, weight: NDArray | None = None) -> NDArray:
     """Mean gate probabilities by true bin, shape (n_bins, n_bins); nan for a bin without rows."""
-    member = (codes == np.arange(proba.shape[1])[:, None]).astype(float)
-    member = member if weight is None else member * weight
-    total = member.sum(axis=1, keepdims=True)
-    mean = np.full((len(member), len(member)), np.nan)
-    return np.divide(member @ proba, total, out=mean, where=total > 0)
+    weight = np.ones(len(codes)) if weight is None else weight
+    mean = np.full((proba.shape[1], proba.shape[1]), np.nan)
+    for code in range(len(mean)):
+        rows = np.flatnonzero((codes == code) & (weight > 0))
+        if len(rows):
+            mean[code] = np.average(proba[rows], axis=0, weights=weight[rows])
+    return mean
 
 
 def rho_tables(

@@ -58,15 +58,39 @@ def prefetch(iterable: Iterable) -> Iterator:
         stop.set()
 
 
-def map_rows(function: Callable, X) -> np.ndarray:
-    """Return ``function(X)``, computed a block of rows at a time, for a function that works row by row."""
+def map_rows(function: Callable, X, *row_values: np.ndarray) -> Any:
+    """Join ``function(block, first_row, *values)`` of all blocks of rows.
+
+    What it returns is all that is held beside a block.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a block, the number of its first row, and the same rows of each of `row_values`. Returns an
+        array with a row for each of them, or a tuple of such arrays.
+    X : ndarray or source
+    *row_values : ndarray
+        Further arrays with as many rows as X.
+
+    Returns
+    -------
+    array, or tuple of arrays
+    """
     if isinstance(X, np.ndarray) and len(X) <= BLOCK_ROWS:
-        return function(X)
+        return function(X, 0, *row_values)
     source = as_source(X)
     if not len(source):
-        return function(np.empty(source.shape, source.dtype))
-    blocks = (load() for _, _, load in source.blocks(BLOCK_ROWS))
-    return np.concatenate([function(block) for block in prefetch(blocks)])
+        return function(np.empty(source.shape, source.dtype), 0, *row_values)
+    blocks = ((start, load()) for start, _, load in source.blocks(BLOCK_ROWS))
+    joined: list[np.ndarray] = []
+    for start, block in blocks if source.in_memory else prefetch(blocks):
+        rows = slice(start, start + len(block))
+        result = function(block, start, *(values[rows] for values in row_values))
+        parts = result if isinstance(result, tuple) else (result,)
+        joined = joined or [np.empty((len(source), *part.shape[1:]), part.dtype) for part in parts]
+        for whole, part in zip(joined, parts, strict=True):
+            whole[rows] = part
+    return tuple(joined) if isinstance(result, tuple) else joined[0]
 
 
 def open_batches(batches) -> Iterator[tuple]:

@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from .sources import BLOCK_ROWS, as_source, is_source, map_rows
+from .lazy import is_lazy, map_lazily
+from .sources import as_source, is_source, map_rows
 
 FLOAT_DTYPES = (np.float64, np.float32)
 NO_WEIGHT = "sample_weight is zero in every row: nothing is left to fit."
@@ -46,9 +47,13 @@ def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, is_batch=
     return X, y, sample_weight
 
 
-def check_source(estimator, X, *, reset=False):
-    """Return X as a `RowSource`; check or, with `reset`, set `n_features_in_` of the estimator."""
-    X = as_source(X)
+def check_source(estimator, X, *, reset=False, lazy=False):
+    """Return X as a `RowSource`; check or, with `reset`, set `n_features_in_` of the estimator.
+
+    With `lazy`, a dask array stays one. It gets one chunk of columns and the precision of a source.
+    """
+    lazy = lazy and is_lazy(X)
+    X = X if lazy else as_source(X)
     if reset:
         estimator.n_features_in_ = X.shape[1]
     elif X.shape[1] != estimator.n_features_in_:
@@ -56,7 +61,9 @@ def check_source(estimator, X, *, reset=False):
             f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting "
             f"{estimator.n_features_in_} features as input."
         )
-    return X
+    if not lazy:
+        return X
+    return X.rechunk({1: -1}).astype(X.dtype if X.dtype in FLOAT_DTYPES else float)
 
 
 def check_varies(y, sample_weight=None):
@@ -74,25 +81,34 @@ def raise_constant(value):
     )
 
 
-def check_features(estimator, X):
-    """Return the validated X of `predict` and `transform`; `check_finite_output` finds nan."""
+def check_features(estimator, X, *, lazy=False):
+    """Return the validated X of `predict` and `transform`; `map_finite` finds nan.
+
+    X is an array or a `RowSource`. With `lazy`, a dask array stays one, see `check_source`.
+    """
     if is_source(X):
-        return check_source(estimator, X)
+        return check_source(estimator, X, lazy=lazy)
     return validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False)
 
 
-def check_finite_output(result, X):
-    """Return `result`, computed row by row from X; raise a ValueError if X holds nan or infinity."""
-    if not np.isfinite(result.sum()):
-        for start, _, load in as_source(X).blocks(BLOCK_ROWS):
-            check_finite(load(), "X", start)
-    return result
+def map_finite(function, X, *row_values):
+    """Join ``function(block, *values)`` of all blocks of rows, as `map_rows` does, or `map_lazily`.
 
+    Raises
+    ------
+    ValueError
+        If X holds nan or infinity. A result of such a row must not be finite.
+    """
 
-def map_finite(function, X):
-    """Return ``function(X)`` for a function of each row; raise a ValueError if X holds nan or infinity."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        return check_finite_output(map_rows(function, X), X)
+    def checked(block, first_row, *values):
+        with np.errstate(invalid="ignore", over="ignore"):
+            result = function(block, *values)
+            parts = result if isinstance(result, tuple) else (result,)
+            if not all(np.isfinite(part.sum()) for part in parts):
+                check_finite(block, "X", first_row)
+        return result
+
+    return (map_lazily if is_lazy(X) else map_rows)(checked, X, *row_values)
 
 
 def check_finite(array, name, first_row=0):
