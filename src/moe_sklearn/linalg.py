@@ -10,6 +10,7 @@ import math
 import mmap
 import warnings
 from contextlib import contextmanager
+from copy import copy
 from tempfile import NamedTemporaryFile
 
 import numpy as np
@@ -158,8 +159,8 @@ class Scratch:
         They have the digits of the products, as far as the matrix is well-conditioned. That is enough for the
         inputs of a gate.
         """
-        other = Scratch()
-        other.refines, other._free = False, self._free
+        other = copy(self)
+        other.strict, other.refines = False, False
         return other
 
     @contextmanager
