@@ -124,12 +124,12 @@ def test_rows_are_those_with_a_bin_and_a_weight():
     assert_array_equal(plan([0, -1, 1, 1], sample_weight=np.array([1.0, 1.0, 0.0, 2.0])).rows, [0, 3])
 
 
-def test_the_limit_of_rows_depends_on_what_the_gate_sees():
-    codes = np.arange(210_000) % 2
-    assert len(plan(codes).rows) == 50_000
-    assert len(plan(codes, gate="logistic").rows) == 200_000
-    assert len(plan(codes, gate="logistic", gate_inputs=("features", "experts")).rows) == 50_000
-    assert len(plan(codes, max_samples=None).rows) == 210_000
+@pytest.mark.parametrize("gate", ["auto", "logistic"])
+def test_a_gate_takes_all_rows_up_to_its_limit(gate):
+    codes = np.arange(260_000) % 2
+    assert len(plan(codes[:240_000], gate=gate).rows) == 240_000
+    assert len(plan(codes, gate=gate).rows) == 250_000
+    assert len(plan(codes, max_samples=None).rows) == 260_000
     assert len(plan(codes, max_samples=300).rows) == 300
 
 

@@ -14,9 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer
+from moe_sklearn import gate_training as module
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
-from moe_sklearn.gate_plan import GatePlan
+from moe_sklearn.gate_plan import GatePlan, stratified_rows
 from moe_sklearn.gate_training import (
     GateData,
     StratifiedFolds,
@@ -24,6 +25,7 @@ from moe_sklearn.gate_training import (
     cross_fitted_stacks,
     discriminant_part,
     fit_classifier,
+    fit_router,
     n_folds_to_fit,
     read_gate_rows,
     residual_variance,
@@ -351,6 +353,21 @@ def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted
     twin = LogisticGate().fit(inputs, np.array(["a", "b", "c"])[codes], weight)
     assert_array_equal(trained.router.predict_proba(inputs), twin.predict_proba(inputs))
     assert plan.gate is not trained.gate
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_router_of_many_rows_sees_some_of_each_bin(monkeypatch, weighted):
+    monkeypatch.setattr(module, "MAX_ROUTER_ROWS", 30)
+    monkeypatch.setattr(module, "FEW_ROWS", 25)
+    rng = np.random.default_rng(0)
+    codes, inputs = np.repeat([0, 1, 2], [40, 18, 2]), rng.normal(size=(60, 2))
+    weight = rng.uniform(1, 2, 60) if weighted else None
+    router = fit_router(inputs, np.array(["a", "b", "c"]), codes, weight)
+    assert router.classes_.tolist() == ["a", "b", "c"]
+    seen = stratified_rows(codes, 3, 30, 0)
+    assert_array_equal(np.bincount(codes[seen]), [20, 9, 2])
+    twin = LogisticGate(tol=1e-3).fit(inputs[seen], codes[seen], None if weight is None else weight[seen])
+    assert_array_equal(router.weigh(inputs), twin.weigh(inputs))
 
 
 @pytest.mark.parametrize(("inputs", "residuals"), [(("features",), False), (("discriminants",), True)])

@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn_checks import with_checks
+from threadpoolctl import threadpool_limits
 
 from moe_sklearn.gates import (
     GateRows,
@@ -26,6 +27,9 @@ from moe_sklearn.gates import (
     mixture_loss,
     softmax,
 )
+from moe_sklearn.gates import _logistic as logistic_module
+from moe_sklearn.gates import _regression as regression_module
+from moe_sklearn.gates import _training as module
 from moe_sklearn.gates._regression import (
     _average,
     _center_and_scale,
@@ -36,6 +40,7 @@ from moe_sklearn.gates._regression import (
 from moe_sklearn.gates._training import (
     PATIENCE,
     EarlyStopping,
+    batches_of,
     start_parameters,
     train_hidden,
     train_linear,
@@ -613,7 +618,9 @@ def test_checks_of_scikit_learn(estimator, check):
 
 @pytest.mark.parametrize("n_bins", [2, 4])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_logistic_gate_is_a_regression_on_standardised_inputs(n_bins, weighted):
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+def test_logistic_gate_is_a_regression_on_standardised_inputs(monkeypatch, n_bins, weighted, solver):
+    monkeypatch.setattr(logistic_module, "NEWTON_ROWS", 300 if solver == "lbfgs" else 299)
     rng = np.random.default_rng(0)
     X = rng.normal(3, 2, size=(300, 3))
     labels = np.digitize(X[:, 0] + rng.normal(size=300), [1, 3, 5][: n_bins - 1])
@@ -621,7 +628,8 @@ def test_logistic_gate_is_a_regression_on_standardised_inputs(n_bins, weighted):
     weight = rng.integers(1, 4, 300).astype(float) if weighted else None
     gate = LogisticGate(C=0.3).fit(X, names, weight)
     weights = {f"{step}__sample_weight": weight for step in ("standardscaler", "logisticregression")}
-    twin = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, max_iter=1000)).fit(X, names, **weights)
+    regression = LogisticRegression(C=0.3, solver=solver, max_iter=1000, tol=1e-4)
+    twin = make_pipeline(StandardScaler(), regression).fit(X, names, **weights)
     assert gate.classes_.tolist() == sorted(set(names))
     np.testing.assert_allclose(gate.predict_proba(X), twin.predict_proba(X), rtol=1e-9)
     np.testing.assert_allclose(gate.weigh(X), twin.predict_proba(X), rtol=1e-9)
@@ -652,12 +660,13 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
     theta = [array.copy() for array in parameters]
     first, second = ([np.zeros_like(array) for array in theta] for _ in range(2))
     bounds = np.array_split(np.arange(len(rows.y)), max(1, len(rows.y) // batch_rows))
+    top = 3e-3 * max(1, batch_rows / 64) ** 0.5
     n_steps, t = max_iter * len(bounds), 0
     for _ in range(max_iter):
         order = rng.permutation(len(rows.y))
         for batch in bounds:
             _, gradient = gate_loss(theta, rows.take(order[batch]), 0.0, alpha)
-            rate = 3e-3 * (1 + np.cos(np.pi * t / n_steps)) / 2
+            rate = top * (1 + np.cos(np.pi * t / n_steps)) / 2
             t += 1
             for i, slope in enumerate(gradient):
                 first[i] = 0.9 * first[i] + 0.1 * slope
@@ -668,16 +677,63 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
     return theta
 
 
-@pytest.mark.parametrize(("n_rows", "batch_rows"), [(20, 32), (640, 32), (3200, 100), (9600, 256)])
-def test_a_hidden_layer_is_trained_by_adam(n_rows, batch_rows):
-    """A batch is a 32nd of the rows, of 32 to 256 rows."""
+@pytest.mark.parametrize(
+    ("n_rows", "batch_rows", "max_iter"), [(20, 20, 2), (640, 32, 2), (3000, 150, 2), (80_000, 800, 1)]
+)
+def test_a_hidden_layer_is_trained_by_adam(monkeypatch, n_rows, batch_rows, max_iter):
+    """A batch is a 20th of the rows, at least 32, and of many the root of 8 n; the rate grows beyond 64."""
+    monkeypatch.setattr(module, "MAX_STEPS", 60)
     rows = draw_rows(0, n_rows)
     start = [0.1 * array for array in draw_parameters(0, rows, 5)]
-    expected = adam_by_hand(start, rows, 1e-3, 2, batch_rows, np.random.RandomState(1))
-    best = train_hidden(start, rows, rows, 0.0, 1e-3, 2, np.random.RandomState(1))
+    expected = adam_by_hand(start, rows, 1e-3, max_iter, batch_rows, np.random.RandomState(1))
+    rngs = [np.random.RandomState(1)]
+    (best,) = train_hidden([start], rows, [np.arange(n_rows)], [rows], 0.0, 1e-3, max_iter, rngs)
     assert best.stale == 0
     for found, array in zip(best.parameters, expected, strict=True):
         np.testing.assert_allclose(found, array, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "expected"),
+    [(1, (1, 32)), (100, (3, 32)), (2000, (20, 100)), (20_000, (50, 400)), (10**6, (976, 1024))],
+)
+def test_batches_grow_with_the_rows(n_rows, expected):
+    assert batches_of(n_rows) == expected
+
+
+def test_a_network_of_many_rows_is_trained_for_fewer_epochs(monkeypatch):
+    """No more than MAX_STEPS batches, but one epoch at least, and now and then a look at held-out rows."""
+    rows = draw_rows(0, 4000)
+    start = [0.1 * array for array in draw_parameters(0, rows, 5)]
+    looks = []
+    monkeypatch.setattr(EarlyStopping, "update", lambda self, network: looks.append(network) or False)
+    for most, steps in ((45, 45), (3, 22)):
+        monkeypatch.setattr(module, "MAX_STEPS", most)
+        monkeypatch.setattr(module, "STEPS_PER_LOOK", 10)
+        looks.clear()
+        rng = CountedPermutations(0)
+        train_hidden([start], rows, [np.arange(4000)], [rows], 0.0, 0.0, 50, [rng])
+        assert rng.count == -(-steps // 22)
+        assert len(looks) == 1 + -(-steps // 10)
+
+
+def test_networks_side_by_side_are_those_trained_alone():
+    rows = draw_rows(0, 300)
+    starts = [[0.1 * array for array in draw_parameters(seed, rows, 5)] for seed in range(3)]
+    train = [np.arange(first, first + 200) for first in (0, 50, 100)]
+    held_out = [rows.take(np.arange(250 - 10 * seed, 260)) for seed in range(3)]
+
+    def trained(chosen):
+        rngs = [np.random.RandomState(seed) for seed in chosen]
+        parts = ([part[seed] for seed in chosen] for part in (starts, train, held_out))
+        start, own, held = parts
+        return train_hidden(start, rows, own, held, 0.3, 1e-3, 4, rngs)
+
+    for seed, together in enumerate(trained([0, 1, 2])):
+        (alone,) = trained([seed])
+        assert together.loss == pytest.approx(alone.loss, rel=1e-9)
+        for one, other in zip(together.parameters, alone.parameters, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-10)
 
 
 def test_training_keeps_the_best_and_stops_in_time():
@@ -686,7 +742,7 @@ def test_training_keeps_the_best_and_stops_in_time():
     held_out = replace(train, y=2 * gate_mean(train) - train.y)
     start = start_parameters(train, 5, 0.0, np.random.RandomState(0))
     rng = CountedPermutations(0)
-    best = train_hidden(start, train, held_out, 0.0, 0.0, 500, rng)
+    (best,) = train_hidden([start], train, [np.arange(64)], [held_out], 0.0, 0.0, 500, [rng])
     assert rng.count < 500
     linear = train_linear(start[:2], train, train, 0.0, 0.0, 200)
     for found in (best, linear):
@@ -694,6 +750,37 @@ def test_training_keeps_the_best_and_stops_in_time():
         assert found.loss == pytest.approx(scored)
     equal_weights = mixture_loss(np.zeros((64, 4)), held_out, 0.0)[0]
     assert best.loss <= equal_weights
+
+
+@pytest.mark.parametrize("n_rows", [300, 36_000])
+def test_a_regression_gate_does_not_depend_on_the_number_of_threads(n_rows):
+    X, y, experts, labels = regimes(n_rows)
+    weights = []
+    for n_threads in (1, 2):
+        with threadpool_limits(n_threads, user_api="blas"):
+            gate = RegressionGate(4, n_restarts=3, max_iter=2, random_state=0)
+            weights.append(gate.fit(X, y, experts=experts, labels=labels).weigh(X[:100]))
+    np.testing.assert_array_equal(*weights)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_networks", "n_held"), [(600, 5, 120), (8000, 5, 800), (110_000, 2, 5000)]
+)
+def test_many_rows_need_few_networks_and_few_rows_held_out(n_rows, n_networks, n_held):
+    splits = _splits(n_rows, "auto", "auto", np.random.RandomState(0))
+    assert len(splits) == n_networks
+    assert [len(held) for _, held in splits] == [n_held] * n_networks
+    assert all(len(train) == n_rows - n_held for train, _ in splits)
+
+
+def test_the_penalty_of_a_network_counts_less_beside_many_rows(monkeypatch):
+    X, y, experts, _ = regimes(400)
+    settings = {"n_restarts": 1, "max_iter": 3, "random_state": 0}
+    lenient = RegressionGate(4, alpha=0.1, **settings).fit(X, y, experts=experts)
+    monkeypatch.setattr(regression_module, "PENALISED_ROWS", 100)
+    scaled = RegressionGate(4, alpha=0.4, **settings).fit(X, y, experts=experts)
+    assert scaled.alpha_ == 0.4
+    np.testing.assert_array_equal(scaled.weigh(X), lenient.weigh(X))
 
 
 def gate_mean(rows):

@@ -20,7 +20,7 @@ GATE_INPUTS = ("features", "discriminants", "experts")
 # A regression gate needs this many rows to be trained well.
 MIN_REGRESSION_ROWS = 1000
 N_ANCHORS = 5
-MAX_ROWS, MAX_CROSS_FITTED_ROWS = 200_000, 50_000
+MAX_ROWS = 250_000
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def plan_gate(
     gate = choose_gate(gate, int(np.count_nonzero(covered)), n_bins, random_state)
     inputs = choose_inputs(gate_inputs, gate)
     anchors = choose_anchors(anchors, gate)
-    limit = _most_rows(max_samples, n_bins, needs_folds(inputs))
+    limit = _most_rows(max_samples, n_bins)
     if in_folds is not None and needs_folds(inputs):
         covered = covered & in_folds
     rows = stratified_rows(np.where(covered, codes, NO_BIN), n_bins, limit, random_state)
@@ -169,14 +169,14 @@ def check_plan(*, gate, gate_inputs, anchors, max_samples) -> bool:
     gate = choose_gate(gate, MIN_REGRESSION_ROWS, 2, None)
     cross_fit = needs_folds(choose_inputs(gate_inputs, gate))
     choose_anchors(anchors, gate)
-    _most_rows(max_samples, 1, cross_fit)
+    _most_rows(max_samples, 1)
     return cross_fit
 
 
-def _most_rows(max_samples, n_bins, cross_fit):
+def _most_rows(max_samples, n_bins):
     if isinstance(max_samples, str):
         check_choice(max_samples, "gate_max_samples", ["auto"])
-        return MAX_CROSS_FITTED_ROWS if cross_fit else MAX_ROWS
+        return MAX_ROWS
     if max_samples is not None:
         check_number(max_samples, "gate_max_samples", 2 * n_bins, np.inf, integer=True)
     return max_samples

@@ -12,7 +12,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from .binned_moments import BinnedMoments
 from .folds import FoldMoments
-from .gate_plan import GatePlan
+from .gate_plan import GatePlan, stratified_rows
 from .gates import LogisticGate
 from .labels import NO_BIN, encode_labels
 from .linalg import Scratch
@@ -47,6 +47,10 @@ def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int) -> int:
     budget = max(FOLDS_SHARE * n_rows * min(n_rows, n_features) * n_features, FREE_OPERATIONS)
     needed = -(-ENOUGH_GATE_ROWS * n_folds // max(int(np.sum(counts)), 1))
     return int(np.clip(max(budget // of_one_fold, needed), 1, n_folds))
+
+
+# With more rows or digits, hard mixing is no better: R2 .637 with 100,000 rows as with 184,000.
+MAX_ROUTER_ROWS, ROUTER_TOL = 100_000, 1e-3
 
 
 class StratifiedFolds:
@@ -161,22 +165,21 @@ def read_gate_rows(
     which was fitted without the row. The features do not depend on y and always come from `stack`. `n_rows`
     is the number of all rows in the batches.
     """
+    stacks = [stack]
+    if fold_stacks is not None:
+        stacks = [of_fold.joined_with(stack, "features") for of_fold in fold_stacks]
     parts, offset = [], 0
     for X, y, *_ in batches:
-        first, last = np.searchsorted(rows, [offset, offset + len(X)])
         source = as_source(X)
-        for start in range(first, last, BLOCK_ROWS):
-            positions = rows[start : min(start + BLOCK_ROWS, last)]
-            block = source.take(positions - offset)
-            outputs = stack.outputs(block)
-            of_block = complete_features(features, stack, outputs, block)
-            used = stack
-            if fold_stacks is not None:
-                used = fold_stacks[0]
-                outputs = _outputs_by_fold(block, folds[positions], fold_stacks)
-            scores, predictions = used.part(outputs, "discriminants"), used.part(outputs, "experts")
-            target = y[positions - offset].reshape(len(block), -1)
-            parts.append(GateData(target, of_block, scores, predictions))
+        starts = np.arange(offset, offset + len(X), BLOCK_ROWS)
+        # A block of the source is read for one part only.
+        for positions in np.split(rows, np.searchsorted(rows, [*starts, offset + len(X)]))[1:-1]:
+            if len(positions):
+                of_rows = None if fold_stacks is None else folds[positions]
+                target = y[positions - offset].reshape(len(positions), -1)
+                parts.append(
+                    GateData(target, *_gate_inputs(source, positions - offset, of_rows, stacks, features))
+                )
         offset += len(X)
     if offset != n_rows:
         raise ValueError(
@@ -186,12 +189,20 @@ def read_gate_rows(
     return GateData(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _outputs_by_fold(block, folds, stacks):
-    outputs = np.empty((len(block), len(stacks[0].intercept)), stacks[0].coef.dtype)
-    for fold in np.unique(folds):
-        members = folds == fold
-        outputs[members] = stacks[fold].outputs(block[members])
-    return outputs
+def _gate_inputs(source, rows, folds, stacks, features):
+    """Return features, discriminant scores and predictions of rows of a source, by the stack of each fold."""
+    # Rows of a fold that lie together need no copies for its product.
+    order = np.arange(len(rows)) if folds is None else np.argsort(folds, kind="stable")
+    block = source.take(rows)[order] if source.array is None else source.array[rows[order]]
+    ends = (
+        [len(rows)] if folds is None else np.searchsorted(folds[order], np.arange(len(stacks)), side="right")
+    )
+    pieces = zip(stacks, np.split(block, ends)[:-1], strict=True)
+    outputs = np.concatenate([of_fold.outputs(piece) for of_fold, piece in pieces])
+    of_block = complete_features(features, stacks[0], outputs, block)
+    back = np.argsort(order)
+    parts = of_block, stacks[0].part(outputs, "discriminants"), stacks[0].part(outputs, "experts")
+    return [part[back] for part in parts]
 
 
 class TrainedGate(NamedTuple):
@@ -225,15 +236,23 @@ def train_gate(plan: GatePlan, data: GateData, bins, codes, sample_weight=None) 
     variance = None
     if plan.cross_fit:
         variance = residual_variance(predictions, data.y, codes, sample_weight)
-    classifier = LogisticGate() if plan.on_errors else clone(plan.gate)
-    router = fit_classifier(classifier, inputs, bins[codes], sample_weight)
     if not plan.on_errors:
-        return TrainedGate(router, router, np.empty((0, n_targets)), variance)
+        gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
+        return TrainedGate(gate, gate, np.empty((0, n_targets)), variance)
+    router = fit_router(inputs, bins, codes, sample_weight)
     anchors = anchor_values(plan.anchors, data.y)
     constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
     outputs = np.concatenate([predictions[:, :-1], constants], axis=1)
     gate = clone(plan.gate).fit(inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight)
     return TrainedGate(gate, router, anchors, variance)
+
+
+def fit_router(inputs, bins, codes, sample_weight=None):
+    """Fit a `LogisticGate` to some of the rows, as exactly as the choice of the most probable bin needs."""
+    rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
+    weight = None if sample_weight is None else sample_weight[rows]
+    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > FEW_ROWS else LogisticGate()
+    return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
 
 def residual_variance(predictions, y, codes, sample_weight=None) -> np.ndarray:

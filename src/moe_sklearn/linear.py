@@ -55,6 +55,16 @@ class LinearStack:
         intercept = np.concatenate([part.intercept for part in parts.values()])
         return cls(np.ascontiguousarray(coef.astype(dtype)), intercept.astype(dtype), columns)
 
+    def joined_with(self, other: LinearStack, name: str) -> LinearStack:
+        """Return this stack with a part of another beside its own; itself if the other has no such part."""
+        if name not in other.columns:
+            return self
+        n_own = len(self.intercept)
+        coef = np.hstack([self.coef, other.part(other.coef, name)])
+        intercept = np.append(self.intercept, other.part(other.intercept[None], name))
+        columns = {**self.columns, name: slice(n_own, len(intercept))}
+        return LinearStack(coef, intercept, columns)
+
     def outputs(self, X) -> np.ndarray:
         """Compute the outputs (n, n_outputs) of all parts for the rows X (n, n_features)."""
         return X @ self.coef + self.intercept

@@ -73,7 +73,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Mode of `predict` if its own `mixing` is None.
     gate_max_samples : int, None or "auto", default="auto"
         Greatest number of rows that train the gate. They are drawn at random, with each bin in proportion.
-        None means all rows. "auto" means 50,000 if inputs are cross-fitted, else 200,000.
+        None means all rows. "auto" means 250,000. What is kept of a row in training are the inputs of the
+        gate and the predictions of the experts, not the row of X.
     random_state : int, RandomState instance or None, default=None
         Seed of the draw of those rows, and of the regression gate that ``gate="auto"`` or ``"regression"``
         makes. It does not reach a `gate` that is given as an estimator: that has a `random_state` of its own.
@@ -89,7 +90,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     router_ : classifier
         Gives the probability of each bin, for "hard" and `gate_proba`; its classes are `bins_`. If the gate
         is a classifier, the router is the gate. The weights of a regression gate are not probabilities of
-        bins: its router is a `LogisticGate` on the same inputs.
+        bins: its router is a `LogisticGate` on the same inputs, trained on at most 100,000 rows.
     gate_inputs_ : tuple of str
         The inputs that the gate uses.
     anchors_ : ndarray of shape (n_anchors,) or (n_anchors, n_targets)

@@ -153,11 +153,15 @@ def gate_loss(
 ) -> tuple[float, list[np.ndarray]]:
     """Compute `mixture_loss` plus alpha times the sum of squared coefficients, and its gradient.
 
+    Several gates can be stacked along a first axis of their arrays. The result is then the mean loss over the
+    gates, and the gradient of the sum of their losses.
+
     Parameters
     ----------
     parameters : sequence of ndarray
         (V, b) or (V, b, H, h, U); V, H and U are penalised.
     rows : GateRows
+        Of stacked gates, the rows of one gate after those of another, as many for each.
     classification_weight, alpha : float
 
     Returns
@@ -166,16 +170,19 @@ def gate_loss(
     gradient : list of ndarray
         Arrays with the shapes of `parameters`.
     """
-    logits, active = _forward(parameters, rows.inputs)
-    loss, error = mixture_loss(logits, rows, classification_weight)
-    ones = np.ones(len(error), error.dtype)
-    gradient = [rows.inputs.T @ error, ones @ error]
+    n_gates = len(parameters[0]) if parameters[0].ndim == 3 else 1
+    inputs = rows.inputs.reshape(*parameters[0].shape[:-2], -1, rows.inputs.shape[1])
+    logits, active = _forward(parameters, inputs)
+    loss, error = mixture_loss(logits.reshape(len(rows.inputs), -1), rows, classification_weight)
+    error = error.reshape(logits.shape) * error.dtype.type(n_gates)
+    ones = np.ones(error.shape[-2], error.dtype)
+    gradient = [inputs.swapaxes(-1, -2) @ error, ones @ error]
     if active is not None:
-        back = error @ parameters[4].T
+        back = error @ parameters[4].swapaxes(-1, -2)
         back *= active > 0
-        gradient += [rows.inputs.T @ back, ones @ back, active.T @ error]
+        gradient += [inputs.swapaxes(-1, -2) @ back, ones @ back, active.swapaxes(-1, -2) @ error]
     for coef, slope in zip(parameters[::2], gradient[::2], strict=True):
-        loss += alpha * float(np.vdot(coef, coef))
+        loss += alpha * float(np.vdot(coef, coef)) / n_gates
         slope += 2 * alpha * coef
     return loss, gradient
 
@@ -183,11 +190,11 @@ def gate_loss(
 def _forward(parameters, inputs):
     """Compute the logits and the hidden units (None for a linear gate)."""
     logits = inputs @ parameters[0]
-    logits += parameters[1]
+    logits += parameters[1][..., None, :]
     if len(parameters) == 2:
         return logits, None
     active = inputs @ parameters[2]
-    active += parameters[3]
+    active += parameters[3][..., None, :]
     np.maximum(active, 0, out=active)
     logits += active @ parameters[4]
     return logits, active

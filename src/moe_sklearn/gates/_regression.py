@@ -1,26 +1,35 @@
 """A gate trained on the error of the mixture."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
+from joblib import cpu_count
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from ..labels import NO_BIN
 from ..robust import robust_fences
 from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_choice, check_finite, check_length, check_number, check_sample_weight
 from ._loss import GateRows, gate_logits, mixture_errors, softmax
-from ._training import EarlyStopping, start_parameters, train_hidden, train_linear
+from ._training import EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
 
 PRECISION = np.float32
 # The first of each is the default
 CLASSIFICATION_WEIGHTS = (0.0, 0.05, 0.3)
 ALPHAS = (1e-4, 1e-3, 1e-5)
 PILOT_ROWS, PILOT_ITERATIONS = 10_000, 50
+# Few networks do where rows are many, as these differ less.
+N_RESTARTS, N_RESTARTS_OF_MANY, MANY_ROWS = 5, 2, 100_000
+# The penalty stands for as much knowledge as it does beside so many rows.
+PENALISED_ROWS = 50_000
+MAX_HELD_OUT = 5_000
+# With smaller batches, threads wait for each other more than they work.
+BATCH_FOR_THREADS = 512
 # Candidate shares of the label gates, and the least relative gain for which label gates are used
 LABEL_SHARES = np.linspace(0, 1, 11)
 LEAST_GAIN = 1e-3
@@ -48,16 +57,19 @@ class RegressionGate(StatefulEstimator):
         error.
     alpha : float or "auto", default=1e-4
         L2 penalty on the coefficients. The loss is the mean squared error divided by the variance of y.
-        "auto" means 1e-4, unless 1e-3 or 1e-5 are better by the same rule.
-    n_restarts : int, default=5
+        With n_samples > 50,000 a network is penalised by alpha * 50,000 / n_samples. "auto" means 1e-4,
+        unless 1e-3 or 1e-5 are better by the same rule.
+    n_restarts : int or "auto", default="auto"
         Networks to average. Each starts from its own random units and holds out other rows: of few rows a
-        fifth, so that each row is held out once.
+        fifth, so that each row is held out once. They are trained in parallel, on as many threads as BLAS
+        would use; the result does not depend on that number. "auto" means 5, or 2 of more than 100,000 rows.
     max_iter : int, default=50
-        Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network.
+        Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. Of
+        many rows, a network is trained on at most 3,000 batches of up to 1,024 rows.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out from each network. These rows serve early stopping, the share of
-        the label gates, and every "auto" of this class. "auto" holds out 500 rows, but at least a tenth and
-        at most a fifth of all rows.
+        the label gates, and every "auto" of this class. "auto" holds out a tenth of the rows, but at least
+        500 and at most 5,000, and never more than a fifth.
     random_state : int, RandomState instance or None, default=None
         Seed of the random units and of the choice of held-out rows.
 
@@ -116,7 +128,7 @@ class RegressionGate(StatefulEstimator):
         *,
         classification_weight: float | Literal["auto"] = 0.0,
         alpha: float | Literal["auto"] = 1e-4,
-        n_restarts=5,
+        n_restarts: int | Literal["auto"] = "auto",
         max_iter=50,
         validation_fraction: float | Literal["auto"] = "auto",
         random_state=None,
@@ -161,14 +173,14 @@ class RegressionGate(StatefulEstimator):
         fitted = unfitted_copy(self)
         fitted._check_parameters(labels)
         X = validate_data(fitted, X, dtype=np.float64, ensure_min_samples=2)
-        rows = fitted._prepare(X, *_check_rows(X, y, experts, labels, sample_weight))
-        rng = check_random_state(fitted.random_state)
-        splits = _splits(len(rows.y), fitted.n_restarts, fitted.validation_fraction, rng)
-        train, held_out = splits[0]
-        fitted.classification_weight_, fitted.alpha_ = fitted._choose(rows, train, held_out, rng)
-        # Threads cost more than they bring in products of this size, above all where other jobs run beside.
-        with threadpool_limits(1, user_api="blas"):
-            members = [fitted._train(rows.take(train), rows.take(held), rng) for train, held in splits]
+        arrays = _check_rows(X, y, experts, labels, sample_weight)
+        # Threads of BLAS cost more than they bring in products of this size, above all where other jobs run
+        # beside. They would also change the last digits of the result.
+        controller = ThreadpoolController()
+        n_threads = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
+        with controller.limit(limits=1, user_api="blas"):
+            rows = fitted._prepare(X, *arrays)
+            members = fitted._train_all(rows, min(n_threads, default=cpu_count()))
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         fitted.networks_, fitted.shares_ = _average(members)
         linear_parts = [np.vstack([coef, bias]).T.astype(float) for coef, bias, *_ in fitted.networks_]
@@ -217,7 +229,10 @@ class RegressionGate(StatefulEstimator):
 
     def _check_parameters(self, labels):
         check_number(self.hidden_layer_size, "hidden_layer_size", 0, np.inf, integer=True)
-        check_number(self.n_restarts, "n_restarts", 1, np.inf, integer=True)
+        if isinstance(self.n_restarts, str):
+            check_choice(self.n_restarts, "n_restarts", ["auto"])
+        else:
+            check_number(self.n_restarts, "n_restarts", 1, np.inf, integer=True)
         check_number(self.max_iter, "max_iter", 1, np.inf, integer=True)
         for name, low, high in (
             ("classification_weight", 0, 1),
@@ -279,20 +294,43 @@ class RegressionGate(StatefulEstimator):
             weight = _one_standard_error(candidates, [errors(c, alpha) for c in candidates])
         return weight, alpha
 
-    def _train(self, train, held_out, rng):
-        """Train a network, and a linear gate on the labels of the same rows."""
-        weight, alpha = self.classification_weight_, self.alpha_
-        start = start_parameters(train, self.hidden_layer_size, weight, rng)
+    def _train_all(self, rows, n_threads):
+        """Train all networks: side by side, or each in a thread if a batch is work enough for one."""
+        rng = check_random_state(self.random_state)
+        splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng)
+        train, held_out = splits[0]
+        self.classification_weight_, self.alpha_ = self._choose(rows, train, held_out, rng)
+        size = self.hidden_layer_size
+        starts = [start_parameters(rows, size, self.classification_weight_, rng) for _ in splits]
+        # Each network shuffles its rows with a generator of its own, whatever the others do meanwhile.
+        seeds = rng.randint(np.iinfo(np.int32).max, size=len(splits))
+        members = list(zip(splits, starts, map(np.random.RandomState, seeds), strict=True))
+        in_threads = batches_of(len(rows.y))[1] >= BATCH_FOR_THREADS
+        with ThreadPoolExecutor(n_threads if in_threads else 1) as pool:
+            groups = [[member] for member in members] if in_threads else [members]
+            return [member for group in pool.map(partial(self._train, rows), groups) for member in group]
+
+    def _train(self, rows, group):
+        """Train networks, and for each a linear gate on the labels of its rows."""
+        splits, starts, rngs = zip(*group, strict=True)
+        train = [own for own, _ in splits]
+        held_out = [rows.take(held) for _, held in splits]
+        weight, alpha = self.classification_weight_, self.alpha_ * min(1, PENALISED_ROWS / len(rows.y))
         if self.hidden_layer_size:
-            network = train_hidden(start, train, held_out, weight, alpha, self.max_iter, rng)
+            networks = train_hidden(starts, rows, train, held_out, weight, alpha, self.max_iter, rngs)
         else:
-            network = train_linear(start, train, held_out, weight, alpha, self.max_iter)
-        label_gate = None
-        if train.n_bins > 1 and weight < 1:
-            some = train.take(np.s_[:PILOT_ROWS])
-            start = start_parameters(some, 0, 1.0, rng)
-            label_gate = train_linear(start, some, held_out, 1.0, alpha, PILOT_ITERATIONS)
-        return _Member(network, label_gate, held_out)
+            networks = [
+                train_linear(start, rows.take(own), held, weight, alpha, self.max_iter)
+                for start, own, held in zip(starts, train, held_out, strict=True)
+            ]
+        label_gates: list = [None] * len(group)
+        if rows.n_bins > 1 and weight < 1:
+            start = start_parameters(rows, 0, 1.0, rngs[0])
+            label_gates = [
+                train_linear(start, rows.take(own[:PILOT_ROWS]), held, 1.0, alpha, PILOT_ITERATIONS)
+                for own, held in zip(train, held_out, strict=True)
+            ]
+        return [_Member(*parts) for parts in zip(networks, label_gates, held_out, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -344,8 +382,10 @@ def _one_standard_error(candidates, errors):
 def _splits(n_rows, n_restarts, validation_fraction, rng):
     """Return the training rows and the held-out rows of each restart; each restart holds out other rows."""
     order = rng.permutation(n_rows)
+    if n_restarts == "auto":
+        n_restarts = N_RESTARTS if n_rows <= MANY_ROWS else N_RESTARTS_OF_MANY
     if validation_fraction == "auto":
-        validation_fraction = max(0.1, min(0.2, 500 / n_rows))
+        validation_fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, 500 / n_rows))
     n_held = min(max(1, round(validation_fraction * n_rows)), n_rows - 1)
     turned = (np.roll(order, -r * n_held) for r in range(n_restarts))
     return [(rows[n_held:], rows[:n_held]) for rows in turned]

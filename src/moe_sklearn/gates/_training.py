@@ -7,9 +7,14 @@ from scipy.optimize import minimize
 
 from ._loss import gate_logits, gate_loss, mixture_loss
 
-# A batch is a 32nd of the rows, within these bounds, so that few rows still give enough steps
-BATCH_ROWS = (32, 256)
+# A batch is a 20th of few rows, so that these still give enough steps, and a lesser part of many.
+BATCH_ROWS = (32, 1024)
+# Of a batch of up to 64 rows; it grows with the root of the rows, as the noise of the gradient falls.
 LEARNING_RATE = 3e-3
+# Of many rows, a network is trained after so many steps, in fewer epochs than max_iter.
+MAX_STEPS = 3000
+# The held-out rows are looked at after each epoch, but after so many steps at most.
+STEPS_PER_LOOK = 100
 PATIENCE = 15
 # Logit of the anchors in a gate that is trained on labels only
 NEVER = -30.0
@@ -74,36 +79,72 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
     return best
 
 
-def train_hidden(parameters, train, held_out, classification_weight, alpha, max_iter, rng):
-    """Train a network by Adam over mini-batches; return the `EarlyStopping` of its epochs.
+def train_hidden(starts, rows, train, held_out, classification_weight, alpha, max_iter, rngs):
+    """Train networks side by side by Adam over mini-batches, until the held-out loss of none falls.
 
     The learning rate falls like a half cosine. Adam: Kingma and Ba (2015), "Adam: a method for stochastic
     optimization", ICLR.
+
+    Parameters
+    ----------
+    starts : list of list of ndarray
+        Parameters of each untrained network.
+    rows : GateRows
+    train : list of ndarray
+        Positions of the training rows of each network among `rows`, as many for each.
+    held_out : list of GateRows
+        Held-out rows of each network.
+    classification_weight, alpha, max_iter
+        As in `RegressionGate`.
+    rngs : list of RandomState
+        Of each network; they shuffle its rows.
+
+    Returns
+    -------
+    list of EarlyStopping
+        One for each network.
     """
-    best = EarlyStopping(held_out, classification_weight)
-    best.update(parameters)
-    n_rows = len(train.y)
-    low, high = BATCH_ROWS
-    n_batches = max(1, n_rows // min(max(n_rows // 32, low), high))
-    bounds = [part[[0, -1]] + [0, 1] for part in np.array_split(np.arange(n_rows), n_batches)]
-    flat, parameters = _joined(parameters)
+    best = [EarlyStopping(some, classification_weight) for some in held_out]
+    n_batches, size = batches_of(len(train[0]))
+    n_steps = min(max_iter * n_batches, max(MAX_STEPS, n_batches))
+    flat, parameters = _joined([np.stack(arrays) for arrays in zip(*starts, strict=True)])
     mean, square = np.zeros_like(flat), np.zeros_like(flat)
-    step = 0
-    for _ in range(max_iter):
-        shuffled = train.take(rng.permutation(n_rows))
-        for start, stop in bounds:
-            batch = shuffled.take(slice(start, stop))
-            _, gradient = gate_loss(parameters, batch, classification_weight, alpha)
-            slope = np.concatenate([part.ravel() for part in gradient])
-            rate = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / (max_iter * n_batches)))
-            step += 1
-            rate *= math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
-            mean += 0.1 * (slope - mean)
-            square += 0.001 * (slope * slope - square)
-            flat -= rate * mean / (np.sqrt(square) + 1e-8)
-        if best.update(parameters):
+
+    def look():
+        """Score all networks; return True if none has improved for long."""
+        networks = zip(*parameters, strict=True)
+        return all([stopping.update(network) for stopping, network in zip(best, networks, strict=True)])
+
+    look()
+    for step in range(n_steps):
+        if step % n_batches == 0:
+            order = np.stack([rng.permutation(own) for rng, own in zip(rngs, train, strict=True)])
+            batches = np.array_split(order, n_batches, axis=1)
+        batch = rows.take(batches[step % n_batches].ravel())
+        _, gradient = gate_loss(parameters, batch, classification_weight, alpha)
+        slope = np.concatenate([part.ravel() for part in gradient])
+        rate = LEARNING_RATE * math.sqrt(max(size, 64) / 64) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+        rate *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
+        mean += 0.1 * (slope - mean)
+        square += 0.001 * (slope * slope - square)
+        flat -= rate * mean / (np.sqrt(square) + 1e-8)
+        done = step + 1
+        if (done % min(n_batches, STEPS_PER_LOOK) == 0 or done == n_steps) and look():
             break
     return best
+
+
+def batches_of(n_rows: int) -> tuple[int, int]:
+    """Return the number of batches of an epoch, and their size.
+
+    Examples
+    --------
+    >>> batches_of(2000), batches_of(200_000)
+    ((20, 100), (195, 1024))
+    """
+    low, high = BATCH_ROWS
+    size = max(low, min(n_rows // 20, math.isqrt(8 * n_rows), high))
+    return max(1, n_rows // size), size
 
 
 def _joined(arrays):
