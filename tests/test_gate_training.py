@@ -35,6 +35,7 @@ from moe_sklearn.gate_training import (
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.linalg import Scratch
 from moe_sklearn.linear import LinearPart, LinearStack
+from moe_sklearn.sources import BLOCK_ROWS
 
 
 @settings(max_examples=50, deadline=None)
@@ -292,6 +293,18 @@ def test_gate_rows_are_read_from_any_batches_in_blocks(cuts, by_fold, on_disk):
     assert_allclose(data.predictions, one.part(used[rows], "experts"), rtol=1e-12, atol=1e-12)
     assert_allclose(data.discriminant_scores, one.part(used[rows], "discriminants"), rtol=1e-12, atol=1e-12)
     assert_allclose(data.features, stack.part(stack.outputs(X[rows]), "features"), rtol=1e-12, atol=1e-12)
+
+
+def test_a_block_of_a_file_is_read_once_for_the_gate():
+    X = np.random.default_rng(0).normal(size=(2 * BLOCK_ROWS + 5, 3))
+    source, rows = OnDisk(X), np.arange(1, len(X), 2)
+    stack, stacks = draw_stack(3, 0), [draw_stack(3, seed, features=0) for seed in (1, 2)]
+    features = GateFeatureTransformer(2).fit(X)
+    folds = np.arange(len(X)) % 3 % 2
+    data = read_gate_rows([(source, X[:, 0])], len(X), rows, stack, features, folds, stacks)
+    assert_array_equal(data.y[:, 0], X[rows, 0])
+    starts = [block.start for block in source.reads]
+    assert starts == [0, BLOCK_ROWS, 2 * BLOCK_ROWS]
 
 
 def test_gate_rows_of_two_targets_and_features_of_another_kind():
