@@ -17,7 +17,9 @@ first `--ceiling-rows` covered test rows.
 
 Gradient boosting: up to 300 iterations, early stopping. "boosting on gate inputs" is trained on what the gate
 of a mixture is trained on. "global ridge", "seed" and "oracle" are one model, whose seconds of fitting stand
-in each row. "alphas chosen": by five folds of the training rows, from a tenth to a hundred times the penalty.
+in each row. "default, known noise" is fitted to the clean training spectra and the standard error of their
+noise (`x_std`); all others see one noisy draw of each. "alphas chosen": by five folds of the training rows,
+from a tenth to a hundred times the penalty.
 """
 
 import argparse
@@ -74,7 +76,9 @@ def load_gaia(args):
 
 
 def load_simulated(args, noise):
-    spectra = make_stellar_spectra(args.n, n_pixels=args.pixels, noise=noise, random_state=SEED)
+    spectra = make_stellar_spectra(
+        args.n, n_pixels=args.pixels, noise=noise, return_clean=True, random_state=SEED
+    )
     split = train_test_split(np.arange(args.n), test_size=1 / 8, random_state=SEED)
     name = f"simulated, noise {noise:g}"
     return make_data(name, spectra, spectra.data, DEFAULTS["simulated"], [split], noise)
@@ -88,6 +92,7 @@ def make_data(name, spectra, X, defaults, folds, noise=None):
         side=spectra.side,
         wavelength=spectra.wavelength,
         error=spectra.error,
+        clean=spectra.get("flux"),
         magnitude=spectra.get("magnitude"),
         noise=noise,
         edges=defaults["edges"],
@@ -109,6 +114,7 @@ class Entry:
     rows: dict
     kind: str
     mixture: bool = False
+    known_noise: bool = False
     needs: list = field(default_factory=list)
 
 
@@ -254,6 +260,11 @@ def make_entries(data, args):
             rows[name.replace("default", "oracle")] = "oracle"
         entries.append(Entry(make, rows, "step", mixture=True))
     entries.append(Entry(lambda: make_mixture(data), {"default": "soft"}, "default", mixture=True))
+    if data.noise:
+        for end, alphas in {"": None, ", alphas chosen": data.alpha * ALPHA_GRID}.items():
+            known = {f"default, known noise{end}": "soft", f"oracle, known noise{end}": "oracle"}
+            make = partial(make_mixture, data, alphas=alphas)
+            entries.append(Entry(make, known, "step", mixture=True, known_noise=True))
     needs = {"LightGBM on 50 PCA scores": ["lightgbm"], "piecewise ridge (mlinsights)": ["mlinsights"]}
     for name, make in make_competitors(data).items():
         entries.append(Entry(make, {name: None}, "competitor", needs=needs.get(name, [])))
@@ -274,7 +285,10 @@ def run(entry, names, data, first):
             options = {"bins": data.side[train]}
         else:
             train = train[data.covered[train]]
-        seconds, _ = timed(partial(model.fit, data.X[train], data.y[train], **options))
+        X = data.clean if entry.known_noise else data.X
+        if entry.known_noise:
+            options["x_std"] = data.noise * data.error[train]
+        seconds, _ = timed(partial(model.fit, X[train], data.y[train], **options))
         for name in names:
             options = {"mixing": entry.rows[name], "bins": data.side[test]} if entry.mixture else {}
             result = results[name]

@@ -281,7 +281,7 @@ def test_fingerprints_are_small_and_differ_in_what_differs(resumable):
     marks = marks_of(path)
     assert len(json.dumps(marks)) < 60 * len(marks)
     assert all(len({mark[i] for mark in marks}) == 3 for i in range(4))
-    assert all(len(digest) == 8 for mark in marks for digest in mark)
+    assert all([len(digest) for digest in mark] == [8, 8, 8, 8, 0] for mark in marks)
 
 
 @pytest.mark.parametrize("kinds", [("float32", "float64"), ("float64", "float32")])

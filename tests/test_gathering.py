@@ -8,6 +8,7 @@ from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
 from moe_sklearn.gathering import BatchRecord, gather
+from moe_sklearn.sources import open_batches
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_no_batch_is_an_error():
 
 def record(batches):
     seen = BatchRecord()
-    return seen, list(seen.check(BinnedRidgeExperts(), batches))
+    return seen, list(seen.check(BinnedRidgeExperts(), open_batches(batches)))
 
 
 def test_a_record_notes_what_goes_by(batches):
@@ -85,6 +86,14 @@ def test_a_record_notes_what_goes_by(batches):
     assert checked[0][2] is bins
     seen, _ = record([(X, y, bins, None), (*other[:3], None)])
     assert (seen.dtype, seen.y_is_1d, seen.sample_weight) == (np.float64, True, None)
+
+
+def test_a_record_notes_whether_there_is_noise(batches):
+    (X, y, bins, weight), other = batches
+    seen, checked = record([(X, y, bins, weight), (*other, 0.5)])
+    assert seen.has_noise
+    assert (checked[0][4], checked[1][4].tolist()) == (None, [0.5] * 3)
+    assert not record([(X, y, bins, weight, 0.0), other])[0].has_noise
 
 
 def test_batches_have_the_columns_of_the_first(batches):

@@ -136,7 +136,7 @@ def test_a_file_of_the_release_before_says_its_version(moments, tmp_path):
     preamble = {"format": "moe_sklearn archive", "kind": "moments", "version": 1, "header": header}
     arrays = {f"{name}_0": value for name, value in vars(moments.groups["hot"]).items()}
     np.savez(tmp_path / "m.npz", preamble=np.array(json.dumps(preamble)), **arrays)
-    with pytest.raises(ValueError, match="m.npz is of version 1, this moe_sklearn reads version 3"):
+    with pytest.raises(ValueError, match="m.npz is of version 1, this moe_sklearn reads version 4"):
         BinnedMoments.load(tmp_path / "m.npz")
 
 

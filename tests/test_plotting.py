@@ -18,12 +18,14 @@ from moe_sklearn.experts import BinnedRidgeExperts
 from moe_sklearn.learning_curve import moe_learning_curve
 from moe_sklearn.metrics import rho_score
 from moe_sklearn.mixture import SoftGateMoERegressor
+from moe_sklearn.noise import noise_curve
 from moe_sklearn.plotting import (
     BinScoresDisplay,
     GateProbabilityDisplay,
     ModeScoresDisplay,
     MoELearningCurveDisplay,
     MoEPredictionDisplay,
+    NoiseCurveDisplay,
     RhoDisplay,
     RoutingConfusionDisplay,
 )
@@ -364,6 +366,52 @@ def test_learning_curve_from_estimator_is_from_curve(fitted):
     np.testing.assert_equal(display.rho, expected.rho)
 
 
+@pytest.fixture
+def by_noise():
+    values = np.linspace(0.9, 0.3, 5)
+    r2 = {mode: values - 0.02 * i for i, mode in enumerate(["oracle", "soft", "hard", "global"])}
+    return Bunch(levels=np.array([0, 0.5, 1, 2, 4]), r2=r2, rho={"hard": values, "soft": values + 0.5})
+
+
+def test_noise_curve(by_noise):
+    display = NoiseCurveDisplay.from_curve(by_noise)
+    for axes, drawn in ((display.ax_, by_noise.r2), (display.rho_ax_, by_noise.rho)):
+        lines = lines_by_name(axes)
+        assert list(lines) == list(drawn)
+        for mode, line in lines.items():
+            assert np.array_equal(line.get_xdata(), by_noise.levels)
+            assert np.array_equal(line.get_ydata(), drawn[mode])
+    assert (display.ax_.get_xlabel(), display.rho_ax_.get_xlabel()) == ("", "Noise level")
+    assert tick_names(display.rho_ax_.xaxis) == ["0", "0.5", "1", "2", "4"]
+    _, ax = plt.subplots()
+    alone = NoiseCurveDisplay.from_curve(by_noise, ax=ax)
+    assert (alone.ax_, alone.rho_ax_, ax.get_xlabel()) == (ax, None, "Noise level")
+
+
+@pytest.mark.parametrize(
+    ("levels", "names"),
+    [([0.25], ["0.25"]), ([0, 0.1, 10], ["0.1", "10"]), ([0, 9, 9.5, 10], ["0", "9", "10"])],
+)
+def test_noise_curve_names_the_levels_that_have_room(levels, names):
+    zeros = np.zeros(len(levels))
+    ax = NoiseCurveDisplay(levels, {"soft": zeros}, {"soft": zeros}).plot().rho_ax_
+    assert tick_names(ax.xaxis) == names
+
+
+def test_noise_curve_from_estimator_is_from_curve(fitted):
+    X, y, bins = fitted
+    data = {"bins": bins[:150], "X_test": X[150:], "y_test": y[150:], "bins_test": bins[150:]}
+    options = data | {"levels": [0, 2], "x_std": 0.5, "random_state": 3}
+    _, ax = plt.subplots()
+    model = SoftGateMoERegressor(random_state=0)
+    display = NoiseCurveDisplay.from_estimator(model, X[:150], y[:150], ax=ax, **options)
+    expected = noise_curve(model, X[:150], y[:150], **options)
+    assert display.ax_ is ax
+    assert display.levels.tolist() == [0, 2]
+    np.testing.assert_equal(display.r2, expected.r2)
+    np.testing.assert_equal(display.rho, expected.rho)
+
+
 def test_from_estimator_looks_through_searches_and_pipelines(fitted):
     X, y, bins = fitted
     model = make_pipeline(StandardScaler(), SoftGateMoERegressor(BinnedRidgeExperts()))
@@ -440,6 +488,12 @@ def test_no_text_overlaps_or_leaves_the_figure(cls, n_bins):
 
 def test_no_text_of_the_learning_curve_overlaps_or_leaves_the_figure(curve):
     display = MoELearningCurveDisplay.from_curve(curve)
+    assert_text_fits(display.figure_, display.ax_)
+    assert_text_fits(display.figure_, display.rho_ax_)
+
+
+def test_no_text_of_the_noise_curve_overlaps_or_leaves_the_figure(by_noise):
+    display = NoiseCurveDisplay.from_curve(by_noise)
     assert_text_fits(display.figure_, display.ax_)
     assert_text_fits(display.figure_, display.rho_ax_)
 

@@ -348,5 +348,7 @@ def test_chunks_do_not_change_the_moments(data):
             )
 
 
-def test_open_batches_fills_in_missing_weights():
-    assert list(open_batches([(1, 2, 3), (1, 2, 3, 4)])) == [(1, 2, 3, None), (1, 2, 3, 4)]
+def test_open_batches_fills_in_what_is_missing():
+    batches = [(1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4, 5)]
+    expected = [(1, 2, 3, None, None), (1, 2, 3, 4, None), (1, 2, 3, 4, 5)]
+    assert list(open_batches(batches)) == expected

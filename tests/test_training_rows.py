@@ -57,7 +57,7 @@ def test_rows_of_one_array_know_their_precision_shape_and_bins(arrays):
     rows = rows_in_memory(None, X, y, bins, weight)
     ((again, *rest),) = rows.batches()
     assert again is X
-    assert [part is given for part, given in zip(rest, (y, bins, weight), strict=True)] == [True] * 3
+    assert [part is given for part, given in zip(rest, (y, bins, weight, None), strict=True)] == [True] * 4
     assert (rows.dtype, rows.y_is_1d, rows.binner, rows.of_target) == (np.float32, True, None, False)
     assert rows.sample_weight is weight
     assert rows.folds is None

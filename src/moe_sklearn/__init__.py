@@ -8,6 +8,7 @@ from .headroom import oracle_headroom
 from .learning_curve import moe_learning_curve
 from .metrics import rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
+from .noise import noise_curve
 from .parallel import dask_moments
 from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
@@ -24,6 +25,7 @@ __all__ = [
     "accumulate",
     "dask_moments",
     "moe_learning_curve",
+    "noise_curve",
     "oracle_headroom",
     "rho_interval",
     "rho_score",

@@ -9,11 +9,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from .labels import NO_BIN, check_same_kind, encode_labels
-from .linalg import available_memory, lower_bytes, sum_of_squares
+from .linalg import available_memory, lower_bytes, sum_of_squares, transposed_product
 from .moments import FLOAT32_ROWS, Moments, checked_targets
 from .moments_file import read_moments, write_moments
+from .noisy_rows import check_values, check_x_std
 from .row_moments import RowMoments, RowStore, fits_as_rows, merged
-from .sources import BLOCK_ROWS, as_source, prefetch
+from .sources import BLOCK_ROWS, RowSource, as_source, prefetch
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
 CACHE_BYTES = 2**24
@@ -183,7 +184,7 @@ class BinnedMoments:
                 raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
         check_same_kind(other.bins, self.bins)
 
-    def update(self, X, y=None, bins=None, sample_weight=None) -> BinnedMoments:
+    def update(self, X, y=None, bins=None, sample_weight=None, x_std=None) -> BinnedMoments:
         """Add rows to these moments, in place, and return them.
 
         Parameters
@@ -196,12 +197,16 @@ class BinnedMoments:
             Labels, see `moe_sklearn.labels.encode_labels`. None means that every row has the label None.
         sample_weight : array of shape (n,), optional
             Weight of each row. Rows of weight 0 are left out.
+        x_std : float, array of shape (n_features,), or array or source of the shape of X, optional
+            Standard deviation of noise that the rows are to have beyond what they have. The noise of each
+            value is independent. See `add_noise`.
 
         Raises
         ------
         ValueError
             If shapes or lengths differ; if X or y holds nan or infinity (the message names row and column) or
-            is too large to be squared; or if a weight is negative or nan. The moments then stay as they were.
+            is too large to be squared; or if a weight or `x_std` is negative or nan. The moments then stay as
+            they were.
 
         Notes
         -----
@@ -214,9 +219,10 @@ class BinnedMoments:
             raise ValueError(f"X has {source.shape[1]} columns, the moments have {self.n_features}.")
         y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
         names, codes = self._names_and_codes(bins, len(source))
-        rows = source, y, names, codes, sample_weight
+        noise = self._noise(check_x_std(x_std, source.shape), names, codes, sample_weight)
+        rows = source, y, names, codes, sample_weight, noise
         self.follow(source.dtype)
-        if self.groups and self._can_be_added(source, y, sample_weight):
+        if self.groups and self._can_be_added(source, y, sample_weight, noise):
             self._gather_into(self.groups, *rows)
             return self
         added: dict = {}
@@ -226,6 +232,52 @@ class BinnedMoments:
                 self._add(label, group)
         return self
 
+    def add_noise(self, x_std, bins, sample_weight=None, *, factor=1.0) -> BinnedMoments:
+        """Add noise to rows that are in these moments already, in place, and return them.
+
+        The moments are then those of rows with independent noise of standard deviation s_ij, in expectation:
+        the diagonal of X'X grows by sum_i weight_i s_ij^2. This is the mean over many noisy copies of all
+        rows together.
+
+        Parameters
+        ----------
+        x_std : float, array or source
+            As in `update`, for the rows in the order of `bins`.
+        bins : array of shape (n,)
+            Labels of the rows. They are all rows of their bins.
+        sample_weight : array of shape (n,), optional
+        factor : float, default=1.0
+            Factor on the variances. A negative one takes noise away.
+
+        Raises
+        ------
+        ValueError
+            If `x_std` has a wrong shape, or is negative or nan.
+        """
+        names, codes = self._names_and_codes(bins, len(bins))
+        x_std = check_x_std(x_std, (len(bins), self.n_features))
+        for label, variances in self._noise(x_std, names, codes, sample_weight).items():
+            self.groups[label].add_noise(factor * variances)
+        return self
+
+    def _noise(self, x_std, names, codes, sample_weight) -> dict:
+        """Weighted sums of the variances of the rows of each label, (n_features,)."""
+        if x_std is None:
+            return {}
+        weights = np.ones(len(codes)) if sample_weight is None else sample_weight
+        if not isinstance(x_std, RowSource):
+            # The last name is that of code NO_BIN, -1.
+            totals = np.bincount(codes % len(names), weights, minlength=len(names))
+            return {name: x_std**2 * total for name, total in zip(names, totals, strict=True) if total > 0}
+        sums: dict = {}
+        for start, stop, load in x_std.blocks(BLOCK_ROWS):
+            block = load()
+            for label, rows in _by_bin(start, stop, names, codes, sample_weight):
+                std = block[rows - start].astype(float)
+                check_values(std, locate=lambda row, rows=rows: x_std.locate(int(rows[row])))
+                sums[label] = sums.get(label, 0.0) + transposed_product(std**2, weights[rows])
+        return sums
+
     def _names_and_codes(self, bins, n):
         """Return the labels of this update, None last, and the position of each row's label among them."""
         if bins is None:
@@ -234,7 +286,7 @@ class BinnedMoments:
         check_same_kind(labels, self.bins)
         return [*labels.tolist(), None], codes
 
-    def _can_be_added(self, source, y, sample_weight):
+    def _can_be_added(self, source, y, sample_weight, noise):
         """Return True if the rows are in memory and no product or sum of products can overflow."""
         if not source.in_memory:
             return False
@@ -242,7 +294,8 @@ class BinnedMoments:
         # The comparisons are False if there is nan or infinity.
         x_squares = sum(sum_of_squares(load()) for _, _, load in source.blocks(BLOCK_ROWS))
         x_limit, y_limit = ROOM * np.finfo(self.product_dtype).max, ROOM * np.finfo(float).max
-        return heaviest * x_squares < x_limit and heaviest * sum_of_squares(y) < y_limit
+        is_quiet = all(variances.max(initial=0.0) < x_limit for variances in noise.values())
+        return is_quiet and heaviest * x_squares < x_limit and heaviest * sum_of_squares(y) < y_limit
 
     def _few(self, names, codes, sample_weight) -> set:
         """Labels of this update whose families, with it, are so small that rows are kept."""
@@ -262,7 +315,7 @@ class BinnedMoments:
             totals[family] = totals.get(family, 0) + n_rows
         return {label for label in names if fits_as_rows(totals[self.family(label)], self.n_features)}
 
-    def _gather_into(self, groups, source, y, names, codes, sample_weight, folder=None):
+    def _gather_into(self, groups, source, y, names, codes, sample_weight, noise, folder=None):
         """Add rows to the moments in the dict `groups`; in `folder` if they are to be merged later."""
         few, product_dtype = self._few(names, codes, sample_weight), self.product_dtype
         if _has_extremes(sample_weight):
@@ -298,12 +351,21 @@ class BinnedMoments:
                     # after bin, so that its first such row can be anywhere.
                     first = 0 if source.array is not None else min(rows[0] for _, rows, _ in parts)
                     raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
+        for label in noise.keys() - kept.keys():
+            groups[label].add_noise(noise[label])
         if not all(group.is_finite for group in groups.values()):
             raise ValueError(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
         for label, parts in kept.items():
-            index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])
-            group = RowMoments(self.store, index)
+            group = self._kept(parts, label, noise.get(label))
             groups[label] = merged([groups[label], group]) if label in groups else group
+
+    def _kept(self, parts, label, noise):
+        """Moments of rows that are kept, and their noise."""
+        index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])
+        group = RowMoments(self.store, index)
+        if noise is not None:
+            group.add_noise(noise)
+        return group
 
     def _copied(self, rows, y, weights):
         """A copy of rows to keep; a FloatingPointError where they are not finite or too large."""

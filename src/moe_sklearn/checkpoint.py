@@ -10,9 +10,10 @@ import numpy as np
 
 from .binned_moments import BinnedMoments
 from .labels import encode_labels
+from .noisy_rows import check_x_std
 from .sources import RowSource, as_source, open_batches
 
-PARTS = ("X", "y", "bins", "sample_weight")
+PARTS = ("X", "y", "bins", "sample_weight", "x_std")
 # The fingerprint of X covers five runs of this many rows
 RUN_ROWS = 16
 ANEW = "Delete the checkpoint to begin anew, or name another."
@@ -25,15 +26,16 @@ def accumulate(
 
     The checkpoint is one file with the moments and a fingerprint of each batch so far. It is replaced in one
     step, so that no row is lost or counted twice after a crash. A resumed run compares its batches with the
-    fingerprints. They cover every value of y, bins and sample_weight. Of X they cover the shape, the
-    precision and a sample of 80 rows, so that a batch that is already counted is hardly read.
+    fingerprints. They cover every value of y, bins and sample_weight. Of X, and of an x_std of its shape,
+    they cover the shape, the precision and a sample of 80 rows, so that a batch that is already counted is
+    hardly read.
 
     Parameters
     ----------
     batches : iterable or callable
-        Iterable of tuples (X, y, bins) or (X, y, bins, sample_weight), e.g. one for each shard, or a function
-        without arguments that returns such an iterable. Every run needs the same batches in the same order.
-        New batches can follow at the end.
+        Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight, x_std),
+        e.g. one for each shard, or a function without arguments that returns such an iterable. Every run
+        needs the same batches in the same order. New batches can follow at the end.
     checkpoint : path, default=None
         File that is written, and read first if it exists. It is kept at the end. Delete it to begin anew.
     every : float, default=300.0
@@ -75,17 +77,17 @@ def accumulate(
     if checkpoint is not None and Path(checkpoint).exists():
         moments, marks = _resumed(checkpoint, product_dtype)
     number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
-    for number, (X, y, bins, sample_weight) in enumerate(open_batches(batches), start=1):
+    for number, (X, y, bins, sample_weight, x_std) in enumerate(open_batches(batches), start=1):
         source, y = as_source(X), np.asarray(y, float)
         if checkpoint is not None:
-            mark = fingerprint(source, y, bins, sample_weight)
+            mark = fingerprint(source, y, bins, sample_weight, x_std)
             if number <= done:
                 _check_same(checkpoint, number, mark, marks)
                 continue
             marks.append(mark)
         if moments is None:
             moments = BinnedMoments.empty_for(source, y, product_dtype=product_dtype)
-        moments.update(source, y, bins, sample_weight)
+        moments.update(source, y, bins, sample_weight, x_std)
         if verbose:
             print(f"batch {number}: {moments.n_rows:,} rows", flush=True)
         if checkpoint is not None and time.monotonic() - saved_at >= every:
@@ -102,8 +104,8 @@ def accumulate(
     return moments
 
 
-def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight) -> list[str]:
-    """Compute checksums of y, bins and sample_weight of a batch, and of a sample of the rows of X.
+def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight, x_std=None) -> list[str]:
+    """Compute checksums of y, bins and sample_weight of a batch, and of a sample of the rows of X and x_std.
 
     Parameters
     ----------
@@ -112,17 +114,34 @@ def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight) -> list[s
     y : ndarray of float64
     bins : array-like of shape (n,) or None
     sample_weight : array-like or None
+    x_std : float, array-like, source or None
 
     Returns
     -------
-    list of 4 str
-        Checksums of X, y, bins and sample_weight. Those of missing bins or sample_weight are empty.
+    list of 5 str
+        Checksums of X, y, bins, sample_weight and x_std. Those of missing ones are empty.
 
     Raises
     ------
     ValueError
-        If bins are not labels, or their number is not n.
+        If bins are not labels, or their number is not n. Also if `x_std` has a wrong shape.
     """
+    n = len(source)
+    mark = [_checksum_of_sample(source), _checksum(y.shape, y), "", "", ""]
+    if bins is not None:
+        labels, codes = encode_labels(bins, n)
+        mark[2] = _checksum(labels.tolist(), codes)
+    if sample_weight is not None:
+        sample_weight = np.asarray(sample_weight, float)
+        mark[3] = _checksum(sample_weight.shape, sample_weight)
+    x_std = check_x_std(x_std, source.shape)
+    if x_std is not None:
+        is_vector = isinstance(x_std, np.ndarray)
+        mark[4] = _checksum(x_std.shape, x_std) if is_vector else _checksum_of_sample(x_std)
+    return mark
+
+
+def _checksum_of_sample(source):
     n = len(source)
     probes = (0, n // 4, n // 2, 3 * n // 4, n - 1)
     runs = [
@@ -130,14 +149,7 @@ def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight) -> list[s
         for start, stop, load in source.blocks(RUN_ROWS)
         if any(start <= probe < stop for probe in probes)
     ]
-    mark = [_checksum((source.dtype.name, source.shape), *runs), _checksum(y.shape, y), "", ""]
-    if bins is not None:
-        labels, codes = encode_labels(bins, n)
-        mark[2] = _checksum(labels.tolist(), codes)
-    if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight, float)
-        mark[3] = _checksum(sample_weight.shape, sample_weight)
-    return mark
+    return _checksum((source.dtype.name, source.shape), *runs)
 
 
 def _checksum(notes, *arrays):

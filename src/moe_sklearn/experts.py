@@ -128,8 +128,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
 
     _readable_since = "0.1"
 
-    __metadata_request__fit = {"bins": True}
-    __metadata_request__partial_fit = {"bins": True}
+    __metadata_request__fit = {"bins": True, "x_std": True}
+    __metadata_request__partial_fit = {"bins": True, "x_std": True}
     __metadata_request__predict = {"bins": True}
     __metadata_request__score = {"bins": True, "sample_weight": True}
 
@@ -162,7 +162,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         self.fold_bytes = fold_bytes
         self.n_jobs = n_jobs
 
-    def fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
+    def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Fit every expert and the global model.
 
         Parameters
@@ -177,6 +177,10 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             quantile bins of the (first) target.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row.
+        x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
+            Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
+            from value to value. The expected error on such rows takes the place of the error on X, also where
+            `alphas` are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no such noise.
 
         Returns
         -------
@@ -188,7 +192,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         ValueError
             If shapes or lengths differ; if X, y or sample_weight holds nan or infinity (the message names the
             row); if y is constant; if no row is in a bin; if a bin is small (see `small_bins`); or if a
-            penalty is negative.
+            penalty is negative. Also if `x_std` has a wrong shape, or is negative or nan.
         """
         fitted = unfitted_copy(self)
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
@@ -200,7 +204,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         usable_bins(known.tolist(), counts, fitted.min_bin_rows, small_bins)
 
         def attempt(product_dtype, scratch):
-            moments = fitted.gather([(X, y, labels, sample_weight)], product_dtype=product_dtype)
+            moments = fitted.gather([(X, y, labels, sample_weight, x_std)], product_dtype=product_dtype)
             return fitted._solve(moments, X.dtype, y.ndim == 1, small_bins, scratch=scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt))
@@ -211,9 +215,10 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Parameters
         ----------
         batches : iterable or callable
-            Iterable of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`, or a function without
-            arguments that returns such an iterable. The next batch is made while the current one is used.
-            With `alphas`, each batch is divided into the folds of `cv`.
+            Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight,
+            x_std), as in `fit`, or a function without arguments that returns such an iterable. The next
+            batch is made while the current one is used. With `alphas`, each batch is divided into the folds
+            of `cv`.
 
         Returns
         -------
@@ -244,7 +249,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
 
         Parameters
         ----------
-        batches : iterable of (X, y, bins, sample_weight)
+        batches : iterable of (X, y, bins, sample_weight) or (X, y, bins, sample_weight, x_std)
             Batches as `BatchRecord.check` yields them.
         folds : FoldRule, default=None
             Divides the rows into folds, see `moe_sklearn.gathering`. None means the folds of `cv` if `alphas`
@@ -262,7 +267,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         product_dtype = product_dtype or self.product_dtype
         return gather(batches, product_dtype=product_dtype, max_bytes=self.fold_bytes, folds=folds)
 
-    def partial_fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
+    def partial_fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Add a batch of rows and solve again.
 
         The result is that of a single fit to all batches. The coefficients have the widest precision of X so
@@ -270,7 +275,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, x_std
             As in `fit`. A single target can be of shape (n_samples,) or (n_samples, 1) in any batch; the
             first batch decides whether coefficients and predictions have an axis for it. A batch whose
             weights are all zero adds nothing.
@@ -299,7 +304,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             )
         fitted = unfitted_copy(self, keep=() if first else ("n_features_in_", "feature_names_in_"))
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight, reset=first, is_batch=True)
-        moments = gather([(X, y, bins, sample_weight)], product_dtype=fitted.product_dtype)
+        moments = gather([(X, y, bins, sample_weight, x_std)], product_dtype=fitted.product_dtype)
         dtype, y_is_1d = X.dtype, y.ndim == 1
         if not first:
             check_n_targets(moments.n_targets, self.moments_.n_targets)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils import check_random_state
 
 from .alphas import bins_in_one_fold
 from .binning import GridBinner
@@ -34,11 +35,12 @@ from .gathering import in_enough_precision
 from .labels import NO_BIN, codes_of
 from .linalg import Scratch
 from .linear import LinearStack, is_overridden
+from .noisy_rows import NoisyRows, n_draws_within, noisy_batches
 from .predictor import MIXINGS, MixturePredictor
 from .regimes import Regimes, count_rows, fit_regimes
-from .sources import is_source
+from .sources import as_source, is_source
 from .training_rows import GivenFolds, TrainingRows, fold_rule, gather_batches, kept_rows
-from .validation import check_choice
+from .validation import check_choice, check_number
 
 # The part that None stands for
 DEFAULT_PARTS = {
@@ -61,6 +63,10 @@ class Setup:
     codes: np.ndarray
     """Position of each row's bin among the bins with an expert; -1 for no bin."""
     plan: GatePlan
+    n_draws: int
+    """Noisy draws of each row of the gate."""
+    seed: int
+    """Seed of the draws."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
     ValueError, TypeError
         If a parameter is out of its range, if parameters do not fit together, or if a bin is small.
     """
-    check_choice(mixture.mixing, "mixing", MIXINGS)
+    _check_mixture(mixture)
     experts = make_experts(mixture.experts)
     features = GateFeatureTransformer() if mixture.gate_features is None else clone(mixture.gate_features)
     labels, codes = rows.encoded()
@@ -143,7 +149,18 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
         random_state=mixture.random_state,
         in_folds=_in_fitted_folds(experts, rows.folds, regimes.counts, mixture.n_features_in_),
     )
-    return Setup(experts, features, regimes, small_bins, position[codes], plan)
+    n_draws, seed = 1, 0
+    if rows.has_noise:
+        n_draws = n_draws_within(mixture.n_noise_draws, len(plan.rows), plan.limit)
+        seed = int(check_random_state(mixture.random_state).randint(2**31 - 1))
+    return Setup(experts, features, regimes, small_bins, position[codes], plan, n_draws, seed)
+
+
+def _check_mixture(mixture):
+    """Check the parameters that no part of the mixture checks."""
+    check_choice(mixture.mixing, "mixing", MIXINGS)
+    if mixture.n_noise_draws != "auto":
+        check_number(mixture.n_noise_draws, "n_noise_draws", 1, np.inf, integer=True)
 
 
 def _in_fitted_folds(experts, folds, counts, n_features):
@@ -170,6 +187,9 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "
             "shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
         )
+    if rows.has_noise:
+        (_, *_, x_std), *_ = rows.batches()
+        X = NoisyRows(as_source(X), x_std, seed=setup.seed).take(np.arange(len(X)))
     weight_kwargs = sample_weight_kwargs(features, rows.sample_weight, required=False)
     # No tag says reliably which features need y. Whatever else is wrong, the second fit raises again.
     with suppress(AttributeError, TypeError, ValueError):
@@ -198,26 +218,58 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
     return LinearStack.of(parts, dtype)
 
 
-def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
-    """Fit all parts of an unfitted mixture to the rows of one array or source."""
+def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
+    """Prepare the rows of one array or source: divide them into folds and plan the gate, before X is read.
+
+    Parameters
+    ----------
+    mixture : SoftGateMoERegressor
+        Unfitted.
+    rows : TrainingRows
+    in_folds : bool, default=False
+        Whether to gather moments in folds in any case.
+
+    Returns
+    -------
+    setup : Setup
+    rows : TrainingRows
+        With their folds. Rows of the gate are kept when they are read from a file.
+    gather : callable
+        Function of a product_dtype that gathers their moments.
+    """
     experts = make_experts(mixture.experts)
-    rule = fold_rule(experts, check_parameters(mixture))
+    rule = fold_rule(experts, check_parameters(mixture) or in_folds)
     if rule is not None:
-        ((_, *known),) = rows.batches()
-        rule.assign(*known)
+        ((_, y, labels, sample_weight, _),) = rows.batches()
+        rule.assign(y, labels, sample_weight)
         rows = replace(rows, folds=rule.all())
     setup = prepare(mixture, rows)
-    if experts.alphas is None and not setup.plan.cross_fit:
+    if experts.alphas is None and not (setup.plan.cross_fit or in_folds):
         rule = None
     if fits_moments(setup.gate_features):
         rows = kept_rows(rows, setup.plan.rows)
 
-    def attempt(product_dtype, scratch):
+    def gather(product_dtype):
         folds = None if rule is None else GivenFolds(rows.folds, rule.n_folds)
-        moments = experts.gather(rows.batches(), folds, product_dtype)
-        return fit_mixture(setup, moments, rows, scratch)
+        return experts.gather(rows.batches(), folds, product_dtype)
 
-    return in_enough_precision(experts.product_dtype, attempt)
+    return setup, rows, gather
+
+
+def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
+    """Fit all parts of an unfitted mixture to the rows of one array or source."""
+    setup, rows, gather = prepare_rows(mixture, rows)
+
+    def attempt(product_dtype, scratch):
+        return fit_mixture(setup, gather(product_dtype), rows, scratch)
+
+    return in_enough_precision(setup.experts.product_dtype, attempt)
+
+
+def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMixture:
+    """Fit all parts of an unfitted mixture to moments and rows; set its `n_features_in_`."""
+    mixture.n_features_in_ = moments.n_features
+    return fit_mixture(prepare(mixture, rows), moments, rows, scratch)
 
 
 def fit_batches(mixture, batches) -> FittedMixture:
@@ -233,7 +285,7 @@ def fit_batches(mixture, batches) -> FittedMixture:
 
 def check_parameters(mixture) -> bool:
     """Check what can be checked before rows are read; return True if the gate may need folds."""
-    check_choice(mixture.mixing, "mixing", MIXINGS)
+    _check_mixture(mixture)
     return check_plan(
         gate=mixture.gate,
         gate_inputs=mixture.gate_inputs,
@@ -278,11 +330,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         check_folds(moments, rows.folds, regimes)
         n_folds = int(rows.folds[plan.rows].max(initial=0)) + 1
         fold_stacks = cross_fitted_stacks(moments, n_folds, experts, plan.inputs, rows.dtype, scratch)
-    data = read_gate_rows(
-        rows.batches(), len(setup.codes), plan.rows, stack, features, rows.folds, fold_stacks
-    )
-    sample_weight = None if rows.sample_weight is None else rows.sample_weight[plan.rows]
-    gate = train_gate(plan, data, regimes.bins, setup.codes[plan.rows], sample_weight)
+    gate = fit_gate(setup, rows, stack, features, fold_stacks)
     predictor = MixturePredictor(
         stack=stack,
         n_bins=len(regimes.bins),
@@ -294,6 +342,21 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         anchors=gate.anchors,
     )
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
+
+
+def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> TrainedGate:
+    """Read the rows of the gate, with several noisy draws of each if their noise is known; train the gate."""
+    plan, n_draws = setup.plan, setup.n_draws
+    batches, folds, positions = rows.batches(), rows.folds, plan.rows
+    if rows.has_noise:
+        batches = noisy_batches(batches, n_draws, setup.seed)
+        folds = None if folds is None else np.repeat(folds, n_draws)
+        positions = (n_draws * positions[:, None] + np.arange(n_draws)).ravel()
+    n_rows = n_draws * len(setup.codes)
+    data = read_gate_rows(batches, n_rows, positions, stack, features, folds, fold_stacks)
+    codes, weight = setup.codes[plan.rows], rows.sample_weight
+    weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
+    return train_gate(plan, data, setup.regimes.bins, np.repeat(codes, n_draws), weight, n_draws)
 
 
 def check_folds(moments, folds, regimes: Regimes):

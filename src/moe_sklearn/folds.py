@@ -133,7 +133,7 @@ class FoldMoments:
         """Where the products are: "memory" or "file"."""
         return "memory" if self._moments.directory is None else "file"
 
-    def update(self, X, y, bins, folds, sample_weight=None) -> FoldMoments:
+    def update(self, X, y, bins, folds, sample_weight=None, x_std=None) -> FoldMoments:
         """Add rows in place; return self.
 
         Parameters
@@ -145,6 +145,8 @@ class FoldMoments:
         folds : array of shape (n_samples,), int
             Fold of each row, 0 to n_folds - 1. The first rows say how many there are.
         sample_weight : array of shape (n_samples,), optional
+        x_std : float, array or source, optional
+            Noise that the rows are to have, as in `BinnedMoments.update`.
 
         Raises
         ------
@@ -161,22 +163,36 @@ class FoldMoments:
             )
         if folds.max(initial=-1) >= n_folds:
             raise ValueError(f"cv gives more folds than the {n_folds} of the first batch.")
-        bins = np.full(len(folds), NO_BIN) if bins is None else bins
-        labels, codes = encode_labels(bins, len(folds))
-        check_same_kind(labels, self.bins)
-        known = self._labels + [label for label in labels.tolist() if label not in self._labels]
-        # The last place is that of code NO_BIN, -1.
-        places = np.array([known.index(label) for label in labels.tolist()] + [0])
-        groups = folds + n_folds * places[codes]
+        groups, known = self._groups_of(bins, folds, n_folds)
         n_more = np.bincount(groups, minlength=n_folds * len(known))
         self._moments.follow(source.dtype)
         if self.storage == "memory" and self._bytes_with(n_more, n_folds) > self.max_bytes:
             self._move_to_files()
         self._sums.clear()
         self._moments.n_folds = n_folds
-        self._moments.update(source, y, groups, sample_weight)
+        self._moments.update(source, y, groups, sample_weight, x_std)
         self.n_folds, self._labels = n_folds, known
         return self
+
+    def add_noise(self, x_std, bins, folds, sample_weight=None, *, factor=1.0) -> FoldMoments:
+        """Add noise to the rows, which are in these moments already, in place, and return them.
+
+        Parameters are those of `update` and `BinnedMoments.add_noise`; `bins` and `folds` are those of all
+        rows.
+        """
+        groups, _ = self._groups_of(bins, np.asarray(folds), self.n_folds)
+        self._sums.clear()
+        self._moments.add_noise(x_std, groups, sample_weight, factor=factor)
+        return self
+
+    def _groups_of(self, bins, folds, n_folds):
+        """Return the group of each row, ``fold + n_folds * place``, and the labels in the order of places."""
+        labels, codes = encode_labels(np.full(len(folds), NO_BIN) if bins is None else bins, len(folds))
+        check_same_kind(labels, self.bins)
+        known = self._labels + [label for label in labels.tolist() if label not in self._labels]
+        # The last place is that of code NO_BIN, -1.
+        places = np.array([known.index(label) for label in labels.tolist()] + [0])
+        return folds + n_folds * places[codes], known
 
     def join_pairs(self) -> FoldMoments:
         """Join folds 2k and 2k + 1 to one fold k, in place; return self. `n_folds` must be even."""

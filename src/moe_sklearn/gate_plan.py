@@ -37,12 +37,15 @@ class GatePlan:
         Number or values of the anchors.
     rows : ndarray of int
         Sorted positions of the training rows that train the gate.
+    limit : int or None
+        Greatest number of rows; None for no limit.
     """
 
     gate: Any
     inputs: tuple[str, ...]
     anchors: Any
     rows: np.ndarray
+    limit: int | None = None
 
     @property
     def cross_fit(self) -> bool:
@@ -105,7 +108,7 @@ def plan_gate(
     if in_folds is not None and needs_folds(inputs):
         covered = covered & in_folds
     rows = stratified_rows(np.where(covered, codes, NO_BIN), n_bins, limit, random_state)
-    return GatePlan(gate, inputs, anchors, rows)
+    return GatePlan(gate, inputs, anchors, rows, limit)
 
 
 def choose_gate(gate, n_covered: int, n_bins: int, random_state):

@@ -212,7 +212,9 @@ class TrainedGate(NamedTuple):
     """(n_bins, n_targets)"""
 
 
-def train_gate(plan: GatePlan, data: GateData, bins, codes, sample_weight=None) -> TrainedGate:
+def train_gate(
+    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, n_draws: int = 1
+) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
     Parameters
@@ -225,6 +227,8 @@ def train_gate(plan: GatePlan, data: GateData, bins, codes, sample_weight=None) 
         Position of each row's bin.
     sample_weight : ndarray of shape (n,), optional
         Sample weights of these rows.
+    n_draws : int, default=1
+        So many successive rows are noisy draws of one row.
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
@@ -239,7 +243,10 @@ def train_gate(plan: GatePlan, data: GateData, bins, codes, sample_weight=None) 
     anchors = anchor_values(plan.anchors, data.y)
     constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
     outputs = np.concatenate([predictions[:, :-1], constants], axis=1)
-    gate = clone(plan.gate).fit(inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight)
+    more = {"n_draws": n_draws} if has_fit_parameter(plan.gate, "n_draws") else {}
+    gate = clone(plan.gate).fit(
+        inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
+    )
     return TrainedGate(gate, router, anchors, variance)
 
 

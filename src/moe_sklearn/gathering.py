@@ -12,6 +12,7 @@ import numpy as np
 from .binned_moments import BinnedMoments
 from .folds import FoldMoments
 from .linalg import NotEnoughDigits, Scratch
+from .noisy_rows import check_x_std
 from .validation import NO_WEIGHT, check_fit_data, raise_constant
 
 
@@ -49,7 +50,7 @@ def gather(
     max_bytes: int = 2**32,
     folds: FoldRule | None = None,
 ):
-    """Gather the moments of validated batches (X, y, bins, sample_weight).
+    """Gather the moments of validated batches (X, y, bins, sample_weight) or (..., sample_weight, x_std).
 
     Parameters
     ----------
@@ -72,27 +73,28 @@ def gather(
         If there is no batch. Also as `BinnedMoments.update`.
     """
     moments: Any = None
-    for X, y, bins, sample_weight in batches:
+    for batch in batches:
+        X, y, *_ = batch
         if folds is None:
             moments = moments or BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
-            moments.update(X, y, bins, sample_weight)
+            moments.update(*batch)
             continue
         if moments is None:
             moments = FoldMoments.empty_for(X, y, product_dtype=product_dtype, max_bytes=max_bytes)
-        add_in_folds(moments, (X, y, bins, sample_weight), folds)
+        add_in_folds(moments, batch, folds)
     if moments is None:
         raise ValueError("batches is empty: there is nothing to fit.")
     return moments
 
 
 def add_in_folds(moments: FoldMoments, batch: tuple, folds: FoldRule):
-    """Add a batch (X, y, bins, sample_weight) to the moments of its folds, in place."""
-    X, y, bins, sample_weight = batch
+    """Add a batch (X, y, bins, sample_weight) or (..., x_std) to the moments of its folds, in place."""
+    X, y, bins, sample_weight, *x_std = batch
     of_batch = folds.assign(y, bins, sample_weight)
     if moments.n_folds > folds.n_folds:
         moments.join_pairs()
     moments.n_folds = folds.n_folds
-    moments.update(X, y, bins, of_batch, sample_weight)
+    moments.update(X, y, bins, of_batch, sample_weight, *x_std)
 
 
 class BatchRecord:
@@ -111,33 +113,37 @@ class BatchRecord:
         Whether y is 1-D in the first batch.
     sample_weight : ndarray of shape (n_samples,) or None
         Sample weights of all rows. None if no batch has any.
+    has_noise : bool
+        Whether a batch has `x_std`.
     marks : list of (int, int)
         Number of rows and checksum of y of each batch.
     """
 
     def __init__(self, earlier=None):
-        self.dtype, self.y_is_1d = None, None
+        self.dtype, self.y_is_1d, self.has_noise = None, None, False
         self.marks, self._earlier = [], earlier
         self._sample_weights, self._first_row, self._varies = [], None, False
 
     def check(self, estimator, batches):
-        """Yield the validated (X, y, bins, sample_weight) of each batch; set `estimator.n_features_in_`.
+        """Yield the validated batches (X, y, bins, sample_weight, x_std); set `estimator.n_features_in_`.
 
         Raises
         ------
         ValueError
-            As `check_fit_data`. Also if the batches are not those of the earlier reading.
+            As `check_fit_data` and `check_x_std`. Also if the batches are not those of the earlier reading.
         """
-        for X, y, bins, sample_weight in batches:
+        for X, y, bins, sample_weight, x_std in batches:
             first = self.dtype is None
             X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, is_batch=True)
+            x_std = check_x_std(x_std, X.shape)
+            self.has_noise |= x_std is not None
             self.dtype = X.dtype if first else np.result_type(self.dtype, X.dtype)
             self.y_is_1d = y.ndim == 1 if first else self.y_is_1d
             self.marks.append((len(y), crc32(np.ascontiguousarray(y).data)))
             self._check_same_so_far()
             self._note_variation(y if sample_weight is None else y[sample_weight > 0])
             self._sample_weights.append(sample_weight)
-            yield X, y, bins, sample_weight
+            yield X, y, bins, sample_weight, x_std
 
     def _check_same_so_far(self):
         number = len(self.marks)

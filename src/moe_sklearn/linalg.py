@@ -103,8 +103,11 @@ def row_product(rows, right):
     return gemm(1.0, rows.T, right.astype(rows.dtype, copy=False), trans_a=1)
 
 
-def kernel_of(X, index, origin, dtype) -> np.ndarray:
-    """X X' of the rows at `index` about `origin`, in `dtype`; only the lower triangle is meaningful."""
+def kernel_of(X, index, origin, dtype, scale=None) -> np.ndarray:
+    """X X' of the rows at `index` about `origin`, in `dtype`; only the lower triangle is meaningful.
+
+    Columns are multiplied by `scale` (n_features,) first.
+    """
     n_rows, n_features = len(index), X.shape[1]
     kernel = zeros_lower((n_rows, n_rows), dtype)
     syrk = blas.dsyrk if kernel.dtype == float else blas.ssyrk
@@ -116,6 +119,8 @@ def kernel_of(X, index, origin, dtype) -> np.ndarray:
         raw, rows = (raw, rows) if held == width else (raw[:, :held].copy(), rows[:, :held].copy())
         np.take(X[:, columns], index, axis=0, out=raw, mode="clip")
         np.subtract(raw, origin[columns], out=rows, dtype=dtype)
+        if scale is not None:
+            rows *= scale[columns].astype(dtype)
         syrk(1.0, rows.T, beta=1.0, c=kernel, trans=1, lower=1, overwrite_c=1)
     return kernel
 

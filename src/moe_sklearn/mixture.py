@@ -75,9 +75,13 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Greatest number of rows that train the gate. They are drawn at random, with each bin in proportion.
         None means all rows. "auto" means 250,000. What is kept of a row in training are the inputs of the
         gate and the predictions of the experts, not the row of X.
+    n_noise_draws : int or "auto", default="auto"
+        Number of noisy draws of each of those rows, if `fit` is given their noise, `x_std`. "auto" means as
+        many as `gate_max_samples` allows in all, at least 1 and at most 16.
     random_state : int, RandomState instance or None, default=None
-        Seed of the draw of those rows, and of the regression gate that ``gate="auto"`` or ``"regression"``
-        makes. It does not reach a `gate` that is given as an estimator: that has a `random_state` of its own.
+        Seed of the draw of those rows, of their noise, and of the regression gate that ``gate="auto"`` or
+        ``"regression"`` makes. It does not reach a `gate` that is given as an estimator: that has a
+        `random_state` of its own.
 
     Attributes
     ----------
@@ -153,7 +157,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
     oracle 1.0
     """
 
-    __metadata_request__fit = {"bins": True}
+    __metadata_request__fit = {"bins": True, "x_std": True}
     __metadata_request__predict = {"bins": True, "mixing": True}
     __metadata_request__score = {"bins": True, "sample_weight": True}
 
@@ -168,6 +172,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         gate_inputs: str | tuple[str, ...] = "auto",
         anchors: Any = "auto",
         gate_max_samples: int | None | Literal["auto"] = "auto",
+        n_noise_draws: int | Literal["auto"] = "auto",
         random_state=None,
     ):
         self.experts = experts
@@ -178,6 +183,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         self.gate_inputs = gate_inputs
         self.anchors = anchors
         self.gate_max_samples = gate_max_samples
+        self.n_noise_draws = n_noise_draws
         self.random_state = random_state
 
     def set_params(self, **params) -> Self:
@@ -202,7 +208,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         """
         return super().set_params(**fitting.with_default_parts(self, params))
 
-    def fit(self, X, y, *, bins=None, sample_weight=None) -> Self:
+    def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Fit experts, global ridge and PCA from one pass over X, then the gate.
 
         Parameters
@@ -217,6 +223,11 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             information, which `binner` turns into labels. None: `binner` bins the (first) target.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row for experts, global ridge, PCA and gate.
+        x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
+            Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
+            from value to value. The mixture is then fitted for such rows: X'X of experts, global ridge, PCA
+            and discriminants gets its expectation over the noise, and the gate is trained on noisy draws of
+            its rows, see `n_noise_draws`. None means no such noise.
 
         Returns
         -------
@@ -236,7 +247,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
         check_varies(y, sample_weight)
-        rows = rows_in_memory(fitted.binner, X, y, bins, sample_weight)
+        rows = rows_in_memory(fitted.binner, X, y, bins, sample_weight, x_std)
         return adopt(self, fitted._store(fitting.fit_rows(fitted, rows)))
 
     def fit_batches(self, batches) -> Self:
@@ -245,10 +256,11 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         batches : iterable or callable
-            Iterable of tuples (X, y, bins) or (X, y, bins, sample_weight), as in `fit`, or a function without
-            arguments that returns such an iterable. It is read twice, in the same order: first for experts,
-            global ridge and PCA, then for the gate. Side information as `bins` needs a binner with given
-            edges. A batch whose weights are all zero adds nothing.
+            Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight,
+            x_std), as in `fit`, or a function without arguments that returns such an iterable. It is read
+            twice, in the same order: first for experts, global ridge and PCA, then for the gate. Side
+            information as `bins` needs a binner with given edges. A batch whose weights are all zero adds
+            nothing.
 
         Returns
         -------
@@ -265,7 +277,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         return adopt(self, fitted._store(fitting.fit_batches(fitted, batches)))
 
-    def fit_moments(self, moments, rows) -> Self:
+    def fit_moments(self, moments, rows, *, scratch=None) -> Self:
         """Fit to moments that are already gathered; only the gate reads rows.
 
         Parameters
@@ -275,6 +287,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         rows : TrainingRows
             Labels, sample weights and folds of those rows, and a function that reads X and y again, see
             `moe_sklearn.training_rows.TrainingRows`.
+        scratch : Scratch, default=None
+            Memory for factorisations, see `moe_sklearn.linalg`.
 
         Returns
         -------
@@ -287,8 +301,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
             As `fit`. Also if the gate needs folds and `moments` or `rows` have none.
         """
         fitted = unfitted_copy(self)
-        fitted.n_features_in_ = moments.n_features
-        return adopt(self, fitted._store(fitting.fit_mixture(fitting.prepare(fitted, rows), moments, rows)))
+        return adopt(self, fitted._store(fitting.fit_gathered(fitted, moments, rows, scratch)))
 
     def _store(self, fit):
         """Store the parts of a `FittedMixture`."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -63,6 +63,8 @@ class NormalEquations(NamedTuple):
     """Function from solutions (size, n_sides) to coefficients (n_sides, n_features)"""
     is_deficient: bool = False
     """Whether there are fewer rows than columns: without a penalty, many coefficients are equally good"""
+    penalty: float | None = None
+    """What stands in the place of alpha, if these are the equations of one alpha only"""
 
 
 @dataclass
@@ -127,6 +129,8 @@ class Moments:
         )
 
     is_rows = False
+    # Noise is a part of X'X; moments in rows keep it beside them.
+    noise: ClassVar[np.ndarray | None] = None
 
     @property
     def n_features(self) -> int:
@@ -166,6 +170,19 @@ class Moments:
     def as_products(self, directory=None) -> Moments:
         """Return these moments, which are products."""
         return self
+
+    def add_noise(self, variances):
+        """Add independent noise to the columns of the rows, in place.
+
+        X'X gets its expectation, X'X + diag(sum_i weight_i s_ij^2), where s_ij is the standard deviation.
+
+        Parameters
+        ----------
+        variances : ndarray of shape (n_features,)
+            The sums over the rows.
+        """
+        diagonal = np.diag_indices_from(self.xx)
+        self.xx[diagonal] = self.x_squares + variances
 
     def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
         """Normal equations of the targets.

@@ -13,10 +13,10 @@ from .moments import Moments
 from .row_moments import RowMoments, RowStore
 from .storage import damage_named, read_archive, write_archive
 
-ARCHIVE_VERSION = 3
+ARCHIVE_VERSION = 4
 ARRAYS = ("x_mean", "y_mean", "xx", "xy", "yy")
 # What is written of a group that is kept as rows
-ROW_ARRAYS = ("X", "y", "weights")
+ROW_ARRAYS = ("X", "y", "weights", "noise")
 
 
 def write_moments(path, layout: dict, groups: dict, progress: dict):
@@ -42,7 +42,8 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
     arrays: dict[str, np.ndarray] = {}
     for i, (label, group) in enumerate(groups.items()):
         if group.is_rows:
-            rows = group.rows()
+            noise = np.zeros(layout["n_features"]) if group.noise is None else group.noise
+            rows = (*group.rows(), noise)
             _check_rows(label, rows, layout)
             sizes.append([label])
             arrays |= {f"{name}_{i}": array for name, array in zip(ROW_ARRAYS, rows, strict=True)}
@@ -84,7 +85,10 @@ def read_moments(path) -> tuple[dict, dict, RowStore, dict]:
             found = [arrays.pop(f"{name}_{i}") for name in _names((label, *sums))]
             if not sums:
                 _check_rows(label, found, layout)
-                groups[label] = RowMoments(store, store.append(tuple(found), label))
+                *rows, noise = found
+                groups[label] = RowMoments(store, store.append(tuple(rows), label))
+                if noise.any():
+                    groups[label].add_noise(noise)
                 continue
             n_rows, weight, eps = sums
             group = Moments(n_rows, weight, *found, product_eps=eps)
@@ -115,7 +119,8 @@ def _check_header(layout, sizes, progress):
 def _check_rows(label, rows, layout):
     """Raise a ValueError unless rows are finite, fit the layout and have positive weights."""
     n_rows, weights = len(rows[2]), rows[2]
-    shapes = (n_rows, layout["n_features"]), (n_rows, layout["n_targets"]), (n_rows,)
+    d = layout["n_features"]
+    shapes = (n_rows, d), (n_rows, layout["n_targets"]), (n_rows,), (d,)
     for name, array, shape in zip(ROW_ARRAYS, rows, shapes, strict=True):
         if array.shape != shape or array.dtype not in ((np.float32, float) if name == "X" else (float,)):
             raise ValueError(
@@ -123,8 +128,10 @@ def _check_rows(label, rows, layout):
             )
         if not np.isfinite(array).all():
             raise ValueError(f"{name} of bin {label!r} holds nan or infinity.")
-    if not n_rows or (weights <= 0).any():
-        raise ValueError(f"bin {label!r} has {n_rows} rows, or weights that are not positive.")
+    if not n_rows or (weights <= 0).any() or (rows[3] < 0).any():
+        raise ValueError(
+            f"bin {label!r} has {n_rows} rows, weights that are not positive, or negative noise."
+        )
 
 
 def _check_group(label, group, layout):

@@ -6,11 +6,14 @@ import numpy as np
 
 from .binned_moments import BinnedMoments
 from .labels import encode_labels
+from .noisy_rows import check_x_std
 from .sources import RowSource
 from .validation import check_finite, check_length, check_sample_weight
 
 
-def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="auto") -> BinnedMoments:
+def dask_moments(
+    X, y, bins=None, sample_weight=None, *, x_std=None, product_dtype="auto"
+) -> BinnedMoments:
     """Gather the moments of a dask array, on the scheduler or cluster that dask uses.
 
     One task gathers the moments of one block of rows. Further tasks merge them in pairs. If a worker dies,
@@ -24,6 +27,8 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="auto") -
         Labels, as in `BinnedMoments.update`.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row.
+    x_std : float, or array or dask array of shape (n_features,) or of that of X, default=None
+        Standard deviation of noise that the rows are to have, see `BinnedMoments.update`.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `BinnedMoments`.
 
@@ -38,7 +43,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="auto") -
         If dask is not installed.
     ValueError
         If X has blocks of unknown size, or y, bins or sample_weight do not hold one valid value for each
-        row of X.
+        row of X. Also if `x_std` has a wrong shape, or is negative or nan.
     """
     try:
         from dask import delayed
@@ -57,8 +62,10 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="auto") -
     labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
     parts = []
     edges = np.cumsum([0, *X.chunks[0]])
+    check_x_std(x_std, X.shape)
     for block, start, stop in zip(X.to_delayed().ravel(), edges[:-1], edges[1:], strict=True):
         part = [None if array is None else array[start:stop] for array in (y, codes, sample_weight)]
+        part.append(x_std[start:stop] if np.ndim(x_std) == 2 else x_std)
         parts.append(delayed(_moments_of)(block, int(start), *part, product_dtype))
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
@@ -70,9 +77,11 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, product_dtype="auto") -
     return moments
 
 
-def _moments_of(X, first_row, y, bins, sample_weight, product_dtype):
+def _moments_of(X, first_row, y, bins, sample_weight, x_std, product_dtype):
     moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
-    return moments.update(RowSource(np.asarray(X), first_row), y, bins, sample_weight)
+    if np.ndim(x_std) == 2:
+        x_std = RowSource(np.asarray(x_std), first_row)
+    return moments.update(RowSource(np.asarray(X), first_row), y, bins, sample_weight, x_std)
 
 
 def _merge(left, right):

@@ -7,6 +7,10 @@ r the square roots of the weights, z the centred targets and R = diag(r),
 
 (Saunders, Gammerman and Vovk, 1998, "Ridge regression learning algorithm in dual variables", ICML, 515-521).
 A sub-block of one kernel serves every group, fold and penalty.
+
+Known noise of the columns adds a diagonal matrix N to X' R R X, and N + alpha I takes the place of alpha I.
+The kernel is then that of X (N + alpha I)^-1/2, and the penalty is 1. Where the noise of all columns is the
+same, N only adds to alpha.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ MIN_COLUMNS = 128
 NO_VARIANCE = 1e-12
 # Rows are read and centred so many at a time.
 BLOCK_ROWS = 512
+# Columns that differ by more in their noise and penalty would lose digits in one kernel.
+WIDEST_PENALTIES = 1e10
 
 
 def fits_as_rows(n_rows, n_features: int):
@@ -54,6 +60,9 @@ class RowStore:
         self.y, self.weight = np.empty((0, n_targets)), np.empty(0)
         self._families: dict = {}
         self._family = np.empty(0, int)
+        # Mean variances of the noise, (n_features,) each, and which of them a row has; -1 for none.
+        self._variances: list[np.ndarray] = []
+        self._variance_of = np.empty(0, int)
         self._parts: list[np.ndarray] = [np.empty((0, n_features), np.float32)]
         self._reset()
 
@@ -90,8 +99,25 @@ class RowStore:
         self.y, self.weight = np.concatenate([self.y, y]), np.concatenate([self.weight, weight])
         number = self._families.setdefault(family, len(self._families))
         self._family = np.concatenate([self._family, np.full(len(X), number)])
+        self._variance_of = np.concatenate([self._variance_of, np.full(len(X), -1)])
         self._reset()
         return np.arange(first, len(self))
+
+    def add_noise(self, index, variances):
+        """Spread noise, `variances` (n_features,) summed over the rows at `index`, evenly over them."""
+        more = variances / self.weight[index].sum()
+        known = self._variance_of[index]
+        for code in np.unique(known):
+            self._variance_of[index[known == code]] = len(self._variances)
+            self._variances.append(more if code < 0 else self._variances[code] + more)
+
+    def noise(self, index) -> np.ndarray | None:
+        """Weighted sums of the variances of the rows at `index`, (n_features,); None without noise."""
+        codes, weights = self._variance_of[index], self.weight[index]
+        total = np.zeros(self.X.shape[1])
+        for code in np.unique(codes[codes >= 0]):
+            total += weights[codes == code].sum() * self._variances[code]
+        return total if total.any() else None
 
     @cached_property
     def origin(self) -> np.ndarray:
@@ -207,6 +233,18 @@ class RowMoments:
             return self._made_x_sum()
         return self._transposed_product(self._weights[:, None])[0]
 
+    @property
+    def noise(self) -> np.ndarray | None:
+        """Weighted sums of the variances of the noise, (n_features,); None without noise."""
+        return self.store.noise(self.index)
+
+    def add_noise(self, variances):
+        """Add independent noise to the columns of the rows, in place, see `Moments.add_noise`.
+
+        The variances are spread evenly over the rows: moments of some of these rows have a share of them.
+        """
+        self.store.add_noise(self.index, variances)
+
     def x_floor(self) -> np.ndarray:
         """Largest sum of squares that rounding alone can give a constant column of x, (n_features,)."""
         return self.weight * (MEAN_ROUNDING * EPS * self.x_mean) ** 2
@@ -237,7 +275,10 @@ class RowMoments:
 
     def moved_to(self, store: RowStore, family=0) -> RowMoments:
         """Moments of a copy of the rows in another store."""
-        return RowMoments(store, store.append(self.rows(), family))
+        moved = RowMoments(store, store.append(self.rows(), family))
+        if self.noise is not None:
+            moved.add_noise(self.noise)
+        return moved
 
     def __add__(self, other):
         """Moments of both groups together."""
@@ -283,44 +324,72 @@ class RowMoments:
                 None if narrow is None else narrow[held],
                 scratch,
             )
+        if self.noise is not None:
+            products.add_noise(self.noise)
         return products
 
     def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
         """Normal equations of the targets in sample space, see `Moments.equations`."""
-        targets = self._targets
+        targets, offset = self._targets, 0.0
+        if self._needs_products(alpha):
+            return self.as_products().equations(alpha, prior_coef)
+        if prior_coef is not None and self.noise is not None:
+            # alpha |w - v|^2 + w'N w is the penalty N + alpha I about alpha v / (N + alpha).
+            nearest = prior_coef * (alpha / (self.noise + alpha))
+            prior_coef, offset = nearest, nearest - prior_coef
         if prior_coef is not None:
             targets = targets - self._centred_outputs(prior_coef)
-        return self._equations(targets, alpha)
+        return self._equations(targets, alpha, offset)
 
     def indicator_equations(self, groups: Sequence, alpha: float = 0.0) -> NormalEquations:
         """Normal equations of the indicators of `groups`, which share the store with these moments."""
+        if self._needs_products(alpha):
+            return self.as_products().indicator_equations(groups, alpha)
         member = np.stack([np.isin(self.index, group.index) for group in groups], axis=1).astype(float)
         return self._equations(member - self._weights @ member / self.weight, alpha)
 
-    def _equations(self, targets, alpha):
+    def _needs_products(self, alpha):
+        """Whether columns differ so much in noise and penalty that one kernel would lose digits."""
+        noise = self.noise
+        return noise is not None and noise.max() + alpha > WIDEST_PENALTIES * (noise.min() + alpha)
+
+    def _equations(self, targets, alpha, offset=0.0):
         if not self.n_rows:
             right, no_coef = np.zeros((1, targets.shape[1])), np.zeros((1, self.n_features))
             return NormalEquations(np.zeros((1, 1)), right, EPS, 0.0, lambda found: found.T @ no_coef)
-        matrix = self._gram(self.store.product_dtype)
-        eps = self.product_eps
-        if alpha <= rounding(matrix, eps) and eps > EPS:
-            matrix, eps = self._gram(np.dtype(float)), EPS
+        noise, scale, variances = self.noise, None, 1.0
+        penalty = None if noise is None else noise[0] + alpha
+        if noise is not None and (noise != noise[0]).any():
+            variances, penalty = noise + alpha, 1.0
+            scale = 1 / np.sqrt(variances)
+        least, eps = alpha if penalty is None else penalty, self.product_eps
+        matrix = self._gram(self.store.product_dtype, scale)
+        if least <= rounding(matrix, eps) and eps > EPS:
+            matrix, eps = self._gram(np.dtype(float), scale), EPS
+
+        def to_coef(solutions):
+            return self.coef_of(solutions) / variances + offset
+
         roots = np.sqrt(self._weights)
         # Centred rows add up to 0. The right sides are orthogonal to that vector, so that its eigenvalue is
         # free: with one of an average size, the matrix is regular.
         size = np.diag(matrix).mean(dtype=float) / self.weight
         syr = blas.dsyr if matrix.dtype == float else blas.ssyr
         matrix = syr(size, roots, lower=1, a=matrix, overwrite_a=1)
-        return NormalEquations(
-            matrix, roots[:, None] * targets, eps=eps, floor=0.0, to_coef=self.coef_of, is_deficient=True
-        )
+        right = roots[:, None] * targets
+        return NormalEquations(matrix, right, eps, 0.0, to_coef, is_deficient=True, penalty=penalty)
 
     def gram(self) -> np.ndarray:
-        """R X X' R of the centred rows X, R = diag(sqrt(weight)), in float64: a lower triangle."""
+        """R X X' R of the centred rows without noise, in float64, R = diag(sqrt(weight)): lower triangle."""
         return self._gram(self.store.product_dtype).astype(float, copy=False)
 
-    def _gram(self, dtype):
-        kernel, weights = self.store.kernel(self.index, dtype), self._weights / self.weight
+    def _gram(self, dtype, scale=None):
+        """The same in `dtype`, with columns multiplied by `scale` (n_features,)."""
+        store, weights = self.store, self._weights / self.weight
+        if scale is None:
+            kernel = store.kernel(self.index, dtype)
+        else:
+            kernel = kernel_of(store.X, self.index, store.origin, dtype, scale)
         half = symmetric_product(kernel, weights[:, None])[:, 0]
         half -= weights @ half / 2
         kernel -= half.astype(kernel.dtype)[:, None]
@@ -355,7 +424,21 @@ class RowMoments:
         outputs = self._centred_outputs(coef.reshape(-1, self.n_features)).reshape(-1, *coef.shape[:-1])
         offset = self.y_mean - intercept - coef @ self.x_mean
         errors = self._targets.reshape(self.n_rows, *[1] * (coef.ndim - 2), -1) - outputs + offset
-        return np.einsum("i,i...->...", self._weights, errors**2)
+        squares = np.einsum("i,i...->...", self._weights, errors**2)
+        return squares if self.noise is None else squares + coef**2 @ self.noise
+
+    def product_with(self):
+        """Return the function v -> (X'X + N) v of the weighted centred rows X and their noise N."""
+        rows, roots = np.empty((self.n_rows, self.n_features)), np.sqrt(self._weights)[:, None]
+        noise, centre = self.noise, self.x_mean - self.store.origin
+        for of_block, block in self.store.blocks(self.index):
+            np.multiply(roots[of_block], block - centre, out=rows[of_block])
+
+        def product(v):
+            within = blas.dgemv(1.0, rows.T, blas.dgemv(1.0, rows.T, v, trans=1))
+            return within if noise is None else within + noise * v
+
+        return product
 
     def _centred_outputs(self, coef):
         """(X - mean) coef', (n_rows, n_outputs)."""

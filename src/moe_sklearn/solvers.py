@@ -76,6 +76,9 @@ def ridge_path(
     or one eigendecomposition together where they are more than 20.
     """
     alphas = np.asarray(alphas, float)
+    if moments.noise is not None:
+        models = [ridge(moments, alpha, prior_coef, scratch) for alpha in alphas]
+        return np.stack([coef for coef, _ in models]), np.stack([intercept for _, intercept in models])
     equations = moments.equations(alphas.min(), prior_coef)
     solutions = _path(equations, alphas, scratch or Scratch())
     n_alphas, n_targets, size = solutions.shape
@@ -126,31 +129,51 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
         of largest magnitude positive, as in `sklearn.decomposition.PCA`.
     explained_variance : ndarray of shape (n_components,)
     """
-    gram = moments.gram()
-    if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
-        return np.eye(n_components, moments.n_features), np.zeros(n_components)
-    values, vectors = _largest_eigenvectors(gram, min(n_components, len(gram)))
-    variance = np.zeros(n_components)
-    variance[: len(values)] = np.maximum(values, 0.0) / max(moments.weight - 1.0, 1.0)
-    axes = moments.axes_of(values, vectors, n_components)
+    noise = np.zeros(1) if moments.noise is None else moments.noise
+    if n_components and (noise != noise[0]).any():
+        values, axes = _axes_with_noise(moments, n_components)
+    else:
+        gram = moments.gram()
+        if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
+            return np.eye(n_components, moments.n_features), np.zeros(n_components)
+        values, vectors = _largest_eigenvectors(gram, min(n_components, len(gram)))
+        axes = moments.axes_of(values, vectors, n_components)
+        # Equal noise of all columns turns no axis.
+        values = np.pad(np.maximum(values, 0.0), (0, n_components - len(values))) + noise[0]
+    variance = np.maximum(values, 0.0) / max(moments.weight - 1.0, 1.0)
     peaks = axes[np.arange(n_components), np.abs(axes).argmax(axis=1)]
     return axes * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
+
+
+def _axes_with_noise(moments, n_components):
+    """Eigenvalues of X'X and axes of moments in rows whose columns differ in their noise."""
+    d = moments.n_features
+    if _is_small(d, n_components):
+        values, vectors = _largest_eigenvectors(moments.as_products().gram(), n_components)
+    else:
+        values, vectors = _lanczos(moments.product_with(), d, n_components)
+    return values, vectors.T
 
 
 def _largest_eigenvectors(matrix, n_vectors):
     """The largest eigenvalues, in falling order, and their vectors (size, n_vectors)."""
     size = len(matrix)
-    if size <= 512 or n_vectors > size // 8:
-        values, vectors = eigh(
-            matrix, lower=True, subset_by_index=[size - n_vectors, size - 1], driver="evr"
-        )
-    else:
-        operator = LinearOperator(
-            (size, size), lambda v: blas.dsymv(1.0, matrix, v.ravel(), lower=1), dtype=float
-        )
-        values, vectors = eigsh(
-            operator, k=n_vectors, which="LA", v0=np.linspace(1, 2, size), ncv=4 * n_vectors + 20
-        )
+    if not _is_small(size, n_vectors):
+        return _lanczos(lambda v: blas.dsymv(1.0, matrix, v, lower=1), size, n_vectors)
+    values, vectors = eigh(matrix, lower=True, subset_by_index=[size - n_vectors, size - 1], driver="evr")
+    return values[::-1], vectors[:, ::-1]
+
+
+def _is_small(size, n_vectors):
+    """Whether the matrix itself is best."""
+    return size <= 512 or n_vectors > size // 8
+
+
+def _lanczos(product, size, n_vectors):
+    """As `_largest_eigenvectors`, of the matrix that the function `product` multiplies a vector by."""
+    operator = LinearOperator((size, size), lambda v: product(v.ravel()), dtype=float)
+    start = np.linspace(1, 2, size)
+    values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=4 * n_vectors + 20)
     order = np.argsort(values)[::-1]
     return values[order], vectors[:, order]
 
@@ -190,6 +213,7 @@ def discriminants(
 def _solve(equations, alpha, scratch):
     """Coefficients (n_sides, n_features) of least norm."""
     matrix = equations.matrix
+    alpha = alpha if equations.penalty is None else equations.penalty
     if equations.is_deficient and alpha <= rounding(matrix):
         warn_singular(alpha)
     solution = solve_spd(

@@ -94,12 +94,12 @@ def map_rows(function: Callable, X, *row_values: np.ndarray) -> Any:
 
 
 def open_batches(batches) -> Iterator[tuple]:
-    """Yield (X, y, bins, sample_weight) of each batch of an iterable, or of a function that returns one.
+    """Yield (X, y, bins, sample_weight, x_std) of each batch of an iterable, or of a function that makes one.
 
     Raises
     ------
     TypeError
-        If `batches` is an iterator, which cannot be read twice, or a batch is not a tuple of 3 or 4 items.
+        If `batches` is an iterator, which cannot be read twice, or a batch is not a tuple of 3 to 5 items.
     """
     if isinstance(batches, Iterator):
         raise TypeError(
@@ -107,9 +107,12 @@ def open_batches(batches) -> Iterator[tuple]:
             "fit_batches(lambda: read_batches(path)), or a list."
         )
     for batch in prefetch(batches() if callable(batches) else batches):
-        if not isinstance(batch, tuple) or len(batch) not in (3, 4):
-            raise TypeError("Each batch must be a tuple (X, y, bins) or (X, y, bins, sample_weight).")
-        yield batch if len(batch) == 4 else (*batch, None)
+        if not isinstance(batch, tuple) or len(batch) not in (3, 4, 5):
+            raise TypeError(
+                "Each batch must be a tuple (X, y, bins), (X, y, bins, sample_weight) or "
+                "(X, y, bins, sample_weight, x_std)."
+            )
+        yield (*batch, None, None)[:5]
 
 
 def is_source(X) -> bool:

@@ -12,6 +12,7 @@ from .folds import CrossValidationFolds
 from .gate_training import StratifiedFolds
 from .gathering import BatchRecord, FoldRule
 from .labels import codes_of, encode_labels
+from .noisy_rows import check_x_std
 from .regimes import fit_binner
 from .sources import CachingSource, as_source, open_batches
 from .state import unfitted_copy
@@ -28,8 +29,9 @@ class TrainingRows:
     Parameters
     ----------
     batches : callable
-        Function without arguments that returns an iterable of tuples. Each tuple begins with (X, y). The
-        batches are the same, in the same order, each time.
+        Function without arguments that returns an iterable of tuples. Each tuple begins with (X, y), or is
+        (X, y, bins, sample_weight, x_std) if `has_noise`. The batches are the same, in the same order, each
+        time.
     labels : list of array-like
         Labels of the rows of each batch.
     sample_weight : ndarray of shape (n_samples,) or None
@@ -44,6 +46,8 @@ class TrainingRows:
         Whether the bins are bins of the target.
     folds : ndarray of shape (n_samples,), int, default=None
         Fold of each row in the `FoldMoments`, for a gate that needs cross-fitted inputs.
+    has_noise : bool, default=False
+        Whether the gate is trained on the rows with noise of standard deviation `x_std`.
     """
 
     batches: Callable[[], Iterable[tuple]]
@@ -54,6 +58,7 @@ class TrainingRows:
     binner: Any = None
     of_target: bool = False
     folds: Any = field(default=None, repr=False)
+    has_noise: bool = False
 
     def encoded(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sorted distinct labels, and the position of each row's label (-1 for no bin)."""
@@ -62,17 +67,19 @@ class TrainingRows:
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
 
 
-def rows_in_memory(binner, X, y, bins, sample_weight) -> TrainingRows:
+def rows_in_memory(binner, X, y, bins, sample_weight, x_std=None) -> TrainingRows:
     """Make the `TrainingRows` of `fit`, from validated arrays or one source."""
+    x_std = check_x_std(x_std, X.shape)
     labels, binner = fit_binner(binner, bins, y, sample_weight)
     return TrainingRows(
-        batches=lambda: [(X, y, labels, sample_weight)],
+        batches=lambda: [(X, y, labels, sample_weight, x_std)],
         labels=[labels],
         sample_weight=sample_weight,
         dtype=X.dtype,
         y_is_1d=y.ndim == 1,
         binner=binner,
         of_target=bins is None,
+        has_noise=x_std is not None,
     )
 
 
@@ -107,14 +114,14 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
 
     def labelled():
         nonlocal fitted_binner
-        for X, y, bins, sample_weight in seen.check(estimator, open_batches(batches)):
+        for X, y, bins, *others in seen.check(estimator, open_batches(batches)):
             if not labels:
                 check_fixed_bins(bins, binner)
-                _, fitted_binner = fit_binner(binner, bins, y, sample_weight)
+                _, fitted_binner = fit_binner(binner, bins, y, others[0])
             of_batch = bins if fitted_binner is None else np.ravel(fitted_binner.transform(bins))
             check_length(of_batch, "bins", len(X))
             labels.append(of_batch)
-            yield X, y, of_batch, sample_weight
+            yield X, y, of_batch, *others
 
     folds = fold_rule(experts, cross_fit)
     moments = experts.gather(labelled(), folds, product_dtype)
@@ -127,6 +134,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
         y_is_1d=bool(seen.y_is_1d),
         binner=fitted_binner,
         folds=None if folds is None else folds.all(),
+        has_noise=seen.has_noise,
     )
     return moments, rows
 
@@ -143,13 +151,25 @@ def check_fixed_bins(bins, binner):
 
 
 def kept_rows(rows: TrainingRows, positions) -> TrainingRows:
-    """Return rows that keep X at `positions` while it is read, if X is one file and they fit in memory."""
-    (X, *rest), *more = rows.batches()
-    source = as_source(X)
-    if more or source.in_memory or len(positions) * X.shape[1] > MAX_CACHED_VALUES:
+    """Return rows that keep X and x_std at `positions` while they are read, if that fits in memory.
+
+    Only what is one file is kept.
+    """
+    batch, *more = rows.batches()
+    if more or len(positions) * batch[0].shape[1] > MAX_CACHED_VALUES:
         return rows
-    caching = CachingSource(source, positions)
-    return replace(rows, batches=lambda: [(caching, *rest)])
+    X, y, labels, sample_weight, x_std = batch
+    kept_X, kept_std = _kept(X, positions), _kept(x_std, positions)
+    if kept_X is X and kept_std is x_std:
+        return rows
+    return replace(rows, batches=lambda: [(kept_X, y, labels, sample_weight, kept_std)])
+
+
+def _kept(array, positions):
+    """Return a source that keeps rows of `array`, or `array` itself if it is in memory or no 2-D array."""
+    if array is None or len(array.shape) < 2 or as_source(array).in_memory:
+        return array
+    return CachingSource(as_source(array), positions)
 
 
 class RecordedFolds:

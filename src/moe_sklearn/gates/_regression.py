@@ -141,7 +141,7 @@ class RegressionGate(StatefulEstimator):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
 
-    def fit(self, X, y, *, experts, labels=None, sample_weight=None) -> "RegressionGate":
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None, n_draws=1) -> "RegressionGate":
         """Train the gate.
 
         Parameters
@@ -157,6 +157,9 @@ class RegressionGate(StatefulEstimator):
             largest label belong to no bin: the cross-entropy ignores them.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row.
+        n_draws : int, default=1
+            So many successive rows are noisy draws of one row, with its target and weight. They are held out
+            together.
 
         Returns
         -------
@@ -180,7 +183,7 @@ class RegressionGate(StatefulEstimator):
         n_threads = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
         with controller.limit(limits=1, user_api="blas"):
             rows = fitted._prepare(X, *arrays)
-            members = fitted._train_all(rows, min(n_threads, default=cpu_count()))
+            members = fitted._train_all(rows, min(n_threads, default=cpu_count()), n_draws)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         fitted.networks_, fitted.shares_ = _average(members)
         linear_parts = [np.vstack([coef, bias]).T.astype(float) for coef, bias, *_ in fitted.networks_]
@@ -294,10 +297,10 @@ class RegressionGate(StatefulEstimator):
             weight = _one_standard_error(candidates, [errors(c, alpha) for c in candidates])
         return weight, alpha
 
-    def _train_all(self, rows, n_threads):
+    def _train_all(self, rows, n_threads, n_draws):
         """Train all networks: side by side, or each in a thread if a batch is work enough for one."""
         rng = check_random_state(self.random_state)
-        splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng)
+        splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng, n_draws)
         train, held_out = splits[0]
         self.classification_weight_, self.alpha_ = self._choose(rows, train, held_out, rng)
         size = self.hidden_layer_size
@@ -379,16 +382,25 @@ def _one_standard_error(candidates, errors):
     return candidates[best if gain.mean() > gain.std() / len(gain) ** 0.5 else 0]
 
 
-def _splits(n_rows, n_restarts, validation_fraction, rng):
-    """Return the training rows and the held-out rows of each restart; each restart holds out other rows."""
-    order = rng.permutation(n_rows)
+def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
+    """Return the training rows and the held-out rows of each restart; each restart holds out other rows.
+
+    All draws of a row are on one side. First draws come first.
+    """
+    if n_rows % n_draws:
+        raise ValueError(f"n_draws={n_draws} does not divide the {n_rows} rows: pass all draws of each row.")
+    n_own = n_rows // n_draws
+    order = rng.permutation(n_own)
     if n_restarts == "auto":
         n_restarts = N_RESTARTS if n_rows <= MANY_ROWS else N_RESTARTS_OF_MANY
     if validation_fraction == "auto":
-        validation_fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, 500 / n_rows))
-    n_held = min(max(1, round(validation_fraction * n_rows)), n_rows - 1)
+        validation_fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, 500 / n_own))
+    n_held = min(max(1, round(validation_fraction * n_own)), n_own - 1)
     turned = (np.roll(order, -r * n_held) for r in range(n_restarts))
-    return [(rows[n_held:], rows[:n_held]) for rows in turned]
+    draws = np.arange(n_draws)[:, None]
+    return [
+        tuple((part * n_draws + draws).ravel() for part in (rows[n_held:], rows[:n_held])) for rows in turned
+    ]
 
 
 def _center_and_scale(X, weight):

@@ -1,13 +1,14 @@
 """The experiment's figures, in scikit-learn's Display style.
 
 Each display is made by ``from_estimator`` (fitted mixture and test set), ``from_report`` or
-``from_predictions`` (plain arrays); the learning curve, whose estimator is not fitted yet, by
-``from_estimator`` or ``from_curve``. All of them draw at once; ``ax_`` and ``figure_`` keep the axes
+``from_predictions`` (plain arrays); the curves, whose estimator is not fitted yet, by ``from_estimator`` or
+``from_curve``. All of them draw at once; ``ax_`` and ``figure_`` keep the axes
 and the figure. Colours are those of Okabe and Ito (2008) and cividis, which colour-blind readers can
 tell apart.
 """
 
 from ._learning_curve import MoELearningCurveDisplay
+from ._noise_curve import NoiseCurveDisplay
 from ._predictions import MoEPredictionDisplay
 from ._routing import GateProbabilityDisplay, RoutingConfusionDisplay
 from ._scores import BinScoresDisplay, ModeScoresDisplay, RhoDisplay
@@ -18,6 +19,7 @@ __all__ = [
     "ModeScoresDisplay",
     "MoELearningCurveDisplay",
     "MoEPredictionDisplay",
+    "NoiseCurveDisplay",
     "RhoDisplay",
     "RoutingConfusionDisplay",
 ]

@@ -7,12 +7,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..learning_curve import moe_learning_curve
-from ._base import MODE_COLORS, AxesDisplay
-
-MODE_MARKERS = {"global": "D", "hard": "s", "soft": "o", "oracle": "^"}
+from ._curve import CurveDisplay
 
 
-class MoELearningCurveDisplay(AxesDisplay):
+class MoELearningCurveDisplay(CurveDisplay):
     """Lines of the R2 of each mixing mode against the number of training rows, and of rho below.
 
     The dashed lines beside rho are its values for the global model, 0, and for the oracle, 1.
@@ -49,64 +47,17 @@ class MoELearningCurveDisplay(AxesDisplay):
     ['100', '20k']
     """
 
-    rho_ax_: Any
-
     def __init__(
         self, train_sizes: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]
     ):
+        super().__init__(r2, rho)
         self.train_sizes = np.asarray(train_sizes)
-        self.r2 = {mode: np.asarray(values, dtype=float) for mode, values in r2.items()}
-        self.rho = {mode: np.asarray(values, dtype=float) for mode, values in rho.items()}
 
-    def plot(
-        self, ax: Any = None, *, rho_ax: Any = None, lower: float = -1.0
-    ) -> Self:
-        """Draw the lines.
+    @property
+    def _x(self):
+        return self.train_sizes
 
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw R2; by default a new figure, with a panel of rho below.
-        rho_ax : matplotlib Axes, optional
-            Where to draw rho. With `ax` given and this not, rho is left out.
-        lower : float, default=-1.0
-            Lower end of the axis of R2 if points lie below it. The axis of rho stays within -1 and 2.
-
-        Returns
-        -------
-        MoELearningCurveDisplay
-            This display, drawn.
-        """
-        split = ax is None and rho_ax is None
-        ax = self._start(ax, (5.6, 5.4))
-        self.rho_ax_ = rho_ax = _panel_below(ax) if split else rho_ax
-        self._draw(ax, self.r2)
-        if ax.get_ylim()[0] < lower:
-            ax.set_ylim(bottom=lower)
-        ax.set_ylabel(r"$R^2$ on the test set")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(self.r2), frameon=False)
-        if rho_ax is not None:
-            for mode, level in {"global": 0, "oracle": 1}.items():
-                rho_ax.axhline(level, color=MODE_COLORS[mode], linestyle="--", zorder=1)
-            self._draw(rho_ax, self.rho)
-            low, high = rho_ax.get_ylim()
-            rho_ax.set_ylim(max(low, -1), min(high, 2))
-            rho_ax.set_ylabel(r"$\rho$")
-        if split:
-            ax.set_xlabel("")
-            ax.tick_params(labelbottom=False)
-        return self
-
-    def _draw(self, ax, lines):
-        for mode, values in lines.items():
-            ax.plot(
-                self.train_sizes,
-                values,
-                color=MODE_COLORS.get(mode, "#999999"),
-                marker=MODE_MARKERS.get(mode, "o"),
-                markersize=5.5,
-                label=mode,
-            )
+    def _place(self, ax):
         ax.set_xscale("log")
         ticks = _apart(self.train_sizes)
         ax.set_xticks(ticks, [_short(size) for size in ticks])
@@ -193,13 +144,6 @@ class MoELearningCurveDisplay(AxesDisplay):
             random_state=random_state,
         )
         return cls.from_curve(curve, ax=ax, **kwargs)
-
-
-def _panel_below(ax):
-    """Give the lower third of the only axes of a figure to new ones."""
-    upper, lower = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(2, 1))
-    ax.set_subplotspec(upper)
-    return ax.figure.add_subplot(lower, sharex=ax)
 
 
 def _apart(sizes):

@@ -1,0 +1,147 @@
+"""Scores of all mixing modes against the noise of the rows, from one pass over clean rows."""
+
+import numbers
+from dataclasses import replace
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import Bunch, check_random_state
+
+from .fitting import prepare_rows
+from .gathering import in_enough_precision
+from .mixture import SoftGateMoERegressor
+from .noisy_rows import NoisyRows, check_x_std, scaled
+from .report import MODES
+from .sources import as_source
+from .training_rows import rows_in_memory
+from .validation import check_features, check_fit_data, check_varies
+
+
+def noise_curve(
+    estimator: SoftGateMoERegressor,
+    X,
+    y,
+    *,
+    bins,
+    x_std,
+    X_test,
+    y_test,
+    bins_test,
+    x_std_test=None,
+    levels=(0.0, 0.5, 1.0, 2.0, 4.0),
+    sample_weight=None,
+    random_state=None,
+):
+    """Compute R2 of every mixing mode, and rho, against the noise of the rows.
+
+    The moments of the rows are gathered once. At each level the variance of the noise is added to them, a
+    mixture is fitted, and test rows with noise of the same level are predicted. Each point equals
+    ``fit(X, y, bins=bins, x_std=level * x_std)``.
+
+    Parameters
+    ----------
+    estimator : SoftGateMoERegressor
+        Clones of it are fitted.
+    X : array-like or source of shape (n_samples, n_features)
+        Training rows, clean or with noise that all rows have, as in `SoftGateMoERegressor.fit`.
+    y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Targets.
+    bins : array-like of shape (n_samples,) or (n_samples, n_columns)
+        Labels or side information.
+    x_std : float, array of shape (n_features,), or array or source of the shape of X
+        Standard deviation of the noise at level 1, in units of X.
+    X_test, y_test, bins_test
+        Test rows, their targets and bins. The rows are as clean as X: noise is drawn for them.
+    x_std_test : float, array or source, default=None
+        The same as `x_std` for the test rows. None means `x_std`, which must then not be of the shape of X.
+    levels : array-like of shape (n_levels,), default=(0.0, 0.5, 1.0, 2.0, 4.0)
+        Increasing factors on `x_std`, >= 0.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weight of each row.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the noise of the test rows. They have the same draw at all levels.
+
+    Returns
+    -------
+    Bunch
+        ``levels`` : ndarray of shape (n_levels,);
+        ``r2`` : dict of "global", "hard", "soft" and "oracle" to ndarray of shape (n_levels,);
+        ``rho`` : dict of "hard" and "soft" to ndarray of shape (n_levels,);
+        ``reports`` : list of one `MoEReport` per level.
+
+    Raises
+    ------
+    ValueError
+        If the levels do not increase or are negative, or `x_std` or `x_std_test` has a wrong shape, or is
+        negative or nan. Also as `SoftGateMoERegressor.fit`.
+
+    See Also
+    --------
+    moe_sklearn.plotting.NoiseCurveDisplay : Draws the curve.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import SoftGateMoERegressor, noise_curve
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(900, 5))
+    >>> regime = (X[:, 0] > 0).astype(int)
+    >>> y = np.where(regime, 3, -3) * X[:, 1]
+    >>> curve = noise_curve(
+    ...     SoftGateMoERegressor(), X[:600], y[:600], bins=regime[:600], x_std=0.5,
+    ...     X_test=X[600:], y_test=y[600:], bins_test=regime[600:], levels=[0, 1], random_state=0,
+    ... )
+    >>> curve.levels.tolist(), bool(curve.r2["oracle"][0] > curve.r2["oracle"][1] + 0.1)
+    ([0.0, 1.0], True)
+    """
+    model = clone(estimator)
+    X, y, sample_weight = check_fit_data(model, X, y, sample_weight)
+    check_varies(y, sample_weight)
+    levels = _increasing(levels)
+    x_std = check_x_std(x_std, X.shape)
+    test = as_source(check_features(model, X_test))
+    if x_std_test is None and x_std is not None and x_std.shape == tuple(X.shape):
+        raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")
+    x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.shape, "x_std_test")
+    seed = _seed(random_state)
+    if not isinstance(model.random_state, numbers.Integral):
+        # All levels draw the same rows for the gate.
+        model.set_params(random_state=_seed(model.random_state))
+    rows = rows_in_memory(model.binner, X, y, bins, sample_weight)
+    setup, rows, gather = prepare_rows(model, rows, in_folds=True)
+
+    def reports(product_dtype, scratch):
+        fits = _fits(model, gather(product_dtype), rows, x_std, levels.tolist(), scratch)
+        noisy = (NoisyRows(test, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
+        return [fit.evaluate(of_test, y_test, bins=bins_test) for fit, of_test in zip(fits, noisy, strict=True)]
+
+    found = in_enough_precision(setup.experts.product_dtype, reports)
+    return Bunch(
+        levels=levels,
+        r2={mode: np.array([report.r2[mode] for report in found]) for mode in MODES},
+        rho={mode: np.array([report.rho[mode] for report in found]) for mode in ("hard", "soft")},
+        reports=found,
+    )
+
+
+def _fits(model, moments, rows, x_std, levels, scratch):
+    """Yield the model fitted at each level; the noise is added to the moments, in place."""
+    ((X, y, labels, sample_weight, _),) = rows.batches()
+    variance = 0.0
+    for level in levels:
+        moments.add_noise(x_std, labels, rows.folds, sample_weight, factor=level**2 - variance)
+        variance, noisy = level**2, scaled(x_std, level)
+        batch = X, y, labels, sample_weight, noisy
+        at_level = replace(rows, has_noise=noisy is not None, batches=[batch].copy)
+        yield clone(model).fit_moments(moments, at_level, scratch=scratch)
+
+
+def _seed(random_state):
+    return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _increasing(levels):
+    levels = np.asarray(levels, dtype=float)
+    if levels.ndim != 1 or not len(levels) or not (np.diff(levels) > 0).all() or not 0 <= levels[0]:
+        raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")
+    return levels

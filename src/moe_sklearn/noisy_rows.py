@@ -1,0 +1,188 @@
+"""Rows with known noise: what `x_std` says of it, and rows with draws of it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from .sources import BLOCK_ROWS, RowSource, as_source, is_source
+
+# More draws of a row add little to the first ones.
+MAX_DRAWS = 16
+# The squares of larger ones would overflow.
+LARGEST_STD = 1e150
+
+
+def check_x_std(x_std, shape: tuple, name: str = "x_std"):
+    """Return the standard deviation of the noise as a vector or a source; None stands for no noise.
+
+    Parameters
+    ----------
+    x_std : float, array-like or source
+        One number, one for each column (n_features,), or one for each value of X (n_rows, n_features).
+    shape : (int, int)
+        Shape of X, (n_rows, n_features).
+    name : str, default="x_std"
+        Name in messages.
+
+    Returns
+    -------
+    ndarray of shape (n_features,), RowSource of shape (n_rows, n_features), or None
+
+    Raises
+    ------
+    ValueError
+        If the shape is another one, or a number or vector is negative, nan or infinite. Values of a source
+        are checked when they are read.
+    """
+    if x_std is None:
+        return None
+    n_rows, n_features = map(int, shape)
+    if not is_source(x_std):
+        x_std = np.asarray(x_std)
+        x_std = x_std if x_std.dtype.kind in "biuf" else x_std.astype(float)
+        if x_std.ndim == 0:
+            x_std = np.full(n_features, float(x_std))
+    found = tuple(as_source(x_std).shape) if is_source(x_std) else x_std.shape
+    if found not in ((n_features,), (n_rows, n_features)):
+        raise ValueError(
+            f"{name} has shape {found}: pass a number, one for each of the {n_features} columns of X, or an "
+            f"array or source of the shape of X, ({n_rows}, {n_features})."
+        )
+    if len(found) == 2:
+        source = as_source(x_std)
+        return source if source.array is None or source.array.any() else None
+    x_std = x_std.astype(float)
+    check_values(x_std[None], name)
+    return x_std if x_std.any() else None
+
+
+def check_values(block, name: str = "x_std", locate=None):
+    """Raise a ValueError unless all standard deviations in the rows of `block` lie between 0 and 1e150.
+
+    The function `locate` names a row of the block; None says that they are one for each column.
+    """
+    bad = ~((block >= 0) & (block <= min(LARGEST_STD, float(np.finfo(block.dtype).max))))
+    if bad.any():
+        row, column = np.argwhere(bad)[0].tolist()
+        where = f"column {column}" if locate is None else f"{locate(row)}, column {column}"
+        raise ValueError(
+            f"{name} is {block[row, column]} in {where}: standard deviations must lie between 0 and 1e150. "
+            "Where a value of X has no known noise, pass 0, or give the row sample_weight 0."
+        )
+
+
+def scaled(x_std, factor: float):
+    """Return `x_std`, as `check_x_std` returns it, times a factor >= 0."""
+    if x_std is None or factor == 0:
+        return None
+    return ScaledRows(x_std, factor) if isinstance(x_std, RowSource) else factor * x_std
+
+
+def _normals(seed, n_values, rows_and_draws, dtype):
+    """Yield the numbers of each (row, draw), which depend on nothing but these and the seed."""
+    bits = np.random.Philox(key=seed)
+    generator, state = np.random.Generator(bits), bits.state
+    for row, draw in rows_and_draws:
+        # The lower words of the counter count the numbers that are drawn.
+        state["state"]["counter"][2:] = draw, row
+        bits.state = state
+        yield generator.standard_normal(n_values, dtype)
+
+
+class ScaledRows(RowSource):
+    """The rows of a source times a factor."""
+
+    def __init__(self, source: RowSource, factor: float):
+        self.source, self.factor = source, factor
+        self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
+
+    array = None
+
+    def blocks(self, max_rows: int):
+        """Yield the blocks of the source, scaled."""
+        for start, stop, load in self.source.blocks(max_rows):
+            yield start, stop, lambda load=load: load() * self.dtype.type(self.factor)
+
+    def locate(self, row: int) -> str:
+        """Name of a row in error messages."""
+        return self.source.locate(row)
+
+
+class NoisyRows(RowSource):
+    """Several noisy draws of each row of a source: row ``i * n_draws + r`` is draw r of row i.
+
+    The noise depends on the seed, the number of the row and the draw. It does not depend on what is read
+    together.
+
+    Parameters
+    ----------
+    source : RowSource
+    x_std : ndarray of shape (n_features,), RowSource or None
+        As `check_x_std` returns it.
+    n_draws : int, default=1
+    seed : int, default=0
+    first_row : int, default=0
+        Number of the first row, if there are rows before those of the source.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.zeros((3, 4))
+    >>> noisy = NoisyRows(as_source(X), np.array([0.0, 1.0, 1.0, 0.0]), n_draws=2)
+    >>> noisy.shape, (noisy.take(np.array([0, 1])) != 0).tolist()
+    ((6, 4), [[False, True, True, False], [False, True, True, False]])
+    """
+
+    def __init__(self, source: RowSource, x_std, n_draws: int = 1, seed: int = 0, first_row: int = 0):
+        self.source, self.x_std = source, x_std
+        self.n_draws, self.seed, self.first_row = n_draws, seed, first_row
+        self.shape = (len(source) * n_draws, source.shape[1])
+        self.dtype, self.in_memory = source.dtype, False
+
+    array = None
+
+    def blocks(self, max_rows: int):
+        """Yield (start, stop, load) of ranges of at most `max_rows` rows."""
+        for start in range(0, len(self), max_rows):
+            stop = min(start + max_rows, len(self))
+            yield start, stop, partial(self.take, np.arange(start, stop))
+
+    def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
+        """Return the noisy rows at the sorted positions `rows`."""
+        positions, draws = np.divmod(rows, self.n_draws)
+        read, places = np.unique(positions, return_inverse=True)
+        taken = self.source.take(read, max_rows)[places]
+        if self.x_std is None:
+            return taken
+        if isinstance(self.x_std, RowSource):
+            std = self.x_std.take(read, max_rows).astype(self.dtype, copy=False)
+            check_values(std, locate=lambda row: self.x_std.locate(int(read[row])))
+        else:
+            std, places = self.x_std[None].astype(self.dtype), np.zeros(len(rows), int)
+        numbers = zip((self.first_row + positions).tolist(), draws.tolist(), strict=True)
+        noise = _normals(self.seed, self.shape[1], numbers, self.dtype)
+        for row, place, normal in zip(taken, places, noise, strict=True):
+            row += std[place] * normal
+        return taken
+
+    def locate(self, row: int) -> str:
+        """Name of a row in error messages."""
+        return self.source.locate(row // self.n_draws)
+
+
+def noisy_batches(batches, n_draws: int, seed: int):
+    """Yield (X, y) of each batch (X, y, bins, sample_weight, x_std): X with its draws, and y repeated."""
+    first_row = 0
+    for X, y, _, _, x_std in batches:
+        source = as_source(X)
+        yield NoisyRows(source, x_std, n_draws, seed, first_row), np.repeat(y, n_draws, axis=0)
+        first_row += len(source)
+
+
+def n_draws_within(n_noise_draws, n_rows: int, limit: int | None) -> int:
+    """Number of draws of each of `n_rows` rows: as given, or as many as a `limit` of rows allows."""
+    if n_noise_draws != "auto":
+        return n_noise_draws
+    return int(min(max((limit or 0) // max(n_rows, 1), 1), MAX_DRAWS))
