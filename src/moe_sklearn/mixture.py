@@ -305,8 +305,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
 
     def _store(self, fit):
         """Store the parts of a `FittedMixture`."""
-        self.experts_, self.gate_features_ = fit.experts, fit.gate_features
-        self.regimes_ = fit.regimes
+        self.experts_, self.gate_features_, self.regimes_ = fit.experts, fit.gate_features, fit.regimes
         self.binner_, self.bins_ = fit.regimes.binner, fit.regimes.bins
         self.bin_names_, self.dropped_bins_ = fit.regimes.names, fit.regimes.dropped_names
         self.bin_count_, self.n_train_ = fit.regimes.counts, fit.n_rows

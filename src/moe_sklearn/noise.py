@@ -112,8 +112,8 @@ def noise_curve(
 
     def reports(product_dtype, scratch):
         fits = _fits(model, gather(product_dtype), rows, x_std, levels.tolist(), scratch)
-        noisy = (NoisyRows(test, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
-        return [fit.evaluate(of_test, y_test, bins=bins_test) for fit, of_test in zip(fits, noisy, strict=True)]
+        tests = (NoisyRows(test, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
+        return [fit.evaluate(noisy, y_test, bins=bins_test) for fit, noisy in zip(fits, tests, strict=True)]
 
     found = in_enough_precision(setup.experts.product_dtype, reports)
     return Bunch(
