@@ -1,30 +1,26 @@
 """One ridge per bin and one global ridge, fitted in one pass over the rows."""
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import RegressorMixin, TransformerMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .alphas import find_alphas
+from .bin_ridges import bin_ridges
 from .folds import CrossValidationFolds
-from .gathering import BatchRecord, gather, in_enough_precision
-from .labels import codes_of, encode_labels
-from .linalg import Scratch
+from .gathering import BatchRecord, gather, in_enough_precision, warn_of_new_start
+from .labels import codes_of
 from .linear import LinearPart, LinearStack
-from .moments import Moments
-from .regimes import count_rows, fit_binner, usable_bins
-from .solvers import ridge
+from .regimes import usable_bins, usable_labels
 from .sources import open_batches
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import (
-    NO_WEIGHT,
     check_choice,
     check_features,
     check_fit_data,
+    check_has_weight,
     check_n_targets,
     check_varies,
     map_finite,
@@ -198,10 +194,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
         check_varies(y, sample_weight)
         small_bins = fitted.small_bins_of("keep" if bins is None else "raise")
-        labels, _ = fit_binner(None, None, y, sample_weight) if bins is None else (bins, None)
-        known, codes = encode_labels(labels, len(y))
-        counts = count_rows(codes, len(known), sample_weight)
-        usable_bins(known.tolist(), counts, fitted.min_bin_rows, small_bins)
+        labels = usable_labels(bins, y, sample_weight, fitted.min_bin_rows, small_bins)
 
         def attempt(product_dtype, scratch):
             moments = fitted.gather([(X, y, labels, sample_weight, x_std)], product_dtype=product_dtype)
@@ -239,8 +232,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             checked = seen.check(fitted, open_batches(batches))
             moments = fitted.gather(checked, product_dtype=product_dtype)
             seen.check_varies()
-            small_bins = fitted.small_bins_of("raise")
-            return fitted._solve(moments, seen.dtype, seen.y_is_1d, small_bins, scratch=scratch)
+            dtype, small_bins = seen.dtype, fitted.small_bins_of("raise")
+            return fitted._solve(moments, dtype, seen.y_is_1d, small_bins, scratch=scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt))
 
@@ -296,12 +289,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         """
         first = not hasattr(self, "moments_")
         if first and hasattr(self, "coef_"):
-            warnings.warn(
-                "partial_fit starts anew: the fit before it keeps no moments to add to. To continue, "
-                "begin with partial_fit, or keep BinnedMoments yourself and use fit_moments.",
-                UserWarning,
-                stacklevel=2,
-            )
+            warn_of_new_start()
         fitted = unfitted_copy(self, keep=() if first else ("n_features_in_", "feature_names_in_"))
         X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight, reset=first, is_batch=True)
         moments = gather([(X, y, bins, sample_weight, x_std)], product_dtype=fitted.product_dtype)
@@ -311,8 +299,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             # The old moments are merged into the new ones, so that an error leaves the old ones unchanged.
             moments.merge(self.moments_)
             dtype, y_is_1d = np.result_type(dtype, self.coef_.dtype), self.coef_.ndim == 2
-        if not moments.n_rows:
-            raise ValueError(NO_WEIGHT)
+        check_has_weight(moments.n_rows)
         fitted._solve(moments, dtype, y_is_1d, fitted.small_bins_of("drop"))
         fitted.moments_ = moments
         return adopt(self, fitted)
@@ -400,19 +387,15 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             It has ``(n_bins + 1) * n_targets`` outputs: first the experts in the order of `bins_`, then the
             global model.
         """
-        scratch = scratch or Scratch()
-        global_model = ridge(pooled or moments.pool(), self.global_alpha_, scratch=scratch)
-        prior_coef = global_model[0] if self.shrink_to == "global" else None
-
-        def expert(group: Moments | None, alpha):
-            return global_model if group is None else ridge(group, alpha, prior_coef, scratch)
-
-        models = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(expert)(moments.groups.get(label), alpha)
-            for label, alpha in zip(self.bins_.tolist(), self.alpha_, strict=True)
+        return bin_ridges(
+            moments,
+            dict(zip(self.bins_.tolist(), self.alpha_, strict=True)),
+            self.global_alpha_,
+            shrink=self.shrink_to == "global",
+            pooled=pooled,
+            n_jobs=self.n_jobs,
+            scratch=scratch,
         )
-        coefs, intercepts = zip(*models, global_model, strict=True)
-        return LinearPart(np.concatenate(coefs), np.concatenate(intercepts))
 
     def linear_part(self) -> LinearPart:
         """Return the coefficients and intercepts of all models, in the order of `linear_part_of`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
@@ -30,6 +31,16 @@ def in_enough_precision(product_dtype, attempt: Callable):
             return attempt(product_dtype, Scratch(strict=True))
         product_dtype = "float64"
     return attempt(product_dtype, Scratch())
+
+
+def warn_of_new_start():
+    """Warn that `partial_fit` follows a fit that kept no moments."""
+    warnings.warn(
+        "partial_fit starts anew: the fit before it keeps no moments to add to. To continue, begin with "
+        "partial_fit, or keep BinnedMoments yourself and use fit_moments.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 class FoldRule(Protocol):

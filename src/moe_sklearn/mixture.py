@@ -15,13 +15,7 @@ from .regimes import first_target
 from .report import MoEReport
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .training_rows import rows_in_memory
-from .validation import (
-    check_choice,
-    check_features,
-    check_fit_data,
-    check_targets,
-    check_varies,
-)
+from .validation import check_choice, check_features, check_fit_data, check_targets, check_varies
 
 
 class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
@@ -461,8 +455,7 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
 
         def of_block(outputs):
             prediction = mix(mixing, outputs, anchors)
-            std = total_std(prediction, outputs, variance)
-            return finish(prediction, std, outputs.proba.argmax(axis=1))
+            return finish(prediction, total_std(prediction, outputs, variance), outputs.proba.argmax(axis=1))
 
         return self.predictor_.map(of_block, X, weights=True, proba=True)
 

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from .binning import GridBinner
-from .labels import codes_of
+from .labels import codes_of, encode_labels
 from .validation import check_choice, check_length, check_number
 
 SMALL_BINS = ["auto", "raise", "drop", "keep"]
@@ -218,3 +218,17 @@ def _check_no_empty_cell(binner, bins):
             f"bins: {name} of the binner has no training row, so it can have no expert ({empty.size} such "
             "bins). Move the edges, use fewer bins, or set small_bins='drop' on the experts."
         )
+
+
+def usable_labels(bins, y, sample_weight, min_rows: int, small_bins: str):
+    """Return the labels of the rows, which are quantile bins of the first target if `bins` is None.
+
+    Raises
+    ------
+    ValueError
+        As `usable_bins`, before any row of X is read.
+    """
+    labels = fit_binner(None, None, y, sample_weight)[0] if bins is None else bins
+    known, codes = encode_labels(labels, len(y))
+    usable_bins(known.tolist(), count_rows(codes, len(known), sample_weight), min_rows, small_bins)
+    return labels

@@ -201,3 +201,9 @@ def check_number(value, name, low, high, integer=False):
         what = "an integer" if integer else "a number"
         bound = f">= {low}" if high == np.inf else f"from {low} to {high}"
         raise ValueError(f"{name} must be {what} {bound}; got {value!r}.")
+
+
+def check_has_weight(n_rows: int):
+    """Raise a ValueError if no row has a positive sample weight."""
+    if not n_rows:
+        raise ValueError(NO_WEIGHT)
