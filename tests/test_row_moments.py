@@ -182,6 +182,20 @@ def test_all_alphas_are_those_of_the_products(data, monkeypatch):
     assert_allclose(as_rows, model.fit(X, y, bins=bins).cv_results_["mean_test_score"], rtol=1e-7)
 
 
+def test_a_fold_without_rows_of_a_bin_has_no_errors(data, monkeypatch):
+    X, y, _, weight = data
+    bins = np.where(np.arange(N) < 3, "few", "many")  # few rows, in three of five folds
+    for shrink_to in ("zero", "global"):
+        model = BinnedRidgeExperts(alphas=ALPHAS, cv=5, shrink_to=shrink_to)
+        folds = np.arange(N) % 5
+        moments = FoldMoments(D, 2).update(X, y, bins, folds, weight)
+        as_rows = model.fit_moments(moments).cv_results_["mean_test_score"]
+        monkeypatch.setattr("moe_sklearn.row_moments.MIN_COLUMNS", 10**9)
+        moments = FoldMoments(D, 2).update(X, y, bins, folds, weight)
+        assert_allclose(as_rows, model.fit_moments(moments).cv_results_["mean_test_score"], rtol=1e-6)
+        monkeypatch.undo()
+
+
 def test_without_a_penalty_the_solution_is_the_shortest(data):
     X, y, _, _ = data
     with pytest.warns(LinAlgWarning, match="fewer rows than columns"):

@@ -421,6 +421,8 @@ class RowMoments:
 
     def squared_errors(self, coef, intercept) -> np.ndarray:
         """Weighted sums of squared errors, see `Moments.squared_errors`."""
+        if not self.n_rows:
+            return np.zeros(coef.shape[:-1])
         outputs = self._centred_outputs(coef.reshape(-1, self.n_features)).reshape(-1, *coef.shape[:-1])
         offset = self.y_mean - intercept - coef @ self.x_mean
         errors = self._targets.reshape(self.n_rows, *[1] * (coef.ndim - 2), -1) - outputs + offset
