@@ -101,6 +101,7 @@ def test_as_many_folds_are_fitted_as_are_cheap_or_show_the_gate_enough_rows():
     assert n_folds_to_fit(nine // 2, 25_000, 4096, 5) == 3
     assert n_folds_to_fit(nine // 2, 25_000, 8192, 5) == 2  # 8,000 rows lie in more than one
     assert n_folds_to_fit(20 * nine, 1_000_000, 4096, 5) == 5
+    assert n_folds_to_fit(20 * nine, 1_000_000, 4096, 5, limit=250_000) == 2  # 198,000 rows lie in one
 
 
 def test_residual_variance_is_that_of_each_own_expert():

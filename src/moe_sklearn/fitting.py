@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
         anchors=mixture.anchors,
         max_samples=mixture.gate_max_samples,
         random_state=mixture.random_state,
-        in_folds=_in_fitted_folds(experts, rows.folds, regimes.counts, mixture.n_features_in_),
+        in_folds=partial(_in_fitted_folds, experts, rows.folds, regimes.counts, mixture.n_features_in_),
     )
     n_draws, seed = 1, 0
     if rows.has_noise:
@@ -163,12 +164,12 @@ def _check_mixture(mixture):
         check_number(mixture.n_noise_draws, "n_noise_draws", 1, np.inf, integer=True)
 
 
-def _in_fitted_folds(experts, folds, counts, n_features):
-    """Rows in the folds for which models are fitted; None means all rows."""
+def _in_fitted_folds(experts, folds, counts, n_features, limit):
+    """Rows in the folds for which models are fitted; True stands for all rows."""
     if folds is None or experts.alphas is not None:
-        return None
-    n_fitted = n_folds_to_fit(np.asarray(counts), len(folds), n_features, int(folds.max(initial=0)) + 1)
-    return folds < n_fitted
+        return True
+    n_folds = int(folds.max(initial=0)) + 1
+    return folds < n_folds_to_fit(np.asarray(counts), len(folds), n_features, n_folds, limit)
 
 
 def fits_moments(features) -> bool:

@@ -90,8 +90,9 @@ def plan_gate(
     sample_weight : ndarray of shape (n_samples,), optional
     gate, gate_inputs, anchors, max_samples, random_state
         Parameters of `SoftGateMoERegressor`.
-    in_folds : ndarray of shape (n_samples,), bool, optional
-        Rows of the folds for which there are models, if the inputs are cross-fitted. None means all rows.
+    in_folds : callable, optional
+        Function of the greatest number of rows that returns the rows (n_samples,), bool, of the folds for
+        which there are models. It is called if the inputs are cross-fitted. None means all rows.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def plan_gate(
     anchors = choose_anchors(anchors, gate)
     limit = _most_rows(max_samples, n_bins)
     if in_folds is not None and needs_folds(inputs):
-        covered = covered & in_folds
+        covered = covered & in_folds(limit)
     rows = stratified_rows(np.where(covered, codes, NO_BIN), n_bins, limit, random_state)
     return GatePlan(gate, inputs, anchors, rows, limit)
 

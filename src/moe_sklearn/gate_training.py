@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11
 ENOUGH_GATE_ROWS = 8_000
 
 
-def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int) -> int:
+def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: int | None = None) -> int:
     """Number of folds whose models are worth their cost: as many as show the gate enough rows, or are cheap.
 
     Parameters
@@ -41,12 +42,16 @@ def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int) -> int:
     counts : ndarray of shape (n_bins,)
         Rows in each bin.
     n_rows, n_features, n_folds : int
+    limit : int, optional
+        Greatest number of rows that train the gate.
     """
     sizes = np.minimum(np.append(counts, n_rows), n_features).astype(float)
     of_one_fold = (sizes**3).sum() / 3
     budget = max(FOLDS_SHARE * n_rows * min(n_rows, n_features) * n_features, FREE_OPERATIONS)
-    needed = -(-ENOUGH_GATE_ROWS * n_folds // max(int(np.sum(counts)), 1))
-    return int(np.clip(max(budget // of_one_fold, needed), 1, n_folds))
+    rows_of_fold = max(int(np.sum(counts)), 1) / n_folds
+    most = n_folds if limit is None else math.ceil(limit / rows_of_fold)
+    wanted = max(budget // of_one_fold, math.ceil(ENOUGH_GATE_ROWS / rows_of_fold))
+    return int(np.clip(min(wanted, most), 1, n_folds))
 
 
 # With more rows or digits, hard mixing is no better.
