@@ -247,11 +247,15 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
     setup = prepare(mixture, rows)
     if experts.alphas is None and not (setup.plan.cross_fit or in_folds):
         rule = None
+    elif experts.alphas is None and not in_folds:
+        # Folds without models of their own are one: fewer products are kept, and fewer merged.
+        n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
+        rows = replace(rows, folds=np.minimum(rows.folds, n_fitted))
     if fits_moments(setup.gate_features):
         rows = kept_rows(rows, setup.plan.rows)
 
     def gather(product_dtype):
-        folds = None if rule is None else GivenFolds(rows.folds, rule.n_folds)
+        folds = None if rule is None else GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1)
         return experts.gather(rows.batches(), folds, product_dtype)
 
     return setup, rows, gather
