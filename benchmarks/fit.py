@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from common import (
+    bare_kernel,
     bare_syrk,
     best_seconds,
     emulate_in_files,
@@ -40,7 +41,11 @@ ALPHA, N_COMPONENTS = 1e3, 10
 
 
 def syrk(X, y, bins, dtype=np.float32):
-    bare_syrk(X, dtype=dtype)
+    """X'X, or X X' where rows are fewer than columns."""
+    if len(X) > X.shape[1]:
+        bare_syrk(X, dtype=dtype)
+    else:
+        bare_kernel(X.astype(dtype, copy=False))
 
 
 def experts(X, y, bins, product_dtype="auto"):

@@ -147,8 +147,11 @@ def draw(lines, path):
     import matplotlib.pyplot as plt
 
     names = {"n": "rows", "pixels": "columns", "n_bins": "bins"}
-    figure, axes = plt.subplots(1, len(lines), figsize=(3.2 * len(lines), 3.2), layout="constrained")
-    for ax, (name, points) in zip(np.atleast_1d(axes), lines.items(), strict=True):
+    n_rows = -(-len(lines) // 3)
+    figure, axes = plt.subplots(n_rows, 3, figsize=(9.6, 3.1 * n_rows), layout="constrained")
+    for ax in np.ravel(axes)[len(lines) :]:
+        ax.set_axis_off()
+    for ax, (name, points) in zip(np.ravel(axes), lines.items(), strict=False):
         varied = BENCHMARKS[name].param_names[0]
         values = [sizes[varied] for sizes, *_ in points]
         ax.loglog(
@@ -160,9 +163,9 @@ def draw(lines, path):
         ax.set_xticks(values, [f"{value:,}" for value in values], fontsize=8)
         ax.set_xticks([], minor=True)
         ax.set_xlabel(names[varied])
+        ax.set_ylabel("seconds")
         ax.grid(alpha=0.3)
         ax.legend(fontsize=7)
-    np.atleast_1d(axes)[0].set_ylabel("seconds")
     figure.savefig(path, dpi=110)
 
 

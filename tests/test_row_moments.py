@@ -130,6 +130,9 @@ def test_moments_gathered_elsewhere_are_subtracted_too(data):
     old = BinnedMoments(D, 2).update(X[:60], y[:60], bins[:60], weight[:60])
     expected = BinnedMoments(D, 2).update(X[60:], y[60:], bins[60:], weight[60:])
     rest = whole.subtract(old)
+    assert all(group.is_rows for group in rest.groups.values())
+    with pytest.raises(ValueError, match="other has rows that are not in the group"):
+        rest.subtract(old)
     for label, group in expected.groups.items():
         assert_allclose(ridge(rest.groups[label], 1.0)[0], ridge(group, 1.0)[0], atol=1e-8)
 

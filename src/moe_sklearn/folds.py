@@ -257,7 +257,10 @@ class FoldMoments:
         return self._kept("total", lambda: self._of_bins(lambda label: merged(self.parts(label))))
 
     def without(self, fold: int) -> BinnedMoments:
-        """Moments of every bin over all rows outside the fold; bins without such rows are left out."""
+        """Moments of every bin over all rows outside the fold; bins without such rows are left out.
+
+        They can share memory with these moments.
+        """
         groups = self.total().groups
         return self._of_bins(
             lambda label: _without(self.parts(label), fold, groups[label]) if label in groups else None
@@ -277,10 +280,16 @@ class FoldMoments:
 
 
 def _without(parts, fold, total):
-    """Moments of the total without one of its parts; no digits are lost if that is most of it."""
-    if parts[fold].weight <= total.weight / 2:
+    """Moments of the total without one of its parts; no digits are lost if that is most of it.
+
+    If one other part has rows, it is the result itself, for a copy costs as much as a factorisation.
+    """
+    others = [part for other, part in enumerate(parts) if other != fold and part.n_rows]
+    if len(others) == 1:
+        return others[0]
+    if not others or parts[fold].weight <= total.weight / 2:
         return total - parts[fold]
-    return merged([part for other, part in enumerate(parts) if other != fold])
+    return merged(others)
 
 
 def select_alpha(groups, alphas, scoring, prior_coef=None, scratch=None):

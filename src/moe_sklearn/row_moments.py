@@ -29,6 +29,7 @@ from .moments import MEAN_ROUNDING, Moments, NormalEquations, merged_products
 MIN_COLUMNS = 128
 # A smaller share of the largest eigenvalue of a kernel is rounding.
 NO_VARIANCE = 1e-12
+NO_PART = "other has rows that are not in the group it is subtracted from."
 # Rows are read and centred so many at a time.
 BLOCK_ROWS = 512
 # Columns that differ by more in their noise and penalty would lose digits in one kernel.
@@ -294,16 +295,31 @@ class RowMoments:
         """
         if not other.n_rows:
             return self
-        if not other.is_rows or other.store is not self.store:
-            return self.as_products() - other.as_products()
+        if not other.is_rows:
+            return self.as_products() - other
+        if other.store is not self.store:
+            other = self._found(other)
         positions, counts = np.unique(self.index, return_counts=True)
         gone, n_gone = np.unique(other.index, return_counts=True)
         places = np.minimum(np.searchsorted(positions, gone), len(positions) - 1)
         left = counts.copy()
         left[places] -= n_gone
         if (positions[places] != gone).any() or (left < 0).any():
-            raise ValueError("other has rows that are not in the group it is subtracted from.")
+            raise ValueError(NO_PART)
         return RowMoments(self.store, np.repeat(positions, left), lambda: self.x_sum - other.x_sum)
+
+    def _found(self, other):
+        """The rows of this group that are those of `other`, which is in another store."""
+        own_rows, other_rows = self.rows(), other.rows()
+        places: dict = {}
+        for position, key in zip(self.index.tolist(), _keys(*own_rows), strict=True):
+            places.setdefault(key, []).append(position)
+        other_keys = _keys(other_rows[0].astype(own_rows[0].dtype), *other_rows[1:])
+        try:
+            found = [places[key].pop() for key in other_keys]
+        except (KeyError, IndexError):
+            raise ValueError(NO_PART) from None
+        return RowMoments(self.store, np.sort(np.array(found, int)))
 
     def as_products(self, directory=None) -> Moments:
         """The same statistics as products."""
@@ -455,6 +471,12 @@ class RowMoments:
         for of_block, block in self.store.blocks(self.index):
             total += transposed_product(block, right[of_block])
         return total.T
+
+
+def _keys(X, y, weights):
+    """Yield the bytes of each row, its targets and its weight."""
+    for x, targets, weight in zip(X, y, weights, strict=True):
+        yield x.tobytes() + targets.tobytes() + weight.tobytes()
 
 
 def merged(parts: Sequence):
