@@ -10,6 +10,7 @@ inside it, are those of one more run, with a profiler.
 """
 
 import argparse
+import re
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -103,11 +104,12 @@ def main(argv=None):
     parser.add_argument("--n", type=int, default=50_000)
     parser.add_argument("--pixels", type=int, default=4096)
     parser.add_argument("--repeats", type=int, default=3, help="best of so many runs")
-    parser.add_argument("--skip-plain", action="store_true", help="without scikit-learn's own")
+    parser.add_argument("--only", default="", help="regular expression: only jobs in whose name it is found")
     parser.add_argument("--folder", type=Path, help="where to put the data")
     args = parser.parse_args(argv)
     print_machine()
-    jobs = [job for job in JOBS if not (args.skip_plain and job.startswith("scikit-learn"))]
+    bare = next(iter(JOBS))
+    jobs = [job for job in JOBS if job == bare or re.search(args.only, job)]
     seconds, stages = {}, {}
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         emulate_in_files(Path(name), args.n, args.pixels)
@@ -116,13 +118,13 @@ def main(argv=None):
         print_header("job", "seconds", "x bare SYRK", "peak GB", "above the data")
         for job in jobs:
             seconds[job], peak, extra, stages[job] = in_child(measure, job, Path(name), args.repeats)
-            ratio = seconds[job] / seconds["bare SYRK, float32"]
+            ratio = seconds[job] / seconds[bare]
             print_row(job, f"{seconds[job]:.2f}", f"{ratio:.2f}", f"{peak / 1e9:.2f}", f"{extra / 1e9:.2f}")
     for job in filter(stages.get, jobs):
         print(f"\nstages of {job}")
         print_stages(stages[job])
     for mine, theirs in TWINS.items():
-        if theirs in seconds:
+        if {mine, theirs} <= seconds.keys():
             print(f"\n{mine}: {seconds[theirs] / seconds[mine]:.1f} x faster than {theirs}")
 
 

@@ -295,9 +295,11 @@ class RowMoments:
         """
         if not other.n_rows:
             return self
-        if not other.is_rows:
-            return self.as_products() - other
-        if other.store is not self.store:
+        elsewhere = not other.is_rows or other.store is not self.store
+        # The noise of a group is known as a sum, of which rows found by value have no exact share.
+        if not other.is_rows or (elsewhere and self.noise is not None):
+            return self.as_products() - other.as_products()
+        if elsewhere:
             other = self._found(other)
         positions, counts = np.unique(self.index, return_counts=True)
         gone, n_gone = np.unique(other.index, return_counts=True)
