@@ -153,8 +153,13 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
     n_draws, seed = 1, 0
     if rows.has_noise:
         n_draws = n_draws_within(mixture.n_noise_draws, len(plan.rows), plan.limit)
-        seed = int(check_random_state(mixture.random_state).randint(2**31 - 1))
+        seed = draw_seed(mixture.random_state)
     return Setup(experts, features, regimes, small_bins, position[codes], plan, n_draws, seed)
+
+
+def draw_seed(random_state) -> int:
+    """Return a seed of noisy draws."""
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _check_mixture(mixture):

@@ -25,13 +25,13 @@ from .sources import BLOCK_ROWS, as_source
 
 # Models that train on nine tenths of few rows are nearer to the final ones. Where rows are many, a fifth less
 # makes no difference, and each fold costs a factorisation for each model.
-N_FOLDS, N_FOLDS_OF_FEW, FEW_ROWS = 5, 10, 10_000
-
-
+N_FOLDS_OF_FEW, FEW_ROWS = 10, 10_000
 # The models of folds may take this share of the operations of X'X, and in any case so many: a few seconds.
 FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11
 # With fewer rows, a gate is worth the models of one more fold.
 ENOUGH_GATE_ROWS = 8_000
+# With more rows or digits, hard mixing is no better.
+MAX_ROUTER_ROWS, ROUTER_TOL = 100_000, 1e-3
 
 
 def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: int | None = None) -> int:
@@ -44,6 +44,11 @@ def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: in
     n_rows, n_features, n_folds : int
     limit : int, optional
         Greatest number of rows that train the gate.
+
+    Returns
+    -------
+    int
+        From 1 to `n_folds`.
     """
     sizes = np.minimum(np.append(counts, n_rows), n_features).astype(float)
     of_one_fold = (sizes**3).sum() / 3
@@ -52,10 +57,6 @@ def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: in
     most = n_folds if limit is None else math.ceil(limit / rows_of_fold)
     wanted = max(budget // of_one_fold, math.ceil(ENOUGH_GATE_ROWS / rows_of_fold))
     return int(np.clip(min(wanted, most), 1, n_folds))
-
-
-# With more rows or digits, hard mixing is no better.
-MAX_ROUTER_ROWS, ROUTER_TOL = 100_000, 1e-3
 
 
 class StratifiedFolds:

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import check_random_state
 
 from .fitting import make_experts
 from .folds import FoldMoments
@@ -13,7 +13,7 @@ from .gathering import add_in_folds
 from .labels import label_array
 from .mixture import SoftGateMoERegressor
 from .regimes import fit_binner
-from .report import MODES
+from .report import curve_of
 from .sources import as_source
 from .training_rows import RecordedFolds, TrainingRows
 from .validation import check_features, check_fit_data, check_length
@@ -109,12 +109,7 @@ def moe_learning_curve(
         fitted = clone(model).fit_moments(moments, rows)
         reports.append(fitted.evaluate(X_test, y_test, bins=bins_test))
         start = stop
-    return Bunch(
-        train_sizes=sizes,
-        r2={mode: np.array([report.r2[mode] for report in reports]) for mode in MODES},
-        rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
-        reports=reports,
-    )
+    return curve_of(reports, train_sizes=sizes)
 
 
 def _shuffled(X, y, labels, random_state):

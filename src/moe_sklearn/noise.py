@@ -5,13 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import Bunch, check_random_state
 
-from .fitting import prepare_rows
+from .fitting import draw_seed, prepare_rows
 from .gathering import in_enough_precision
 from .mixture import SoftGateMoERegressor
 from .noisy_rows import NoisyRows, check_x_std, scaled
-from .report import MODES
+from .report import curve_of
 from .sources import as_source
 from .training_rows import rows_in_memory
 from .validation import check_features, check_fit_data, check_varies
@@ -103,10 +102,10 @@ def noise_curve(
     if x_std_test is None and x_std is not None and x_std.shape == tuple(X.shape):
         raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")
     x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.shape, "x_std_test")
-    seed = _seed(random_state)
+    seed = draw_seed(random_state)
     if not isinstance(model.random_state, numbers.Integral):
         # All levels draw the same rows for the gate.
-        model.set_params(random_state=_seed(model.random_state))
+        model.set_params(random_state=draw_seed(model.random_state))
     rows = rows_in_memory(model.binner, X, y, bins, sample_weight)
     setup, rows, gather = prepare_rows(model, rows, in_folds=True)
 
@@ -115,13 +114,7 @@ def noise_curve(
         tests = (NoisyRows(test, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
         return [fit.evaluate(noisy, y_test, bins=bins_test) for fit, noisy in zip(fits, tests, strict=True)]
 
-    found = in_enough_precision(setup.experts.product_dtype, reports)
-    return Bunch(
-        levels=levels,
-        r2={mode: np.array([report.r2[mode] for report in found]) for mode in MODES},
-        rho={mode: np.array([report.rho[mode] for report in found]) for mode in ("hard", "soft")},
-        reports=found,
-    )
+    return curve_of(in_enough_precision(setup.experts.product_dtype, reports), levels=levels)
 
 
 def _fits(model, moments, rows, x_std, levels, scratch):
@@ -134,10 +127,6 @@ def _fits(model, moments, rows, x_std, levels, scratch):
         batch = X, y, labels, sample_weight, noisy
         at_level = replace(rows, has_noise=noisy is not None, batches=[batch].copy)
         yield clone(model).fit_moments(moments, at_level, scratch=scratch)
-
-
-def _seed(random_state):
-    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _increasing(levels):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, r2_score, recall_score
+from sklearn.utils import Bunch
 
 from ._tables import report_html, report_text
 from .metrics import rho_interval, rho_score
@@ -372,3 +373,13 @@ def _plain(value):
     if np.ndim(value):
         return [_plain(item) for item in np.asarray(value).tolist()]
     return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def curve_of(reports: list, **points) -> Bunch:
+    """Gather R2 of every mode, and rho, of several reports, with what they stand against."""
+    return Bunch(
+        **points,
+        r2={mode: np.array([report.r2[mode] for report in reports]) for mode in MODES},
+        rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
+        reports=reports,
+    )

@@ -260,7 +260,7 @@ class RowMoments:
         return self.weight * (MEAN_ROUNDING * EPS * self.y_mean) ** 2
 
     def copy(self) -> RowMoments:
-        """Return these moments, which never change."""
+        """Return these moments, whose rows never change."""
         return self
 
     def move_to(self, directory):

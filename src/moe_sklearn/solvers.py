@@ -1,4 +1,4 @@
-"""Pure functions of moments: ridge and its held-out error, PCA axes, discriminants.
+"""Pure functions of moments: ridge, PCA axes, discriminants.
 
 Notation: S = X'X and s = X'y are the centred products of a group of rows, m its means (see `moments`).
 """
@@ -10,13 +10,7 @@ from scipy.linalg import blas, eigh, eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from .binned_moments import BinnedMoments
-from .linalg import (
-    Scratch,
-    rounding,
-    solve_regular,
-    solve_spd,
-    warn_singular,
-)
+from .linalg import Scratch, rounding, solve_regular, solve_spd, warn_singular
 from .moments import Moments
 
 # An eigendecomposition costs about as much as this many Cholesky factorisations.
@@ -37,7 +31,7 @@ def ridge(
 
     Parameters
     ----------
-    moments : Moments
+    moments : Moments or RowMoments
     alpha : float
         Penalty, >= 0, in units of x^2 times rows.
     prior_coef : ndarray of shape (n_targets, n_features), default=None
@@ -118,7 +112,7 @@ def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarra
 
     Parameters
     ----------
-    moments : Moments
+    moments : Moments or RowMoments
     n_components : int
         At most n_features.
 

@@ -32,14 +32,33 @@ class CurveDisplay(AxesDisplay):
     """
 
     rho_ax_: Any
+    # Name of the attribute, and of the entry of a curve, that the lines are drawn against
+    _points: str
 
     def __init__(self, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
         self.r2 = {mode: np.asarray(values, dtype=float) for mode, values in r2.items()}
         self.rho = {mode: np.asarray(values, dtype=float) for mode, values in rho.items()}
 
-    @property
-    def _x(self):
-        raise NotImplementedError
+    @classmethod
+    def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> Self:
+        """Draw a curve that is computed already.
+
+        Parameters
+        ----------
+        curve : Bunch
+            What the function that computes such a curve has returned.
+        ax : matplotlib Axes, optional
+            Where to draw R2; by default a new figure, with a panel of rho below.
+        **kwargs
+            Passed to ``plot``.
+
+        Returns
+        -------
+        display
+            The display, drawn.
+        """
+        points = {cls._points: curve[cls._points]}
+        return cls(**points, r2=curve.r2, rho=curve.rho).plot(ax, **kwargs)
 
     def _place(self, ax):
         """Set scale, ticks and name of the x axis."""
@@ -87,7 +106,7 @@ class CurveDisplay(AxesDisplay):
     def _draw(self, ax, lines):
         for mode, values in lines.items():
             ax.plot(
-                self._x,
+                getattr(self, self._points),
                 values,
                 color=MODE_COLORS.get(mode, "#999999"),
                 marker=MODE_MARKERS.get(mode, "o"),

@@ -47,15 +47,13 @@ class MoELearningCurveDisplay(CurveDisplay):
     ['100', '20k']
     """
 
+    _points = "train_sizes"
+
     def __init__(
         self, train_sizes: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]
     ):
         super().__init__(r2, rho)
         self.train_sizes = np.asarray(train_sizes)
-
-    @property
-    def _x(self):
-        return self.train_sizes
 
     def _place(self, ax):
         ax.set_xscale("log")
@@ -63,26 +61,6 @@ class MoELearningCurveDisplay(CurveDisplay):
         ax.set_xticks(ticks, [_short(size) for size in ticks])
         ax.set_xticks([], minor=True)
         ax.set_xlabel("Training rows")
-
-    @classmethod
-    def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw what `moe_learning_curve` has returned.
-
-        Parameters
-        ----------
-        curve : Bunch
-            With ``train_sizes``, ``r2`` and ``rho``.
-        ax : matplotlib Axes, optional
-            Where to draw R2; by default a new figure, with a panel of rho below.
-        **kwargs
-            Passed to ``plot``.
-
-        Returns
-        -------
-        MoELearningCurveDisplay
-            The display, drawn.
-        """
-        return cls(curve.train_sizes, curve.r2, curve.rho).plot(ax, **kwargs)
 
     @classmethod
     def from_estimator(

@@ -50,13 +50,11 @@ class NoiseCurveDisplay(CurveDisplay):
     'Noise level'
     """
 
+    _points = "levels"
+
     def __init__(self, levels: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
         super().__init__(r2, rho)
         self.levels = np.asarray(levels, dtype=float)
-
-    @property
-    def _x(self):
-        return self.levels
 
     def _place(self, ax):
         ticks = [self.levels[-1]]
@@ -65,26 +63,6 @@ class NoiseCurveDisplay(CurveDisplay):
                 ticks.insert(0, level)
         ax.set_xticks(ticks, [f"{level:g}" for level in ticks])
         ax.set_xlabel("Noise level")
-
-    @classmethod
-    def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw what `noise_curve` has returned.
-
-        Parameters
-        ----------
-        curve : Bunch
-            With ``levels``, ``r2`` and ``rho``.
-        ax : matplotlib Axes, optional
-            Where to draw R2; by default a new figure, with a panel of rho below.
-        **kwargs
-            Passed to ``plot``.
-
-        Returns
-        -------
-        NoiseCurveDisplay
-            The display, drawn.
-        """
-        return cls(curve.levels, curve.r2, curve.rho).plot(ax, **kwargs)
 
     @classmethod
     def from_estimator(
