@@ -8,17 +8,15 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from . import fitting
-from .explain import expert_table, report_of
-from .intervals import check_residuals, conformal_scores, interval_widths
+from .intervals import check_residuals
+from .outputs import MixtureOutputs, in_shape_of_y
 from .predictor import MIXINGS, Mixing, mix, total_std
-from .regimes import first_target
-from .report import MoEReport
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .training_rows import rows_in_memory
-from .validation import check_choice, check_features, check_fit_data, check_targets, check_varies
+from .validation import check_choice, check_features, check_fit_data, check_varies
 
 
-class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
+class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     """Mixture of ridge experts over known regimes.
 
     `fit` is given the regime of each training row (`bins`). `predict` is not: a gate guesses it. Let f_k(x)
@@ -307,92 +305,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         self.gate_, self.router_ = fit.gate.gate, fit.gate.router
         self.residual_variance_ = fit.gate.residual_variance
         self.predictor_ = fit.predictor
-        self.anchors_ = self._like_y(fit.gate.anchors, axis=1)
+        self.anchors_ = in_shape_of_y(self, fit.gate.anchors, axis=1)
         return self
-
-    def _like_y(self, array, axis=-1):
-        """Remove the axis of the targets if y had none in `fit`."""
-        return np.squeeze(array, axis) if self.experts_.coef_.ndim == 2 else array
-
-    def assign_bins(self, bins) -> np.ndarray:
-        """Find the position of each row's bin in `bins_`.
-
-        Parameters
-        ----------
-        bins : array-like of shape (n_samples,) or (n_samples, n_columns)
-            Labels, or side information as in `fit`.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), int
-            -1 for a row in no bin, and for a row in a bin without expert.
-        """
-        check_is_fitted(self)
-        return self.regimes_.codes(bins)
-
-    def gate_proba(self, X) -> np.ndarray:
-        """Predict the probability of each bin.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_bins)
-            In the order of `bins_`; rows sum to 1.
-        """
-        check_is_fitted(self)
-        X = check_features(self, X, lazy=True)
-        return self.predictor_.map(lambda outputs: outputs.proba, X, proba=True)
-
-    def expert_weights(self, X) -> np.ndarray:
-        """Compute the gate's weights of experts and anchors, as used in mode "soft".
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_bins + n_anchors)
-            First the experts in the order of `bins_`, then the anchors in the order of `anchors_`. Rows sum
-            to 1.
-        """
-        check_is_fitted(self)
-        X = check_features(self, X, lazy=True)
-        return self.predictor_.map(lambda outputs: outputs.weights, X, weights=True)
-
-    def gate_inputs_of(self, X) -> np.ndarray:
-        """Compute the inputs of the gate.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_inputs)
-            The inputs that `gate_inputs_` lists, side by side.
-        """
-        check_is_fitted(self)
-        return self.predictor_.inputs(check_features(self, X, lazy=True))
-
-    def predict_experts(self, X) -> np.ndarray:
-        """Predict with every expert.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_bins) or (n_samples, n_bins, n_targets)
-            In the order of `bins_`.
-        """
-        check_is_fitted(self)
-        X = check_features(self, X, lazy=True)
-        return self._like_y(self.predictor_.map(lambda outputs: outputs.predictions[:, :-1], X))
 
     @overload
     def predict(
@@ -446,132 +360,8 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
 
         proba = return_std or mixing == "hard"
         result = self.predictor_.map(of_block, X, *codes, weights=mixing == "soft", proba=proba)
-        return tuple(map(self._like_y, result)) if return_std else self._like_y(result)
-
-    def _map_soft(self, finish, X):
-        """Join ``finish(prediction, std, bin)`` of all blocks of rows, with each row's most probable bin."""
-        check_residuals(self.residual_variance_)
-        mixing, anchors, variance = self.mixing, self.predictor_.anchors, self.residual_variance_
-
-        def of_block(outputs):
-            prediction = mix(mixing, outputs, anchors)
-            return finish(prediction, total_std(prediction, outputs, variance), outputs.proba.argmax(axis=1))
-
-        return self.predictor_.map(of_block, X, weights=True, proba=True)
-
-    def calibrate(self, X, y, *, per_bin=False) -> Self:
-        """Learn the widths of the intervals of `predict_interval` from held-out rows.
-
-        This is split conformal prediction with the score ``|y - m(x)| / std(x)`` (Lei, G'Sell, Rinaldo,
-        Tibshirani and Wasserman, 2018, Journal of the American Statistical Association 113, 1094-1111,
-        section 5.2).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows that were not used in `fit`, from the same distribution as the rows to predict.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-        per_bin : bool, default=False
-            Whether each most probable bin gets its own widths. The coverage then holds within each bin.
-
-        Returns
-        -------
-        SoftGateMoERegressor
-            This estimator.
-
-        Raises
-        ------
-        ValueError
-            If X and y differ in length, X or y holds nan or infinity, or `residual_variance_` is None.
-        """
-        check_is_fitted(self)
-        X = check_features(self, X)
-        y = check_targets(y, len(X), self.predictor_.n_targets)
-        prediction, std, groups = self._map_soft(lambda *parts: parts, X)
-        self.interval_scores_ = conformal_scores(y, prediction, std, groups if per_bin else None)
-        return self
-
-    def predict_interval(self, X, *, coverage=0.9) -> np.ndarray:
-        """Predict intervals that contain the target of a new row with probability `coverage` or more.
-
-        The interval is m(x) -+ q std(x), where q is the ceil((n + 1) coverage)-th smallest of the n scores of
-        `calibrate`. The new rows and those of `calibrate` must be exchangeable. The probability is then at
-        least `coverage`, even if the model is wrong. It is taken over both sets of rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        coverage : float in (0, 1), default=0.9
-
-        Returns
-        -------
-        ndarray of shape (n_samples, 2) or (n_samples, 2, n_targets)
-            Lower and upper ends. They are infinite if `calibrate` had too few rows for this coverage.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If `calibrate` was not called.
-        ValueError
-            If `coverage` does not lie between 0 and 1, or X holds nan or infinity.
-        """
-        check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
-        X = check_features(self, X, lazy=True)
-        widths = interval_widths(self.interval_scores_, coverage, len(self.bins_))
-
-        def of_block(prediction, std, groups):
-            half = widths[groups] * std
-            return np.stack([prediction - half, prediction + half], axis=1)
-
-        return self._like_y(self._map_soft(of_block, X))
-
-    def local_coef(self, X) -> np.ndarray:
-        """Compute the coefficients of the soft mixture at each row: sum_k p_k(x) coef_k.
-
-        They are the slopes of the prediction while the gate's weights are held fixed. Anchors have no slope.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features) or (n_samples, n_targets, n_features)
-        """
-        weights = np.asarray(self.expert_weights(X))[:, : len(self.bins_)]
-        return self._like_y(np.tensordot(weights, self.predictor_.expert_coef, axes=1), axis=1)
-
-    def expert_table(self, *, n_strongest=3, column_names=None) -> dict[str, list]:
-        """List rows, penalty, residual and strongest columns of each expert.
-
-        Parameters
-        ----------
-        n_strongest : int, default=3
-            Number of columns listed for each expert.
-        column_names : array-like of shape (n_features,), default=None
-            Names of the columns of X, e.g. wavelengths. None means the feature names seen in `fit`, or the
-            positions if there are none.
-
-        Returns
-        -------
-        dict of str to list
-            One value per bin under each key, as `pandas.DataFrame` takes it: "bin", "n_train", "alpha",
-            "residual_std" (root mean square over the targets; nan if `residual_variance_` is None) and
-            "strongest" (the columns with the largest absolute coefficients, summed over the targets).
-
-        Raises
-        ------
-        ValueError
-            If the number of `column_names` is not n_features.
-        """
-        check_is_fitted(self)
-        return expert_table(
-            self.predictor_.expert_coef,
-            self.regimes_,
-            self.experts_.alpha_,
-            self.residual_variance_,
-            getattr(self, "feature_names_in_", None) if column_names is None else column_names,
-            n_strongest,
+        return (
+            tuple(in_shape_of_y(self, part) for part in result) if return_std else in_shape_of_y(self, result)
         )
 
     def score(self, X, y, sample_weight=None, *, bins=None, mixing: Mixing | None = None) -> float:
@@ -590,58 +380,6 @@ class SoftGateMoERegressor(RegressorMixin, StatefulEstimator):
         """
         prediction = self.predict(X, mixing=mixing, bins=bins)
         return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)
-
-    def evaluate(
-        self,
-        X,
-        y,
-        *,
-        bins=None,
-        sample_weight=None,
-        n_resamples=1000,
-        confidence_level=0.95,
-        random_state: Any = 0,
-    ) -> MoEReport:
-        """Compare all mixing modes on held-out rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-        bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-            Labels or side information. It can be None only if it was None in `fit`.
-        sample_weight : array-like of shape (n_samples,), default=None
-        n_resamples, confidence_level, random_state
-            Parameters of the bootstrap interval of rho, see `rho_interval`.
-
-        Returns
-        -------
-        MoEReport
-            R2 of each mode, rho with its interval, routing accuracy and coverage, for all rows and per bin.
-
-        Raises
-        ------
-        ValueError
-            If `bins` are missing, if lengths differ, or X or y holds nan or infinity.
-        """
-        check_is_fitted(self)
-        X = check_features(self, X)
-        y = check_targets(y, len(X), self.predictor_.n_targets)
-        if bins is None and self.regimes_.of_target:
-            bins = first_target(y)
-        return report_of(
-            self.predictor_,
-            self.regimes_,
-            X,
-            self._like_y(y),
-            self.regimes_.oracle_codes(bins, len(X)),
-            n_train=self.n_train_,
-            sample_weight=sample_weight,
-            n_resamples=n_resamples,
-            confidence_level=confidence_level,
-            random_state=random_state,
-            mixing=self.mixing,
-        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
