@@ -37,6 +37,7 @@ ROOMS = [
     "regimes",
     "binning",
     "gates",
+    "solved_moments",
     "bin_ridges",
     "alphas",
     "gathering",

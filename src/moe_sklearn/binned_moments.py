@@ -124,6 +124,14 @@ class BinnedMoments:
             return RowMoments(self.store, np.empty(0, int))
         return Moments.zeros(self.n_features, self.n_targets, dtype=self.product_dtype)
 
+    def start(self, label, groups, product_dtype, directory) -> Moments:
+        """Return moments of no rows yet, for products of the rows of `label` to come."""
+        return Moments.zeros(self.n_features, self.n_targets, dtype=product_dtype, directory=directory)
+
+    def n_held(self, labels) -> int:
+        """Number of matrices of products that are held at the same time for new `labels`."""
+        return len(labels)
+
     def family(self, label):
         """Return what the label shares with others of one family, which take one form together."""
         return label
@@ -324,7 +332,7 @@ class BinnedMoments:
             groups[label] = groups[label].as_products(self.directory)
         if folder is None and self.directory is None:
             new = {names[code] for code in np.unique(codes)} - few - groups.keys()
-            _check_memory(len(new), self.n_features, product_dtype)
+            _check_memory(self.n_held(new), self.n_features, product_dtype)
         kept: dict = {}
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         chunks = _chunks(source, names, codes, sample_weight, buffers)
@@ -337,12 +345,8 @@ class BinnedMoments:
                         kept.setdefault(label, []).append(part)
                         continue
                     if label not in groups:
-                        groups[label] = Moments.zeros(
-                            self.n_features,
-                            self.n_targets,
-                            dtype=product_dtype,
-                            directory=folder if label in self.groups else self.directory,
-                        )
+                        directory = folder if label in self.groups else self.directory
+                        groups[label] = self.start(label, groups, product_dtype, directory)
                     block, narrow = buffers.block(gathered)
                     with np.errstate(invalid="ignore", over="ignore"):
                         groups[label].add_block(block, y[rows], weights, narrow, buffers.product)
@@ -353,8 +357,8 @@ class BinnedMoments:
                     raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
         for label in noise.keys() - kept.keys():
             groups[label].add_noise(noise[label])
-        if not all(group.is_finite for group in groups.values()):
-            raise ValueError(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
+        for group in groups.values():
+            check_not_overflown(group, product_dtype)
         for label, parts in kept.items():
             group = self._kept(parts, label, noise.get(label))
             groups[label] = merged([groups[label], group]) if label in groups else group
@@ -427,6 +431,12 @@ def check_product_dtype(product_dtype):
         return
     if np.dtype(product_dtype) not in (np.float32, np.float64):
         raise ValueError(f"product_dtype must be 'auto', 'float32' or 'float64', got {product_dtype!r}.")
+
+
+def check_not_overflown(group, product_dtype):
+    """Raise a ValueError if the products of a group are not finite."""
+    if not group.is_finite:
+        raise ValueError(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
 
 
 class ChunkBuffers:

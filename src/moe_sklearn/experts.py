@@ -14,6 +14,7 @@ from .gathering import BatchRecord, gather, in_enough_precision, warn_of_new_sta
 from .labels import codes_of
 from .linear import LinearPart, LinearStack
 from .regimes import usable_bins, usable_labels
+from .solved_moments import gather_in_turn
 from .sources import open_batches
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import (
@@ -197,7 +198,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         labels = usable_labels(bins, y, sample_weight, fitted.min_bin_rows, small_bins)
 
         def attempt(product_dtype, scratch):
-            moments = fitted.gather([(X, y, labels, sample_weight, x_std)], product_dtype=product_dtype)
+            batches = [(X, y, labels, sample_weight, x_std)]
+            moments = fitted.gather(batches, product_dtype=product_dtype, scratch=scratch)
             return fitted._solve(moments, X.dtype, y.ndim == 1, small_bins, scratch=scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt))
@@ -237,7 +239,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt))
 
-    def gather(self, batches, folds=None, product_dtype=None):
+    def gather(self, batches, folds=None, product_dtype=None, scratch=None):
         """Gather the moments of validated batches for `fit_moments`.
 
         Parameters
@@ -249,6 +251,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             is set, else no folds.
         product_dtype : {"auto", "float32", "float64"}, default=None
             Precision of the products. None means the parameter `product_dtype`.
+        scratch : Scratch, default=None
+            Memory for factorisations. If it is given, `batches` is a list and bins can be solved in turn, see
+            `moe_sklearn.solved_moments`. Nothing else can then be asked of the moments.
 
         Returns
         -------
@@ -258,6 +263,8 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         if folds is None and self.alphas is not None:
             folds = CrossValidationFolds(self.cv)
         product_dtype = product_dtype or self.product_dtype
+        if scratch is not None and (moments := gather_in_turn(self, batches, folds, product_dtype, scratch)):
+            return moments
         return gather(batches, product_dtype=product_dtype, max_bytes=self.fold_bytes, folds=folds)
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
@@ -305,14 +312,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         return adopt(self, fitted)
 
     def fit_moments(
-        self,
-        moments,
-        *,
-        dtype=np.float64,
-        y_is_1d=None,
-        small_bins=None,
-        pooled=None,
-        scratch=None,
+        self, moments, *, dtype=np.float64, y_is_1d=None, small_bins=None, pooled=None, scratch=None
     ) -> Self:
         """Fit from moments that are already gathered, without rows.
 

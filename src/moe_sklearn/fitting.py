@@ -241,7 +241,8 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
     rows : TrainingRows
         With their folds. Rows of the gate are kept when they are read from a file.
     gather : callable
-        Function of a product_dtype that gathers their moments.
+        Function of a product_dtype that gathers their moments. Given a `Scratch` too, bins can be solved in
+        turn: nothing else can then be asked of their moments.
     """
     experts = make_experts(mixture.experts)
     rule = fold_rule(experts, check_parameters(mixture) or in_folds)
@@ -259,9 +260,9 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
     if fits_moments(setup.gate_features):
         rows = kept_rows(rows, setup.plan.rows)
 
-    def gather(product_dtype):
+    def gather(product_dtype, scratch=None):
         folds = None if rule is None else GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1)
-        return experts.gather(rows.batches(), folds, product_dtype)
+        return experts.gather(rows.batches(), folds, product_dtype, scratch)
 
     return setup, rows, gather
 
@@ -271,7 +272,7 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
     setup, rows, gather = prepare_rows(mixture, rows)
 
     def attempt(product_dtype, scratch):
-        return fit_mixture(setup, gather(product_dtype), rows, scratch)
+        return fit_mixture(setup, gather(product_dtype, scratch), rows, scratch)
 
     return in_enough_precision(setup.experts.product_dtype, attempt)
 
@@ -325,16 +326,18 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     total = moments.total()
     pooled = moments.pool()
     compares_alphas = setup.experts.alphas is not None
-    experts = setup.experts.fit_moments(
-        moments if compares_alphas else total,
-        dtype=rows.dtype,
-        y_is_1d=rows.y_is_1d,
-        small_bins=setup.small_bins,
-        pooled=pooled,
-        scratch=scratch,
-    )
-    features = fit_features(setup, rows, pooled)
-    stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
+    # Global ridge and discriminants have one matrix.
+    with pooled.keeping_factor(scratch):
+        experts = setup.experts.fit_moments(
+            moments if compares_alphas else total,
+            dtype=rows.dtype,
+            y_is_1d=rows.y_is_1d,
+            small_bins=setup.small_bins,
+            pooled=pooled,
+            scratch=scratch,
+        )
+        features = fit_features(setup, rows, pooled)
+        stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
     fold_stacks = None
     if plan.cross_fit:
         check_folds(moments, rows.folds, regimes)

@@ -66,7 +66,7 @@ class CrossValidationFolds:
         return folds
 
 
-class _ByBinAndFold(BinnedMoments):
+class ByBinAndFold(BinnedMoments):
     """Moments whose labels are ``fold + n_folds * place of the bin``: the folds of a bin are a family."""
 
     n_folds = 1
@@ -112,7 +112,7 @@ class FoldMoments:
         self.n_targets = n_targets
         self.n_folds = 0
         self.max_bytes = max_bytes
-        self._moments = _ByBinAndFold(n_features, n_targets, product_dtype=product_dtype)
+        self._moments = ByBinAndFold(n_features, n_targets, product_dtype=product_dtype)
         # None, for the rows in no bin, comes first.
         self._labels: list[int | str | None] = [None]
         # Sums over bins or folds
@@ -229,9 +229,13 @@ class FoldMoments:
         """Rows of positive weight, covered or not."""
         return self._moments.n_rows
 
+    def place_of(self, label) -> int:
+        """Place of a label among those so far; None, for the rows in no bin, is at 0."""
+        return self._labels.index(label)
+
     def parts(self, label) -> list:
         """Moments of the bin's rows in each fold; None stands for the rows in no bin."""
-        first = self.n_folds * self._labels.index(label)
+        first = self.n_folds * self.place_of(label)
         groups = [self._moments.groups.get(first + fold) for fold in range(self.n_folds)]
         return [group or self._moments.empty() for group in groups]
 
@@ -252,19 +256,25 @@ class FoldMoments:
         """Moments of all rows outside the fold, covered or not."""
         return _without(self.pooled_parts(), fold, self.pool())
 
+    def total_of(self, label):
+        """Moments of a bin over all folds."""
+        return merged(self.parts(label))
+
+    def rest_of(self, label, fold: int):
+        """Moments of a bin over all rows outside the fold, which can share memory with these moments."""
+        return _without(self.parts(label), fold, self.total().groups[label])
+
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
-        return self._kept("total", lambda: self._of_bins(lambda label: merged(self.parts(label))))
+        return self._kept("total", lambda: self._of_bins(self.total_of))
 
     def without(self, fold: int) -> BinnedMoments:
         """Moments of every bin over all rows outside the fold; bins without such rows are left out.
 
         They can share memory with these moments.
         """
-        groups = self.total().groups
-        return self._of_bins(
-            lambda label: _without(self.parts(label), fold, groups[label]) if label in groups else None
-        )
+        known = self.total().groups
+        return self._of_bins(lambda label: self.rest_of(label, fold) if label in known else None)
 
     def _of_bins(self, group_of):
         moments = self._moments.select([])

@@ -140,11 +140,12 @@ def cross_fitted_stacks(
     for fold in range(n_folds):
         rest = folds.without(fold)
         pooled = folds.pool_without(fold)
-        parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
-        if "discriminants" in inputs:
-            parts["discriminants"] = discriminant_part(
-                rest, experts.bins_, experts.global_alpha_, pooled, scratch
-            )
+        with pooled.keeping_factor(scratch):
+            parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
+            if "discriminants" in inputs:
+                parts["discriminants"] = discriminant_part(
+                    rest, experts.bins_, experts.global_alpha_, pooled, scratch
+                )
         stacks.append(LinearStack.of(parts, dtype))
     return stacks
 

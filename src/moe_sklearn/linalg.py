@@ -83,6 +83,12 @@ def copy_lower(xx, dtype, directory=None):
     return copy
 
 
+def clear_lower(xx):
+    """Set the lower triangle of a matrix to 0."""
+    for part in lower_panels(len(xx)):
+        xx[part] = 0.0
+
+
 def lower_panels(d):
     """Slices that cover the lower triangle of a (d, d) matrix, and little more."""
     return [np.s_[start:, start : start + PANEL] for start in range(0, d, PANEL)]
@@ -157,6 +163,8 @@ class Scratch:
     def __init__(self, strict: bool = False):
         self.strict, self.refines = strict, True
         self._free: dict[tuple, list] = {}
+        self._kept_of: np.ndarray | None = None
+        self._kept: dict = {}
 
     def unrefined(self) -> Scratch:
         """Return the same memory for solutions of float32 products by a float32 factor alone.
@@ -192,7 +200,29 @@ class Scratch:
         diagonal = scale[:, 0] ** 2 * (np.diag(xx).astype(float) + alpha)
         work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
         yield work
-        free.append(work)
+        if xx is not self._kept_of:
+            free.append(work)
+
+    @contextmanager
+    def factor(self, xx, alpha, scale, trusted):
+        """Yield ``trusted(work)``, the factor of a float32 `work` as `scaled` makes it, or a kept one."""
+        if xx is self._kept_of and alpha in self._kept:
+            yield self._kept[alpha]
+            return
+        with self.scaled(xx, alpha, scale, np.float32) as work:
+            factor = trusted(work)
+            if xx is self._kept_of:
+                self._kept[alpha] = factor
+            yield factor
+
+    @contextmanager
+    def keeping(self, xx):
+        """Keep the float32 factors of a matrix, which must not change meanwhile, for more right sides."""
+        self._kept_of, self._kept = xx, {}
+        try:
+            yield
+        finally:
+            self._kept_of, self._kept = None, {}
 
 
 def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS, floor=0.0) -> np.ndarray:
@@ -284,8 +314,9 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
         scale = np.where(scale > 0, np.min(scale, where=scale > 0, initial=np.inf), 0.0)
     rhs = scale * rhs
     if len(xx) >= MIXED_PRECISION_SIZE:
-        with scratch.scaled(xx, alpha, scale, np.float32) as work:
-            factor = _trusted_factor(work, is_sure, max(eps, EPS32), enough)
+        with scratch.factor(
+            xx, alpha, scale, lambda work: _trusted_factor(work, is_sure, max(eps, EPS32), enough)
+        ) as factor:
             if factor is not None and eps > EPS and not scratch.refines:
                 size = np.abs(rhs).max(axis=0)
                 size[size == 0] = 1.0

@@ -19,6 +19,8 @@ from scipy.linalg import blas
 
 from .linalg import (
     EPS,
+    Scratch,
+    clear_lower,
     copy_lower,
     lower_panels,
     symmetric_product,
@@ -114,21 +116,30 @@ class Moments:
 
     @classmethod
     def zeros(
-        cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, directory=None
+        cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, directory=None, memory=None
     ) -> Moments:
-        """Moments of no rows, X'X in `dtype`; given a `directory`, X'X lies in a float64 file there."""
+        """Moments of no rows, X'X in `dtype`; given a `directory`, X'X lies in a float64 file there.
+
+        An X'X that is no longer needed can be given as `memory`.
+        """
         shape = (n_features, n_features)
+        if memory is None:
+            memory = zeros_lower(shape, dtype if directory is None else float, directory)
+        else:
+            clear_lower(memory)
         return cls(
             n_rows=0,
             weight=0.0,
             x_mean=np.zeros(n_features),
             y_mean=np.zeros(n_targets),
-            xx=zeros_lower(shape, dtype if directory is None else float, directory),
+            xx=memory,
             xy=np.zeros((n_features, n_targets)),
             yy=np.zeros(n_targets),
         )
 
     is_rows = False
+    # A group whose X'X is not kept has its ridge instead, see `solved_moments`.
+    solution: ClassVar[tuple | None] = None
     # Noise is a part of X'X; moments in rows keep it beside them.
     noise: ClassVar[np.ndarray | None] = None
 
@@ -205,6 +216,10 @@ class Moments:
 
     def _equations(self, right):
         return NormalEquations(self.xx, right, self.product_eps, self.x_floor(), np.transpose)
+
+    def keeping_factor(self, scratch: Scratch):
+        """Make the context within which several systems of equations with X'X share a factorisation."""
+        return scratch.keeping(self.xx)
 
     def gram(self) -> np.ndarray:
         """X'X in float64, (n_features, n_features); only the lower triangle is meaningful."""

@@ -16,6 +16,7 @@ same, N only adds to alpha.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cache, cached_property
 from threading import RLock
 
@@ -175,6 +176,7 @@ class RowMoments:
     """
 
     is_rows = True
+    solution = None
 
     def __init__(self, store: RowStore, index, x_sum=None):
         self.store, self.index, self._made_x_sum = store, index, x_sum
@@ -396,6 +398,10 @@ class RowMoments:
         matrix = syr(size, roots, lower=1, a=matrix, overwrite_a=1)
         right = roots[:, None] * targets
         return NormalEquations(matrix, right, eps, 0.0, to_coef, is_deficient=True, penalty=penalty)
+
+    def keeping_factor(self, scratch):
+        """Make a context that keeps nothing: kernels are small."""
+        return nullcontext()
 
     def gram(self) -> np.ndarray:
         """R X X' R of the centred rows without noise, in float64, R = diag(sqrt(weight)): lower triangle."""

@@ -56,6 +56,8 @@ def ridge(
     >>> coef.round(6), intercept.round(6)
     (array([[2.]]), array([1.]))
     """
+    if moments.solution is not None:
+        return moments.solution
     coef = _solve(moments.equations(alpha, prior_coef), alpha, scratch)
     coef = coef if prior_coef is None else coef + prior_coef
     return coef, _intercept(moments, coef)

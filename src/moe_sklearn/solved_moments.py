@@ -1,0 +1,193 @@
+"""Moments of bins that are solved as soon as their rows are in, so that few matrices are held at a time.
+
+The products of all bins and folds are most of the memory of a fit, and memory that is touched for the first
+time costs about as much as a factorisation. An array in memory is read bin after bin. Where the penalty is
+known before, each bin can be solved, added to the pool and forgotten before the next begins.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+
+import numpy as np
+
+from .alphas import check_alpha
+from .binned_moments import check_not_overflown
+from .folds import ByBinAndFold, FoldMoments
+from .linalg import Scratch
+from .moments import Moments
+from .row_moments import merged
+from .solvers import ridge
+from .sources import as_source
+
+# With fewer columns, products take little memory.
+MIN_COLUMNS = 512
+
+
+@dataclass(frozen=True)
+class SolvedMoments:
+    """Means of a group of rows, and their ridge for one penalty in the place of their products.
+
+    Parameters
+    ----------
+    n_rows : int
+    weight : float
+    x_mean : ndarray of shape (n_features,)
+    y_mean : ndarray of shape (n_targets,)
+    solution : tuple of (coef, intercept), or None
+        As `solvers.ridge` returns them.
+    """
+
+    n_rows: int
+    weight: float
+    x_mean: np.ndarray
+    y_mean: np.ndarray
+    solution: tuple | None = None
+
+    is_rows = False
+    is_finite = True
+
+    @classmethod
+    def of(cls, moments: Moments, solution=None) -> SolvedMoments:
+        """Keep the means of `moments`, and their solution if there is one."""
+        return cls(moments.n_rows, moments.weight, moments.x_mean.copy(), moments.y_mean.copy(), solution)
+
+
+class _InTurn(ByBinAndFold):
+    """Moments by bin and fold, of which one bin at a time has products."""
+
+    def __init__(self, n_features, n_targets, product_dtype, alpha: float, scratch: Scratch):
+        super().__init__(n_features, n_targets, product_dtype=product_dtype)
+        self.alpha, self.scratch = alpha, scratch
+        # Sums over the bins that are solved, by fold, and each of these bins over all folds, by place.
+        self.pools: dict = {}
+        self.totals: dict = {}
+        self._free: list[np.ndarray] = []
+
+    def n_held(self, labels) -> int:
+        """Matrices of a bin and of the pool, one for each fold; those of the pool can be float64."""
+        return min(len(labels), 3 * self.n_folds)
+
+    def start(self, label, groups, product_dtype, directory) -> Moments:
+        """Solve the bins before that of `label`, and begin in their memory."""
+        self.solve(groups, besides=self.family(label))
+        memory = self._free.pop() if self._free else None
+        return Moments.zeros(
+            self.n_features, self.n_targets, dtype=product_dtype, directory=directory, memory=memory
+        )
+
+    def solve(self, groups, besides=None):
+        """Solve the bins of `groups` that have products, but for the bin at the place `besides`."""
+        places: dict = {}
+        for label, group in groups.items():
+            if isinstance(group, Moments) and self.family(label) != besides:
+                places.setdefault(self.family(label), []).append(label)
+        for place, labels in places.items():
+            self._solve_bin(place, {label: groups[label] for label in sorted(labels)}, groups)
+
+    def _solve_bin(self, place, parts, groups):
+        for label, part in parts.items():
+            check_not_overflown(part, self.product_dtype)
+            self.pools.setdefault(label % self.n_folds, self._empty_pool()).__iadd__(part)
+        *others, last = parts
+        rest = None
+        if place and last % self.n_folds:
+            rest = ridge(parts[last], self.alpha, scratch=self.scratch.unrefined())
+        for label, part in parts.items():
+            groups[label] = SolvedMoments.of(part, rest if label == last else None)
+        total = parts[last]
+        for label in others:
+            total += parts[label]
+        solution = ridge(total, self.alpha, scratch=self.scratch) if place else None
+        self.totals[place] = SolvedMoments.of(total, solution)
+        self._free += [part.xx for part in parts.values() if part.xx.dtype == self.product_dtype]
+
+    def _empty_pool(self):
+        return Moments.zeros(self.n_features, self.n_targets, dtype=self.product_dtype)
+
+
+class SolvedFoldMoments(FoldMoments):
+    """`FoldMoments` of which each bin is solved as soon as its rows are in.
+
+    The first fold is held out, and the second holds all other rows, for which models are fitted too. If
+    there is one fold only, there are models of all rows only.
+
+    Parameters
+    ----------
+    n_features, n_targets, product_dtype
+        As in `FoldMoments`.
+    alpha : float
+        Penalty of all bins.
+    scratch : Scratch
+        Memory for factorisations.
+    """
+
+    _moments: _InTurn
+
+    def __init__(self, n_features, n_targets=1, *, product_dtype="auto", alpha: float, scratch: Scratch):
+        super().__init__(n_features, n_targets, product_dtype=product_dtype, max_bytes=math.inf)
+        self._moments = _InTurn(n_features, n_targets, product_dtype, alpha, scratch)
+
+    def update(self, X, y, bins, folds, sample_weight=None, x_std=None) -> SolvedFoldMoments:
+        """Add all rows, once, as `FoldMoments.update` does; X is an array in memory."""
+        super().update(X, y, bins, folds, sample_weight, x_std)
+        self._moments.solve(self._moments.groups)
+        parts_of_folds = zip(*map(self.parts, [*self.bins.tolist(), None]), strict=True)
+        self._pooled = [self._pool_of(fold, parts) for fold, parts in enumerate(parts_of_folds)]
+        return self
+
+    def _pool_of(self, fold, parts):
+        pool, in_rows = self._moments.pools.get(fold), [part for part in parts if part.is_rows]
+        if pool is not None and not any(part.n_rows for part in in_rows):
+            return pool
+        return merged(in_rows if pool is None else [pool, *in_rows])
+
+    def total_of(self, label):
+        """Moments of a bin over all folds."""
+        return self._moments.totals.get(self.place_of(label)) or super().total_of(label)
+
+    def rest_of(self, label, fold: int):
+        """Moments of a bin over all rows outside the fold."""
+        if self.place_of(label) in self._moments.totals:
+            return self.parts(label)[1 - fold]
+        return super().rest_of(label, fold)
+
+    def pooled_parts(self, *, covered_only: bool = False) -> list:
+        """Moments of each fold over all bins and the rows in no bin."""
+        return self._pooled
+
+    def pool(self):
+        """Moments of all rows."""
+        return self._pooled[0] if self.n_folds == 1 else super().pool()
+
+
+def gather_in_turn(experts, batches, folds, product_dtype, scratch: Scratch) -> SolvedFoldMoments | None:
+    """Gather the moments of one array in memory, bin after bin; None where bins cannot be solved in turn.
+
+    There must be one penalty, which is known, at most two folds, and columns enough for this to matter. Known
+    noise is added after the pass, which is too late.
+
+    Parameters
+    ----------
+    experts : BinnedRidgeExperts
+    batches : list of (X, y, bins, sample_weight, x_std)
+    folds : FoldRule or None
+    product_dtype : {"auto", "float32", "float64"}
+    scratch : Scratch
+    """
+    (X, y, bins, sample_weight, x_std), *more = batches
+    if more or x_std is not None or as_source(X).array is None or X.shape[1] < MIN_COLUMNS:
+        return None
+    if experts.alphas is not None or experts.shrink_to != "zero" or experts.n_jobs not in (None, 1):
+        return None
+    if not isinstance(experts.alpha, numbers.Real) or (folds is not None and folds.n_folds > 2):
+        return None
+    alpha = check_alpha(experts.alpha, "alpha")
+    n_targets = 1 if y.ndim == 1 else y.shape[1]
+    moments = SolvedFoldMoments(
+        X.shape[1], n_targets, product_dtype=product_dtype, alpha=alpha, scratch=scratch
+    )
+    of_rows = np.zeros(len(X), int) if folds is None else folds.assign(y, bins, sample_weight)
+    return moments.update(X, y, bins, of_rows, sample_weight)

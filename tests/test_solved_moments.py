@@ -1,0 +1,162 @@
+"""Bins that are solved in turn give what moments of all bins at once give."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, binned_moments, fitting, linalg
+from moe_sklearn.folds import FoldMoments
+from moe_sklearn.linalg import Scratch
+from moe_sklearn.moments import Moments
+from moe_sklearn.solved_moments import MIN_COLUMNS, SolvedFoldMoments, SolvedMoments, gather_in_turn
+from moe_sklearn.solvers import discriminants, ridge
+from moe_sklearn.sources import as_source
+from moe_sklearn.training_rows import GivenFolds
+
+ALPHA = 5.0
+D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
+
+
+def make_rows(dtype=np.float64, seed=0):
+    """Bins 0 to 2 of 300 rows, 3 of 30, and 200 rows in no bin."""
+    rng = np.random.default_rng(seed)
+    bins = rng.permutation(np.repeat([0, 1, 2, 3, -1], [300, 300, 300, 30, 200]))
+    X = (rng.normal(size=(len(bins), D)) + 2).astype(dtype)
+    y = X[:, :3].sum(axis=1) * (1 + bins) + rng.normal(size=len(bins))
+    return X, y, bins
+
+
+def both(X, y, bins, folds, weight=None, product_dtype="auto"):
+    """The same rows, solved in turn and gathered whole."""
+    solved = SolvedFoldMoments(D, 1, product_dtype=product_dtype, alpha=ALPHA, scratch=Scratch())
+    whole = FoldMoments(D, 1, product_dtype=product_dtype)
+    return [moments.update(X, y, bins, folds, weight) for moments in (solved, whole)]
+
+
+def assert_same_models(solved, whole, tol):
+    assert solved.groups.keys() == whole.groups.keys()
+    for label, group in whole.groups.items():
+        mine = solved.groups[label]
+        assert (mine.n_rows, mine.weight) == (group.n_rows, pytest.approx(group.weight))
+        assert_allclose(mine.x_mean, group.x_mean, rtol=1e-6)
+        if label is not None:
+            for ours, theirs in zip(ridge(mine, ALPHA), ridge(group, ALPHA), strict=True):
+                assert_allclose(ours, theirs, rtol=0, atol=tol)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-11), (np.float32, 1e-5)])
+@pytest.mark.parametrize("n_folds", [1, 2])
+def test_models_of_all_rows_and_of_the_rest_are_those_of_fold_moments(n_folds, dtype, tol, weighted):
+    X, y, bins = make_rows(dtype)
+    folds = np.arange(len(y)) % 5 > 0 if n_folds == 2 else np.zeros(len(y))
+    weight = np.random.default_rng(1).uniform(0.5, 2, len(y)) if weighted else None
+    solved, whole = both(X, y, bins, folds.astype(int), weight)
+    assert isinstance(solved.total().groups[0], SolvedMoments)
+    assert solved.total().groups[3].is_rows
+    assert_same_models(solved.total(), whole.total(), tol)
+    assert_allclose(np.tril(solved.pool().xx), np.tril(whole.pool().xx), rtol=0, atol=tol * len(y))
+    if n_folds == 2:
+        assert_same_models(solved.without(0), whole.without(0), tol)
+        rest, whole_rest = solved.pool_without(0), whole.pool_without(0)
+        assert_allclose(np.tril(rest.xx), np.tril(whole_rest.xx), rtol=0, atol=tol * len(y))
+        for ours, theirs in zip(
+            discriminants(solved.without(0).select([0, 1, 2]), ALPHA, rest),
+            discriminants(whole.without(0).select([0, 1, 2]), ALPHA, whole_rest),
+            strict=True,
+        ):
+            assert_allclose(ours, theirs, rtol=0, atol=tol)
+
+
+def test_a_bin_within_one_fold_has_models_where_it_has_rows():
+    X, y, bins = make_rows()
+    folds = np.where(bins == 0, 0, np.where(bins == 1, 1, np.arange(len(y)) % 5 > 0)).astype(int)
+    solved, whole = both(X, y, bins, folds)
+    assert 0 not in solved.without(0).groups
+    assert_same_models(solved.without(0), whole.without(0), 1e-11)
+    assert_same_models(solved.total(), whole.total(), 1e-11)
+
+
+def wide_rows(n_per_bin=600, n_bins=5):
+    rng = np.random.default_rng(2)
+    bins = np.repeat(np.arange(n_bins), n_per_bin)
+    X = rng.normal(size=(len(bins), MIN_COLUMNS)).astype(np.float32)
+    y = X[:, :n_bins][np.arange(len(bins)), bins] + 0.1 * rng.normal(size=len(bins))
+    return X, y, bins
+
+
+def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
+    X, y, bins = wide_rows()
+    of_one = linalg.lower_bytes(MIN_COLUMNS, np.float32)
+    in_turn = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
+    monkeypatch.setattr(binned_moments, "available_memory", lambda: 3.5 * of_one)
+    again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
+    assert_allclose(again.coef_, in_turn.coef_, rtol=0, atol=1e-6)
+    with pytest.raises(MemoryError, match="5 bins of 512 columns"):
+        BinnedRidgeExperts(alphas=[ALPHA]).fit(X, y, bins=bins)
+    with pytest.raises(MemoryError, match="5 bins of 512 columns"):
+        BinnedRidgeExperts(ALPHA).fit_batches([(X, y, bins)])
+
+
+def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
+    X, y, bins = wide_rows()
+    model = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0)
+    monkeypatch.setattr(fitting, "n_folds_to_fit", lambda *_: 1)
+    in_turn = model.fit(X, y, bins=bins).predict(X)
+    monkeypatch.setattr("moe_sklearn.experts.gather_in_turn", lambda *_: None)
+    assert_allclose(model.fit(X, y, bins=bins).predict(X), in_turn, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("params", "x_std", "n_folds", "n_columns", "is_in_turn"),
+    [
+        ({}, None, 2, MIN_COLUMNS, True),
+        ({"alphas": [1.0]}, None, 2, MIN_COLUMNS, False),
+        ({"shrink_to": "global"}, None, 2, MIN_COLUMNS, False),
+        ({"alpha": {0: 1.0}}, None, 2, MIN_COLUMNS, False),
+        ({"n_jobs": 2}, None, 2, MIN_COLUMNS, False),
+        ({}, 0.1, 2, MIN_COLUMNS, False),
+        ({}, None, 3, MIN_COLUMNS, False),
+        ({}, None, 2, MIN_COLUMNS - 1, False),
+    ],
+)
+def test_bins_are_solved_in_turn_where_that_is_possible(params, x_std, n_folds, n_columns, is_in_turn):
+    X, y = np.ones((8, n_columns)), np.arange(8.0)
+    folds = GivenFolds(np.arange(8) % n_folds, n_folds)
+    batch = (X, y, np.zeros(8, int), None, x_std)
+    moments = gather_in_turn(BinnedRidgeExperts(**params), [batch], folds, "auto", Scratch())
+    assert (moments is not None) == is_in_turn
+
+
+def test_a_shard_or_a_second_batch_is_not_solved_in_turn():
+    X, y = np.ones((8, MIN_COLUMNS)), np.arange(8.0)
+    experts, batch = BinnedRidgeExperts(), (X, y, np.zeros(8, int), None, None)
+    assert gather_in_turn(experts, [batch, batch], None, "auto", Scratch()) is None
+    in_shards = (as_source([X[:4], X[4:]]), *batch[1:])
+    assert gather_in_turn(experts, [in_shards], None, "auto", Scratch()) is None
+
+
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "row 700, column 3"), (1e30, "too large")])
+def test_what_is_not_finite_is_named(value, message):
+    X, y, bins = wide_rows()
+    X[700, 3] = value
+    with pytest.raises(ValueError, match=message):
+        BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
+
+
+def test_a_kept_factor_serves_other_right_sides(monkeypatch):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(1500, 1030)), rng.normal(size=(1500, 1))
+    moments, scratch, made = Moments.zeros(1030, 1).add_rows(X, y), Scratch(), []
+    potrf = linalg.potrf
+    monkeypatch.setattr(linalg, "potrf", lambda work: made.append(1) or potrf(work))
+    with moments.keeping_factor(scratch):
+        first = ridge(moments, ALPHA, scratch=scratch)[0]
+        moments.xy *= 2
+        twice = ridge(moments, ALPHA, scratch=scratch)[0]
+        other = ridge(moments, 2 * ALPHA, scratch=scratch)[0]
+    assert len(made) == 2
+    assert_allclose(twice, 2 * first, rtol=1e-12)
+    assert_allclose(ridge(moments, 2 * ALPHA)[0], other, rtol=0, atol=1e-12)
+    assert_allclose(ridge(moments, ALPHA, scratch=scratch)[0], twice, rtol=0, atol=1e-12)
+    assert len(made) == 4
