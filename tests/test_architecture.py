@@ -41,6 +41,7 @@ ROOMS = [
     "alphas",
     "gathering",
     "lines",
+    "axes",
     "folds",
     "solvers",
     "linear",
@@ -64,6 +65,7 @@ ROOMS = [
 ]
 NUMERIC_ROOMS = {
     "intervals",
+    "axes",
     "lines",
     "solvers",
     "linear",
