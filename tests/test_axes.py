@@ -193,6 +193,8 @@ def test_an_axis_of_another_unit_names_both_units():
         features_of(X, np.linspace(0.3, 1.1, 800))
     with pytest.raises(ValueError, match="'um', and that of the lines by lines_unit='Angstrom'"):
         features_of(X, np.linspace(0.3, 1.1, 800), lines={"Ha": (6562.8, 10)})
+    with pytest.raises(ValueError, match="None of the lines, 656.28 Angstrom, lies on wavelength"):
+        features_of(X, np.linspace(4000, 7000, 800), lines={"a": (656.28, 1)}, lines_unit="Angstrom")
     with pytest.raises(ValueError, match="covers 7100 to 8850 nm. They would if wavelength were in Angstrom"):
         features_of(X, np.linspace(7100, 8850, 800), wavelength_unit="nm")
     with pytest.raises(ValueError, match="covers 8500 to 8700 Angstrom, not the window 8488 to 8508 of CaII"):
@@ -222,12 +224,35 @@ def test_bad_units_are_named(parameters, message):
         features_of(spectra(len(ANGSTROM)), ANGSTROM, **parameters)
 
 
+@pytest.mark.parametrize(
+    ("wavelength", "lines", "message"),
+    [
+        (np.ma.masked_array(ANGSTROM, ANGSTROM < 8200), "stellar", "wavelength has masked values: remove"),
+        (["red"] * len(ANGSTROM), "stellar", "wavelength must be numbers or one astropy Quantity"),
+        (ANGSTROM, {"a": "ab"}, "lines: a must be numbers"),
+        (ANGSTROM, {"a": ([8500, 8600], 2)}, "lines: a must be single numbers"),
+    ],
+)
+def test_what_is_no_number_is_named(wavelength, lines, message):
+    with pytest.raises(ValueError, match=message):
+        features_of(spectra(len(ANGSTROM)), wavelength, lines=lines)
+
+
+def test_a_value_and_its_unit_are_shown_in_notebooks():
+    units = pytest.importorskip("astropy.units")
+    features = GateFeatureTransformer(wavelength=ANGSTROM, wavelength_unit=units.AA)
+    assert "wavelength_unit" in features._repr_html_()
+    assert "Angstrom" in repr(features)
+
+
 def test_bad_quantities_are_named():
     units = pytest.importorskip("astropy.units")
     X = spectra(len(ANGSTROM))
     with pytest.raises(ValueError, match="wavelength is in nm, but wavelength_unit='Angstrom'"):
         features_of(X, ANGSTROM * units.nm, wavelength_unit="Angstrom")
-    for unit in (units.eV, units.K, units.dimensionless_unscaled):
+    with pytest.raises(ValueError, match="wavelength must be numbers or one astropy Quantity"):
+        features_of(X, [value * units.AA for value in ANGSTROM])
+    for unit in (units.eV, units.K, units.A, units.dimensionless_unscaled):
         with pytest.raises(ValueError, match="the unit of wavelength must be a unit of wavelength"):
             features_of(X, ANGSTROM * unit)
     for window in ((8500 * units.AA, 12), (8500, 12 * units.AA), (8500 * units.AA, 9 / units.cm)):

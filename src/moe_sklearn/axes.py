@@ -15,7 +15,7 @@ FREQUENCIES = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9, "THz": 1e12}
 """Units of frequency in hertz."""
 
 ALIASES = {
-    **dict.fromkeys(["A", "AA", "\u00c5", "\u212b", "angstrom", "angstroms", "Angstroms"], "Angstrom"),
+    **dict.fromkeys(["AA", "\u00c5", "\u212b", "angstrom", "angstroms", "Angstroms"], "Angstrom"),
     **dict.fromkeys(["nanometer", "nanometers", "nanometre", "nanometres"], "nm"),
     **dict.fromkeys(["micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"], "um"),
 }
@@ -113,12 +113,19 @@ def split_unit(
     Raises
     ------
     ValueError
-        If a unit is not spectral.
+        If a unit is not spectral, or the values are masked or no numbers.
     """
     own = getattr(values, "unit", None)
     if own is not None:
         unit, unit_name = own, f"the unit of {name}"
-    return np.asarray(values, dtype=float), None if unit is None else as_unit(unit, unit_name)
+    found = None if unit is None else as_unit(unit, unit_name)
+    try:
+        numbers = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numbers or one astropy Quantity, got {values!r:.80}.") from error
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked values: remove them, and the columns of X with them.")
+    return numbers, found
 
 
 def number_in(value: Any, unit: Any, target: SpectralUnit | None, *, name: str) -> float:
@@ -136,9 +143,11 @@ def number_in(value: Any, unit: Any, target: SpectralUnit | None, *, name: str) 
     Raises
     ------
     ValueError
-        If only one of the value and `target` has a unit, or the units are of different kinds.
+        If the value is no number, only one of it and `target` has a unit, or they are of different kinds.
     """
     number, own = split_unit(value, unit, name=name, unit_name="lines_unit")
+    if number.ndim:
+        raise ValueError(f"{name} must be single numbers, got {value!r:.80}.")
     if own is None and target is None:
         return float(number)
     if own is None or target is None or own.power != target.power:

@@ -214,13 +214,17 @@ def place_lines(
 
 
 def _check_overlap(numbers, axis, lines, of_axis, of_lines, unit):
-    """Raise a ValueError that names both units if no line lies on the axis."""
+    """Raise a ValueError that names both units if no line lies on the axis.
+
+    They are `of_axis` and `of_lines` if the user gave them, else both are `unit`.
+    """
     centres = np.array([centre for centre, _ in lines.values()])
     if not len(centres) or ((centres >= axis.min()) & (centres <= axis.max())).any():
         return
 
     def extent(values, of_values):
-        return f"{values.min():g} to {values.max():g}" + (f" {of_values.name}" if of_values else "")
+        ends = dict.fromkeys(f"{value:g}" for value in (values.min(), values.max()))
+        return " to ".join(ends) + (f" {of_values.name}" if of_values else "")
 
     known = (of_lines.name,) if of_lines else LIKELY_UNITS
     guess = guess_units(numbers, centres, position_units=known)
