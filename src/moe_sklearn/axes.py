@@ -122,7 +122,9 @@ def split_unit(
     try:
         numbers = np.asarray(values, dtype=float)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numbers or one astropy Quantity, got {values!r:.80}.") from error
+        raise ValueError(
+            f"{name} must be numbers or one astropy Quantity, got {values!r:.80}: {error}."
+        ) from error
     if np.ma.is_masked(values):
         raise ValueError(f"{name} has masked values: remove them, and the columns of X with them.")
     return numbers, found
