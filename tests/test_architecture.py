@@ -42,6 +42,7 @@ ROOMS = [
     "alphas",
     "gathering",
     "lines",
+    "axes",
     "folds",
     "solvers",
     "linear",
@@ -65,6 +66,7 @@ ROOMS = [
 ]
 NUMERIC_ROOMS = {
     "intervals",
+    "axes",
     "lines",
     "solvers",
     "linear",

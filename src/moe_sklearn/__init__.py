@@ -1,5 +1,6 @@
 """Mixtures of ridge experts over known regimes, with scikit-learn's interface."""
 
+from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
 from .checkpoint import accumulate
 from .experts import BinnedRidgeExperts
@@ -23,6 +24,7 @@ __all__ = [
     "SoftGateMoERegressor",
     "__version__",
     "accumulate",
+    "air_to_vacuum",
     "dask_moments",
     "moe_learning_curve",
     "noise_curve",
@@ -30,4 +32,5 @@ __all__ = [
     "rho_interval",
     "rho_score",
     "rho_scorer",
+    "vacuum_to_air",
 ]

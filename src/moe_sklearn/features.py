@@ -11,17 +11,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .binned_moments import BinnedMoments
 from .linear import LinearPart
-from .lines import (
-    Lines,
-    check_wavelength,
-    line_windows,
-    measure_lines,
-    pack_windows,
-    resolve_lines,
-    species_of,
-)
+from .lines import Lines, measure_lines, pack_windows, place_lines, species_of
 from .moments import Moments
 from .solvers import pca_axes
+from .sources import check_kind
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import FLOAT_DTYPES, check_features, check_sample_weight, map_finite
 
@@ -34,12 +27,26 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     n_components : int, default=10
         Greatest number of PCA scores. There are fewer if the rows span fewer dimensions.
     wavelength : array-like of shape (n_features,), default=None
-        Wavelength of each column of X, in increasing order. The default lines need Angstrom. None means PCA
-        scores only.
+        Wavelength, wavenumber or frequency of each column of X, in increasing or decreasing order. An
+        astropy Quantity is converted. None means PCA scores only.
     lines : "stellar" or mapping of str to (centre, half-width), default="stellar"
         The windows to measure. ``"stellar"`` means Ca II 8498, 8542, 8662, Na I 8183, 8195, and Mg I 8806,
-        8807, 8808. Names look like ``CaII_8542``. Species with several lines also get a total equivalent
-        width.
+        8807, 8808, in Angstrom in air. Names look like ``CaII_8542``. Species with several lines also get a
+        total equivalent width. Centre and half-width can be astropy Quantities.
+    wavelength_unit : str or astropy unit, default=None
+        Unit of `wavelength` if that is plain numbers: "Angstrom", "nm", "um", "cm-1", "GHz" and others. None
+        means that of the lines, which is Angstrom for the stellar ones.
+    lines_unit : str or astropy unit, default=None
+        Unit of lines that are plain numbers, and of plain `side_band`. None means that of `wavelength`. The
+        windows are found in the unit of the lines, and equivalent widths are in this unit.
+    medium : {"air", "vacuum"}, default="air"
+        Medium of `wavelength`. If it is "vacuum", the stellar lines are converted to vacuum, see
+        `moe_sklearn.air_to_vacuum`. Wavenumbers are the inverse of wavelengths in this medium; most
+        instruments give those in vacuum. Frequencies always give wavelengths in vacuum. Lines of one's own
+        must be in the same medium as `wavelength`.
+    side_band : float or astropy Quantity, default=None
+        Width of the continuum band on each side of a window, in the unit of the lines. None means 20
+        Angstrom for the stellar lines and two half-widths for lines of one's own.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products for the PCA, see `moe_sklearn.binned_moments.BinnedMoments`.
 
@@ -54,7 +61,9 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     n_components_ : int
         Number of PCA scores.
     lines_ : dict of {str: (float, float)}
-        Centre and half-width of each line. Empty without `wavelength`.
+        Centre and half-width of each line, in the medium of `wavelength`. Empty without `wavelength`.
+    lines_unit_ : str or None
+        Unit of `lines_` and of the equivalent widths. None if nothing tells it.
     species_ : dict of {str: list of int}
         Positions of the lines of each species that has a total equivalent width.
     windows_ : PackedWindows or None
@@ -77,6 +86,12 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     (50, 37)
     >>> features.get_feature_names_out()[[0, 10, 11, 12, -3]].tolist()
     ['pca0', 'CaII_8498_mean', 'CaII_8498_depth', 'CaII_8498_ew', 'CaII_ew_total']
+
+    The same spectra, with their wavenumbers:
+
+    >>> wavenumber = GateFeatureTransformer(wavelength=1e8 / wavelength, wavelength_unit="cm-1").fit(X)
+    >>> np.allclose(wavenumber.transform(X), features.transform(X))
+    True
     """
 
     def __init__(
@@ -85,11 +100,19 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         *,
         wavelength: ArrayLike | None = None,
         lines: Literal["stellar"] | Lines = "stellar",
+        wavelength_unit: Any = None,
+        lines_unit: Any = None,
+        medium: Literal["air", "vacuum"] = "air",
+        side_band: Any = None,
         product_dtype: Literal["auto", "float32", "float64"] = "auto",
     ):
         self.n_components = n_components
         self.wavelength = wavelength
         self.lines = lines
+        self.wavelength_unit = wavelength_unit
+        self.lines_unit = lines_unit
+        self.medium = medium
+        self.side_band = side_band
         self.product_dtype = product_dtype
 
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -111,9 +134,12 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         ------
         ValueError
             If X holds nan or infinity, or `wavelength` is unsorted, has the wrong length, or does not cover a
-            line.
+            line. If it covers no line, the message names both units.
+        TypeError
+            If X is a spectrum object, a Quantity with a unit, or a lazy frame.
         """
         fitted = unfitted_copy(self)
+        check_kind(X)
         X = validate_data(fitted, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, ensure_min_samples=2)
         sample_weight = check_sample_weight(sample_weight, len(X))
         moments = BinnedMoments(X.shape[1], 0, product_dtype=fitted.product_dtype)
@@ -150,14 +176,24 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         self.explained_variance_ = variance[spanned]
         self.n_components_ = len(self.components_)
         self.mean_ = moments.x_mean.astype(dtype)
-        if self.wavelength is None:
-            self.windows_, self.lines_, self.species_ = None, {}, {}
-        else:
-            lines = resolve_lines(self.lines)
-            grid = check_wavelength(self.wavelength, moments.n_features)
-            self.lines_, self.species_ = lines, species_of(lines)
-            self.windows_ = pack_windows(line_windows(grid, lines)) if lines else None
+        self._place_lines(moments.n_features)
         return self
+
+    def _place_lines(self, n_features):
+        if self.wavelength is None:
+            self.windows_, self.lines_, self.species_, self.lines_unit_ = None, {}, {}, None
+            return
+        placed = place_lines(
+            self.wavelength,
+            self.lines,
+            n_features,
+            wavelength_unit=self.wavelength_unit,
+            lines_unit=self.lines_unit,
+            medium=self.medium,
+            side_band=self.side_band,
+        )
+        self.lines_, self.lines_unit_, self.species_ = placed.lines, placed.unit, species_of(placed.lines)
+        self.windows_ = pack_windows(placed.windows) if placed.windows else None
 
     def transform(self, X: Any) -> NDArray:
         """Compute PCA scores, then mean, depth and equivalent width of each line, then totals of species.

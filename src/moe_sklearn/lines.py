@@ -7,13 +7,24 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-Lines: TypeAlias = Mapping[str, tuple[float, float]]
-"""Centre and half-width by name."""
+from .axes import (
+    LIKELY_UNITS,
+    SpectralUnit,
+    air_to_vacuum,
+    as_unit,
+    convert,
+    guess_units,
+    number_in,
+    split_unit,
+)
+
+Lines: TypeAlias = Mapping[str, tuple[Any, Any]]
+"""Centre and half-width by name: two numbers, or two quantities."""
 
 STELLAR_LINES: dict[str, tuple[float, float]] = {
     "CaII_8498": (8498.0, 10.0),
@@ -28,7 +39,13 @@ STELLAR_LINES: dict[str, tuple[float, float]] = {
 """Centre and half-width, in Angstrom (air), of lines that trace the gravity and the metals of a cool star."""
 
 SIDE_BAND = 20.0
-"""Width of the continuum band on each side of a window, in the unit of the wavelengths."""
+"""Width of the continuum band on each side of the window of a stellar line, in Angstrom."""
+
+SIDE_BAND_HALF_WIDTHS = 2.0
+"""The same for lines of one's own, in half-widths."""
+
+SAME_PLACE = 1e-9
+"""Relative difference of positions that is rounding, e.g. of a conversion between units."""
 
 MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
 """Fewest pixels of a window; pixels of the continuum where a window has fewer."""
@@ -50,71 +67,199 @@ class LineWindow:
     step: NDArray
 
 
-def resolve_lines(lines: Literal["stellar"] | Lines) -> dict[str, tuple[float, float]]:
-    """Centre and half-width of each line that `lines` stands for.
+def resolve_lines(
+    lines: Literal["stellar"] | Lines, unit: Any = None
+) -> tuple[dict[str, tuple[float, float]], SpectralUnit | None]:
+    """Centre and half-width of each line that `lines` stands for, and the unit of both.
 
     Parameters
     ----------
-    lines : "stellar" or mapping of str to (float, float)
+    lines : "stellar" or mapping of str to (centre, half-width)
+    unit : str or astropy unit, default=None
+        Unit of lines that are plain numbers.
 
     Returns
     -------
-    dict of str to (float, float)
+    lines : dict of str to (float, float)
+    unit : SpectralUnit or None
+        Unit of the first line, to which the others are converted. None if nothing tells it.
 
     Raises
     ------
     ValueError
-        If `lines` is neither, a centre is not finite, or a half-width is not positive.
+        If `lines` is neither, a centre is not finite, or a half-width is not positive. Also if some numbers
+        have a unit and others have none, or units of different kinds.
     """
     if isinstance(lines, str) and lines == "stellar":
-        return STELLAR_LINES
+        angstrom = as_unit("Angstrom")
+        if unit is not None and not as_unit(unit, "lines_unit").measures_like(angstrom):
+            raise ValueError(f"lines='stellar' are in Angstrom, but lines_unit={str(unit)!r}: leave it out.")
+        return STELLAR_LINES, angstrom
     if not isinstance(lines, Mapping):
         raise ValueError(
             "lines must be 'stellar' or a mapping of names to (centre, half-width), e.g. "
             f"{{'CaII_8542': (8542.0, 12.0)}}; got {lines!r}."
         )
+    common: SpectralUnit | None = None
+    resolved: dict[str, tuple[float, float]] = {}
     for name, window in lines.items():
-        if np.shape(window) != (2,) or not np.isfinite(window[0]) or not window[1] > 0:
+        values = list(window) if np.iterable(window) else []
+        if values and not resolved:
+            _, common = split_unit(values[0], unit, name=f"lines: {name}", unit_name="lines_unit")
+        numbers = [number_in(value, unit, common, name=f"lines: {name}") for value in values]
+        if len(numbers) != 2 or not np.isfinite(numbers[0]) or not numbers[1] > 0:
             raise ValueError(
                 f"lines: {name} must be a finite centre and a positive half-width, got {window!r}."
             )
-    return dict(lines)
+        resolved[name] = (numbers[0], numbers[1])
+    return resolved, common
 
 
-def check_wavelength(wavelength: ArrayLike, n_features: int) -> NDArray:
-    """Wavelengths as a float array of shape (n_features,).
+def check_wavelength(wavelength: NDArray, n_features: int) -> NDArray:
+    """Return the wavelengths if they are 1-D, finite, in increasing or decreasing order, one per column of X.
 
     Raises
     ------
     ValueError
-        If they are not 1-D, finite, increasing and one per column of X.
+        If they are not.
     """
-    grid = np.asarray(wavelength, dtype=float)
-    if grid.shape != (n_features,):
+    if wavelength.shape != (n_features,):
         raise ValueError(
-            f"wavelength has shape {grid.shape}, X has {n_features} columns: pass one wavelength per "
+            f"wavelength has shape {wavelength.shape}, X has {n_features} columns: pass one wavelength per "
             "column."
         )
-    if not np.isfinite(grid).all() or not (np.diff(grid) > 0).all():
+    steps = np.diff(wavelength)
+    if not np.isfinite(wavelength).all() or not ((steps > 0).all() or (steps < 0).all()):
         raise ValueError(
-            "wavelength must be finite and strictly increasing: sort the pixels (and the columns of X "
-            "with them) by wavelength."
+            "wavelength must be finite and strictly increasing or strictly decreasing: sort the pixels (and "
+            "the columns of X with them) by wavelength."
         )
-    return grid
+    return wavelength
 
 
-def line_windows(wavelength: NDArray, lines: Lines) -> list[LineWindow]:
+@dataclass(frozen=True)
+class PlacedLines:
+    """Lines of a spectral axis.
+
+    Attributes
+    ----------
+    lines : dict of str to (float, float)
+        Centre and half-width, in the medium of the axis.
+    unit : str or None
+        Unit of the lines and of the equivalent widths. None if nothing tells it.
+    windows : list of LineWindow
+        One for each line.
+    """
+
+    lines: dict[str, tuple[float, float]]
+    unit: str | None
+    windows: list[LineWindow]
+
+
+def place_lines(
+    wavelength: Any,
+    lines: Literal["stellar"] | Lines,
+    n_features: int,
+    *,
+    wavelength_unit: Any = None,
+    lines_unit: Any = None,
+    medium: Literal["air", "vacuum"] = "air",
+    side_band: Any = None,
+) -> PlacedLines:
+    """Find the pixels of lines on an axis in any unit and order.
+
+    The axis is converted to the unit of the lines, so that the pixels and the equivalent widths do not depend
+    on the unit of the axis. If only one of the two has a unit, the other is taken to have the same.
+
+    Parameters
+    ----------
+    wavelength : array-like of shape (n_features,)
+    lines : "stellar" or mapping of str to (centre, half-width)
+    n_features : int
+    wavelength_unit, lines_unit, medium, side_band
+        See `moe_sklearn.GateFeatureTransformer`.
+
+    Returns
+    -------
+    PlacedLines
+
+    Raises
+    ------
+    ValueError
+        If an argument is wrong, no line lies on the axis (both units are named), or a window is not covered.
+    """
+    if medium not in ("air", "vacuum"):
+        raise ValueError(f"medium must be 'air' or 'vacuum'; got {medium!r}.")
+    resolved, of_lines = resolve_lines(lines, lines_unit)
+    numbers, of_axis = split_unit(wavelength, wavelength_unit)
+    if of_axis and wavelength_unit is not None and not of_axis.measures_like(as_unit(wavelength_unit)):
+        raise ValueError(
+            f"wavelength is in {of_axis.name}, but wavelength_unit={str(wavelength_unit)!r}: leave it out."
+        )
+    axis, unit = check_wavelength(numbers, n_features), of_lines or of_axis
+    band = None
+    if side_band is not None:
+        band = number_in(side_band, unit, unit, name="side_band")
+        if not 0 < band < np.inf:
+            raise ValueError(f"side_band must be positive and finite; got {side_band!r}.")
+    if isinstance(lines, str):
+        band = SIDE_BAND if band is None else band
+        if medium == "vacuum" or (of_axis and of_axis.is_frequency):
+            resolved = {name: (float(air_to_vacuum(c)), width) for name, (c, width) in resolved.items()}
+    if of_axis and unit:
+        axis = convert(axis, of_axis, unit)
+    _check_overlap(numbers, axis, resolved, of_axis, of_lines, unit)
+    unit_name = unit.name if unit else None
+    return PlacedLines(resolved, unit_name, line_windows(axis, resolved, band, unit_name))
+
+
+def _check_overlap(numbers, axis, lines, of_axis, of_lines, unit):
+    """Raise a ValueError that names both units if no line lies on the axis.
+
+    They are `of_axis` and `of_lines` if the user gave them, else both are `unit`.
+    """
+    centres = np.array([centre for centre, _ in lines.values()])
+    if not len(centres) or ((centres >= axis.min()) & (centres <= axis.max())).any():
+        return
+
+    def extent(values, of_values):
+        ends = dict.fromkeys(f"{value:g}" for value in (values.min(), values.max()))
+        return " to ".join(ends) + (f" {of_values.name}" if of_values else "")
+
+    known = (of_lines.name,) if of_lines else LIKELY_UNITS
+    guess = guess_units(numbers, centres, position_units=known)
+    if guess:
+        both = "" if of_lines else f", and that of the lines by lines_unit={guess[1]!r}"
+        way_out = (
+            f"They would if wavelength were in {guess[0]} and the lines in {guess[1]}: if so, pass the unit "
+            f"of wavelength by wavelength_unit={guess[0]!r}{both}. Otherwise"
+        )
+    else:
+        way_out = "Check wavelength_unit and lines_unit, or"
+    raise ValueError(
+        f"None of the lines, {extent(centres, unit)}, lies on wavelength, which covers "
+        f"{extent(numbers, of_axis or unit)}. {way_out} pass lines that wavelength covers."
+    )
+
+
+def line_windows(
+    wavelength: NDArray, lines: Lines, side_band: float | None = SIDE_BAND, unit: str | None = None
+) -> list[LineWindow]:
     """Pixels of the window and of the continuum of each line.
 
-    The window is centre +- half-width. The continuum is a band of 20 A on each side of it. If fewer than 3
-    pixels lie inside the window, or none in the bands, the window is the 3 pixels nearest to the centre and
-    the continuum is the next 6.
+    The window is centre +- half-width. The continuum is a band of width `side_band` on each side of it. If
+    fewer than 3 pixels lie inside the window, or none in the bands, the window is the 3 pixels nearest to the
+    centre and the continuum is the next 6. Positions that differ by 1e-9 of the centre count as the same.
 
     Parameters
     ----------
     wavelength : ndarray of shape (n_pixels,)
-        Increasing wavelengths, in the unit of `lines`.
+        Wavelengths in increasing or decreasing order, in the unit of `lines`.
     lines : mapping of str to (centre, half-width)
+    side_band : float or None, default=20
+        In the unit of `lines`. None means two half-widths of each line.
+    unit : str, default=None
+        Name of the unit in messages.
 
     Returns
     -------
@@ -126,18 +271,29 @@ def line_windows(wavelength: NDArray, lines: Lines) -> list[LineWindow]:
     ValueError
         If a window reaches outside the wavelengths, or there are fewer than 4 pixels. The line is named.
     """
+    if len(wavelength) > 1 and wavelength[0] > wavelength[-1]:
+        last = len(wavelength) - 1
+        return [
+            LineWindow(w.name, last - w.inside[::-1], last - w.continuum[::-1], w.step[::-1])
+            for w in line_windows(wavelength[::-1], lines, side_band, unit)
+        ]
     step = np.gradient(wavelength) if len(wavelength) > 1 else np.ones(1)
     windows = []
     for name, (centre, half_width) in lines.items():
+        same_place = SAME_PLACE * max(abs(centre), half_width)
         low, high = centre - half_width, centre + half_width
-        if low < wavelength[0] or high > wavelength[-1]:
+        if low < wavelength[0] - same_place or high > wavelength[-1] + same_place:
             raise ValueError(
-                f"wavelength covers {wavelength[0]:g} to {wavelength[-1]:g}, not the window {low:g} to "
-                f"{high:g} of {name}: leave the line out of `lines`, or pass lines of your own."
+                f"wavelength covers {wavelength[0]:g} to {wavelength[-1]:g}{f' {unit}' if unit else ''}, not "
+                f"the window {low:g} to {high:g} of {name}: leave the line out of `lines`, or pass lines of "
+                "your own."
             )
-        distance = np.abs(wavelength - centre)
-        inside = np.flatnonzero(distance <= half_width)
-        continuum = np.flatnonzero((distance > half_width) & (distance <= half_width + SIDE_BAND))
+        band = SIDE_BAND_HALF_WIDTHS * half_width if side_band is None else side_band
+        # Rounded, so that a conversion of units neither moves a pixel over an edge nor breaks a tie.
+        distance = np.rint(np.abs(wavelength - centre) / same_place)
+        edge, far_edge = np.rint(np.array([half_width, half_width + band]) / same_place)
+        inside = np.flatnonzero(distance <= edge)
+        continuum = np.flatnonzero((distance > edge) & (distance <= far_edge))
         if len(inside) < MIN_WINDOW_PIXELS or not len(continuum):
             nearest = np.argsort(distance, kind="stable")
             inside = np.sort(nearest[:MIN_WINDOW_PIXELS])

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from .sources import BLOCK_ROWS, RowSource, as_source, is_source
+from .sources import BLOCK_ROWS, RowSource, as_source, check_kind, is_source
 
 # More draws of a row add little to the first ones.
 MAX_DRAWS = 16
@@ -38,6 +38,7 @@ def check_x_std(x_std, shape: tuple, name: str = "x_std"):
     """
     if x_std is None:
         return None
+    check_kind(x_std, name)
     n_rows, n_features = map(int, shape)
     if not is_source(x_std):
         x_std = np.asarray(x_std)

@@ -134,7 +134,7 @@ class RowStore:
         for start in range(0, len(index), BLOCK_ROWS):
             of_block = slice(start, min(start + BLOCK_ROWS, len(index)))
             rows, block = index[of_block], buffer[: of_block.stop - start]
-            if rows[-1] - rows[0] == len(rows) - 1:  # one run: groups are appended one after another
+            if (np.diff(rows) == 1).all():  # one run: groups are appended one after another
                 taken = self.X[rows[0] : rows[-1] + 1]
             else:
                 taken = np.take(self.X, rows, axis=0, out=raw[: len(rows)], mode="clip")

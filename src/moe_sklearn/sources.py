@@ -115,6 +115,35 @@ def open_batches(batches) -> Iterator[tuple]:
         yield (*batch, None, None)[:5]
 
 
+def check_kind(values, name: str = "X") -> None:
+    """Raise unless numpy reads `values` as the numbers they mean: no spectrum, lazy frame, table or Quantity.
+
+    Raises
+    ------
+    TypeError
+        If `values` is such an object. The message says what to pass instead.
+    """
+    first = values[0] if isinstance(values, (list, tuple)) and len(values) else values
+    kind = type(first).__name__
+    if isinstance(first, np.ndarray):
+        unit = getattr(first, "unit", None)
+        if unit is not None and str(unit):
+            raise TypeError(
+                f"{name} is in {unit}, but models keep no units: pass plain numbers, "
+                f"{name}.to_value({str(unit)!r}), in the same unit to fit and predict."
+            )
+    elif hasattr(first, "collect") and hasattr(first, "collect_schema"):
+        raise TypeError(f"{name} is a {kind}, which holds no rows yet: pass {name}.collect().")
+    elif hasattr(first, "colnames") and hasattr(first, "to_pandas"):
+        raise TypeError(f"{name} is an astropy {kind}: pass {name}.to_pandas().")
+    elif hasattr(first, "spectral_axis") and hasattr(first, "flux") and not hasattr(first, "iloc"):
+        flux = f"{name}.flux.value" if first is values else f"np.stack([s.flux.value for s in {name}])"
+        raise TypeError(
+            f"{name} holds a {kind}: pass the numbers, {flux}, with one row for each spectrum, and the "
+            "spectral_axis as wavelength of GateFeatureTransformer."
+        )
+
+
 def is_source(X) -> bool:
     """Return True if X is read a block at a time, and False if it is validated as an array.
 
@@ -142,6 +171,7 @@ def as_source(X) -> RowSource:
     """Return X as a `RowSource`. X is an array, or something that `is_source` accepts."""
     if isinstance(X, RowSource):
         return X
+    check_kind(X)
     if isinstance(X, (list, tuple)):
         return Shards([as_source(shard) for shard in X])
     return RowSource(X)

@@ -7,7 +7,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .lazy import is_lazy, map_lazily
-from .sources import as_source, is_source, map_rows
+from .sources import as_source, check_kind, is_source, map_rows
 
 FLOAT_DTYPES = (np.float64, np.float32)
 NO_WEIGHT = "sample_weight is zero in every row: nothing is left to fit."
@@ -21,9 +21,13 @@ def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, is_batch=
 
     Raises
     ------
+    TypeError
+        If X, y or sample_weight is no array, but a spectrum, a lazy frame or a Quantity with a unit.
     ValueError
         If shapes or lengths are wrong, or y or sample_weight holds nan or infinity.
     """
+    check_kind(X)
+    check_kind(y, "y")
     y_params = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
     if is_source(X):
         X = check_source(estimator, X, reset=reset)
@@ -85,7 +89,13 @@ def check_features(estimator, X, *, lazy=False):
     """Return the validated X of `predict` and `transform`; `map_finite` finds nan.
 
     X is an array or a `RowSource`. With `lazy`, a dask array stays one, see `check_source`.
+
+    Raises
+    ------
+    TypeError
+        If X is no array, see `check_kind`.
     """
+    check_kind(X)
     if is_source(X):
         return check_source(estimator, X, lazy=lazy)
     return validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False)
@@ -130,6 +140,7 @@ def check_targets(y, n_rows, n_targets):
     ValueError
         If y has the wrong number of rows or targets, or holds nan or infinity.
     """
+    check_kind(y, "y")
     y = np.asarray(y, dtype=float)
     check_length(y, "y", n_rows)
     if y.ndim > 2 or y.reshape(n_rows, -1).shape[1] != n_targets:
@@ -170,6 +181,7 @@ def check_sample_weight(sample_weight, n_rows, *, all_zero=False):
     """
     if sample_weight is None:
         return None
+    check_kind(sample_weight, "sample_weight")
     sample_weight = np.asarray(sample_weight, dtype=float)
     if sample_weight.ndim == 0:
         sample_weight = np.full(n_rows, float(sample_weight))

@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from ..sources import check_kind
 from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_sample_weight
 
@@ -80,6 +81,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
             If X or `sample_weight` holds nan or infinity, if lengths differ, or if y has only one class.
         """
         fitted = unfitted_copy(self)
+        check_kind(X)
         X, y = validate_data(fitted, X, y, dtype=np.float64)
         sample_weight = check_sample_weight(sample_weight, len(X))
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
@@ -104,6 +106,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
             Rows sum to 1.
         """
         check_is_fitted(self)
+        check_kind(X)
         return self.weigh(validate_data(self, X, dtype=np.float64, reset=False))
 
     def predict(self, X):

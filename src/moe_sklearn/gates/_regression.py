@@ -13,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 from ..labels import NO_BIN
 from ..robust import robust_fences
+from ..sources import check_kind
 from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_choice, check_finite, check_length, check_number, check_sample_weight
 from ._loss import GateRows, gate_logits, mixture_errors, softmax
@@ -175,6 +176,7 @@ class RegressionGate(StatefulEstimator):
         """
         fitted = unfitted_copy(self)
         fitted._check_parameters(labels)
+        check_kind(X)
         X = validate_data(fitted, X, dtype=np.float64, ensure_min_samples=2)
         arrays = _check_rows(X, y, experts, labels, sample_weight)
         # Threads of BLAS cost more than they bring in products of this size, above all where other jobs run
@@ -205,6 +207,7 @@ class RegressionGate(StatefulEstimator):
             Rows sum to 1.
         """
         check_is_fitted(self)
+        check_kind(X)
         return self.weigh(validate_data(self, X, dtype=np.float64, reset=False))
 
     def weigh(self, X) -> np.ndarray:
