@@ -128,3 +128,13 @@ def test_output_that_cannot_be_made_fails_before_the_fit(source, capsys):
     printed, error = failure(capsys, "--data", source, "--output", source)
     assert "spectra.npz" in error
     assert "600 spectra" in printed and "experts" not in printed
+
+
+def test_known_noise_is_fitted_beside_one_draw(tmp_path, capsys):
+    options = ["--data", "simulated", "--n", "3000", "--pixels", "128", "--alpha", "0.3"]
+    options += ["--output", str(tmp_path), "--noise"]
+    report = main([*options, "0.2"])
+    (drawn,) = re.findall(r"one draw of the noise: R2 soft (\S+), oracle (\S+)\n", capsys.readouterr().out)
+    assert report.r2["oracle"] > float(drawn[1]) + 0.005
+    main([*options, "0"])
+    assert "one draw" not in capsys.readouterr().out

@@ -13,6 +13,7 @@ from .experiment import (
     check_saved,
     describe_bins,
     draw_figures,
+    fit_known_noise,
     fit_model,
     load_spectra,
     make_model,
@@ -127,10 +128,16 @@ def fit(args, tell):
     )
     if search:
         tell(f"chose {search['chosen']}, cross-validated R2 soft {max(search['mean_r2_soft']):.4f}")
+    held_out = X[test], spectra.target[test], spectra.side[test]
+    if args.noise and args.scale == "none":
+        r2 = model.evaluate(*held_out[:2], bins=held_out[2]).r2
+        tell(f"fitted to one draw of the noise: R2 soft {r2['soft']:.4f}, oracle {r2['oracle']:.4f}")
+        model = fit_known_noise(model, spectra, train, noise=args.noise)
+        tell("fitted again, to the spectra without noise and its standard deviation")
     tell(f"fitted {len(model.bins_)} experts, global ridge and gate on {len(train):,} rows")
     for line in describe_bins(model.binner_, model.bins_, spectra.side_names):
         print(line)
-    return spectra, model, search, (X[test], spectra.target[test], spectra.side[test])
+    return spectra, model, search, held_out
 
 
 def make_parser():
@@ -184,8 +191,8 @@ def _add_data_options(group):
         "--noise",
         type=float,
         metavar="S",
-        help="add S * error * N(0, 1) to the flux, then set negative values to 0 (default: 1 if simulated, "
-        "else 0)",
+        help="add S * error * N(0, 1) to the flux, then set negative values to 0; without --scale rms, the "
+        "model is fitted to the flux itself and its known noise (default: 1 if simulated, else 0)",
     )
     group.add_argument(
         "--scale",

@@ -469,6 +469,50 @@ def fit_model(
     return search.best_estimator_, record
 
 
+def fit_known_noise(
+    model: SoftGateMoERegressor, spectra: Spectra, rows: NDArray, *, noise: float
+) -> SoftGateMoERegressor:
+    """Fit a mixture to spectra without the noise of the rows to predict, whose standard deviation is known.
+
+    Parameters
+    ----------
+    model : SoftGateMoERegressor
+        It is not changed.
+    spectra : Spectra
+        With their error.
+    rows : ndarray of shape (n_rows,), int
+        Positions of the training rows.
+    noise : float
+        s in ``flux + s * error * N(0, 1)``, see `observe`.
+
+    Returns
+    -------
+    SoftGateMoERegressor
+        A fitted clone.
+
+    Raises
+    ------
+    ValueError
+        If the spectra have no error, or the mixture refuses the data.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn.experiment import Spectra, fit_known_noise, make_model
+    >>> rng = np.random.default_rng(0)
+    >>> X, side = rng.normal(size=(90, 5)), np.repeat([[1.0], [2.0], [3.0]], 30, axis=0)
+    >>> spectra = Spectra(X, X[:, 0] * side[:, 0], "y", side, ["slope"], error=np.full(X.shape, 0.5))
+    >>> model = fit_known_noise(make_model(spectra), spectra, np.arange(90), noise=1.0)
+    >>> noiseless = fit_known_noise(make_model(spectra), spectra, np.arange(90), noise=0.0)
+    >>> bool(abs(model.experts_.global_coef_[0]) < abs(noiseless.experts_.global_coef_[0]))
+    True
+    """
+    if spectra.error is None:
+        raise ValueError(f"noise {noise:g} needs the array error: add it, or set noise to 0.")
+    x_std = noise * spectra.error[rows]
+    return clone(model).fit(spectra.flux[rows], spectra.target[rows], bins=spectra.side[rows], x_std=x_std)
+
+
 def describe_bins(binner: Any, bins: Collection[int], columns: Sequence[str]) -> list[str]:
     """Say what the names of quantile bins stand for, and which bins have no expert.
 
