@@ -248,7 +248,7 @@ def _features(graph, predictor, outputs) -> str:
 
 def _with_lines(graph, features, scores) -> str:
     """Add `GateFeatureTransformer.complete`: the formulas of `moe_sklearn.lines.measure_lines`."""
-    windows, n_lines = features.windows_, len(features.lines_)
+    windows, n_lines = features.windows_, len(features.windows_.step)
     continuum = _medians(graph, windows.continua, windows.continuum)
     inside = graph("Gather", "X", windows.inside.pixels, axis=1)
     weighted = graph.sum(graph("Mul", inside, windows.weight.astype(graph.dtype)), 2)
