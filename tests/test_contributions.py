@@ -46,6 +46,13 @@ def test_contributions_and_base_add_up_to_the_soft_prediction(dtype, rtol, n_tar
     assert_allclose(total, model.predict(X, mixing="soft"), rtol=rtol, atol=rtol)
 
 
+def test_contributions_of_float32_rows_are_exact_in_a_float64_model():
+    model, X = fitted(gate="logistic")
+    rows = X.astype(np.float32)
+    parts = model.contributions(rows)
+    assert_allclose(parts.values.sum(axis=1) + parts.base_values, model.predict(rows), rtol=1e-10)
+
+
 def test_the_mean_is_that_of_the_weighted_training_rows():
     _, X = fitted()
     weight = np.arange(len(X)) % 3

@@ -131,7 +131,7 @@ class MixturePredictor:
         def of_block(block):
             weights = self._outputs(block, True, False).weights
             values = np.tensordot(weights[:, : self.n_bins], coef, axes=1)
-            values *= (block - self.x_mean.astype(block.dtype))[:, :, None]
+            values *= (block - self.x_mean)[:, :, None]
             return values, (weights @ constants).astype(weights.dtype)
 
         return map_finite(of_block, X)
@@ -149,10 +149,10 @@ def complete_features(features, stack: LinearStack, linear_outputs, X) -> np.nda
     """Compute the gate features (n, n_gate_features) in float64, from X and its linear outputs."""
     if "features" not in stack.columns:
         return np.asarray(features.transform(X), dtype=float)
-    outputs = stack.part(linear_outputs, "features")
-    return np.asarray(
-        features.complete(outputs, X) if hasattr(features, "complete") else outputs, dtype=float
-    )
+    made = stack.part(linear_outputs, "features")
+    if hasattr(features, "complete"):
+        made = features.complete(made, X)
+    return np.asarray(made, dtype=float)
 
 
 def join_inputs(gate_inputs, features, discriminant_scores, predictions) -> np.ndarray:
