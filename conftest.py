@@ -1,12 +1,16 @@
 """What holds for the tests and for the examples in docstrings alike."""
 
 import os
+from importlib.util import find_spec
 
 # before anything imports matplotlib: no test needs a screen
 os.environ["MPLBACKEND"] = "Agg"
 
 import pytest  # noqa: E402
 import sklearn  # noqa: E402
+
+# Its example needs an optional package.
+collect_ignore = [] if find_spec("onnxruntime") and find_spec("onnx") else ["src/moe_sklearn/export.py"]
 
 
 @pytest.fixture(autouse=True)

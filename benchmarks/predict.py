@@ -1,6 +1,6 @@
 """Prediction against one bare GEMM of the stacked coefficients, and the latency of a single row.
 
-    python benchmarks/predict.py --n 100000 --pixels 4096
+    python benchmarks/predict.py --n 100000 --pixels 4096 --onnx
 """
 
 import argparse
@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import validate_data
 
-from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, SoftGateMoERegressor
+from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, SoftGateMoERegressor, to_onnx
 
 N_TRAIN = 3000
 
@@ -59,10 +59,21 @@ def fit_mixtures(X, y, bins):
     return models
 
 
+def onnx_predict(model):
+    """The same prediction by onnxruntime, in one thread: more are slower for a single row."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(to_onnx(model).SerializeToString(), options)
+    return lambda X: session.run(["y"], {"X": X})[0]
+
+
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--pixels", type=int, default=4096)
+    parser.add_argument("--onnx", action="store_true", help="a single row by onnxruntime too")
     args = parser.parse_args(argv)
     print_machine()
     X, y, bins = emulate(args.n, args.pixels)
@@ -74,19 +85,24 @@ def main(argv=None):
         lambda: validate_data(first, row, dtype=[np.float64, np.float32], reset=False)
     )
     print(f"{args.n:,} x {args.pixels} float32; scikit-learn's own validation of a row: {checks:.0f} us\n")
-    print_header("gate", "seconds", "bare GEMM", "ratio", "single row, beyond validation")
+    print_header("gate", "seconds", "bare GEMM", "ratio", "single row, beyond validation", "single row, ONNX")
 
-    def report(name, predict, columns=None):
+    def report(name, predict, columns=None, model=None):
         seconds, latency = best_seconds(lambda: predict(X)), median_microseconds(lambda: predict(row))
         bare = ratio = ""
         if columns:
             weights = np.ones((args.pixels, columns), np.float32)
             gemm = best_seconds(lambda: X @ weights)
             bare, ratio = f"{gemm:.3f} ({columns} columns)", f"{seconds / gemm:.2f}"
-        print_row(name, f"{seconds:.3f}", bare, ratio, f"{latency - checks:.0f} us")
+        by_onnx = ""
+        if args.onnx and model is not None:
+            run = onnx_predict(model)
+            error = np.abs(run(X[:N_TRAIN]) - predict(X[:N_TRAIN])).max() / y.std()
+            by_onnx = f"{median_microseconds(lambda: run(row)):.0f} us ({error:.0e} sd off)"
+        print_row(name, f"{seconds:.3f}", bare, ratio, f"{latency - checks:.0f} us", by_onnx)
 
     for name, model in models.items():
-        report(name, model.predict, stacked_columns(model))
+        report(name, model.predict, stacked_columns(model), model)
     report("scikit-learn by hand, 10 PCA scores", by_hand)
 
 

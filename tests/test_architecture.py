@@ -21,6 +21,7 @@ ROOMS = [
     "mixture",
     "outputs",
     "explain",
+    "export",
     "fitting",
     "training_rows",
     "gate_training",

@@ -65,6 +65,7 @@ def draw_predictor(n_targets=1, dtype=np.float64, kind=Checked, n_anchors=2, fea
         gate=gate,
         router=gate if same else kind(N_BINS),
         anchors=rng.normal(size=(n_anchors, n_targets)),
+        x_mean=rng.normal(size=N_FEATURES),
     )
 
 

@@ -4,6 +4,7 @@ from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
 from .checkpoint import accumulate
 from .experts import BinnedRidgeExperts
+from .export import SKOPS_TRUSTED, to_onnx
 from .features import GateFeatureTransformer
 from .headroom import oracle_headroom
 from .learning_curve import moe_learning_curve
@@ -21,6 +22,7 @@ __all__ = [
     "GridBinner",
     "MoEReport",
     "RhoScorer",
+    "SKOPS_TRUSTED",
     "SoftGateMoERegressor",
     "__version__",
     "accumulate",
@@ -32,5 +34,6 @@ __all__ = [
     "rho_interval",
     "rho_score",
     "rho_scorer",
+    "to_onnx",
     "vacuum_to_air",
 ]

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 
 from .predictor import MIXINGS, MixturePredictor, mix
 from .regimes import Regimes
 from .report import MoEReport, make_report
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Predictions divided among the columns of X; the names are those of `shap.Explanation`."""
+
+    values: Any
+    """Contribution of each column: (n_samples, n_features) or (n_samples, n_features, n_targets)."""
+    base_values: Any
+    """The rest of each prediction: (n_samples,) or (n_samples, n_targets)."""
+    data: Any
+    """The rows."""
+    feature_names: list[str] | None
+    """Names of the columns seen in `fit`; None if they had none."""
 
 
 def expert_table(

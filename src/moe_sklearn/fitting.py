@@ -353,6 +353,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         gate=gate.gate,
         router=gate.router,
         anchors=gate.anchors,
+        x_mean=pooled.x_mean.copy(),
     )
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
 

@@ -1,12 +1,12 @@
 """What a fitted mixture says beyond its prediction: weights, experts, intervals, explanations, a report."""
 
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from .experts import BinnedRidgeExperts
-from .explain import expert_table, report_of
+from .explain import Contributions, expert_table, report_of
 from .intervals import check_residuals, conformal_scores, interval_widths
 from .predictor import Mixing, MixturePredictor, mix, total_std
 from .regimes import Regimes, first_target
@@ -203,6 +203,73 @@ class MixtureOutputs:
         """
         weights = np.asarray(self.expert_weights(X))[:, : len(self.bins_)]
         return in_shape_of_y(self, np.tensordot(weights, self.predictor_.expert_coef, axes=1), axis=1)
+
+    def contributions(self, X) -> Contributions:
+        """Divide the soft prediction among the columns of X.
+
+        The contribution of column j is sum_k p_k(x) c_kj (x_j - mean_j), with the gate's weights p_k, the
+        coefficients c_k of the experts and the mean of the training rows. The base is the rest of the soft
+        prediction: what experts and anchors predict at that mean, with the weights of the row. The weights
+        are held fixed, as in `local_coef`. What a column does through the gate is therefore in the base.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Contributions
+            ``values`` of shape (n_samples, n_features) or (n_samples, n_features, n_targets), ``base_values``
+            of shape (n_samples,) or (n_samples, n_targets), ``data`` and ``feature_names``. The values of a
+            row and its base add up to ``predict(X, mixing="soft")``. ``shap.Explanation(**vars(result))``
+            makes what the plots of shap take.
+
+        Raises
+        ------
+        ValueError
+            If X holds nan or infinity.
+
+        Notes
+        -----
+        For fixed weights the prediction is linear in X. Its Shapley values, with independent columns and the
+        mean of the training rows as background, are these contributions: Lundberg and Lee (2017), "A unified
+        approach to interpreting model predictions", NeurIPS, corollary 1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from moe_sklearn import SoftGateMoERegressor
+        >>> rng = np.random.default_rng(0)
+        >>> X, regime = rng.normal(size=(600, 4)), rng.choice(["hot", "cool"], 600)
+        >>> model = SoftGateMoERegressor().fit(X, X[:, 1], bins=regime)
+        >>> parts = model.contributions(X)
+        >>> parts.values.shape
+        (600, 4)
+        >>> np.allclose(parts.values.sum(axis=1) + parts.base_values, model.predict(X))
+        True
+        """
+        check_is_fitted(self)
+        checked = check_features(self, X, lazy=True)
+        values, base = self.predictor_.contributions(checked)
+        names = getattr(self, "feature_names_in_", None)
+        return Contributions(
+            in_shape_of_y(self, values),
+            in_shape_of_y(self, base),
+            checked if isinstance(checked, np.ndarray) else X,
+            None if names is None else names.tolist(),
+        )
+
+    @property
+    def coef_(self) -> NoReturn:
+        """A mixture has no such attribute; the message of the AttributeError says what it has instead."""
+        raise AttributeError(
+            "A mixture has no coef_ and no feature_importances_: its coefficients differ from row to row. "
+            "local_coef(X) and contributions(X) show those of each row, experts_.coef_ those of the experts. "
+            "RFE and SelectFromModel take importance_getter='experts_.coef_'; "
+            "sklearn.inspection.permutation_importance needs no coefficients."
+        )
+
+    feature_importances_ = coef_
 
     def expert_table(self, *, n_strongest=3, column_names=None) -> dict[str, list]:
         """List rows, penalty, residual and strongest columns of each expert.

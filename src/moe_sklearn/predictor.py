@@ -36,8 +36,8 @@ class MixturePredictor:
         Linear parts "experts" and, if the gate uses them, "features" and "discriminants".
     n_bins, n_targets : int
     features : transformer
-        Fitted `gate_features`. If the stack has their linear part, ``features.complete(scores, X)`` makes
-        the features from its outputs. Otherwise ``features.transform(X)`` makes them.
+        Fitted `gate_features`. If the stack has their linear part, its outputs are the features, or
+        ``features.complete(outputs, X)`` makes them from these. Otherwise ``features.transform(X)`` does.
     gate_inputs : tuple of str
         Inputs of the gate, in this order.
     gate, router : estimator
@@ -45,6 +45,8 @@ class MixturePredictor:
         called in place of `predict_proba` if there is one, because it skips the checks of X.
     anchors : ndarray of shape (n_anchors, n_targets)
         Values of the constant experts.
+    x_mean : ndarray of shape (n_features,)
+        Mean of the training rows.
     """
 
     stack: LinearStack
@@ -55,6 +57,7 @@ class MixturePredictor:
     gate: Any
     router: Any
     anchors: np.ndarray
+    x_mean: np.ndarray
 
     @property
     def expert_coef(self) -> np.ndarray:
@@ -115,6 +118,24 @@ class MixturePredictor:
         """Compute the inputs of the gate from X: (n, n_inputs)."""
         return map_finite(lambda block: self._inputs(block, self.stack.outputs(block)), X)
 
+    def contributions(self, X) -> tuple[np.ndarray, np.ndarray]:
+        """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).
+
+        The first are sum_k p_k c_kj (x_j - mean_j) with the coefficients c_k of the experts. The second are
+        the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k and the anchors c_a.
+        """
+        coef = self.expert_coef.swapaxes(1, 2)
+        intercept = self.stack.part(self.stack.intercept[None], "experts").reshape(-1, self.n_targets)[:-1]
+        constants = np.concatenate([intercept + np.einsum("kdt,d->kt", coef, self.x_mean), self.anchors])
+
+        def of_block(block):
+            weights = self._outputs(block, True, False).weights
+            values = np.tensordot(weights[:, : self.n_bins], coef, axes=1)
+            values *= (block - self.x_mean)[:, :, None]
+            return values, (weights @ constants).astype(weights.dtype)
+
+        return map_finite(of_block, X)
+
     def _inputs(self, X, linear_outputs):
         features = None
         if "features" in self.gate_inputs:
@@ -126,9 +147,12 @@ class MixturePredictor:
 
 def complete_features(features, stack: LinearStack, linear_outputs, X) -> np.ndarray:
     """Compute the gate features (n, n_gate_features) in float64, from X and its linear outputs."""
-    if "features" in stack.columns:
-        return np.asarray(features.complete(stack.part(linear_outputs, "features"), X), dtype=float)
-    return np.asarray(features.transform(X), dtype=float)
+    if "features" not in stack.columns:
+        return np.asarray(features.transform(X), dtype=float)
+    made = stack.part(linear_outputs, "features")
+    if hasattr(features, "complete"):
+        made = features.complete(made, X)
+    return np.asarray(made, dtype=float)
 
 
 def join_inputs(gate_inputs, features, discriminant_scores, predictions) -> np.ndarray:

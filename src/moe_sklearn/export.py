@@ -1,0 +1,328 @@
+"""Fitted mixtures for other programs: ONNX graphs, and the types of skops files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .features import GateFeatureTransformer
+from .gates import LogisticGate, RegressionGate
+from .lines import MAX_NORMALISED_FLUX
+from .predictor import MIXINGS
+from .validation import check_choice
+from .version import __version__
+
+# Of 2022: runtimes of all releases since then run the graph.
+OPSET, IR_VERSION = 17, 8
+
+SKOPS_TRUSTED = [
+    "moe_sklearn.binned_moments.BinnedMoments",
+    "moe_sklearn.binning.GridBinner",
+    "moe_sklearn.experts.BinnedRidgeExperts",
+    "moe_sklearn.features.GateFeatureTransformer",
+    "moe_sklearn.gates._logistic.LogisticGate",
+    "moe_sklearn.gates._regression.RegressionGate",
+    "moe_sklearn.linear.LinearStack",
+    "moe_sklearn.lines.PackedWindows",
+    "moe_sklearn.lines.PixelSets",
+    "moe_sklearn.mixture.SoftGateMoERegressor",
+    "moe_sklearn.moments.Moments",
+    "moe_sklearn.predictor.MixturePredictor",
+    "moe_sklearn.regimes.Regimes",
+    "moe_sklearn.row_moments.RowStore",
+    "moe_sklearn.scorer.RhoScorer",
+    "numpy.dtype",
+]
+"""Types in skops files of the estimators: ``skops.io.load(file, trusted=SKOPS_TRUSTED)``."""
+
+
+def to_onnx(model, *, mixing=None):
+    """Write the prediction of a fitted mixture as an ONNX graph.
+
+    The graph has the input "X", of shape (n_samples, n_features) and in the precision of the model, and the
+    output "y", which is ``model.predict(X, mixing=mixing)``. The precision is that of the X seen in `fit`.
+    n_samples is any number from 1 on. A row with nan or infinity is no error, as it is in `predict`: its "y"
+    is not finite.
+
+    Parameters
+    ----------
+    model : SoftGateMoERegressor
+        Fitted. Its gate is a `LogisticGate` or a `RegressionGate`. Its `gate_features`, if the gate sees
+        them, are a `GateFeatureTransformer` or another transformer with a method `linear_part` and none
+        named `complete`, see `moe_sklearn.linear.LinearPart`.
+    mixing : {"soft", "hard", "global"}, default=None
+        Mode of the prediction. None means the `mixing` of the model.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Operator set 17. The metadata are "moe_sklearn_version", "mixing" and, as a JSON list, "feature_names"
+        (None as ``null`` without names in `fit`). ``onnx.save(graph, path)`` writes a file.
+
+    Raises
+    ------
+    ImportError
+        If the package onnx is missing.
+    TypeError
+        If `model` is not a mixture, or its gate or its gate features cannot be written.
+    ValueError
+        If `mixing` is unknown, or is "oracle".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import SoftGateMoERegressor, to_onnx
+    >>> rng = np.random.default_rng(0)
+    >>> X, regime = rng.normal(size=(600, 4)), rng.choice(["hot", "cool"], 600)
+    >>> model = SoftGateMoERegressor().fit(X, X[:, 1], bins=regime)
+    >>> import onnxruntime
+    >>> session = onnxruntime.InferenceSession(to_onnx(model).SerializeToString())
+    >>> (y,) = session.run(["y"], {"X": X[:3]})
+    >>> bool(np.allclose(y, model.predict(X[:3])))
+    True
+    """
+    onnx = _import_onnx()
+    check_is_fitted(model)
+    if not hasattr(model, "predictor_"):
+        raise TypeError(
+            f"model must be a fitted SoftGateMoERegressor, got {model!r}: of a Pipeline or a search pass the "
+            "mixture itself, such as pipeline[-1] or search.best_estimator_."
+        )
+    mixing = model.mixing if mixing is None else mixing
+    check_choice(mixing, "mixing", MIXINGS)
+    if mixing == "oracle":
+        raise ValueError(
+            "mixing='oracle' needs the bins of the rows, which are no input of the graph: export 'soft', "
+            "'hard' or 'global', or call model.predict(X, mixing='oracle', bins=...)."
+        )
+    predictor = model.predictor_
+    graph = _Graph(onnx, predictor.stack.coef.dtype)
+    y = _prediction(graph, predictor, mixing)
+    shape = [predictor.n_targets][: model.experts_.coef_.ndim - 2]
+    # The number of targets is an axis of y only if it was one in fit.
+    y = graph("Reshape", y, np.array([0, *shape] if shape else [-1]), output="y")
+    names = getattr(model, "feature_names_in_", None)
+    metadata = {
+        "moe_sklearn_version": __version__,
+        "mixing": mixing,
+        "feature_names": json.dumps(None if names is None else list(map(str, names))),
+    }
+    return graph.finish(len(predictor.stack.coef), shape, metadata)
+
+
+def _import_onnx() -> Any:
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError("to_onnx needs the package onnx: pip install moe-sklearn[onnx].") from error
+    return onnx
+
+
+class _Graph:
+    """An ONNX graph in the making. Its values are known by their names, and "X" is the first.
+
+    Parameters
+    ----------
+    onnx : module
+    dtype : dtype
+        Precision of "X" and "y".
+    """
+
+    def __init__(self, onnx, dtype):
+        self._onnx, self.dtype = onnx, dtype
+        self._nodes, self._constants = [], []
+
+    def __call__(self, operator: str, *inputs, output: str | None = None, n_outputs=1, **attributes) -> str:
+        """Add an operator; return the name of its first output. Arrays among the inputs become constants."""
+        names = [value if isinstance(value, str) else self._constant(value) for value in inputs]
+        output = output or f"value_{len(self._nodes)}"
+        outputs = [output, *(f"{output}_{i}" for i in range(1, n_outputs))]
+        self._nodes.append(self._onnx.helper.make_node(operator, names, outputs, **attributes))
+        return output
+
+    def _constant(self, array) -> str:
+        name = f"constant_{len(self._constants)}"
+        array = np.ascontiguousarray(array) if np.ndim(array) else np.asarray(array)
+        self._constants.append(self._onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def cast(self, value: str, dtype) -> str:
+        """Return `value` in `dtype`."""
+        return self("Cast", value, to=self.type_of(dtype))
+
+    def type_of(self, dtype) -> int:
+        """Return the number that ONNX gives to `dtype`."""
+        return self._onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+    def number(self, value: float) -> np.ndarray:
+        """Return a number in the precision of the graph."""
+        return np.array(value, self.dtype)
+
+    def columns(self, value: str, columns: slice) -> str:
+        """Return some of the columns of `value`."""
+        return self("Slice", value, *(np.array([i]) for i in (columns.start, columns.stop, 1)))
+
+    def sum(self, value: str, axis: int, keepdims=1) -> str:
+        """Return the sum along an axis."""
+        return self("ReduceSum", value, np.array([axis]), keepdims=keepdims)
+
+    def finish(self, n_features: int, shape_of_y: list[int], metadata: dict[str, str]):
+        """Return the checked model."""
+        helper, kind = self._onnx.helper, self.type_of(self.dtype)
+        graph = helper.make_graph(
+            self._nodes,
+            "mixture",
+            [helper.make_tensor_value_info("X", kind, ["n_samples", n_features])],
+            [helper.make_tensor_value_info("y", kind, ["n_samples", *shape_of_y])],
+            self._constants,
+        )
+        model = helper.make_model(
+            graph,
+            producer_name="moe_sklearn",
+            producer_version=__version__,
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+        )
+        helper.set_model_props(model, metadata)
+        self._onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+def _prediction(graph, predictor, mixing) -> str:
+    """Add what `moe_sklearn.predictor.mix` returns: (n, n_targets)."""
+    stack, n_bins, n_targets = predictor.stack, predictor.n_bins, predictor.n_targets
+    n_outputs = n_bins * n_targets
+    if mixing == "global":
+        coef = stack.part(stack.coef, "experts")[:, n_outputs:]
+        return graph("Gemm", "X", coef, stack.part(stack.intercept[None], "experts")[0, n_outputs:])
+    outputs = graph("Gemm", "X", stack.coef, stack.intercept)
+    first = stack.columns["experts"].start
+    predictions = graph.columns(outputs, slice(first, first + n_outputs))
+    if n_bins == 1 and (mixing == "hard" or not len(predictor.anchors)):
+        return predictions
+    inputs = _gate_inputs(graph, predictor, outputs)
+    if mixing == "soft":
+        weights = graph.cast(_weights(graph, predictor.gate, inputs), graph.dtype)
+    else:
+        best = graph("ArgMax", _weights(graph, predictor.router, inputs), axis=1, keepdims=1)
+        weights = graph.cast(graph("Equal", best, np.arange(n_bins)), graph.dtype)
+    of_experts = graph("Unsqueeze", graph.columns(weights, slice(0, n_bins)), np.array([2]))
+    predictions = graph("Reshape", predictions, np.array([0, n_bins, n_targets]))
+    mixed = graph.sum(graph("Mul", of_experts, predictions), 1, keepdims=0)
+    if mixing == "soft" and len(predictor.anchors):
+        of_anchors = graph.columns(weights, slice(n_bins, n_bins + len(predictor.anchors)))
+        mixed = graph("Add", mixed, graph("MatMul", of_anchors, predictor.anchors.astype(graph.dtype)))
+    return mixed
+
+
+def _gate_inputs(graph, predictor, outputs) -> str:
+    """Add the inputs of the gate, in float64."""
+    parts = [
+        _features(graph, predictor, outputs)
+        if name == "features"
+        else graph.columns(outputs, predictor.stack.columns[name])
+        for name in predictor.gate_inputs
+    ]
+    return graph.cast(graph("Concat", *parts, axis=1), np.float64)
+
+
+def _features(graph, predictor, outputs) -> str:
+    """Add the gate features, which are linear in X, or are completed by line windows."""
+    features = predictor.features
+    complete = getattr(features, "complete", None)
+    completed_here = _function_of(complete) is GateFeatureTransformer.complete
+    if "features" not in predictor.stack.columns or not (complete is None or completed_here):
+        raise TypeError(
+            f"gate_features {features!r} cannot be written as ONNX: use a GateFeatureTransformer, give a "
+            "transformer that is linear in X the method linear_part (moe_sklearn.linear), or leave the "
+            "features out, as in gate_inputs=('discriminants', 'experts')."
+        )
+    scores = graph.columns(outputs, predictor.stack.columns["features"])
+    if not completed_here or features.windows_ is None:
+        return scores
+    return _with_lines(graph, features, scores)
+
+
+def _with_lines(graph, features, scores) -> str:
+    """Add `GateFeatureTransformer.complete`: the formulas of `moe_sklearn.lines.measure_lines`."""
+    windows, n_lines = features.windows_, len(features.windows_.step)
+    continuum = _medians(graph, windows.continua, windows.continuum)
+    inside = graph("Gather", "X", windows.inside.pixels, axis=1)
+    weighted = graph.sum(graph("Mul", inside, windows.weight.astype(graph.dtype)), 2)
+    mean = graph("Div", weighted, windows.inside.sizes.astype(graph.dtype)[:, None])
+    lit = graph("Greater", continuum, graph.number(0))
+    ratio = graph("Div", inside, graph("Where", lit, continuum, graph.number(1)))
+    ratio = graph("Where", lit, ratio, graph.number(1))
+    bounds = graph.number(-MAX_NORMALISED_FLUX), graph.number(MAX_NORMALISED_FLUX)
+    missing = graph("Sub", graph.number(1), graph("Clip", ratio, *bounds))
+    depth = graph("ReduceMax", missing, axes=[2])
+    width = graph.sum(graph("Mul", missing, windows.step.astype(graph.dtype)), 2)
+    measured = graph("Reshape", graph("Concat", mean, depth, width, axis=2), np.array([0, 3 * n_lines]))
+    parts = [scores, measured]
+    if features.species_:
+        members = np.zeros((n_lines, len(features.species_)), graph.dtype)
+        for species, lines in enumerate(features.species_.values()):
+            members[lines, species] = 1
+        parts.append(graph("MatMul", graph("Reshape", width, np.array([0, n_lines])), members))
+    return graph("Concat", *parts, axis=1)
+
+
+def _medians(graph, sets, chosen) -> str:
+    """Add the medians of sets of pixels; return those of the sets `chosen`: (n, n_chosen, 1)."""
+    sizes, (n_sets, n_pixels) = sets.sizes, sets.pixels.shape
+    within = np.arange(n_pixels) < sizes[:, None]
+    values = graph("Where", within, graph("Gather", "X", sets.pixels, axis=1), graph.number(np.inf))
+    n_least = max(sizes) // 2 + 1
+    least = graph("TopK", values, np.array([n_least]), axis=2, largest=0, n_outputs=2)
+    flat = graph("Reshape", least, np.array([0, n_sets * n_least, 1]))
+    starts = n_least * np.arange(n_sets)
+    middle = ((starts + position)[chosen] for position in ((sizes - 1) // 2, sizes // 2))
+    pair = (graph("Gather", flat, positions, axis=1) for positions in middle)
+    return graph("Div", graph("Add", *pair), graph.number(2))
+
+
+def _function_of(method) -> Any:
+    """Return the function behind a bound method; None if there is none."""
+    return getattr(method, "__func__", None)
+
+
+def _weights(graph, gate, inputs) -> str:
+    """Add what the gate's method `weigh` returns, in float64."""
+    write = GATES.get(_function_of(getattr(gate, "weigh", None)))
+    if write is None:
+        raise TypeError(
+            f"gate {gate!r} cannot be written as ONNX: fit with gate='logistic', gate='regression' or a gate "
+            "of moe_sklearn.gates, or export mixing='global', which needs no gate."
+        )
+    return write(graph, gate, inputs)
+
+
+def _write_logistic(graph, gate, inputs) -> str:
+    scaler, coef, intercept = gate.scaler_, gate.logistic_.coef_, gate.logistic_.intercept_
+    if len(coef) == 1:  # The logit of the second of two classes; that of the first is 0.
+        coef, intercept = np.vstack([0 * coef, coef]), np.append(0, intercept)
+    scaled = graph("Div", graph("Sub", inputs, scaler.mean_), scaler.scale_)
+    return graph("Softmax", graph("Gemm", scaled, coef.T, intercept), axis=1)
+
+
+def _write_regression(graph, gate, inputs) -> str:
+    scaled = graph("Div", graph("Sub", inputs, gate.center_), gate.scale_)
+    scaled = graph("Asinh", graph.cast(scaled, np.float32))
+    weighted = []
+    for share, (coef, bias, *hidden) in zip(gate.shares_, gate.networks_, strict=True):
+        logits = graph("Gemm", scaled, coef, bias)
+        if hidden:
+            coef_in, bias_in, coef_out = hidden
+            active = graph("Relu", graph("Gemm", scaled, coef_in, bias_in))
+            logits = graph("Add", logits, graph("MatMul", active, coef_out))
+        weights = graph.cast(graph("Softmax", logits, axis=1), np.float64)
+        weighted.append(graph("Mul", weights, np.array(share)))
+    total = graph("Sum", *weighted)
+    return graph("Div", total, graph.sum(total, 1))
+
+
+# By the method that predicts: a subclass with a method of its own is none of these.
+GATES = {LogisticGate.weigh: _write_logistic, RegressionGate.weigh: _write_regression}

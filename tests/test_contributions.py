@@ -1,0 +1,111 @@
+"""Soft predictions divided among the columns, and the attributes that a mixture has not."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.feature_selection import RFE, SelectFromModel
+
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
+from moe_sklearn.sources import BLOCK_ROWS
+
+
+def fitted(n_targets=1, dtype=np.float64, **params):
+    rng = np.random.default_rng(0)
+    X = (5 + rng.normal(size=(1200, 6))).astype(dtype)
+    bins = rng.integers(3, size=1200)
+    X[:, 0] += 2 * bins
+    y = np.einsum("ntd,nd->nt", rng.normal(size=(3, n_targets, 6))[bins], X)
+    model = SoftGateMoERegressor(random_state=0, **params)
+    return model.fit(X, y if n_targets > 1 else y[:, 0], bins=bins), X
+
+
+@pytest.mark.parametrize("params", [{"gate": "logistic"}, {"gate": "regression"}])
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_contributions_follow_their_formula(params, n_targets):
+    model, X = fitted(n_targets, **params)
+    parts = model.contributions(X[:50])
+    assert parts.values.shape == (50, 6, 2)[: 1 + n_targets]
+    assert parts.base_values.shape == (50, 2)[:n_targets]
+    local = model.local_coef(X[:50]).reshape(50, n_targets, 6)
+    expected = local * (X[:50] - X.mean(axis=0))[:, None]
+    assert_allclose(parts.values.reshape(50, 6, n_targets), expected.swapaxes(1, 2), rtol=1e-10)
+    weights, n_bins = model.expert_weights(X[:50]), len(model.bins_)
+    at_mean = model.predict_experts(X.mean(axis=0)[None]).reshape(n_bins, n_targets)
+    anchors = model.anchors_.reshape(-1, n_targets)
+    base = weights @ np.concatenate([at_mean, anchors])
+    assert_allclose(parts.base_values.reshape(50, n_targets), base, rtol=1e-10)
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 1e-10), (np.float32, 1e-4)])
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_contributions_and_base_add_up_to_the_soft_prediction(dtype, rtol, n_targets):
+    model, X = fitted(n_targets, dtype, mixing="hard")
+    parts = model.contributions(X)
+    assert parts.values.dtype == parts.base_values.dtype == dtype
+    total = parts.values.sum(axis=1) + parts.base_values
+    assert_allclose(total, model.predict(X, mixing="soft"), rtol=rtol, atol=rtol)
+
+
+def test_contributions_of_float32_rows_are_exact_in_a_float64_model():
+    model, X = fitted(gate="logistic")
+    rows = X.astype(np.float32)
+    parts = model.contributions(rows)
+    assert_allclose(parts.values.sum(axis=1) + parts.base_values, model.predict(rows), rtol=1e-10)
+
+
+def test_the_mean_is_that_of_the_weighted_training_rows():
+    _, X = fitted()
+    weight = np.arange(len(X)) % 3
+    model = SoftGateMoERegressor(gate="logistic")
+    model.fit(X, X[:, 1], bins=np.arange(len(X)) % 2, sample_weight=weight)
+    at_mean = model.contributions(np.average(X, axis=0, weights=weight)[None])
+    assert_allclose(at_mean.values, 0, atol=1e-10)
+
+
+def test_contributions_of_many_rows_and_of_sources():
+    sparse = pytest.importorskip("scipy.sparse")
+    model, X = fitted(gate="logistic")
+    many = np.tile(X, (2 * BLOCK_ROWS // len(X), 1))
+    parts = model.contributions(many)
+    assert_allclose(parts.values[-len(X) :], model.contributions(X).values, rtol=1e-10)
+    rows = sparse.csr_array(X)
+    of_sparse = model.contributions(rows)
+    assert of_sparse.data is rows
+    assert_allclose(of_sparse.values, model.contributions(X).values, rtol=1e-10)
+    with pytest.raises(ValueError, match="NaN or infinity .first in row 2, column 1"):
+        model.contributions(np.where((np.arange(len(X)) == 2)[:, None] & (np.arange(6) == 1), np.nan, X))
+
+
+def test_shap_takes_contributions():
+    pandas, shap = pytest.importorskip("pandas"), pytest.importorskip("shap")
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    model, X = fitted()
+    frame = pandas.DataFrame(X, columns=list("abcdef"))
+    model.fit(frame, X[:, 1], bins=X[:, 0] > 5)
+    parts = model.contributions(frame[:20])
+    assert parts.feature_names == list("abcdef")
+    assert_array_equal(parts.data, X[:20])
+    shap.plots.waterfall(shap.Explanation(**vars(parts))[0], show=False)
+    labels = [tick.get_text() for axes in pyplot.gcf().axes for tick in axes.get_yticklabels()]
+    assert any(label.endswith("= f") or label == "f" for label in labels), labels
+
+
+@pytest.mark.parametrize("name", ["coef_", "feature_importances_"])
+def test_a_mixture_says_what_it_has_instead_of_coefficients(name):
+    model, X = fitted(gate="logistic")
+    for mixture in (model, SoftGateMoERegressor()):
+        assert not hasattr(mixture, name)
+        with pytest.raises(AttributeError, match="local_coef.* contributions.*permutation_importance"):
+            getattr(mixture, name)
+    with pytest.raises(AttributeError, match="importance_getter='experts_.coef_'"):
+        SelectFromModel(model, prefit=True, importance_getter=name).transform(X)
+
+
+@pytest.mark.parametrize("selector", [RFE, SelectFromModel])
+def test_selectors_take_the_coefficients_of_the_experts(selector):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 6))
+    model = SoftGateMoERegressor(BinnedRidgeExperts(0.1), gate="logistic")
+    select = selector(model, importance_getter="experts_.coef_").fit(X, 3 * X[:, 2] + 3 * X[:, 4])
+    support = select.get_support()
+    assert support[[2, 4]].all() and not support.all()
