@@ -50,7 +50,7 @@ class RegimeValue:
         R2 by line and mode ("global", "hard", "soft", "oracle"), over all held-out rows together. "random
         labels" has the mean over the shuffles.
     rho : dict of str to dict of str to float
-        Rho of "hard" and "soft" by line; nan where the oracle gains nothing.
+        Rho of "hard" and "soft" by line; nan where the oracle gains nothing, and for "one bin".
     fold_r2 : dict of str to dict of str to ndarray of shape (n_folds,)
         R2 in each fold. nan in a fold where a target is constant.
     n_bins : dict of str to int
@@ -270,7 +270,7 @@ def regime_value(
     mixture = clone(mixture)
     if not isinstance(mixture.random_state, int | np.integer):
         mixture.set_params(random_state=draw_seed(mixture.random_state))
-    rows = _Rows(X, y, _indexable(bins), weight, fold_of_rows(cv, X, y), keys)
+    rows = _Rows(X, y, _indexable(bins), weight, fold_of_rows(cv, y, y), keys)
     folds = Parallel(n_jobs=n_jobs)(
         delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1)
     )
@@ -442,7 +442,7 @@ def _value_of(rows: _Rows, folds) -> RegimeValue:
     n_above = int(np.count_nonzero(shuffled >= r2[REAL]["soft"]))
     return RegimeValue(
         r2=r2,
-        rho={line: _rho(scores) for line, scores in r2.items()},
+        rho={line: _rho(scores, line == ONE) for line, scores in r2.items()},
         fold_r2=fold_r2,
         n_bins={line: max(n_bins[line] for n_bins in n_bins_of_folds) for line in r2},
         shuffled_r2=shuffled,
@@ -475,10 +475,10 @@ def _r2(errors, squares):
     return (1 - errors / squares).mean(axis=-1)
 
 
-def _rho(scores: Mapping[str, float]):
-    """Return rho of hard and soft mixing; nan where the oracle gains nothing but rounding."""
+def _rho(scores: Mapping[str, float], one_bin: bool):
+    """Return rho of hard and soft mixing; nan with one bin, or where the oracle gains nothing but rounding."""
     headroom = scores["oracle"] - scores["global"]
-    undefined = not headroom > 1e-6
+    undefined = one_bin or not headroom > 1e-6
     return {
         mode: np.nan if undefined else (scores[mode] - scores["global"]) / headroom
         for mode in ("hard", "soft")

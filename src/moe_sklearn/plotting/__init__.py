@@ -3,8 +3,8 @@
 Each display is made by ``from_estimator`` (fitted mixture and test set), ``from_report`` or
 ``from_predictions`` (plain arrays); the curves, whose estimator is not fitted yet, by ``from_estimator`` or
 ``from_curve`` (``from_value`` for what regimes are worth). All of them draw at once; ``ax_`` and
-``figure_`` keep the axes and the figure. Colours are those of Okabe and Ito (2008) and cividis, which colour-blind readers can
-tell apart.
+``figure_`` keep the axes and the figure. Colours are those of Okabe and Ito (2008) and cividis, which
+colour-blind readers can tell apart.
 """
 
 from ._learning_curve import MoELearningCurveDisplay

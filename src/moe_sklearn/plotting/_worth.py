@@ -14,8 +14,9 @@ from ._curve import MODE_MARKERS
 class RegimeValueDisplay(AxesDisplay):
     r"""Marks of the R2 of each mixing mode, one row for each set of bins.
 
-    The numbers of bins are in brackets. Soft mixing has whiskers of one standard deviation over the folds. Small
-    strokes are soft mixing with each shuffle of the labels; the dotted line is soft mixing with the real bins.
+    Numbers of bins are in brackets. Soft mixing has whiskers of one standard deviation over the folds. Small
+    strokes are soft mixing with each shuffle of the labels. The dotted line is soft mixing with the real
+    bins.
 
     Parameters
     ----------
