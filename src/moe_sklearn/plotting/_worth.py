@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..report import MODES
-from ..worth import RANDOM, RegimeValue, regime_value
+from ..worth import RANDOM, TARGET, RegimeValue, regime_value
 from ._base import MODE_COLORS, AxesDisplay, wrapped
 from ._curve import MODE_MARKERS
 
@@ -16,7 +16,7 @@ class RegimeValueDisplay(AxesDisplay):
 
     Numbers of bins are in brackets. Soft mixing has whiskers of one standard deviation over the folds. Small
     strokes are soft mixing with each shuffle of the labels. The dotted line is soft mixing with the real
-    bins.
+    bins. The oracle of the bins of the target is not drawn: it is told the target.
 
     Parameters
     ----------
@@ -113,7 +113,8 @@ class RegimeValueDisplay(AxesDisplay):
         ax = self._start(ax, (6.4, 1.6 + 0.5 * len(lines)))
         places = np.arange(len(lines))
         for mode in MODES:
-            marks = [value.r2[line][mode] for line in lines]
+            hidden = TARGET if mode == "oracle" else None
+            marks = [np.nan if line == hidden else value.r2[line][mode] for line in lines]
             style = {"color": MODE_COLORS[mode], "marker": MODE_MARKERS[mode], "label": mode}
             ax.plot(marks, places, linestyle="none", markersize=7, **style)
         soft = value.table["r2_soft"]
