@@ -168,7 +168,7 @@ def regime_value(
     - the labels of the real bins in random order, as many of each as before ("random labels").
 
     With two or more columns of side information that `GridBinner` bins, there is also a line with the bins of
-    each column alone, and one without each column (with two columns, that is the other one alone).
+    each column alone, and one without each column (of two columns, that is the other one alone).
 
     In each fold a clone is fitted to the training rows and their bins, as by hand. All other lines take the
     rows that are in a bin with an expert there; rows in no bin stay in none. All lines are scored on the same
@@ -221,12 +221,13 @@ def regime_value(
 
     Notes
     -----
-    Cost: n_folds x (3 + n_shuffles) fits, for m columns of side information 2 (m = 2) or 2 m (m > 2) more for
-    each fold, and memory for the copies of X that hold the training and the held-out rows of a fold. Nothing
-    of the folds' X'X is kept from one fit to the next. The moments of all rows together are the same
-    for every line of a fold, but they come at no cost from those of the bins, which are new for every line;
-    and the default gate sees its rows through inner folds that are dealt by bin. For wide or
-    many rows begin with few shuffles, or a sample of the rows.
+    The cost is that of 3 + n_shuffles fits in each fold, and for m > 1 columns of side information 2 (m = 2)
+    or 2 m (m > 2) more. Every fit gathers its own moments, one pass over the training rows of the fold: the
+    moments of a bin are new with every line, those of all rows are their sum and save no pass, and the
+    default gate sees its rows through inner folds that are dealt by bin, so that another line or another fold
+    has none in common. Only the steps of a Pipeline before the mixture are shared by the lines of a fold.
+    Memory holds copies of the training and the held-out rows of each fold that is being fitted. For many or
+    wide rows, begin with few shuffles or a sample of the rows.
 
     References
     ----------
