@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from joblib import parallel_config
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
@@ -227,6 +228,27 @@ def test_pipeline_is_fitted_in_each_fold(data):
     assert alone.r2 == regime_value(mixture(), X, y, bins=side, cv=CV, n_shuffles=0).r2
 
 
+@pytest.mark.parametrize("kind", ["lists", "pandas", "polars", "sparse"])
+def test_kinds_of_arrays(data, kind):
+    X, y, side = data
+    labels = np.where(side[:, 0] > 0, "hot", "cool")
+    expected = regime_value(mixture(), X, y, bins=labels, cv=CV, n_shuffles=0)
+    if kind == "polars":
+        pl = pytest.importorskip("polars")
+        X, y, labels = pl.DataFrame(X), pl.DataFrame(y), pl.Series(labels)
+    elif kind == "pandas":
+        index = np.arange(N)[::-1]
+        X, y = pd.DataFrame(X, index), pd.DataFrame(y, index)
+        labels = pd.Series(labels, index).astype("category")
+    elif kind == "lists":
+        X, y, labels = X.tolist(), y.tolist(), labels.tolist()
+    else:
+        X = csr_matrix(X)
+    found = regime_value(mixture(), X, y, bins=labels, cv=CV, n_shuffles=0)
+    for line, r2 in expected.r2.items():
+        assert found.r2[line] == pytest.approx(r2, abs=1e-6)
+
+
 def test_seed_and_number_of_jobs(data):
     X, y, side = data
     options = {"bins": side, "cv": CV, "n_shuffles": 2}
@@ -277,11 +299,12 @@ def test_table_text_html_and_json(data):
     assert frame.loc["real bins", "sd"] == np.std(value.fold_r2["real bins"]["soft"])
     text, html = str(value), value._repr_html_()
     soft = value.r2["real bins"]["soft"]
-    assert f"9 bins; R2 of held-out rows, 3 folds, {N} of {N} rows scored" in text
+    numbers = f"3 folds; shuffles of random labels: 3; {N} of {N} rows scored"
+    assert text.startswith(f"9 bins; R2 of held-out rows; {numbers}\n")
     assert f"{soft:.4f}" in text and f"<td>{soft:.4f}</td>" in html
-    assert "p = 0.25 of 3 shuffles), by 3 folds" in text
+    assert "beyond random labels (p = 0.25), by 3 folds" in text
     assert "<td>&lt;m/h&gt; alone</td>" in html and "<m/h>" in text
-    assert max(map(len, text.splitlines())) <= 112
+    assert max(map(len, text.splitlines())) <= 100
     stored = json.loads(json.dumps(value.to_dict()))
     assert stored["r2"] == value.r2
     assert stored["rho"]["one bin"]["soft"] is None

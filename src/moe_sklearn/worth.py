@@ -98,12 +98,10 @@ class RegimeValue:
 
     def summary(self) -> str:
         """What the regimes add to the soft mixture, in one line."""
-        n_shuffles, n_folds = len(self.shuffled_r2), len(self.fold_r2[REAL]["soft"])
         text = f"regimes add {self.gain[ONE]:+.4f} to R2 soft beyond one bin"
-        if n_shuffles:
-            text += f", {self.gain[RANDOM]:+.4f} beyond random labels (p = {self.p_value:.3g}"
-            text += f" of {n_shuffles} shuffle{'s' * (n_shuffles > 1)})"
-        return f"{text}, by {n_folds} folds"
+        if len(self.shuffled_r2):
+            text += f", {self.gain[RANDOM]:+.4f} beyond random labels (p = {self.p_value:.3g})"
+        return f"{text}, by {self._n_folds} folds"
 
     def __str__(self) -> str:
         parts = [self._headline(), text_table(*_cells(self.table)), self.summary()]
@@ -120,9 +118,13 @@ class RegimeValue:
 
     def _headline(self):
         return (
-            f"{self.n_bins[REAL]} bins; R2 of held-out rows, {len(self.fold_r2[REAL]['soft'])} folds, "
-            f"{self.n_covered:,} of {self.n_rows:,} rows scored"
+            f"{self.n_bins[REAL]} bins; R2 of held-out rows; {self._n_folds} folds; shuffles of random "
+            f"labels: {len(self.shuffled_r2)}; {self.n_covered:,} of {self.n_rows:,} rows scored"
         )
+
+    @property
+    def _n_folds(self):
+        return len(self.fold_r2[REAL]["soft"])
 
     def to_frame(self) -> "pd.DataFrame":
         """`table` as a pandas DataFrame, indexed by the bins.
@@ -477,7 +479,7 @@ def _r2(errors, squares):
 
 
 def _rho(scores: Mapping[str, float], one_bin: bool):
-    """Return rho of hard and soft mixing; nan with one bin, or where the oracle gains nothing but rounding."""
+    """Return rho of hard and soft mixing; nan with one bin, or where the oracle gains but rounding."""
     headroom = scores["oracle"] - scores["global"]
     undefined = one_bin or not headroom > 1e-6
     return {
