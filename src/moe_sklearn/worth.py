@@ -261,7 +261,9 @@ def regime_value(
             "Bins of the target are one of its lines."
         )
     check_number(n_shuffles, "n_shuffles", 0, np.inf, integer=True)
-    X, bins = _indexable(X), bins if hasattr(bins, "shape") or np.ndim(bins) == 2 else label_array(bins)
+    if isinstance(bins, list | tuple) and np.ndim(bins) == 1:
+        bins = label_array(bins)
+    X, bins = _indexable(X), _indexable(bins)
     y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
     for values, name in ((y, "y"), (bins, "bins")):
         check_length(values, name, X.shape[0])
@@ -273,7 +275,7 @@ def regime_value(
     mixture = clone(mixture)
     if not isinstance(mixture.random_state, int | np.integer):
         mixture.set_params(random_state=draw_seed(mixture.random_state))
-    rows = _Rows(X, y, _indexable(bins), weight, fold_of_rows(cv, y, y), keys)
+    rows = _Rows(X, y, bins, weight, fold_of_rows(cv, y, y), keys)
     folds = Parallel(n_jobs=n_jobs)(
         delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1)
     )
@@ -295,7 +297,7 @@ def _parts(estimator):
 
 
 def _indexable(array):
-    return array if hasattr(array, "shape") else np.asarray(array)
+    return np.asarray(array) if isinstance(array, list | tuple) else array
 
 
 def _take(array, rows):
