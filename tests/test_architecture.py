@@ -18,6 +18,7 @@ ROOMS = [
     "plotting",
     "learning_curve",
     "noise",
+    "worth",
     "mixture",
     "outputs",
     "explain",

@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,10 +27,12 @@ from moe_sklearn.plotting import (
     MoELearningCurveDisplay,
     MoEPredictionDisplay,
     NoiseCurveDisplay,
+    RegimeValueDisplay,
     RhoDisplay,
     RoutingConfusionDisplay,
 )
-from moe_sklearn.report import make_report
+from moe_sklearn.report import MODES, make_report
+from moe_sklearn.worth import regime_value
 
 DISPLAYS = [
     BinScoresDisplay,
@@ -496,6 +499,39 @@ def test_no_text_of_the_noise_curve_overlaps_or_leaves_the_figure(by_noise):
     display = NoiseCurveDisplay.from_curve(by_noise)
     assert_text_fits(display.figure_, display.ax_)
     assert_text_fits(display.figure_, display.rho_ax_)
+
+
+def test_regime_value(fitted):
+    X, y, bins = fitted
+    columns = pd.DataFrame({"teff": X["a"], "a column with a long name": X["c"]})
+    options = {"bins": columns, "cv": 2, "n_shuffles": 3, "random_state": 0}
+    value = regime_value(SoftGateMoERegressor(), X, y, **options)
+    display = RegimeValueDisplay.from_value(value)
+    lines = lines_by_name(display.ax_)
+    for mode in MODES:
+        expected = [r2[mode] for r2 in value.r2.values()]
+        if mode == "oracle":  # that of the bins of the target is told the target
+            expected[1] = np.nan
+        np.testing.assert_equal(lines[mode].get_xdata(), expected)
+    strokes = [line for line in display.ax_.lines if line.get_marker() == "|" and len(line.get_xdata()) == 3]
+    assert strokes[-1].get_xdata().tolist() == value.shuffled_r2.tolist()
+    names = tick_names(display.ax_.yaxis)
+    assert names[0] == "real bins (9)"
+    assert names[3] == f"random labels (9) p = {value.p_value:g}"
+    assert_text_fits(display.figure_, display.ax_)
+    _, ax = plt.subplots()
+    again = RegimeValueDisplay.from_estimator(SoftGateMoERegressor(), X, y, ax=ax, **options)
+    assert again.ax_ is ax
+    assert again.value.r2 == value.r2
+
+
+def test_regime_value_without_shuffles_and_with_poor_models(fitted):
+    X, y, bins = fitted
+    value = regime_value(SoftGateMoERegressor(), X, y, bins=bins, cv=2, n_shuffles=0)
+    poor = replace(value, r2={line: {**r2, "hard": -50.0} for line, r2 in value.r2.items()})
+    display = RegimeValueDisplay.from_value(poor, lower=-0.5)
+    assert display.ax_.get_xlim()[0] == -0.5
+    assert tick_names(display.ax_.yaxis) == ["real bins (2)", "bins of the target (2)", "one bin (1)"]
 
 
 def assert_text_fits(figure, ax):

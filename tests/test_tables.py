@@ -33,6 +33,7 @@ def report(**changes):
         "loss": {"experts": 0.3, "routing": 0.05},
         "dropped_bins": (),
         "anchor_weight": 0.0,
+        "regime_value": None,
         "bins": columns,
     }
     return SimpleNamespace(**{**values, **changes})

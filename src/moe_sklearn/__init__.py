@@ -15,12 +15,14 @@ from .parallel import dask_moments
 from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
 from .version import __version__
+from .worth import RegimeValue, regime_value
 
 __all__ = [
     "BinnedRidgeExperts",
     "GateFeatureTransformer",
     "GridBinner",
     "MoEReport",
+    "RegimeValue",
     "RhoScorer",
     "SKOPS_TRUSTED",
     "SoftGateMoERegressor",
@@ -31,6 +33,7 @@ __all__ = [
     "moe_learning_curve",
     "noise_curve",
     "oracle_headroom",
+    "regime_value",
     "rho_interval",
     "rho_score",
     "rho_scorer",

@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+NAMES = ("bin", "bins", "column")
+"""Columns that hold names."""
+
 
 def report_text(report: Any) -> str:
     """Text of a `MoEReport` for a terminal, at most 100 columns wide with short bin names."""
@@ -49,6 +52,8 @@ def footnote(report: Any) -> str:
         lines.append(f"without expert, for want of training rows: {', '.join(report.dropped_bins)}")
     if report.anchor_weight:
         lines.append(f"constant experts carry {percent(report.anchor_weight)} of the weight")
+    if report.regime_value is not None:
+        lines.append(report.regime_value.summary())
     return "\n".join(lines)
 
 
@@ -85,11 +90,11 @@ def percent(value: float) -> str:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns under a ruled header; the column 'bin' is aligned left, all others right."""
+    """Aligned columns under a ruled header; names are aligned left, all others right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if name == "bin" else cell.rjust(width)
+            cell.ljust(width) if name in NAMES else cell.rjust(width)
             for name, cell, width in zip(header, row, widths, strict=True)
         )
         for row in [header, ["-" * width for width in widths], *rows]

@@ -314,6 +314,7 @@ class MixtureOutputs:
         n_resamples=1000,
         confidence_level=0.95,
         random_state: Any = 0,
+        regime_value=None,
     ) -> MoEReport:
         """Compare all mixing modes on held-out rows.
 
@@ -326,6 +327,9 @@ class MixtureOutputs:
         sample_weight : array-like of shape (n_samples,), default=None
         n_resamples, confidence_level, random_state
             Parameters of the bootstrap interval of rho, see `rho_interval`.
+        regime_value : RegimeValue, default=None
+            What `moe_sklearn.regime_value` returned, usually for the training rows. The report then says in
+            one line what the regimes add to soft mixing beyond one bin.
 
         Returns
         -------
@@ -354,4 +358,5 @@ class MixtureOutputs:
             confidence_level=confidence_level,
             random_state=random_state,
             mixing=self.mixing,
+            regime_value=regime_value,
         )

@@ -63,6 +63,8 @@ class MoEReport:
         Targets and predictions of the covered rows.
     bin_codes : ndarray of shape (n_test_covered,), int
         Index of each covered row's bin.
+    regime_value : RegimeValue or None
+        What the regimes are worth, if `evaluate` was given it; one line of the text.
 
     See Also
     --------
@@ -90,6 +92,7 @@ class MoEReport:
     y_true: NDArray = field(repr=False)
     y_pred: NDArray = field(repr=False)
     bin_codes: NDArray = field(repr=False)
+    regime_value: Any = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return report_text(self)
@@ -117,7 +120,7 @@ class MoEReport:
     def to_dict(self) -> dict[str, Any]:
         """Everything but the rows, in types that ``json.dump`` takes; nan becomes None."""
         rows = ("y_true", "y_pred", "bin_codes")
-        return {key: _plain(value) for key, value in vars(self).items() if key not in rows}
+        return {key: plain_types(value) for key, value in vars(self).items() if key not in rows}
 
     @property
     def loss(self) -> dict[str, float]:
@@ -142,6 +145,7 @@ def make_report(
     confidence_level: float = 0.95,
     random_state: Any = 0,
     mixing: Mixing = "soft",
+    regime_value: Any = None,
 ) -> MoEReport:
     """Report on predictions.
 
@@ -174,6 +178,8 @@ def make_report(
         See :func:`~moe_sklearn.metrics.rho_interval`.
     mixing : {"soft", "hard", "oracle", "global"}, default="soft"
         Mode whose predictions are kept as `y_pred`.
+    regime_value : RegimeValue, default=None
+        What :func:`~moe_sklearn.regime_value` returned.
 
     Returns
     -------
@@ -229,6 +235,7 @@ def make_report(
         y_true=y,
         y_pred=predicted[mixing],
         bin_codes=codes,
+        regime_value=regime_value,
     )
 
 
@@ -366,12 +373,14 @@ def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
     return y, codes, proba, np.ones(n_rows) if weight is None else weight
 
 
-def _plain(value):
+def plain_types(value):
     """Dicts and lists of Python's own types; what is not finite becomes None."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain_types(item) for key, item in value.items()}
     if np.ndim(value):
-        return [_plain(item) for item in np.asarray(value).tolist()]
+        return [plain_types(item) for item in np.asarray(value).tolist()]
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 

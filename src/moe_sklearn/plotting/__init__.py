@@ -2,9 +2,9 @@
 
 Each display is made by ``from_estimator`` (fitted mixture and test set), ``from_report`` or
 ``from_predictions`` (plain arrays); the curves, whose estimator is not fitted yet, by ``from_estimator`` or
-``from_curve``. All of them draw at once; ``ax_`` and ``figure_`` keep the axes
-and the figure. Colours are those of Okabe and Ito (2008) and cividis, which colour-blind readers can
-tell apart.
+``from_curve`` (``from_value`` for what regimes are worth). All of them draw at once; ``ax_`` and
+``figure_`` keep the axes and the figure. Colours are those of Okabe and Ito (2008) and cividis, which
+colour-blind readers can tell apart.
 """
 
 from ._learning_curve import MoELearningCurveDisplay
@@ -12,6 +12,7 @@ from ._noise_curve import NoiseCurveDisplay
 from ._predictions import MoEPredictionDisplay
 from ._routing import GateProbabilityDisplay, RoutingConfusionDisplay
 from ._scores import BinScoresDisplay, ModeScoresDisplay, RhoDisplay
+from ._worth import RegimeValueDisplay
 
 __all__ = [
     "BinScoresDisplay",
@@ -20,6 +21,7 @@ __all__ = [
     "MoELearningCurveDisplay",
     "MoEPredictionDisplay",
     "NoiseCurveDisplay",
+    "RegimeValueDisplay",
     "RhoDisplay",
     "RoutingConfusionDisplay",
 ]

@@ -1,0 +1,510 @@
+"""What the regimes are worth: the mixture with its bins against itself with other bins."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_array
+
+from ._tables import html_table, number, text_table
+from .binning import GridBinner
+from .fitting import draw_seed
+from .folds import fold_of_rows
+from .gate_plan import trains_on_errors
+from .labels import NO_BIN, label_array
+from .predictor import mix
+from .report import MODES, plain_types
+from .validation import (
+    check_features,
+    check_finite,
+    check_length,
+    check_number,
+    check_sample_weight,
+    check_varies,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REAL, TARGET, ONE, RANDOM = "real bins", "bins of the target", "one bin", "random labels"
+
+
+@dataclass(frozen=True, eq=False)
+class RegimeValue:
+    """Out-of-fold scores of one mixture with its bins, and with other bins of the same rows.
+
+    ``print(value)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` convert it. Each line
+    of the table is a set of bins: "real bins", "bins of the target", "one bin", "random labels", and for two
+    or more columns of side information "<column> alone" and "without <column>".
+
+    Attributes
+    ----------
+    r2 : dict of str to dict of str to float
+        R2 by line and mode ("global", "hard", "soft", "oracle"), over all held-out rows together. "random
+        labels" has the mean over the shuffles.
+    rho : dict of str to dict of str to float
+        Rho of "hard" and "soft" by line; nan where the oracle gains nothing, and for "one bin".
+    fold_r2 : dict of str to dict of str to ndarray of shape (n_folds,)
+        R2 in each fold. nan in a fold where a target is constant.
+    n_bins : dict of str to int
+        Number of bins by line, the largest over the folds.
+    shuffled_r2 : ndarray of shape (n_shuffles,)
+        R2 of soft mixing for each shuffle of the labels.
+    p_value : float
+        (1 + number of shuffles whose R2 of soft mixing is not below that of the real bins) /
+        (1 + n_shuffles); nan without shuffles.
+    columns : dict of str to list
+        What each column of the side information is worth: "column" (its name), "r2_alone" (R2 of soft mixing
+        with the bins of that column alone) and "lost_without" (R2 of soft mixing with the real bins, less
+        that without the column). Empty lists where there are no two columns.
+    n_rows, n_covered : int
+        Rows of positive weight, and those of them that are scored: they lie in a real bin with an expert.
+    """
+
+    r2: dict[str, dict[str, float]]
+    rho: dict[str, dict[str, float]]
+    fold_r2: dict[str, dict[str, NDArray]]
+    n_bins: dict[str, int]
+    shuffled_r2: NDArray
+    p_value: float
+    columns: dict[str, list]
+    n_rows: int
+    n_covered: int
+
+    @property
+    def gain(self) -> dict[str, float]:
+        """R2 of soft mixing with the real bins, less that with "one bin" and with "random labels"."""
+        others = [line for line in (ONE, RANDOM) if line in self.r2]
+        return {line: self.r2[REAL]["soft"] - self.r2[line]["soft"] for line in others}
+
+    @property
+    def table(self) -> dict[str, list]:
+        """Columns of the table, as `pandas.DataFrame` takes them; "sd" is that of R2 soft over the folds."""
+        lines = list(self.r2)
+        return {
+            "bins": lines,
+            "n_bins": [self.n_bins[line] for line in lines],
+            **{f"r2_{mode}": [self.r2[line][mode] for line in lines] for mode in MODES},
+            "sd": [_std(self.fold_r2[line]["soft"]) for line in lines],
+            **{f"rho_{mode}": [self.rho[line][mode] for line in lines] for mode in ("hard", "soft")},
+        }
+
+    def summary(self) -> str:
+        """What the regimes add to the soft mixture, in one line."""
+        text = f"regimes add {self.gain[ONE]:+.4f} to R2 soft beyond one bin"
+        if len(self.shuffled_r2):
+            text += f", {self.gain[RANDOM]:+.4f} beyond random labels (p = {self.p_value:.3g})"
+        return f"{text}, by {self._n_folds} folds"
+
+    def __str__(self) -> str:
+        parts = [self._headline(), text_table(*_cells(self.table)), self.summary()]
+        if self.columns["column"]:
+            parts.append(text_table(*_cells(self.columns)))
+        return "\n\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        parts = [f"<p>{escape(self._headline())}</p>", html_table(*_cells(self.table))]
+        parts.append(f"<p>{escape(self.summary())}</p>")
+        if self.columns["column"]:
+            parts.append(html_table(*_cells(self.columns)))
+        return "\n".join(parts)
+
+    def _headline(self):
+        return (
+            f"{self.n_bins[REAL]} bins; R2 of held-out rows; {self._n_folds} folds; shuffles of random "
+            f"labels: {len(self.shuffled_r2)}; {self.n_covered:,} of {self.n_rows:,} rows scored"
+        )
+
+    @property
+    def _n_folds(self):
+        return len(self.fold_r2[REAL]["soft"])
+
+    def to_frame(self) -> "pd.DataFrame":
+        """`table` as a pandas DataFrame, indexed by the bins.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "RegimeValue.to_frame needs pandas: pip install pandas. RegimeValue.table holds the same "
+                "columns as lists."
+            ) from error
+        return pd.DataFrame(self.table).set_index("bins")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in types that ``json.dump`` takes; nan becomes None."""
+        return {key: plain_types(value) for key, value in vars(self).items()}
+
+
+def regime_value(
+    estimator: Any,
+    X: Any,
+    y: Any,
+    *,
+    bins: Any,
+    cv: Any = 5,
+    n_shuffles: int = 19,
+    sample_weight: ArrayLike | None = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+) -> RegimeValue:
+    """Compare a mixture with its bins to the same mixture with other bins, on the same folds and rows.
+
+    A gate that combines several experts and anchors is a flexible model even where its bins mean nothing.
+    What the regimes add is therefore not R2 soft - R2 global, but the difference to the same mixture with
+
+    - one bin for all rows ("one bin");
+    - as many quantile bins of the target ("bins of the target"), for which nobody has to know a regime;
+    - the labels of the real bins in random order, as many of each as before ("random labels").
+
+    With two or more columns of side information that `GridBinner` bins, there is also a line with the bins of
+    each column alone, and one without each column (of two columns, that is the other one alone).
+
+    In each fold a clone is fitted to the training rows and their bins, as by hand. All other lines take the
+    rows that are in a bin with an expert there; rows in no bin stay in none. All lines are scored on the same
+    rows, those held out that are in a bin with an expert. ``gate="auto"`` is what it is for the real bins in
+    all lines, for with one bin alone it would be another gate, without anchors.
+
+    Labels are shuffled within the held-out part of each fold, the same for all folds, so that every training
+    set and every bin keeps its size. Under the hypothesis that the bins have nothing to do with X and y, all
+    shuffles are equally probable, and the p-value is that of a permutation test [1]_.
+
+    Parameters
+    ----------
+    estimator : SoftGateMoERegressor, or Pipeline that ends in one
+        Clones of it are fitted. The steps before the mixture are fitted once in each fold, to X and y.
+    X : array-like of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        Targets. The first one makes the bins of the target; R2 of several is their mean.
+    bins : array-like of shape (n_samples,) or (n_samples, n_columns)
+        Labels or side information, as in `SoftGateMoERegressor.fit`.
+    cv : int, splitter or iterable, default=5
+        Every row must be held out exactly once. An integer does not shuffle the rows, as in scikit-learn.
+    n_shuffles : int, default=19
+        Number of shuffles of the labels. The p-value cannot be below 1 / (1 + n_shuffles). 0 leaves the line
+        out.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights for fits and scores.
+    n_jobs : int, default=None
+        Number of folds to fit in parallel.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the shuffles. The mixture's own `random_state` is the same in all fits, drawn once if it is
+        no integer.
+
+    Returns
+    -------
+    RegimeValue
+        R2 of every mode and rho for each line, p-value, and what each column is worth.
+
+    Raises
+    ------
+    ValueError
+        If `bins` are missing, lengths differ, or fewer than two rows are scored. Also as
+        `SoftGateMoERegressor.fit`.
+    TypeError
+        If `estimator` is no mixture and no Pipeline that ends in one.
+
+    See Also
+    --------
+    oracle_headroom : What a gate can win at most, without fitting one.
+    moe_sklearn.plotting.RegimeValueDisplay : Draws the result.
+
+    Notes
+    -----
+    The cost is that of 3 + n_shuffles fits in each fold, and for m > 1 columns of side information 2 (m = 2)
+    or 2 m (m > 2) more. Every fit gathers its own moments, one pass over the training rows of the fold: the
+    moments of a bin are new with every line, those of all rows are their sum and save no pass, and the
+    default gate sees its rows through inner folds that are dealt by bin, so that another line or another fold
+    has none in common. Only the steps of a Pipeline before the mixture are shared by the lines of a fold.
+    Memory holds copies of the training and the held-out rows of each fold that is being fitted. For many or
+    wide rows, begin with few shuffles or a sample of the rows.
+
+    References
+    ----------
+    .. [1] Phipson, B. and Smyth, G. K. (2010), Statistical Applications in Genetics and Molecular Biology 9,
+       article 39.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import SoftGateMoERegressor, regime_value
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(300, 4))
+    >>> regime = np.where(X[:, 0] > 0, "hot", "cool")
+    >>> y = np.where(X[:, 0] > 0, 1, -1) * X[:, 1] + 0.5 * rng.normal(size=300)
+    >>> value = regime_value(
+    ...     SoftGateMoERegressor(gate="logistic"), X, y, bins=regime, cv=2, n_shuffles=9, random_state=0
+    ... )
+    >>> list(value.r2)
+    ['real bins', 'bins of the target', 'one bin', 'random labels']
+    >>> round(value.r2["real bins"]["soft"], 1), round(value.gain["one bin"], 1)
+    (0.7, 0.7)
+    >>> value.p_value
+    0.1
+    """
+    before, mixture = _parts(estimator)
+    if bins is None:
+        raise ValueError(
+            "regime_value compares your bins with others, so it needs them: bins=labels_or_side_information. "
+            "Bins of the target are one of its lines."
+        )
+    check_number(n_shuffles, "n_shuffles", 0, np.inf, integer=True)
+    if isinstance(bins, list | tuple) and np.ndim(bins) == 1:
+        bins = label_array(bins)
+    X, bins = _indexable(X), _indexable(bins)
+    y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
+    for values, name in ((y, "y"), (bins, "bins")):
+        check_length(values, name, X.shape[0])
+    check_finite(y, "y")
+    weight = check_sample_weight(sample_weight, len(y))
+    check_varies(y, weight)
+    rng = check_random_state(random_state)
+    keys = [rng.uniform(size=len(y)) for _ in range(n_shuffles)]
+    mixture = clone(mixture)
+    if not isinstance(mixture.random_state, int | np.integer):
+        mixture.set_params(random_state=draw_seed(mixture.random_state))
+    rows = _Rows(X, y, bins, weight, fold_of_rows(cv, y, y), keys)
+    folds = Parallel(n_jobs=n_jobs)(
+        delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1)
+    )
+    return _value_of(rows, folds)
+
+
+def _parts(estimator):
+    """Return the steps before the mixture, None if there are none, and the mixture."""
+    before, mixture = None, estimator
+    if isinstance(estimator, Pipeline):
+        *steps, (_, mixture) = estimator.steps
+        before = Pipeline(steps) if steps else None
+    if not hasattr(mixture, "gate_features"):
+        raise TypeError(
+            f"regime_value needs a SoftGateMoERegressor, or a Pipeline that ends in one; got {estimator!r}. "
+            "Of a fitted search, pass best_estimator_."
+        )
+    return before, mixture
+
+
+def _indexable(array):
+    return np.asarray(array) if isinstance(array, list | tuple) else array
+
+
+def _take(array, rows):
+    return getattr(array, "iloc", array)[rows]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """All rows, the fold that holds out each of them, and what shuffles their labels."""
+
+    X: Any
+    y: NDArray
+    bins: Any
+    weight: NDArray | None
+    folds: NDArray
+    keys: list
+    """Random numbers (n_samples,) of each shuffle: their order within each fold is that of the labels."""
+
+    def in_training(self, rows):
+        """Return the sample weights of training rows as keyword arguments of `fit`."""
+        return {} if self.weight is None else {"sample_weight": self.weight[rows]}
+
+
+def _score_fold(before, mixture, rows: _Rows, fold: int):
+    """Fit every line without the fold, and score it on the fold.
+
+    Returns
+    -------
+    errors : dict of str to list of ndarray of shape (n_modes, n_targets)
+        Sums of squared errors of the scored rows; one array for each model of the line.
+    n_bins : dict of str to int
+    columns : list of str
+    scored : ndarray of int
+        The rows of the fold that are scored.
+    """
+    train, test = np.flatnonzero(rows.folds != fold), np.flatnonzero(rows.folds == fold)
+    X_train, X_test = _take(rows.X, train), _take(rows.X, test)
+    if before is not None:
+        before = clone(before)
+        X_train, X_test = before.fit_transform(X_train, rows.y[train]), before.transform(X_test)
+    real = clone(mixture).fit(X_train, rows.y[train], bins=_take(rows.bins, train), **rows.in_training(train))
+    codes = real.assign_bins(rows.bins)
+    kept = np.flatnonzero(codes[test] >= 0)
+    scored, X_test = test[kept], _take(X_test, kept)
+    errors = {REAL: [_squared_errors(real, X_test, codes[scored], rows, scored)]}
+    other, n_bins = _with_labels(mixture, real), {REAL: len(real.bins_)}
+    names, labels_of_columns = _labels_of_columns(real, codes)
+    shuffled = [(RANDOM, _shuffled(codes, rows, key)) for key in rows.keys]
+    lines = [(TARGET, _target_labels(rows, codes, train, len(real.bins_))), (ONE, np.minimum(codes, 0))]
+    for line, labels in [*lines, *shuffled, *labels_of_columns]:
+        model = clone(other).fit(X_train, rows.y[train], bins=labels[train], **rows.in_training(train))
+        model_codes = model.assign_bins(labels[scored])
+        n_bins[line] = len(model.bins_)
+        errors.setdefault(line, []).append(_squared_errors(model, X_test, model_codes, rows, scored))
+    return errors, n_bins, names, scored
+
+
+def _with_labels(mixture, fitted):
+    """Return the mixture to fit to other labels: with the gate that it has for the real bins."""
+    params = {"binner": None, "experts__small_bins": "keep"}
+    if isinstance(mixture.gate, str):
+        params["gate"] = "regression" if trains_on_errors(fitted.gate_) else "logistic"
+    return clone(mixture).set_params(**params)
+
+
+def _shuffled(codes, rows: _Rows, key):
+    """Return the codes with those of the rows in a bin in another order within each fold."""
+    covered = codes >= 0 if rows.weight is None else (codes >= 0) & (rows.weight > 0)
+    places, shuffled = np.flatnonzero(covered), codes.copy()
+    folds = rows.folds[places]
+    shuffled[places[np.argsort(folds, kind="stable")]] = codes[places[np.lexsort((key[places], folds))]]
+    return shuffled
+
+
+def _target_labels(rows: _Rows, codes, train, n_bins):
+    """Return quantile bins of the first target; rows in no bin stay in none."""
+    target = rows.y.reshape(len(codes), -1)[:, :1]
+    known = train[codes[train] >= 0]
+    known = known if rows.weight is None else known[rows.weight[known] > 0]
+    labels = np.ravel(GridBinner(n_bins).fit(target[known]).transform(target))
+    return np.where(codes >= 0, labels, NO_BIN)
+
+
+def _labels_of_columns(fitted, codes):
+    """Return the names of the columns of side information, and lines of labels from some of them."""
+    per_column = getattr(fitted.binner_, "column_bin_names_", ())
+    if len(per_column) < 2:
+        return [], []
+    shape = tuple(map(len, per_column))
+    names = getattr(fitted.binner_, "feature_names_in_", [f"column {j}" for j in range(len(shape))])
+    parts = np.unravel_index(fitted.bins_, shape)
+
+    def labels_of(columns):
+        joint = np.ravel_multi_index([parts[j] for j in columns], [shape[j] for j in columns])
+        return np.append(joint, NO_BIN)[codes]
+
+    everything = range(len(shape))
+    lines = [(_alone(names[j]), labels_of([j])) for j in everything]
+    if len(shape) > 2:
+        lines += [(_without(names[j]), labels_of([k for k in everything if k != j])) for j in everything]
+    return list(map(str, names)), lines
+
+
+def _alone(column):
+    return f"{column} alone"
+
+
+def _without(column):
+    return f"without {column}"
+
+
+def _squared_errors(model, X, codes, rows: _Rows, scored):
+    """Return the weighted sums of squared errors of all modes, (n_modes, n_targets)."""
+    if not len(scored):
+        return np.zeros((len(MODES), model.predictor_.n_targets))
+
+    def of_block(outputs, codes):
+        return np.stack([mix(mode, outputs, model.predictor_.anchors, codes) for mode in MODES], axis=1)
+
+    predicted = model.predictor_.map(of_block, check_features(model, X), codes, weights=True, proba=True)
+    errors = (rows.y[scored].reshape(len(scored), 1, -1) - np.asarray(predicted, dtype=float)) ** 2
+    return errors.sum(axis=0) if rows.weight is None else np.tensordot(rows.weight[scored], errors, axes=1)
+
+
+def _value_of(rows: _Rows, folds) -> RegimeValue:
+    """Make R2 of all lines from the squared errors of all folds."""
+    errors_of_folds, n_bins_of_folds, names_of_folds, scored_of_folds = zip(*folds, strict=True)
+    squares = np.array([_squares(rows, scored) for scored in scored_of_folds])
+    everything = np.concatenate(scored_of_folds)
+    used = np.ones(len(rows.y), bool) if rows.weight is None else rows.weight > 0
+    n_covered = int(np.count_nonzero(used[everything]))
+    if n_covered < 2:
+        raise ValueError(
+            f"bins covers {n_covered} of {np.count_nonzero(used)} rows, R2 needs at least 2: check the "
+            "labels, or the edges and the order of the columns."
+        )
+    total = _squares(rows, everything)
+    r2, fold_r2, shuffled = {}, {}, np.empty(0)
+    for line in errors_of_folds[0]:
+        errors = np.array([of_fold[line] for of_fold in errors_of_folds])  # folds, models, modes, targets
+        of_models = _r2(errors.sum(axis=0), total)
+        if line == RANDOM:
+            shuffled = of_models[:, MODES.index("soft")]
+        of_folds = _r2(errors, squares[:, None, None]).mean(axis=1)
+        r2[line] = dict(zip(MODES, of_models.mean(axis=0).tolist(), strict=True))
+        fold_r2[line] = dict(zip(MODES, of_folds.T, strict=True))
+    n_above = int(np.count_nonzero(shuffled >= r2[REAL]["soft"]))
+    return RegimeValue(
+        r2=r2,
+        rho={line: _rho(scores, line == ONE) for line, scores in r2.items()},
+        fold_r2=fold_r2,
+        n_bins={line: max(n_bins[line] for n_bins in n_bins_of_folds) for line in r2},
+        shuffled_r2=shuffled,
+        p_value=(1 + n_above) / (1 + len(shuffled)) if len(shuffled) else np.nan,
+        columns=_columns(names_of_folds[0], r2),
+        n_rows=int(np.count_nonzero(used)),
+        n_covered=n_covered,
+    )
+
+
+def _squares(rows: _Rows, scored):
+    """Return the weighted sum of squares of the scored targets about their mean, (n_targets,)."""
+    used = scored if rows.weight is None else scored[rows.weight[scored] > 0]
+    y = rows.y.reshape(len(rows.y), -1)[used]
+    if not len(used):
+        return np.full(y.shape[1], np.nan)
+    weight = np.ones(len(used)) if rows.weight is None else rows.weight[used]
+    squares = weight @ (y - np.average(y, axis=0, weights=weight)) ** 2
+    return np.where((y == y[0]).all(axis=0), np.nan, squares)
+
+
+def _std(values):
+    """Return the standard deviation of the finite values, nan if there are none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.std()) if len(finite) else np.nan
+
+
+def _r2(errors, squares):
+    """Return R2, the mean over the targets, which are the last axis."""
+    return (1 - errors / squares).mean(axis=-1)
+
+
+def _rho(scores: Mapping[str, float], one_bin: bool):
+    """Return rho of hard and soft mixing; nan with one bin, or where the oracle gains but rounding."""
+    headroom = scores["oracle"] - scores["global"]
+    undefined = one_bin or not headroom > 1e-6
+    return {
+        mode: np.nan if undefined else (scores[mode] - scores["global"]) / headroom
+        for mode in ("hard", "soft")
+    }
+
+
+def _columns(names, r2):
+    """Return the worth of each column of the side information."""
+    soft = {line: scores["soft"] for line, scores in r2.items()}
+    without = [_without(name) for name in names]
+    if len(names) == 2:
+        without = [_alone(name) for name in reversed(names)]
+    return {
+        "column": list(names),
+        "r2_alone": [soft[_alone(name)] for name in names],
+        "lost_without": [soft[REAL] - soft[line] for line in without],
+    }
+
+
+def _cells(table: Mapping[str, list]):
+    """Return header and rows of text of a table of columns."""
+    header = [name.replace("_", " ").replace("r2", "R2") for name in table]
+    rows = zip(*table.values(), strict=True)
+    return header, [[number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
