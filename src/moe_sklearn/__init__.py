@@ -15,6 +15,7 @@ from .parallel import dask_moments
 from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
 from .version import __version__
+from .wrapped import report_from
 
 __all__ = [
     "BinnedRidgeExperts",
@@ -31,6 +32,7 @@ __all__ = [
     "moe_learning_curve",
     "noise_curve",
     "oracle_headroom",
+    "report_from",
     "rho_interval",
     "rho_score",
     "rho_scorer",

@@ -23,6 +23,8 @@ SKOPS_TRUSTED = [
     "moe_sklearn.binning.GridBinner",
     "moe_sklearn.experts.BinnedRidgeExperts",
     "moe_sklearn.features.GateFeatureTransformer",
+    "moe_sklearn.frames.FrameMaker",
+    "moe_sklearn.frames.OnFrames",
     "moe_sklearn.gates._logistic.LogisticGate",
     "moe_sklearn.gates._regression.RegressionGate",
     "moe_sklearn.linear.LinearStack",
@@ -34,6 +36,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.regimes.Regimes",
     "moe_sklearn.row_moments.RowStore",
     "moe_sklearn.scorer.RhoScorer",
+    "moe_sklearn.side.SideColumns",
     "numpy.dtype",
 ]
 """Types in skops files of the estimators: ``skops.io.load(file, trusted=SKOPS_TRUSTED)``."""
