@@ -104,6 +104,15 @@ def test_every_method_takes_rows_with_and_without_side_columns(stars, calibrated
     np.testing.assert_array_equal(getattr(with_side, method)(X), getattr(without, method)(X[FLUXES]))
 
 
+def test_contributions_are_of_the_columns_that_experts_see(stars, calibrated):
+    X, _ = stars
+    model, _ = calibrated
+    parts = model.contributions(X)
+    assert parts.values.shape == (300, 5)
+    assert list(parts.feature_names) == FLUXES
+    np.testing.assert_array_equal(parts.values, model.contributions(X[FLUXES]).values)
+
+
 def test_columns_seen_in_fit_follow_scikit_learn(stars):
     X, y = stars
     model = mixture().fit(X, y)
@@ -321,6 +330,13 @@ def test_numbers_in_columns_of_a_source(stars, tmp_path, kind, side_columns):
         np.testing.assert_allclose(np.asarray(model.predict(source, mixing=mode)), expected, atol=1e-9)
     assert model.n_features_in_ == 7
     assert model.evaluate(source, y).r2 == pytest.approx(twin.evaluate(rows, y).r2)
+
+
+def test_what_is_no_table_says_what_to_pass(stars):
+    pl = pytest.importorskip("polars")
+    X, y = stars
+    with pytest.raises(TypeError, match=r"X.collect\(\)"):
+        mixture().fit(pl.DataFrame({name: X[name].to_numpy() for name in X}).lazy(), y)
 
 
 def test_batches_need_no_bins(stars):
