@@ -195,7 +195,7 @@ def test_score_is_r2_of_the_own_expert(data):
 def test_frames_and_names(data):
     X, y, bins = data
     frame = pd.DataFrame(X, columns=list("abcd"), index=np.arange(150) + 9)
-    experts = BinnedRidgeExperts().fit(frame, pd.Series(y), bins=pd.Series(bins))
+    experts = BinnedRidgeExperts().fit(frame, pd.Series(y), bins=pd.Series(bins, index=frame.index))
     assert experts.feature_names_in_.tolist() == list("abcd")
     assert experts.predict(frame, bins=bins).shape == (150,)
     out = experts.set_output(transform="pandas").transform(frame)

@@ -5,11 +5,14 @@ import json
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from moe_sklearn import (
     SKOPS_TRUSTED,
@@ -266,6 +269,10 @@ def saved_estimators():
         "rows": BinnedRidgeExperts().partial_fit(X[:40], y[:40], bins=bins[:40]),
     }
     found = {name: (model, lambda model: model.predict(X)) for name, model in {**mixtures, **experts}.items()}
+    frame = pd.DataFrame(np.column_stack([X, side]), columns=[f"x{j}" for j in range(X.shape[1] + 2)])
+    few = ColumnTransformer([("few", StandardScaler(), ["x0", "x1"])])
+    framed = SoftGateMoERegressor(gate="logistic", gate_features=few, side_columns=[-2, -1]).fit(frame, y)
+    found["frame"] = framed, lambda model: model.predict(frame, mixing="oracle")
     found["interval"] = mixtures["calibrated"], lambda model: model.predict_interval(X)
     found["next batch"] = (
         experts["rows"],

@@ -433,7 +433,7 @@ def test_from_estimator_looks_through_searches_and_pipelines(fitted):
 
 def test_from_estimator_needs_a_mixture(fitted):
     X, y, bins = fitted
-    with pytest.raises(TypeError, match="RhoDisplay.from_estimator needs a fitted SoftGateMoE"):
+    with pytest.raises(TypeError, match="A report needs a fitted SoftGateMoE"):
         RhoDisplay.from_estimator(Ridge().fit(X, y), X, y, bins=bins)
 
 

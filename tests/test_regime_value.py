@@ -354,3 +354,21 @@ def test_nothing_to_score(data):
     bins = np.repeat([0, 0, 1, 1], N // 4)
     with pytest.raises(ValueError, match=r"bins covers 0 of 480 rows.*check the labels"):
         regime_value(mixture(), X, y, bins=bins, cv=cv)
+
+
+def test_side_columns_and_the_order_of_bins(data):
+    X, y, side = data
+    options = {"cv": CV, "n_shuffles": 1, "random_state": 0}
+    expected = regime_value(mixture(), X, y[:, 0], bins=side, **options)
+    table = np.hstack([X, side])
+    split = regime_value(mixture(side_columns=[5, 6]), table, y[:, 0], **options)
+    frame = pd.DataFrame(X, index=np.arange(N)[::-1])
+    names = pd.Series(np.where(side[:, 0] > 0, "up", "down"), index=frame.index)
+    by_name = regime_value(mixture(), frame, y[:, 0], bins=names.sort_index(), **options)
+    in_order = regime_value(mixture(), frame, y[:, 0], bins=names, **options)
+    assert split.r2 == expected.r2
+    assert by_name.r2 == in_order.r2
+    with pytest.raises(ValueError, match="bins are given, but side_columns"):
+        regime_value(mixture(side_columns=[5]), table, y[:, 0], bins=side)
+    with pytest.raises(ValueError, match="before the steps of a Pipeline"):
+        regime_value(make_pipeline(StandardScaler(), mixture(side_columns=[5])), table, y[:, 0])

@@ -16,6 +16,7 @@ from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
 from .version import __version__
 from .worth import RegimeValue, regime_value
+from .wrapped import report_from
 
 __all__ = [
     "BinnedRidgeExperts",
@@ -34,6 +35,7 @@ __all__ = [
     "noise_curve",
     "oracle_headroom",
     "regime_value",
+    "report_from",
     "rho_interval",
     "rho_score",
     "rho_scorer",

@@ -3,32 +3,25 @@
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin, TransformerMixin
-from sklearn.metrics import r2_score
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import RegressorMixin
 
 from .alphas import find_alphas
 from .bin_ridges import bin_ridges
+from .expert_outputs import ExpertOutputs
 from .folds import CrossValidationFolds
 from .gathering import BatchRecord, gather, in_enough_precision, warn_of_new_start
-from .labels import codes_of
-from .linear import LinearPart, LinearStack
+from .linear import LinearPart
 from .regimes import usable_bins, usable_labels
+from .side import check_fit_rows, open_batches_of
 from .solved_moments import gather_in_turn
-from .sources import open_batches
 from .state import StatefulEstimator, adopt, unfitted_copy
-from .validation import (
-    check_choice,
-    check_features,
-    check_fit_data,
-    check_has_weight,
-    check_n_targets,
-    check_varies,
-    map_finite,
-)
+from .validation import check_choice, check_has_weight, check_n_targets, check_varies
+
+# Attributes that a further batch is checked against
+COLUMNS_SEEN = ("n_features_in_", "feature_names_in_", "side_columns_")
 
 
-class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
+class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     """Fit one ridge regression per bin and one over all rows.
 
     Expert k minimises ``sum_i s_i (y_i - b - x_i'c)^2 + alpha_k |c|^2`` over the rows i of bin k, where c are
@@ -78,6 +71,12 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
     n_jobs : int, default=None
         Number of threads that solve for the experts, as in joblib. The linear algebra of each expert uses
         several threads too.
+    side_columns : str, int or list of these, default=None
+        Name or position of the column of X that holds the labels; a position can be negative. `fit` then
+        takes no `bins`. No model sees the column. All other methods take X with or without it: where X has
+        it, `predict` and `score` use the expert of each row's own bin. None means that X has no such column.
+        An array is read in place if the column is its first or last one, else its other columns are copied.
+        A file is read once more for it.
 
     Attributes
     ----------
@@ -100,8 +99,10 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         Where the products of the folds were kept. Only with `alphas`.
     moments_ : BinnedMoments
         Moments of all rows so far. Only after `partial_fit`.
+    side_columns_ : SideColumns
+        Where the side column was in the X of `fit`. Only with `side_columns`.
     n_features_in_, feature_names_in_
-        Columns seen in `fit`.
+        Columns seen in `fit`, with the side column.
 
     See Also
     --------
@@ -124,6 +125,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
     """
 
     _readable_since = "0.1"
+    side_columns: Any = None  # Models of earlier releases have none.
 
     __metadata_request__fit = {"bins": True, "x_std": True}
     __metadata_request__partial_fit = {"bins": True, "x_std": True}
@@ -145,6 +147,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         product_dtype="auto",
         fold_bytes=2**32,
         n_jobs=None,
+        side_columns=None,
     ):
         self.alpha = alpha
         self.global_alpha = global_alpha
@@ -158,6 +161,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         self.product_dtype = product_dtype
         self.fold_bytes = fold_bytes
         self.n_jobs = n_jobs
+        self.side_columns = side_columns
 
     def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Fit every expert and the global model.
@@ -170,14 +174,16 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         bins : array-like of shape (n_samples,), default=None
-            Labels, which are integers or strings; -1, None and nan mean "in no bin". None means three
-            quantile bins of the (first) target.
+            Labels, which are integers or strings; -1, None and nan mean "in no bin". None means the labels in
+            `side_columns`, or three quantile bins of the (first) target if there are none. Pandas labels are
+            looked up by the index of a pandas X.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
             Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
             from value to value. The expected error on such rows takes the place of the error on X, also where
-            `alphas` are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no such noise.
+            `alphas` are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no such noise. The
+            side column does not count as a column.
 
         Returns
         -------
@@ -189,10 +195,11 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         ValueError
             If shapes or lengths differ; if X, y or sample_weight holds nan or infinity (the message names the
             row); if y is constant; if no row is in a bin; if a bin is small (see `small_bins`); or if a
-            penalty is negative. Also if `x_std` has a wrong shape, or is negative or nan.
+            penalty is negative. Also if `x_std` has a wrong shape, or is negative or nan; if `side_columns`
+            are not one column of labels; or if there are `side_columns` and `bins`.
         """
         fitted = unfitted_copy(self)
-        X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
+        X, y, bins, sample_weight, _ = check_fit_rows(fitted, X, y, bins, sample_weight)
         check_varies(y, sample_weight)
         small_bins = fitted.small_bins_of("keep" if bins is None else "raise")
         labels = usable_labels(bins, y, sample_weight, fitted.min_bin_rows, small_bins)
@@ -211,9 +218,9 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         ----------
         batches : iterable or callable
             Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight,
-            x_std), as in `fit`, or a function without arguments that returns such an iterable. The next
-            batch is made while the current one is used. With `alphas`, each batch is divided into the folds
-            of `cv`.
+            x_std), as in `fit`, or a function without arguments that returns such an iterable. With
+            `side_columns`, bins are None, and (X, y) is enough. The next batch is made while the current one
+            is used. With `alphas`, each batch is divided into the folds of `cv`.
 
         Returns
         -------
@@ -231,7 +238,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
 
         def attempt(product_dtype, scratch):
             seen = BatchRecord()
-            checked = seen.check(fitted, open_batches(batches))
+            checked = seen.check(fitted, open_batches_of(fitted, batches))
             moments = fitted.gather(checked, product_dtype=product_dtype)
             seen.check_varies()
             dtype, small_bins = seen.dtype, fitted.small_bins_of("raise")
@@ -281,7 +288,7 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             weights are all zero adds nothing.
         bins : array-like of shape (n_samples,)
             Labels, as in `fit`. A new bin can appear in any batch. Rows in no bin count for the global model
-            only. None means that no row of the batch is in a bin.
+            only. None means the labels in `side_columns`, or that no row of the batch is in a bin.
 
         Returns
         -------
@@ -297,8 +304,10 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
         first = not hasattr(self, "moments_")
         if first and hasattr(self, "coef_"):
             warn_of_new_start()
-        fitted = unfitted_copy(self, keep=() if first else ("n_features_in_", "feature_names_in_"))
-        X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight, reset=first, is_batch=True)
+        fitted = unfitted_copy(self, keep=() if first else COLUMNS_SEEN)
+        X, y, bins, sample_weight, _ = check_fit_rows(
+            fitted, X, y, bins, sample_weight, reset=first, is_batch=True
+        )
         moments = gather([(X, y, bins, sample_weight, x_std)], product_dtype=fitted.product_dtype)
         dtype, y_is_1d = X.dtype, y.ndim == 1
         if not first:
@@ -396,109 +405,6 @@ class BinnedRidgeExperts(RegressorMixin, TransformerMixin, StatefulEstimator):
             n_jobs=self.n_jobs,
             scratch=scratch,
         )
-
-    def linear_part(self) -> LinearPart:
-        """Return the coefficients and intercepts of all models, in the order of `linear_part_of`."""
-        coef = np.concatenate([self.coef_, self.global_coef_[None]])
-        intercept = np.concatenate([self.intercept_, np.asarray(self.global_intercept_)[None]])
-        return LinearPart(coef.reshape(-1, coef.shape[-1]), intercept.ravel())
-
-    def predict(self, X, *, bins=None) -> np.ndarray:
-        """Predict each row with the expert of its bin, or with the global model.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        bins : array-like of shape (n_samples,), default=None
-            Labels. A row in no bin gets the global model. So does a row in a bin without expert. None means
-            the global model for all rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_targets)
-        """
-        check_is_fitted(self)
-        X = check_features(self, X, lazy=True)
-        if bins is None:
-            coef, intercept = self.global_coef_, self.global_intercept_
-            return map_finite(lambda block: block @ coef.T + intercept, X)
-        codes, of_all = codes_of(bins, self.bins_, len(X)), self._of_all_models()
-        predictions = map_finite(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], X, codes)
-        return predictions if self.coef_.ndim == 3 else predictions[:, 0]
-
-    def predict_all(self, X):
-        """Predict with all models, by one product with the stacked coefficients.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_bins + 1, n_targets)
-            First the experts in the order of `bins_`, then the global model. Code -1 therefore selects the
-            global model.
-        """
-        check_is_fitted(self)
-        return map_finite(self._of_all_models(), check_features(self, X, lazy=True))
-
-    def _stack(self):
-        return LinearStack.of({"experts": self.linear_part()}, self.coef_.dtype)
-
-    def _of_all_models(self):
-        """Return the function that predicts a block with all models: (n, n_bins + 1, n_targets)."""
-        stack, shape = self._stack(), (len(self.bins_) + 1, np.size(self.global_intercept_))
-        return lambda block: stack.outputs(block).reshape(len(block), *shape)
-
-    def transform(self, X):
-        """Predict with every expert.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_bins) or (n_samples, n_bins * n_targets)
-            Predictions in the order of `bins_`, with the targets of an expert side by side.
-        """
-        check_is_fitted(self)
-        X, stack = check_features(self, X, lazy=True), self._stack()
-        n_outputs = len(stack.intercept) - np.size(self.global_intercept_)
-        return map_finite(lambda block: stack.outputs(block)[:, :n_outputs], X)
-
-    def get_feature_names_out(self, input_features=None):
-        """Get names such as ``expert_3``, or ``expert_3_y1`` for the second target.
-
-        Parameters
-        ----------
-        input_features : None
-            Ignored; the names do not depend on it.
-
-        Returns
-        -------
-        ndarray of str objects
-        """
-        check_is_fitted(self)
-        targets = [""] if self.coef_.ndim == 2 else [f"_y{t}" for t in range(self.coef_.shape[1])]
-        names = [f"expert_{label}{target}" for label in self.bins_ for target in targets]
-        return np.array(names, dtype=object)
-
-    def score(self, X, y, sample_weight=None, *, bins=None):
-        """Compute R2 of ``predict(X, bins=bins)``.
-
-        Parameters
-        ----------
-        X, bins
-            As in `predict`.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-        sample_weight : array-like of shape (n_samples,), default=None
-
-        Returns
-        -------
-        float
-        """
-        return r2_score(y, np.asarray(self.predict(X, bins=bins)), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -12,6 +12,7 @@ from .features import GateFeatureTransformer
 from .gates import LogisticGate, RegressionGate
 from .lines import MAX_NORMALISED_FLUX
 from .predictor import MIXINGS
+from .side import feature_names
 from .validation import check_choice
 from .version import __version__
 
@@ -23,6 +24,8 @@ SKOPS_TRUSTED = [
     "moe_sklearn.binning.GridBinner",
     "moe_sklearn.experts.BinnedRidgeExperts",
     "moe_sklearn.features.GateFeatureTransformer",
+    "moe_sklearn.frames.FrameMaker",
+    "moe_sklearn.frames.OnFrames",
     "moe_sklearn.gates._logistic.LogisticGate",
     "moe_sklearn.gates._regression.RegressionGate",
     "moe_sklearn.linear.LinearStack",
@@ -34,6 +37,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.regimes.Regimes",
     "moe_sklearn.row_moments.RowStore",
     "moe_sklearn.scorer.RhoScorer",
+    "moe_sklearn.side.SideColumns",
     "numpy.dtype",
 ]
 """Types in skops files of the estimators: ``skops.io.load(file, trusted=SKOPS_TRUSTED)``."""
@@ -104,7 +108,7 @@ def to_onnx(model, *, mixing=None):
     shape = [predictor.n_targets][: model.experts_.coef_.ndim - 2]
     # The number of targets is an axis of y only if it was one in fit.
     y = graph("Reshape", y, np.array([0, *shape] if shape else [-1]), output="y")
-    names = getattr(model, "feature_names_in_", None)
+    names = feature_names(model)
     metadata = {
         "moe_sklearn_version": __version__,
         "mixing": mixing,

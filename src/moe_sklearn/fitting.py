@@ -1,6 +1,6 @@
 """The fit of a mixture, in three steps.
 
-setup = prepare(mixture, rows)               # regimes and plan: from labels and sample weights only
+setup = prepare(mixture, rows, n_features)   # regimes and plan: from labels and sample weights only
 moments = experts.gather(...)                # the pass over X
 fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predictor
 """
@@ -21,6 +21,7 @@ from .alphas import bins_in_one_fold
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
+from .frames import OnFrames
 from .gate_plan import GatePlan, check_plan, plan_gate
 from .gate_training import (
     TrainedGate,
@@ -90,6 +91,8 @@ def make_experts(experts):
     ------
     TypeError
         If `experts` has no method `linear_part_of`, as `BinnedRidgeExperts` has.
+    ValueError
+        If `experts` has `side_columns`.
     """
     if experts is None:
         return BinnedRidgeExperts()
@@ -98,6 +101,8 @@ def make_experts(experts):
             f"experts must be a BinnedRidgeExperts, got {experts!r}: set its penalty, as in "
             "experts=BinnedRidgeExperts(alpha=1.0)."
         )
+    if getattr(experts, "side_columns", None) is not None:
+        raise ValueError("The experts have side_columns: set side_columns of the mixture instead.")
     return clone(experts)
 
 
@@ -123,7 +128,7 @@ def with_default_parts(mixture, params: dict) -> dict:
     return {**params, **made}
 
 
-def prepare(mixture, rows: TrainingRows) -> Setup:
+def prepare(mixture, rows: TrainingRows, n_features: int) -> Setup:
     """Find regimes and plan of an unfitted mixture from labels and sample weights.
 
     Raises
@@ -148,7 +153,7 @@ def prepare(mixture, rows: TrainingRows) -> Setup:
         anchors=mixture.anchors,
         max_samples=mixture.gate_max_samples,
         random_state=mixture.random_state,
-        in_folds=partial(_in_fitted_folds, experts, rows.folds, regimes.counts, mixture.n_features_in_),
+        in_folds=partial(_in_fitted_folds, experts, rows.folds, regimes.counts, n_features),
     )
     n_draws, seed = 1, 0
     if rows.has_noise:
@@ -196,6 +201,7 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
     if rows.has_noise:
         (_, *_, x_std), *_ = rows.batches()
         X = NoisyRows(as_source(X), x_std, seed=setup.seed).take(np.arange(len(X)))
+    X = X if rows.frame is None else rows.frame.of(X)
     weight_kwargs = sample_weight_kwargs(features, rows.sample_weight, required=False)
     # No tag says reliably which features need y. Whatever else is wrong, the second fit raises again.
     with suppress(AttributeError, TypeError, ValueError):
@@ -210,6 +216,15 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
             stacklevel=2,
         )
     return fitted
+
+
+def name_columns(frame, experts, features, stack: LinearStack):
+    """Name the columns of what was fitted to moments; return the features as the predictor calls them."""
+    if frame is None:
+        return features
+    for part in (experts, features) if fits_moments(features) else (experts,):
+        frame.name_columns_of(part)
+    return features if "features" in stack.columns else OnFrames(features, frame)
 
 
 def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch) -> LinearStack:
@@ -246,11 +261,11 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
     """
     experts = make_experts(mixture.experts)
     rule = fold_rule(experts, check_parameters(mixture) or in_folds)
+    ((X, y, labels, sample_weight, _),) = rows.batches()
     if rule is not None:
-        ((_, y, labels, sample_weight, _),) = rows.batches()
         rule.assign(y, labels, sample_weight)
         rows = replace(rows, folds=rule.all())
-    setup = prepare(mixture, rows)
+    setup = prepare(mixture, rows, X.shape[1])
     if experts.alphas is None and not (setup.plan.cross_fit or in_folds):
         rule = None
     elif experts.alphas is None and not in_folds:
@@ -280,7 +295,7 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
 def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMixture:
     """Fit all parts of an unfitted mixture to moments and rows; set its `n_features_in_`."""
     mixture.n_features_in_ = moments.n_features
-    return fit_mixture(prepare(mixture, rows), moments, rows, scratch)
+    return fit_mixture(prepare(mixture, rows, moments.n_features), moments, rows, scratch)
 
 
 def fit_batches(mixture, batches) -> FittedMixture:
@@ -289,7 +304,7 @@ def fit_batches(mixture, batches) -> FittedMixture:
 
     def attempt(product_dtype, scratch):
         moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit, product_dtype)
-        return fit_mixture(prepare(mixture, rows), moments, rows, scratch)
+        return fit_mixture(prepare(mixture, rows, moments.n_features), moments, rows, scratch)
 
     return in_enough_precision(experts.product_dtype, attempt)
 
@@ -338,17 +353,18 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         )
         features = fit_features(setup, rows, pooled)
         stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
+    on_blocks = name_columns(rows.frame, experts, features, stack)
     fold_stacks = None
     if plan.cross_fit:
         check_folds(moments, rows.folds, regimes)
         n_folds = int(rows.folds[plan.rows].max(initial=0)) + 1
         fold_stacks = cross_fitted_stacks(moments, n_folds, experts, plan.inputs, rows.dtype, scratch)
-    gate = fit_gate(setup, rows, stack, features, fold_stacks)
+    gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
     predictor = MixturePredictor(
         stack=stack,
         n_bins=len(regimes.bins),
         n_targets=moments.n_targets,
-        features=features,
+        features=on_blocks,
         gate_inputs=plan.inputs,
         gate=gate.gate,
         router=gate.router,

@@ -14,7 +14,8 @@ from .binned_moments import BinnedMoments
 from .folds import FoldMoments
 from .linalg import NotEnoughDigits, Scratch
 from .noisy_rows import check_x_std
-from .validation import NO_WEIGHT, check_fit_data, raise_constant
+from .side import check_fit_rows
+from .validation import NO_WEIGHT, raise_constant
 
 
 def in_enough_precision(product_dtype, attempt: Callable):
@@ -126,12 +127,14 @@ class BatchRecord:
         Sample weights of all rows. None if no batch has any.
     has_noise : bool
         Whether a batch has `x_std`.
+    frame : FrameMaker or None
+        Makes frames like X of the last batch.
     marks : list of (int, int)
         Number of rows and checksum of y of each batch.
     """
 
     def __init__(self, earlier=None):
-        self.dtype, self.y_is_1d, self.has_noise = None, None, False
+        self.dtype, self.y_is_1d, self.has_noise, self.frame = None, None, False, None
         self.marks, self._earlier = [], earlier
         self._sample_weights, self._first_row, self._varies = [], None, False
 
@@ -141,11 +144,13 @@ class BatchRecord:
         Raises
         ------
         ValueError
-            As `check_fit_data` and `check_x_std`. Also if the batches are not those of the earlier reading.
+            As `check_fit_rows` and `check_x_std`. Also if the batches are not those of the earlier reading.
         """
         for X, y, bins, sample_weight, x_std in batches:
             first = self.dtype is None
-            X, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, reset=first, is_batch=True)
+            X, y, bins, sample_weight, self.frame = check_fit_rows(
+                estimator, X, y, bins, sample_weight, reset=first, is_batch=True
+            )
             x_std = check_x_std(x_std, X.shape)
             self.has_noise |= x_std is not None
             self.dtype = X.dtype if first else np.result_type(self.dtype, X.dtype)

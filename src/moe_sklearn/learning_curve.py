@@ -14,9 +14,10 @@ from .labels import label_array
 from .mixture import SoftGateMoERegressor
 from .regimes import fit_binner
 from .report import curve_of
+from .side import bins_of_rows, check_fit_rows, check_rows
 from .sources import as_source
 from .training_rows import RecordedFolds, TrainingRows
-from .validation import check_features, check_fit_data, check_length
+from .validation import check_length
 
 
 def moe_learning_curve(
@@ -24,10 +25,10 @@ def moe_learning_curve(
     X,
     y,
     *,
-    bins,
+    bins=None,
     X_test,
     y_test,
-    bins_test,
+    bins_test=None,
     train_sizes=(0.1, 0.33, 0.55, 0.78, 1.0),
     shuffle=True,
     random_state=None,
@@ -46,10 +47,11 @@ def moe_learning_curve(
         Training rows, as in `SoftGateMoERegressor.fit`.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
         Targets.
-    bins : array-like of shape (n_samples,) or (n_samples, n_columns)
-        Labels or side information. The binner is fitted on all training rows.
+    bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+        Labels or side information. The binner is fitted on all training rows. None means those in the
+        `side_columns` of X.
     X_test, y_test, bins_test
-        Test rows, their targets and bins.
+        Test rows, their targets and bins, with or without side columns as X.
     train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
         Increasing numbers of rows, or increasing shares of n_samples.
     shuffle : bool, default=True
@@ -88,8 +90,11 @@ def moe_learning_curve(
     ([50, 600], True)
     """
     model = clone(estimator)
-    X, y, _ = check_fit_data(model, X, y)
-    X_test = check_features(model, X_test)
+    X, y, bins, _, frame = check_fit_rows(model, X, y, bins)
+    bins_test = bins_of_rows(model, X_test, bins_test)
+    X_test = check_rows(model, X_test)
+    if bins is None:
+        raise ValueError("moe_learning_curve needs bins: pass them, or set side_columns of the estimator.")
     check_length(bins, "bins", len(X))
     sizes = _absolute(train_sizes, len(X))
     experts = make_experts(model.experts)
@@ -105,7 +110,7 @@ def moe_learning_curve(
     for stop in sizes:
         batch = source.between(start, stop), y[start:stop], labels[start:stop], None
         add_in_folds(moments, batch, folds)
-        rows = _prefix(source, y, labels, folds.all(), stop, binner)
+        rows = _prefix(source, y, labels, folds.all(), stop, binner, frame)
         fitted = clone(model).fit_moments(moments, rows)
         reports.append(fitted.evaluate(X_test, y_test, bins=bins_test))
         start = stop
@@ -119,7 +124,7 @@ def _shuffled(X, y, labels, random_state):
     return X[order], y[order], labels[order]
 
 
-def _prefix(source, y, labels, folds, stop, binner):
+def _prefix(source, y, labels, folds, stop, binner, frame):
     """The first `stop` rows."""
     return TrainingRows(
         batches=partial(_one_batch, source.between(0, stop), y[:stop]),
@@ -128,6 +133,7 @@ def _prefix(source, y, labels, folds, stop, binner):
         y_is_1d=y.ndim == 1,
         binner=binner,
         folds=folds,
+        frame=frame,
     )
 
 

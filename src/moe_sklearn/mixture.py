@@ -11,9 +11,10 @@ from . import fitting
 from .intervals import check_residuals
 from .outputs import MixtureOutputs, in_shape_of_y
 from .predictor import MIXINGS, Mixing, mix, total_std
+from .side import bins_of_rows, check_fit_rows, check_rows
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .training_rows import rows_in_memory
-from .validation import check_choice, check_features, check_fit_data, check_varies
+from .validation import check_choice, check_varies
 
 
 class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
@@ -33,10 +34,12 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         The experts to fit. None means ``BinnedRidgeExperts()``.
     gate_features : transformer, default=None
         Makes the features of the gate from X. Any scikit-learn transformer can be used. None means
-        ``GateFeatureTransformer()``: 10 PCA scores, which need no second pass over X. The transformer is
-        fitted without y. Only one that cannot be fitted without it, such as `PLSRegression` or `SelectKBest`,
-        gets the y of all training rows. Such features are not cross-fitted, so that the gate can trust them
-        too much; a regression gate, and any gate with cross-fitted inputs, warns of them.
+        ``GateFeatureTransformer()``: 10 PCA scores, which need no second pass over X. If X is a DataFrame of
+        pandas or polars, the transformer gets DataFrames with the same names, so that a `ColumnTransformer`
+        can choose columns by name. The transformer is fitted without y. Only one that cannot be fitted
+        without it, such as `PLSRegression` or `SelectKBest`, gets the y of all training rows. Such features
+        are not cross-fitted, so that the gate can trust them too much; a regression gate, and any gate with
+        cross-fitted inputs, warns of them.
     gate : {"auto", "logistic", "regression"}, RegressionGate or classifier, default="auto"
         The estimator that weighs the experts.
 
@@ -74,6 +77,14 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Seed of the draw of those rows, of their noise, and of the regression gate that ``gate="auto"`` or
         ``"regression"`` makes. It does not reach a `gate` that is given as an estimator: that has a
         `random_state` of its own.
+    side_columns : str, int or list of these, default=None
+        Names or positions of the columns of X that hold the side information; a position can be negative.
+        `fit` then takes no `bins`, and metadata routing is not needed. Experts and gate never see these
+        columns. All other methods take X with or without them. Names tell the two apart, or the width if X
+        has no names. Where X has them, mode "oracle", `evaluate` and `rho_scorer` read the bins from them.
+        They are side information for `binner`; one column that is not numeric, with ``binner=None``, is
+        labels. None means that X has no such columns. An array is read in place if the columns are its first
+        or its last ones, else its other columns are copied. A file is read once more for them.
 
     Attributes
     ----------
@@ -112,8 +123,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Number of training rows of each bin.
     n_train_ : int
         Number of training rows, including those in no bin.
+    side_columns_ : SideColumns
+        Where the side columns were in the X of `fit`. Only with `side_columns`.
     n_features_in_, feature_names_in_
-        Columns seen in `fit`.
+        Columns seen in `fit`, with the side columns.
 
     Notes
     -----
@@ -166,6 +179,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         gate_max_samples: int | None | Literal["auto"] = "auto",
         n_noise_draws: int | Literal["auto"] = "auto",
         random_state=None,
+        side_columns: Any = None,
     ):
         self.experts = experts
         self.gate_features = gate_features
@@ -177,6 +191,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         self.gate_max_samples = gate_max_samples
         self.n_noise_draws = n_noise_draws
         self.random_state = random_state
+        self.side_columns = side_columns
 
     def set_params(self, **params) -> Self:
         """Set parameters of this estimator and of its parts.
@@ -212,14 +227,15 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             Targets.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             1-D: labels, which are integers or strings; -1, None and nan mean "in no bin". 2-D: side
-            information, which `binner` turns into labels. None: `binner` bins the (first) target.
+            information, which `binner` turns into labels. None: those in `side_columns`; if there are none,
+            `binner` bins the (first) target. Pandas bins are looked up by the index of a pandas X.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row for experts, global ridge, PCA and gate.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
             Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
             from value to value. The mixture is then fitted for such rows: X'X of experts, global ridge, PCA
             and discriminants gets its expectation over the noise, and the gate is trained on noisy draws of
-            its rows, see `n_noise_draws`. None means no such noise.
+            its rows, see `n_noise_draws`. None means no such noise. Side columns do not count as columns.
 
         Returns
         -------
@@ -231,15 +247,15 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ValueError
             As `BinnedRidgeExperts.fit`. Also if `bins` are labels although a `binner` is set, if a cell of
             the binner has no training row, if no bin has enough rows for an expert, or if `mixing` is
-            unknown.
+            unknown, if `side_columns` are not in X, or if they come with `bins`.
         TypeError
             If `sample_weight` is given and the gate does not take it. Also if X is not one dense array and
             `gate_features` cannot be fitted from moments, as `GateFeatureTransformer` can.
         """
         fitted = unfitted_copy(self)
-        X, y, sample_weight = check_fit_data(fitted, X, y, sample_weight)
+        X, y, bins, sample_weight, frame = check_fit_rows(fitted, X, y, bins, sample_weight)
         check_varies(y, sample_weight)
-        rows = rows_in_memory(fitted.binner, X, y, bins, sample_weight, x_std)
+        rows = rows_in_memory(fitted.binner, X, y, bins, sample_weight, x_std, frame)
         return adopt(self, fitted._store(fitting.fit_rows(fitted, rows)))
 
     def fit_batches(self, batches) -> Self:
@@ -249,10 +265,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ----------
         batches : iterable or callable
             Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight,
-            x_std), as in `fit`, or a function without arguments that returns such an iterable. It is read
-            twice, in the same order: first for experts, global ridge and PCA, then for the gate. Side
-            information as `bins` needs a binner with given edges. A batch whose weights are all zero adds
-            nothing.
+            x_std), as in `fit`, or a function without arguments that returns such an iterable. With
+            `side_columns`, bins are None, and (X, y) is enough. It is read twice, in the same order: first
+            for experts, global ridge and PCA, then for the gate. Side information as `bins` needs a binner
+            with given edges. A batch whose weights are all zero adds nothing.
 
         Returns
         -------
@@ -271,6 +287,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
 
     def fit_moments(self, moments, rows, *, scratch=None) -> Self:
         """Fit to moments that are already gathered; only the gate reads rows.
+
+        Neither has side columns. The X of other methods then has none, and bins are passed to them.
 
         Parameters
         ----------
@@ -325,7 +343,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         mixing : {"soft", "hard", "oracle", "global"}, default=None
             None means the `mixing` of the constructor.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-            Labels or side information, for ``"oracle"`` only. A row in no bin gets the global model.
+            Labels or side information, for ``"oracle"`` only. A row in no bin gets the global model. None
+            means those in the `side_columns` of X.
         return_std : bool, default=False
             Whether to return the standard deviation of the target about the prediction m(x) too. By the law
             of total variance it is sqrt(sum_k p_k(x) (v_k + (f_k(x) - m(x))^2)), where p_k are the
@@ -342,13 +361,16 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If `mixing` is unknown, if X holds nan or infinity, if `bins` are missing in mode ``"oracle"``, or
-            if `return_std` is set and `residual_variance_` is None.
+            If `mixing` is unknown, if X holds nan or infinity or has a wrong width, if `bins` are missing in
+            mode ``"oracle"`` or given beside the side columns, or if `return_std` is set and
+            `residual_variance_` is None.
         """
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
         check_choice(mixing, "mixing", MIXINGS)
-        X = check_features(self, X, lazy=True)
+        if mixing == "oracle" or bins is not None:
+            bins = bins_of_rows(self, X, bins)
+        X = check_rows(self, X, lazy=True)
         codes = [self.regimes_.oracle_codes(bins, len(X))] if mixing == "oracle" else []
         anchors, variance = self.predictor_.anchors, self.residual_variance_
         if return_std:

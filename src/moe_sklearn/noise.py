@@ -11,9 +11,10 @@ from .gathering import in_enough_precision
 from .mixture import SoftGateMoERegressor
 from .noisy_rows import NoisyRows, check_x_std, scaled
 from .report import curve_of
+from .side import bins_of_rows, check_fit_rows, check_rows
 from .sources import as_source
 from .training_rows import rows_in_memory
-from .validation import check_features, check_fit_data, check_varies
+from .validation import check_varies
 
 
 def noise_curve(
@@ -21,11 +22,11 @@ def noise_curve(
     X,
     y,
     *,
-    bins,
+    bins=None,
     x_std,
     X_test,
     y_test,
-    bins_test,
+    bins_test=None,
     x_std_test=None,
     levels=(0.0, 0.5, 1.0, 2.0, 4.0),
     sample_weight=None,
@@ -45,8 +46,8 @@ def noise_curve(
         Training rows, clean or with noise that all rows have, as in `SoftGateMoERegressor.fit`.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
         Targets.
-    bins : array-like of shape (n_samples,) or (n_samples, n_columns)
-        Labels or side information.
+    bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+        Labels or side information. None means those in the `side_columns` of X.
     x_std : float, array of shape (n_features,), or array or source of the shape of X
         Standard deviation of the noise at level 1, in units of X.
     X_test, y_test, bins_test
@@ -94,11 +95,12 @@ def noise_curve(
     ([0.0, 1.0], True)
     """
     model = clone(estimator)
-    X, y, sample_weight = check_fit_data(model, X, y, sample_weight)
+    X, y, bins, sample_weight, frame = check_fit_rows(model, X, y, bins, sample_weight)
     check_varies(y, sample_weight)
     levels = _increasing(levels)
     x_std = check_x_std(x_std, X.shape)
-    test = as_source(check_features(model, X_test))
+    bins_test = bins_of_rows(model, X_test, bins_test)
+    test = as_source(check_rows(model, X_test))
     if x_std_test is None and x_std is not None and x_std.shape == tuple(X.shape):
         raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")
     x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.shape, "x_std_test")
@@ -106,7 +108,7 @@ def noise_curve(
     if not isinstance(model.random_state, numbers.Integral):
         # All levels draw the same rows for the gate.
         model.set_params(random_state=draw_seed(model.random_state))
-    rows = rows_in_memory(model.binner, X, y, bins, sample_weight)
+    rows = rows_in_memory(model.binner, X, y, bins, sample_weight, frame=frame)
     setup, rows, gather = prepare_rows(model, rows, in_folds=True)
 
     def reports(product_dtype, scratch):

@@ -11,7 +11,8 @@ from .intervals import check_residuals, conformal_scores, interval_widths
 from .predictor import Mixing, MixturePredictor, mix, total_std
 from .regimes import Regimes, first_target
 from .report import MoEReport
-from .validation import check_features, check_targets
+from .side import bins_of_rows, check_rows, feature_names
+from .validation import check_targets
 
 
 def in_shape_of_y(mixture, array, axis=-1):
@@ -60,7 +61,7 @@ class MixtureOutputs:
             In the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
-        X = check_features(self, X, lazy=True)
+        X = check_rows(self, X, lazy=True)
         return self.predictor_.map(lambda outputs: outputs.proba, X, proba=True)
 
     def expert_weights(self, X) -> np.ndarray:
@@ -77,7 +78,7 @@ class MixtureOutputs:
             to 1.
         """
         check_is_fitted(self)
-        X = check_features(self, X, lazy=True)
+        X = check_rows(self, X, lazy=True)
         return self.predictor_.map(lambda outputs: outputs.weights, X, weights=True)
 
     def gate_inputs_of(self, X) -> np.ndarray:
@@ -93,7 +94,7 @@ class MixtureOutputs:
             The inputs that `gate_inputs_` lists, side by side.
         """
         check_is_fitted(self)
-        return self.predictor_.inputs(check_features(self, X, lazy=True))
+        return self.predictor_.inputs(check_rows(self, X, lazy=True))
 
     def predict_experts(self, X) -> np.ndarray:
         """Predict with every expert.
@@ -108,7 +109,7 @@ class MixtureOutputs:
             In the order of `bins_`.
         """
         check_is_fitted(self)
-        X = check_features(self, X, lazy=True)
+        X = check_rows(self, X, lazy=True)
         return in_shape_of_y(self, self.predictor_.map(lambda outputs: outputs.predictions[:, :-1], X))
 
     def _map_soft(self, finish, X):
@@ -148,7 +149,7 @@ class MixtureOutputs:
             If X and y differ in length, X or y holds nan or infinity, or `residual_variance_` is None.
         """
         check_is_fitted(self)
-        X = check_features(self, X)
+        X = check_rows(self, X)
         y = check_targets(y, len(X), self.predictor_.n_targets)
         prediction, std, groups = self._map_soft(lambda *parts: parts, X)
         self.interval_scores_ = conformal_scores(y, prediction, std, groups if per_bin else None)
@@ -179,7 +180,7 @@ class MixtureOutputs:
             If `coverage` does not lie between 0 and 1, or X holds nan or infinity.
         """
         check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
-        X = check_features(self, X, lazy=True)
+        X = check_rows(self, X, lazy=True)
         widths = interval_widths(self.interval_scores_, coverage, len(self.bins_))
 
         def of_block(prediction, std, groups):
@@ -249,9 +250,9 @@ class MixtureOutputs:
         True
         """
         check_is_fitted(self)
-        checked = check_features(self, X, lazy=True)
+        checked = check_rows(self, X, lazy=True)
         values, base = self.predictor_.contributions(checked)
-        names = getattr(self, "feature_names_in_", None)
+        names = feature_names(self)
         return Contributions(
             in_shape_of_y(self, values),
             in_shape_of_y(self, base),
@@ -300,7 +301,7 @@ class MixtureOutputs:
             self.regimes_,
             self.experts_.alpha_,
             self.residual_variance_,
-            getattr(self, "feature_names_in_", None) if column_names is None else column_names,
+            feature_names(self) if column_names is None else column_names,
             n_strongest,
         )
 
@@ -323,7 +324,8 @@ class MixtureOutputs:
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-            Labels or side information. It can be None only if it was None in `fit`.
+            Labels or side information. It can be None only if X has the side columns, or if it was None in
+            `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
         n_resamples, confidence_level, random_state
             Parameters of the bootstrap interval of rho, see `rho_interval`.
@@ -342,7 +344,8 @@ class MixtureOutputs:
             If `bins` are missing, if lengths differ, or X or y holds nan or infinity.
         """
         check_is_fitted(self)
-        X = check_features(self, X)
+        bins = bins_of_rows(self, X, bins)
+        X = check_rows(self, X)
         y = check_targets(y, len(X), self.predictor_.n_targets)
         if bins is None and self.regimes_.of_target:
             bins = first_target(y)

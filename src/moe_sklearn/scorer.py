@@ -1,15 +1,22 @@
 """Rho as a scorer for scikit-learn's model selection."""
 
-import copy
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRequest
 
+from .frames import aligned
 from .metrics import rho_score
+from .side import bins_of_rows
+from .wrapped import inner_mixture, rows_of_mixture, without_search
+
+NO_BINS = (
+    "rho needs the bins of the scored rows. If X holds them, set side_columns of the mixture. Otherwise call "
+    "sklearn.set_config(enable_metadata_routing=True) and pass bins=... to the search's fit (cross_validate: "
+    "params={'bins': bins}), or use scoring=RhoScorer(bins=series) with a pandas Series indexed like X."
+)
 
 
 class RhoScorer(BaseEstimator):
@@ -20,9 +27,10 @@ class RhoScorer(BaseEstimator):
     mixture may be part of a Pipeline, of a TransformedTargetRegressor, of a fitted search (nested
     cross-validation), or of a nest of these: predictions go through the outer estimator.
 
-    The oracle needs the bins of the test rows. Either enable metadata routing with
-    ``sklearn.set_config(enable_metadata_routing=True)`` and pass `bins` to the search's ``fit`` (or
-    in ``params`` of ``cross_validate``), or give this scorer a pandas object to look them up in.
+    The oracle needs the bins of the test rows. A mixture with `side_columns` reads them from X. Otherwise
+    enable metadata routing with ``sklearn.set_config(enable_metadata_routing=True)`` and pass `bins` to
+    the search's ``fit`` (or in ``params`` of ``cross_validate``), or give this scorer a pandas object to
+    look them up in.
 
     Parameters
     ----------
@@ -80,7 +88,7 @@ class RhoScorer(BaseEstimator):
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
             True targets.
         bins : array-like of shape (n_rows,) or (n_rows, n_columns), optional
-            True labels or side information of the rows.
+            True labels or side information of the rows. None means those in the side columns of X.
         sample_weight : array-like of shape (n_rows,), optional
             Weights.
 
@@ -92,13 +100,18 @@ class RhoScorer(BaseEstimator):
         Raises
         ------
         ValueError
-            If there are no bins, or fewer than 2 covered rows.
+            If there are no bins, or fewer than 2 covered rows. Also if there are both bins and side columns.
         TypeError
             If there is no mixture inside `estimator`.
         """
-        bins = self._aligned_to(X) if bins is None else bins
+        bins = self._aligned_to(X) if bins is None else aligned(bins, X)
         estimator = without_search(estimator)
-        covered = inner_mixture(estimator).assign_bins(bins) >= 0
+        mixture, known = inner_mixture(estimator), bins
+        if known is None:
+            known = bins_of_rows(mixture, rows_of_mixture(estimator, X))
+        if known is None:
+            raise ValueError(NO_BINS)
+        covered = mixture.assign_bins(known) >= 0
         if covered.sum() < 2:
             raise ValueError(
                 f"rho needs at least 2 test rows whose bin the model knows, bins covers "
@@ -118,14 +131,9 @@ class RhoScorer(BaseEstimator):
         )
 
     def _aligned_to(self, X):
-        """Bins of the scorer itself in the order of the rows of X."""
+        """Bins of the scorer itself in the order of the rows of X; None if it has none."""
         if self.bins is None:
-            raise ValueError(
-                "rho needs the bins of the scored rows. Either call "
-                "sklearn.set_config(enable_metadata_routing=True) and pass bins=... to the "
-                "search's fit (cross_validate: params={'bins': bins}), or use "
-                "scoring=RhoScorer(bins=series) with a pandas Series indexed like X."
-            )
+            return None
         if not hasattr(self.bins, "loc"):
             raise TypeError(
                 "RhoScorer(bins=...) must be a pandas Series or DataFrame indexed like X, got "
@@ -136,15 +144,7 @@ class RhoScorer(BaseEstimator):
                 f"RhoScorer(bins=...) looks bins up by the index of X, but X is a "
                 f"{type(X).__name__} without one: pass X as a pandas DataFrame."
             )
-        if not self.bins.index.is_unique:
-            raise ValueError("The index of RhoScorer(bins=...) has duplicates: make it unique.")
-        missing = X.index[~X.index.isin(self.bins.index)]
-        if len(missing):
-            raise ValueError(
-                f"RhoScorer(bins=...) lacks {len(missing)} of the {len(X)} rows of X, first index "
-                f"{missing[0]!r}: give it the bins (or -1) of every row."
-            )
-        return self.bins.loc[X.index]
+        return aligned(self.bins, X, "RhoScorer(bins=...)")
 
     def _accept_sample_weight(self):
         # scikit-learn 1.8 and later ask this of each scorer in a dictionary
@@ -152,56 +152,4 @@ class RhoScorer(BaseEstimator):
 
 
 rho_scorer = RhoScorer()
-"""Ready-made scorer: ``scoring=rho_scorer``, with `bins` routed."""
-
-
-def without_search(estimator: Any) -> Any:
-    """Replace fitted searches by their best estimator, also inside pipelines and target transforms.
-
-    The ``predict`` of a search takes X alone; that of its best estimator takes `mixing` and `bins`.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted estimator, never changed.
-
-    Returns
-    -------
-    estimator
-        The same, or a shallow copy that shares the fitted parts.
-    """
-    if hasattr(estimator, "best_estimator_"):
-        return without_search(estimator.best_estimator_)
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        if without_search(last) is not last:
-            estimator = copy.copy(estimator)
-            estimator.steps = [*estimator.steps[:-1], (name, without_search(last))]
-    elif hasattr(estimator, "regressor_"):
-        inner = without_search(estimator.regressor_)
-        if inner is not estimator.regressor_:
-            estimator = copy.copy(estimator)
-            estimator.regressor = estimator.regressor_ = inner
-    return estimator
-
-
-def inner_mixture(estimator: Any) -> Any:
-    """Fitted mixture at the end of Pipelines and TransformedTargetRegressors.
-
-    Raises
-    ------
-    TypeError
-        If there is none.
-    """
-    inner = estimator
-    while not hasattr(inner, "assign_bins"):
-        if isinstance(inner, Pipeline):
-            inner = inner.steps[-1][1]
-        elif hasattr(inner, "regressor_"):
-            inner = inner.regressor_
-        else:
-            raise TypeError(
-                "rho needs a fitted SoftGateMoERegressor, by itself or inside a Pipeline, a "
-                f"TransformedTargetRegressor or a search with refit=True; got {estimator!r}."
-            )
-    return inner
+"""Ready-made scorer: ``scoring=rho_scorer``, with `side_columns` of the mixture or `bins` routed."""

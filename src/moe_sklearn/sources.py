@@ -93,13 +93,14 @@ def map_rows(function: Callable, X, *row_values: np.ndarray) -> Any:
     return tuple(joined) if isinstance(result, tuple) else joined[0]
 
 
-def open_batches(batches) -> Iterator[tuple]:
+def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:
     """Yield (X, y, bins, sample_weight, x_std) of each batch of an iterable, or of a function that makes one.
 
     Raises
     ------
     TypeError
-        If `batches` is an iterator, which cannot be read twice, or a batch is not a tuple of 3 to 5 items.
+        If `batches` is an iterator, which cannot be read twice, or a batch is not a tuple of `fewest` to 5
+        items.
     """
     if isinstance(batches, Iterator):
         raise TypeError(
@@ -107,12 +108,12 @@ def open_batches(batches) -> Iterator[tuple]:
             "fit_batches(lambda: read_batches(path)), or a list."
         )
     for batch in prefetch(batches() if callable(batches) else batches):
-        if not isinstance(batch, tuple) or len(batch) not in (3, 4, 5):
+        if not isinstance(batch, tuple) or not fewest <= len(batch) <= 5:
             raise TypeError(
                 "Each batch must be a tuple (X, y, bins), (X, y, bins, sample_weight) or "
-                "(X, y, bins, sample_weight, x_std)."
+                "(X, y, bins, sample_weight, x_std); with side_columns (X, y) is enough."
             )
-        yield (*batch, None, None)[:5]
+        yield (*batch, None, None, None)[:5]
 
 
 def check_kind(values, name: str = "X") -> None:
@@ -283,6 +284,37 @@ class RowSlice(RowSource):
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
         return self.source.locate(self.first + row)
+
+
+class ColumnsOf(RowSource):
+    """Some columns of a source.
+
+    Parameters
+    ----------
+    source : RowSource
+    columns : slice or list of int
+    n_columns : int
+        Their number.
+    """
+
+    def __init__(self, source: RowSource, columns, n_columns: int):
+        self.source, self.columns = source, columns
+        self.shape = (len(source), n_columns)
+        self.dtype, self.in_memory = source.dtype, source.in_memory
+
+    array = None
+
+    def blocks(self, max_rows: int) -> Iterator[Block]:
+        """Yield the blocks of the source, with these columns only."""
+        for start, stop, load in self.source.blocks(max_rows):
+            yield start, stop, partial(self._load_columns, load)
+
+    def _load_columns(self, load):
+        return np.ascontiguousarray(load()[:, self.columns])
+
+    def locate(self, row: int) -> str:
+        """Name of a row in error messages."""
+        return self.source.locate(row)
 
 
 class CachingSource(RowSource):

@@ -14,7 +14,8 @@ from .gathering import BatchRecord, FoldRule
 from .labels import codes_of, encode_labels
 from .noisy_rows import check_x_std
 from .regimes import fit_binner
-from .sources import CachingSource, as_source, open_batches
+from .side import open_batches_of
+from .sources import CachingSource, as_source
 from .state import unfitted_copy
 from .validation import check_length
 
@@ -48,6 +49,8 @@ class TrainingRows:
         Fold of each row in the `FoldMoments`, for a gate that needs cross-fitted inputs.
     has_noise : bool, default=False
         Whether the gate is trained on the rows with noise of standard deviation `x_std`.
+    frame : FrameMaker, default=None
+        Makes the frames that the gate features see. None means that they see arrays.
     """
 
     batches: Callable[[], Iterable[tuple]]
@@ -59,6 +62,7 @@ class TrainingRows:
     of_target: bool = False
     folds: Any = field(default=None, repr=False)
     has_noise: bool = False
+    frame: Any = None
 
     def encoded(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the sorted distinct labels, and the position of each row's label (-1 for no bin)."""
@@ -67,7 +71,7 @@ class TrainingRows:
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
 
 
-def rows_in_memory(binner, X, y, bins, sample_weight, x_std=None) -> TrainingRows:
+def rows_in_memory(binner, X, y, bins, sample_weight, x_std=None, frame=None) -> TrainingRows:
     """Make the `TrainingRows` of `fit`, from validated arrays or one source."""
     x_std = check_x_std(x_std, X.shape)
     labels, binner = fit_binner(binner, bins, y, sample_weight)
@@ -80,6 +84,7 @@ def rows_in_memory(binner, X, y, bins, sample_weight, x_std=None) -> TrainingRow
         binner=binner,
         of_target=bins is None,
         has_noise=x_std is not None,
+        frame=frame,
     )
 
 
@@ -114,7 +119,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
 
     def labelled():
         nonlocal fitted_binner
-        for X, y, bins, *others in seen.check(estimator, open_batches(batches)):
+        for X, y, bins, *others in seen.check(estimator, open_batches_of(estimator, batches)):
             if not labels:
                 check_fixed_bins(bins, binner)
                 _, fitted_binner = fit_binner(binner, bins, y, others[0])
@@ -127,7 +132,9 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
     moments = experts.gather(labelled(), folds, product_dtype)
     seen.check_varies()
     rows = TrainingRows(
-        batches=lambda: BatchRecord(seen).check(unfitted_copy(estimator), open_batches(batches)),
+        batches=lambda: BatchRecord(seen).check(
+            unfitted_copy(estimator), open_batches_of(estimator, batches)
+        ),
         labels=labels,
         sample_weight=seen.sample_weight,
         dtype=seen.dtype,
@@ -135,6 +142,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
         binner=fitted_binner,
         folds=None if folds is None else folds.all(),
         has_noise=seen.has_noise,
+        frame=seen.frame,
     )
     return moments, rows
 

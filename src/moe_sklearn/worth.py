@@ -21,6 +21,7 @@ from .gate_plan import trains_on_errors
 from .labels import NO_BIN, label_array
 from .predictor import mix
 from .report import MODES, plain_types
+from .side import split
 from .validation import (
     check_features,
     check_finite,
@@ -153,7 +154,7 @@ def regime_value(
     X: Any,
     y: Any,
     *,
-    bins: Any,
+    bins: Any = None,
     cv: Any = 5,
     n_shuffles: int = 19,
     sample_weight: ArrayLike | None = None,
@@ -188,8 +189,8 @@ def regime_value(
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
         Targets. The first one makes the bins of the target; R2 of several is their mean.
-    bins : array-like of shape (n_samples,) or (n_samples, n_columns)
-        Labels or side information, as in `SoftGateMoERegressor.fit`.
+    bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+        Labels or side information, as in `SoftGateMoERegressor.fit`. None if the mixture has `side_columns`.
     cv : int, splitter or iterable, default=5
         Every row must be held out exactly once. An integer does not shuffle the rows, as in scikit-learn.
     n_shuffles : int, default=19
@@ -255,6 +256,14 @@ def regime_value(
     0.1
     """
     before, mixture = _parts(estimator)
+    if before is None:
+        X, bins = split(mixture, X, bins)
+        mixture = clone(mixture).set_params(side_columns=None)
+    elif mixture.side_columns is not None:
+        raise ValueError(
+            "regime_value cannot split the side columns from X before the steps of a Pipeline: take "
+            "side_columns from the mixture and pass bins."
+        )
     if bins is None:
         raise ValueError(
             "regime_value compares your bins with others, so it needs them: bins=labels_or_side_information. "

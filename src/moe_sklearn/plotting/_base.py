@@ -5,11 +5,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.pipeline import Pipeline
 
 from ..labels import encode_labels
 from ..report import MoEReport
-from ..scorer import without_search
+from ..wrapped import report_from
 
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
 
@@ -83,7 +82,7 @@ class ReportDisplay(AxesDisplay):
         X: Any,
         y: ArrayLike,
         *,
-        bins: Any,
+        bins: Any = None,
         sample_weight: ArrayLike | None = None,
         ax: Any = None,
         **kwargs: Any,
@@ -98,8 +97,8 @@ class ReportDisplay(AxesDisplay):
             Test rows.
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
             True targets.
-        bins : array-like of shape (n_rows,) or (n_rows, n_columns)
-            True labels or side information of the rows.
+        bins : array-like of shape (n_rows,) or (n_rows, n_columns), default=None
+            True labels or side information of the rows. None means those in the side columns of X.
         sample_weight : array-like of shape (n_rows,), optional
             Weights.
         ax : matplotlib Axes, optional
@@ -112,17 +111,8 @@ class ReportDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        estimator = without_search(estimator)
-        if isinstance(estimator, Pipeline):
-            *before, (_, last) = estimator.steps
-            X, estimator = (estimator[:-1].transform(X) if before else X), last
-        if not hasattr(estimator, "evaluate"):
-            raise TypeError(
-                f"{cls.__name__}.from_estimator needs a fitted SoftGateMoERegressor, or a Pipeline "
-                f"or search that ends in one; got {estimator!r}. Use from_predictions instead."
-            )
         weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
-        report = estimator.evaluate(X, y, bins=bins, **weighted)
+        report = report_from(estimator, X, y, bins, **weighted)
         return cls.from_report(report, ax=ax, **kwargs)
 
 

@@ -49,9 +49,7 @@ class MoELearningCurveDisplay(CurveDisplay):
 
     _points = "train_sizes"
 
-    def __init__(
-        self, train_sizes: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]
-    ):
+    def __init__(self, train_sizes: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
         super().__init__(r2, rho)
         self.train_sizes = np.asarray(train_sizes)
 
@@ -69,10 +67,10 @@ class MoELearningCurveDisplay(CurveDisplay):
         X: Any,
         y: ArrayLike,
         *,
-        bins: Any,
+        bins: Any = None,
         X_test: Any,
         y_test: ArrayLike,
-        bins_test: Any,
+        bins_test: Any = None,
         train_sizes: ArrayLike = (0.1, 0.33, 0.55, 0.78, 1.0),
         shuffle: bool = True,
         random_state: Any = None,
@@ -89,7 +87,7 @@ class MoELearningCurveDisplay(CurveDisplay):
             Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets of the training rows.
-        bins : array-like of shape (n_samples,) or (n_samples, n_columns)
+        bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             Labels or side information of the training rows.
         X_test, y_test, bins_test
             The same of the test rows.

@@ -71,11 +71,11 @@ class NoiseCurveDisplay(CurveDisplay):
         X: Any,
         y: ArrayLike,
         *,
-        bins: Any,
+        bins: Any = None,
         x_std: Any,
         X_test: Any,
         y_test: ArrayLike,
-        bins_test: Any,
+        bins_test: Any = None,
         x_std_test: Any = None,
         levels: ArrayLike = (0.0, 0.5, 1.0, 2.0, 4.0),
         sample_weight: ArrayLike | None = None,
@@ -93,7 +93,7 @@ class NoiseCurveDisplay(CurveDisplay):
             Training rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets of the training rows.
-        bins : array-like of shape (n_samples,) or (n_samples, n_columns)
+        bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             Labels or side information of the training rows.
         x_std : float, array or source
             Standard deviation of the noise at level 1.

@@ -1,0 +1,132 @@
+"""What fitted ridge experts say: predictions with one's own bin, with all models, and their names."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import TransformerMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from .labels import codes_of
+from .linear import LinearPart, LinearStack
+from .side import bins_of_rows, check_rows
+from .validation import map_finite
+
+
+class ExpertOutputs(TransformerMixin):
+    """Methods of fitted `BinnedRidgeExperts` that read coefficients and `bins_`."""
+
+    coef_: np.ndarray
+    intercept_: np.ndarray
+    global_coef_: np.ndarray
+    global_intercept_: Any
+    bins_: np.ndarray
+
+    def linear_part(self) -> LinearPart:
+        """Return the coefficients and intercepts of all models, in the order of `linear_part_of`."""
+        coef = np.concatenate([self.coef_, self.global_coef_[None]])
+        intercept = np.concatenate([self.intercept_, np.asarray(self.global_intercept_)[None]])
+        return LinearPart(coef.reshape(-1, coef.shape[-1]), intercept.ravel())
+
+    def predict(self, X, *, bins=None) -> np.ndarray:
+        """Predict each row with the expert of its bin, or with the global model.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        bins : array-like of shape (n_samples,), default=None
+            Labels. A row in no bin gets the global model. So does a row in a bin without expert. None means
+            the labels in the `side_columns` of X, or the global model for all rows if X has none.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_targets)
+
+        Raises
+        ------
+        ValueError
+            If X holds nan or infinity, has a wrong width, or has side columns although `bins` are given.
+        """
+        check_is_fitted(self)
+        bins = bins_of_rows(self, X, bins)
+        X = check_rows(self, X, lazy=True)
+        if bins is None:
+            coef, intercept = self.global_coef_, self.global_intercept_
+            return map_finite(lambda block: block @ coef.T + intercept, X)
+        codes, of_all = codes_of(bins, self.bins_, len(X)), self._of_all_models()
+        predictions = map_finite(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], X, codes)
+        return predictions if self.coef_.ndim == 3 else predictions[:, 0]
+
+    def predict_all(self, X):
+        """Predict with all models, by one product with the stacked coefficients.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_bins + 1, n_targets)
+            First the experts in the order of `bins_`, then the global model. Code -1 therefore selects the
+            global model.
+        """
+        check_is_fitted(self)
+        return map_finite(self._of_all_models(), check_rows(self, X, lazy=True))
+
+    def _stack(self):
+        return LinearStack.of({"experts": self.linear_part()}, self.coef_.dtype)
+
+    def _of_all_models(self):
+        """Return the function that predicts a block with all models: (n, n_bins + 1, n_targets)."""
+        stack, shape = self._stack(), (len(self.bins_) + 1, np.size(self.global_intercept_))
+        return lambda block: stack.outputs(block).reshape(len(block), *shape)
+
+    def transform(self, X):
+        """Predict with every expert.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_bins) or (n_samples, n_bins * n_targets)
+            Predictions in the order of `bins_`, with the targets of an expert side by side.
+        """
+        check_is_fitted(self)
+        X, stack = check_rows(self, X, lazy=True), self._stack()
+        n_outputs = len(stack.intercept) - np.size(self.global_intercept_)
+        return map_finite(lambda block: stack.outputs(block)[:, :n_outputs], X)
+
+    def get_feature_names_out(self, input_features=None):
+        """Get names such as ``expert_3``, or ``expert_3_y1`` for the second target.
+
+        Parameters
+        ----------
+        input_features : None
+            Ignored; the names do not depend on it.
+
+        Returns
+        -------
+        ndarray of str objects
+        """
+        check_is_fitted(self)
+        targets = [""] if self.coef_.ndim == 2 else [f"_y{t}" for t in range(self.coef_.shape[1])]
+        names = [f"expert_{label}{target}" for label in self.bins_ for target in targets]
+        return np.array(names, dtype=object)
+
+    def score(self, X, y, sample_weight=None, *, bins=None):
+        """Compute R2 of ``predict(X, bins=bins)``.
+
+        Parameters
+        ----------
+        X, bins
+            As in `predict`.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        float
+        """
+        return r2_score(y, np.asarray(self.predict(X, bins=bins)), sample_weight=sample_weight)

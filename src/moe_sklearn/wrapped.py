@@ -1,0 +1,130 @@
+"""A fitted mixture inside Pipelines, searches and target transforms: found, given its rows, and evaluated."""
+
+import copy
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from .frames import aligned
+from .report import MoEReport
+
+
+def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any) -> MoEReport:
+    """Evaluate the fitted mixture at the end of a Pipeline or a search on held-out rows.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted `SoftGateMoERegressor`, a Pipeline or a search with ``refit=True`` that ends in one, or a
+        nest of these.
+    X : array-like of shape (n_samples, n_features)
+        Rows as the outermost estimator takes them. The steps before the mixture transform them.
+    y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        True targets.
+    bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+        True labels or side information. Pandas bins are looked up by the index of a pandas X. None means
+        those in the `side_columns` that reach the mixture.
+    **options
+        Other arguments of `SoftGateMoERegressor.evaluate`, such as `sample_weight`.
+
+    Returns
+    -------
+    MoEReport
+        R2 of each mode, rho with its interval, routing accuracy and coverage, for all rows and per bin.
+
+    Raises
+    ------
+    TypeError
+        If `estimator` does not end in a mixture.
+    ValueError
+        As `SoftGateMoERegressor.evaluate`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from moe_sklearn import SoftGateMoERegressor, report_from
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(400, 4))
+    >>> y = np.where(X[:, 0] > 0, 3, -3) * X[:, 1]
+    >>> with_side = np.column_stack([X, X[:, 0]])  # the last column makes the bins
+    >>> search = GridSearchCV(
+    ...     SoftGateMoERegressor(gate="logistic", side_columns=-1), {"binner__n_bins": [2, 3]}, cv=3
+    ... ).fit(with_side, y)
+    >>> bool(report_from(search, with_side, y).r2["oracle"] > 0.9)
+    True
+    """
+    estimator = without_search(estimator)
+    mixture = estimator
+    while isinstance(mixture, Pipeline):
+        mixture = mixture.steps[-1][1]
+    if not hasattr(mixture, "evaluate"):
+        raise TypeError(
+            "A report needs a fitted SoftGateMoERegressor, or a Pipeline or search that ends in one; got "
+            f"{estimator!r}. For other predictions see moe_sklearn.report.make_report."
+        )
+    return mixture.evaluate(rows_of_mixture(estimator, X), y, bins=aligned(bins, X), **options)
+
+
+def rows_of_mixture(estimator: Any, X: Any) -> Any:
+    """Transform the rows X of an estimator without searches to those that its mixture gets."""
+    while not hasattr(estimator, "assign_bins"):
+        if isinstance(estimator, Pipeline):
+            for _, step in estimator.steps[:-1]:
+                X = step.transform(X) if hasattr(step, "transform") else X
+            estimator = estimator.steps[-1][1]
+        else:
+            estimator = estimator.regressor_
+    return X
+
+
+def without_search(estimator: Any) -> Any:
+    """Replace fitted searches by their best estimator, also inside pipelines and target transforms.
+
+    The ``predict`` of a search takes X alone; that of its best estimator takes `mixing` and `bins`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator, never changed.
+
+    Returns
+    -------
+    estimator
+        The same, or a shallow copy that shares the fitted parts.
+    """
+    if hasattr(estimator, "best_estimator_"):
+        return without_search(estimator.best_estimator_)
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        if without_search(last) is not last:
+            estimator = copy.copy(estimator)
+            estimator.steps = [*estimator.steps[:-1], (name, without_search(last))]
+    elif hasattr(estimator, "regressor_"):
+        inner = without_search(estimator.regressor_)
+        if inner is not estimator.regressor_:
+            estimator = copy.copy(estimator)
+            estimator.regressor = estimator.regressor_ = inner
+    return estimator
+
+
+def inner_mixture(estimator: Any) -> Any:
+    """Fitted mixture at the end of Pipelines and TransformedTargetRegressors.
+
+    Raises
+    ------
+    TypeError
+        If there is none.
+    """
+    inner = estimator
+    while not hasattr(inner, "assign_bins"):
+        if isinstance(inner, Pipeline):
+            inner = inner.steps[-1][1]
+        elif hasattr(inner, "regressor_"):
+            inner = inner.regressor_
+        else:
+            raise TypeError(
+                "rho needs a fitted SoftGateMoERegressor, by itself or inside a Pipeline, a "
+                f"TransformedTargetRegressor or a search with refit=True; got {estimator!r}."
+            )
+    return inner
