@@ -282,7 +282,7 @@ def test_experts_of_another_kind_are_refused_before_rows_are_read(way):
     X, y, bins = draw(100)
     source, model = OnDisk(X), SoftGateMoERegressor(Ridge(3.0))
     message = (
-        r"experts must be a BinnedRidgeExperts, got Ridge\(alpha=3.0\).*experts=BinnedRidgeExperts\(alpha"
+        r"experts=BinnedRidgeExperts\(alpha=1.0\), or a BinnedPLSExperts; got Ridge\(alpha=3.0\).*Stacking"
     )
     with pytest.raises(TypeError, match=message):
         model.fit(source, y, bins=bins) if way == "fit" else model.fit_batches([(source, y, bins)])

@@ -12,12 +12,14 @@ from .metrics import rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
 from .noise import noise_curve
 from .parallel import dask_moments
+from .pls_experts import BinnedPLSExperts
 from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
 from .version import __version__
 from .worth import RegimeValue, regime_value
 
 __all__ = [
+    "BinnedPLSExperts",
     "BinnedRidgeExperts",
     "GateFeatureTransformer",
     "GridBinner",

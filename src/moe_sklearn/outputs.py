@@ -285,9 +285,10 @@ class MixtureOutputs:
         Returns
         -------
         dict of str to list
-            One value per bin under each key, as `pandas.DataFrame` takes it: "bin", "n_train", "alpha",
-            "residual_std" (root mean square over the targets; nan if `residual_variance_` is None) and
-            "strongest" (the columns with the largest absolute coefficients, summed over the targets).
+            One value per bin under each key, as `pandas.DataFrame` takes it: "bin", "n_train", "alpha"
+            (or "n_components", of `BinnedPLSExperts`), "residual_std" (root mean square over the targets;
+            nan if `residual_variance_` is None) and "strongest" (the columns with the largest absolute
+            coefficients, summed over the targets).
 
         Raises
         ------
@@ -295,10 +296,11 @@ class MixtureOutputs:
             If the number of `column_names` is not n_features.
         """
         check_is_fitted(self)
+        tuned = self.experts_.tuned_parameter
         return expert_table(
             self.predictor_.expert_coef,
             self.regimes_,
-            self.experts_.alpha_,
+            {tuned: getattr(self.experts_, f"{tuned}_")},
             self.residual_variance_,
             getattr(self, "feature_names_in_", None) if column_names is None else column_names,
             n_strongest,
