@@ -21,9 +21,10 @@ def made(n, d, n_targets, seed=0):
 
 
 def moments_of(X, y, weights=None, rows=False):
-    moments = BinnedMoments(X.shape[1], y.shape[1], product_dtype="float64").update(X, y, None, weights).pool()
-    assert moments.is_rows == rows
-    return moments
+    moments = BinnedMoments(X.shape[1], y.shape[1], product_dtype="float64")
+    pooled = moments.update(X, y, None, weights).pool()
+    assert pooled.is_rows == rows
+    return pooled
 
 
 def predicted(models, i, X):

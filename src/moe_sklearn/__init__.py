@@ -8,7 +8,7 @@ from .export import SKOPS_TRUSTED, to_onnx
 from .features import GateFeatureTransformer
 from .headroom import oracle_headroom
 from .learning_curve import moe_learning_curve
-from .metrics import rho_interval, rho_score
+from .metrics import prediction_errors, rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
 from .noise import noise_curve
 from .parallel import dask_moments
@@ -35,6 +35,7 @@ __all__ = [
     "moe_learning_curve",
     "noise_curve",
     "oracle_headroom",
+    "prediction_errors",
     "regime_value",
     "rho_interval",
     "rho_score",

@@ -147,8 +147,8 @@ def check_folds_given(folds, candidates: str, parameter: str):
     """Raise a ValueError if moments are not those of folds, by which the `candidates` are compared."""
     if not hasattr(folds, "parts"):
         raise ValueError(
-            f"{candidates} are compared by the moments of folds: use fit, or give fit_moments the FoldMoments "
-            f"that gather returns. (partial_fit takes one {parameter}.)"
+            f"{candidates} are compared by the moments of folds: use fit, or give fit_moments the "
+            f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
         )
 
 

@@ -317,6 +317,7 @@ class MixtureOutputs:
         confidence_level=0.95,
         random_state: Any = 0,
         regime_value=None,
+        errors=False,
     ) -> MoEReport:
         """Compare all mixing modes on held-out rows.
 
@@ -332,6 +333,8 @@ class MixtureOutputs:
         regime_value : RegimeValue, default=None
             What `moe_sklearn.regime_value` returned, usually for the training rows. The report then says in
             one line what the regimes add to soft mixing beyond one bin.
+        errors : bool, default=False
+            Whether to report RMSEP, bias, SEP and RPD of each mode too, see `prediction_errors`.
 
         Returns
         -------
@@ -361,4 +364,5 @@ class MixtureOutputs:
             random_state=random_state,
             mixing=self.mixing,
             regime_value=regime_value,
+            errors=errors,
         )

@@ -38,10 +38,11 @@ def pls_models(moments, n_components: Sequence[int], *, scale: bool = True) -> P
     """PLS2 regressions of all targets, with each of several numbers of components.
 
     Each weight vector w maximises the covariance of Xw with the part of y that is not explained so far: it is
-    the first left singular vector of s - S coef'. (Wold, Martens and Wold, 1983, "The multivariate calibration
-    problem in chemistry solved by the PLS method", Lecture Notes in Mathematics 973, 286-293; from moments:
-    Dayal and MacGregor, 1997, Journal of Chemometrics 11, 73-85.) `sklearn.cross_decomposition.PLSRegression`
-    gives the same predictions; with several targets, only if its `tol` is small.
+    the first left singular vector of s - S coef'. (Wold, Martens and Wold, 1983, "The multivariate
+    calibration problem in chemistry solved by the PLS method", Lecture Notes in Mathematics 973, 286-293;
+    from moments: Dayal and MacGregor, 1997, Journal of Chemometrics 11, 73-85.)
+    `sklearn.cross_decomposition.PLSRegression` gives the same predictions; with several targets, only if its
+    `tol` is small.
 
     Parameters
     ----------
@@ -78,7 +79,8 @@ def pls_models(moments, n_components: Sequence[int], *, scale: bool = True) -> P
     )
     used = np.minimum(n_components, len(weights))
     coef = np.stack([scores[k].T @ weights[:k] for k in used]) * x_scale * y_scale[:, None]
-    return PLSModels(coef, moments.y_mean - coef @ moments.x_mean, used, least / total if len(weights) else 1.0)
+    intercept = moments.y_mean - coef @ moments.x_mean
+    return PLSModels(coef, intercept, used, least / total if len(weights) else 1.0)
 
 
 def _components(product: Callable, right, n_components: int, floor: float):
