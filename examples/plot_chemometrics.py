@@ -35,9 +35,7 @@ from chemotools.derivative import SavitzkyGolay
 from chemotools.scatter import StandardNormalVariate
 from sklearn.pipeline import make_pipeline
 
-preprocessing = make_pipeline(
-    SavitzkyGolay(window_length=7, polyorder=2, deriv=2), StandardNormalVariate()
-)
+preprocessing = make_pipeline(SavitzkyGolay(window_length=7, polyorder=2, deriv=2), StandardNormalVariate())
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
 for axis, title, spectra in [
     (axes[0], "absorbance", X),

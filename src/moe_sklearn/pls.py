@@ -99,7 +99,8 @@ def _components(product: Callable, right, n_components: int, floor: float):
         weights[k] = _first_left_vector(residual, weights[:k])
         images[k] = product(weights[k])
         along = images[: k + 1] @ weights[k]
-        factor[k, :k] = solve_triangular(factor[:k, :k], along[:k], lower=True)
+        # An empty triangle is an error in older SciPy.
+        factor[k, :k] = solve_triangular(factor[:k, :k], along[:k], lower=True) if k else 0.0
         left = along[k] - factor[k, :k] @ factor[k, :k]
         if left <= floor:
             break
