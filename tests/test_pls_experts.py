@@ -7,7 +7,13 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn_checks import with_checks
 
-from moe_sklearn import BinnedPLSExperts, SoftGateMoERegressor, moe_learning_curve
+from moe_sklearn import (
+    BinnedPLSExperts,
+    SoftGateMoERegressor,
+    moe_learning_curve,
+    regime_value,
+    to_onnx,
+)
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.pls_experts import held_out_errors
@@ -247,3 +253,20 @@ def test_the_learning_curve_names_the_parameter(data):
     model = SoftGateMoERegressor(BinnedPLSExperts(max_components=3))
     with pytest.raises(ValueError, match="set n_components, and no candidates"):
         moe_learning_curve(model, X, y, bins=bins, X_test=X, y_test=y, bins_test=bins)
+
+
+def test_a_mixture_is_an_onnx_graph(data):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    X, y, bins = data
+    model = SoftGateMoERegressor(BinnedPLSExperts(4), gate="logistic", random_state=0).fit(X, y, bins=bins)
+    session = runtime.InferenceSession(to_onnx(model).SerializeToString())
+    outputs = session.run(None, {"X": X})[0]
+    assert np.abs(outputs.ravel() - model.predict(X)).max() < 1e-5 * y.std()
+
+
+def test_what_the_regimes_are_worth_to_pls_experts(data):
+    X, y, bins = data
+    model = SoftGateMoERegressor(BinnedPLSExperts(4), gate="logistic", random_state=0)
+    value = regime_value(model, X, y, bins=bins, cv=3, n_shuffles=2)
+    assert value.r2["real bins"]["soft"] > value.r2["random labels"]["soft"] + 0.2

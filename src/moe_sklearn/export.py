@@ -22,6 +22,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.binned_moments.BinnedMoments",
     "moe_sklearn.binning.GridBinner",
     "moe_sklearn.experts.BinnedRidgeExperts",
+    "moe_sklearn.pls_experts.BinnedPLSExperts",
     "moe_sklearn.features.GateFeatureTransformer",
     "moe_sklearn.gates._logistic.LogisticGate",
     "moe_sklearn.gates._regression.RegressionGate",
