@@ -202,8 +202,8 @@ def test_a_bin_of_one_row_takes_any_penalty(data):
 def test_attributes_follow_the_parameters(data):
     *_, moments = data
     given = find_alphas(BinnedRidgeExperts([1.0, 3.0]), moments, [0, 1])
-    assert given.keys() == {"alpha_", "global_alpha_"}
-    assert given["global_alpha_"] == 2.0
+    assert given.keys() == {"alpha_", "global_alpha_", "discriminant_alpha_"}
+    assert given["global_alpha_"] == given["discriminant_alpha_"] == 2.0
     experts = BinnedRidgeExperts(
         alphas=GRID, global_alpha=4.0, scoring="r2", alpha_per_expert=False, shrink_to="global"
     )
@@ -211,7 +211,7 @@ def test_attributes_follow_the_parameters(data):
     options = {"global_alpha": 4.0, "scoring": "r2", "per_expert": False, "shrink": True}
     alphas, global_alpha, table = choose_alphas(moments, [0, 1], GRID, **options)
     assert_array_equal(chosen["alpha_"], alphas)
-    assert chosen["global_alpha_"] == global_alpha
+    assert chosen["global_alpha_"] == chosen["discriminant_alpha_"] == global_alpha
     for name, column in table.items():
         assert_array_equal(chosen["cv_results_"][name], column)
     assert chosen["fold_storage_"] == "memory"

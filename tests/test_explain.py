@@ -12,7 +12,7 @@ COEF = np.array([[[3.0, 0, -5], [-2, 1, 1]], [[0, 0, 1], [0, -9, 1]]])
 
 
 def test_columns_are_ranked_by_their_coefficients_over_all_targets():
-    table = expert_table(COEF, REGIMES, np.array([0.5, 2.0]), np.array([[4.0, 12.0], [1.0, 1.0]]))
+    table = expert_table(COEF, REGIMES, {"alpha": np.array([0.5, 2.0])}, np.array([[4.0, 12.0], [1.0, 1.0]]))
     assert table["bin"] == ["cool", "hot"]
     assert table["n_train"] == [10, 20]
     assert table["alpha"] == [0.5, 2.0]
@@ -21,13 +21,13 @@ def test_columns_are_ranked_by_their_coefficients_over_all_targets():
 
 
 def test_columns_have_the_names_given():
-    table = expert_table(COEF, REGIMES, np.ones(2), None, ["a", "b", "c"], n_strongest=2)
+    table = expert_table(COEF, REGIMES, {"alpha": np.ones(2)}, None, ["a", "b", "c"], n_strongest=2)
     assert table["strongest"] == [["c", "a"], ["b", "c"]]
     assert np.isnan(table["residual_std"]).all() and len(table["residual_std"]) == 2
     with pytest.raises(ValueError, match="column_names has 2 names, X has 3 columns: pass a name for each"):
-        expert_table(COEF, REGIMES, np.ones(2), None, ["a", "b"])
+        expert_table(COEF, REGIMES, {"alpha": np.ones(2)}, None, ["a", "b"])
 
 
 def test_equal_columns_stand_in_their_order():
-    table = expert_table(np.ones((2, 1, 4)), REGIMES, np.ones(2), None, n_strongest=3)
+    table = expert_table(np.ones((2, 1, 4)), REGIMES, {"alpha": np.ones(2)}, None, n_strongest=3)
     assert table["strongest"] == [[0, 1, 2]] * 2

@@ -8,6 +8,7 @@ from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cross_decomposition import PLSRegression
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.feature_selection import SelectFromModel, SelectKBest, f_regression
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import Lasso, LogisticRegression, Ridge
@@ -277,13 +278,19 @@ def test_a_gate_without_probabilities_is_refused_before_rows_are_read(gate, way)
 
 
 @pytest.mark.parametrize("way", ["fit", "fit_batches"])
-def test_experts_of_another_kind_are_refused_before_rows_are_read(way):
+@pytest.mark.parametrize(
+    ("experts", "got"),
+    [
+        (Ridge(3.0), r"Ridge\(alpha=3.0\)"),
+        (RandomForestRegressor(), r"RandomForestRegressor\(\)"),
+        (BinnedRidgeExperts, "<class .*BinnedRidgeExperts"),
+    ],
+)
+def test_experts_of_another_kind_are_refused_before_rows_are_read(way, experts, got):
     """C12: experts=Ridge()."""
     X, y, bins = draw(100)
-    source, model = OnDisk(X), SoftGateMoERegressor(Ridge(3.0))
-    message = (
-        r"experts must be a BinnedRidgeExperts, got Ridge\(alpha=3.0\).*experts=BinnedRidgeExperts\(alpha"
-    )
+    source, model = OnDisk(X), SoftGateMoERegressor(experts)
+    message = rf"experts=BinnedRidgeExperts\(alpha=1.0\), or a BinnedPLSExperts; got {got}.*Stacking"
     with pytest.raises(TypeError, match=message):
         model.fit(source, y, bins=bins) if way == "fit" else model.fit_batches([(source, y, bins)])
     assert source.reads == []

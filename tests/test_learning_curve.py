@@ -68,7 +68,7 @@ def test_bad_sizes(data, sizes, message):
 def test_alphas_are_refused(data):
     X, y, side, binner = data
     model = SoftGateMoERegressor(BinnedRidgeExperts(alphas=[1, 2]), binner=binner)
-    with pytest.raises(ValueError, match="set alpha, not alphas"):
+    with pytest.raises(ValueError, match="set alpha, and no candidates"):
         moe_learning_curve(model, X, y, bins=side, X_test=X, y_test=y, bins_test=side)
 
 

@@ -9,7 +9,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 
 from moe_sklearn import metrics
-from moe_sklearn.metrics import rho_interval, rho_score
+from moe_sklearn.metrics import prediction_errors, rho_interval, rho_score
 
 
 def plain_rho(y, y_pred, y_global, y_oracle, weight=None):
@@ -196,9 +196,7 @@ def test_resamples_of_the_mean_alone_have_no_rho(y):
         if np.ptp(y[rows], axis=0).any():
             rhos.append(plain_rho(*(values[rows] for values in (y, y_pred, y_global, y_oracle))))
     assert 100 < len(rhos) < 200
-    interval = rho_interval(
-        y, y_pred, y_global=y_global, y_oracle=y_oracle, n_resamples=200, random_state=0
-    )
+    interval = rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, n_resamples=200, random_state=0)
     assert interval == pytest.approx(tuple(np.quantile(rhos, [0.025, 0.975])), rel=1e-9)
 
 
@@ -311,3 +309,28 @@ def test_interval_names_bad_settings(bad):
     y, y_pred, y_global, y_oracle = draw(20)
     with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
         rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, **bad)
+
+
+# Prediction errors
+
+
+def test_errors_of_a_shifted_prediction():
+    found = prediction_errors([1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 5.0])
+    assert found["rmsep"] == found["bias"] == 1.0 and found["sep"] == 0.0
+    assert found["rpd"] == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
+
+
+def test_errors_of_one_row_have_no_spread():
+    found = prediction_errors([1.0], [3.0])
+    assert (found["rmsep"], found["bias"]) == (2.0, 2.0)
+    assert np.isnan(found["sep"]) and np.isnan(found["rpd"])
+
+
+def test_rows_of_weight_0_have_no_errors():
+    found = prediction_errors([1.0, 2.0, 9.0], [1.5, 2.5, 0.0], sample_weight=[1, 1, 0])
+    assert found == prediction_errors([1.0, 2.0], [1.5, 2.5])
+
+
+def test_errors_name_a_wrong_shape():
+    with pytest.raises(ValueError, match="y_pred has shape"):
+        prediction_errors([1.0, 2.0], [[1.0], [2.0]])

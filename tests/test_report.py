@@ -233,3 +233,52 @@ def test_evaluate_of_a_fitted_mixture():
     assert report.routing_accuracy == pytest.approx(hits.mean())
     assert report.n_train_covered == (bins[:300] >= 0).sum()
     assert report.bins["n_train"].tolist() == model.bin_count_.tolist()
+
+
+# Errors on request
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_errors_are_those_of_the_covered_rows(shape, weighted):
+    data = inputs(shape=shape)
+    weight = np.random.default_rng(5).integers(1, 3, 200) if weighted else np.ones(200, int)
+    report = make_report(**data, errors=True, sample_weight=weight)
+    covered = data["bins"] >= 0
+    # a weight of 2 is two rows, but for n - 1
+    y, codes = (data[name][covered] for name in ("y_true", "bins"))
+    weight = weight[covered]
+    n = len(y)
+    for mode in MODES:
+        found, error = report.errors[mode], data["predictions"][mode][covered] - y
+        many, targets = error.repeat(weight, 0), y.repeat(weight, 0)
+        assert_close = np.testing.assert_allclose
+        assert_close(found["rmsep"], np.sqrt((many**2).mean(axis=0)))
+        assert_close(found["bias"], many.mean(axis=0))
+        assert_close(found["sep"], many.std(axis=0) * np.sqrt(n / (n - 1)))
+        assert_close(found["rpd"], targets.std(axis=0) * np.sqrt(n / (n - 1)) / found["rmsep"])
+        for code in range(3):
+            of_bin = error[codes == code].repeat(weight[codes == code], 0)
+            assert_close(report.bin_errors[f"rmsep_{mode}"][code], np.sqrt((of_bin**2).mean(axis=0)))
+            assert_close(report.bin_errors[f"bias_{mode}"][code], of_bin.mean(axis=0))
+        assert np.isnan(report.bin_errors[f"sep_{mode}"][3]).all()
+
+
+def test_a_bin_without_test_rows_has_no_errors(data):
+    bins = np.where(data["bins"] == 2, -1, data["bins"])
+    report = make_report(**data | {"bins": bins}, errors=True)
+    assert np.isnan(report.bin_errors["rmsep_soft"]).tolist() == [False, False, True, False]
+
+
+def test_errors_are_shown_on_request_alone(data, report):
+    assert report.errors is None and report.bin_errors is None
+    with_errors = make_report(**data, errors=True)
+    for shown in (str, MoEReport._repr_html_):
+        assert "RMSEP" not in shown(report) and shown(with_errors).count("RMSEP") == 5
+    assert f"{with_errors.errors['soft']['rmsep']:.4g}" in str(with_errors)
+    assert json.loads(json.dumps(with_errors.to_dict()))["errors"]["soft"].keys() == {
+        "rmsep",
+        "bias",
+        "sep",
+        "rpd",
+    }

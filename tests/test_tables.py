@@ -35,6 +35,7 @@ def report(**changes):
         "anchor_weight": 0.0,
         "regime_value": None,
         "bins": columns,
+        "errors": None,
     }
     return SimpleNamespace(**{**values, **changes})
 

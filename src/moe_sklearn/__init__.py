@@ -8,10 +8,11 @@ from .export import SKOPS_TRUSTED, to_onnx
 from .features import GateFeatureTransformer
 from .headroom import oracle_headroom
 from .learning_curve import moe_learning_curve
-from .metrics import rho_interval, rho_score
+from .metrics import prediction_errors, rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
 from .noise import noise_curve
 from .parallel import dask_moments
+from .pls_experts import BinnedPLSExperts
 from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
 from .version import __version__
@@ -19,6 +20,7 @@ from .worth import RegimeValue, regime_value
 from .wrapped import report_from
 
 __all__ = [
+    "BinnedPLSExperts",
     "BinnedRidgeExperts",
     "GateFeatureTransformer",
     "GridBinner",
@@ -34,6 +36,7 @@ __all__ = [
     "moe_learning_curve",
     "noise_curve",
     "oracle_headroom",
+    "prediction_errors",
     "regime_value",
     "report_from",
     "rho_interval",

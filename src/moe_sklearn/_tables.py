@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-NAMES = ("bin", "bins", "column")
+NAMES = ("bin", "bins", "column", "mode")
 """Columns that hold names."""
 
 
@@ -17,6 +17,7 @@ def report_text(report: Any) -> str:
         text_table(*score_table(report)),
         footnote(report),
         text_table(*bin_table(report)),
+        *(text_table(*table) for table in error_tables(report)),
     ]
     return "\n\n".join(parts)
 
@@ -28,6 +29,7 @@ def report_html(report: Any) -> str:
         html_table(*score_table(report)),
         f"<p>{escape(footnote(report))}</p>",
         html_table(*bin_table(report)),
+        *(html_table(*table) for table in error_tables(report)),
     ]
     return "\n".join(parts)
 
@@ -73,10 +75,30 @@ def bin_table(report: Any) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the scores within each bin."""
     header = ["bin", *(key.replace("_", " ").replace("r2", "R2") for key in report.bins)]
     formats = {"n_train": "{:,}".format, "n_test": "{:,}".format, "recall": percent}
-    columns = [
-        [formats.get(key, number)(value) for value in values] for key, values in report.bins.items()
-    ]
+    columns = [[formats.get(key, number)(value) for value in values] for key, values in report.bins.items()]
     return header, [list(row) for row in zip(report.bin_names, *columns, strict=True)]
+
+
+def error_tables(report: Any) -> list[tuple[list[str], list[list[str]]]]:
+    """Headers and rows of the errors of every mode, and of RMSEP within each bin; none if not reported.
+
+    Errors of several targets stand side by side.
+    """
+    if report.errors is None:
+        return []
+    scores = {"rmsep": "RMSEP", "bias": "bias", "sep": "SEP", "rpd": "RPD"}
+    modes = [[mode, *(numbers(errors[score]) for score in scores)] for mode, errors in report.errors.items()]
+    columns = [map(numbers, report.bin_errors[f"rmsep_{mode}"]) for mode in report.errors]
+    bins = [list(row) for row in zip(report.bin_names, *columns, strict=True)]
+    return [
+        (["mode", *scores.values()], modes),
+        (["bin", *(f"RMSEP {mode}" for mode in report.errors)], bins),
+    ]
+
+
+def numbers(values: Any) -> str:
+    """Four significant digits of a value, or of the values of several targets side by side."""
+    return " ".join(f"{value:.4g}" for value in np.ravel(values))
 
 
 def number(value: float) -> str:
@@ -105,7 +127,5 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Table element with a head and a body; cells are escaped."""
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -29,9 +31,10 @@ def find_alphas(experts, moments, labels: list, scratch=None) -> dict:
 
     If `alphas` are compared, the result has `cv_results_` and `fold_storage_` too.
     """
+    check_choice(experts.shrink_to, "shrink_to", ["zero", "global"])
     if experts.alphas is None:
         alphas, global_alpha = given_alphas(experts.alpha, experts.global_alpha, labels)
-        return {"alpha_": alphas, "global_alpha_": global_alpha}
+        return {"alpha_": alphas, "global_alpha_": global_alpha, "discriminant_alpha_": global_alpha}
     alphas, global_alpha, results = choose_alphas(
         moments,
         labels,
@@ -45,6 +48,7 @@ def find_alphas(experts, moments, labels: list, scratch=None) -> dict:
     return {
         "alpha_": alphas,
         "global_alpha_": global_alpha,
+        "discriminant_alpha_": global_alpha,
         "cv_results_": results,
         "fold_storage_": moments.storage,
     }
@@ -121,33 +125,86 @@ def choose_alphas(
         If there are no folds or no candidates, if a candidate is negative, or if bins whose rows all lie in
         one fold hold more than a tenth of the rows. Fewer such bins get the penalty of the global model.
     """
-    if not hasattr(folds, "parts"):
-        raise ValueError(
-            "alphas are compared by the moments of folds: use fit, or give fit_moments the FoldMoments of "
-            "BinnedRidgeExperts.gather. (partial_fit takes one alpha.)"
-        )
+    check_folds_given(folds, "alphas", "alpha")
     grid = check_grid(candidates)
     check_choice(scoring, "scoring", SCORINGS)
+    global_alpha = None if global_alpha is None else check_alpha(global_alpha, "global_alpha")
+
+    @cache
+    def prior_of(alpha):
+        return coefs_of_folds(folds.pooled_parts(), alpha, scratch)
+
+    def select(groups, of_global=None):
+        prior_coef = prior_of(of_global) if shrink and of_global is not None else None
+        return select_alpha(groups, grid, scoring, prior_coef, scratch)
+
+    return choose_values(
+        folds, labels, grid, select, parameter="alpha", given=global_alpha, per_expert=per_expert
+    )
+
+
+def check_folds_given(folds, candidates: str, parameter: str):
+    """Raise a ValueError if moments are not those of folds, by which the `candidates` are compared."""
+    if not hasattr(folds, "parts"):
+        raise ValueError(
+            f"{candidates} are compared by the moments of folds: use fit, or give fit_moments the "
+            f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
+        )
+
+
+def choose_values(
+    folds: FoldMoments, labels: list, grid, select, *, parameter: str, given=None, per_expert: bool = True
+) -> tuple[np.ndarray, Any, dict]:
+    """Choose a value of a parameter for the global model and for each expert.
+
+    Parameters
+    ----------
+    folds : FoldMoments
+        Moments by label and fold.
+    labels : list
+        Bins with an expert.
+    grid : ndarray of shape (n_values,)
+        Candidates.
+    select : callable
+        ``select(groups, of_global)`` returns the best value, and the scores (n_folds, n_values), of models
+        of `groups`: for each model that shares the value, its rows in each fold. `of_global` is the value of
+        the global model, and None for the global model itself.
+    parameter : str
+        Name of the parameter in `cv_results`.
+    given : default=None
+        Value of the global model. None means that it is chosen too.
+    per_expert : bool
+        Whether each expert gets its own value.
+
+    Returns
+    -------
+    values : ndarray of shape (n_bins,)
+    of_global
+    cv_results : dict of ndarray
+        A row for each model and candidate.
+
+    Raises
+    ------
+    ValueError
+        If bins whose rows all lie in one fold hold more than a tenth of the rows. Fewer such bins get the
+        value of the global model.
+    """
     alone = bins_in_one_fold(folds, labels)
     table = []
 
-    def choose(name, groups, prior_coef=None):
-        alpha, scores = select_alpha(groups, grid, scoring, prior_coef, scratch)
-        table.append(_cv_rows(name, grid, scores))
-        return alpha
+    def choose(name, groups, of_global=None):
+        value, scores = select(groups, of_global)
+        table.append(_cv_rows(name, parameter, grid, scores))
+        return value
 
-    if global_alpha is None:
-        global_alpha = choose("global", [folds.pooled_parts()])
-    global_alpha = check_alpha(global_alpha, "global_alpha")
-    prior_coef = coefs_of_folds(folds.pooled_parts(), global_alpha, scratch) if shrink else None
+    of_global = choose("global", [folds.pooled_parts()]) if given is None else given
     if per_expert:
-        alphas = [choose(label, [folds.parts(label)], prior_coef) for label in labels]
-        alphas = [global_alpha if label in alone else alpha for label, alpha in zip(labels, alphas,
-        strict=True)]
+        values = [choose(label, [folds.parts(label)], of_global) for label in labels]
+        values = [of_global if label in alone else value for label, value in zip(labels, values, strict=True)]
     else:
-        alphas = [choose("experts", list(map(folds.parts, labels)), prior_coef)] * len(labels)
+        values = [choose("experts", list(map(folds.parts, labels)), of_global)] * len(labels)
     results = {key: np.concatenate([rows[key] for rows in table]) for key in (table[0] if table else ())}
-    return np.array(alphas), global_alpha, results
+    return np.array(values), of_global, results
 
 
 def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None = None) -> list:
@@ -185,12 +242,12 @@ def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None =
     return alone
 
 
-def _cv_rows(name, alphas, scores):
-    """Make the rows of `cv_results_` for one model; `scores` is (n_folds, n_alphas)."""
+def _cv_rows(name, parameter, values, scores):
+    """Make the rows of `cv_results_` for one model; `scores` is (n_folds, n_values)."""
     mean = np.nanmean(scores, axis=0)
     return {
-        "param_model": np.full(len(alphas), name, dtype=object),
-        "param_alpha": alphas,
+        "param_model": np.full(len(values), name, dtype=object),
+        f"param_{parameter}": values,
         **{f"split{fold}_test_score": row for fold, row in enumerate(scores)},
         "mean_test_score": mean,
         "std_test_score": np.nanstd(scores, axis=0),

@@ -1,5 +1,6 @@
 """One ridge per bin and one global ridge, fitted in one pass over the rows."""
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from .regimes import usable_bins, usable_labels
 from .side import check_fit_rows, open_batches_of
 from .solved_moments import gather_in_turn
 from .state import StatefulEstimator, adopt, unfitted_copy
-from .validation import check_choice, check_has_weight, check_n_targets, check_varies
+from .validation import check_has_weight, check_n_targets, check_varies
 
 # Attributes that a further batch is checked against
 COLUMNS_SEEN = ("n_features_in_", "feature_names_in_", "side_columns_")
@@ -87,6 +88,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     alpha_ : ndarray of shape (n_bins,)
         Penalty of each expert.
     global_alpha_ : float
+    discriminant_alpha_ : float
+        Penalty of the linear discriminants in a mixture: `global_alpha_`.
     bins_ : ndarray of shape (n_bins,)
         Sorted labels.
     bin_count_ : ndarray of shape (n_bins,)
@@ -126,6 +129,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
     _readable_since = "0.1"
     side_columns: Any = None  # Models of earlier releases have none.
+    tuned_parameter = "alpha"
 
     __metadata_request__fit = {"bins": True, "x_std": True}
     __metadata_request__partial_fit = {"bins": True, "x_std": True}
@@ -267,7 +271,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         BinnedMoments or FoldMoments
             `FoldMoments` if there are folds.
         """
-        if folds is None and self.alphas is not None:
+        if folds is None and self.compares_candidates:
             folds = CrossValidationFolds(self.cv)
         product_dtype = product_dtype or self.product_dtype
         if scratch is not None and (moments := gather_in_turn(self, batches, folds, product_dtype, scratch)):
@@ -357,19 +361,23 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         small_bins = small_bins or fitted.small_bins_of("raise")
         return adopt(self, fitted._solve(moments, dtype, y_is_1d, small_bins, pooled, scratch))
 
+    @property
+    def compares_candidates(self) -> bool:
+        """Whether candidate penalties are compared, for which moments are gathered in folds."""
+        return self.alphas is not None
+
     def small_bins_of(self, automatic):
         """Return `small_bins`, or `automatic` if that is "auto"."""
         return automatic if self.small_bins == "auto" else self.small_bins
 
     def _solve(self, moments, dtype, y_is_1d, small_bins, pooled=None, scratch=None):
         """Solve for all coefficients and store them in `dtype`."""
-        check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
         total = moments.total()
         counts = np.array([total.groups[label].n_rows for label in total.bins.tolist()], dtype=int)
         usable = usable_bins(total.bins.tolist(), counts, self.min_bin_rows, small_bins)
         self.bins_, self.bin_count_ = total.bins[usable], counts[usable]
-        self.__dict__.update(find_alphas(self, moments, self.bins_.tolist(), scratch))
         pooled = pooled or moments.pool()
+        self.__dict__.update(self.choose(moments, pooled, scratch))
         part = self.linear_part_of(total, pooled, scratch).rounded(dtype, pooled.x_mean)
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
         coef = part.coef.reshape(*shape, moments.n_features)
@@ -377,6 +385,13 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         return self
+
+    def choose(self, moments, pooled, scratch=None) -> dict:
+        """Compute the fitted attributes that the models are solved with, such as `alpha_`.
+
+        Parameters are those of `linear_part_of`. Moments are `FoldMoments` if candidates are compared.
+        """
+        return find_alphas(self, moments, self.bins_.tolist(), scratch)
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
         """Solve for experts and global model of other moments, with the bins and penalties of this fit.
@@ -396,15 +411,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             It has ``(n_bins + 1) * n_targets`` outputs: first the experts in the order of `bins_`, then the
             global model.
         """
-        return bin_ridges(
-            moments,
-            dict(zip(self.bins_.tolist(), self.alpha_, strict=True)),
-            self.global_alpha_,
-            shrink=self.shrink_to == "global",
-            pooled=pooled,
-            n_jobs=self.n_jobs,
-            scratch=scratch,
-        )
+        alphas, shrink = dict(zip(self.bins_.tolist(), self.alpha_, strict=True)), self.shrink_to == "global"
+        solve = partial(bin_ridges, pooled=pooled, n_jobs=self.n_jobs, scratch=scratch)
+        return solve(moments, alphas, self.global_alpha_, shrink=shrink)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

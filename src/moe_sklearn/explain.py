@@ -27,7 +27,7 @@ class Contributions:
 
 
 def expert_table(
-    coef, regimes: Regimes, alphas, residual_variance, column_names=None, n_strongest: int = 3
+    coef, regimes: Regimes, tuned: dict, residual_variance, column_names=None, n_strongest: int = 3
 ) -> dict[str, list]:
     """List rows, penalty, residual and strongest columns of each expert.
 
@@ -35,7 +35,8 @@ def expert_table(
     ----------
     coef : ndarray of shape (n_bins, n_targets, n_features)
     regimes : Regimes
-    alphas : ndarray of shape (n_bins,)
+    tuned : dict of str to ndarray of shape (n_bins,)
+        Parameter that experts differ in, such as "alpha".
     residual_variance : ndarray of shape (n_bins, n_targets) or None
     column_names : array-like of shape (n_features,), optional
         Names of the columns. None means their positions.
@@ -59,7 +60,7 @@ def expert_table(
     return {
         "bin": list(regimes.names),
         "n_train": regimes.counts.tolist(),
-        "alpha": alphas.tolist(),
+        **{name: values.tolist() for name, values in tuned.items()},
         "residual_std": np.sqrt(variance.mean(axis=1)).tolist(),
         "strongest": [names[row].tolist() for row in strongest],
     }

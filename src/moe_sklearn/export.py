@@ -23,6 +23,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.binned_moments.BinnedMoments",
     "moe_sklearn.binning.GridBinner",
     "moe_sklearn.experts.BinnedRidgeExperts",
+    "moe_sklearn.pls_experts.BinnedPLSExperts",
     "moe_sklearn.features.GateFeatureTransformer",
     "moe_sklearn.frames.FrameMaker",
     "moe_sklearn.frames.OnFrames",

@@ -90,16 +90,17 @@ def make_experts(experts):
     Raises
     ------
     TypeError
-        If `experts` has no method `linear_part_of`, as `BinnedRidgeExperts` has.
+        If `experts` are not linear experts, which have a method `linear_part_of`.
     ValueError
         If `experts` has `side_columns`.
     """
     if experts is None:
         return BinnedRidgeExperts()
-    if not hasattr(experts, "linear_part_of"):
+    if isinstance(experts, type) or not hasattr(experts, "linear_part_of"):
         raise TypeError(
-            f"experts must be a BinnedRidgeExperts, got {experts!r}: set its penalty, as in "
-            "experts=BinnedRidgeExperts(alpha=1.0)."
+            "experts must be a BinnedRidgeExperts, as in experts=BinnedRidgeExperts(alpha=1.0), or a "
+            f"BinnedPLSExperts; got {experts!r}. Models that are not linear cannot be fitted from moments: "
+            "stack them with the mixture in a sklearn.ensemble.StackingRegressor."
         )
     if getattr(experts, "side_columns", None) is not None:
         raise ValueError("The experts have side_columns: set side_columns of the mixture instead.")
@@ -176,7 +177,7 @@ def _check_mixture(mixture):
 
 def _in_fitted_folds(experts, folds, counts, n_features, limit):
     """Rows in the folds for which models are fitted; True stands for all rows."""
-    if folds is None or experts.alphas is not None:
+    if folds is None or experts.compares_candidates:
         return True
     n_folds = int(folds.max(initial=0)) + 1
     return folds < n_folds_to_fit(np.asarray(counts), len(folds), n_features, n_folds, limit)
@@ -234,7 +235,7 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
         parts["features"] = features.linear_part()
     if "discriminants" in plan.inputs:
         parts["discriminants"] = discriminant_part(
-            total, experts.bins_, experts.global_alpha_, pooled, scratch
+            total, experts.bins_, experts.discriminant_alpha_, pooled, scratch
         )
     return LinearStack.of(parts, dtype)
 
@@ -266,9 +267,9 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
         rule.assign(y, labels, sample_weight)
         rows = replace(rows, folds=rule.all())
     setup = prepare(mixture, rows, X.shape[1])
-    if experts.alphas is None and not (setup.plan.cross_fit or in_folds):
+    if not experts.compares_candidates and not (setup.plan.cross_fit or in_folds):
         rule = None
-    elif experts.alphas is None and not in_folds:
+    elif not experts.compares_candidates and not in_folds:
         # Folds without models of their own are one: fewer products are kept, and fewer merged.
         n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
         rows = replace(rows, folds=np.minimum(rows.folds, n_fitted))
@@ -340,11 +341,11 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     plan, regimes, scratch = setup.plan, setup.regimes, scratch or Scratch()
     total = moments.total()
     pooled = moments.pool()
-    compares_alphas = setup.experts.alphas is not None
+    in_folds = setup.experts.compares_candidates
     # Global ridge and discriminants have one matrix.
     with pooled.keeping_factor(scratch):
         experts = setup.experts.fit_moments(
-            moments if compares_alphas else total,
+            moments if in_folds else total,
             dtype=rows.dtype,
             y_is_1d=rows.y_is_1d,
             small_bins=setup.small_bins,

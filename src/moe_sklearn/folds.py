@@ -340,13 +340,28 @@ def select_alpha(groups, alphas, scoring, prior_coef=None, scratch=None):
     errors = np.sum(
         [held_out_errors(parts, alphas, None, prior_coef, scratch) for parts in groups], axis=0
     )
+    return best_by_errors(alphas, errors, groups, scoring)
+
+
+def best_by_errors(values, errors, groups, scoring):
+    """The value of the best mean held-out score over the folds, and every fold's scores.
+
+    Parameters
+    ----------
+    values : sequence of shape (n_values,)
+        Candidates.
+    errors : ndarray of shape (n_folds, n_values, n_targets)
+        Sums of the held-out squared errors of all models that share the value.
+    groups, scoring
+        As in `select_alpha`, which says what is returned and raised.
+    """
     rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
     if scoring == "r2":
         scores = r2_scores(errors, rows)
     else:
         weight = np.array([part.weight for part in rows])
         scores = -errors.mean(axis=2) / np.where(weight > 0, weight, np.nan)[:, None]
-    return float(alphas[np.argmax(np.nanmean(scores, axis=0))]), scores
+    return values[np.argmax(np.nanmean(scores, axis=0))], scores
 
 
 def r2_scores(errors, parts: list[Moments]) -> np.ndarray:

@@ -144,7 +144,7 @@ def cross_fitted_stacks(
             parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
             if "discriminants" in inputs:
                 parts["discriminants"] = discriminant_part(
-                    rest, experts.bins_, experts.global_alpha_, pooled, scratch
+                    rest, experts.bins_, experts.discriminant_alpha_, pooled, scratch
                 )
         stacks.append(LinearStack.of(parts, dtype))
     return stacks

@@ -42,7 +42,8 @@ def moe_learning_curve(
     Parameters
     ----------
     estimator : SoftGateMoERegressor
-        Clones of it are fitted. Its experts must use `alpha`, not `alphas`.
+        Clones of it are fitted. Its experts must use `alpha`, not `alphas` (`n_components`, not
+        `max_components`).
     X : array-like or source of shape (n_samples, n_features)
         Training rows, as in `SoftGateMoERegressor.fit`.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
@@ -98,8 +99,11 @@ def moe_learning_curve(
     check_length(bins, "bins", len(X))
     sizes = _absolute(train_sizes, len(X))
     experts = make_experts(model.experts)
-    if experts.alphas is not None:
-        raise ValueError("moe_learning_curve needs one alpha at all sizes: set alpha, not alphas.")
+    if experts.compares_candidates:
+        tuned = experts.tuned_parameter
+        raise ValueError(
+            f"moe_learning_curve needs one {tuned} at all sizes: set {tuned}, and no candidates to compare."
+        )
     labels, binner = fit_binner(model.binner, bins, y)
     labels = label_array(labels, len(y))
     if shuffle:

@@ -13,6 +13,8 @@ from sklearn.utils import check_random_state, check_scalar
 
 from .validation import check_finite, check_sample_weight
 
+ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
+"""Scores of `prediction_errors`."""
 MAX_COUNTS = 2**20
 """Most bootstrap counts in memory at once (8 MB)."""
 
@@ -165,9 +167,7 @@ def rho_interval(
         _warn_undefined("the sample itself has no headroom, so its rho has no interval")
         return np.nan, np.nan
     rng = check_random_state(random_state)
-    rho = np.concatenate(
-        [_rho_from_sums(n @ sums, y.shape[1]) for n in _resamples(len(y), n_resamples, rng)]
-    )
+    rho = np.concatenate([_rho_from_sums(n @ sums, y.shape[1]) for n in _resamples(len(y), n_resamples, rng)])
     defined = rho[~np.isnan(rho)]
     if 2 * len(defined) < n_resamples:
         _warn_undefined(f"only {len(defined)} of {n_resamples} resamples have headroom")
@@ -175,6 +175,67 @@ def rho_interval(
     tail = (1 - confidence_level) / 2
     low, high = np.quantile(defined, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def prediction_errors(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> dict[str, Any]:
+    r"""Errors of predictions as chemometrics states them: RMSEP, bias, SEP and RPD.
+
+    With the errors :math:`e_i = f_i - y_i` of n rows,
+
+    .. math::
+
+        \mathrm{RMSEP} &= \sqrt{\textstyle\sum_i e_i^2 / n} \\
+        \mathrm{bias} &= \bar e = \textstyle\sum_i e_i / n \\
+        \mathrm{SEP} &= \sqrt{\textstyle\sum_i (e_i - \bar e)^2 / (n - 1)} \\
+        \mathrm{RPD} &= \mathrm{sd}(y) / \mathrm{RMSEP}
+
+    where sd has n - 1 in the denominator too (T. Fearn, 2002, "Assessing calibrations: SEP, RPD, RER and R2",
+    NIR news 13(6), 12-14). RMSEP, bias and SEP are in the units of y. Some authors divide by SEP in RPD.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
+        Targets and predictions.
+    sample_weight : array-like of shape (n_rows,), optional
+        Weights, not negative. Sums over the rows become weighted means. A row of weight 0 counts as absent.
+
+    Returns
+    -------
+    dict of str to float, or to ndarray of shape (n_targets,)
+        "rmsep", "bias", "sep" and "rpd". "sep" and "rpd" are nan for fewer than 2 rows, "rpd" is inf where
+        all errors are 0.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not finite, or its shape is not that of `y_true`.
+
+    Examples
+    --------
+    >>> from moe_sklearn import prediction_errors
+    >>> prediction_errors([1.0, 2.0, 3.0], [1.5, 2.5, 3.5])
+    {'rmsep': 0.5, 'bias': 0.5, 'sep': 0.0, 'rpd': 2.0}
+    """
+    y, (predicted,), weight = _checked(y_true, {"y_pred": y_pred}, sample_weight)
+    n_rows, share = len(y), weight[:, None] / weight.sum()
+
+    def mean(values):
+        return (share * values).sum(axis=0)
+
+    def deviation(values):
+        if n_rows < 2:
+            return np.full(values.shape[1], np.nan)
+        return np.sqrt(mean((values - mean(values)) ** 2) * (n_rows / (n_rows - 1)))
+
+    errors = predicted - y
+    rmsep = np.sqrt(mean(errors**2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rpd = deviation(y) / rmsep
+    found = {"rmsep": rmsep, "bias": mean(errors), "sep": deviation(errors), "rpd": rpd}
+    is_1d = np.ndim(y_true) == 1
+    return {name: float(values[0]) if is_1d else values for name, values in found.items()}
 
 
 def _checked(
@@ -233,6 +294,4 @@ def _rho_from_sums(sums, n_targets):
     r2 = np.where(constant[:, None], errors == 0, 1 - errors / safe).mean(axis=2)
     r2[constant.all(axis=1)] = np.nan
     headroom = r2[:, 2] - r2[:, 1]
-    return np.divide(
-        r2[:, 0] - r2[:, 1], headroom, out=np.full(len(sums), np.nan), where=headroom > 0
-    )
+    return np.divide(r2[:, 0] - r2[:, 1], headroom, out=np.full(len(sums), np.nan), where=headroom > 0)

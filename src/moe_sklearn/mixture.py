@@ -30,7 +30,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
 
     Parameters
     ----------
-    experts : BinnedRidgeExperts, default=None
+    experts : BinnedRidgeExperts or BinnedPLSExperts, default=None
         The experts to fit. None means ``BinnedRidgeExperts()``.
     gate_features : transformer, default=None
         Makes the features of the gate from X. Any scikit-learn transformer can be used. None means

@@ -250,6 +250,10 @@ class Moments:
         offset = self.y_mean - intercept - coef @ self.x_mean
         return np.maximum(self.yy - 2 * linear + quadratic, 0.0) + self.weight * offset**2
 
+    def product_with(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function v -> X'X v of a vector (n_features,)."""
+        return lambda v: symmetric_product(self.xx, v[:, None])[:, 0]
+
     def covariance(self) -> np.ndarray:
         """Full covariance matrix of x, (n_features, n_features), with W - 1 in the denominator."""
         lower = np.tril(self.xx)

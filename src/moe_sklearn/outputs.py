@@ -286,9 +286,10 @@ class MixtureOutputs:
         Returns
         -------
         dict of str to list
-            One value per bin under each key, as `pandas.DataFrame` takes it: "bin", "n_train", "alpha",
-            "residual_std" (root mean square over the targets; nan if `residual_variance_` is None) and
-            "strongest" (the columns with the largest absolute coefficients, summed over the targets).
+            One value per bin under each key, as `pandas.DataFrame` takes it: "bin", "n_train", "alpha"
+            (or "n_components", of `BinnedPLSExperts`), "residual_std" (root mean square over the targets;
+            nan if `residual_variance_` is None) and "strongest" (the columns with the largest absolute
+            coefficients, summed over the targets).
 
         Raises
         ------
@@ -296,10 +297,11 @@ class MixtureOutputs:
             If the number of `column_names` is not n_features.
         """
         check_is_fitted(self)
+        tuned = self.experts_.tuned_parameter
         return expert_table(
             self.predictor_.expert_coef,
             self.regimes_,
-            self.experts_.alpha_,
+            {tuned: getattr(self.experts_, f"{tuned}_")},
             self.residual_variance_,
             feature_names(self) if column_names is None else column_names,
             n_strongest,
@@ -316,6 +318,7 @@ class MixtureOutputs:
         confidence_level=0.95,
         random_state: Any = 0,
         regime_value=None,
+        errors=False,
     ) -> MoEReport:
         """Compare all mixing modes on held-out rows.
 
@@ -332,6 +335,8 @@ class MixtureOutputs:
         regime_value : RegimeValue, default=None
             What `moe_sklearn.regime_value` returned, usually for the training rows. The report then says in
             one line what the regimes add to soft mixing beyond one bin.
+        errors : bool, default=False
+            Whether to report RMSEP, bias, SEP and RPD of each mode too, see `prediction_errors`.
 
         Returns
         -------
@@ -362,4 +367,5 @@ class MixtureOutputs:
             random_state=random_state,
             mixing=self.mixing,
             regime_value=regime_value,
+            errors=errors,
         )

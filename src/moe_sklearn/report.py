@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, r2_score, recall_s
 from sklearn.utils import Bunch
 
 from ._tables import report_html, report_text
-from .metrics import rho_interval, rho_score
+from .metrics import ERROR_SCORES, prediction_errors, rho_interval, rho_score
 from .validation import check_choice, check_sample_weight
 
 if TYPE_CHECKING:
@@ -59,6 +59,12 @@ class MoEReport:
         Mean weight that the gate gives to constant experts; 0 where there are none.
     mixing : str
         The mode of `y_pred`.
+    errors : dict of str to dict, or None
+        RMSEP, bias, SEP and RPD of every mode, ``errors["soft"]["rmsep"]``, see
+        :func:`~moe_sklearn.prediction_errors`. Only on request.
+    bin_errors : dict of str to ndarray of shape (n_bins,) or (n_bins, n_targets), or None
+        The same within each bin, with columns such as "rmsep_soft". nan for a bin without test rows. Only on
+        request.
     y_true, y_pred : ndarray of shape (n_test_covered,) or (n_test_covered, n_targets)
         Targets and predictions of the covered rows.
     bin_codes : ndarray of shape (n_test_covered,), int
@@ -93,6 +99,8 @@ class MoEReport:
     y_pred: NDArray = field(repr=False)
     bin_codes: NDArray = field(repr=False)
     regime_value: Any = field(default=None, repr=False)
+    errors: dict[str, dict[str, Any]] | None = None
+    bin_errors: dict[str, NDArray] | None = None
 
     def __str__(self) -> str:
         return report_text(self)
@@ -146,6 +154,7 @@ def make_report(
     random_state: Any = 0,
     mixing: Mixing = "soft",
     regime_value: Any = None,
+    errors: bool = False,
 ) -> MoEReport:
     """Report on predictions.
 
@@ -180,6 +189,8 @@ def make_report(
         Mode whose predictions are kept as `y_pred`.
     regime_value : RegimeValue, default=None
         What :func:`~moe_sklearn.regime_value` returned.
+    errors : bool, default=False
+        Whether to report RMSEP, bias, SEP and RPD too.
 
     Returns
     -------
@@ -236,6 +247,7 @@ def make_report(
         y_pred=predicted[mixing],
         bin_codes=codes,
         regime_value=regime_value,
+        **(_errors(y, predicted, codes, len(bin_names), weight) if errors else {}),
     )
 
 
@@ -283,6 +295,24 @@ def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]
         "routing_accuracy": float(accuracy_score(codes, routed, sample_weight=weight)),
         "bins": columns,
         "confusion": confusion_matrix(codes, routed, labels=range(n_bins)),
+    }
+
+
+def _errors(y, predicted, codes, n_bins, weight) -> dict[str, Any]:
+    """Errors of every mode, and those within each bin."""
+    nothing = dict.fromkeys(ERROR_SCORES, np.full(y.shape[1:], np.nan))
+    by_bin: dict[str, list] = {f"{score}_{mode}": [] for score in ERROR_SCORES for mode in MODES}
+    for code in range(n_bins):
+        rows = codes == code
+        for mode in MODES:
+            scores = nothing
+            if rows.any():
+                scores = prediction_errors(y[rows], predicted[mode][rows], sample_weight=weight[rows])
+            for score in ERROR_SCORES:
+                by_bin[f"{score}_{mode}"].append(scores[score])
+    return {
+        "errors": {mode: prediction_errors(y, predicted[mode], sample_weight=weight) for mode in MODES},
+        "bin_errors": {name: np.array(column) for name, column in by_bin.items()},
     }
 
 
@@ -352,9 +382,7 @@ def _check_modes(predictions, mixing, n_rows):
     check_choice(mixing, "mixing", MODES)
     for mode in MODES:
         if len(predictions[mode]) != n_rows:
-            raise ValueError(
-                f"predictions[{mode!r}] has {len(predictions[mode])} rows, y_true has {n_rows}."
-            )
+            raise ValueError(f"predictions[{mode!r}] has {len(predictions[mode])} rows, y_true has {n_rows}.")
 
 
 def _checked_rows(y_true, bins, proba, bin_names, sample_weight):

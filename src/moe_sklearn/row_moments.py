@@ -237,6 +237,19 @@ class RowMoments:
         return self._transposed_product(self._weights[:, None])[0]
 
     @property
+    def xy(self) -> np.ndarray:
+        """Centred X'y, (n_features, n_targets)."""
+        return self.coef_of(np.sqrt(self._weights)[:, None] * self._targets).T
+
+    @property
+    def x_squares(self) -> np.ndarray:
+        """Centred sum of squares of each column of x and of its noise, (n_features,)."""
+        squares, centre = np.zeros(self.n_features), self.x_mean - self.store.origin
+        for of_block, block in self.store.blocks(self.index):
+            squares += self._weights[of_block] @ (block - centre) ** 2
+        return squares if self.noise is None else squares + self.noise
+
+    @property
     def noise(self) -> np.ndarray | None:
         """Weighted sums of the variances of the noise, (n_features,); None without noise."""
         return self.store.noise(self.index)

@@ -221,6 +221,6 @@ def fold_rule(experts, cross_fit: bool) -> RecordedFolds | None:
     The folds are stratified by bin. If the experts compare `alphas`, the folds of their `cv` are used
     instead.
     """
-    if experts.alphas is not None:
+    if experts.compares_candidates:
         return RecordedFolds(CrossValidationFolds(experts.cv))
     return RecordedFolds(StratifiedFolds()) if cross_fit else None

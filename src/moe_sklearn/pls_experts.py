@@ -1,0 +1,209 @@
+"""One partial least squares regression per bin and a global one, fitted in one pass over the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .alphas import SCORINGS, check_folds_given, choose_values
+from .bin_ridges import models_of_bins
+from .experts import BinnedRidgeExperts
+from .folds import best_by_errors
+from .linear import LinearPart
+from .pls import pls_models
+from .row_moments import merged
+from .validation import check_choice, check_number
+
+# A smaller share of the variance would make the ridge of the discriminants nearly singular.
+LEAST_SHARE = 1e-9
+
+
+class BinnedPLSExperts(BinnedRidgeExperts):
+    """Fit one partial least squares (PLS) regression per bin and one over all rows.
+
+    Each model is that of `sklearn.cross_decomposition.PLSRegression` on the rows of the bin, but it is
+    computed from the moments of one pass over X. Everything else is as in `BinnedRidgeExperts`: the methods,
+    batches, folds, sample weights (a row of weight 2 counts as two rows), and the use in a
+    `SoftGateMoERegressor`.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Number of components of every expert. A bin of n rows has at most n - 1, and an expert stops earlier
+        if its columns have a lower rank or nothing is left to explain. It is then the least squares solution
+        of least norm.
+    global_n_components : int, default=None
+        Number of components of the global model. None means `n_components`.
+    max_components : int, default=None
+        If given, each number from 1 to `max_components` is a candidate. The candidates replace
+        `n_components`, and `global_n_components` too if that is None. The one with the best mean held-out
+        score over the `cv` folds is used. The scores are computed from the moments of the folds, without a
+        second pass over X.
+    components_per_expert : bool, default=True
+        Whether each expert gets its own best candidate. If False, all experts get the candidate that is best
+        for all their rows together.
+    scale : bool, default=True
+        Whether columns and targets are divided by their standard deviations in the bin.
+    cv : int, splitter or iterable, default=5
+        Folds for `max_components`. Every row must be held out exactly once.
+    scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
+        Score of a candidate on a held-out fold.
+    min_bin_rows, small_bins, fold_bytes, n_jobs, side_columns
+        As in `BinnedRidgeExperts`. Products are always in float64, and never gathered twice.
+
+    Attributes
+    ----------
+    coef_, intercept_, global_coef_, global_intercept_, bins_, bin_count_, moments_
+        As in `BinnedRidgeExperts`.
+    n_components_ : ndarray of shape (n_bins,)
+        Number of components of each expert, at most.
+    global_n_components_ : int
+    discriminant_alpha_ : float
+        Penalty of the ridge that gives a mixture its linear discriminants. It is the sum of squares of the
+        columns times the smallest share of it that a direction in the space of the global model has.
+    cv_results_ : dict of ndarray
+        As in `BinnedRidgeExperts`, with ``"param_n_components"``. Only with `max_components`.
+    fold_storage_ : {"memory", "file"}
+        As in `BinnedRidgeExperts`. Only with `max_components`.
+
+    See Also
+    --------
+    BinnedRidgeExperts : Experts with a penalty instead.
+    SoftGateMoERegressor : Mixes the experts without knowing the bin of a row.
+
+    Notes
+    -----
+    With `x_std`, the model is PLS on the limit of many noisy copies of the rows: the standard deviations and
+    the variances of the scores are those with noise.
+
+    With several targets, `PLSRegression` stops its power iterations early, at ``tol=1e-6``. Its predictions
+    are those of this class if `tol` is smaller.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import BinnedPLSExperts
+    >>> rng = np.random.default_rng(0)
+    >>> X, regime = rng.normal(size=(200, 3)), rng.choice(["calm", "wild"], 200)
+    >>> y = np.where(regime == "wild", 5 * X[:, 0], X[:, 1])
+    >>> experts = BinnedPLSExperts(n_components=3).fit(X, y, bins=regime)
+    >>> experts.bins_.tolist(), (experts.coef_.round(6) + 0.0).tolist()
+    (['calm', 'wild'], [[0.0, 1.0, 0.0], [5.0, 0.0, 0.0]])
+    >>> BinnedPLSExperts(max_components=3).fit(X, y, bins=regime).n_components_.tolist()
+    [3, 3]
+    """
+
+    _readable_since = "0.2"
+    tuned_parameter = "n_components"
+    # In float32, weak components would be rounding.
+    product_dtype = "float64"
+
+    def __init__(
+        self,
+        n_components: int = 10,
+        *,
+        global_n_components=None,
+        max_components=None,
+        components_per_expert=True,
+        scale=True,
+        cv: Any = 5,
+        scoring="neg_mean_squared_error",
+        min_bin_rows=2,
+        small_bins="auto",
+        fold_bytes=2**32,
+        n_jobs=None,
+        side_columns=None,
+    ):
+        self.n_components = n_components
+        self.global_n_components = global_n_components
+        self.max_components = max_components
+        self.components_per_expert = components_per_expert
+        self.scale = scale
+        self.cv = cv
+        self.scoring = scoring
+        self.min_bin_rows = min_bin_rows
+        self.small_bins = small_bins
+        self.fold_bytes = fold_bytes
+        self.n_jobs = n_jobs
+        self.side_columns = side_columns
+
+    @property
+    def compares_candidates(self) -> bool:
+        """Whether numbers of components are compared, for which moments are gathered in folds."""
+        return self.max_components is not None
+
+    def gather(self, batches, folds=None, product_dtype=None, scratch=None):
+        """Gather moments as `BinnedRidgeExperts.gather` does; bins are never solved in turn."""
+        return super().gather(batches, folds, product_dtype)
+
+    def choose(self, moments, pooled, scratch=None) -> dict:
+        """Compute the numbers of components, and the penalty of discriminants.
+
+        Parameters are those of `linear_part_of`. Moments are `FoldMoments` with `max_components`.
+        """
+        check_choice(self.scale, "scale", [True, False])
+        given = self.global_n_components
+        if given is not None:
+            check_number(given, "global_n_components", 1, np.inf, integer=True)
+        if self.compares_candidates:
+            found, of_global, results = self._compared(moments, given)
+            more = {"cv_results_": results, "fold_storage_": moments.storage}
+        else:
+            check_number(self.n_components, "n_components", 1, np.inf, integer=True)
+            found, more = np.full(len(self.bins_), self.n_components), {}
+            of_global = self.n_components if given is None else given
+        share = pls_models(pooled, [of_global], scale=self.scale).least_share
+        return {
+            "n_components_": np.minimum(found, np.minimum(self.bin_count_ - 1, pooled.n_features)),
+            "global_n_components_": int(of_global),
+            "discriminant_alpha_": max(share, LEAST_SHARE) * float(pooled.x_squares.sum()),
+            **more,
+        }
+
+    def _compared(self, folds, of_global):
+        """Compare numbers of components: those of the experts, of the global model, and `cv_results_`."""
+        check_folds_given(folds, "numbers of components", "n_components")
+        check_number(self.max_components, "max_components", 1, np.inf, integer=True)
+        check_choice(self.scoring, "scoring", SCORINGS)
+        grid = np.arange(1, self.max_components + 1)
+
+        def select(groups, of_global=None):
+            errors = np.sum([held_out_errors(parts, grid, self.scale) for parts in groups], axis=0)
+            return best_by_errors(grid, errors, groups, self.scoring)
+
+        return choose_values(
+            folds,
+            self.bins_.tolist(),
+            grid,
+            select,
+            parameter="n_components",
+            given=of_global,
+            per_expert=self.components_per_expert,
+        )
+
+    def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
+        """Solve for experts and global model of other moments, with the bins and numbers of components.
+
+        Parameters and what is returned are those of `BinnedRidgeExperts.linear_part_of`.
+        """
+
+        def solve(group, n_components):
+            models = pls_models(group, [n_components], scale=self.scale)
+            return models.coef[0], models.intercept[0]
+
+        components = dict(zip(self.bins_.tolist(), self.n_components_, strict=True))
+        global_model = solve(pooled or moments.pool(), self.global_n_components_)
+        return models_of_bins(moments, components, solve, global_model, self.n_jobs)
+
+
+def held_out_errors(parts: list, n_components, scale: bool) -> np.ndarray:
+    """Held-out sums of squared errors of each fold and number of components: (n_folds, n_numbers, n_targets).
+
+    `parts` are the moments of a group of rows in each fold.
+    """
+    total, errors = merged(parts), []
+    for part in parts:
+        models = pls_models(total - part, n_components, scale=scale)
+        errors.append(part.squared_errors(models.coef, models.intercept))
+    return np.array(errors)

@@ -1,0 +1,283 @@
+"""A PLS regression per bin and one over all rows."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
+from sklearn_checks import with_checks
+
+from moe_sklearn import (
+    BinnedPLSExperts,
+    SoftGateMoERegressor,
+    moe_learning_curve,
+    regime_value,
+    to_onnx,
+)
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.gates import RegressionGate
+from moe_sklearn.pls_experts import held_out_errors
+
+COEFFICIENTS = ("coef_", "intercept_", "global_coef_", "global_intercept_")
+
+
+@pytest.mark.filterwarnings("ignore:partial_fit starts anew:UserWarning")
+@with_checks(
+    BinnedPLSExperts(),
+    BinnedPLSExperts(1, scale=False, small_bins="drop", global_n_components=3),
+    BinnedPLSExperts(components_per_expert=False, min_bin_rows=3),
+)
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture
+def data():
+    """300 rows of 40 collinear columns in the bins 0, 1, 2 and, every tenth, in none."""
+    return made(300, 40)
+
+
+def made(n, d):
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(n, 6))
+    bins = rng.integers(0, 3, n)
+    states[np.arange(n), bins] += 4
+    X = 3 + states @ rng.normal(size=(6, d)) + 0.1 * rng.normal(size=(n, d))
+    bins[::10] = -1
+    y = np.einsum("ij,ij->i", states, rng.normal(size=(4, 6))[bins]) + 0.1 * rng.normal(size=n)
+    return X, y, bins
+
+
+def assert_same_models(actual, expected, tolerance=1e-9):
+    assert actual.bins_.tolist() == expected.bins_.tolist()
+    for name in COEFFICIENTS:
+        np.testing.assert_allclose(getattr(actual, name), getattr(expected, name), rtol=0, atol=tolerance)
+
+
+def own_predictions(X, y, bins, n_components, scale):
+    """A plain PLSRegression of each bin, applied to its rows, and that of all rows to the others."""
+    predictions = np.empty(y.shape)
+    for label in np.unique(bins):
+        rows, fitted_to = bins == label, np.ones(len(X), bool) if label == -1 else bins == label
+        pls = PLSRegression(n_components, scale=scale, tol=1e-20, max_iter=10000)
+        predictions[rows] = pls.fit(X[fitted_to], y[fitted_to]).predict(X[rows]).reshape(y[rows].shape)
+    return predictions
+
+
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("n_targets", [None, 1, 3])
+@pytest.mark.parametrize(("n", "d"), [(300, 40), (150, 600)])
+def test_each_expert_is_the_pls_of_its_rows(n, d, n_targets, scale):
+    X, y, bins = made(n, d)
+    y = y if n_targets is None else y[:, None] * np.arange(1, n_targets + 1) + X[:, :n_targets]
+    for n_components in (1, 4, 10):
+        experts = BinnedPLSExperts(n_components, scale=scale).fit(X, y, bins=bins)
+        expected = own_predictions(X, y, bins, n_components, scale)
+        assert experts.predict(X, bins=bins).shape == y.shape
+        assert np.abs((experts.predict(X, bins=bins) - expected) / y.std(axis=0)).max() < 1e-6
+        assert experts.n_components_.tolist() == [n_components] * 3
+
+
+def test_models_do_not_depend_on_how_rows_arrive(data):
+    X, y, bins = data
+    experts = BinnedPLSExperts(5)
+    weights = np.random.default_rng(1).integers(1, 4, len(X))
+    whole = clone(experts).fit(X, y, bins=bins, sample_weight=weights)
+    batches = [(X[part], y[part], bins[part], weights[part]) for part in np.array_split(np.arange(300), 4)]
+    in_parts = clone(experts)
+    for rows, targets, labels, weight in batches:
+        in_parts.partial_fit(rows, targets, bins=labels, sample_weight=weight)
+    moments = BinnedMoments(40)
+    for rows, targets, labels, weight in batches:
+        moments.update(rows, targets, labels, weight)
+    repeated = [np.repeat(values, weights, axis=0) for values in data]
+    for other in (
+        in_parts,
+        clone(experts).fit_batches(batches),
+        clone(experts).fit_moments(moments),
+        clone(experts).fit(*repeated[:2], bins=repeated[2]),
+    ):
+        assert_same_models(other, whole)
+
+
+def test_float32_rows_have_products_in_float64(data):
+    X, y, bins = data
+    narrow = BinnedPLSExperts(8).fit(X.astype(np.float32), y, bins=bins)
+    wide = BinnedPLSExperts(8).fit(X.astype(np.float32).astype(float), y, bins=bins)
+    assert narrow.coef_.dtype == np.float32
+    assert_same_models(narrow, wide, tolerance=1e-5)
+
+
+def test_small_bins_have_as_many_components_as_rows_allow():
+    X, y, bins = made(60, 40)
+    bins[:], bins[:3] = 0, 1
+    experts = BinnedPLSExperts(10).fit(X, y, bins=bins)
+    assert experts.n_components_.tolist() == [10, 2] and experts.global_n_components_ == 10
+    np.testing.assert_allclose(experts.predict(X[:3], bins=bins[:3]), y[:3])
+
+
+@pytest.mark.parametrize("d", [40, 400])
+def test_the_number_of_components_is_that_of_cross_validation(d):
+    X, y, bins = made(240, d)
+    bins = np.arange(240) % 2
+    experts = BinnedPLSExperts(max_components=8, cv=KFold(4)).fit(X, y, bins=bins)
+    for model, rows, found in [
+        (0, bins == 0, experts.n_components_[0]),
+        (1, bins == 1, experts.n_components_[1]),
+        ("global", np.ones(240, bool), experts.global_n_components_),
+    ]:
+        # Folds of consecutive rows of a bin are those of all rows
+        search = GridSearchCV(
+            PLSRegression(),
+            {"n_components": range(1, 9)},
+            scoring="neg_mean_squared_error",
+            cv=KFold(4),
+        ).fit(X[rows], y[rows])
+        assert found == search.best_params_["n_components"]
+        own = experts.cv_results_["param_model"] == model
+        assert experts.cv_results_["param_n_components"][own].tolist() == list(range(1, 9))
+        for fold in range(4):
+            np.testing.assert_allclose(
+                experts.cv_results_[f"split{fold}_test_score"][own],
+                search.cv_results_[f"split{fold}_test_score"],
+                rtol=1e-6,
+            )
+
+
+def test_experts_can_share_the_number_of_components(data):
+    X, y, bins = data
+    options = {"max_components": 6, "global_n_components": 2, "components_per_expert": False}
+    experts = BinnedPLSExperts(**options).fit(X, y, bins=bins)
+    moments = experts.gather([(X, y, bins, None)])
+    errors = sum(held_out_errors(moments.parts(label), range(1, 7), True) for label in range(3))
+    weights = [sum(moments.parts(label)[fold].weight for label in range(3)) for fold in range(5)]
+    best = 1 + (errors[:, :, 0] / np.array(weights)[:, None]).mean(axis=0).argmin()
+    assert experts.n_components_.tolist() == [best] * 3 and experts.global_n_components_ == 2
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_components": 0}, "n_components must be an integer >= 1; got 0"),
+        ({"n_components": 2.5}, "n_components must be an integer >= 1; got 2.5"),
+        ({"global_n_components": 0}, "global_n_components must be an integer >= 1"),
+        ({"max_components": 0}, "max_components must be an integer >= 1"),
+        ({"max_components": 2, "scoring": "mae"}, "scoring"),
+        ({"scale": "yes"}, "scale"),
+    ],
+)
+def test_wrong_parameters_are_named(data, parameters, message):
+    X, y, bins = data
+    with pytest.raises(ValueError, match=message):
+        BinnedPLSExperts(**parameters).fit(X, y, bins=bins)
+
+
+def test_candidates_need_folds(data):
+    X, y, bins = data
+    with pytest.raises(ValueError, match="moments of folds: use fit"):
+        BinnedPLSExperts(max_components=3).partial_fit(X, y, bins=bins)
+
+
+def test_known_noise_shrinks_the_experts(data):
+    X, y, bins = data
+    clean, noisy = (BinnedPLSExperts(4).fit(X, y, bins=bins, x_std=std) for std in (None, 5.0))
+    draws = np.random.default_rng(1).normal(size=(200, *X.shape)) * 5.0 + X
+    copies = BinnedPLSExperts(4).fit(draws.reshape(-1, 40), np.tile(y, 200), bins=np.tile(bins, 200))
+    scale = np.abs(clean.coef_).max()
+    assert np.abs(noisy.coef_ - copies.coef_).max() < 0.05 * scale < np.abs(noisy.coef_ - clean.coef_).max()
+
+
+# In a mixture
+
+
+@pytest.mark.parametrize("gate", ["logistic", RegressionGate(n_restarts=1, max_iter=20)])
+@pytest.mark.parametrize("parameters", [{"n_components": 6}, {"max_components": 6, "cv": KFold(5)}])
+def test_a_mixture_of_pls_experts(data, gate, parameters):
+    X, y, bins = data
+    model = SoftGateMoERegressor(BinnedPLSExperts(**parameters), gate=gate, random_state=0)
+    model.fit(X[:200], y[:200], bins=bins[:200])
+    alone = BinnedPLSExperts(**parameters).fit(X[:200], y[:200], bins=bins[:200])
+    np.testing.assert_allclose(
+        model.predict(X, mixing="oracle", bins=bins), alone.predict(X, bins=bins), atol=1e-8
+    )
+    assert model.expert_table()["n_components"] == alone.n_components_.tolist()
+    assert model.score(X[200:], y[200:]) > 0.8
+
+
+def test_gate_inputs_are_cross_fitted(data):
+    X, y, bins = data
+    noise = np.random.default_rng(3).normal(size=len(X))
+    model = SoftGateMoERegressor(BinnedPLSExperts(10), gate=RegressionGate(n_restarts=1), random_state=0)
+    model.fit(X, noise, bins=bins)
+    covered = bins >= 0
+    # Residuals of models that have seen the rows are smaller than those of others.
+    own = model.experts_.predict(X[covered], bins=bins[covered])
+    assert np.mean((noise[covered] - own) ** 2) < 0.95
+    assert model.residual_variance_.mean() > 1.0
+
+
+def test_a_mixture_takes_batches_targets_weights_and_noise(data):
+    X, y, bins = data
+    y = np.column_stack([y, X[:, 0]])
+    weights = np.random.default_rng(1).uniform(0.5, 2, len(X))
+    model = SoftGateMoERegressor(BinnedPLSExperts(5), gate="logistic", random_state=0)
+    whole = clone(model).fit(X, y, bins=bins, sample_weight=weights, x_std=0.1)
+    parts = np.array_split(np.arange(len(X)), 3)
+    batches = [(X[part], y[part], bins[part], weights[part], 0.1) for part in parts]
+    in_batches = clone(model).fit_batches(batches)
+    assert whole.predict(X).shape == y.shape
+    np.testing.assert_allclose(in_batches.predict(X), whole.predict(X), atol=1e-6)
+
+
+def test_discriminants_follow_the_scale_of_x(data):
+    X, y, bins = data
+    first, second = (
+        SoftGateMoERegressor(BinnedPLSExperts(5), gate="logistic", gate_inputs=("discriminants",)).fit(
+            factor * X, y, bins=bins
+        )
+        for factor in (1.0, 1000.0)
+    )
+    np.testing.assert_allclose(first.gate_proba(X), second.gate_proba(1000 * X), atol=1e-5)
+
+
+def test_searches_set_the_number_of_components(data):
+    X, y, _ = data
+    model = SoftGateMoERegressor(BinnedPLSExperts(), gate="logistic")
+    search = GridSearchCV(model, {"experts__n_components": [1, 6]}, cv=3).fit(X, y)
+    assert search.best_params_ == {"experts__n_components": 6}
+    assert cross_val_score(model, X, y, cv=3).shape == (3,)
+
+
+def test_the_learning_curve_names_the_parameter(data):
+    X, y, bins = data
+    model = SoftGateMoERegressor(BinnedPLSExperts(max_components=3))
+    with pytest.raises(ValueError, match="set n_components, and no candidates"):
+        moe_learning_curve(model, X, y, bins=bins, X_test=X, y_test=y, bins_test=bins)
+
+
+def test_a_mixture_is_an_onnx_graph(data):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    X, y, bins = data
+    model = SoftGateMoERegressor(BinnedPLSExperts(4), gate="logistic", random_state=0).fit(X, y, bins=bins)
+    session = runtime.InferenceSession(to_onnx(model).SerializeToString())
+    outputs = session.run(None, {"X": X})[0]
+    assert np.abs(outputs.ravel() - model.predict(X)).max() < 1e-5 * y.std()
+
+
+def test_what_the_regimes_are_worth_to_pls_experts(data):
+    X, y, bins = data
+    model = SoftGateMoERegressor(BinnedPLSExperts(4), gate="logistic", random_state=0)
+    value = regime_value(model, X, y, bins=bins, cv=3, n_shuffles=2)
+    assert value.r2["real bins"]["soft"] > value.r2["random labels"]["soft"] + 0.2
+
+
+def test_side_column_makes_the_bins():
+    rng = np.random.default_rng(5)
+    X, bins = rng.normal(size=(120, 6)), rng.integers(0, 2, 120)
+    y = X[:, 0] * (1 + bins)
+    expected = BinnedPLSExperts(3).fit(X, y, bins=bins)
+    table = np.column_stack([X, bins])
+    split = BinnedPLSExperts(3, side_columns=-1).fit(table, y)
+    np.testing.assert_allclose(split.coef_, expected.coef_, atol=1e-12)
+    np.testing.assert_allclose(split.predict(table), expected.predict(X, bins=bins), atol=1e-12)
