@@ -41,6 +41,7 @@ ROOMS = [
     "features",
     "regimes",
     "binning",
+    "columns",
     "gates",
     "solved_moments",
     "bin_ridges",
@@ -70,6 +71,7 @@ ROOMS = [
     "sources",
     "storage",
     "labels",
+    "missing",
     "datasets",
 ]
 NUMERIC_ROOMS = {
@@ -90,6 +92,8 @@ NUMERIC_ROOMS = {
     "sources",
     "storage",
     "labels",
+    "columns",
+    "missing",
 }
 NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
 # threadpoolctl comes with scikit-learn, which requires it.

@@ -56,8 +56,10 @@ def test_the_experiment():
     assert drop.n_bins_ == 9
     assert drop.bin_names_[:4] == ["Cool Metal-poor", "Cool Solar", "Cool Metal-rich", "Mid Metal-poor"]
     unnamed = GridBinner(edges=EDGES).fit(side)
-    assert unnamed.bin_names_[1] == "teff 3750 to 4500, mh -1 to 0"
-    assert GridBinner(edges=EDGES).fit(side.to_numpy()).bin_names_[8] == "x0 5250 to 6000, x1 0 to 0.5"
+    assert unnamed.bin_names_[1] == "teff < 4,500, mh -1 to 0"
+    assert GridBinner(edges=EDGES).fit(side.to_numpy()).bin_names_[8] == "x0 >= 5,250, x1 >= 0"
+    closed = GridBinner(edges=EDGES, outside="drop").fit(side)
+    assert closed.bin_names_[0] == "teff 3,750-4,500, mh -2 to -1"
 
 
 def test_one_column_takes_plain_edges_and_names():

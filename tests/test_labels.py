@@ -94,7 +94,7 @@ def test_no_row_covered():
         ([0.5, 1, 2, 3], "real numbers.*2-D: bins=side.reshape"),
         ([0.0, np.inf, 1.0, 2.0], "real numbers"),
         (np.array([0, 1, 0, 1], complex), "integers or strings, got dtype complex"),
-        ([(0, 1), 2, (0, 1), 3], "bins must be integers or strings, got labels like"),
+        ([{0}, 2, {0}, 3], "bins must be integers or strings, got labels like"),
         (np.array(["2020", "2021", "2020", "2021"], "M8[Y]"), "integers or strings, got dtype datetime64"),
     ],
 )

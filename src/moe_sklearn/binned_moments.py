@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from .labels import NO_BIN, check_same_kind, encode_labels
+from .labels import NO_BIN, check_same_kind, encode_labels, in_order
 from .linalg import available_memory, lower_bytes, sum_of_squares, transposed_product
 from .moments import FLOAT32_ROWS, Moments, checked_targets
 from .moments_file import read_moments, write_moments
@@ -94,8 +94,8 @@ class BinnedMoments:
 
     @property
     def bins(self) -> np.ndarray:
-        """Sorted labels of the bins that have rows, without the None of the rows in no bin."""
-        return np.array(sorted(label for label in self.groups if label is not None))
+        """Labels of the bins that have rows, in order, without the None of the rows in no bin."""
+        return in_order([label for label in self.groups if label is not None])
 
     @property
     def n_rows(self) -> int:

@@ -1,8 +1,9 @@
 """From side information (Teff, [M/H]; line and shift of a plant) to integer bins."""
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise, product
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -10,36 +11,66 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .columns import (
+    categories_of,
+    category_codes,
+    category_names,
+    columns_of,
+    field_names,
+    is_frame,
+    number_codes,
+    numbers_of,
+    quantile_edges,
+    range_names,
+)
 from .labels import NO_BIN
+from .missing import mask_of
 from .state import StatefulEstimator, adopt, unfitted_copy
-from .validation import check_choice, check_sample_weight
+from .validation import check_choice, check_number, check_sample_weight
+
+# Digits of given edges in names
+GIVEN_DIGITS = 6
 
 
 class GridBinner(TransformerMixin, StatefulEstimator):
-    """Joint bins of several columns of side information.
+    """Joint bins of several columns of side information, numbers and categories.
 
     The joint bin of two columns is ``b_0 * n_1 + b_1``, where b_j is the bin of column j and n_j the number
-    of its bins; more columns go on likewise. Bins are closed on the left; the last bin of a column also on
-    the right.
+    of its bins; more columns go on likewise. A column of numbers has bins between edges. They are closed on
+    the left; the last bin of a column also on the right. A column of strings, booleans or categoricals has a
+    bin for each category.
 
     Parameters
     ----------
-    n_bins : int or sequence of int, default=3
-        Bins per column where `edges` is None: quantiles of the (weighted) training rows. Ties may leave
-        fewer bins.
-    edges : sequence of array-like, default=None
-        Increasing bin edges of each column, in the column's own unit. For one column, the array itself is
-        enough.
-    names : sequence of sequence of str, default=None
-        Names of each column's bins. For one column, the names themselves are enough. None: the bin's range.
+    n_bins : int or sequence of (int or None), default=3
+        Bins of each column of numbers whose `edges` are None: quantiles of the (weighted) training rows. Ties
+        may leave fewer bins. None makes a column of integers one of categories. Other categories need no
+        number of bins.
+    edges : sequence of (array-like or None), default=None
+        Increasing bin edges of each column, in the column's own unit. None for a column means quantiles, or
+        categories. For one column, the array itself is enough.
+    names : sequence of (sequence of str or None), default=None
+        Names of each column's bins. None: the bin's range or category. For one column, the names themselves
+        are enough.
     outside : {"clip", "drop"}, default="clip"
         Rows beyond given `edges` go to the nearest bin, or to none (-1). Quantile bins are open at both
-        ends. A row with nan in any column is always in no bin.
+        ends. A row with a missing value in any column is always in no bin: nan, None, NA, masked.
+    min_bin_rows : int, default=10
+        Categories with fewer training rows than this are joined to a bin "other", which comes last. New
+        categories are in that bin too; they are in no bin if there is none. One rare category stays alone.
+    precision : int, default=3
+        Digits of quantiles in the names of bins. Names have more where two edges would look the same, and at
+        least six where edges are given.
 
     Attributes
     ----------
-    edges_ : list of ndarray
-        Edges of each column.
+    edges_ : list of (ndarray or None)
+        Edges of each column; None for categories.
+    categories_ : list of (ndarray or None)
+        Categories of each column with a bin of their own, in the order of an ordered categorical, else
+        sorted; None for numbers.
+    rare_categories_ : list of (ndarray or None)
+        Categories of each column that are joined; None for numbers.
     n_bins_ : int
         Number of joint bins, empty ones included.
     bin_names_ : list of str
@@ -59,32 +90,46 @@ class GridBinner(TransformerMixin, StatefulEstimator):
     array([ 0,  1,  2, -1])
     >>> binner.bin_names_
     ['Cool Metal-poor', 'Cool Metal-rich', 'Hot Metal-poor', 'Hot Metal-rich']
+
+    Numbers and categories:
+
+    >>> side = [[4000, "giant"], [4100, "dwarf"], [5800, None], [9000, "dwarf"]]
+    >>> binner = GridBinner(edges=[[3750, 5000, 10000], None], min_bin_rows=1)
+    >>> binner.fit_transform(side).ravel()
+    array([ 1,  0, -1,  2])
+    >>> binner.bin_names_
+    ['x0 < 5,000, dwarf', 'x0 < 5,000, giant', 'x0 >= 5,000, dwarf', 'x0 >= 5,000, giant']
     """
 
     def __init__(
         self,
-        n_bins: int | Sequence[int] = 3,
+        n_bins: int | Sequence[int | None] = 3,
         *,
-        edges: Sequence[ArrayLike] | NDArray | None = None,
-        names: Sequence[str] | Sequence[Sequence[str]] | None = None,
+        edges: Sequence[ArrayLike | None] | NDArray | None = None,
+        names: Sequence[str] | Sequence[Sequence[str] | None] | None = None,
         outside: Literal["clip", "drop"] = "clip",
+        min_bin_rows: int = 10,
+        precision: int = 3,
     ):
         self.n_bins = n_bins
         self.edges = edges
         self.names = names
         self.outside = outside
+        self.min_bin_rows = min_bin_rows
+        self.precision = precision
 
     def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
-        """Find the edges of each column.
+        """Find the edges or the categories of each column.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_columns)
-            Side information; nan is allowed.
+            Side information: an array, a list of rows, a data frame of pandas or polars, an astropy Table or
+            a structured array. Values may be missing.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the quantiles.
+            Weights of the quantiles. Rows of weight 0 do not count.
 
         Returns
         -------
@@ -94,29 +139,44 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If `edges`, `names` or `n_bins` do not fit the columns, or edges do not increase.
+            If `edges`, `names` or `n_bins` do not fit the columns, edges do not increase, or a column mixes
+            strings and numbers.
         """
         fitted = unfitted_copy(self)
         check_choice(fitted.outside, "outside", ["clip", "drop"])
-        X = fitted._check_side(X, reset=True)
-        weights = check_sample_weight(sample_weight, len(X))
-        n_columns = X.shape[1]
-        if fitted.edges is None:
-            fitted.edges_ = [
-                _quantile_edges(column, n_bins, weights)
-                for column, n_bins in zip(X.T, fitted._bins_per_column(n_columns), strict=True)
-            ]
-        else:
-            fitted.edges_ = _given_edges(fitted.edges, n_columns)
-        fitted.n_bins_ = math.prod(len(edges) - 1 for edges in fitted.edges_)
+        check_number(fitted.min_bin_rows, "min_bin_rows", 1, np.inf, integer=True)
+        check_number(fitted.precision, "precision", 1, 17, integer=True)
+        columns = fitted._columns(X, reset=True)
+        weights = check_sample_weight(sample_weight, len(columns[0]))
+        edges, n_bins = fitted._given_edges(), fitted._bins_per_column()
+        parts = []
+        for name, *of_column in zip(fitted._column_names(), columns, n_bins, edges, strict=True):
+            with column_named(name):
+                parts.append(fitted._fit_column(*of_column, weights))
+        fitted.edges_, fitted.categories_, fitted.rare_categories_ = map(list, zip(*parts, strict=True))
         fitted.column_bin_names_ = fitted._names_per_column()
+        fitted.n_bins_ = math.prod(map(len, fitted.column_bin_names_))
         return adopt(self, fitted)
+
+    def _fit_column(self, column, n_bins, edges, weights):
+        """Return edges, categories and rare categories of a column."""
+        values = None if n_bins is None and edges is None else numbers_of(column)
+        if values is not None:
+            _check_no_infinity(values)
+            return quantile_edges(values, n_bins, weights) if edges is None else edges, None, None
+        if edges is not None:
+            raise ValueError("edges are given, but it holds categories: pass None in place of its edges.")
+        counted = np.full(len(column), True) if weights is None else weights > 0
+        categories, rare = categories_of(column, counted, self.min_bin_rows)
+        if not len(categories) and not len(rare):
+            raise ValueError("no category is known in any row of positive weight: leave the column out.")
+        return None, categories, rare
 
     @property
     def bin_names_(self) -> list[str]:
         """Name of each joint bin, in the order of their numbers."""
         check_is_fitted(self)
-        separator = ", " if self.names is None else " "
+        separator = ", " if self.names is None or any(given is None for given in self.names) else " "
         return [separator.join(names) for names in product(*self.column_bin_names_)]
 
     def transform(self, X: Any) -> NDArray:
@@ -132,84 +192,134 @@ class GridBinner(TransformerMixin, StatefulEstimator):
             Joint bin, 0 to ``n_bins_ - 1``; -1 for a row in no bin.
         """
         check_is_fitted(self)
-        X = self._check_side(X, reset=False)
-        joint = np.zeros(len(X), dtype=int)
-        covered = ~np.isnan(X).any(axis=1)
-        for column, edges in zip(X.T, self.edges_, strict=True):
-            joint = joint * (len(edges) - 1) + np.searchsorted(edges[1:-1], column, side="right")
-            if self.edges is not None and self.outside == "drop":
-                covered &= (column >= edges[0]) & (column <= edges[-1])
+        columns = self._columns(X, reset=False)
+        joint = np.zeros(len(columns[0]), dtype=int)
+        covered = np.full(len(joint), True)
+        for j, name in enumerate(self._column_names()):
+            with column_named(name):
+                codes = self._codes(j, columns[j])
+            joint = joint * len(self.column_bin_names_[j]) + codes
+            covered &= codes != NO_BIN
         return np.where(covered, joint, NO_BIN)[:, None]
+
+    def _codes(self, j, column):
+        """Bin of each row in column j."""
+        if self.edges_[j] is None:
+            return category_codes(column, self.categories_[j], self.rare_categories_[j])
+        values = numbers_of(column)
+        if values is None:
+            raise ValueError("numbers are expected, as in fit.")
+        _check_no_infinity(values)
+        return number_codes(values, self.edges_[j], self._is_closed(j))
+
+    def _is_closed(self, j):
+        """Return True if rows beyond the edges of column j are in no bin."""
+        return self.outside == "drop" and self._given_edges()[j] is not None
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray:
         """Name of the one output column, ``bin``."""
         check_is_fitted(self)
         return np.array(["bin"], dtype=object)
 
-    def _check_side(self, X, reset):
-        return validate_data(self, X, dtype=float, ensure_all_finite="allow-nan", reset=reset)
+    def _columns(self, X, reset):
+        """Return the columns of checked side information."""
+        names = field_names(X)
+        if names is not None:
+            self._check_fields(names, reset)
+            return columns_of(X)
+        if is_frame(X):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            return columns_of(X)
+        # An array of a list of numbers and strings would hold strings only.
+        X, mask = X if hasattr(X, "dtype") else np.asarray(X, dtype=object), mask_of(X)
+        finite = "allow-nan" if X.dtype.kind != "O" else False
+        X = validate_data(self, X, dtype=None, ensure_all_finite=finite, reset=reset)
+        return columns_of(X if mask is None else np.ma.array(X, mask=mask))
 
-    def _bins_per_column(self, n_columns):
-        n_bins = np.asarray(self.n_bins)
-        n_bins = np.broadcast_to(n_bins, n_columns) if n_bins.ndim == 0 else n_bins
-        if len(n_bins) != n_columns or not all(int(n) == n and n >= 1 for n in n_bins):
+    def _check_fields(self, names, reset):
+        """Note or check the columns of a structured array or a table."""
+        if reset:
+            self.feature_names_in_, self.n_features_in_ = np.array(names, dtype=object), len(names)
+        elif list(names) != list(getattr(self, "feature_names_in_", names)) or len(names) != self.n_features_in_:
+            raise ValueError(
+                f"The side information has the columns {list(names)}, in fit it had {self._column_names()}: "
+                "pass the same columns in the same order."
+            )
+
+    def _column_names(self):
+        return list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]))
+
+    def _given_edges(self):
+        """Return the given edges of each column, or None."""
+        if self.edges is None:
+            return [None] * self.n_features_in_
+        edges = list(self.edges)
+        if edges and edges[0] is not None and np.ndim(edges[0]) == 0:
+            edges = [edges]
+        if len(edges) != self.n_features_in_:
+            raise ValueError(
+                f"edges are given for {len(edges)} columns, the side information has {self.n_features_in_}: pass "
+                "one array of edges per column, or None for categories."
+            )
+        return [None if column is None else _increasing(j, column) for j, column in enumerate(edges)]
+
+    def _bins_per_column(self):
+        n_columns = self.n_features_in_
+        n_bins = list(self.n_bins) if np.ndim(self.n_bins) else [self.n_bins] * n_columns
+        valid = self.n_bins is not None and all(n is None or (int(n) == n and n >= 1) for n in n_bins)
+        if len(n_bins) != n_columns or not valid:
             raise ValueError(
                 f"n_bins must be a positive integer, or one for each of the {n_columns} columns of side "
-                f"information; got {self.n_bins!r}."
+                f"information (None for categories); got {self.n_bins!r}."
             )
-        return [int(n) for n in n_bins]
+        return [n if n is None else int(n) for n in n_bins]
 
     def _names_per_column(self):
-        columns = getattr(self, "feature_names_in_", [f"x{j}" for j in range(len(self.edges_))])
-        ranges = [
-            [f"{column} {low:g} to {high:g}" for low, high in pairwise(edges)]
-            for column, edges in zip(columns, self.edges_, strict=True)
-        ]
+        found = []
+        for j, (column, given) in enumerate(zip(self._column_names(), self._given_edges(), strict=True)):
+            if self.edges_[j] is None:
+                found.append(category_names(column, self.categories_[j], self.rare_categories_[j]))
+                continue
+            digits = self.precision if given is None else max(self.precision, GIVEN_DIGITS)
+            found.append(range_names(column, self.edges_[j], digits, not self._is_closed(j)))
         if self.names is None:
-            return ranges
+            return found
         names = [self.names] if isinstance(self.names[0], str) else self.names
-        wanted = [len(bins) for bins in ranges]
-        if [len(given) for given in names] != wanted:
+        wanted = list(map(len, found))
+        if len(names) != len(found) or any(
+            given is not None and len(given) != n for given, n in zip(names, wanted, strict=True)
+        ):
             raise ValueError(
-                f"names must hold one name per bin of each column, {wanted} of them; got {self.names!r}."
+                f"names must hold one name per bin of each column, {wanted} of them, or None for a column; got "
+                f"{self.names!r}."
             )
-        return [list(map(str, given)) for given in names]
+        pairs = zip(names, found, strict=True)
+        return [of_column if given is None else list(map(str, given)) for given, of_column in pairs]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = tags.input_tags.string = True
         tags.transformer_tags.preserves_dtype = []
         return tags
 
 
-def _given_edges(edges, n_columns):
-    if np.ndim(edges[0]) == 0:
-        edges = [edges]
-    if len(edges) != n_columns:
-        raise ValueError(
-            f"edges are given for {len(edges)} columns, the side information has {n_columns}: pass one "
-            "array of edges per column."
-        )
-    edges = [np.asarray(column, dtype=float) for column in edges]
-    for j, column in enumerate(edges):
-        if column.ndim != 1 or len(column) < 2 or not (np.diff(column) > 0).all():
-            raise ValueError(f"edges of column {j} must be 2 or more increasing numbers; got {column}.")
+@contextmanager
+def column_named(name) -> Iterator[None]:
+    """Name the column in errors of what is done with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"Column {name!r} of the side information: {error}") from error
+
+
+def _increasing(j, edges):
+    edges = np.asarray(edges, dtype=float)
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"edges of column {j} must be 2 or more increasing numbers; got {edges}.")
     return edges
 
 
-def _quantile_edges(column, n_bins, weights):
-    """Edges at the weighted quantiles 0, 1/n_bins, ..., 1 (inverted distribution function)."""
-    known = ~np.isnan(column) if weights is None else ~np.isnan(column) & (weights > 0)
-    if not known.any():
-        raise ValueError(
-            "A column of the side information has no known value in any row of positive weight (all are "
-            "nan, or sample_weight is zero): there are no quantiles to bin by."
-        )
-    values, weights = column[known], np.ones(known.sum()) if weights is None else weights[known]
-    order = np.argsort(values, kind="stable")
-    shares = np.cumsum(weights[order]) / weights.sum()
-    # Rounding of both makes whole weights and repeated rows agree.
-    targets = np.round(np.arange(n_bins + 1) / n_bins, 12)
-    positions = np.searchsorted(np.round(shares, 12), targets)
-    edges = np.unique(values[order][np.minimum(positions, len(values) - 1)])
-    return edges if len(edges) > 1 else np.repeat(edges, 2)
+def _check_no_infinity(values):
+    if np.isinf(values).any():
+        raise ValueError(f"infinity in row {np.flatnonzero(np.isinf(values))[0]}: clip such values.")

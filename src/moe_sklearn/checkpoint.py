@@ -10,6 +10,7 @@ import numpy as np
 
 from .binned_moments import BinnedMoments
 from .labels import encode_labels
+from .missing import check_no_missing
 from .noisy_rows import check_x_std
 from .sources import RowSource, as_source, open_batches
 
@@ -78,6 +79,7 @@ def accumulate(
         moments, marks = _resumed(checkpoint, product_dtype)
     number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
     for number, (X, y, bins, sample_weight, x_std) in enumerate(open_batches(batches), start=1):
+        check_no_missing(y, "y")
         source, y = as_source(X), np.asarray(y, float)
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)

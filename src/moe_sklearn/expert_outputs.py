@@ -4,13 +4,12 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import TransformerMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .labels import codes_of
 from .linear import LinearPart, LinearStack
 from .side import bins_of_rows, check_rows
-from .validation import map_finite
+from .validation import map_finite, r2_of
 
 
 class ExpertOutputs(TransformerMixin):
@@ -129,4 +128,4 @@ class ExpertOutputs(TransformerMixin):
         -------
         float
         """
-        return r2_score(y, np.asarray(self.predict(X, bins=bins)), sample_weight=sample_weight)
+        return r2_of(y, self.predict(X, bins=bins), sample_weight)

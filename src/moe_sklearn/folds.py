@@ -16,7 +16,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import check_cv
 
 from .binned_moments import BinnedMoments
-from .labels import NO_BIN, check_same_kind, encode_labels
+from .labels import NO_BIN, check_same_kind, encode_labels, in_order
 from .linalg import lower_bytes
 from .moments import FLOAT32_ROWS, Moments
 from .row_moments import fits_as_rows, merged
@@ -125,8 +125,8 @@ class FoldMoments:
 
     @property
     def bins(self) -> np.ndarray:
-        """Sorted labels of the bins that have rows."""
-        return np.array(sorted(label for label in self._labels if label is not None))
+        """Labels of the bins that have rows, in order."""
+        return in_order([label for label in self._labels if label is not None])
 
     @property
     def storage(self) -> str:

@@ -238,6 +238,8 @@ def train_gate(
         So many successive rows are noisy draws of one row.
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
+    # A classifier has its classes in sorted order, which is not that of intervals.
+    bins = bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
     inputs = join_inputs(plan.inputs, data.features, data.discriminant_scores, data.predictions)
     variance = None

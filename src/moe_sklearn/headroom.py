@@ -9,9 +9,11 @@ from sklearn.utils.validation import check_array
 
 from .alphas import check_alpha
 from .binning import GridBinner
+from .columns import is_side_information
 from .folds import FoldMoments, fold_of_rows, held_out_errors, r2_scores
 from .gathering import in_enough_precision
 from .labels import NO_BIN, encode_labels, label_array
+from .missing import check_no_missing
 from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight
 
 
@@ -77,6 +79,8 @@ def oracle_headroom(
     >>> round(result.r2_global, 1), round(result.r2_oracle, 1)
     (-0.0, 0.7)
     """
+    check_no_missing(X, "X")
+    check_no_missing(y, "y")
     X = check_array(X, dtype=FLOAT_DTYPES, ensure_all_finite=False)
     y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
     y = y.reshape(len(y), -1)
@@ -84,7 +88,7 @@ def oracle_headroom(
     check_finite(y, "y")
     check_length(bins, "bins", len(X))
     weight = check_sample_weight(sample_weight, len(X))
-    if np.ndim(bins) == 2:
+    if is_side_information(bins):
         bins = np.ravel((binner or GridBinner()).fit_transform(bins))
     bins = label_array(bins, len(X))
     labels, codes = encode_labels(bins)

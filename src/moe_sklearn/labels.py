@@ -1,14 +1,18 @@
 """Labels of bins: which rows have one, and integer codes for them."""
 
+import re
 from collections.abc import Callable
 
 import numpy as np
+
+from .missing import is_missing, mask_of
 
 NO_BIN = -1
 """Code of a row in no bin. An integer label of this value means the same."""
 
 # Up to this size, different whole numbers are different floats.
 LARGEST_EXACT_FLOAT = 2**53
+INTERVAL = re.compile(r"[(\[](\S+), (\S+)[)\]]")
 REAL_NUMBERS = (
     "bins holds real numbers, but 1-D bins are labels (integers or strings). Side information must be 2-D: "
     "bins=side.reshape(-1, 1)."
@@ -21,16 +25,17 @@ def encode_labels(bins, n_rows=None):
     Parameters
     ----------
     bins : array-like of shape (n_rows,)
-        Labels: integers, booleans or strings. Bytes are read as UTF-8. -1, None, nan, NaT, NA and the masked
-        values of a masked array mean "in no bin".
+        Labels: integers, booleans or strings. Bytes are read as UTF-8. Intervals, as `pandas.cut` makes them,
+        and tuples become strings. -1, None, nan, NaT, NA, the masked values of a masked array, and tuples
+        with one of these mean "in no bin".
     n_rows : int, optional
         Number of rows that `bins` must have.
 
     Returns
     -------
     labels : ndarray of shape (n_labels,)
-        Distinct labels in sorted order, as int64, bool or strings. The values that mean "in no bin" are not
-        among them.
+        Distinct labels as int64, bool or strings, in the order of `in_order`. The values that mean "in no bin"
+        are not among them.
     codes : ndarray of shape (n_rows,), int
         Position of each row's label in `labels`; -1 for a row in no bin.
 
@@ -46,14 +51,45 @@ def encode_labels(bins, n_rows=None):
     (['cool', 'hot'], [1, -1, 0, 1])
     """
     values, covered = _covered_labels(bins, n_rows)
-    labels, inverse = np.unique(values, return_inverse=True)
+    found, inverse = np.unique(values, return_inverse=True)
+    order = _order_of(found)
     codes = np.full(covered.shape, NO_BIN)
-    codes[covered] = inverse.reshape(-1)
-    return labels, codes
+    codes[covered] = np.argsort(order)[inverse.reshape(-1)]
+    return found[order], codes
+
+
+def in_order(labels) -> np.ndarray:
+    """Return the distinct labels in their order: numbers by size, intervals by their edges, then other strings.
+
+    Examples
+    --------
+    >>> in_order(["(10, 20]", "(5, 10]", "hot", "cool"]).tolist()
+    ['(5, 10]', '(10, 20]', 'cool', 'hot']
+    """
+    distinct = np.unique(labels)
+    return distinct[_order_of(distinct)]
+
+
+def _order_of(distinct):
+    """Return the positions of sorted distinct labels in their order."""
+    order = np.arange(len(distinct))
+    if distinct.dtype.kind != "U":
+        return order
+    edges = [_edges_of(label) for label in distinct.tolist()]
+    return np.array(sorted(order.tolist(), key=edges.__getitem__), int)
+
+
+def _edges_of(label):
+    """Return the edges of an interval that is written as (left, right]; infinite ones for other strings."""
+    match = INTERVAL.fullmatch(label)
+    try:
+        return (float(match[1]), float(match[2])) if match else (np.inf, np.inf)
+    except ValueError:  # dates, whose text is in order
+        return np.inf, np.inf
 
 
 def codes_of(bins, labels, n_rows=None):
-    """Find the position of each row's label in sorted `labels`; -1 for a row in no bin or in an unknown bin.
+    """Find the position of each row's label in distinct `labels`; -1 for a row in no bin or in an unknown bin.
 
     Raises
     ------
@@ -74,7 +110,8 @@ def codes_of(bins, labels, n_rows=None):
             f"bins holds labels like {values[0]!r}, the model knows labels like {labels[0]!r}: "
             "pass bins of the kind that the model was fitted with."
         )
-    nearest = np.minimum(np.searchsorted(labels, values), len(labels) - 1)
+    sorter = np.argsort(labels)
+    nearest = sorter[np.minimum(np.searchsorted(labels, values, sorter=sorter), len(labels) - 1)]
     codes[covered] = np.where(labels[nearest] == values, nearest, NO_BIN)
     return codes
 
@@ -138,14 +175,14 @@ def _covered_labels(bins, n_rows):
 
 def _as_array(bins):
     """Return an array that holds each label as it was given."""
-    if np.ma.isMaskedArray(bins):
-        array = np.array(bins, dtype=object)
-        array[np.ma.getmaskarray(bins)] = None
-        return array
-    if isinstance(getattr(bins, "dtype", None), np.dtype):
-        return np.asarray(bins)
+    if isinstance(getattr(bins, "dtype", None), np.dtype) and bins.dtype.kind != "T":
+        array, mask = np.asarray(bins), mask_of(bins)
+        return array if mask is None else np.where(mask, None, array.astype(object))
     # Iteration keeps each element of a list, or of an array or series with missing values, as it is.
-    return np.asarray(list(bins), dtype=object)
+    labels = list(bins)
+    if any(isinstance(label, tuple) for label in labels):
+        return np.fromiter(labels, object, len(labels))
+    return np.asarray(labels, dtype=object)
 
 
 def _missing(array):
@@ -160,18 +197,23 @@ def _missing(array):
 
 
 def _is_label(value):
-    """Return False for -1 and None, for nan and NaT, which do not equal themselves, and for NA.
+    """Return False for -1 and missing values, and for a tuple with a missing value."""
+    if isinstance(value, tuple):
+        return not any(map(is_missing, value))
+    return not is_missing(value) and bool(value != NO_BIN)
 
-    A comparison with NA has no truth value, which raises a TypeError.
-    """
-    try:
-        return value is not None and bool(value == value) and bool(value != NO_BIN)
-    except TypeError:
-        return False
+
+def _as_text(value):
+    """Return bytes, tuples and intervals as strings, and other labels as they are."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, tuple):
+        return ", ".join(str(_as_text(part)) for part in value)
+    return str(value) if hasattr(value, "left") and hasattr(value, "right") else value
 
 
 def _from_objects(values):
-    values = [value.decode() if isinstance(value, bytes) else value for value in values]
+    values = [_as_text(value) for value in values]
     strings = {isinstance(value, str) for value in values}
     if len(strings) > 1:
         raise ValueError("bins mixes strings and numbers: make all labels of one kind.")

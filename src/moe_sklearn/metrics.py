@@ -11,6 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
+from .missing import check_no_missing
 from .validation import check_finite, check_sample_weight
 
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
@@ -244,6 +245,7 @@ def _checked(
     """Finite float64 columns of equal shape, and weights, without the rows of weight 0."""
     arrays: list[NDArray] = []
     for name, values in {"y_true": y_true, **predictions}.items():
+        check_no_missing(values, name)
         values = np.asarray(values, dtype=np.float64)
         if values.ndim not in (1, 2) or values.shape != np.shape(y_true):
             raise ValueError(

@@ -4,7 +4,6 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from . import fitting
@@ -14,7 +13,7 @@ from .predictor import MIXINGS, Mixing, mix, total_std
 from .side import bins_of_rows, check_fit_rows, check_rows
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .training_rows import rows_in_memory
-from .validation import check_choice, check_varies
+from .validation import check_choice, check_varies, r2_of
 
 
 class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
@@ -401,7 +400,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         float
         """
         prediction = self.predict(X, mixing=mixing, bins=bins)
-        return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)
+        return r2_of(y, prediction, sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -28,6 +28,7 @@ from .linalg import (
     transposed_product,
     zeros_lower,
 )
+from .missing import check_no_missing
 
 # Groups of more rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15
@@ -472,6 +473,8 @@ def checked_targets(n_rows: int, n_targets: int, y, sample_weight):
         If a shape is wrong, y is not finite in a row of positive weight, or a weight is negative, nan, or
         beyond 1e-200 to 1e200.
     """
+    check_no_missing(y, "y")
+    check_no_missing(sample_weight, "sample_weight")
     y = np.empty((n_rows, 0)) if y is None else np.asarray(y, float)
     y = y[:, None] if y.ndim == 1 else y
     if y.shape != (n_rows, n_targets):

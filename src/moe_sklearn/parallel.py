@@ -6,6 +6,7 @@ import numpy as np
 
 from .binned_moments import BinnedMoments
 from .labels import encode_labels
+from .missing import check_no_missing
 from .noisy_rows import check_x_std
 from .sources import RowSource
 from .validation import check_finite, check_length, check_sample_weight
@@ -52,6 +53,7 @@ def dask_moments(
     if any(np.isnan(size) for size in X.chunks[0]):
         raise ValueError("X has blocks of unknown size: call X.compute_chunk_sizes() first.")
     X = X.rechunk({1: -1})
+    check_no_missing(y, "y")
     y = np.asarray(y, float)
     if y.ndim not in (1, 2):
         raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
@@ -80,8 +82,8 @@ def dask_moments(
 def _moments_of(X, first_row, y, bins, sample_weight, x_std, product_dtype):
     moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
     if np.ndim(x_std) == 2:
-        x_std = RowSource(np.asarray(x_std), first_row)
-    return moments.update(RowSource(np.asarray(X), first_row), y, bins, sample_weight, x_std)
+        x_std = RowSource(x_std, first_row)
+    return moments.update(RowSource(X, first_row), y, bins, sample_weight, x_std)
 
 
 def _merge(left, right):

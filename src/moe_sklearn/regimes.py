@@ -14,7 +14,8 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from .binning import GridBinner
-from .labels import codes_of, encode_labels
+from .columns import is_side_information
+from .labels import codes_of, encode_labels, in_order
 from .validation import check_choice, check_length, check_number
 
 SMALL_BINS = ["auto", "raise", "drop", "keep"]
@@ -62,7 +63,7 @@ class Regimes:
 
     def labels(self, bins):
         """Return the labels of the rows: 1-D `bins`, or what the binner makes of 2-D `bins`."""
-        if np.ndim(bins) != 2:
+        if not is_side_information(bins):
             return bins
         if self.binner is None:
             raise ValueError(
@@ -96,7 +97,7 @@ def fit_binner(binner, bins, y, sample_weight=None):
     """
     if bins is not None:
         check_length(bins, "bins", len(y))
-    if bins is not None and np.ndim(bins) != 2:
+    if bins is not None and not is_side_information(bins):
         if binner is not None and np.ndim(bins) == 1:
             raise ValueError(
                 "bins are 1-D labels, but a binner is set to make labels from side information. Pass the "
@@ -190,7 +191,7 @@ def fit_regimes(
     bins = labels[usable]
     if small_bins == "raise":
         _check_no_empty_cell(binner, bins)
-    dropped = np.setdiff1d(np.union1d(labels, cells_of(binner, labels)), bins)
+    dropped = in_order(np.setdiff1d(np.union1d(labels, cells_of(binner, labels)), bins))
     return Regimes(
         bins, counts[usable], bin_names(bins, binner), bin_names(dropped, binner), binner, of_target
     )

@@ -9,6 +9,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 
 from .frames import aligned
 from .metrics import rho_score
+from .missing import check_no_missing
 from .side import bins_of_rows
 from .wrapped import inner_mixture, rows_of_mixture, without_search
 
@@ -104,6 +105,8 @@ class RhoScorer(BaseEstimator):
         TypeError
             If there is no mixture inside `estimator`.
         """
+        check_no_missing(y, "y")
+        check_no_missing(sample_weight, "sample_weight")
         bins = self._aligned_to(X) if bins is None else aligned(bins, X)
         estimator = without_search(estimator)
         mixture, known = inner_mixture(estimator), bins

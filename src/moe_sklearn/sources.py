@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .missing import check_no_missing
+
 BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""
 
@@ -123,6 +125,8 @@ def check_kind(values, name: str = "X") -> None:
     ------
     TypeError
         If `values` is such an object. The message says what to pass instead.
+    ValueError
+        If a value is masked or missing, see `moe_sklearn.missing.check_no_missing`.
     """
     first = values[0] if isinstance(values, (list, tuple)) and len(values) else values
     kind = type(first).__name__
@@ -143,6 +147,7 @@ def check_kind(values, name: str = "X") -> None:
             f"{name} holds a {kind}: pass the numbers, {flux}, with one row for each spectrum, and the "
             "spectral_axis as wavelength of GateFeatureTransformer."
         )
+    check_no_missing(values, name)
 
 
 def is_source(X) -> bool:
@@ -203,6 +208,7 @@ class RowSource:
     """
 
     def __init__(self, X, first_row: int = 0):
+        check_no_missing(X, "X")
         self.first_row = first_row
         self.X = X.tocsr() if sparse.issparse(X) else X
         self.shape = tuple(map(int, X.shape))
@@ -257,6 +263,7 @@ class RowSource:
             block = block.toarray()
         elif hasattr(block, "compute"):
             block = block.compute()
+        check_no_missing(block, "X")
         return np.asarray(block, dtype=self.dtype)
 
 

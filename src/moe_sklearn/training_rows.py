@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .columns import is_side_information
 from .folds import CrossValidationFolds
 from .gate_training import StratifiedFolds
 from .gathering import BatchRecord, FoldRule
-from .labels import codes_of, encode_labels
+from .labels import codes_of, encode_labels, in_order
 from .noisy_rows import check_x_std
 from .regimes import fit_binner
 from .side import open_batches_of
@@ -65,9 +66,9 @@ class TrainingRows:
     frame: Any = None
 
     def encoded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the sorted distinct labels, and the position of each row's label (-1 for no bin)."""
+        """Return the distinct labels in order, and the position of each row's label (-1 for no bin)."""
         known = [encode_labels(part)[0] for part in self.labels]
-        labels = np.unique(np.concatenate([part for part in known if part.size] or known))
+        labels = in_order(np.concatenate([part for part in known if part.size] or known))
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
 
 
@@ -151,7 +152,8 @@ def check_fixed_bins(bins, binner):
     """Raise a ValueError if the bins of a batch depend on later batches."""
     if bins is None:
         raise ValueError("Each batch needs bins: quantiles of the target need all rows at once.")
-    if np.ndim(bins) == 2 and getattr(binner, "edges", None) is None:
+    edges = getattr(binner, "edges", None)
+    if is_side_information(bins) and (edges is None or any(column is None for column in edges)):
         raise ValueError(
             "Side information in batches needs fixed bins: pass binner=GridBinner(edges=...), or labels. "
             "Quantiles need all rows at once."

@@ -3,10 +3,12 @@
 import numbers
 
 import numpy as np
+from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from .lazy import is_lazy, map_lazily
+from .missing import check_no_missing
 from .sources import as_source, check_kind, is_source, map_rows
 
 FLOAT_DTYPES = (np.float64, np.float32)
@@ -24,7 +26,7 @@ def check_fit_data(estimator, X, y, sample_weight=None, *, reset=True, is_batch=
     TypeError
         If X, y or sample_weight is no array, but a spectrum, a lazy frame or a Quantity with a unit.
     ValueError
-        If shapes or lengths are wrong, or y or sample_weight holds nan or infinity.
+        If shapes or lengths are wrong, if y or sample_weight holds nan or infinity, or if a value is masked.
     """
     check_kind(X)
     check_kind(y, "y")
@@ -150,6 +152,14 @@ def check_targets(y, n_rows, n_targets):
         )
     check_finite(y, "y")
     return y.reshape(n_rows, n_targets)
+
+
+def r2_of(y, prediction, sample_weight=None) -> float:
+    """Compute R2 of a prediction; raise a ValueError if a value of y or sample_weight is masked or missing."""
+    check_no_missing(y, "y")
+    check_no_missing(sample_weight, "sample_weight")
+    check_finite(np.asarray(y, dtype=float), "y")
+    return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)
 
 
 def check_n_targets(n_targets, n_before):

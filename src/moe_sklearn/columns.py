@@ -1,0 +1,181 @@
+"""Columns of side information: what they hold, and which bin each of their values is in."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+
+from .labels import NO_BIN, codes_of, encode_labels
+from .missing import is_missing, mask_of
+
+
+def is_side_information(bins) -> bool:
+    """Return True for a 2-D array, a frame, a table or a structured array; False for labels.
+
+    Examples
+    --------
+    >>> is_side_information([[4000, "dwarf"], [5800, "giant"]]), is_side_information(["cool", "hot"])
+    (True, False)
+    """
+    return field_names(bins) is not None or len(getattr(bins, "shape", None) or np.shape(bins)) == 2
+
+
+def field_names(X) -> tuple | None:
+    """Return the names of the columns of a structured array or an astropy Table; None for anything else."""
+    return getattr(getattr(X, "dtype", None), "names", None)
+
+
+def is_frame(X) -> bool:
+    """Return True for a data frame of pandas or polars."""
+    return hasattr(X, "iloc") or hasattr(X, "get_columns")
+
+
+def columns_of(X) -> list:
+    """Return the columns of a frame, a table or an array, each as it was given."""
+    names = field_names(X)
+    if names is not None:
+        return [X[name] for name in names]
+    if hasattr(X, "iloc"):
+        return [X.iloc[:, j] for j in range(X.shape[1])]
+    return list(X.get_columns() if is_frame(X) else X.T)
+
+
+def numbers_of(column) -> np.ndarray | None:
+    """Return a column as floats, with nan where a value is missing; None if it does not hold real numbers.
+
+    Booleans, strings and categoricals are no numbers.
+
+    Examples
+    --------
+    >>> numbers_of(np.array([4000, None], dtype=object)), numbers_of(np.array([True, False]))
+    (array([4000.,   nan]), None)
+    """
+    dtype = getattr(column, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
+        mask = mask_of(column)
+        return np.where(False if mask is None else mask, np.nan, np.asarray(column, dtype=float))
+    if hasattr(dtype, "categories") or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
+        return None
+    found = [np.nan if is_missing(value) else value for value in column]
+    if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in found):
+        return None
+    return np.array(found, dtype=float)
+
+
+def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find the categories of a column: those with rows enough, and the rare ones, if there are several.
+
+    Parameters
+    ----------
+    column : array-like of shape (n_rows,)
+        Labels, as in `moe_sklearn.labels.encode_labels`.
+    counted : ndarray of shape (n_rows,), bool
+        Rows that count.
+    least : int
+        A category with fewer rows is rare.
+
+    Returns
+    -------
+    categories, rare : ndarray
+        In the order of a pandas Categorical that is ordered, or of a polars Enum, else in that of labels.
+
+    Examples
+    --------
+    >>> categories_of(["b", "a", "c", "d", "a"], np.full(5, True), 2)
+    (array(['a'], dtype='<U1'), array(['b', 'c', 'd'], dtype='<U1'))
+    """
+    labels, codes = encode_labels(column)
+    counts = np.bincount(codes[(codes != NO_BIN) & counted], minlength=len(labels))
+    dtype = getattr(column, "dtype", None)
+    order = np.arange(len(labels))
+    if getattr(dtype, "ordered", type(dtype).__name__ == "Enum"):
+        order = codes_of(list(dtype.categories), labels)
+        order = order[order != NO_BIN]
+    labels, counts = labels[order], counts[order]
+    rare = (counts > 0) & (counts < least)
+    rare &= rare.sum() > 1
+    return labels[(counts > 0) & ~rare], labels[rare]
+
+
+def number_codes(values, edges, drop: bool) -> np.ndarray:
+    """Find the bin of each number between `edges`: -1 for nan and, with `drop`, beyond the edges."""
+    codes = np.searchsorted(edges[1:-1], values, side="right")
+    beyond = (values < edges[0]) | (values > edges[-1])
+    return np.where(np.isnan(values) | (beyond & drop), NO_BIN, codes)
+
+
+def category_codes(column, categories, rare) -> np.ndarray:
+    """Find the position of each category; those after `categories` are rare or new, or -1 if none is rare."""
+    codes, known = codes_of(column, categories), encode_labels(column)[1] != NO_BIN
+    return np.where((codes == NO_BIN) & known & (len(rare) > 0), len(categories), codes)
+
+
+def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
+    """Find edges at the weighted quantiles 0, 1/n_bins, ..., 1 (inverted distribution function).
+
+    Raises
+    ------
+    ValueError
+        If no value of positive weight is known.
+    """
+    known = ~np.isnan(values) if weights is None else ~np.isnan(values) & (weights > 0)
+    if not known.any():
+        raise ValueError(
+            "no known value in any row of positive weight (all are missing, or sample_weight is zero), so that "
+            "there are no quantiles to bin by."
+        )
+    values, weights = values[known], np.ones(known.sum()) if weights is None else weights[known]
+    order = np.argsort(values, kind="stable")
+    shares = np.cumsum(weights[order]) / weights.sum()
+    # Rounding of both makes whole weights and repeated rows agree.
+    targets = np.round(np.arange(n_bins + 1) / n_bins, 12)
+    positions = np.searchsorted(np.round(shares, 12), targets)
+    edges = np.unique(values[order][np.minimum(positions, len(values) - 1)])
+    return edges if len(edges) > 1 else np.repeat(edges, 2)
+
+
+def range_names(column: str, edges, digits: int, is_open: bool) -> list[str]:
+    """Name the bins between `edges`, rounded to `digits` that count, or to more that tell edges apart.
+
+    Examples
+    --------
+    >>> range_names("Teff", [3751.2, 4499.8, 5251.4, 6000], 3, is_open=True)
+    ['Teff < 4,500', 'Teff 4,500-5,250', 'Teff >= 5,250']
+    >>> range_names("[M/H]", [-1, 0, 0.5], 3, is_open=False)
+    ['[M/H] -1 to 0', '[M/H] 0 to 0.5']
+    """
+    texts = [_rounded(edge, digits) for edge in edges]
+    while len(set(texts)) < len(np.unique(edges)) and digits < 17:
+        digits += 1
+        texts = [_rounded(edge, digits) for edge in edges]
+    dash = " to " if any("-" in text for text in texts) else "-"
+    names = [f"{column} {low}{dash}{high}" for low, high in zip(texts[:-1], texts[1:], strict=True)]
+    if is_open and len(names) > 1:
+        names[0], names[-1] = f"{column} < {texts[1]}", f"{column} >= {texts[-2]}"
+    return names
+
+
+def _rounded(value, digits):
+    """Write a number with so many digits that count: 5,830 rather than 5.83e+03."""
+    text = f"{value:.{digits}g}"
+    value = float(text)
+    if value and not 1e-4 <= abs(value) < 1e7:
+        return text
+    return f"{int(value):,}" if value == int(value) else f"{value:,}"
+
+
+def category_names(column: str, categories, rare) -> list[str]:
+    """Name the bins of categories: a string by itself, a number or boolean with its column, the rest "other".
+
+    Examples
+    --------
+    >>> category_names("kind", np.array(["dwarf", "giant"]), np.array(["C", "S"]))
+    ['dwarf', 'giant', 'other']
+    """
+    before = "" if categories.dtype.kind == "U" else f"{column} "
+    names = [f"{before}{label}" for label in categories.tolist()]
+    rest = f"{before}other"
+    while rest in names:
+        rest = f"any {rest}"
+    return [*names, rest] if len(rare) else names
