@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import numbers
+from itertools import pairwise
 
 import numpy as np
 
@@ -136,32 +138,32 @@ def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
 
 
 def range_names(column: str, edges, digits: int, is_open: bool) -> list[str]:
-    """Name the bins between `edges`, rounded to `digits` that count, or to more that tell edges apart.
+    """Name the bins between `edges`, rounded to `digits` of the largest, or to more that tell edges apart.
 
     Examples
     --------
     >>> range_names("Teff", [3751.2, 4499.8, 5251.4, 6000], 3, is_open=True)
     ['Teff < 4,500', 'Teff 4,500-5,250', 'Teff >= 5,250']
-    >>> range_names("[M/H]", [-1, 0, 0.5], 3, is_open=False)
-    ['[M/H] -1 to 0', '[M/H] 0 to 0.5']
+    >>> range_names("[M/H]", [-1, 0.0701, 0.5], 3, is_open=False)
+    ['[M/H] -1 to 0.07', '[M/H] 0.07 to 0.5']
     """
-    texts = [_rounded(edge, digits) for edge in edges]
-    while len(set(texts)) < len(np.unique(edges)) and digits < 17:
-        digits += 1
-        texts = [_rounded(edge, digits) for edge in edges]
+    is_open = is_open and len(edges) > 2
+    shown = np.asarray(edges, dtype=float)[1:-1] if is_open else np.asarray(edges, dtype=float)
+    decimals = digits - 1 - math.floor(math.log10(np.abs(shown).max() or 1))
+    texts = [_rounded(edge, decimals) for edge in shown]
+    while len(set(texts)) < len(set(shown)):
+        decimals += 1
+        texts = [_rounded(edge, decimals) for edge in shown]
     dash = " to " if any("-" in text for text in texts) else "-"
-    names = [f"{column} {low}{dash}{high}" for low, high in zip(texts[:-1], texts[1:], strict=True)]
-    if is_open and len(names) > 1:
-        names[0], names[-1] = f"{column} < {texts[1]}", f"{column} >= {texts[-2]}"
-    return names
+    names = [f"{column} {low}{dash}{high}" for low, high in pairwise(texts)]
+    return [f"{column} < {texts[0]}", *names, f"{column} >= {texts[-1]}"] if is_open else names
 
 
-def _rounded(value, digits):
-    """Write a number with so many digits that count: 5,830 rather than 5.83e+03."""
-    text = f"{value:.{digits}g}"
-    value = float(text)
+def _rounded(value, decimals):
+    """Write a number with so many decimals, but none of them a 0 at the end: 5,830 rather than 5.83e+03."""
+    value = round(float(value), decimals) + 0.0
     if value and not 1e-4 <= abs(value) < 1e7:
-        return text
+        return f"{value:g}" if float(f"{value:g}") == value else f"{value}"
     return f"{int(value):,}" if value == int(value) else f"{value:,}"
 
 

@@ -131,11 +131,30 @@ def codes_and_names(bins, bin_names):
 
 
 def name_x_ticks(ax, bin_names):
-    """Write the names below the axis: level if there is room, else slanted."""
-    slant: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    level = len(bin_names) <= 3 or max(map(len, bin_names), default=0) <= 3
-    ax.set_xticklabels([wrapped(name) for name in bin_names], **({} if level else slant))
+    """Write the names below the axis: level if there is room, else slanted, and upright if they are many."""
+    names, room = [wrapped(name) for name in bin_names], points(ax)[0] / max(len(bin_names), 1)
+    if len(bin_names) <= 3 or max(map(len, bin_names), default=0) <= 3:
+        ax.set_xticklabels(names)
+        return
+    slanted = font_size(names, 0.7 * room)
+    turned: dict[str, Any] = {"rotation": 45, "va": "top", "fontsize": slanted}
+    if slanted < 9:
+        turned = {"rotation": 90, "va": "center", "fontsize": font_size(names, room)}
+    ax.set_xticklabels(names, ha="right", rotation_mode="anchor", **turned)
+
+
+def points(ax):
+    """Width and height of the axes in points."""
+    return 72 * ax.get_position().size * ax.figure.get_size_inches()
+
+
+def font_size(names, room):
+    """Size of a font, 10 at most, in which the lines of each name take no more than `room` points."""
+    n_lines = max((name.count("\n") + 1 for name in names), default=1)
+    return max(min(10.0, room / (1.2 * n_lines)), 1.0)
 
 
 def wrapped(name):
-    return textwrap.fill(str(name), 18, break_on_hyphens=False)
+    """Break a name after each column of side information, and where it is long."""
+    lines = str(name).replace(", ", ",\n").splitlines()
+    return "\n".join(textwrap.fill(line, 24, break_on_hyphens=False) for line in lines)

@@ -11,6 +11,7 @@ from ._base import ReportDisplay, codes_and_names
 
 BIN_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 BIN_MARKERS = "o^sDvP"
+LEGEND_ROWS = 18
 
 
 class MoEPredictionDisplay(ReportDisplay):
@@ -49,7 +50,8 @@ class MoEPredictionDisplay(ReportDisplay):
 
     def plot(self, ax: Any = None, *, target: int = 0, label: str = "") -> Self:
         """Draw column `target` of the targets; `label` (say, "log g in dex") names its axes."""
-        ax = self._start(ax, (7.2, 5.2))
+        n_columns = max(1, -(-len(self.bin_names) // LEGEND_ROWS))
+        ax = self._start(ax, (4.5 + 2.7 * n_columns, 5.2))
         true, predicted = (a.reshape(len(a), -1)[:, target] for a in (self.y_true, self.y_pred))
         size = float(np.clip(2e4 / max(len(true), 1), 3, 24))
         for code, name in enumerate(self.bin_names):
@@ -69,7 +71,8 @@ class MoEPredictionDisplay(ReportDisplay):
         ax.axline((true.mean(),) * 2, slope=1, color="black", linewidth=1, linestyle="--")
         ax.set_xlabel(f"True {label}".strip())
         ax.set_ylabel(f"Predicted {label}".strip())
-        legend = ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
+        legend = ax.legend(ncols=n_columns, fontsize=10 if len(self.bin_names) <= 9 else 8, **place)
         for handle in legend.legend_handles:
             handle.set(alpha=1, sizes=[30])
         return self

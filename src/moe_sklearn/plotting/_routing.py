@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix
 
 from ..report import MoEReport, bin_mean_proba
 from ..validation import check_length
-from ._base import ReportDisplay, codes_and_names, name_x_ticks, wrapped
+from ._base import ReportDisplay, codes_and_names, font_size, name_x_ticks, points, wrapped
 
 
 class GateProbabilityDisplay(ReportDisplay):
@@ -158,7 +158,7 @@ class RoutingConfusionDisplay(ReportDisplay):
 
 
 def _heat_size(bin_names):
-    side = max(4.2, 1.8 + 0.62 * len(bin_names))
+    side = float(np.clip(1.8 + 0.62 * len(bin_names), 4.2, 16))
     return side + 1.6, side
 
 
@@ -169,14 +169,15 @@ def _heat_map(ax, values: NDArray, text, bin_names, label) -> None:
     colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
     image = ax.imshow(values, cmap=colors, vmin=0, vmax=1)
     # points per cell; tick names and colour bar take about a third of the axes
-    cell = 72 * min(ax.get_position().size * ax.figure.get_size_inches()) / len(values)
-    fontsize = min(8.0, 0.21 * cell)
+    cell = min(points(ax)) / len(values)
+    fontsize = min(8.0, 0.26 * cell)
     for (i, j), value in np.ndenumerate(values):
         color = "white" if value < 0.5 else "black"
         ax.text(j, i, text[i][j], ha="center", va="center", color=color, fontsize=fontsize)
     ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
     places = range(len(bin_names))
-    ax.set_yticks(places, [wrapped(name) for name in bin_names])
+    names = [wrapped(name) for name in bin_names]
+    ax.set_yticks(places, names, fontsize=font_size(names, cell))
     ax.set_xticks(places)
     name_x_ticks(ax, bin_names)
     ax.set_ylabel("True bin")

@@ -190,7 +190,7 @@ class BinScoresDisplay(ReportDisplay):
 
     def plot(self, ax: Any = None, *, lower: float = -1.0) -> Self:
         """Draw the bars; those below `lower` are cut there and carry their value."""
-        ax = self._start(ax, (max(6.0, 2.0 + 0.9 * len(self.bin_names)), 4.8))
+        ax = self._start(ax, (float(np.clip(2.0 + 0.9 * len(self.bin_names), 6, 18)), 4.8))
         width = 0.8 / len(self.r2)
         for k, (mode, values) in enumerate(self.r2.items()):
             places = np.arange(len(values)) + (k - (len(self.r2) - 1) / 2) * width
