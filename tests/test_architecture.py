@@ -36,6 +36,7 @@ ROOMS = [
     "metrics",
     "headroom",
     "pls_experts",
+    "clusters",
     "experts",
     "expert_outputs",
     "features",

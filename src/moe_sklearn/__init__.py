@@ -3,6 +3,7 @@
 from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
 from .checkpoint import accumulate
+from .clusters import ClusterBinner
 from .experts import BinnedRidgeExperts
 from .export import SKOPS_TRUSTED, to_onnx
 from .features import GateFeatureTransformer
@@ -22,6 +23,7 @@ from .wrapped import report_from
 __all__ = [
     "BinnedPLSExperts",
     "BinnedRidgeExperts",
+    "ClusterBinner",
     "GateFeatureTransformer",
     "GridBinner",
     "MoEReport",

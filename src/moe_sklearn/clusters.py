@@ -1,0 +1,147 @@
+"""Regimes that nobody measured: clusters of the rows of X."""
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import TransformerMixin, clone
+from sklearn.cluster import KMeans
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .features import GateFeatureTransformer
+from .missing import check_no_missing
+from .state import StatefulEstimator, adopt, unfitted_copy
+from .validation import FLOAT_DTYPES
+
+
+class ClusterBinner(TransformerMixin, StatefulEstimator):
+    """Learn regimes that nobody measured, as clusters of the rows of X.
+
+    It is a binner that takes X itself as the side information:
+    ``SoftGateMoERegressor(binner=ClusterBinner()).fit(X, y, bins=X)``. The clusters are those of the features
+    of the gate, each divided by its standard deviation, and are learned from training rows only.
+
+    Parameters
+    ----------
+    n_bins : int, default=9
+        Number of clusters of the default `estimator`. Another one has its own.
+    estimator : estimator, default=None
+        Clusterer with `fit` and `predict`, such as a Gaussian mixture. Rows that it labels -1 are in no bin.
+        None means ``KMeans(n_bins, n_init=10, random_state=random_state)``.
+    features : transformer, default=None
+        What the clusterer sees of a row. None means ``GateFeatureTransformer()``, ten PCA scores.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the default `estimator`.
+
+    Attributes
+    ----------
+    features_ : transformer
+        Fitted features.
+    scaler_ : StandardScaler
+        Scaler of the features.
+    estimator_ : estimator
+        Fitted clusterer.
+    n_features_in_, feature_names_in_
+        Columns seen in `fit`.
+
+    See Also
+    --------
+    GridBinner : Bins of side information, which are to be preferred where there is any.
+
+    Notes
+    -----
+    A cluster is a function of X alone. The mixture can gain from it what a non-linear function of X gains over a
+    linear one, which the default gate gains with a single bin as well. It holds no information on y that X
+    does not hold, while side information that was measured does in training. The oracle is therefore of
+    little use, and rho can exceed 1 by far: the gate recovers nearly all clusters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import ClusterBinner, SoftGateMoERegressor
+    >>> rng = np.random.default_rng(0)
+    >>> regime = np.arange(300) % 2
+    >>> X = rng.normal(size=(300, 4)) + 8 * np.outer(regime, [1, 1, 0, 0])
+    >>> y = np.where(regime, 1, -1) * X[:, 2]
+    >>> model = SoftGateMoERegressor(binner=ClusterBinner(2, random_state=0)).fit(X, y, bins=X)
+    >>> model.bin_count_.tolist()
+    [150, 150]
+    >>> round(model.score(X, y), 2)
+    1.0
+    """
+
+    def __init__(
+        self, n_bins: int = 9, *, estimator: Any = None, features: Any = None, random_state: Any = None
+    ):
+        self.n_bins = n_bins
+        self.estimator = estimator
+        self.features = features
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn the clusters of the rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in memory.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        ClusterBinner
+            This binner, fitted.
+
+        Raises
+        ------
+        ValueError
+            If X holds nan, infinity or masked values, or there are fewer rows than clusters.
+        TypeError
+            If the clusterer has no method `predict`, so that it cannot label new rows.
+        """
+        fitted = unfitted_copy(self)
+        estimator, features = self.estimator, self.features
+        if estimator is None:
+            estimator = KMeans(self.n_bins, n_init=10, random_state=self.random_state)
+        if not hasattr(estimator, "predict"):
+            raise TypeError(
+                f"estimator must have a method predict, which labels new rows; {estimator!r} has none. Use e.g. "
+                "KMeans or GaussianMixture, or pass its labels as bins."
+            )
+        X = fitted._checked(X, reset=True)
+        features = GateFeatureTransformer() if features is None else clone(features)
+        scores = features.fit_transform(X)
+        fitted.features_, fitted.scaler_ = features, StandardScaler().fit(scores)
+        fitted.estimator_ = clone(estimator).fit(fitted.scaler_.transform(scores))
+        return adopt(self, fitted)
+
+    def transform(self, X: Any) -> NDArray:
+        """Find the cluster of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 1), int
+        """
+        check_is_fitted(self)
+        X = self._checked(X, reset=False)
+        return self.estimator_.predict(self.scaler_.transform(self.features_.transform(X)))[:, None]
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
+        """Name of the one output column, ``bin``."""
+        check_is_fitted(self)
+        return np.array(["bin"], dtype=object)
+
+    def _checked(self, X, reset):
+        check_no_missing(X, "X")
+        return validate_data(self, X, dtype=FLOAT_DTYPES, reset=reset)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
