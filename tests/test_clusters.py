@@ -53,7 +53,8 @@ def test_the_mixture_learns_them_and_reads_them_from_new_rows(data):
 def test_rows_are_not_left_out_of_scale(data):
     X, _, regime = data
     scaled = X * [1, 1e-3, 1, 1, 1]
-    bins = ClusterBinner(3, features=FunctionTransformer(lambda X: X[:, :2]), random_state=0).fit_transform(scaled)
+    first = FunctionTransformer(lambda X: X[:, :2])
+    bins = ClusterBinner(3, features=first, random_state=0).fit_transform(scaled)
     assert len(set(zip(bins.ravel().tolist(), regime.tolist(), strict=True))) == 3
 
 

@@ -202,6 +202,67 @@ def test_label_array_has_the_length_of_X():
         label_array([1, 2], 3)
 
 
+INTERVALS = pd.IntervalIndex.from_breaks([-5.0, 0.5, 5.0, 10.0])
+
+
+@pytest.mark.parametrize(
+    "bins",
+    [
+        pd.cut(np.array([7.0, 2.0, np.nan, -1.0, 6.0]), [-5, 0.5, 5, 10]),
+        pd.Series([INTERVALS[2], INTERVALS[1], None, INTERVALS[0], INTERVALS[2]]),
+        np.array([INTERVALS[2], INTERVALS[1], np.nan, INTERVALS[0], INTERVALS[2]], object),
+    ],
+)
+def test_intervals_are_labels_in_the_order_of_their_edges(bins):
+    labels, codes = encode_labels(bins)
+    assert labels.tolist() == ["(-5, 0.5]", "(0.5, 5]", "(5, 10]"]
+    assert codes.tolist() == [2, 1, -1, 0, 2]
+    assert codes_of(bins, labels).tolist() == codes.tolist()
+    assert codes_of(bins[:2], labels).tolist() == [2, 1]
+    assert codes_of(["(0.5, 5]", "(5, 11]"], labels).tolist() == [1, -1]
+
+
+def test_missing_values_do_not_change_the_name_of_an_interval():
+    for values in ([1, 20], [1, 20, None]):
+        assert encode_labels(pd.cut(pd.Series(values, dtype=float), [0, 10, 20]))[0].tolist() == [
+            "(0, 10]",
+            "(10, 20]",
+        ]
+    closed = pd.IntervalIndex.from_breaks([0, 10, 20], closed="left")
+    assert encode_labels(closed)[0].tolist() == ["[0, 10)", "[10, 20)"]
+    dates = pd.interval_range(pd.Timestamp("2020-01-01"), periods=2, freq="D")
+    assert encode_labels(dates)[1].tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "bins",
+    [
+        pd.Series([("hot", 2), ("cool", 1), ("hot", None), ("hot", 2)]),
+        pd.MultiIndex.from_tuples([("hot", 2), ("cool", 1), ("hot", None), ("hot", 2)]),
+        [(b"hot", np.int64(2)), (np.str_("cool"), 1), None, ("hot", 2)],
+    ],
+)
+def test_tuples_are_labels(bins):
+    labels, codes = encode_labels(bins)
+    assert labels.tolist() == ["cool, 1", "hot, 2"]
+    assert codes.tolist() == [1, 0, -1, 1]
+
+
+def test_other_containers_of_labels():
+    polars = pytest.importorskip("polars")
+    for dtype in (polars.String, polars.Categorical, polars.Enum(["hot", "cool"])):
+        labels, codes = encode_labels(polars.Series(["hot", None, "cool"], dtype=dtype))
+        assert (labels.tolist(), codes.tolist()) == (["cool", "hot"], [1, -1, 0])
+    assert encode_labels(polars.Series([3, None, 2]))[1].tolist() == [1, -1, 0]
+
+
+def test_masked_labels_of_every_kind():
+    for values in ([b"a", b"b", b"c"], ["a", "b", "c"], [True, False, True], [1, 2, 3], [1.0, 2.0, 3.0]):
+        masked = np.ma.array(values, mask=[False, True, False])
+        assert encode_labels(masked)[1].tolist()[1] == -1
+        assert encode_labels(list(masked))[1].tolist() == encode_labels(masked)[1].tolist()
+
+
 def test_only_minus_1_is_in_no_bin():
     labels, codes = encode_labels([-2, -1, 0, 1])
     assert labels.tolist() == [-2, 0, 1]

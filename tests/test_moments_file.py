@@ -2,6 +2,7 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from edited_files import edit, members_of, npy, preamble_of, rewrite
 from numpy.testing import assert_array_equal
@@ -54,8 +55,18 @@ def test_round_trip(product_dtype, tmp_path):
 
 @pytest.mark.parametrize(
     "bins",
-    [None, [3, 2**62 + 1] * 5, [-7, 0] * 5, [True, False] * 5, ["", "a"] * 5, [-1] * 10],
-    ids=["none", "large", "negative", "booleans", "strings", "uncovered"],
+    [
+        None,
+        [3, 2**62 + 1] * 5,
+        [-7, 0] * 5,
+        [True, False] * 5,
+        ["", "a"] * 5,
+        [b"a", b"b"] * 5,
+        [("a", 1), ("b", 2)] * 5,
+        pd.cut(np.arange(10), [-1, 4, 9]),
+        [-1] * 10,
+    ],
+    ids=["none", "large", "negative", "booleans", "strings", "bytes", "tuples", "intervals", "uncovered"],
 )
 def test_labels_of_every_kind_come_back(bins, tmp_path):
     X = np.random.default_rng(0).normal(size=(10, 3))

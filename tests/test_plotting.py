@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch
 
+from moe_sklearn.binning import GridBinner
 from moe_sklearn.experts import BinnedRidgeExperts
 from moe_sklearn.learning_curve import moe_learning_curve
 from moe_sklearn.metrics import rho_score
@@ -332,6 +333,60 @@ def test_draws_into_given_axes(cls, report):
     display = cls.from_report(report, ax=ax)
     assert display.ax_ is ax
     assert display.figure_ is figure
+
+
+def gaps_and_sizes(axis, labels, horizontal):
+    """Distance of successive labels across their lines, and the thickness of their lines, in pixels."""
+    renderer = axis.figure.canvas.get_renderer()
+    places = [axis.axes.transData.transform((place, place))[not horizontal] for place in axis.get_ticklocs()]
+    angles = [np.radians(label.get_rotation()) for label in labels]
+    for label in labels:
+        label.set_rotation(0)
+    boxes = [label.get_window_extent(renderer) for label in labels]
+    across = np.sin(angles[0]) if horizontal else 1
+    sizes = [box.height for box in boxes] if across else [box.width for box in boxes]
+    return np.abs(np.diff(places)) * (across or 1), np.array(sizes)
+
+
+@pytest.mark.parametrize(
+    ("cls", "side"),
+    [
+        (GateProbabilityDisplay, 3),
+        (RoutingConfusionDisplay, 6),
+        (BinScoresDisplay, 3),
+        (BinScoresDisplay, 6),
+    ],
+)
+def test_names_of_a_default_grid_do_not_overlap(cls, side):
+    rng = np.random.default_rng(0)
+    values = pd.DataFrame({"Teff": rng.uniform(3750, 6000, 900), "[M/H]": rng.normal(-0.5, 0.5, 900)})
+    binner = GridBinner(side).fit(values)
+    named = rows(side**2, 900) | {"bin_names": binner.bin_names_}
+    display = cls.from_report(report_of(named))
+    display.figure_.canvas.draw()
+    axes = [(display.ax_.xaxis, True), (display.ax_.yaxis, False)]
+    for axis, horizontal in axes[: 1 if cls is BinScoresDisplay else 2]:
+        labels = axis.get_ticklabels()
+        assert [label.get_text().replace("\n", " ") for label in labels] == binner.bin_names_
+        gaps, sizes = gaps_and_sizes(axis, labels, horizontal)
+        assert (sizes[1:] <= gaps + 1).all()
+        assert labels[0].get_fontsize() >= 7
+    plt.close(display.figure_)
+
+
+@pytest.mark.parametrize("side", [3, 6])
+def test_the_legend_of_a_default_grid_fits_into_its_figure(side):
+    rng = np.random.default_rng(0)
+    names = [f"Teff 4,370-4,940, [M/H] -0.547 to -0.{k:03}" for k in range(side**2)]
+    values = rng.normal(size=400)
+    display = MoEPredictionDisplay.from_predictions(
+        values, values, bins=np.arange(400) % side**2, bin_names=names
+    )
+    display.figure_.canvas.draw()
+    legend, figure = display.ax_.get_legend().get_window_extent(), display.figure_.bbox
+    assert figure.x0 <= legend.x0 and legend.x1 <= figure.x1
+    assert figure.y0 <= legend.y0 and legend.y1 <= figure.y1
+    plt.close(display.figure_)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """From side information (Teff, [M/H]; line and shift of a plant) to integer bins."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from typing import Any, Literal, Self
@@ -42,10 +42,10 @@ class GridBinner(TransformerMixin, StatefulEstimator):
 
     Parameters
     ----------
-    n_bins : int or sequence of (int or None), default=3
+    n_bins : int, None or sequence of these, default=3
         Bins of each column of numbers whose `edges` are None: quantiles of the (weighted) training rows. Ties
-        may leave fewer bins. None makes a column of integers one of categories. Other categories need no
-        number of bins.
+        may leave fewer bins. None makes a column of integers one of categories. Columns of other categories
+        need no number.
     edges : sequence of (array-like or None), default=None
         Increasing bin edges of each column, in the column's own unit. None for a column means quantiles, or
         categories. For one column, the array itself is enough.
@@ -103,7 +103,7 @@ class GridBinner(TransformerMixin, StatefulEstimator):
 
     def __init__(
         self,
-        n_bins: int | Sequence[int | None] = 3,
+        n_bins: int | None | Sequence[int | None] = 3,
         *,
         edges: Sequence[ArrayLike | None] | NDArray | None = None,
         names: Sequence[str] | Sequence[Sequence[str] | None] | None = None,
@@ -240,7 +240,9 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         """Note or check the columns of a structured array or a table."""
         if reset:
             self.feature_names_in_, self.n_features_in_ = np.array(names, dtype=object), len(names)
-        elif list(names) != list(getattr(self, "feature_names_in_", names)) or len(names) != self.n_features_in_:
+        elif len(names) != self.n_features_in_ or list(names) != list(
+            getattr(self, "feature_names_in_", names)
+        ):
             raise ValueError(
                 f"The side information has the columns {list(names)}, in fit it had {self._column_names()}: "
                 "pass the same columns in the same order."
@@ -258,15 +260,15 @@ class GridBinner(TransformerMixin, StatefulEstimator):
             edges = [edges]
         if len(edges) != self.n_features_in_:
             raise ValueError(
-                f"edges are given for {len(edges)} columns, the side information has {self.n_features_in_}: pass "
-                "one array of edges per column, or None for categories."
+                f"edges are given for {len(edges)} columns, the side information has {self.n_features_in_}: "
+                "pass one array of edges per column, or None for categories."
             )
         return [None if column is None else _increasing(j, column) for j, column in enumerate(edges)]
 
     def _bins_per_column(self):
-        n_columns = self.n_features_in_
-        n_bins = list(self.n_bins) if np.ndim(self.n_bins) else [self.n_bins] * n_columns
-        valid = self.n_bins is not None and all(n is None or (int(n) == n and n >= 1) for n in n_bins)
+        n_columns, given = self.n_features_in_, self.n_bins
+        n_bins = list(given) if isinstance(given, Iterable) else [given] * n_columns
+        valid = all(n is None or (int(n) == n and n >= 1) for n in n_bins)
         if len(n_bins) != n_columns or not valid:
             raise ValueError(
                 f"n_bins must be a positive integer, or one for each of the {n_columns} columns of side "
@@ -290,8 +292,8 @@ class GridBinner(TransformerMixin, StatefulEstimator):
             given is not None and len(given) != n for given, n in zip(names, wanted, strict=True)
         ):
             raise ValueError(
-                f"names must hold one name per bin of each column, {wanted} of them, or None for a column; got "
-                f"{self.names!r}."
+                f"names must hold one name per bin of each column, {wanted} of them, or None for a column; "
+                f"got {self.names!r}."
             )
         pairs = zip(names, found, strict=True)
         return [of_column if given is None else list(map(str, given)) for given, of_column in pairs]

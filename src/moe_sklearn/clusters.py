@@ -51,10 +51,10 @@ class ClusterBinner(TransformerMixin, StatefulEstimator):
 
     Notes
     -----
-    A cluster is a function of X alone. The mixture can gain from it what a non-linear function of X gains over a
-    linear one, which the default gate gains with a single bin as well. It holds no information on y that X
-    does not hold, while side information that was measured does in training. The oracle is therefore of
-    little use, and rho can exceed 1 by far: the gate recovers nearly all clusters.
+    A cluster is a function of X alone, and holds nothing about y that X does not hold. The mixture gains from
+    clusters what a model that is not linear in X gains over one that is. The gate recovers nearly all of
+    them, so that the oracle is no bound and rho says little. The user guide has scores beside those of known
+    and of random regimes.
 
     Examples
     --------
@@ -107,7 +107,7 @@ class ClusterBinner(TransformerMixin, StatefulEstimator):
             estimator = KMeans(self.n_bins, n_init=10, random_state=self.random_state)
         if not hasattr(estimator, "predict"):
             raise TypeError(
-                f"estimator must have a method predict, which labels new rows; {estimator!r} has none. Use e.g. "
+                f"estimator must have a method predict, which labels new rows; {estimator!r} has none. Use "
                 "KMeans or GaussianMixture, or pass its labels as bins."
             )
         X = fitted._checked(X, reset=True)

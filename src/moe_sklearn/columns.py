@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
     """
     labels, codes = encode_labels(column)
     counts = np.bincount(codes[(codes != NO_BIN) & counted], minlength=len(labels))
-    dtype = getattr(column, "dtype", None)
+    dtype: Any = getattr(column, "dtype", None)
     order = np.arange(len(labels))
     if getattr(dtype, "ordered", type(dtype).__name__ == "Enum"):
         order = codes_of(list(dtype.categories), labels)
@@ -124,8 +125,8 @@ def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
     known = ~np.isnan(values) if weights is None else ~np.isnan(values) & (weights > 0)
     if not known.any():
         raise ValueError(
-            "no known value in any row of positive weight (all are missing, or sample_weight is zero), so that "
-            "there are no quantiles to bin by."
+            "no known value in any row of positive weight: all are missing, or sample_weight is zero. There "
+            "are no quantiles to bin by."
         )
     values, weights = values[known], np.ones(known.sum()) if weights is None else weights[known]
     order = np.argsort(values, kind="stable")

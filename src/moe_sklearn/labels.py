@@ -34,8 +34,8 @@ def encode_labels(bins, n_rows=None):
     Returns
     -------
     labels : ndarray of shape (n_labels,)
-        Distinct labels as int64, bool or strings, in the order of `in_order`. The values that mean "in no bin"
-        are not among them.
+        Distinct labels as int64, bool or strings, in the order of `in_order`. The values that mean "in no
+        bin" are not among them.
     codes : ndarray of shape (n_rows,), int
         Position of each row's label in `labels`; -1 for a row in no bin.
 
@@ -59,7 +59,7 @@ def encode_labels(bins, n_rows=None):
 
 
 def in_order(labels) -> np.ndarray:
-    """Return the distinct labels in their order: numbers by size, intervals by their edges, then other strings.
+    """Return distinct labels in order: numbers by size, intervals by their edges, other strings after them.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def _edges_of(label):
 
 
 def codes_of(bins, labels, n_rows=None):
-    """Find the position of each row's label in distinct `labels`; -1 for a row in no bin or in an unknown bin.
+    """Find the position of each row's label in distinct `labels`; -1 for no bin and for an unknown one.
 
     Raises
     ------
@@ -177,7 +177,10 @@ def _as_array(bins):
     """Return an array that holds each label as it was given."""
     if isinstance(getattr(bins, "dtype", None), np.dtype) and bins.dtype.kind != "T":
         array, mask = np.asarray(bins), mask_of(bins)
-        return array if mask is None else np.where(mask, None, array.astype(object))
+        if mask is not None:
+            array = array.astype(object)
+            array[mask] = None
+        return array
     # Iteration keeps each element of a list, or of an array or series with missing values, as it is.
     labels = list(bins)
     if any(isinstance(label, tuple) for label in labels):
@@ -208,8 +211,19 @@ def _as_text(value):
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, tuple):
-        return ", ".join(str(_as_text(part)) for part in value)
-    return str(value) if hasattr(value, "left") and hasattr(value, "right") else value
+        return ", ".join(_number_text(_as_text(part)) for part in value)
+    return _interval_text(value) if hasattr(value, "closed") else value
+
+
+def _interval_text(interval):
+    opening = "[" if interval.closed in ("left", "both") else "("
+    closing = "]" if interval.closed in ("right", "both") else ")"
+    return f"{opening}{_number_text(interval.left)}, {_number_text(interval.right)}{closing}"
+
+
+def _number_text(value):
+    """Write a whole number as an integer: pandas makes floats of integers beside missing values."""
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _from_objects(values):

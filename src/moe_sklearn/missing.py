@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -43,10 +45,10 @@ def check_no_missing(values, name: str):
     >>> check_no_missing(np.ma.masked_equal([1.0, -999.0], -999.0), "y")
     Traceback (most recent call last):
     ...
-    ValueError: y has 1 masked or missing value(s), the first in row 1. Fill them, as in y.filled(y.mean()) or ...
+    ValueError: y has 1 masked or missing value(s), the first in row 1. Fill them, ...
     """
     missing = mask_of(values)
-    if missing is None and any(dtype == object for dtype in _dtypes_of(values)):
+    if missing is None and any(str(dtype) == "object" for dtype in _dtypes_of(values)):
         array = np.asarray(values, dtype=object)
         missing = np.fromiter(map(is_missing, array.ravel()), bool, array.size).reshape(array.shape)
     if missing is None or not missing.any():
@@ -61,5 +63,5 @@ def check_no_missing(values, name: str):
 
 def _dtypes_of(values) -> list:
     """Return the dtypes of the columns of a frame, or the one dtype of an array or series."""
-    dtypes = getattr(values, "dtypes", getattr(values, "dtype", None))
+    dtypes: Any = getattr(values, "dtypes", getattr(values, "dtype", None))
     return list(dtypes) if hasattr(dtypes, "__iter__") else [dtypes]

@@ -113,6 +113,8 @@ def map_finite(function, X, *row_values):
     """
 
     def checked(block, first_row, *values):
+        check_no_missing(block, "X")
+        block = np.asarray(block)
         with np.errstate(invalid="ignore", over="ignore"):
             result = function(block, *values)
             parts = result if isinstance(result, tuple) else (result,)
@@ -155,7 +157,7 @@ def check_targets(y, n_rows, n_targets):
 
 
 def r2_of(y, prediction, sample_weight=None) -> float:
-    """Compute R2 of a prediction; raise a ValueError if a value of y or sample_weight is masked or missing."""
+    """Compute R2 of a prediction; raise a ValueError if y or sample_weight has missing values."""
     check_no_missing(y, "y")
     check_no_missing(sample_weight, "sample_weight")
     check_finite(np.asarray(y, dtype=float), "y")

@@ -1,0 +1,207 @@
+"""Masked and missing values: rows in no bin, or an error that names the argument."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    ClusterBinner,
+    GateFeatureTransformer,
+    GridBinner,
+    RhoScorer,
+    SoftGateMoERegressor,
+    accumulate,
+    dask_moments,
+    moe_learning_curve,
+    noise_curve,
+    oracle_headroom,
+    rho_interval,
+    rho_score,
+)
+from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.missing import check_no_missing, is_missing, mask_of
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 4))
+BINS = np.arange(80) % 2
+Y = np.where(BINS, 1, -1) * X[:, 0] + 0.1 * RNG.normal(size=80)
+WEIGHT = np.ones(80)
+MIXTURE = SoftGateMoERegressor(gate="logistic", gate_inputs=["features", "experts"]).fit(X, Y, bins=BINS)
+EXPERTS = BinnedRidgeExperts().fit(X, Y, bins=BINS)
+
+
+def masked(values):
+    mask = np.zeros(np.shape(values), bool)
+    mask[3] = True
+    return np.ma.array(np.where(mask, 1e6, values), mask=mask)
+
+
+def batches(**given):
+    given = {"X": X, "y": Y, "sample_weight": WEIGHT, "x_std": None} | given
+    return [(given["X"], given["y"], BINS, given["sample_weight"], given["x_std"])]
+
+
+def curve(X=X, y=Y, **test):
+    test = {"X_test": X, "y_test": Y, "bins_test": BINS} | test
+    return moe_learning_curve(MIXTURE, X, y, bins=BINS, train_sizes=[40], random_state=0, **test)
+
+
+def noise(X=X, y=Y, x_std=0.1, **test):
+    test = {"X_test": X, "y_test": Y, "bins_test": BINS} | test
+    return noise_curve(MIXTURE, X, y, bins=BINS, x_std=x_std, levels=[1], random_state=0, **test)
+
+
+def dask_of(X=X, y=Y, **given):
+    array = pytest.importorskip("dask.array")
+    return dask_moments(array.from_array(X, chunks=(40, 4), asarray=False), y, BINS, **given)
+
+
+def lazily(X):
+    array = pytest.importorskip("dask.array")
+    return MIXTURE.predict(array.from_array(X, chunks=(40, 4), asarray=False)).compute()
+
+
+def new(estimator, **given):
+    return clone(estimator).fit(**({"X": X, "y": Y, "bins": BINS} | given))
+
+
+def rho(**given):
+    return {"y_true": Y, "y_pred": 0.9 * Y, "y_global": 0.5 * Y, "y_oracle": Y} | given
+
+
+ENTRIES = {
+    "mixture.fit": (lambda **given: new(MIXTURE, **given), ["X", "y", "sample_weight", "x_std"]),
+    "mixture.fit_batches": (
+        lambda **given: SoftGateMoERegressor().fit_batches(batches(**given)),
+        ["X", "y", "sample_weight", "x_std"],
+    ),
+    "mixture.fit, shards": (lambda X: new(MIXTURE, X=[X[:20], X[20:]]), ["X"]),
+    "mixture.predict": (lambda X: MIXTURE.predict(X), ["X"]),
+    "mixture.predict, oracle": (lambda X: MIXTURE.predict(X, mixing="oracle", bins=BINS), ["X"]),
+    "mixture.predict, dask": (lazily, ["X"]),
+    "mixture.gate_proba": (lambda X: MIXTURE.gate_proba(X), ["X"]),
+    "mixture.score": (
+        lambda X=X, y=Y, sample_weight=None: MIXTURE.score(X, y, sample_weight),
+        ["X", "y", "sample_weight"],
+    ),
+    "mixture.evaluate": (
+        lambda X=X, y=Y, **given: MIXTURE.evaluate(X, y, bins=BINS, n_resamples=9, **given),
+        ["X", "y", "sample_weight"],
+    ),
+    "mixture.calibrate": (lambda X=X, y=Y: new(MIXTURE).calibrate(X, y), ["X", "y"]),
+    "experts.fit": (lambda **given: new(EXPERTS, **given), ["X", "y", "sample_weight", "x_std"]),
+    "experts.fit_batches": (
+        lambda **given: BinnedRidgeExperts().fit_batches(batches(**given)),
+        ["X", "y", "sample_weight", "x_std"],
+    ),
+    "experts.partial_fit": (
+        lambda X=X, y=Y, **given: BinnedRidgeExperts().partial_fit(X, y, bins=BINS, **given),
+        ["X", "y", "sample_weight", "x_std"],
+    ),
+    "experts.predict": (lambda X: EXPERTS.predict(X, bins=BINS), ["X"]),
+    "experts.transform": (lambda X: EXPERTS.transform(X), ["X"]),
+    "experts.score": (
+        lambda X=X, y=Y, sample_weight=None: EXPERTS.score(X, y, sample_weight, bins=BINS),
+        ["X", "y", "sample_weight"],
+    ),
+    "RhoScorer": (
+        lambda X=X, y=Y, **given: RhoScorer()(MIXTURE, X, y, bins=BINS, **given),
+        ["X", "y", "sample_weight"],
+    ),
+    "rho_score": (
+        lambda **given: rho_score(**rho(**given)),
+        ["y_true", "y_pred", "y_global", "y_oracle", "sample_weight"],
+    ),
+    "rho_interval": (lambda **given: rho_interval(**rho(**given), n_resamples=9), ["y_true", "y_pred"]),
+    "oracle_headroom": (
+        lambda X=X, y=Y, **given: oracle_headroom(X, y, bins=BINS, **given),
+        ["X", "y", "sample_weight"],
+    ),
+    "moe_learning_curve": (curve, ["X", "y"]),
+    "noise_curve": (noise, ["X", "y", "x_std"]),
+    "accumulate": (lambda **given: accumulate(batches(**given)), ["X", "y", "sample_weight", "x_std"]),
+    "BinnedMoments": (
+        lambda X=X, y=Y, **given: BinnedMoments(4).update(X, y, BINS, **given),
+        ["X", "y", "sample_weight", "x_std"],
+    ),
+    "dask_moments": (dask_of, ["X", "y", "sample_weight", "x_std"]),
+    "features.fit": (lambda X=X, **given: GateFeatureTransformer(2).fit(X, **given), ["X", "sample_weight"]),
+    "features.transform": (lambda X: GateFeatureTransformer(2).fit(np.eye(4)).transform(X), ["X"]),
+    "ClusterBinner": (lambda X: ClusterBinner(2).fit(X), ["X"]),
+    "GridBinner": (lambda sample_weight: GridBinner().fit(X[:, :1], None, sample_weight), ["sample_weight"]),
+}
+VALUES = {"X": X, "sample_weight": WEIGHT, "x_std": np.full(X.shape, 0.1), "y_global": 0.5 * Y}
+CASES = [(entry, name) for entry, (_, names) in ENTRIES.items() for name in names]
+
+
+@pytest.mark.parametrize(("entry", "name"), CASES)
+def test_masked_values_are_refused_by_name_and_a_mask_without_any_passes(entry, name):
+    call, values = ENTRIES[entry][0], VALUES.get(name, Y)
+    unmasked = np.ma.array(values, mask=np.zeros(values.shape, bool))
+    if entry != "noise_curve" or name != "x_std":
+        call(**{name: unmasked})
+    with pytest.raises(ValueError, match=rf"{name} has \d+ masked .*row 3.*{name}\.filled.* or drop"):
+        call(**{name: masked(values)})
+
+
+@pytest.mark.parametrize("name", ["X_test", "y_test"])
+@pytest.mark.parametrize("call", [curve, noise])
+def test_masked_test_rows_are_refused(call, name):
+    with pytest.raises(ValueError, match=f"{name[0]} has .* masked"):
+        call(**{name: masked({"X_test": X, "y_test": Y}[name])})
+
+
+NULLABLE = {
+    "Float64": lambda values: pd.DataFrame(values).astype("Float64"),
+    "object": lambda values: pd.DataFrame(values).astype(object),
+}
+
+
+@pytest.mark.parametrize("dtype", NULLABLE)
+def test_missing_values_of_frames_are_refused_by_name(dtype):
+    frame, y = NULLABLE[dtype](X), NULLABLE[dtype](Y)[0]
+    SoftGateMoERegressor(gate="logistic").fit(frame, y, bins=BINS).score(frame, y)
+    holes, y_holes = frame.copy(), y.copy()
+    holes.iloc[3, 1] = y_holes.iloc[3] = pd.NA
+    for call in (lambda X, y: new(MIXTURE, X=X, y=y), MIXTURE.score, MIXTURE.calibrate):
+        with pytest.raises(ValueError, match="X (has|contains) .*row 3"):
+            call(holes, y)
+        with pytest.raises(ValueError, match="y (has|contains) .*row 3"):
+            call(frame, y_holes)
+
+
+def test_masked_bins_are_in_no_bin():
+    hidden = np.ma.array(BINS, mask=np.arange(80) < 10)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, Y, bins=hidden)
+    assert model.bin_count_.tolist() == [35, 35]
+    assert (model.assign_bins(hidden)[:10] == -1).all()
+    side = np.ma.array(X[:, :2], mask=np.arange(160).reshape(80, 2) % 8 == 0)
+    covered = ~side.mask.any(axis=1)
+    bins = GridBinner(2).fit(side).transform(side).ravel()
+    assert ((bins >= 0) == covered).all()
+    plain = np.where(side.mask, np.nan, side.data)
+    assert (GridBinner(2).fit_transform(plain).ravel() == bins).all()
+
+
+def test_what_is_missing():
+    for value in (None, np.nan, pd.NaT, pd.NA, np.ma.masked, np.float32("nan")):
+        assert is_missing(value)
+    for value in (0, "", False, -1, "nan", (), np.inf):
+        assert not is_missing(value)
+    assert mask_of(np.ma.array([1, 2])) is None
+    assert mask_of(pd.Series([1, 2])) is None
+    assert mask_of(np.ma.array([1, 2], mask=[False, True])).tolist() == [False, True]
+
+
+def test_where_a_value_is_missing_is_said():
+    hidden = np.ma.masked_equal(np.arange(6).reshape(3, 2), 3)
+    with pytest.raises(ValueError, match=r"Z has 1 masked .* in row 1, column 1\."):
+        check_no_missing(hidden, "Z")
+    with pytest.raises(ValueError, match=r"w has 1 masked .* in row 0\."):
+        check_no_missing(np.ma.array(5.0, mask=True), "w")
+    with pytest.raises(ValueError, match="y has 2 masked or missing .* in row 0"):
+        check_no_missing(pd.Series([pd.NA, 1, None], dtype=object), "y")
+    for complete in (None, 3.0, [1.0], np.ones(2), pd.Series([1, "a"]), np.ma.array([1, 2])):
+        assert check_no_missing(complete, "y") is None
