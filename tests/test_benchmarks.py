@@ -93,6 +93,7 @@ QUICK = {
     "fit.py": "--n 3000 --pixels 64 --repeats 1",
     "growth.py": "--only PredictRows --shrink 16 --repeats 1",
     "large.py": "--n 4000 --pixels 128 --shards 3",
+    "learned_regimes.py": "--data gaia --splits 2",
     "make_gaia_sample.py": "source.npz target.npz --rows 50 --per-bin 4",
     "memmap.py": "--gigabytes 0.002 --pixels 64",
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
