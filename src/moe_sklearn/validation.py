@@ -158,8 +158,8 @@ def check_targets(y, n_rows, n_targets):
 
 def r2_of(y, prediction, sample_weight=None) -> float:
     """Compute R2 of a prediction; raise a ValueError if y or sample_weight has missing values."""
-    check_no_missing(y, "y")
-    check_no_missing(sample_weight, "sample_weight")
+    check_kind(y, "y")
+    check_kind(sample_weight, "sample_weight")
     check_finite(np.asarray(y, dtype=float), "y")
     return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)
 
