@@ -102,6 +102,21 @@ def test_order_of_categories():
     assert binner.transform(cut).ravel()[:5].tolist() == [0, 0, 1, 1, -1]
 
 
+@pytest.mark.parametrize("gate", ["logistic", "regression"])
+def test_intervals_are_in_the_order_of_their_edges_for_gate_and_experts(gate):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 20, size=(300, 2))
+    bins = pd.cut(pd.Series(X[:, 0]), [0, 5, 10, 20])
+    y = bins.cat.codes.to_numpy() * X[:, 1]
+    model = SoftGateMoERegressor(gate=gate, random_state=0).fit(X, y, bins=bins)
+    experts = BinnedRidgeExperts().fit(X, y, bins=bins)
+    assert model.bins_.tolist() == experts.bins_.tolist() == ["(0, 5]", "(5, 10]", "(10, 20]"]
+    assert np.array_equal(model.assign_bins(bins), bins.cat.codes)
+    assert np.mean(model.gate_proba(X).argmax(axis=1) == bins.cat.codes) > 0.9
+    assert model.score(X, y, mixing="oracle", bins=bins) > 0.99
+    assert model.score(X, y, mixing="hard") > 0.9
+
+
 def test_order_of_a_polars_enum():
     polars = pytest.importorskip("polars")
     kind = polars.Series(KIND.tolist(), dtype=polars.Enum(["giant", "dwarf", "C"]))
