@@ -18,6 +18,7 @@ from moe_sklearn import (
     SKOPS_TRUSTED,
     BinnedPLSExperts,
     BinnedRidgeExperts,
+    ClusterBinner,
     GateFeatureTransformer,
     GridBinner,
     SoftGateMoERegressor,
@@ -282,6 +283,9 @@ def saved_estimators():
     )
     found["lines"] = lines().fit(X), lambda model: model.transform(X)
     found["binner"] = GridBinner().fit(side), lambda model: model.transform(side)
+    kinds = np.column_stack([side[:, 0].astype(object), np.where(bins > 0, "a", "b")])
+    found["categories"] = GridBinner().fit(kinds), lambda model: model.transform(kinds)
+    found["clusters"] = ClusterBinner(2).fit(X), lambda model: model.transform(X)
     found["scorer"] = rho_scorer, lambda scorer: scorer(mixtures["logistic"], X, y, bins=side)
     return found
 

@@ -22,6 +22,7 @@ OPSET, IR_VERSION = 17, 8
 SKOPS_TRUSTED = [
     "moe_sklearn.binned_moments.BinnedMoments",
     "moe_sklearn.binning.GridBinner",
+    "moe_sklearn.clusters.ClusterBinner",
     "moe_sklearn.experts.BinnedRidgeExperts",
     "moe_sklearn.pls_experts.BinnedPLSExperts",
     "moe_sklearn.features.GateFeatureTransformer",
