@@ -114,7 +114,7 @@ def map_finite(function, X, *row_values):
 
     def checked(block, first_row, *values):
         check_no_missing(block, "X")
-        block = np.asarray(block)
+        block = np.asarray(block) if np.ma.isMaskedArray(block) else block
         with np.errstate(invalid="ignore", over="ignore"):
             result = function(block, *values)
             parts = result if isinstance(result, tuple) else (result,)
