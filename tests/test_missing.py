@@ -17,6 +17,7 @@ from moe_sklearn import (
     moe_learning_curve,
     noise_curve,
     oracle_headroom,
+    regime_value,
     rho_interval,
     rho_score,
 )
@@ -126,6 +127,10 @@ ENTRIES = {
         lambda X=X, y=Y, **given: BinnedMoments(4).update(X, y, BINS, **given),
         ["X", "y", "sample_weight", "x_std"],
     ),
+    "regime_value": (
+        lambda X=X, y=Y, **given: regime_value(MIXTURE, X, y, bins=BINS, cv=2, n_shuffles=0, **given),
+        ["X", "y", "sample_weight"],
+    ),
     "dask_moments": (dask_of, ["X", "y", "sample_weight", "x_std"]),
     "features.fit": (lambda X=X, **given: GateFeatureTransformer(2).fit(X, **given), ["X", "sample_weight"]),
     "features.transform": (lambda X: GateFeatureTransformer(2).fit(np.eye(4)).transform(X), ["X"]),
@@ -183,6 +188,27 @@ def test_masked_bins_are_in_no_bin():
     assert ((bins >= 0) == covered).all()
     plain = np.where(side.mask, np.nan, side.data)
     assert (GridBinner(2).fit_transform(plain).ravel() == bins).all()
+
+
+@pytest.mark.parametrize("gate", ["logistic", "regression"])
+def test_side_columns_may_be_missing(gate):
+    kind = np.where(BINS > 0, "giant", "dwarf").astype(object)
+    kind[:10] = None
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(kind=kind)
+    model = SoftGateMoERegressor(gate=gate, side_columns=["kind"], random_state=0).fit(frame, Y)
+    assert model.bin_count_.tolist() == [35, 35]
+    assert (model.assign_bins(kind)[:10] == -1).all()
+    holes = frame.astype({"a": object})
+    holes.loc[3, "a"] = None
+    with pytest.raises(ValueError, match=r"X (has|contains) .*row 3"):
+        model.predict(holes)
+    hidden = np.ma.array(np.column_stack([X, BINS]), mask=np.zeros((80, 5), bool))
+    hidden[:10, 4] = np.ma.masked
+    model = SoftGateMoERegressor(gate=gate, side_columns=[4], random_state=0).fit(hidden, Y)
+    assert model.bin_count_.sum() == 70
+    hidden[3, 0] = np.ma.masked
+    with pytest.raises(ValueError, match=r"X has 1 masked .*row 3"):
+        model.predict(hidden)
 
 
 def test_what_is_missing():

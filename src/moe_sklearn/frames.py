@@ -27,7 +27,8 @@ def as_table(X):
     TypeError
         If X is no table, see `moe_sklearn.sources.check_kind`.
     """
-    check_kind(X)
+    # Side information may be missing; what is left of X is checked without it.
+    check_kind(X, may_miss=True)
     if is_source(X):
         return X if is_lazy(X) else as_source(X)
     if isinstance(X, np.ndarray) or _is_frame(X):

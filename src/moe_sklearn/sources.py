@@ -118,7 +118,7 @@ def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:
         yield (*batch, None, None, None)[:5]
 
 
-def check_kind(values, name: str = "X") -> None:
+def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
     """Raise unless numpy reads `values` as the numbers they mean: no spectrum, lazy frame, table or Quantity.
 
     Raises
@@ -126,7 +126,7 @@ def check_kind(values, name: str = "X") -> None:
     TypeError
         If `values` is such an object. The message says what to pass instead.
     ValueError
-        If a value is masked or missing, see `moe_sklearn.missing.check_no_missing`.
+        If a value is masked or missing, see `moe_sklearn.missing.check_no_missing`, unless it `may_miss`.
     """
     first = values[0] if isinstance(values, (list, tuple)) and len(values) else values
     kind = type(first).__name__
@@ -147,7 +147,8 @@ def check_kind(values, name: str = "X") -> None:
             f"{name} holds a {kind}: pass the numbers, {flux}, with one row for each spectrum, and the "
             "spectral_axis as wavelength of GateFeatureTransformer."
         )
-    check_no_missing(values, name)
+    if not may_miss:
+        check_no_missing(values, name)
 
 
 def is_source(X) -> bool:

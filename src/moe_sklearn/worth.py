@@ -22,6 +22,7 @@ from .labels import NO_BIN, label_array
 from .predictor import mix
 from .report import MODES, plain_types
 from .side import split
+from .sources import check_kind
 from .validation import (
     check_features,
     check_finite,
@@ -272,6 +273,7 @@ def regime_value(
     check_number(n_shuffles, "n_shuffles", 0, np.inf, integer=True)
     if isinstance(bins, list | tuple) and np.ndim(bins) == 1:
         bins = label_array(bins)
+    check_kind(y, "y")
     X, bins = _indexable(X), _indexable(bins)
     y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
     for values, name in ((y, "y"), (bins, "bins")):
