@@ -83,6 +83,13 @@ def test_the_supported_versions_are_the_bounds():
     assert {name.lower(): version for name, version in table} == lower
 
 
+def test_badges_say_what_the_metadata_say():
+    prefix = "Programming Language :: Python :: 3."
+    versions = [c.rpartition(" ")[2] for c in PROJECT["classifiers"] if c.startswith(prefix)]
+    assert found("README.md", r"badge/python-(.*)-blue").split("%20%7C%20") == versions
+    assert found("README.md", r"badge/license-(.*)-blue").replace("--", "-") == PROJECT["license"]
+
+
 def test_links_of_the_project_are_those_of_the_citation():
     source = found("CITATION.cff", r"^repository-code: (.*)$")
     urls = PROJECT["urls"]
