@@ -1,6 +1,6 @@
 """Ten alphas by five folds for nine experts and the global model, against GridSearchCV over Ridge.
 
-    python benchmarks/alphas.py --n 20000 --pixels 1024
+python benchmarks/alphas.py --n 20000 --pixels 1024
 """
 
 import argparse
@@ -20,9 +20,9 @@ def search_each(X, y, bins, folds, scoring):
     """A search over Ridge for each bin and for all rows: name -> fitted search."""
     models = {k: bins == k for k in range(N_BINS)} | {"global": np.ones(len(y), bool)}
     return {
-        name: GridSearchCV(
-            Ridge(), {"alpha": ALPHAS}, cv=PredefinedSplit(folds[rows]), scoring=scoring
-        ).fit(X[rows], y[rows])
+        name: GridSearchCV(Ridge(), {"alpha": ALPHAS}, cv=PredefinedSplit(folds[rows]), scoring=scoring).fit(
+            X[rows], y[rows]
+        )
         for name, rows in models.items()
     }
 

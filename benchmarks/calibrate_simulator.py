@@ -1,6 +1,6 @@
 """How the simulated spectra behave in the experiment, beside what the published ones do.
 
-    python benchmarks/calibrate_simulator.py --n 60000 --pixels 1024 --noise 1
+python benchmarks/calibrate_simulator.py --n 60000 --pixels 1024 --noise 1
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Prediction against one bare GEMM of the stacked coefficients, and the latency of a single row.
 
-    python benchmarks/predict.py --n 100000 --pixels 4096 --onnx
+python benchmarks/predict.py --n 100000 --pixels 4096 --onnx
 """
 
 import argparse

@@ -349,9 +349,7 @@ def test_killed_at_random_points_every_resume_ends_in_the_same_coefficients(tmp_
     kills = 0
     for trial in range(20):
         path = tmp_path / f"{trial}.npz"
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN, path], stdout=subprocess.PIPE, env=environment
-        )
+        process = subprocess.Popen([sys.executable, "-c", RUN, path], stdout=subprocess.PIPE, env=environment)
         process.stdout.readline()
         time.sleep(rng.uniform(0.0, 0.4))
         process.send_signal(signal.SIGKILL)

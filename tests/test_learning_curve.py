@@ -37,9 +37,7 @@ def test_each_point_is_a_fit_to_the_first_rows(data):
     model, result = curve(data, shuffle=False)
     X, y, side, _ = data
     for i, size in enumerate([200, 450, 700]):
-        report = model.fit(X[:size], y[:size], bins=side[:size]).evaluate(
-            X[700:], y[700:], bins=side[700:]
-        )
+        report = model.fit(X[:size], y[:size], bins=side[:size]).evaluate(X[700:], y[700:], bins=side[700:])
         for mode, r2 in report.r2.items():
             assert_allclose(result.r2[mode][i], r2, atol=1e-6)
         assert_allclose(result.rho["soft"][i], report.rho["soft"], atol=1e-5)

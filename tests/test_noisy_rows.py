@@ -94,9 +94,7 @@ def test_draws_of_batches_are_those_of_all_rows(rows):
     X, x_std = rows[0][:100], rows[1][:100]
     y = np.arange(100.0)
     whole = NoisyRows(as_source(X), as_source(x_std), n_draws=2, seed=1).take(np.arange(200))
-    batches = [
-        (X[part], y[part], None, None, as_source(x_std[part])) for part in (slice(30), slice(30, 100))
-    ]
+    batches = [(X[part], y[part], None, None, as_source(x_std[part])) for part in (slice(30), slice(30, 100))]
     found = list(noisy_batches(batches, 2, 1))
     assert_array_equal(np.concatenate([source.take(np.arange(len(source))) for source, _ in found]), whole)
     assert_array_equal(np.concatenate([target for _, target in found]), np.repeat(y, 2))

@@ -154,9 +154,9 @@ def test_sample_weight_is_routed_to_the_scorer(spectra, routing):
     weight = np.where(np.arange(len(y)) % 2, 1.0, 5.0)
     model = mixture().set_fit_request(sample_weight=False)
     arguments = {"cv": CV, "scoring": rho_scorer, "error_score": "raise"}
-    scores = cross_validate(
-        model, X, y, params={"bins": bins, "sample_weight": weight}, **arguments
-    )["test_score"]
+    scores = cross_validate(model, X, y, params={"bins": bins, "sample_weight": weight}, **arguments)[
+        "test_score"
+    ]
     train, test = next(iter(CV.split(X)))
     fitted = mixture().fit(X.iloc[train], y.iloc[train], bins=bins.iloc[train])
     expected = rho_scorer(

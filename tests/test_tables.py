@@ -77,9 +77,7 @@ def test_dropped_bins_and_constant_experts_are_told():
     assert f"{dropped}&amp;D\nconstant experts carry 12.5 % of the weight" in report_html(changed)
 
 
-@pytest.mark.parametrize(
-    ("level", "shown"), [(0.5, "50 %"), (0.999, "99.9 %"), (0.68268, "68.27 %")]
-)
+@pytest.mark.parametrize(("level", "shown"), [(0.5, "50 %"), (0.999, "99.9 %"), (0.68268, "68.27 %")])
 def test_confidence_level_is_shown(level, shown):
     assert f"in brackets: {shown} bootstrap" in report_text(report(confidence_level=level))
 
@@ -96,8 +94,7 @@ def test_columns_of_text_are_as_wide_as_their_widest_cell():
 
 def test_html_is_escaped():
     assert html_table(["<a>"], [["b & c"]]) == (
-        "<table><thead><tr><th>&lt;a&gt;</th></tr></thead>"
-        "<tbody><tr><td>b &amp; c</td></tr></tbody></table>"
+        "<table><thead><tr><th>&lt;a&gt;</th></tr></thead><tbody><tr><td>b &amp; c</td></tr></tbody></table>"
     )
 
 

@@ -253,9 +253,7 @@ def _label(labels, names, name, argument):
     return np.asarray(labels[:, names.index(name)], dtype=float)
 
 
-def observe(
-    spectra: Spectra, *, noise: float = 0.0, scale: str = "none", random_state: int = 0
-) -> NDArray:
+def observe(spectra: Spectra, *, noise: float = 0.0, scale: str = "none", random_state: int = 0) -> NDArray:
     """Add noise to the flux, set negative values to 0, then scale each spectrum.
 
     Parameters

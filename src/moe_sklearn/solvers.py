@@ -212,9 +212,7 @@ def _solve(equations, alpha, scratch):
     alpha = alpha if equations.penalty is None else equations.penalty
     if equations.is_deficient and alpha <= rounding(matrix):
         warn_singular(alpha)
-    solution = solve_spd(
-        matrix, alpha, equations.right, scratch, eps=equations.eps, floor=equations.floor
-    )
+    solution = solve_spd(matrix, alpha, equations.right, scratch, eps=equations.eps, floor=equations.floor)
     return equations.to_coef(solution)
 
 

@@ -64,9 +64,7 @@ class CurveDisplay(AxesDisplay):
         """Set scale, ticks and name of the x axis."""
         raise NotImplementedError
 
-    def plot(
-        self, ax: Any = None, *, rho_ax: Any = None, lower: float = -1.0
-    ) -> Self:
+    def plot(self, ax: Any = None, *, rho_ax: Any = None, lower: float = -1.0) -> Self:
         """Draw the lines.
 
         Parameters
