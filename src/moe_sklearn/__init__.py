@@ -1,24 +1,17 @@
 """Mixtures of ridge experts over known regimes, with scikit-learn's interface."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
-from .checkpoint import accumulate
-from .clusters import ClusterBinner
 from .experts import BinnedRidgeExperts
-from .export import SKOPS_TRUSTED, to_onnx
 from .features import GateFeatureTransformer
-from .headroom import oracle_headroom
-from .learning_curve import moe_learning_curve
 from .metrics import prediction_errors, rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
-from .noise import noise_curve
-from .parallel import dask_moments
-from .pls_experts import BinnedPLSExperts
 from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
 from .version import __version__
-from .worth import RegimeValue, regime_value
-from .wrapped import report_from
 
 __all__ = [
     "BinnedPLSExperts",
@@ -47,3 +40,43 @@ __all__ = [
     "to_onnx",
     "vacuum_to_air",
 ]
+
+if TYPE_CHECKING:
+    from .checkpoint import accumulate
+    from .clusters import ClusterBinner
+    from .export import SKOPS_TRUSTED, to_onnx
+    from .headroom import oracle_headroom
+    from .learning_curve import moe_learning_curve
+    from .noise import noise_curve
+    from .parallel import dask_moments
+    from .pls_experts import BinnedPLSExperts
+    from .worth import RegimeValue, regime_value
+    from .wrapped import report_from
+
+# Imported when they are first used, for `import moe_sklearn` to be nearly as quick as that of linear models alone.
+_ROOM_OF = {
+    "accumulate": "checkpoint",
+    "ClusterBinner": "clusters",
+    "SKOPS_TRUSTED": "export",
+    "to_onnx": "export",
+    "oracle_headroom": "headroom",
+    "moe_learning_curve": "learning_curve",
+    "noise_curve": "noise",
+    "dask_moments": "parallel",
+    "BinnedPLSExperts": "pls_experts",
+    "RegimeValue": "worth",
+    "regime_value": "worth",
+    "report_from": "wrapped",
+}
+
+
+def __getattr__(name):
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -5,7 +5,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import TransformerMixin, clone
-from sklearn.cluster import KMeans
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -104,6 +103,9 @@ class ClusterBinner(TransformerMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         estimator, features = self.estimator, self.features
         if estimator is None:
+            # It takes as long to import as a half of scikit-learn.
+            from sklearn.cluster import KMeans
+
             estimator = KMeans(self.n_bins, n_init=10, random_state=self.random_state)
         if not hasattr(estimator, "predict"):
             raise TypeError(
