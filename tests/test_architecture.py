@@ -67,6 +67,7 @@ ROOMS = [
     "frames",
     "state",
     "version",
+    "progress",
     "validation",
     "lazy",
     "sources",

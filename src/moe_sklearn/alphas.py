@@ -26,6 +26,13 @@ def check_alpha(alpha, name: str) -> float:
     return float(alpha)
 
 
+def choice_in_words(experts) -> str:
+    """Say what fitted experts are solved with, such as "alpha 1 to 100, of the global model 10"."""
+    low, high = min(experts.alpha_), max(experts.alpha_)
+    words = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+    return f"alpha {words}, of the global model {experts.global_alpha_:g}"
+
+
 def find_alphas(experts, moments, labels: list, scratch=None) -> dict:
     """Compute `alpha_` and `global_alpha_` of `BinnedRidgeExperts` from its parameters and moments.
 

@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from .alphas import bins_in_one_fold
+from .alphas import bins_in_one_fold, choice_in_words
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
@@ -39,6 +39,7 @@ from .linalg import Scratch
 from .linear import LinearStack, is_overridden
 from .noisy_rows import NoisyRows, n_draws_within, noisy_batches
 from .predictor import MIXINGS, MixturePredictor
+from .progress import Progress
 from .regimes import Regimes, count_rows, fit_regimes
 from .sources import as_source, is_source
 from .training_rows import GivenFolds, TrainingRows, fold_rule, gather_batches, kept_rows
@@ -69,6 +70,8 @@ class Setup:
     """Noisy draws of each row of the gate."""
     seed: int
     """Seed of the draws."""
+    progress: Progress
+    """Prints the stages of the fit."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ def with_default_parts(mixture, params: dict) -> dict:
                 f"gate={gate!r} has no parameters to set: set gate to an estimator first, e.g. "
                 "gate=RegressionGate() or gate=LogisticGate() of moe_sklearn.gates."
             )
-        made["gate"] = RegressionGate(random_state=params.get("random_state", mixture.random_state))
+        own = {name: params.get(name, getattr(mixture, name)) for name in ("random_state", "verbose")}
+        made["gate"] = RegressionGate(**own)
     return {**params, **made}
 
 
@@ -138,6 +142,7 @@ def prepare(mixture, rows: TrainingRows, n_features: int) -> Setup:
         If a parameter is out of its range, if parameters do not fit together, or if a bin is small.
     """
     _check_mixture(mixture)
+    progress = Progress.of(mixture)
     experts = make_experts(mixture.experts)
     features = GateFeatureTransformer() if mixture.gate_features is None else clone(mixture.gate_features)
     labels, codes = rows.encoded()
@@ -154,13 +159,14 @@ def prepare(mixture, rows: TrainingRows, n_features: int) -> Setup:
         anchors=mixture.anchors,
         max_samples=mixture.gate_max_samples,
         random_state=mixture.random_state,
+        verbose=progress.verbose,
         in_folds=partial(_in_fitted_folds, experts, rows.folds, regimes.counts, n_features),
     )
     n_draws, seed = 1, 0
     if rows.has_noise:
         n_draws = n_draws_within(mixture.n_noise_draws, len(plan.rows), plan.limit)
         seed = draw_seed(mixture.random_state)
-    return Setup(experts, features, regimes, small_bins, position[codes], plan, n_draws, seed)
+    return Setup(experts, features, regimes, small_bins, position[codes], plan, n_draws, seed, progress)
 
 
 def draw_seed(random_state) -> int:
@@ -278,7 +284,7 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
 
     def gather(product_dtype, scratch=None):
         folds = None if rule is None else GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1)
-        return experts.gather(rows.batches(), folds, product_dtype, scratch)
+        return experts.gather(rows.batches(), folds, product_dtype, scratch, setup.progress)
 
     return setup, rows, gather
 
@@ -290,7 +296,7 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
     def attempt(product_dtype, scratch):
         return fit_mixture(setup, gather(product_dtype, scratch), rows, scratch)
 
-    return in_enough_precision(setup.experts.product_dtype, attempt)
+    return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
 
 
 def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMixture:
@@ -302,12 +308,15 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMi
 def fit_batches(mixture, batches) -> FittedMixture:
     """Fit all parts of an unfitted mixture to batches of rows; set its `n_features_in_`."""
     cross_fit, experts = check_parameters(mixture), make_experts(mixture.experts)
+    progress = Progress.of(mixture)
 
     def attempt(product_dtype, scratch):
-        moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit, product_dtype)
+        moments, rows = gather_batches(
+            mixture, experts, mixture.binner, batches, cross_fit, product_dtype, progress
+        )
         return fit_mixture(prepare(mixture, rows, moments.n_features), moments, rows, scratch)
 
-    return in_enough_precision(experts.product_dtype, attempt)
+    return in_enough_precision(experts.product_dtype, attempt, progress)
 
 
 def check_parameters(mixture) -> bool:
@@ -342,6 +351,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     total = moments.total()
     pooled = moments.pool()
     in_folds = setup.experts.compares_candidates
+    stage = setup.progress.stage("experts and global model")
     # Global ridge and discriminants have one matrix.
     with pooled.keeping_factor(scratch):
         experts = setup.experts.fit_moments(
@@ -352,14 +362,13 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
             pooled=pooled,
             scratch=scratch,
         )
+        stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
+        stage = setup.progress.stage("gate features")
         features = fit_features(setup, rows, pooled)
         stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
+        stage.end()
     on_blocks = name_columns(rows.frame, experts, features, stack)
-    fold_stacks = None
-    if plan.cross_fit:
-        check_folds(moments, rows.folds, regimes)
-        n_folds = int(rows.folds[plan.rows].max(initial=0)) + 1
-        fold_stacks = cross_fitted_stacks(moments, n_folds, experts, plan.inputs, rows.dtype, scratch)
+    fold_stacks = stacks_of_folds(setup, moments, rows, experts, scratch) if plan.cross_fit else None
     gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
     predictor = MixturePredictor(
         stack=stack,
@@ -375,6 +384,22 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
 
 
+def stacks_of_folds(setup: Setup, moments, rows: TrainingRows, experts, scratch) -> list[LinearStack]:
+    """Fit the models that have not seen the rows of a fold, for each fold of the gate's rows.
+
+    Raises
+    ------
+    ValueError
+        As `check_folds`.
+    """
+    check_folds(moments, rows.folds, setup.regimes)
+    stage = setup.progress.stage("models without each fold")
+    n_folds = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
+    stacks = cross_fitted_stacks(moments, n_folds, experts, setup.plan.inputs, rows.dtype, scratch)
+    stage.end(f"{n_folds} fold" + "s" * (n_folds > 1))
+    return stacks
+
+
 def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> TrainedGate:
     """Read the rows of the gate, with several noisy draws of each if their noise is known; train the gate."""
     plan, n_draws = setup.plan, setup.n_draws
@@ -384,10 +409,13 @@ def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> 
         folds = None if folds is None else np.repeat(folds, n_draws)
         positions = (n_draws * positions[:, None] + np.arange(n_draws)).ravel()
     n_rows = n_draws * len(setup.codes)
+    stage = setup.progress.stage("gate rows")
     data = read_gate_rows(batches, n_rows, positions, stack, features, folds, fold_stacks)
+    stage.end(n_rows=len(data.y))
     codes, weight = setup.codes[plan.rows], rows.sample_weight
     weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
-    return train_gate(plan, data, setup.regimes.bins, np.repeat(codes, n_draws), weight, n_draws)
+    codes = np.repeat(codes, n_draws)
+    return train_gate(plan, data, setup.regimes.bins, codes, weight, n_draws, setup.progress)
 
 
 def check_folds(moments, folds, regimes: Regimes):

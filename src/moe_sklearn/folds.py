@@ -133,7 +133,12 @@ class FoldMoments:
         """Where the products are: "memory" or "file"."""
         return "memory" if self._moments.directory is None else "file"
 
-    def update(self, X, y, bins, folds, sample_weight=None, x_std=None) -> FoldMoments:
+    @property
+    def form(self) -> str:
+        """How the groups are kept, in words, see `BinnedMoments.form`."""
+        return self._moments.form + " in files" * (self.storage == "file")
+
+    def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> FoldMoments:
         """Add rows in place; return self.
 
         Parameters
@@ -147,6 +152,8 @@ class FoldMoments:
         sample_weight : array of shape (n_samples,), optional
         x_std : float, array or source, optional
             Noise that the rows are to have, as in `BinnedMoments.update`.
+        watch : callable, optional
+            As in `BinnedMoments.update`.
 
         Raises
         ------
@@ -170,7 +177,7 @@ class FoldMoments:
             self._move_to_files()
         self._sums.clear()
         self._moments.n_folds = n_folds
-        self._moments.update(source, y, groups, sample_weight, x_std)
+        self._moments.update(source, y, groups, sample_weight, x_std, watch=watch)
         self.n_folds, self._labels = n_folds, known
         return self
 

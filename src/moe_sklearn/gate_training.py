@@ -19,6 +19,7 @@ from .labels import NO_BIN, encode_labels
 from .linalg import Scratch
 from .linear import LinearPart, LinearStack
 from .predictor import complete_features, join_inputs
+from .progress import SILENT, Progress
 from .robust import robust_fences
 from .solvers import discriminants
 from .sources import BLOCK_ROWS, as_source
@@ -220,7 +221,13 @@ class TrainedGate(NamedTuple):
 
 
 def train_gate(
-    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, n_draws: int = 1
+    plan: GatePlan,
+    data: GateData,
+    bins,
+    codes,
+    sample_weight=None,
+    n_draws: int = 1,
+    progress: Progress = SILENT,
 ) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
@@ -236,6 +243,8 @@ def train_gate(
         Sample weights of these rows.
     n_draws : int, default=1
         So many successive rows are noisy draws of one row.
+    progress : Progress, optional
+        Prints the stages "router" and "gate".
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
     # A classifier has its classes in sorted order, which is not that of intervals.
@@ -246,9 +255,14 @@ def train_gate(
     if plan.cross_fit:
         variance = residual_variance(predictions, data.y, codes, sample_weight)
     if not plan.on_errors:
+        stage = progress.stage("gate")
         gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
+        stage.end(*_in_words(gate, inputs))
         return TrainedGate(gate, gate, np.empty((0, n_targets)), variance)
+    stage = progress.stage("router")
     router = fit_router(inputs, bins, codes, sample_weight)
+    stage.end()
+    stage = progress.stage("gate")
     anchors = anchor_values(plan.anchors, data.y)
     constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
     outputs = np.concatenate([predictions[:, :-1], constants], axis=1)
@@ -256,7 +270,12 @@ def train_gate(
     gate = clone(plan.gate).fit(
         inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
     )
+    stage.end(*_in_words(gate, inputs))
     return TrainedGate(gate, router, anchors, variance)
+
+
+def _in_words(gate, inputs):
+    return type(gate).__name__, f"{inputs.shape[1]} inputs", f"{len(inputs):,} rows"
 
 
 def fit_router(inputs, bins, codes, sample_weight=None):

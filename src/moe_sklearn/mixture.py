@@ -84,6 +84,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         They are side information for `binner`; one column that is not numeric, with ``binner=None``, is
         labels. None means that X has no such columns. An array is read in place if the columns are its first
         or its last ones, else its other columns are copied. A file is read once more for them.
+    verbose : int, default=0
+        1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints lines within a long
+        pass over the rows, and the held-out loss of each network of the gate. It reaches the regression gate
+        that ``gate="auto"`` or ``"regression"`` makes. `experts` or a `gate` that are given as estimators
+        have a `verbose` of their own.
 
     Attributes
     ----------
@@ -179,6 +184,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         n_noise_draws: int | Literal["auto"] = "auto",
         random_state=None,
         side_columns: Any = None,
+        verbose=0,
     ):
         self.experts = experts
         self.gate_features = gate_features
@@ -191,6 +197,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         self.n_noise_draws = n_noise_draws
         self.random_state = random_state
         self.side_columns = side_columns
+        self.verbose = verbose
 
     def set_params(self, **params) -> Self:
         """Set parameters of this estimator and of its parts.

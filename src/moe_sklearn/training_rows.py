@@ -14,6 +14,7 @@ from .gate_training import StratifiedFolds
 from .gathering import BatchRecord, FoldRule
 from .labels import codes_of, encode_labels, in_order
 from .noisy_rows import check_x_std
+from .progress import SILENT, Progress
 from .regimes import fit_binner
 from .side import open_batches_of
 from .sources import CachingSource, as_source
@@ -89,7 +90,9 @@ def rows_in_memory(binner, X, y, bins, sample_weight, x_std=None, frame=None) ->
     )
 
 
-def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product_dtype="auto"):
+def gather_batches(
+    estimator, experts, binner, batches, cross_fit: bool, product_dtype="auto", progress: Progress = SILENT
+):
     """Gather the moments and the `TrainingRows` of `fit_batches`, in one reading.
 
     Parameters
@@ -103,6 +106,8 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
         Whether the gate may need cross-fitted inputs.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products.
+    progress : Progress, optional
+        Prints the pass over the rows.
 
     Returns
     -------
@@ -130,7 +135,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
             yield X, y, of_batch, *others
 
     folds = fold_rule(experts, cross_fit)
-    moments = experts.gather(labelled(), folds, product_dtype)
+    moments = experts.gather(labelled(), folds, product_dtype, progress=progress)
     seen.check_varies()
     rows = TrainingRows(
         batches=lambda: BatchRecord(seen).check(
