@@ -19,6 +19,7 @@ ROOMS = [
     "learning_curve",
     "noise",
     "worth",
+    "cluster",
     "mixture",
     "outputs",
     "explain",

@@ -55,9 +55,7 @@ def test_a_mixture_prints_one_line_a_stage(way, capsys):
     text = capsys.readouterr().out
     assert stages(text) == OF_A_MIXTURE
     assert "\r" not in text and text.endswith("\n")
-    assert re.search(
-        r"moments: 1,200 rows, 3 bins as float64 products, [\d.,]+ s, [\d,]+ rows/s\n", text
-    )
+    assert re.search(r"moments: 1,200 rows, 3 bins as float64 products, [\d.,]+ s, [\d,]+ rows/s\n", text)
     assert "experts and global model: 3 bins, alpha 1, of the global model 1, " in text
     loss = model.gate_.validation_loss_.mean()
     assert re.search(rf"5 networks\D*, [\d,]+ steps, held-out loss {loss:.4f}, [\d.]+ s\n", text)
@@ -163,7 +161,8 @@ def test_level_2_counts_the_rows_of_a_pass(kind, clock, capsys):
         experts.fit_batches([(X[:3000], y[:3000], bins[:3000]), (X[3000:], y[3000:], bins[3000:])])
     else:
         experts.fit(X if kind == "array" else OnDisk(X), y, bins=bins)
-    counts = re.findall(r"moments: ([\d,]+)( of 6,000)? rows, [\d.]+ s, [\d,]+ rows/s\n", capsys.readouterr().out)
+    text = capsys.readouterr().out
+    counts = re.findall(r"moments: ([\d,]+)( of 6,000)? rows, [\d.]+ s, [\d,]+ rows/s\n", text)
     assert counts and all(bool(total) == (kind != "batches") for _, total in counts)
     assert counts[0][0] != "0" and int(counts[-1][0].replace(",", "")) <= 6000
 

@@ -4,6 +4,7 @@ from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
 from .checkpoint import accumulate
 from .clusters import ClusterBinner
+from .cluster import dask_fit, gate_rows
 from .experts import BinnedRidgeExperts
 from .export import SKOPS_TRUSTED, to_onnx
 from .features import GateFeatureTransformer
@@ -34,7 +35,9 @@ __all__ = [
     "__version__",
     "accumulate",
     "air_to_vacuum",
+    "dask_fit",
     "dask_moments",
+    "gate_rows",
     "moe_learning_curve",
     "noise_curve",
     "oracle_headroom",

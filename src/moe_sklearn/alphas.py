@@ -28,9 +28,11 @@ def check_alpha(alpha, name: str) -> float:
 
 def choice_in_words(experts) -> str:
     """Say what fitted experts are solved with, such as "alpha 1 to 100, of the global model 10"."""
-    low, high = min(experts.alpha_), max(experts.alpha_)
-    words = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-    return f"alpha {words}, of the global model {experts.global_alpha_:g}"
+    name = experts.tuned_parameter
+    of_global = getattr(experts, f"global_{name}_")
+    values = sorted({*getattr(experts, f"{name}_")} or {of_global})
+    words = " to ".join(f"{value:g}" for value in dict.fromkeys([values[0], values[-1]]))
+    return f"{name} {words}, of the global model {of_global:g}"
 
 
 def find_alphas(experts, moments, labels: list, scratch=None) -> dict:

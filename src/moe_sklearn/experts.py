@@ -134,6 +134,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     _readable_since = "0.1"
     side_columns: Any = None  # Models of earlier releases have none.
     tuned_parameter = "alpha"
+    verbose = 0  # Models of earlier releases have none.
 
     __metadata_request__fit = {"bins": True, "x_std": True}
     __metadata_request__partial_fit = {"bins": True, "x_std": True}
@@ -251,8 +252,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             checked = seen.check(fitted, open_batches_of(fitted, batches))
             moments = fitted.gather(checked, product_dtype=product_dtype)
             seen.check_varies()
-            dtype, small_bins = seen.dtype, fitted.small_bins_of("raise")
-            return fitted._solve(moments, dtype, seen.y_is_1d, small_bins, scratch=scratch)
+            small_bins = fitted.small_bins_of("raise")
+            return fitted._solve(moments, seen.dtype, seen.y_is_1d, small_bins, scratch=scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt, Progress.of(self)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from .gates import LogisticGate
 from .labels import NO_BIN, encode_labels
 from .linalg import Scratch
 from .linear import LinearPart, LinearStack
+from .noisy_rows import noisy_batches
 from .predictor import complete_features, join_inputs
 from .progress import SILENT, Progress
 from .robust import robust_fences
@@ -193,6 +195,45 @@ def read_gate_rows(
             "same, in the same order, each time."
         )
     return GateData(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class GateReader:
+    """What it takes to read rows that train the gate. It can be sent to where the rows are.
+
+    Parameters
+    ----------
+    stack : LinearStack
+    features : transformer
+        Fitted gate features.
+    fold_stacks : list of LinearStack or None
+        Models that have not seen the rows of each fold, see `read_gate_rows`.
+    n_draws, seed : int
+        Noisy draws of each row, and their seed.
+    has_noise : bool
+        Whether the rows are read with noise of standard deviation `x_std`.
+    """
+
+    stack: LinearStack
+    features: Any
+    fold_stacks: list[LinearStack] | None
+    n_draws: int
+    seed: int
+    has_noise: bool
+
+    def read(self, batches, n_rows: int, rows, folds=None, first_row: int = 0) -> GateData:
+        """Read the rows at the sorted positions `rows` of the batches, which have `n_rows` rows in all.
+
+        There are `first_row` rows before these. `folds` are those of the `n_rows` rows.
+        """
+        n_draws = self.n_draws
+        if self.has_noise:
+            batches = noisy_batches(batches, n_draws, self.seed, first_row)
+            folds = None if folds is None else np.repeat(folds, n_draws)
+            rows = (n_draws * rows[:, None] + np.arange(n_draws)).ravel()
+        return read_gate_rows(
+            batches, n_draws * n_rows, rows, self.stack, self.features, folds, self.fold_stacks
+        )
 
 
 def _gate_inputs(source, rows, folds, stacks, features):

@@ -291,18 +291,20 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         return adopt(self, fitted._store(fitting.fit_batches(fitted, batches)))
 
-    def fit_moments(self, moments, rows, *, scratch=None) -> Self:
+    def fit_moments(self, moments, gate_data, *, scratch=None) -> Self:
         """Fit to moments that are already gathered; only the gate reads rows.
 
         Neither has side columns. The X of other methods then has none, and bins are passed to them.
 
         Parameters
         ----------
-        moments : BinnedMoments or FoldMoments
-            Moments of all training rows, by label. `FoldMoments` if the gate needs cross-fitted inputs.
-        rows : TrainingRows
-            Labels, sample weights and folds of those rows, and a function that reads X and y again, see
-            `moe_sklearn.training_rows.TrainingRows`.
+        moments : BinnedMoments, FoldMoments or list of BinnedMoments
+            Moments of all training rows, by label. A gate with cross-fitted inputs needs those of folds:
+            `FoldMoments`, or a list with the moments of each shard. The shards are then the folds. Each shard
+            needs rows of each bin, in about equal numbers.
+        gate_data : TrainingRows
+            Rows for the gate, which are all of those rows or some of them: their labels, sample weights and
+            folds, and a function that reads X and y again. `gate_rows` makes it from batches.
         scratch : Scratch, default=None
             Memory for factorisations, see `moe_sklearn.linalg`.
 
@@ -314,10 +316,15 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `fit`. Also if the gate needs folds and `moments` or `rows` have none.
+            As `fit`. Also if the gate needs folds and `moments` or `gate_data` have none, or `gate_data` has
+            more folds than `moments`.
+
+        See Also
+        --------
+        dask_fit : Fits a mixture to a dask array, on a cluster.
         """
         fitted = unfitted_copy(self)
-        return adopt(self, fitted._store(fitting.fit_gathered(fitted, moments, rows, scratch)))
+        return adopt(self, fitted._store(fitting.fit_gathered(fitted, moments, gate_data, scratch)))
 
     def _store(self, fit):
         """Store the parts of a `FittedMixture`."""

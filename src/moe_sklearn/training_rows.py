@@ -10,7 +10,7 @@ import numpy as np
 
 from .columns import is_side_information
 from .folds import CrossValidationFolds
-from .gate_training import StratifiedFolds
+from .gate_training import GateData, GateReader, StratifiedFolds
 from .gathering import BatchRecord, FoldRule
 from .labels import codes_of, encode_labels, in_order
 from .noisy_rows import check_x_std
@@ -53,6 +53,9 @@ class TrainingRows:
         Whether the gate is trained on the rows with noise of standard deviation `x_std`.
     frame : FrameMaker, default=None
         Makes the frames that the gate features see. None means that they see arrays.
+    n_fitted : int, default=None
+        Number of folds, the first ones, for which there are to be models that have not seen their rows. None
+        means that it is still to be chosen.
     """
 
     batches: Callable[[], Iterable[tuple]]
@@ -65,10 +68,18 @@ class TrainingRows:
     folds: Any = field(default=None, repr=False)
     has_noise: bool = False
     frame: Any = None
+    n_fitted: int | None = None
 
-    def encoded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distinct labels in order, and the position of each row's label (-1 for no bin)."""
-        known = [encode_labels(part)[0] for part in self.labels]
+    def gate_data(self, reader: GateReader, n_rows: int, positions) -> GateData:
+        """Read the rows at sorted positions for the training of the gate; there are `n_rows` in all."""
+        return reader.read(self.batches(), n_rows, positions, self.folds)
+
+    def encoded(self, more=()) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distinct labels in order, and the position of each row's label (-1 for no bin).
+
+        Labels of other rows, `more`, are added to those of these rows.
+        """
+        known = [encode_labels(part)[0] for part in [*self.labels, more]]
         labels = in_order(np.concatenate([part for part in known if part.size] or known))
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
 
