@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
+from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.progress import Progress
@@ -88,6 +88,12 @@ def test_experts_from_moments_print_what_they_do(capsys):
     text = capsys.readouterr().out
     assert stages(text) == [("BinnedRidgeExperts", "experts and global model")]
     assert "3 bins, alpha 1 to 3, of the global model 2" in text
+
+
+def test_numbers_of_components_are_said(capsys):
+    X, y, bins = draw()
+    BinnedPLSExperts(2, verbose=1).fit(X, y, bins=bins)
+    assert "3 bins, n_components 2, of the global model 2, " in capsys.readouterr().out
 
 
 def test_a_group_that_is_kept_as_rows_is_said(capsys):

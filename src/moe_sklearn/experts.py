@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from .alphas import find_alphas, choice_in_words
+from .alphas import choice_in_words, find_alphas
 from .bin_ridges import bin_ridges
 from .expert_outputs import ExpertOutputs
 from .folds import CrossValidationFolds
