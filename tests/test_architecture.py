@@ -19,7 +19,7 @@ ROOMS = [
     "learning_curve",
     "noise",
     "worth",
-    "cluster",
+    "machines",
     "mixture",
     "outputs",
     "explain",

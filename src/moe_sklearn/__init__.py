@@ -4,12 +4,12 @@ from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
 from .checkpoint import accumulate
 from .clusters import ClusterBinner
-from .cluster import dask_fit, gate_rows
 from .experts import BinnedRidgeExperts
 from .export import SKOPS_TRUSTED, to_onnx
 from .features import GateFeatureTransformer
 from .headroom import oracle_headroom
 from .learning_curve import moe_learning_curve
+from .machines import dask_fit, gate_rows
 from .metrics import prediction_errors, rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
 from .noise import noise_curve

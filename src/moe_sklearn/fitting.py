@@ -331,6 +331,9 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
 
 def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMixture:
     """Fit all parts of an unfitted mixture to moments and rows; set its `n_features_in_`."""
+    if not hasattr(rows, "gate_data"):
+        kind = type(rows).__name__
+        raise TypeError(f"gate_data must be TrainingRows, as gate_rows makes them; got {kind}.")
     if isinstance(moments, list | tuple):
         moments = FoldMoments.of_folds(moments)
     mixture.n_features_in_ = moments.n_features

@@ -182,6 +182,11 @@ def read_gate_rows(
     parts, offset = [], 0
     for X, y, *_ in batches:
         source = as_source(X)
+        if source.shape[1] != len(stack.coef):
+            raise ValueError(
+                f"X of the gate's rows has {source.shape[1]} columns, the moments have {len(stack.coef)}: "
+                "give the rows that the moments were gathered from."
+            )
         starts = np.arange(offset, offset + len(X), BLOCK_ROWS)
         # A block of the source is read for one part only.
         for positions in np.split(rows, np.searchsorted(rows, [*starts, offset + len(X)]))[1:-1]:
@@ -288,6 +293,11 @@ def train_gate(
         Prints the stages "router" and "gate".
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
+    if data.predictions.shape[1] != (n_bins + 1) * n_targets:
+        raise ValueError(
+            f"y of the gate's rows has {n_targets} target(s), the moments have "
+            f"{data.predictions.shape[1] // (n_bins + 1)}: give the y that the moments were gathered from."
+        )
     # A classifier has its classes in sorted order, which is not that of intervals.
     bins = bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)

@@ -166,9 +166,13 @@ def test_what_cannot_be_fitted_is_said_before_x_is_read():
         raise AssertionError("X was read")
 
     array = lazy(X).map_blocks(never, meta=np.empty((0, 0)))
-    with pytest.raises(TypeError, match=r"model must be a SoftGateMoERegressor.*fit_moments\(dask_moments"):
+    with pytest.raises(
+        TypeError, match=r"model must be a SoftGateMoERegressor\(\).*fit_moments\(dask_moments"
+    ):
         dask_fit(BinnedRidgeExperts(), array, y, bins)
-    with pytest.raises(TypeError, match="X must be a dask array, got ndarray: use fit"):
+    with pytest.raises(
+        TypeError, match=r"X must be a dask array, got ndarray: use fit.*to_dask_array\(lengths=True\)"
+    ):
         dask_fit(mixture(), X, y, bins)
     with pytest.raises(TypeError, match="gate_features PCA.* use a GateFeatureTransformer"):
         dask_fit(mixture(gate_features=PCA(2)), array, y, bins)
@@ -309,6 +313,16 @@ def test_wrong_rows_of_the_gate_are_named():
         mixture().fit_moments(accumulate(shards), rows)
     with pytest.raises(ValueError, match="lie in one fold"):
         mixture().fit_moments(moments[:1], gate_rows([[shards[0]]]))
+    with pytest.raises(TypeError, match="gate_data must be TrainingRows, as gate_rows makes them; got list"):
+        mixture().fit_moments(moments, [[shard] for shard in shards])
+    narrow = gate_rows([[(X[:, :3], y, bins)] for X, y, bins in shards])
+    with pytest.raises(ValueError, match="gate's rows has 3 columns, the moments have 6"):
+        mixture().fit_moments(moments, narrow)
+    double = gate_rows([[(X, np.stack([y, y], axis=1), bins)] for X, y, bins in shards])
+    with pytest.raises(ValueError, match=r"gate's rows has 2 target\(s\), the moments have 1"):
+        mixture().fit_moments(moments, double)
+    with pytest.raises(ValueError, match="A batch has no bins: give the labels"):
+        gate_rows([[(X, y, None)]])
     with pytest.raises(ValueError, match="moments is empty"):
         mixture().fit_moments([], rows)
     with pytest.raises(ValueError, match="shards hold no batch"):

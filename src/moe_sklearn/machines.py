@@ -75,11 +75,14 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftG
     """
     if not isinstance(model, SoftGateMoERegressor):
         raise TypeError(
-            f"model must be a SoftGateMoERegressor, got {model!r}. Experts are fitted by "
+            f"model must be a SoftGateMoERegressor(), got {model!r}. Experts are fitted by "
             "fit_moments(dask_moments(X, y, bins))."
         )
     if not is_lazy(X):
-        raise TypeError(f"X must be a dask array, got {type(X).__name__}: use fit for it.")
+        raise TypeError(
+            f"X must be a dask array, got {type(X).__name__}: use fit for rows in memory, and "
+            "X.to_dask_array(lengths=True) of a dask DataFrame."
+        )
     if model.side_columns is not None:
         raise ValueError(
             "dask_fit takes bins, not side_columns: pass bins=X[:, columns] and an X without these columns."
@@ -208,7 +211,7 @@ def gate_rows(shards) -> TrainingRows:
     TypeError
         If batches are an iterator, or a batch is not such a tuple.
     ValueError
-        If there is no batch, or as `accumulate`.
+        If there is no batch, if a batch has no bins, or as `accumulate`.
 
     Examples
     --------
@@ -233,6 +236,8 @@ def gate_rows(shards) -> TrainingRows:
     labels, folds = [], []
     for fold, batches in enumerate(shards):
         for _, y, bins, *_ in seen.check(estimator, open_batches(batches)):
+            if bins is None:
+                raise ValueError("A batch has no bins: give the labels that its rows have in the moments.")
             encode_labels(bins, len(y))
             labels.append(bins)
             folds.append(np.full(len(y), fold))
