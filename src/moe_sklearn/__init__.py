@@ -27,7 +27,9 @@ __all__ = [
     "__version__",
     "accumulate",
     "air_to_vacuum",
+    "dask_fit",
     "dask_moments",
+    "gate_rows",
     "moe_learning_curve",
     "noise_curve",
     "oracle_headroom",
@@ -47,13 +49,14 @@ if TYPE_CHECKING:
     from .export import SKOPS_TRUSTED, to_onnx
     from .headroom import oracle_headroom
     from .learning_curve import moe_learning_curve
+    from .machines import dask_fit, gate_rows
     from .noise import noise_curve
     from .parallel import dask_moments
     from .pls_experts import BinnedPLSExperts
     from .worth import RegimeValue, regime_value
     from .wrapped import report_from
 
-# Imported when they are first used, for `import moe_sklearn` to be nearly as quick as that of linear models alone.
+# Imported when they are first used, so that importing the package takes little longer than scikit-learn does.
 _ROOM_OF = {
     "accumulate": "checkpoint",
     "ClusterBinner": "clusters",
@@ -61,6 +64,8 @@ _ROOM_OF = {
     "to_onnx": "export",
     "oracle_headroom": "headroom",
     "moe_learning_curve": "learning_curve",
+    "dask_fit": "machines",
+    "gate_rows": "machines",
     "noise_curve": "noise",
     "dask_moments": "parallel",
     "BinnedPLSExperts": "pls_experts",

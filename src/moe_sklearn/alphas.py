@@ -26,6 +26,15 @@ def check_alpha(alpha, name: str) -> float:
     return float(alpha)
 
 
+def choice_in_words(experts) -> str:
+    """Say what fitted experts are solved with, such as "alpha 1 to 100, of the global model 10"."""
+    name = experts.tuned_parameter
+    of_global = getattr(experts, f"global_{name}_")
+    values = sorted({*getattr(experts, f"{name}_")} or {of_global})
+    words = " to ".join(f"{value:g}" for value in dict.fromkeys([values[0], values[-1]]))
+    return f"{name} {words}, of the global model {of_global:g}"
+
+
 def find_alphas(experts, moments, labels: list, scratch=None) -> dict:
     """Compute `alpha_` and `global_alpha_` of `BinnedRidgeExperts` from its parameters and moments.
 

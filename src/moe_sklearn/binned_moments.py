@@ -102,6 +102,13 @@ class BinnedMoments:
         """Number of rows of positive weight, in a bin or not."""
         return sum(group.n_rows for group in self.groups.values())
 
+    @property
+    def form(self) -> str:
+        """How the groups are kept, in words: "rows", "float32 products", or both."""
+        products = f"{self.product_dtype.name} products"
+        kinds = {"rows" if group.is_rows else products for group in self.groups.values()}
+        return " and ".join(sorted(kinds, reverse=True)) or "nothing"
+
     def pool(self, labels=None) -> Moments:
         """Merge the moments of the bins `labels`, or of all rows if `labels` is None."""
         groups = list(self.groups.values()) if labels is None else [self.groups[k] for k in labels]
@@ -192,7 +199,7 @@ class BinnedMoments:
                 raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
         check_same_kind(other.bins, self.bins)
 
-    def update(self, X, y=None, bins=None, sample_weight=None, x_std=None) -> BinnedMoments:
+    def update(self, X, y=None, bins=None, sample_weight=None, x_std=None, *, watch=None) -> BinnedMoments:
         """Add rows to these moments, in place, and return them.
 
         Parameters
@@ -208,6 +215,8 @@ class BinnedMoments:
         x_std : float, array of shape (n_features,), or array or source of the shape of X, optional
             Standard deviation of noise that the rows are to have beyond what they have. The noise of each
             value is independent. See `add_noise`.
+        watch : callable, optional
+            Is called with the number of rows of each chunk when these have been added.
 
         Raises
         ------
@@ -231,11 +240,11 @@ class BinnedMoments:
         rows = source, y, names, codes, sample_weight, noise
         self.follow(source.dtype)
         if self.groups and self._can_be_added(source, y, sample_weight, noise):
-            self._gather_into(self.groups, *rows)
+            self._gather_into(self.groups, *rows, watch=watch)
             return self
         added: dict = {}
         with _folder_within(self.directory) as folder:
-            self._gather_into(added, *rows, folder=folder)
+            self._gather_into(added, *rows, folder=folder, watch=watch)
             for label, group in added.items():
                 self._add(label, group)
         return self
@@ -323,7 +332,7 @@ class BinnedMoments:
             totals[family] = totals.get(family, 0) + n_rows
         return {label for label in names if fits_as_rows(totals[self.family(label)], self.n_features)}
 
-    def _gather_into(self, groups, source, y, names, codes, sample_weight, noise, folder=None):
+    def _gather_into(self, groups, source, y, names, codes, sample_weight, noise, folder=None, watch=None):
         """Add rows to the moments in the dict `groups`; in `folder` if they are to be merged later."""
         few, product_dtype = self._few(names, codes, sample_weight), self.product_dtype
         if _has_extremes(sample_weight):
@@ -355,6 +364,8 @@ class BinnedMoments:
                     # after bin, so that its first such row can be anywhere.
                     first = 0 if source.array is not None else min(rows[0] for _, rows, _ in parts)
                     raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
+            if watch:
+                watch(sum(len(rows) for _, rows, _ in parts))
         for label in noise.keys() - kept.keys():
             groups[label].add_noise(noise[label])
         for group in groups.values():

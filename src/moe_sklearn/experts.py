@@ -6,12 +6,13 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from .alphas import find_alphas
+from .alphas import choice_in_words, find_alphas
 from .bin_ridges import bin_ridges
 from .expert_outputs import ExpertOutputs
 from .folds import CrossValidationFolds
 from .gathering import BatchRecord, gather, in_enough_precision, warn_of_new_start
 from .linear import LinearPart
+from .progress import Progress
 from .regimes import usable_bins, usable_labels
 from .side import check_fit_rows, open_batches_of
 from .solved_moments import gather_in_turn
@@ -78,6 +79,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         it, `predict` and `score` use the expert of each row's own bin. None means that X has no such column.
         An array is read in place if the column is its first or last one, else its other columns are copied.
         A file is read once more for it.
+    verbose : int, default=0
+        1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints lines within a long
+        pass over the rows.
 
     Attributes
     ----------
@@ -130,6 +134,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     _readable_since = "0.1"
     side_columns: Any = None  # Models of earlier releases have none.
     tuned_parameter = "alpha"
+    verbose = 0  # Models of earlier releases have none.
 
     __metadata_request__fit = {"bins": True, "x_std": True}
     __metadata_request__partial_fit = {"bins": True, "x_std": True}
@@ -152,6 +157,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         fold_bytes=2**32,
         n_jobs=None,
         side_columns=None,
+        verbose=0,
     ):
         self.alpha = alpha
         self.global_alpha = global_alpha
@@ -166,6 +172,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.fold_bytes = fold_bytes
         self.n_jobs = n_jobs
         self.side_columns = side_columns
+        self.verbose = verbose
 
     def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Fit every expert and the global model.
@@ -213,7 +220,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             moments = fitted.gather(batches, product_dtype=product_dtype, scratch=scratch)
             return fitted._solve(moments, X.dtype, y.ndim == 1, small_bins, scratch=scratch)
 
-        return adopt(self, in_enough_precision(self.product_dtype, attempt))
+        return adopt(self, in_enough_precision(self.product_dtype, attempt, Progress.of(self)))
 
     def fit_batches(self, batches) -> Self:
         """Fit to batches of rows, which need not be in memory at the same time.
@@ -245,12 +252,12 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             checked = seen.check(fitted, open_batches_of(fitted, batches))
             moments = fitted.gather(checked, product_dtype=product_dtype)
             seen.check_varies()
-            dtype, small_bins = seen.dtype, fitted.small_bins_of("raise")
-            return fitted._solve(moments, dtype, seen.y_is_1d, small_bins, scratch=scratch)
+            small_bins = fitted.small_bins_of("raise")
+            return fitted._solve(moments, seen.dtype, seen.y_is_1d, small_bins, scratch=scratch)
 
-        return adopt(self, in_enough_precision(self.product_dtype, attempt))
+        return adopt(self, in_enough_precision(self.product_dtype, attempt, Progress.of(self)))
 
-    def gather(self, batches, folds=None, product_dtype=None, scratch=None):
+    def gather(self, batches, folds=None, product_dtype=None, scratch=None, progress=None):
         """Gather the moments of validated batches for `fit_moments`.
 
         Parameters
@@ -265,6 +272,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         scratch : Scratch, default=None
             Memory for factorisations. If it is given, `batches` is a list and bins can be solved in turn, see
             `moe_sklearn.solved_moments`. Nothing else can then be asked of the moments.
+        progress : Progress, default=None
+            Prints the pass, see `moe_sklearn.progress`. None means what the parameter `verbose` says.
 
         Returns
         -------
@@ -273,10 +282,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         """
         if folds is None and self.compares_candidates:
             folds = CrossValidationFolds(self.cv)
-        product_dtype = product_dtype or self.product_dtype
-        if scratch is not None and (moments := gather_in_turn(self, batches, folds, product_dtype, scratch)):
-            return moments
-        return gather(batches, product_dtype=product_dtype, max_bytes=self.fold_bytes, folds=folds)
+        dtype, progress = product_dtype or self.product_dtype, progress or Progress.of(self)
+        in_turn = gather_in_turn(self, batches, folds, dtype, scratch, progress)
+        return in_turn or gather(batches, folds, progress, product_dtype=dtype, max_bytes=self.fold_bytes)
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Add a batch of rows and solve again.
@@ -312,8 +320,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         X, y, bins, sample_weight, _ = check_fit_rows(
             fitted, X, y, bins, sample_weight, reset=first, is_batch=True
         )
-        moments = gather([(X, y, bins, sample_weight, x_std)], product_dtype=fitted.product_dtype)
-        dtype, y_is_1d = X.dtype, y.ndim == 1
+        batch, dtype, y_is_1d = (X, y, bins, sample_weight, x_std), X.dtype, y.ndim == 1
+        moments = gather([batch], progress=Progress.of(self), product_dtype=fitted.product_dtype)
         if not first:
             check_n_targets(moments.n_targets, self.moments_.n_targets)
             # The old moments are merged into the new ones, so that an error leaves the old ones unchanged.
@@ -372,6 +380,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
     def _solve(self, moments, dtype, y_is_1d, small_bins, pooled=None, scratch=None):
         """Solve for all coefficients and store them in `dtype`."""
+        stage = Progress.of(self).stage("experts and global model")
         total = moments.total()
         counts = np.array([total.groups[label].n_rows for label in total.bins.tolist()], dtype=int)
         usable = usable_bins(total.bins.tolist(), counts, self.min_bin_rows, small_bins)
@@ -384,6 +393,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         intercept = part.intercept.reshape(shape)
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
+        stage.end(f"{len(self.bins_)} bins", choice_in_words(self))
         return self
 
     def choose(self, moments, pooled, scratch=None) -> dict:

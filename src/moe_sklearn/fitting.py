@@ -17,18 +17,19 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from .alphas import bins_in_one_fold
+from .alphas import bins_in_one_fold, choice_in_words
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
+from .folds import FoldMoments
 from .frames import OnFrames
 from .gate_plan import GatePlan, check_plan, plan_gate
 from .gate_training import (
+    GateReader,
     TrainedGate,
     cross_fitted_stacks,
     discriminant_part,
     n_folds_to_fit,
-    read_gate_rows,
     sample_weight_kwargs,
     train_gate,
 )
@@ -37,8 +38,9 @@ from .gathering import in_enough_precision
 from .labels import NO_BIN, codes_of
 from .linalg import Scratch
 from .linear import LinearStack, is_overridden
-from .noisy_rows import NoisyRows, n_draws_within, noisy_batches
+from .noisy_rows import NoisyRows, n_draws_within
 from .predictor import MIXINGS, MixturePredictor
+from .progress import Progress
 from .regimes import Regimes, count_rows, fit_regimes
 from .sources import as_source, is_source
 from .training_rows import GivenFolds, TrainingRows, fold_rule, gather_batches, kept_rows
@@ -69,6 +71,8 @@ class Setup:
     """Noisy draws of each row of the gate."""
     seed: int
     """Seed of the draws."""
+    progress: Progress
+    """Prints the stages of the fit."""
 
 
 @dataclass(frozen=True)
@@ -125,12 +129,15 @@ def with_default_parts(mixture, params: dict) -> dict:
                 f"gate={gate!r} has no parameters to set: set gate to an estimator first, e.g. "
                 "gate=RegressionGate() or gate=LogisticGate() of moe_sklearn.gates."
             )
-        made["gate"] = RegressionGate(random_state=params.get("random_state", mixture.random_state))
+        own = {name: params.get(name, getattr(mixture, name)) for name in ("random_state", "verbose")}
+        made["gate"] = RegressionGate(**own)
     return {**params, **made}
 
 
-def prepare(mixture, rows: TrainingRows, n_features: int) -> Setup:
+def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup:
     """Find regimes and plan of an unfitted mixture from labels and sample weights.
+
+    With `moments`, the regimes are those of all rows in the moments, of which `rows` can be a part.
 
     Raises
     ------
@@ -138,15 +145,16 @@ def prepare(mixture, rows: TrainingRows, n_features: int) -> Setup:
         If a parameter is out of its range, if parameters do not fit together, or if a bin is small.
     """
     _check_mixture(mixture)
+    progress = Progress.of(mixture)
     experts = make_experts(mixture.experts)
     features = GateFeatureTransformer() if mixture.gate_features is None else clone(mixture.gate_features)
-    labels, codes = rows.encoded()
-    counts = count_rows(codes, len(labels), rows.sample_weight)
+    labels, codes, counts = _counted(rows, moments)
     small_bins = experts.small_bins_of("keep" if rows.of_target else "raise")
     regimes = fit_regimes(labels, counts, experts.min_bin_rows, small_bins, rows.binner, rows.of_target)
-    position = np.append(codes_of(labels, regimes.bins), NO_BIN)
+    codes = np.append(codes_of(labels, regimes.bins), NO_BIN)[codes]
+    own_counts = count_rows(codes, len(regimes.bins), rows.sample_weight)
     plan = plan_gate(
-        position[codes],
+        codes,
         len(regimes.bins),
         rows.sample_weight,
         gate=mixture.gate,
@@ -154,13 +162,38 @@ def prepare(mixture, rows: TrainingRows, n_features: int) -> Setup:
         anchors=mixture.anchors,
         max_samples=mixture.gate_max_samples,
         random_state=mixture.random_state,
-        in_folds=partial(_in_fitted_folds, experts, rows.folds, regimes.counts, n_features),
+        verbose=progress.verbose,
+        in_folds=partial(_in_fitted_folds, experts, rows, own_counts, n_features),
     )
     n_draws, seed = 1, 0
     if rows.has_noise:
         n_draws = n_draws_within(mixture.n_noise_draws, len(plan.rows), plan.limit)
         seed = draw_seed(mixture.random_state)
-    return Setup(experts, features, regimes, small_bins, position[codes], plan, n_draws, seed)
+    return Setup(experts, features, regimes, small_bins, codes, plan, n_draws, seed, progress)
+
+
+def _counted(rows: TrainingRows, moments=None):
+    """Return the labels of all rows, the position of each of `rows` among them, and the rows of each label.
+
+    Those of `moments` are counted, if they are given.
+    """
+    if moments is None:
+        labels, codes = rows.encoded()
+        return labels, codes, count_rows(codes, len(labels), rows.sample_weight)
+    groups = moments.total().groups
+    labels, codes = rows.encoded([label for label in groups if label is not None])
+    return labels, codes, np.array([groups[k].n_rows if k in groups else 0 for k in labels.tolist()], int)
+
+
+def _check_rows_of_each_bin(setup: Setup):
+    """Raise a ValueError if a bin has no row among those that train the gate."""
+    regimes, plan = setup.regimes, setup.plan
+    missing = np.setdiff1d(np.arange(len(regimes.bins)), setup.codes[plan.rows])
+    if missing.size:
+        raise ValueError(
+            f"gate_data: no row of bin {regimes.names[missing[0]]!r} trains the gate. Give rows of each bin, "
+            "from each shard, or label the rows of the bin -1 in the moments."
+        )
 
 
 def draw_seed(random_state) -> int:
@@ -175,12 +208,15 @@ def _check_mixture(mixture):
         check_number(mixture.n_noise_draws, "n_noise_draws", 1, np.inf, integer=True)
 
 
-def _in_fitted_folds(experts, folds, counts, n_features, limit):
+def _in_fitted_folds(experts, rows, counts, n_features, limit):
     """Rows in the folds for which models are fitted; True stands for all rows."""
+    folds, n_fitted = rows.folds, rows.n_fitted
     if folds is None or experts.compares_candidates:
         return True
-    n_folds = int(folds.max(initial=0)) + 1
-    return folds < n_folds_to_fit(np.asarray(counts), len(folds), n_features, n_folds, limit)
+    if n_fitted is None:
+        n_folds = int(folds.max(initial=0)) + 1
+        n_fitted = n_folds_to_fit(counts, len(folds), n_features, n_folds, limit)
+    return folds < n_fitted
 
 
 def fits_moments(features) -> bool:
@@ -272,13 +308,13 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
     elif not experts.compares_candidates and not in_folds:
         # Folds without models of their own are one: fewer products are kept, and fewer merged.
         n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
-        rows = replace(rows, folds=np.minimum(rows.folds, n_fitted))
+        rows = replace(rows, folds=np.minimum(rows.folds, n_fitted), n_fitted=n_fitted)
     if fits_moments(setup.gate_features):
         rows = kept_rows(rows, setup.plan.rows)
 
     def gather(product_dtype, scratch=None):
         folds = None if rule is None else GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1)
-        return experts.gather(rows.batches(), folds, product_dtype, scratch)
+        return experts.gather(rows.batches(), folds, product_dtype, scratch, setup.progress)
 
     return setup, rows, gather
 
@@ -290,24 +326,34 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
     def attempt(product_dtype, scratch):
         return fit_mixture(setup, gather(product_dtype, scratch), rows, scratch)
 
-    return in_enough_precision(setup.experts.product_dtype, attempt)
+    return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
 
 
 def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMixture:
     """Fit all parts of an unfitted mixture to moments and rows; set its `n_features_in_`."""
+    if not hasattr(rows, "gate_data"):
+        kind = type(rows).__name__
+        raise TypeError(f"gate_data must be TrainingRows, as gate_rows makes them; got {kind}.")
+    if isinstance(moments, list | tuple):
+        moments = FoldMoments.of_folds(moments)
     mixture.n_features_in_ = moments.n_features
-    return fit_mixture(prepare(mixture, rows, moments.n_features), moments, rows, scratch)
+    setup = prepare(mixture, rows, moments.n_features, moments)
+    _check_rows_of_each_bin(setup)
+    return fit_mixture(setup, moments, rows, scratch)
 
 
 def fit_batches(mixture, batches) -> FittedMixture:
     """Fit all parts of an unfitted mixture to batches of rows; set its `n_features_in_`."""
     cross_fit, experts = check_parameters(mixture), make_experts(mixture.experts)
+    progress = Progress.of(mixture)
 
     def attempt(product_dtype, scratch):
-        moments, rows = gather_batches(mixture, experts, mixture.binner, batches, cross_fit, product_dtype)
+        moments, rows = gather_batches(
+            mixture, experts, mixture.binner, batches, cross_fit, product_dtype, progress
+        )
         return fit_mixture(prepare(mixture, rows, moments.n_features), moments, rows, scratch)
 
-    return in_enough_precision(experts.product_dtype, attempt)
+    return in_enough_precision(experts.product_dtype, attempt, progress)
 
 
 def check_parameters(mixture) -> bool:
@@ -342,6 +388,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     total = moments.total()
     pooled = moments.pool()
     in_folds = setup.experts.compares_candidates
+    stage = setup.progress.stage("experts and global model")
     # Global ridge and discriminants have one matrix.
     with pooled.keeping_factor(scratch):
         experts = setup.experts.fit_moments(
@@ -352,14 +399,13 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
             pooled=pooled,
             scratch=scratch,
         )
+        stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
+        stage = setup.progress.stage("gate features")
         features = fit_features(setup, rows, pooled)
         stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
+        stage.end()
     on_blocks = name_columns(rows.frame, experts, features, stack)
-    fold_stacks = None
-    if plan.cross_fit:
-        check_folds(moments, rows.folds, regimes)
-        n_folds = int(rows.folds[plan.rows].max(initial=0)) + 1
-        fold_stacks = cross_fitted_stacks(moments, n_folds, experts, plan.inputs, rows.dtype, scratch)
+    fold_stacks = stacks_of_folds(setup, moments, rows, experts, scratch) if plan.cross_fit else None
     gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
     predictor = MixturePredictor(
         stack=stack,
@@ -375,26 +421,46 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
 
 
+def stacks_of_folds(setup: Setup, moments, rows: TrainingRows, experts, scratch) -> list[LinearStack]:
+    """Fit the models that have not seen the rows of a fold, for each fold of the gate's rows.
+
+    Raises
+    ------
+    ValueError
+        As `check_folds`.
+    """
+    n_folds = int(rows.folds[setup.plan.rows].max(initial=0)) + 1 if rows.folds is not None else 0
+    check_folds(moments, n_folds, setup.regimes)
+    stage = setup.progress.stage("models without each fold")
+    stacks = cross_fitted_stacks(moments, n_folds, experts, setup.plan.inputs, rows.dtype, scratch)
+    stage.end(f"{n_folds} fold" + "s" * (n_folds > 1))
+    return stacks
+
+
 def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> TrainedGate:
     """Read the rows of the gate, with several noisy draws of each if their noise is known; train the gate."""
     plan, n_draws = setup.plan, setup.n_draws
-    batches, folds, positions = rows.batches(), rows.folds, plan.rows
-    if rows.has_noise:
-        batches = noisy_batches(batches, n_draws, setup.seed)
-        folds = None if folds is None else np.repeat(folds, n_draws)
-        positions = (n_draws * positions[:, None] + np.arange(n_draws)).ravel()
-    n_rows = n_draws * len(setup.codes)
-    data = read_gate_rows(batches, n_rows, positions, stack, features, folds, fold_stacks)
+    stage = setup.progress.stage("gate rows")
+    reader = GateReader(stack, features, fold_stacks, n_draws, setup.seed, rows.has_noise)
+    data = rows.gate_data(reader, len(setup.codes), plan.rows)
+    stage.end(n_rows=len(data.y))
     codes, weight = setup.codes[plan.rows], rows.sample_weight
     weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
-    return train_gate(plan, data, setup.regimes.bins, np.repeat(codes, n_draws), weight, n_draws)
+    codes = np.repeat(codes, n_draws)
+    return train_gate(plan, data, setup.regimes.bins, codes, weight, n_draws, setup.progress)
 
 
-def check_folds(moments, folds, regimes: Regimes):
-    """Raise a ValueError if the inputs of the gate cannot be cross-fitted."""
-    if folds is None or not hasattr(moments, "parts"):
+def check_folds(moments, n_folds: int, regimes: Regimes):
+    """Raise a ValueError if the inputs of the gate cannot be cross-fitted, with rows in `n_folds` folds."""
+    if not n_folds or not hasattr(moments, "parts"):
         raise ValueError(
             "This gate needs inputs of models that have not seen its rows: gather FoldMoments and give the "
-            "fold of each row, or use gate='logistic'."
+            "fold of each row, or use gate='logistic'. The moments of two shards or more can be given as a "
+            "list: each shard is a fold."
+        )
+    if n_folds > moments.n_folds:
+        raise ValueError(
+            f"The rows of the gate are in {n_folds} folds, the moments in {moments.n_folds}: give the rows "
+            "of each shard, in the order of the moments."
         )
     bins_in_one_fold(moments, regimes.bins.tolist(), regimes.names)

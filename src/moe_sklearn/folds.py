@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import warnings
 import weakref
+from collections.abc import Sequence
 from tempfile import mkdtemp
 
 import numpy as np
@@ -123,6 +124,67 @@ class FoldMoments:
         """Moments of no rows yet, for rows of X (n, n_features) and y (n,) or (n, n_targets)."""
         return cls(X.shape[1], 1 if y.ndim == 1 else y.shape[1], **options)
 
+    @classmethod
+    def of_folds(cls, moments: Sequence[BinnedMoments]) -> FoldMoments:
+        """Join the moments of each fold, for example of rows on several machines.
+
+        Parameters
+        ----------
+        moments : sequence of BinnedMoments
+            Moments by label, of one fold after the other. Products are not copied: do not change them
+            afterwards.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or they have other numbers of columns or targets, or labels of another kind.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> X, y, bins = np.eye(12), np.arange(12.0), np.arange(12) % 2
+        >>> shards = [BinnedMoments(12).update(X[s], y[s], bins[s]) for s in (slice(0, 8), slice(8, 12))]
+        >>> folds = FoldMoments.of_folds(shards)
+        >>> folds.n_folds, [group.n_rows for group in folds.parts(1)]
+        (2, [4, 2])
+        """
+        if not moments:
+            raise ValueError("moments is empty: give the moments of one fold at least.")
+        first = moments[0]
+        joined = cls(first.n_features, first.n_targets, product_dtype=first.product_dtype)
+        joined._take_folds(moments)
+        return joined
+
+    def _take_folds(self, moments):
+        """Take over the groups of the moments of each fold."""
+        own = self._moments
+        self.n_folds = own.n_folds = len(moments)
+        for fold, part in enumerate(moments):
+            # Without groups, this compares the numbers of columns and targets only.
+            own.merge(part.select([]))
+            check_same_kind(part.bins, self.bins)
+            own.product_dtype = np.promote_types(own.product_dtype, part.product_dtype)
+            own.store.product_dtype = own.product_dtype
+            self._labels += [label for label in part.bins.tolist() if label not in self._labels]
+            for label, group in part.groups.items():
+                place = self.place_of(label)
+                group = group.moved_to(own.store, place) if group.is_rows else group
+                own.groups[fold + self.n_folds * place] = group
+        self._unite_forms()
+
+    def _unite_forms(self):
+        """Give the folds of a bin one form: rows where all are and fit together, else products."""
+        groups = self._moments.groups
+        for label in self._labels:
+            first = self.n_folds * self.place_of(label)
+            places = [place for place in range(first, first + self.n_folds) if place in groups]
+            n_rows = sum(groups[place].n_rows for place in places)
+            if all(groups[p].is_rows for p in places) and fits_as_rows(n_rows, self.n_features):
+                continue
+            for place in places:
+                if groups[place].is_rows:
+                    groups[place] = groups[place].as_products()
+
     @property
     def bins(self) -> np.ndarray:
         """Labels of the bins that have rows, in order."""
@@ -133,7 +195,12 @@ class FoldMoments:
         """Where the products are: "memory" or "file"."""
         return "memory" if self._moments.directory is None else "file"
 
-    def update(self, X, y, bins, folds, sample_weight=None, x_std=None) -> FoldMoments:
+    @property
+    def form(self) -> str:
+        """How the groups are kept, in words, see `BinnedMoments.form`."""
+        return self._moments.form + " in files" * (self.storage == "file")
+
+    def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> FoldMoments:
         """Add rows in place; return self.
 
         Parameters
@@ -147,6 +214,8 @@ class FoldMoments:
         sample_weight : array of shape (n_samples,), optional
         x_std : float, array or source, optional
             Noise that the rows are to have, as in `BinnedMoments.update`.
+        watch : callable, optional
+            As in `BinnedMoments.update`.
 
         Raises
         ------
@@ -170,7 +239,7 @@ class FoldMoments:
             self._move_to_files()
         self._sums.clear()
         self._moments.n_folds = n_folds
-        self._moments.update(source, y, groups, sample_weight, x_std)
+        self._moments.update(source, y, groups, sample_weight, x_std, watch=watch)
         self.n_folds, self._labels = n_folds, known
         return self
 

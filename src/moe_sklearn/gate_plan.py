@@ -78,6 +78,7 @@ def plan_gate(
     anchors,
     max_samples,
     random_state,
+    verbose=0,
     in_folds=None,
 ) -> GatePlan:
     """Choose the gate, its inputs and its rows.
@@ -88,7 +89,7 @@ def plan_gate(
         Position of each row's bin among the bins with an expert; -1 for no bin.
     n_bins : int
     sample_weight : ndarray of shape (n_samples,), optional
-    gate, gate_inputs, anchors, max_samples, random_state
+    gate, gate_inputs, anchors, max_samples, random_state, verbose
         Parameters of `SoftGateMoERegressor`.
     in_folds : callable, optional
         Function of the greatest number of rows that returns the rows (n_samples,), bool, of the folds for
@@ -102,7 +103,7 @@ def plan_gate(
     covered = codes != NO_BIN
     if sample_weight is not None:
         covered = covered & (sample_weight > 0)
-    gate = choose_gate(gate, int(np.count_nonzero(covered)), n_bins, random_state)
+    gate = choose_gate(gate, int(np.count_nonzero(covered)), n_bins, random_state, verbose)
     inputs = choose_inputs(gate_inputs, gate)
     anchors = choose_anchors(anchors, gate)
     limit = _most_rows(max_samples, n_bins)
@@ -112,7 +113,7 @@ def plan_gate(
     return GatePlan(gate, inputs, anchors, rows, limit)
 
 
-def choose_gate(gate, n_covered: int, n_bins: int, random_state):
+def choose_gate(gate, n_covered: int, n_bins: int, random_state, verbose=0):
     """Return the unfitted gate that the parameter `gate` stands for.
 
     Raises
@@ -126,7 +127,9 @@ def choose_gate(gate, n_covered: int, n_bins: int, random_state):
         check_choice(gate, "gate", ["auto", "logistic", "regression"])
         if gate == "auto":
             gate = "regression" if n_covered >= MIN_REGRESSION_ROWS and n_bins > 1 else "logistic"
-        return RegressionGate(random_state=random_state) if gate == "regression" else LogisticGate()
+        if gate == "logistic":
+            return LogisticGate()
+        return RegressionGate(random_state=random_state, verbose=verbose)
     if not hasattr(gate, "predict_proba"):
         raise TypeError(
             f"gate must be 'auto', 'logistic', 'regression' or an estimator with predict_proba; {gate!r} has "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,9 @@ from .gates import LogisticGate
 from .labels import NO_BIN, encode_labels
 from .linalg import Scratch
 from .linear import LinearPart, LinearStack
+from .noisy_rows import noisy_batches
 from .predictor import complete_features, join_inputs
+from .progress import SILENT, Progress
 from .robust import robust_fences
 from .solvers import discriminants
 from .sources import BLOCK_ROWS, as_source
@@ -179,6 +182,11 @@ def read_gate_rows(
     parts, offset = [], 0
     for X, y, *_ in batches:
         source = as_source(X)
+        if source.shape[1] != len(stack.coef):
+            raise ValueError(
+                f"X of the gate's rows has {source.shape[1]} columns, the moments have {len(stack.coef)}: "
+                "give the rows that the moments were gathered from."
+            )
         starts = np.arange(offset, offset + len(X), BLOCK_ROWS)
         # A block of the source is read for one part only.
         for positions in np.split(rows, np.searchsorted(rows, [*starts, offset + len(X)]))[1:-1]:
@@ -192,6 +200,45 @@ def read_gate_rows(
             "same, in the same order, each time."
         )
     return GateData(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class GateReader:
+    """What it takes to read rows that train the gate. It can be sent to where the rows are.
+
+    Parameters
+    ----------
+    stack : LinearStack
+    features : transformer
+        Fitted gate features.
+    fold_stacks : list of LinearStack or None
+        Models that have not seen the rows of each fold, see `read_gate_rows`.
+    n_draws, seed : int
+        Noisy draws of each row, and their seed.
+    has_noise : bool
+        Whether the rows are read with noise of standard deviation `x_std`.
+    """
+
+    stack: LinearStack
+    features: Any
+    fold_stacks: list[LinearStack] | None
+    n_draws: int
+    seed: int
+    has_noise: bool
+
+    def read(self, batches, n_rows: int, rows, folds=None, first_row: int = 0) -> GateData:
+        """Read the rows at the sorted positions `rows` of the batches, which have `n_rows` rows in all.
+
+        There are `first_row` rows before these. `folds` are those of the `n_rows` rows.
+        """
+        n_draws = self.n_draws
+        if self.has_noise:
+            batches = noisy_batches(batches, n_draws, self.seed, first_row)
+            folds = None if folds is None else np.repeat(folds, n_draws)
+            rows = (n_draws * rows[:, None] + np.arange(n_draws)).ravel()
+        return read_gate_rows(
+            batches, n_draws * n_rows, rows, self.stack, self.features, folds, self.fold_stacks
+        )
 
 
 def _gate_inputs(source, rows, folds, stacks, features):
@@ -220,7 +267,13 @@ class TrainedGate(NamedTuple):
 
 
 def train_gate(
-    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, n_draws: int = 1
+    plan: GatePlan,
+    data: GateData,
+    bins,
+    codes,
+    sample_weight=None,
+    n_draws: int = 1,
+    progress: Progress = SILENT,
 ) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
@@ -236,8 +289,15 @@ def train_gate(
         Sample weights of these rows.
     n_draws : int, default=1
         So many successive rows are noisy draws of one row.
+    progress : Progress, optional
+        Prints the stages "router" and "gate".
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
+    if data.predictions.shape[1] != (n_bins + 1) * n_targets:
+        raise ValueError(
+            f"y of the gate's rows has {n_targets} target(s), the moments have "
+            f"{data.predictions.shape[1] // (n_bins + 1)}: give the y that the moments were gathered from."
+        )
     # A classifier has its classes in sorted order, which is not that of intervals.
     bins = bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
@@ -246,9 +306,14 @@ def train_gate(
     if plan.cross_fit:
         variance = residual_variance(predictions, data.y, codes, sample_weight)
     if not plan.on_errors:
+        stage = progress.stage("gate")
         gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
+        stage.end(*_in_words(gate, inputs))
         return TrainedGate(gate, gate, np.empty((0, n_targets)), variance)
+    stage = progress.stage("router")
     router = fit_router(inputs, bins, codes, sample_weight)
+    stage.end()
+    stage = progress.stage("gate")
     anchors = anchor_values(plan.anchors, data.y)
     constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
     outputs = np.concatenate([predictions[:, :-1], constants], axis=1)
@@ -256,7 +321,12 @@ def train_gate(
     gate = clone(plan.gate).fit(
         inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
     )
+    stage.end(*_in_words(gate, inputs))
     return TrainedGate(gate, router, anchors, variance)
+
+
+def _in_words(gate, inputs):
+    return type(gate).__name__, f"{inputs.shape[1]} inputs", f"{len(inputs):,} rows"
 
 
 def fit_router(inputs, bins, codes, sample_weight=None):

@@ -14,11 +14,12 @@ from .binned_moments import BinnedMoments
 from .folds import FoldMoments
 from .linalg import NotEnoughDigits, Scratch
 from .noisy_rows import check_x_std
+from .progress import SILENT, Progress, Stage
 from .side import check_fit_rows
 from .validation import NO_WEIGHT, raise_constant
 
 
-def in_enough_precision(product_dtype, attempt: Callable):
+def in_enough_precision(product_dtype, attempt: Callable, progress: Progress = SILENT):
     """Return ``attempt(product_dtype, scratch)``; if "auto" means float32 and that is too rough, in float64.
 
     Parameters
@@ -26,10 +27,16 @@ def in_enough_precision(product_dtype, attempt: Callable):
     product_dtype : {"auto", "float32", "float64"}
     attempt : callable
         Function of a product_dtype and a `Scratch` that gathers moments and solves for coefficients.
+    progress : Progress, optional
+        Says so if there is a second attempt.
     """
     if product_dtype == "auto":
         with suppress(NotEnoughDigits):
             return attempt(product_dtype, Scratch(strict=True))
+        progress.say(
+            "float32 products do not determine the coefficients well enough: the rows are read again for "
+            "float64 products"
+        )
         product_dtype = "float64"
     return attempt(product_dtype, Scratch())
 
@@ -57,22 +64,25 @@ class FoldRule(Protocol):
 
 def gather(
     batches: Iterable[tuple],
+    folds: FoldRule | None = None,
+    progress: Progress = SILENT,
     *,
     product_dtype="auto",
     max_bytes: int = 2**32,
-    folds: FoldRule | None = None,
 ):
     """Gather the moments of validated batches (X, y, bins, sample_weight) or (..., sample_weight, x_std).
 
     Parameters
     ----------
     batches : iterable of tuple
+    folds : FoldRule, optional
+        Divides the rows into folds. None means no folds.
+    progress : Progress, optional
+        Prints the stage "moments".
     product_dtype : {"auto", "float32", "float64"}
         See `BinnedMoments`.
     max_bytes : int
         See `FoldMoments`.
-    folds : FoldRule, optional
-        Divides the rows into folds. None means no folds.
 
     Returns
     -------
@@ -85,28 +95,40 @@ def gather(
         If there is no batch. Also as `BinnedMoments.update`.
     """
     moments: Any = None
+    stage = progress.stage("moments", n_rows_of(batches))
     for batch in batches:
         X, y, *_ = batch
         if folds is None:
             moments = moments or BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
-            moments.update(*batch)
+            moments.update(*batch, watch=stage.watch)
             continue
         if moments is None:
             moments = FoldMoments.empty_for(X, y, product_dtype=product_dtype, max_bytes=max_bytes)
-        add_in_folds(moments, batch, folds)
+        add_in_folds(moments, batch, folds, stage.watch)
     if moments is None:
         raise ValueError("batches is empty: there is nothing to fit.")
+    end_of_pass(stage, moments)
     return moments
 
 
-def add_in_folds(moments: FoldMoments, batch: tuple, folds: FoldRule):
+def n_rows_of(batches) -> int | None:
+    """Return the number of rows of a list of batches; None for batches that are still to be made."""
+    return sum(len(y) for _, y, *_ in batches) if isinstance(batches, list) else None
+
+
+def end_of_pass(stage: Stage, moments):
+    """End the stage in which `moments` were gathered."""
+    stage.end(f"{len(moments.bins)} bins as {moments.form}", n_rows=moments.n_rows)
+
+
+def add_in_folds(moments: FoldMoments, batch: tuple, folds: FoldRule, watch=None):
     """Add a batch (X, y, bins, sample_weight) or (..., x_std) to the moments of its folds, in place."""
     X, y, bins, sample_weight, *x_std = batch
     of_batch = folds.assign(y, bins, sample_weight)
     if moments.n_folds > folds.n_folds:
         moments.join_pairs()
     moments.n_folds = folds.n_folds
-    moments.update(X, y, bins, of_batch, sample_weight, *x_std)
+    moments.update(X, y, bins, of_batch, sample_weight, *x_std, watch=watch)
 
 
 class BatchRecord:

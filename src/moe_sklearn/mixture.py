@@ -84,6 +84,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         They are side information for `binner`; one column that is not numeric, with ``binner=None``, is
         labels. None means that X has no such columns. An array is read in place if the columns are its first
         or its last ones, else its other columns are copied. A file is read once more for them.
+    verbose : int, default=0
+        1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints lines within a long
+        pass over the rows, and the held-out loss of each network of the gate. It reaches the regression gate
+        that ``gate="auto"`` or ``"regression"`` makes. `experts` or a `gate` that are given as estimators
+        have a `verbose` of their own.
 
     Attributes
     ----------
@@ -179,6 +184,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         n_noise_draws: int | Literal["auto"] = "auto",
         random_state=None,
         side_columns: Any = None,
+        verbose=0,
     ):
         self.experts = experts
         self.gate_features = gate_features
@@ -191,6 +197,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         self.n_noise_draws = n_noise_draws
         self.random_state = random_state
         self.side_columns = side_columns
+        self.verbose = verbose
 
     def set_params(self, **params) -> Self:
         """Set parameters of this estimator and of its parts.
@@ -284,18 +291,20 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         return adopt(self, fitted._store(fitting.fit_batches(fitted, batches)))
 
-    def fit_moments(self, moments, rows, *, scratch=None) -> Self:
+    def fit_moments(self, moments, gate_data, *, scratch=None) -> Self:
         """Fit to moments that are already gathered; only the gate reads rows.
 
         Neither has side columns. The X of other methods then has none, and bins are passed to them.
 
         Parameters
         ----------
-        moments : BinnedMoments or FoldMoments
-            Moments of all training rows, by label. `FoldMoments` if the gate needs cross-fitted inputs.
-        rows : TrainingRows
-            Labels, sample weights and folds of those rows, and a function that reads X and y again, see
-            `moe_sklearn.training_rows.TrainingRows`.
+        moments : BinnedMoments, FoldMoments or list of BinnedMoments
+            Moments of all training rows, by label. A gate with cross-fitted inputs needs those of folds:
+            `FoldMoments`, or a list with the moments of each shard. The shards are then the folds. Each shard
+            needs rows of each bin, in about equal numbers.
+        gate_data : TrainingRows
+            Rows for the gate, which are all of those rows or some of them: their labels, sample weights and
+            folds, and a function that reads X and y again. `gate_rows` makes it from batches.
         scratch : Scratch, default=None
             Memory for factorisations, see `moe_sklearn.linalg`.
 
@@ -307,10 +316,15 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `fit`. Also if the gate needs folds and `moments` or `rows` have none.
+            As `fit`. Also if the gate needs folds and `moments` or `gate_data` have none, or `gate_data` has
+            more folds than `moments`.
+
+        See Also
+        --------
+        dask_fit : Fits a mixture to a dask array, on a cluster.
         """
         fitted = unfitted_copy(self)
-        return adopt(self, fitted._store(fitting.fit_gathered(fitted, moments, rows, scratch)))
+        return adopt(self, fitted._store(fitting.fit_gathered(fitted, moments, gate_data, scratch)))
 
     def _store(self, fit):
         """Store the parts of a `FittedMixture`."""

@@ -173,9 +173,11 @@ class NoisyRows(RowSource):
         return self.source.locate(row // self.n_draws)
 
 
-def noisy_batches(batches, n_draws: int, seed: int):
-    """Yield (X, y) of each batch (X, y, bins, sample_weight, x_std): X with its draws, and y repeated."""
-    first_row = 0
+def noisy_batches(batches, n_draws: int, seed: int, first_row: int = 0):
+    """Yield (X, y) of each batch (X, y, bins, sample_weight, x_std): X with its draws, and y repeated.
+
+    There are `first_row` rows before those of the first batch.
+    """
     for X, y, _, _, x_std in batches:
         source = as_source(X)
         yield NoisyRows(source, x_std, n_draws, seed, first_row), np.repeat(y, n_draws, axis=0)

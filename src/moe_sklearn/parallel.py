@@ -50,9 +50,7 @@ def dask_moments(
         from dask import delayed
     except ImportError as error:
         raise ImportError("dask_moments needs dask: pip install 'moe-sklearn[dask]'.") from error
-    if any(np.isnan(size) for size in X.chunks[0]):
-        raise ValueError("X has blocks of unknown size: call X.compute_chunk_sizes() first.")
-    X = X.rechunk({1: -1})
+    chunks = chunks_of_rows(X)
     check_no_missing(y, "y")
     y = np.asarray(y, float)
     if y.ndim not in (1, 2):
@@ -63,12 +61,11 @@ def dask_moments(
     # All labels are encoded together: those of one block can seem to be of another kind, if all are missing.
     labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
     parts = []
-    edges = np.cumsum([0, *X.chunks[0]])
     check_x_std(x_std, X.shape)
-    for block, start, stop in zip(X.to_delayed().ravel(), edges[:-1], edges[1:], strict=True):
+    for block, start, stop in chunks:
         part = [None if array is None else array[start:stop] for array in (y, codes, sample_weight)]
         part.append(x_std[start:stop] if np.ndim(x_std) == 2 else x_std)
-        parts.append(delayed(_moments_of)(block, int(start), *part, product_dtype))
+        parts.append(delayed(_moments_of)(block, start, *part, product_dtype))
     while len(parts) > 1:
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [delayed(_merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
@@ -77,6 +74,20 @@ def dask_moments(
         names: dict = {None: None, **dict(enumerate(labels.tolist()))}
         moments.groups = {names[code]: group for code, group in moments.groups.items()}
     return moments
+
+
+def chunks_of_rows(X) -> list[tuple]:
+    """Divide a dask array into (delayed block, first row, last row + 1), with all columns in a block.
+
+    Raises
+    ------
+    ValueError
+        If X has blocks of unknown size.
+    """
+    if any(np.isnan(size) for size in X.chunks[0]):
+        raise ValueError("X has blocks of unknown size: call X.compute_chunk_sizes() first.")
+    edges = np.cumsum([0, *X.chunks[0]]).tolist()
+    return list(zip(X.rechunk({1: -1}).to_delayed().ravel(), edges[:-1], edges[1:], strict=True))
 
 
 def _moments_of(X, first_row, y, bins, sample_weight, x_std, product_dtype):

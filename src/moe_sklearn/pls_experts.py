@@ -49,7 +49,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         Folds for `max_components`. Every row must be held out exactly once.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score of a candidate on a held-out fold.
-    min_bin_rows, small_bins, fold_bytes, n_jobs, side_columns
+    min_bin_rows, small_bins, fold_bytes, n_jobs, side_columns, verbose
         As in `BinnedRidgeExperts`. Products are always in float64, and never gathered twice.
 
     Attributes
@@ -114,6 +114,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         fold_bytes=2**32,
         n_jobs=None,
         side_columns=None,
+        verbose=0,
     ):
         self.n_components = n_components
         self.global_n_components = global_n_components
@@ -127,15 +128,16 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         self.fold_bytes = fold_bytes
         self.n_jobs = n_jobs
         self.side_columns = side_columns
+        self.verbose = verbose
 
     @property
     def compares_candidates(self) -> bool:
         """Whether numbers of components are compared, for which moments are gathered in folds."""
         return self.max_components is not None
 
-    def gather(self, batches, folds=None, product_dtype=None, scratch=None):
+    def gather(self, batches, folds=None, product_dtype=None, scratch=None, progress=None):
         """Gather moments as `BinnedRidgeExperts.gather` does; bins are never solved in turn."""
-        return super().gather(batches, folds, product_dtype)
+        return super().gather(batches, folds, product_dtype, progress=progress)
 
     def choose(self, moments, pooled, scratch=None) -> dict:
         """Compute the numbers of components, and the penalty of discriminants.

@@ -16,8 +16,10 @@ import numpy as np
 from .alphas import check_alpha
 from .binned_moments import check_not_overflown
 from .folds import ByBinAndFold, FoldMoments
+from .gathering import end_of_pass
 from .linalg import Scratch
 from .moments import Moments
+from .progress import SILENT, Progress
 from .row_moments import merged
 from .solvers import ridge
 from .sources import as_source
@@ -130,9 +132,9 @@ class SolvedFoldMoments(FoldMoments):
         super().__init__(n_features, n_targets, product_dtype=product_dtype, max_bytes=math.inf)
         self._moments = _InTurn(n_features, n_targets, product_dtype, alpha, scratch)
 
-    def update(self, X, y, bins, folds, sample_weight=None, x_std=None) -> SolvedFoldMoments:
+    def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> SolvedFoldMoments:
         """Add all rows, once, as `FoldMoments.update` does; X is an array in memory."""
-        super().update(X, y, bins, folds, sample_weight, x_std)
+        super().update(X, y, bins, folds, sample_weight, x_std, watch=watch)
         self._moments.solve(self._moments.groups)
         parts_of_folds = zip(*map(self.parts, [*self.bins.tolist(), None]), strict=True)
         self._pooled = [self._pool_of(fold, parts) for fold, parts in enumerate(parts_of_folds)]
@@ -163,7 +165,9 @@ class SolvedFoldMoments(FoldMoments):
         return self._pooled[0] if self.n_folds == 1 else super().pool()
 
 
-def gather_in_turn(experts, batches, folds, product_dtype, scratch: Scratch) -> SolvedFoldMoments | None:
+def gather_in_turn(
+    experts, batches, folds, product_dtype, scratch: Scratch | None, progress: Progress = SILENT
+) -> SolvedFoldMoments | None:
     """Gather the moments of one array in memory, bin after bin; None where bins cannot be solved in turn.
 
     There must be one penalty, which is known, at most two folds, and columns enough for this to matter. Known
@@ -175,8 +179,13 @@ def gather_in_turn(experts, batches, folds, product_dtype, scratch: Scratch) -> 
     batches : list of (X, y, bins, sample_weight, x_std)
     folds : FoldRule or None
     product_dtype : {"auto", "float32", "float64"}
-    scratch : Scratch
+    scratch : Scratch or None
+        None means that the bins are not to be solved in turn.
+    progress : Progress, optional
+        Prints the stage "moments".
     """
+    if scratch is None:
+        return None
     (X, y, bins, sample_weight, x_std), *more = batches
     if more or x_std is not None or as_source(X).array is None or X.shape[1] < MIN_COLUMNS:
         return None
@@ -190,4 +199,7 @@ def gather_in_turn(experts, batches, folds, product_dtype, scratch: Scratch) -> 
         X.shape[1], n_targets, product_dtype=product_dtype, alpha=alpha, scratch=scratch
     )
     of_rows = np.zeros(len(X), int) if folds is None else folds.assign(y, bins, sample_weight)
-    return moments.update(X, y, bins, of_rows, sample_weight)
+    stage = progress.stage("moments", len(X))
+    moments.update(X, y, bins, of_rows, sample_weight, watch=stage.watch)
+    end_of_pass(stage, moments)
+    return moments

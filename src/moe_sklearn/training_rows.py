@@ -10,10 +10,11 @@ import numpy as np
 
 from .columns import is_side_information
 from .folds import CrossValidationFolds
-from .gate_training import StratifiedFolds
+from .gate_training import GateData, GateReader, StratifiedFolds
 from .gathering import BatchRecord, FoldRule
 from .labels import codes_of, encode_labels, in_order
 from .noisy_rows import check_x_std
+from .progress import SILENT, Progress
 from .regimes import fit_binner
 from .side import open_batches_of
 from .sources import CachingSource, as_source
@@ -52,6 +53,9 @@ class TrainingRows:
         Whether the gate is trained on the rows with noise of standard deviation `x_std`.
     frame : FrameMaker, default=None
         Makes the frames that the gate features see. None means that they see arrays.
+    n_fitted : int, default=None
+        Number of folds, the first ones, for which there are to be models that have not seen their rows. None
+        means that it is still to be chosen.
     """
 
     batches: Callable[[], Iterable[tuple]]
@@ -64,10 +68,18 @@ class TrainingRows:
     folds: Any = field(default=None, repr=False)
     has_noise: bool = False
     frame: Any = None
+    n_fitted: int | None = None
 
-    def encoded(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distinct labels in order, and the position of each row's label (-1 for no bin)."""
-        known = [encode_labels(part)[0] for part in self.labels]
+    def gate_data(self, reader: GateReader, n_rows: int, positions) -> GateData:
+        """Read the rows at sorted positions for the training of the gate; there are `n_rows` in all."""
+        return reader.read(self.batches(), n_rows, positions, self.folds)
+
+    def encoded(self, more=()) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distinct labels in order, and the position of each row's label (-1 for no bin).
+
+        Labels of other rows, `more`, are added to those of these rows.
+        """
+        known = [encode_labels(part)[0] for part in [*self.labels, more]]
         labels = in_order(np.concatenate([part for part in known if part.size] or known))
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
 
@@ -89,7 +101,9 @@ def rows_in_memory(binner, X, y, bins, sample_weight, x_std=None, frame=None) ->
     )
 
 
-def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product_dtype="auto"):
+def gather_batches(
+    estimator, experts, binner, batches, cross_fit: bool, product_dtype="auto", progress: Progress = SILENT
+):
     """Gather the moments and the `TrainingRows` of `fit_batches`, in one reading.
 
     Parameters
@@ -103,6 +117,8 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
         Whether the gate may need cross-fitted inputs.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products.
+    progress : Progress, optional
+        Prints the pass over the rows.
 
     Returns
     -------
@@ -130,7 +146,7 @@ def gather_batches(estimator, experts, binner, batches, cross_fit: bool, product
             yield X, y, of_batch, *others
 
     folds = fold_rule(experts, cross_fit)
-    moments = experts.gather(labelled(), folds, product_dtype)
+    moments = experts.gather(labelled(), folds, product_dtype, progress=progress)
     seen.check_varies()
     rows = TrainingRows(
         batches=lambda: BatchRecord(seen).check(

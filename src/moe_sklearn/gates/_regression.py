@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
 from ..labels import NO_BIN
+from ..progress import Progress
 from ..robust import robust_fences
 from ..sources import check_kind
 from ..state import StatefulEstimator, adopt, unfitted_copy
@@ -73,6 +74,9 @@ class RegressionGate(StatefulEstimator):
         500 and at most 5,000, and never more than a fifth.
     random_state : int, RandomState instance or None, default=None
         Seed of the random units and of the choice of held-out rows.
+    verbose : int, default=0
+        1 prints a line with the number of networks and steps and the held-out loss. 2 also prints the loss of
+        each network, and lines within a long training.
 
     Attributes
     ----------
@@ -133,6 +137,7 @@ class RegressionGate(StatefulEstimator):
         max_iter=50,
         validation_fraction: float | Literal["auto"] = "auto",
         random_state=None,
+        verbose=0,
     ):
         self.hidden_layer_size = hidden_layer_size
         self.classification_weight = classification_weight
@@ -141,6 +146,7 @@ class RegressionGate(StatefulEstimator):
         self.max_iter = max_iter
         self.validation_fraction = validation_fraction
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, X, y, *, experts, labels=None, sample_weight=None, n_draws=1) -> "RegressionGate":
         """Train the gate.
@@ -183,11 +189,14 @@ class RegressionGate(StatefulEstimator):
         # beside. They would also change the last digits of the result.
         controller = ThreadpoolController()
         n_threads = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
+        progress = Progress.of(self)
+        stage = progress.stage("training")
         with controller.limit(limits=1, user_api="blas"):
             rows = fitted._prepare(X, *arrays)
-            members = fitted._train_all(rows, min(n_threads, default=cpu_count()), n_draws)
+            members = fitted._train_all(rows, min(n_threads, default=cpu_count()), n_draws, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         fitted.networks_, fitted.shares_ = _average(members)
+        stage.end(f"{len(rows.y):,} rows", *_in_words(members, len(fitted.networks_) > len(members)))
         linear_parts = [np.vstack([coef, bias]).T.astype(float) for coef, bias, *_ in fitted.networks_]
         mean = np.average(linear_parts, axis=0, weights=fitted.shares_)
         fitted.coef_, fitted.intercept_ = mean[:, :-1], mean[:, -1]
@@ -300,7 +309,7 @@ class RegressionGate(StatefulEstimator):
             weight = _one_standard_error(candidates, [errors(c, alpha) for c in candidates])
         return weight, alpha
 
-    def _train_all(self, rows, n_threads, n_draws):
+    def _train_all(self, rows, n_threads, n_draws, progress):
         """Train all networks: side by side, or each in a thread if a batch is work enough for one."""
         rng = check_random_state(self.random_state)
         splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng, n_draws)
@@ -314,21 +323,29 @@ class RegressionGate(StatefulEstimator):
         in_threads = batches_of(len(rows.y))[1] >= BATCH_FOR_THREADS
         with ThreadPoolExecutor(n_threads if in_threads else 1) as pool:
             groups = [[member] for member in members] if in_threads else [members]
-            return [member for group in pool.map(partial(self._train, rows), groups) for member in group]
+            trained = pool.map(partial(self._train, rows, progress), groups)
+            return [member for group in trained for member in group]
 
-    def _train(self, rows, group):
+    def _train(self, rows, progress, group):
         """Train networks, and for each a linear gate on the labels of its rows."""
         splits, starts, rngs = zip(*group, strict=True)
         train = [own for own, _ in splits]
         held_out = [rows.take(held) for _, held in splits]
         weight, alpha = self.classification_weight_, self.alpha_ * min(1, PENALISED_ROWS / len(rows.y))
+        stage = progress.stage("training")
+
+        def report(step, n_steps, networks):
+            stage.report(lambda: f"step {step:,} of at most {n_steps:,}, held-out loss {_losses(networks)}")
+
         if self.hidden_layer_size:
-            networks = train_hidden(starts, rows, train, held_out, weight, alpha, self.max_iter, rngs)
+            networks = train_hidden(starts, rows, train, held_out, weight, alpha, self.max_iter, rngs, report)
         else:
             networks = [
                 train_linear(start, rows.take(own), held, weight, alpha, self.max_iter)
                 for start, own, held in zip(starts, train, held_out, strict=True)
             ]
+        for network in networks:
+            progress.say(f"network: {network.n_steps:,} steps, held-out loss {network.loss:.4f}", level=2)
         label_gates: list = [None] * len(group)
         if rows.n_bins > 1 and weight < 1:
             start = start_parameters(rows, 0, 1.0, rngs[0])
@@ -355,6 +372,18 @@ class _Member:
             label_gate: Any = self.label_gate
             proba += share * softmax(gate_logits(label_gate.parameters, rows.inputs))
         return mixture_errors(proba, rows)
+
+
+def _losses(networks):
+    return ", ".join(f"{network.loss:.4f}" for network in networks)
+
+
+def _in_words(members, has_label_gates):
+    """Say how the networks were trained."""
+    steps = max(member.network.n_steps for member in members)
+    loss = np.mean([member.network.loss for member in members])
+    kind = "networks and gates on labels" if has_label_gates else "networks"
+    return f"{len(members)} {kind}", f"{steps:,} steps", f"held-out loss {loss:.4f}"
 
 
 def _average(members):

@@ -43,7 +43,7 @@ class EarlyStopping:
         self.held_out = held_out
         # A gate trained on labels only is scored by labels, all others by the mixture.
         self.criterion = float(classification_weight == 1)
-        self.loss, self.parameters, self.stale = np.inf, None, 0
+        self.loss, self.parameters, self.stale, self.n_steps = np.inf, None, 0, 0
 
     def update(self, parameters):
         """Score `parameters`; return True if training should stop."""
@@ -75,11 +75,12 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
     best.update(parameters)
     start = np.concatenate([array.ravel() for array in parameters]).astype(float)
     options = {"maxiter": max_iter}
-    minimize(objective, start, jac=True, method="L-BFGS-B", callback=stop_when_stale, options=options)
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", callback=stop_when_stale, options=options)
+    best.n_steps = found.nit
     return best
 
 
-def train_hidden(starts, rows, train, held_out, classification_weight, alpha, max_iter, rngs):
+def train_hidden(starts, rows, train, held_out, classification_weight, alpha, max_iter, rngs, report=None):
     """Train networks side by side by Adam over mini-batches, until the held-out loss of none falls.
 
     The learning rate falls like a half cosine. Adam: Kingma and Ba (2015), "Adam: a method for stochastic
@@ -98,6 +99,9 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
         As in `RegressionGate`.
     rngs : list of RandomState
         Of each network; they shuffle its rows.
+    report : callable, optional
+        Is called with the number of steps, the greatest number of steps and the `EarlyStopping` of each
+        network, whenever the held-out rows are looked at.
 
     Returns
     -------
@@ -116,6 +120,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
         return all([stopping.update(network) for stopping, network in zip(best, networks, strict=True)])
 
     look()
+    done = 0
     for step in range(n_steps):
         if step % n_batches == 0:
             order = np.stack([rng.permutation(own) for rng, own in zip(rngs, train, strict=True)])
@@ -129,8 +134,14 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
         square += 0.001 * (slope * slope - square)
         flat -= rate * mean / (np.sqrt(square) + 1e-8)
         done = step + 1
-        if (done % min(n_batches, STEPS_PER_LOOK) == 0 or done == n_steps) and look():
-            break
+        if done % min(n_batches, STEPS_PER_LOOK) == 0 or done == n_steps:
+            stop = look()
+            if report:
+                report(done, n_steps, best)
+            if stop:
+                break
+    for stopping in best:
+        stopping.n_steps = done
     return best
 
 

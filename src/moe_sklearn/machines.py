@@ -1,0 +1,259 @@
+"""Fits to rows that lie on several machines: from a dask array, or from moments that each machine saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from sklearn.base import clone
+
+from .binned_moments import BinnedMoments
+from .fitting import fits_moments, prepare_rows
+from .folds import FoldMoments
+from .gate_training import GateData, GateReader
+from .gathering import BatchRecord, end_of_pass, in_enough_precision
+from .labels import encode_labels
+from .lazy import is_lazy
+from .mixture import SoftGateMoERegressor
+from .noisy_rows import check_x_std
+from .parallel import chunks_of_rows, dask_moments
+from .sources import RowSource, open_batches
+from .state import unfitted_copy
+from .training_rows import TrainingRows, rows_in_memory
+from .validation import check_fit_data, check_varies
+
+
+def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftGateMoERegressor:
+    """Fit a mixture to a dask array, on the scheduler or cluster that dask uses.
+
+    The workers gather the moments of their blocks, and pairs of them are merged, as in `dask_moments`. This
+    process solves for the models. The workers then read the rows of the gate and return what the gate sees
+    of them, which is some numbers for each row, not its columns. This process trains the gate. If a worker
+    dies, dask runs its tasks again on another one, and the result is the same. It is that of ``model.fit``.
+
+    Parameters
+    ----------
+    model : SoftGateMoERegressor
+        It is fitted in place. Its `gate_features` must be fitted from moments, as `GateFeatureTransformer`.
+    X : dask.array.Array of shape (n_samples, n_features)
+        It is read twice, or three times if float32 products are too rough.
+    y : array-like or dask array of shape (n_samples,) or (n_samples, n_targets)
+    bins : array-like or dask array of shape (n_samples,) or (n_samples, n_columns), default=None
+        Labels or side information, as in `SoftGateMoERegressor.fit`.
+    sample_weight : array-like or dask array of shape (n_samples,), default=None
+        Weight of each row.
+    x_std : float, or array or dask array of shape (n_features,) or of that of X, default=None
+        Standard deviation of the noise of the rows to predict, as in `SoftGateMoERegressor.fit`.
+
+    Returns
+    -------
+    SoftGateMoERegressor
+        The model, fitted.
+
+    Raises
+    ------
+    ImportError
+        If dask is not installed.
+    TypeError
+        If `model` is no mixture, if X is no dask array, or if `gate_features` cannot be fitted from moments.
+    ValueError
+        If X has blocks of unknown size, or the model has `side_columns`. Also as `SoftGateMoERegressor.fit`.
+
+    Examples
+    --------
+    >>> import dask.array, numpy as np
+    >>> from moe_sklearn import SoftGateMoERegressor, dask_fit
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(600, 4))
+    >>> regime = np.where(X[:, 0] > 0, "hot", "cool")
+    >>> y = np.where(regime == "hot", 3 * X[:, 1], -3 * X[:, 1])
+    >>> model = dask_fit(SoftGateMoERegressor(), dask.array.from_array(X, chunks=(200, 4)), y, regime)
+    >>> np.allclose(model.predict(X), SoftGateMoERegressor().fit(X, y, bins=regime).predict(X))
+    True
+    """
+    if not isinstance(model, SoftGateMoERegressor):
+        raise TypeError(
+            f"model must be a SoftGateMoERegressor(), got {model!r}. Experts are fitted by "
+            "fit_moments(dask_moments(X, y, bins))."
+        )
+    if not is_lazy(X):
+        raise TypeError(
+            f"X must be a dask array, got {type(X).__name__}: use fit for rows in memory, and "
+            "X.to_dask_array(lengths=True) of a dask DataFrame."
+        )
+    if model.side_columns is not None:
+        raise ValueError(
+            "dask_fit takes bins, not side_columns: pass bins=X[:, columns] and an X without these columns."
+        )
+    chunks = chunks_of_rows(X)
+    y, bins, sample_weight = map(_computed, (y, bins, sample_weight))
+    # Its random states are copies, so that the plan that is made here is the one of the fit.
+    draft = clone(model)
+    source, y, sample_weight = check_fit_data(draft, X, y, sample_weight)
+    check_varies(y, sample_weight)
+    of_source = rows_in_memory(draft.binner, source, y, bins, sample_weight, x_std)
+    rows: Any
+    setup, rows, _ = prepare_rows(draft, DaskRows(**vars(of_source), chunks=chunks, y=y, x_std=x_std))
+    if not fits_moments(setup.gate_features):
+        raise TypeError(
+            f"gate_features {setup.gate_features!r} are fitted to X in memory, not to a dask array: use a "
+            "GateFeatureTransformer."
+        )
+    in_folds = setup.plan.cross_fit or setup.experts.compares_candidates
+
+    def attempt(product_dtype, scratch):
+        stage = setup.progress.stage("moments")
+        moments = (_fold_moments if in_folds else _moments)(X, rows, product_dtype)
+        end_of_pass(stage, moments)
+        return model.fit_moments(moments, rows, scratch=scratch)
+
+    return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
+
+
+@dataclass(frozen=True)
+class DaskRows(TrainingRows):
+    """Training rows in the blocks of a dask array.
+
+    Parameters
+    ----------
+    chunks : list of (block, start, stop)
+        See `moe_sklearn.parallel.chunks_of_rows`.
+    y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+    x_std : float, array or dask array, or None
+    """
+
+    chunks: Any = None
+    y: Any = None
+    x_std: Any = None
+
+    def gather(self, X, bins, product_dtype) -> BinnedMoments:
+        """Gather the moments of the dask array with the labels `bins`."""
+        return dask_moments(
+            X, self.y, bins, self.sample_weight, x_std=self.x_std, product_dtype=product_dtype
+        )
+
+    def gate_data(self, reader: GateReader, n_rows: int, positions) -> GateData:
+        """Read rows where they are, and return what the gate sees of them."""
+        from dask import compute, delayed
+
+        shared, read, parts = delayed(reader, traverse=False), delayed(_read_block), []
+        for block, start, stop in self.chunks:
+            first, last = np.searchsorted(positions, [start, stop])
+            if first < last:
+                folds = None if self.folds is None else self.folds[start:stop]
+                x_std = self.x_std[start:stop] if np.ndim(self.x_std) == 2 else self.x_std
+                rows = positions[first:last] - start
+                parts.append(read(shared, block, start, self.y[start:stop], x_std, rows, folds))
+        return GateData(*map(np.concatenate, zip(*compute(*parts), strict=True)))
+
+
+def _read_block(reader, block, start, y, x_std, rows, folds):
+    source = RowSource(np.asarray(block), start)
+    x_std = check_x_std(np.asarray(x_std) if np.ndim(x_std) == 2 else x_std, source.shape)
+    return reader.read([(source, y, None, None, x_std)], len(source), rows, folds, first_row=start)
+
+
+def _moments(X, rows: DaskRows, product_dtype) -> BinnedMoments:
+    labels, codes = rows.encoded()
+    moments = rows.gather(X, codes, product_dtype)
+    names = dict(enumerate(labels.tolist()))
+    moments.groups = {names.get(code): group for code, group in moments.groups.items()}
+    return moments
+
+
+def _fold_moments(X, rows: DaskRows, product_dtype) -> FoldMoments:
+    """Gather the moments by bin and fold: each pair is one label more."""
+    labels, codes = rows.encoded()
+    n_folds = int(rows.folds.max(initial=0)) + 1
+    # The rows in no bin, of code -1, come first.
+    places = rows.folds + n_folds * (codes + 1)
+    moments = rows.gather(X, places, product_dtype)
+    names: list = [None, *labels.tolist()]
+    parts = []
+    for fold in range(n_folds):
+        part = moments.select([])
+        part.groups = {
+            names[place // n_folds]: group
+            for place, group in moments.groups.items()
+            if place is not None and place % n_folds == fold
+        }
+        parts.append(part)
+    return FoldMoments.of_folds(parts)
+
+
+def _computed(array):
+    """Compute a dask collection; return anything else as it is."""
+    return array.compute() if hasattr(array, "__dask_graph__") else array
+
+
+def gate_rows(shards) -> TrainingRows:
+    """Make the `gate_data` of `SoftGateMoERegressor.fit_moments` from rows that are read in batches.
+
+    The rows are all rows that the moments were gathered from, or some of them: 250,000 rows train a gate
+    well. Of the rows that are not read again, only the moments are needed.
+
+    Parameters
+    ----------
+    shards : list
+        For each of the moments that `fit_moments` is given, in the same order, the batches of its rows: an
+        iterable of tuples as in `accumulate`, or a function without arguments that returns such an iterable.
+        Bins are labels. They are read here once, without X, and again in `fit_moments`.
+
+    Returns
+    -------
+    TrainingRows
+        The rows of shard k are in fold k.
+
+    Raises
+    ------
+    TypeError
+        If batches are an iterator, or a batch is not such a tuple.
+    ValueError
+        If there is no batch, if a batch has no bins, or as `accumulate`.
+
+    Examples
+    --------
+    Three machines gather the moments of their rows. One of them fits the mixture to all moments, with the
+    first 200 rows of each machine for the gate.
+
+    >>> import numpy as np
+    >>> from moe_sklearn import SoftGateMoERegressor, accumulate, gate_rows
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(3000, 4))
+    >>> regime = np.where(X[:, 0] > 0, "hot", "cool")
+    >>> y = np.where(regime == "hot", 3 * X[:, 1], -3 * X[:, 1]) + 0.1 * rng.normal(size=3000)
+    >>> machines = [slice(0, 1000), slice(1000, 2000), slice(2000, 3000)]
+    >>> moments = [accumulate([(X[s], y[s], regime[s])]) for s in machines]
+    >>> firsts = [np.arange(s.start, s.start + 200) for s in machines]
+    >>> for_the_gate = gate_rows([[(X[s], y[s], regime[s])] for s in firsts])
+    >>> model = SoftGateMoERegressor(random_state=0).fit_moments(moments, for_the_gate)
+    >>> int(model.bin_count_.sum()), bool(model.score(X, y) > 0.9)
+    (3000, True)
+    """
+    estimator, seen = SoftGateMoERegressor(), BatchRecord()
+    labels, folds = [], []
+    for fold, batches in enumerate(shards):
+        for _, y, bins, *_ in seen.check(estimator, open_batches(batches)):
+            if bins is None:
+                raise ValueError("A batch has no bins: give the labels that its rows have in the moments.")
+            encode_labels(bins, len(y))
+            labels.append(bins)
+            folds.append(np.full(len(y), fold))
+    if not labels:
+        raise ValueError("shards hold no batch: there are no rows for the gate.")
+
+    def again():
+        batches = chain.from_iterable(map(open_batches, shards))
+        return BatchRecord(seen).check(unfitted_copy(estimator), batches)
+
+    return TrainingRows(
+        batches=again,
+        labels=labels,
+        sample_weight=seen.sample_weight,
+        dtype=seen.dtype,
+        y_is_1d=bool(seen.y_is_1d),
+        folds=np.concatenate(folds),
+        has_noise=seen.has_noise,
+    )
