@@ -47,6 +47,7 @@ test-nightly: $(NIGHTLY_VENV)/.test  ## run the fast tests on what numpy, scipy 
 
 lint: $(VENV)/.lint  ## ruff, codespell, mypy, and the types of what users write with mypy and pyright
 	$(VENV)/$(BIN)/ruff check .
+	$(VENV)/$(BIN)/ruff format --check .
 	$(VENV)/$(BIN)/codespell
 	$(VENV)/$(BIN)/mypy
 	@mkdir -p build

@@ -297,8 +297,7 @@ def test_wrong_headers_below_a_digest_that_fits_are_refused_or_the_same(path, mo
             continue
         passed.append(preamble)
         sizes = [
-            [label, group.n_rows, group.weight, group.product_eps]
-            for label, group in loaded.groups.items()
+            [label, group.n_rows, group.weight, group.product_eps] for label, group in loaded.groups.items()
         ]
         assert sizes == preamble["header"]["groups"] and len(sizes) == 2
         for _, n_rows, weight, _ in sizes:

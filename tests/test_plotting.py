@@ -70,9 +70,7 @@ def rows(n_bins=9, n_rows=400, shape=(), seed=0):
 
 def report_of(data, **kwargs):
     counts = np.full(len(data["bin_names"]), 90_000)
-    return make_report(
-        **data, bin_train_counts=counts, n_train=10**6, n_train_covered=830_821, **kwargs
-    )
+    return make_report(**data, bin_train_counts=counts, n_train=10**6, n_train_covered=830_821, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -168,9 +166,7 @@ def test_gate_probability_of_an_empty_bin_stays_grey():
 
 def test_routing_confusion(data, report):
     routed = data["proba"].argmax(axis=1)
-    display = RoutingConfusionDisplay.from_predictions(
-        data["bins"], routed, bin_names=data["bin_names"]
-    )
+    display = RoutingConfusionDisplay.from_predictions(data["bins"], routed, bin_names=data["bin_names"])
     covered = data["bins"] >= 0
     expected = confusion_matrix(data["bins"][covered], routed[covered])
     assert np.array_equal(display.confusion, expected)
@@ -222,18 +218,14 @@ def test_predictions(shape):
         in_bin = data["bins"] == code
         expected = np.column_stack([y[column][in_bin], y_pred[column][in_bin]])
         assert np.allclose(points.get_offsets(), expected)
-    looks = {
-        (tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in ax.collections
-    }
+    looks = {(tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in ax.collections}
     assert len(looks) == 9
     assert ax.lines[0].get_slope() == 1
 
 
 def test_labels_name_the_bins_where_no_names_are_given(data):
     label = np.array(["cool", "hot", None], dtype=object)[data["bins"] % 3]
-    display = MoEPredictionDisplay.from_predictions(
-        data["y_true"], data["predictions"]["soft"], bins=label
-    )
+    display = MoEPredictionDisplay.from_predictions(data["y_true"], data["predictions"]["soft"], bins=label)
     assert list(display.bin_names) == ["cool", "hot"]
     drawn = sum(len(points.get_offsets()) for points in display.ax_.collections)
     assert drawn == (label != None).sum()  # noqa: E711
@@ -480,9 +472,7 @@ def test_from_estimator_looks_through_searches_and_pipelines(fitted):
     display = RhoDisplay.from_estimator(search, X, y, bins=bins, sample_weight=weight)
     best = search.best_estimator_
     at = {m: best.predict(X, mixing=m, bins=bins) for m in ("soft", "global", "oracle")}
-    expected = rho_score(
-        y, at["soft"], y_global=at["global"], y_oracle=at["oracle"], sample_weight=weight
-    )
+    expected = rho_score(y, at["soft"], y_global=at["global"], y_oracle=at["oracle"], sample_weight=weight)
     assert display.rho["soft"] == pytest.approx(expected)
 
 

@@ -406,9 +406,7 @@ def select_alpha(groups, alphas, scoring, prior_coef=None, scratch=None):
     """
     if not len(alphas):
         raise ValueError("alphas is empty: give at least one penalty to choose from.")
-    errors = np.sum(
-        [held_out_errors(parts, alphas, None, prior_coef, scratch) for parts in groups], axis=0
-    )
+    errors = np.sum([held_out_errors(parts, alphas, None, prior_coef, scratch) for parts in groups], axis=0)
     return best_by_errors(alphas, errors, groups, scoring)
 
 

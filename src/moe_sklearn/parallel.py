@@ -12,9 +12,7 @@ from .sources import RowSource
 from .validation import check_finite, check_length, check_sample_weight
 
 
-def dask_moments(
-    X, y, bins=None, sample_weight=None, *, x_std=None, product_dtype="auto"
-) -> BinnedMoments:
+def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dtype="auto") -> BinnedMoments:
     """Gather the moments of a dask array, on the scheduler or cluster that dask uses.
 
     One task gathers the moments of one block of rows. Further tasks merge them in pairs. If a worker dies,

@@ -152,9 +152,7 @@ class RoutingConfusionDisplay(ReportDisplay):
         check_length(bins_pred, "bins_pred", len(np.asarray(bins)))
         codes, names = codes_and_names(np.concatenate([bins, bins_pred]), bin_names)
         true, routed = np.split(codes, 2)
-        return cls(confusion_matrix(true, routed, labels=range(len(names))), names).plot(
-            ax, **kwargs
-        )
+        return cls(confusion_matrix(true, routed, labels=range(len(names))), names).plot(ax, **kwargs)
 
 
 def _heat_size(bin_names):
