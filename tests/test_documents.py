@@ -65,3 +65,12 @@ def test_user_script_runs(capsys):
     report, display = main()
     assert display.rho == report.rho
     assert str(report) in capsys.readouterr().out
+
+
+def test_readme_renders_anywhere():
+    """Its links are absolute, and those into the repository point to what is there."""
+    targets = re.findall(r"\]\(([^)\s]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [target for target in targets if not target.startswith("https://")] == []
+    own = [target.partition("/main/")[2].partition("#")[0] for target in targets if "/main/" in target]
+    assert len(own) > 5
+    assert [path for path in own if not (ROOT / path).exists()] == []
