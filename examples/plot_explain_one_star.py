@@ -65,7 +65,9 @@ weights, proba = model.expert_weights(flux)[star], model.gate_proba(flux)[star]
 says = model.predict_experts(flux)[star]
 place = np.arange(n_experts + 1)
 figure, ax = plt.subplots(figsize=(6, 5), layout="constrained")
-ax.barh(place[:-1] - 0.2, proba, 0.38, color="#E69F00", label="probability of the regime")
+ax.barh(
+    place[:-1] - 0.2, proba, 0.38, color="#E69F00", label="probability of the regime"
+)
 ax.barh(
     place + 0.2,
     [*weights[:n_experts], weights[n_experts:].sum()],
@@ -73,7 +75,9 @@ ax.barh(
     color="#0072B2",
     label="weight in the prediction",
 )
-names = [f"{name}: {value:.2f}" for name, value in zip(model.bin_names_, says, strict=True)]
+names = [
+    f"{name}: {value:.2f}" for name, value in zip(model.bin_names_, says, strict=True)
+]
 ax.set_yticks(place, [*names, "anchors"])
 ax.invert_yaxis()
 ax.set(title="What each expert says of log g")
@@ -99,7 +103,9 @@ _ = ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.08))
 
 parts = model.contributions(X_test)
 values = parts.values[star, : flux.shape[1]]
-print(f"base {parts.base_values[star]:.2f} + pixels {values.sum():.2f} = {soft[star]:.2f}")
+print(
+    f"base {parts.base_values[star]:.2f} + pixels {values.sum():.2f} = {soft[star]:.2f}"
+)
 
 wavelength = spectra.wavelength / 10
 edges = np.arange(330, 1050, 40)
@@ -123,10 +129,16 @@ axes[1].set(xlabel="Wavelength [nm]", ylabel="Share of log g [dex]")
 # The coefficients of the mixture change from star to star (``local_coef``). ``expert_table`` lists what the
 # experts are made of, with their typical error on rows that they have not seen.
 
-table = model.expert_table(n_strongest=2, column_names=[f"{w:.0f} nm" for w in wavelength])
+table = model.expert_table(
+    n_strongest=2, column_names=[f"{w:.0f} nm" for w in wavelength]
+)
 print("expert       rows  error  strongest pixels")
 for name, rows, error, pixels in zip(
-    table["bin"], table["n_train"], table["residual_std"], table["strongest"], strict=True
+    table["bin"],
+    table["n_train"],
+    table["residual_std"],
+    table["strongest"],
+    strict=True,
 ):
     print(f"{name:11} {rows:5}  {error:5.2f}  {', '.join(pixels)}")
 
@@ -144,8 +156,12 @@ print(f"coefficients change by {change / size:.0%} of their size from star to st
 one_ridge = model.predict(flux, mixing="global")
 odd = int(np.abs(soft - one_ridge).argmax())
 on_anchors = model.expert_weights(flux)[:, len(model.bins_) :].sum(axis=1)
-print(f"mixture {soft[odd]:.2f}, one ridge {one_ridge[odd]:.2f}, true {y_test[odd]:.2f}")
-print(f"weight on anchors: {on_anchors[odd]:.2f}, median of all stars {np.median(on_anchors):.2f}")
+print(
+    f"mixture {soft[odd]:.2f}, one ridge {one_ridge[odd]:.2f}, true {y_test[odd]:.2f}"
+)
+print(
+    f"weight on anchors: {on_anchors[odd]:.2f}, median of all stars {np.median(on_anchors):.2f}"
+)
 
 # %%
 # The picture explains it: the blue and the red half do not fit together, and no star wiggles like that.

@@ -42,7 +42,15 @@ for name, rows, color, marker in [
     ("cool, below 4500 K", teff < 4500, "#D55E00", "."),
     ("hot, above 5250 K", teff > 5250, "#0072B2", "x"),
 ]:
-    ax.plot(y_train[rows], ratio[rows], marker, color=color, markersize=4, alpha=0.5, label=name)
+    ax.plot(
+        y_train[rows],
+        ratio[rows],
+        marker,
+        color=color,
+        markersize=4,
+        alpha=0.5,
+        label=name,
+    )
     slope, intercept = np.polyfit(y_train[rows], ratio[rows], 1)
     ax.axline((3, intercept + 3 * slope), slope=slope, color=color, linewidth=2)
 ax.set(xlabel="log g [dex]", ylabel="Flux at 688 nm / surroundings", ylim=(0.8, 1.05))

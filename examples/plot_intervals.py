@@ -46,7 +46,9 @@ model = SoftGateMoERegressor(
 model.fit(X_train, y_train).calibrate(X_calibration, y_calibration)
 low, high = model.predict_interval(X_test, coverage=0.9).T
 inside = (low <= y_test) & (y_test <= high)
-print(f"{inside.mean():.1%} of {len(y_test)} test stars are inside; 90 % were asked for")
+print(
+    f"{inside.mean():.1%} of {len(y_test)} test stars are inside; 90 % were asked for"
+)
 
 # %%
 # The picture has every tenth test star, in the order of their predictions. Stars outside their interval are
@@ -57,9 +59,31 @@ order = np.argsort(prediction)[::10]
 middle, half = (low + high)[order] / 2, (high - low)[order] / 2
 place, hit = np.arange(len(order)), inside[order]
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-ax.errorbar(place, middle, half, fmt="none", ecolor="#56B4E9", linewidth=3, label="90 % interval")
-ax.plot(place[hit], y_test[order][hit], "o", color="#000000", markersize=4, label="true, inside")
-ax.plot(place[~hit], y_test[order][~hit], "X", color="#D55E00", markersize=8, label="true, outside")
+ax.errorbar(
+    place,
+    middle,
+    half,
+    fmt="none",
+    ecolor="#56B4E9",
+    linewidth=3,
+    label="90 % interval",
+)
+ax.plot(
+    place[hit],
+    y_test[order][hit],
+    "o",
+    color="#000000",
+    markersize=4,
+    label="true, inside",
+)
+ax.plot(
+    place[~hit],
+    y_test[order][~hit],
+    "X",
+    color="#D55E00",
+    markersize=8,
+    label="true, outside",
+)
 ax.set(xlabel="Test stars, by prediction", ylabel="log g [dex]")
 _ = ax.legend(frameon=False)
 # sphinx_gallery_start_ignore

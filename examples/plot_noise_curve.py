@@ -90,14 +90,18 @@ one_draw[:, :-2] += level * rng.normal(size=(len(X_train), 200))
 scores = {
     "clean rows": mixture.fit(X_train, y_train).score(flux_test, y_test),
     "one noisy\ndraw": mixture.fit(one_draw, y_train).score(flux_test, y_test),
-    "clean rows\nand x_std": mixture.fit(X_train, y_train, x_std=level).score(flux_test, y_test),
+    "clean rows\nand x_std": mixture.fit(X_train, y_train, x_std=level).score(
+        flux_test, y_test
+    ),
 }
 
 # %%
 # Look how little the model of clean rows is worth: it leans on details that the noise has covered.
 
 figure, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
-bars = ax.bar(list(scores), list(scores.values()), color=["#999999", "#E69F00", "#0072B2"])
+bars = ax.bar(
+    list(scores), list(scores.values()), color=["#999999", "#E69F00", "#0072B2"]
+)
 ax.bar_label(bars, fmt="%.2f", padding=3)
 ax.axhline(0, color="#000000", linewidth=0.8)
 ax.set(ylabel="$R^2$ on noisy test rows")

@@ -33,7 +33,9 @@ from moe_sklearn.plotting import RegimeValueDisplay
 
 rng = np.random.default_rng(0)
 grade = rng.integers(3, size=1500)
-slopes = np.array([[0, 0, 0, 2.0, 0, 1.0], [0, 0, 0, -1.0, 2.0, 0], [0, 0, 0, 0, -2.0, 1.0]])
+slopes = np.array(
+    [[0, 0, 0, 2.0, 0, 1.0], [0, 0, 0, -1.0, 2.0, 0], [0, 0, 0, 0, -2.0, 1.0]]
+)
 states = 2.5 * np.eye(3, 6)[grade] + rng.normal(size=(1500, 6))
 sensors = states @ rng.normal(size=(6, 60)) + rng.normal(size=(1500, 60))
 quality = (slopes[grade] * states).sum(axis=1) + 0.5 * rng.normal(size=1500)

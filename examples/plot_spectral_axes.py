@@ -55,8 +55,16 @@ figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 for name, (centre, half) in features.lines_.items():
     if name.startswith("CaII"):
         centre, half = centre / 10, half / 10
-        ax.axvspan(centre - half - 2, centre + half + 2, color="#F0E442", alpha=0.35, linewidth=0)
-        ax.axvspan(centre - half, centre + half, color="#E69F00", alpha=0.6, linewidth=0)
+        ax.axvspan(
+            centre - half - 2,
+            centre + half + 2,
+            color="#F0E442",
+            alpha=0.35,
+            linewidth=0,
+        )
+        ax.axvspan(
+            centre - half, centre + half, color="#E69F00", alpha=0.6, linewidth=0
+        )
         ax.text(centre, 0.545, name[-4:], ha="center")
 ax.plot(nanometres, flux.mean(axis=0), color="#000000")
 ax.set(xlim=(845, 871), ylim=(0.25, 0.56), xlabel="Wavelength [nm]", ylabel="Mean flux")
@@ -68,9 +76,10 @@ ax.set(xlim=(845, 871), ylim=(0.25, 0.56), xlabel="Wavelength [nm]", ylabel="Mea
 # %%
 # What a feature tells
 # --------------------
-# The equivalent width is the area of a line below its continuum, in Angstrom. That of the three calcium
-# lines together grows with metallicity, and the more so in giants. This is the kind of hint from
-# which a gate guesses the regime.
+# The equivalent width is the area of a line below its continuum, in Angstrom. Look at giants and dwarfs of
+# the same metallicity: the three calcium lines together are stronger in giants. On the right the points
+# spread out, and some fall below 0, because molecular bands pull the continuum of cool, metal-rich stars
+# down. This is the kind of hint from which a gate guesses the regime.
 
 width = features.transform(flux)[:, names.index("CaII_ew_total")]
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
@@ -78,12 +87,20 @@ for label, rows, marker, color in [
     ("giants, log g < 2", logg < 2, "o", "#D55E00"),
     ("dwarfs, log g > 4", logg > 4, "^", "#0072B2"),
 ]:
-    ax.scatter(spectra.side[rows, 1], width[rows], 14, color, marker=marker, alpha=0.6, label=label)
+    ax.scatter(
+        spectra.side[rows, 1],
+        width[rows],
+        14,
+        color,
+        marker=marker,
+        alpha=0.6,
+        label=label,
+    )
 ax.set(xlabel="[M/H] [dex]", ylabel="Ca II equivalent width [Angstrom]")
 _ = ax.legend(frameon=False)
 # sphinx_gallery_start_ignore
 # alt: Total equivalent width of the calcium lines against metallicity, for giants and dwarfs. Both rise
-# alt: with metallicity; giants are higher.
+# alt: and spread with metallicity; giants are higher.
 # sphinx_gallery_end_ignore
 
 # %%
