@@ -135,7 +135,11 @@ print(f"RMSEP {prediction_errors(targets['fat'][train], predicted)['rmsep']:.2f}
 fat = targets["fat"].to_numpy()
 mixture.fit(X[train], fat[train])
 report = mixture[-1].evaluate(mixture[:-1].transform(X[test]), fat[test], errors=True)
-print(report)
+print("mode     RMSEP   bias    SEP   RPD")
+for mode, found in report.errors.items():
+    print(
+        f"{mode:7} {found['rmsep']:6.2f} {found['bias']:6.2f} {found['sep']:6.2f} {found['rpd']:5.1f}"
+    )
 
 # %%
 # "global" is one PLS regression with the number of components that is best for it, and the same as the

@@ -79,7 +79,7 @@ _ = ax.legend(frameon=False)
 # computed, and nothing but the predictions comes back.
 
 predictions = experts.predict(X, bins=regime)
-print(predictions)
+print(f"{type(predictions).__module__}, blocks of {predictions.chunks[0]}")
 first = predictions.blocks[0].compute()
 print(f"R2 of the first block: {1 - np.var(y[:5000] - first) / np.var(y[:5000]):.2f}")
 

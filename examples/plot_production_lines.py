@@ -46,7 +46,9 @@ print(f"global {promise.r2_global:.2f}, oracle {promise.r2_oracle:.2f}")
 
 from sklearn.model_selection import train_test_split
 
-X_train, X_test, y_train, y_test, labels_train, labels_test = train_test_split(X, y, labels, random_state=0)
+X_train, X_test, y_train, y_test, labels_train, labels_test = train_test_split(
+    X, y, labels, random_state=0
+)
 model = SoftGateMoERegressor(BinnedRidgeExperts(alpha=10.0))
 model.fit(X_train, y_train, bins=labels_train)
 report = model.evaluate(X_test, y_test, bins=labels_test)
