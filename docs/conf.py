@@ -43,6 +43,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "gallery.page_order",
     "image_scrapers": ("gallery.with_alt_text",),
     "image_srcset": ["2x"],
+    "remove_config_comments": True,
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "backreferences_dir": "generated/backreferences",

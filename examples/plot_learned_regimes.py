@@ -33,8 +33,8 @@ X, y, side = normalize(spectra.data), spectra.target, spectra.side
 # ---------------------
 # ``ClusterBinner`` divides the rows by their PCA scores. It has seen neither temperature nor metallicity.
 # The boxes hold the middle half of the stars of each cluster, in the order of their temperature. Look at how
-# much they overlap: the clusters sort the stars by temperature, which changes spectra most, and hardly
-# by metallicity.
+# much they overlap: the clusters sort the stars by temperature, which changes spectra most, and much
+# less by metallicity.
 
 clusters = ClusterBinner(9, random_state=0).fit_transform(X).ravel()
 members = [side[clusters == cluster] for cluster in np.unique(clusters)]
@@ -102,7 +102,9 @@ for mixing, marker, color in [("soft", "o", "#0072B2"), ("oracle", "^", "#E69F00
 ax.set(xlabel="$R^2$ of held-out stars (strokes: each fold)", ylim=(3.5, -0.5))
 _ = ax.legend(frameon=False, loc="center left")
 # sphinx_gallery_start_ignore
-# alt: R2 of soft mixing and of the oracle for four kinds of regimes.
+# sphinx_gallery_thumbnail_number = 2
+# alt: R2 of soft mixing and of the oracle for four kinds of regimes. Soft mixing is near 0.9 for all; the
+# alt: oracle rises from 0.69 with random labels over 0.82 with clusters to 0.84 with known bins.
 # sphinx_gallery_end_ignore
 
 for kind, scores in r2.items():

@@ -56,13 +56,13 @@ curve = moe_learning_curve(
 )
 
 # %%
-# Look at the right end. One ridge (grey) is flat from 800 stars on: it has learned what a single line can.
-# Soft mixing still rises, and hard mixing most of all.
+# Look at the right end. One ridge (grey) hardly gains from more than 400 stars: it has learned what a
+# single line can. Soft mixing still rises, and hard mixing most of all.
 
 _ = MoELearningCurveDisplay.from_curve(curve)
 # sphinx_gallery_start_ignore
 # alt: R2 of global, hard, soft and oracle against 400 to 2,640 training rows, and rho below. Global is
-# alt: flat at 0.79, soft rises from 0.88 to 0.92.
+# alt: nearly level, from 0.77 to 0.79, soft rises from 0.88 to 0.92.
 # sphinx_gallery_end_ignore
 
 # %%
@@ -78,7 +78,7 @@ print(f"soft mixing is at least as good with {enough[0]:,} stars")
 # %%
 # What follows
 # ------------
-# * More stars would still help the mixture, and no longer help one ridge.
+# * More stars would still help the mixture, and would hardly help one ridge.
 # * With 400 stars for nine experts, soft mixing is far above the oracle: the gate does not send a star to an
 #   expert that has 40 rows to learn from, but combines all of them.
 # * Rho needs rows too. At the left end the oracle itself gains little, and a ratio of small numbers says

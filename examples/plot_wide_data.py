@@ -100,9 +100,9 @@ for name, taken in searched.items():
     )
 
 # %%
-# Look at the lines first: with one penalty they lie close together, and the loop is as fast. Then look at the
-# squares. A search by hand takes many times as long, because each fold and each penalty starts anew, while
-# the experts share the products of all folds.
+# Look at the lines first: with one penalty they lie close together, and the loop is as fast or faster. Then
+# look at the squares. A search by hand takes many times as long, because each fold and each penalty starts
+# anew, while the experts share the products of all folds.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 for name, marker, color in [("by hand", "o", "#D55E00"), ("experts", "^", "#0072B2")]:
@@ -141,6 +141,6 @@ for mixing in ["global", "hard", "soft", "oracle"]:
 # What follows
 # ------------
 # * Wide data need no special setting: a regime with fewer rows than columns is solved through its rows.
-# * With one penalty and no gate, a loop of ``Ridge`` is as fast on data of this size. The gain is in
-#   searches, and in the mixture, whose gate needs experts that have not seen a row.
+# * With one penalty and no gate, a loop of ``Ridge`` is as fast or faster on data of this size. The gain is
+#   in searches, and in the mixture, whose gate needs experts that have not seen a row.
 # * Few rows for each regime make penalties matter. Compare several of them.
