@@ -41,6 +41,28 @@ def test_pages_that_lack_a_package_are_left_out(gallery, monkeypatch):
     assert left_out == ["plot_cluster.py"]
 
 
+@pytest.mark.parametrize(
+    ("code", "rst", "found"),
+    [
+        (
+            "draw()\n# alt: A line\n# alt: that rises.\n",
+            ".. a\n   :alt: a.png\n   :b: c",
+            "A line that rises.",
+        ),
+        ("draw()\n", ".. a\n   :alt: a.png\n", None),
+        ("# alt: A line.\n", "", None),
+    ],
+)
+def test_figures_and_texts_go_together(gallery, monkeypatch, code, rst, found):
+    scrapers = pytest.importorskip("sphinx_gallery.scrapers")
+    monkeypatch.setattr(scrapers, "matplotlib_scraper", lambda *args, **kwargs: rst)
+    if found is None:
+        with pytest.raises(ValueError, match="go together"):
+            gallery.with_alt_text(("code", code, 1), {}, {})
+    else:
+        assert gallery.with_alt_text(("code", code, 1), {}, {}) == rst.replace("a.png", found)
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_page_asks_and_describes(path, gallery):
     title = path.read_text(encoding="utf-8").split('"""', 2)[1].strip().splitlines()[0]
