@@ -44,6 +44,7 @@ sphinx_gallery_conf = {
     "image_scrapers": ("gallery.with_alt_text",),
     "image_srcset": ["2x"],
     "remove_config_comments": True,
+    "capture_repr": ("_repr_html_",),  # no "[Text(...)]" below figures
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "backreferences_dir": "generated/backreferences",
