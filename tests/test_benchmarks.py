@@ -95,6 +95,7 @@ QUICK = {
     "large.py": "--n 4000 --pixels 128 --shards 3",
     "learned_regimes.py": "--data gaia --splits 2",
     "make_gaia_sample.py": "source.npz target.npz --rows 50 --per-bin 4",
+    "levers.py": "--only gaia --steps default",
     "memmap.py": "--gigabytes 0.002 --pixels 64",
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
