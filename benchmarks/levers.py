@@ -112,7 +112,7 @@ STEPS = {
     "default": parts,
     **{f"{s} noise, {r} draws": partial(noise, share=s, draws=r) for s in (0.5, 1) for r in (2, 4, 16)},
     "S/N column": noise_column,
-    "S/N column, 0.5 noise, 4 draws": partial(noise_column, share=0.5, draws=4),
+    **{f"S/N column, 0.5 noise, {r} draws": partial(noise_column, share=0.5, draws=r) for r in (2, 4)},
     **{f"weights by S/N, {unit}": partial(weights, unit=unit) for unit in (0.5, 1, 2)},
     "pixels divided by their error": whitened,
     "logarithm of the flux": logarithms,
