@@ -27,7 +27,7 @@ def report_html(report: Any) -> str:
     parts = [
         f"<p>{escape(headline(report))}</p>",
         html_table(*score_table(report)),
-        f"<p>{escape(footnote(report))}</p>",
+        f"<p>{'<br>'.join(map(escape, footnote(report).splitlines()))}</p>",
         html_table(*bin_table(report)),
         *(html_table(*table) for table in error_tables(report)),
     ]
@@ -125,7 +125,21 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Table element with a head and a body; cells are escaped."""
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    """Table element with a head and a body; cells are escaped, and aligned as in `text_table`.
+
+    The colours are those of the page. The first cell of a row is its header if it is a name.
+    """
+
+    def line(cells, scopes):
+        return "<tr>" + "".join(map(html_cell, header, cells, scopes)) + "</tr>"
+
+    scopes = ["row" if header[0] in NAMES else "", *[""] * (len(header) - 1)]
+    head, body = line(header, ["col"] * len(header)), "".join(line(row, scopes) for row in rows)
+    return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def html_cell(column: str, text: str, scope: str) -> str:
+    """Cell of a column; with a `scope`, "col" or "row", it is the header of that."""
+    tag, scoped = ("th", f' scope="{scope}"') if scope else ("td", "")
+    side = "left" if column in NAMES else "right"
+    return f'<{tag}{scoped} style="text-align: {side}">{escape(text)}</{tag}>'

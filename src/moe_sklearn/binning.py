@@ -25,6 +25,7 @@ from .columns import (
 )
 from .labels import NO_BIN
 from .missing import mask_of
+from .sources import check_kind
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import check_choice, check_number, check_sample_weight
 
@@ -141,6 +142,8 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         ValueError
             If `edges`, `names` or `n_bins` do not fit the columns, edges do not increase, or a column mixes
             strings and numbers.
+        TypeError
+            If X is a Quantity with a unit: pass the numbers, in the unit of the edges.
         """
         fitted = unfitted_copy(self)
         check_choice(fitted.outside, "outside", ["clip", "drop"])
@@ -230,6 +233,7 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             return columns_of(X)
+        check_kind(X, "side_information", may_miss=True)
         # An array of a list of numbers and strings would hold strings only.
         X, mask = X if hasattr(X, "dtype") else np.asarray(X, dtype=object), mask_of(X)
         finite = "allow-nan" if X.dtype.kind != "O" else False

@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .features import GateFeatureTransformer
-from .missing import check_no_missing
+from .sources import check_kind
 from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import FLOAT_DTYPES
 
@@ -140,7 +140,7 @@ class ClusterBinner(TransformerMixin, StatefulEstimator):
         return np.array(["bin"], dtype=object)
 
     def _checked(self, X, reset):
-        check_no_missing(X, "X")
+        check_kind(X)
         return validate_data(self, X, dtype=FLOAT_DTYPES, reset=reset)
 
     def __sklearn_tags__(self):

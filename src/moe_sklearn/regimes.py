@@ -192,15 +192,20 @@ def fit_regimes(
     if small_bins == "raise":
         _check_no_empty_cell(binner, bins)
     dropped = in_order(np.setdiff1d(np.union1d(labels, cells_of(binner, labels)), bins))
-    return Regimes(
-        bins, counts[usable], bin_names(bins, binner), bin_names(dropped, binner), binner, of_target
-    )
+    names, dropped_names = (bin_names(of, binner, of_target) for of in (bins, dropped))
+    return Regimes(bins, counts[usable], names, dropped_names, binner, of_target)
 
 
-def bin_names(labels: np.ndarray, binner=None) -> list[str]:
-    """Return the names that the binner gives to bins, or the labels as strings."""
+def bin_names(labels: np.ndarray, binner=None, of_target=False) -> list[str]:
+    """Return the names that the binner gives to bins, or the labels as strings.
+
+    The only column of the side information is y if the bins are `of_target`, where a binner calls it "x0".
+    """
     names = getattr(binner, "bin_names_", None) if labels.dtype.kind == "i" else None
-    return [str(label) if names is None else names[label] for label in labels.tolist()]
+    if names is None:
+        return list(map(str, labels.tolist()))
+    found = [names[label] for label in labels.tolist()]
+    return [f"y {name[3:]}" if of_target and name.startswith("x0 ") else name for name in found]
 
 
 def cells_of(binner, labels: np.ndarray) -> np.ndarray:

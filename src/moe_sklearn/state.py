@@ -21,6 +21,14 @@ class StatefulEstimator(BaseEstimator):
     # Fitted models of this class are loaded if they were written by this release or a later one.
     _readable_since: str = "0.2"
 
+    # What scikit-learn's HTML of an estimator links to: the page that docs/api.rst makes of it
+    _doc_link_module = "moe_sklearn"
+    _doc_link_template = "https://moe-sklearn.github.io/moe-sklearn/generated/{page}.html"
+
+    def _doc_link_url_param_generator(self):
+        package = type(self).__module__.rpartition("._")[0] or "moe_sklearn"
+        return {"page": f"{package}.{type(self).__name__}"}
+
     def __getstate__(self):
         state = dict(super().__getstate__())
         if any(map(is_fitted_attribute, state)):

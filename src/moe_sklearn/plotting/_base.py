@@ -12,6 +12,9 @@ from ..wrapped import report_from
 
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
 
+# Width in points of a character in the font of names, of 10 points
+CHARACTER = 6.0
+
 
 class AxesDisplay:
     """Base of all displays: the axes they draw on.
@@ -130,10 +133,10 @@ def codes_and_names(bins, bin_names):
     return codes, list(bin_names)
 
 
-def name_x_ticks(ax, bin_names):
-    """Write the names below the axis: level if there is room, else slanted, and upright if they are many."""
-    names, room = [wrapped(name) for name in bin_names], points(ax)[0] / max(len(bin_names), 1)
-    if len(bin_names) <= 3 or max(map(len, bin_names), default=0) <= 3:
+def name_x_ticks(ax, bin_names, room):
+    """Write the names below the axis, with `room` points each: level, else slanted, and upright if many."""
+    names = wrapped_names(bin_names)
+    if CHARACTER * longest_line(names) <= room:
         ax.set_xticklabels(names)
         return
     slanted = font_size(names, 0.7 * room)
@@ -148,13 +151,57 @@ def points(ax):
     return 72 * ax.get_position().size * ax.figure.get_size_inches()
 
 
+def ink(ax):
+    """Colour of the text of the axes, which is light in a dark style."""
+    return ax.xaxis.label.get_color()
+
+
+def tell_what_is_hidden(ax, values, limits):
+    """Write in the axes which modes have values beyond the limits of the axis, and which have none."""
+    cut, undefined = [], []
+    for mode, of_mode in values.items():
+        finite = np.asarray(of_mode, dtype=float)
+        finite = finite[np.isfinite(finite)]
+        if not len(finite):
+            undefined.append(mode)
+        elif finite.min() < min(limits) or finite.max() > max(limits):
+            ends = dict.fromkeys(f"{end:.3g}" for end in (finite.min(), finite.max()))
+            cut.append(f"{mode} {' to '.join(ends)}")
+    told = {"cut": cut, "undefined": undefined}
+    notes = [f"{what}: {', '.join(modes)}" for what, modes in told.items() if modes]
+    if notes:
+        box = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}
+        place = {"xycoords": "axes fraction", "xytext": (4, 4), "textcoords": "offset points"}
+        ax.annotate("; ".join(notes), (0, 0), **place, fontsize=8, bbox=box)
+
+
 def font_size(names, room):
     """Size of a font, 10 at most, in which the lines of each name take no more than `room` points."""
-    n_lines = max((name.count("\n") + 1 for name in names), default=1)
-    return max(min(10.0, room / (1.2 * n_lines)), 1.0)
+    return max(min(10.0, room / (1.2 * most_lines(names))), 1.0)
 
 
-def wrapped(name):
-    """Break a name after each column of side information, and where it is long."""
-    lines = str(name).replace(", ", ",\n").splitlines()
-    return "\n".join(textwrap.fill(line, 24, break_on_hyphens=False) for line in lines)
+def most_lines(names):
+    """Lines of the name that has most of them."""
+    return max((name.count("\n") + 1 for name in names), default=1)
+
+
+def longest_line(names):
+    """Characters of the longest line of all names."""
+    return max((len(line) for name in names for line in name.splitlines()), default=0)
+
+
+def inches(bin_names):
+    """Length of the longest line of the names of bins on an axis."""
+    return CHARACTER / 72 * longest_line(wrapped_names(bin_names))
+
+
+def wrapped_names(bin_names):
+    """Break the names of all bins; many bins have narrow rows, and get longer lines."""
+    return [wrapped(name, 24 if len(bin_names) <= 9 else 40) for name in bin_names]
+
+
+def wrapped(name, width=24):
+    """Break a name after each column of side information, and where it is long at spaces or underscores."""
+    lines = str(name).replace(", ", ",\n").replace("_", "_ ").splitlines()
+    broken = [textwrap.fill(line, width, break_on_hyphens=False) for line in lines]
+    return "\n".join(broken).replace("_ ", "_")

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._base import MODE_COLORS, AxesDisplay
+from ._base import MODE_COLORS, AxesDisplay, tell_what_is_hidden
 
 MODE_MARKERS = {"global": "D", "hard": "s", "soft": "o", "oracle": "^"}
 
@@ -87,6 +87,7 @@ class CurveDisplay(AxesDisplay):
         self._draw(ax, self.r2)
         if ax.get_ylim()[0] < lower:
             ax.set_ylim(bottom=lower)
+        tell_what_is_hidden(ax, self.r2, ax.get_ylim())
         ax.set_ylabel(r"$R^2$ on the test set")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(self.r2), frameon=False)
         if rho_ax is not None:
@@ -95,6 +96,7 @@ class CurveDisplay(AxesDisplay):
             self._draw(rho_ax, self.rho)
             low, high = rho_ax.get_ylim()
             rho_ax.set_ylim(max(low, -1), min(high, 2))
+            tell_what_is_hidden(rho_ax, self.rho, rho_ax.get_ylim())
             rho_ax.set_ylabel(r"$\rho$")
         if split:
             ax.set_xlabel("")

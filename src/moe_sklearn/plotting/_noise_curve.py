@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike
 from ..noise import noise_curve
 from ._curve import CurveDisplay
 
-# Levels nearer to each other, in shares of the axis, have no room for a name each.
-LEAST_GAP = 0.07
+# Width of a character of the names of levels, in shares of the axis
+CHARACTER = 0.02
 
 
 class NoiseCurveDisplay(CurveDisplay):
@@ -57,11 +57,13 @@ class NoiseCurveDisplay(CurveDisplay):
         self.levels = np.asarray(levels, dtype=float)
 
     def _place(self, ax):
+        names = {level: f"{level:.3g}" for level in self.levels}
+        least_gap = CHARACTER * (1 + max(map(len, names.values())))
         ticks = [self.levels[-1]]
         for level in self.levels[-2::-1]:
-            if ticks[0] - level >= LEAST_GAP * self.levels[-1]:
+            if ticks[0] - level >= least_gap * self.levels[-1]:
                 ticks.insert(0, level)
-        ax.set_xticks(ticks, [f"{level:g}" for level in ticks])
+        ax.set_xticks(ticks, [names[level] for level in ticks])
         ax.set_xlabel("Noise level")
 
     @classmethod

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..report import MoEReport
-from ._base import ReportDisplay, codes_and_names
+from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, wrapped
 
 BIN_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 BIN_MARKERS = "o^sDvP"
@@ -51,28 +51,31 @@ class MoEPredictionDisplay(ReportDisplay):
     def plot(self, ax: Any = None, *, target: int = 0, label: str = "") -> Self:
         """Draw column `target` of the targets; `label` (say, "log g in dex") names its axes."""
         n_columns = max(1, -(-len(self.bin_names) // LEGEND_ROWS))
-        ax = self._start(ax, (4.5 + 2.7 * n_columns, 5.2))
+        fontsize = 10 if len(self.bin_names) <= 9 else 8
+        names = [name if len(name) <= 40 else wrapped(name, 40) for name in map(str, self.bin_names)]
+        ax = self._start(ax, _size(names, n_columns, fontsize))
+        colors = [ink(ax), *BIN_COLORS[1:]]
         true, predicted = (a.reshape(len(a), -1)[:, target] for a in (self.y_true, self.y_pred))
         size = float(np.clip(2e4 / max(len(true), 1), 3, 24))
-        for code, name in enumerate(self.bin_names):
+        for code, name in enumerate(names):
             rows = self.bin_codes == code
             if rows.any():
                 ax.scatter(
                     true[rows],
                     predicted[rows],
                     s=size,
-                    color=BIN_COLORS[code % len(BIN_COLORS)],
-                    marker=BIN_MARKERS[code // len(BIN_COLORS) % len(BIN_MARKERS)],
+                    color=colors[code % len(colors)],
+                    marker=BIN_MARKERS[code // len(colors) % len(BIN_MARKERS)],
                     alpha=0.65,
                     linewidths=0,
                     label=name,
                     rasterized=True,
                 )
-        ax.axline((true.mean(),) * 2, slope=1, color="black", linewidth=1, linestyle="--")
+        ax.axline((true.mean(),) * 2, slope=1, color=ink(ax), linewidth=1, linestyle="--")
         ax.set_xlabel(f"True {label}".strip())
         ax.set_ylabel(f"Predicted {label}".strip())
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
-        legend = ax.legend(ncols=n_columns, fontsize=10 if len(self.bin_names) <= 9 else 8, **place)
+        legend = ax.legend(ncols=n_columns, fontsize=fontsize, **place)
         for handle in legend.legend_handles:
             handle.set(alpha=1, sizes=[30])
         return self
@@ -109,3 +112,11 @@ class MoEPredictionDisplay(ReportDisplay):
         """
         codes, names = codes_and_names(bins, bin_names)
         return cls(y_true, y_pred, codes, names).plot(ax, **kwargs)
+
+
+def _size(names, n_columns, fontsize):
+    """Width and height of the figure in inches: 4.5 for the axes, and room for the legend beside them."""
+    character, line = 0.6 * fontsize / 72, 1.2 * fontsize / 72
+    rows = -(-len(names) // n_columns)
+    height = rows * (most_lines(names) + 0.5) * line
+    return 4.5 + n_columns * (0.6 + character * longest_line(names)), max(5.2, 0.5 + height)

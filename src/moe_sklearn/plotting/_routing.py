@@ -9,7 +9,15 @@ from sklearn.metrics import confusion_matrix
 
 from ..report import MoEReport, bin_mean_proba
 from ..validation import check_length
-from ._base import ReportDisplay, codes_and_names, font_size, name_x_ticks, points, wrapped
+from ._base import (
+    ReportDisplay,
+    codes_and_names,
+    font_size,
+    inches,
+    name_x_ticks,
+    points,
+    wrapped_names,
+)
 
 
 class GateProbabilityDisplay(ReportDisplay):
@@ -156,8 +164,9 @@ class RoutingConfusionDisplay(ReportDisplay):
 
 
 def _heat_size(bin_names):
-    side = float(np.clip(1.8 + 0.62 * len(bin_names), 4.2, 16))
-    return side + 1.6, side
+    side = float(np.clip(1.8 + 0.5 * len(bin_names), 4.2, 16))
+    names = inches(bin_names)
+    return side + 1.2 + names, side + max(names - 0.8, 0)
 
 
 def _heat_map(ax, values: NDArray, text, bin_names, label) -> None:
@@ -166,7 +175,7 @@ def _heat_map(ax, values: NDArray, text, bin_names, label) -> None:
 
     colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
     image = ax.imshow(values, cmap=colors, vmin=0, vmax=1)
-    # points per cell; tick names and colour bar take about a third of the axes
+    # points per cell, or a little more: tick names and colour bar have room in the figure's margins
     cell = min(points(ax)) / len(values)
     fontsize = min(8.0, 0.26 * cell)
     for (i, j), value in np.ndenumerate(values):
@@ -174,8 +183,8 @@ def _heat_map(ax, values: NDArray, text, bin_names, label) -> None:
         ax.text(j, i, text[i][j], ha="center", va="center", color=color, fontsize=fontsize)
     ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
     places = range(len(bin_names))
-    names = [wrapped(name) for name in bin_names]
-    ax.set_yticks(places, names, fontsize=font_size(names, cell))
+    names = wrapped_names(bin_names)
+    ax.set_yticks(places, names, fontsize=font_size(names, 0.9 * cell))
     ax.set_xticks(places)
-    name_x_ticks(ax, bin_names)
+    name_x_ticks(ax, bin_names, cell)
     ax.set_ylabel("True bin")

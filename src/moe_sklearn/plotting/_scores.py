@@ -9,7 +9,7 @@ from sklearn.metrics import r2_score
 
 from ..report import MODES, MoEReport, bin_r2, rho_tables
 from ..validation import check_length
-from ._base import MODE_COLORS, ReportDisplay, codes_and_names, name_x_ticks
+from ._base import MODE_COLORS, ReportDisplay, codes_and_names, inches, ink, name_x_ticks, points
 
 
 class ModeScoresDisplay(ReportDisplay):
@@ -41,7 +41,7 @@ class ModeScoresDisplay(ReportDisplay):
         bars = ax.bar(list(self.r2), list(self.r2.values()), color=colors, width=0.65)
         ax.bar_label(bars, fmt="%.4f", padding=3)
         ax.margins(y=0.12)
-        ax.axhline(0, color="black", linewidth=0.8)
+        ax.axhline(0, color=ink(ax), linewidth=0.8)
         ax.set(xlabel="Mixing", ylabel=r"$R^2$ on the test set")
         return self
 
@@ -111,7 +111,7 @@ class RhoDisplay(ReportDisplay):
             style = {"color": "#D55E00", "linestyle": "--", "zorder": 1}
             ax.axhline(threshold, label=f"threshold {threshold:.2f}", **style)
             ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-        ax.axhline(0, color="black", linewidth=0.8)
+        ax.axhline(0, color=ink(ax), linewidth=0.8)
         ax.set_xticks(range(len(self.rho)), list(self.rho))
         ax.set_xlim(-0.6, len(self.rho) - 0.4)
         ax.margins(y=0.2)
@@ -123,7 +123,7 @@ class RhoDisplay(ReportDisplay):
         text, top = "undefined" if np.isnan(rho) else f"{rho:.3f}", np.nanmax([0, rho])
         if np.isfinite(bounds).all():
             half = np.diff(bounds) / 2
-            ax.errorbar(place, bounds.mean(), yerr=half, fmt="none", ecolor="black", capsize=8)
+            ax.errorbar(place, bounds.mean(), yerr=half, fmt="none", ecolor=ink(ax), capsize=8)
             text, top = f"{text}\n[{bounds[0]:.3f}, {bounds[1]:.3f}]", max(top, bounds[1])
         ax.annotate(
             text,
@@ -132,7 +132,7 @@ class RhoDisplay(ReportDisplay):
             textcoords="offset points",
             ha="center",
             va="bottom",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1},
         )
 
     @classmethod
@@ -190,7 +190,8 @@ class BinScoresDisplay(ReportDisplay):
 
     def plot(self, ax: Any = None, *, lower: float = -1.0) -> Self:
         """Draw the bars; those below `lower` are cut there and carry their value."""
-        ax = self._start(ax, (float(np.clip(2.0 + 0.9 * len(self.bin_names), 6, 18)), 4.8))
+        width = float(np.clip(2.0 + 0.6 * len(self.bin_names), 6, 18))
+        ax = self._start(ax, (width, 4.8 + max(inches(self.bin_names) - 1.2, 0)))
         width = 0.8 / len(self.r2)
         for k, (mode, values) in enumerate(self.r2.items()):
             places = np.arange(len(values)) + (k - (len(self.r2) - 1) / 2) * width
@@ -210,13 +211,23 @@ class BinScoresDisplay(ReportDisplay):
                         fontsize=8,
                         color="white" if mode == "soft" else "black",
                     )
-        ax.axhline(0, color="black", linewidth=0.8)
+        self._name_undefined(ax)
+        ax.axhline(0, color=ink(ax), linewidth=0.8)
         ax.set_xticks(range(len(self.bin_names)))
-        name_x_ticks(ax, self.bin_names)
+        name_x_ticks(ax, self.bin_names, points(ax)[0] / max(len(self.bin_names), 1))
         ax.set_xlim(-0.6, len(self.bin_names) - 0.4)
         ax.set_ylabel(r"$R^2$ within the bin")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(self.r2), frameon=False)
         return self
+
+    def _name_undefined(self, ax):
+        """Tell bins without any score, which have too few rows, from those whose scores are 0."""
+        undefined = np.all([np.isnan(values) for values in self.r2.values()], axis=0)
+        for place in np.flatnonzero(undefined):
+            above = {"xytext": (0, 3), "textcoords": "offset points", "rotation": 90}
+            ax.annotate("undefined", (place, 0), **above, ha="center", va="bottom", fontsize=8)
+        if undefined.all():
+            ax.set_ylim(0, 1)
 
     @classmethod
     def _of(cls, report: MoEReport) -> Self:

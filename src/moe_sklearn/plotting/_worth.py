@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from ..report import MODES
 from ..worth import RANDOM, TARGET, RegimeValue, regime_value
-from ._base import MODE_COLORS, AxesDisplay, wrapped
+from ._base import MODE_COLORS, AxesDisplay, most_lines, tell_what_is_hidden, wrapped
 from ._curve import MODE_MARKERS
 
 
@@ -110,26 +110,29 @@ class RegimeValueDisplay(AxesDisplay):
             This display, drawn.
         """
         value, lines = self.value, list(self.value.r2)
-        ax = self._start(ax, (6.4, 1.6 + 0.5 * len(lines)))
+        names = {line: wrapped(f"{line} ({value.n_bins[line]})") for line in lines}
+        if RANDOM in lines:
+            names[RANDOM] += f"\np = {value.p_value:.3g}"
+        row = max(0.5, 0.1 + 0.15 * most_lines(names.values()))
+        ax = self._start(ax, (6.4, 1.6 + row * len(lines)))
         places = np.arange(len(lines))
+        drawn = {}
         for mode in MODES:
             hidden = TARGET if mode == "oracle" else None
-            marks = [np.nan if line == hidden else value.r2[line][mode] for line in lines]
+            drawn[mode] = [np.nan if line == hidden else value.r2[line][mode] for line in lines]
             style = {"color": MODE_COLORS[mode], "marker": MODE_MARKERS[mode], "label": mode}
-            ax.plot(marks, places, linestyle="none", markersize=7, **style)
+            ax.plot(drawn[mode], places, linestyle="none", markersize=7, **style)
         soft = value.table["r2_soft"]
         ax.errorbar(soft, places, xerr=value.table["sd"], fmt="none", ecolor=MODE_COLORS["soft"], capsize=4)
         if RANDOM in lines:
             strokes = np.full(len(value.shuffled_r2), lines.index(RANDOM) + 0.3)
             ax.plot(value.shuffled_r2, strokes, "|", color=MODE_COLORS["soft"], markersize=6)
         ax.axvline(soft[0], color=MODE_COLORS["soft"], linestyle=":", zorder=0)
-        names = {line: f"{wrapped(line)} ({value.n_bins[line]})" for line in lines}
-        if RANDOM in lines:
-            names[RANDOM] += f"\np = {value.p_value:.3g}"
         ax.set_yticks(places, names.values())
         ax.set_ylim(len(lines) - 0.5, -0.5)
         if ax.get_xlim()[0] < lower:
             ax.set_xlim(left=lower)
+        tell_what_is_hidden(ax, drawn, ax.get_xlim())
         ax.set_xlabel(r"$R^2$ of held-out rows")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(MODES), frameon=False)
         return self
