@@ -183,3 +183,15 @@ def test_bad_side_information_is_named():
 def test_unfitted(read):
     with pytest.raises((NotFittedError, AttributeError), match="not fitted yet|no attribute"):
         read(GridBinner())
+
+
+def test_units_of_side_information_are_refused():
+    units = pytest.importorskip("astropy.units")
+    side = np.linspace(4000, 6000, 30)[:, None]
+    binner = GridBinner().fit(side)
+    told = r"side_information is in K, .* side_information.to_value\('K'\)"
+    for use in (GridBinner().fit, binner.transform):
+        with pytest.raises(TypeError, match=told):
+            use(side * units.K)
+    plain = binner.transform(side * units.dimensionless_unscaled)
+    np.testing.assert_array_equal(plain, binner.transform(side))

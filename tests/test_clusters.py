@@ -67,3 +67,10 @@ def test_what_cannot_be_clustered_is_named(data):
     with pytest.raises(ValueError, match="n_samples=5 should be >= n_clusters=9"):
         ClusterBinner().fit(X[:5])
     assert isinstance(ClusterBinner(2).fit(X).estimator_, KMeans)
+
+
+def test_units_of_rows_are_refused():
+    units = pytest.importorskip("astropy.units")
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    with pytest.raises(TypeError, match="X is in m, but models keep no units"):
+        ClusterBinner(2).fit(X * units.m)

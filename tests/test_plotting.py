@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from sklearn.linear_model import Ridge
 from sklearn.metrics import confusion_matrix, r2_score
 from sklearn.model_selection import GridSearchCV
@@ -199,8 +200,17 @@ def test_bin_scores(data, report):
 def test_bin_scores_far_below_0_are_cut_and_carry_their_value():
     ax = BinScoresDisplay({"soft": [0.5, -40.25, np.nan]}, ["a", "b", "c"]).plot(lower=-2).ax_
     assert [bar.get_height() for bar in ax.patches][:2] == [0.5, -2]
-    assert texts(ax) == ["-40.2"]
+    assert texts(ax) == ["-40.2", "undefined"]
     assert ax.get_ylim()[0] > -3
+
+
+def test_bins_without_scores_are_undefined_and_not_0():
+    nothing = {"global": [np.nan, np.nan], "soft": [np.nan, np.nan]}
+    ax = BinScoresDisplay(nothing, ["a", "b"]).plot().ax_
+    assert texts(ax) == ["undefined"] * 2
+    assert ax.get_ylim() == (0, 1)
+    half = BinScoresDisplay({"global": [0.5, 0.0], "soft": [np.nan, 0.0]}, ["a", "b"]).plot().ax_
+    assert texts(half) == []
 
 
 @pytest.mark.parametrize("shape", [(), (2,)])
@@ -330,7 +340,9 @@ def test_draws_into_given_axes(cls, report):
 def gaps_and_sizes(axis, labels, horizontal):
     """Distance of successive labels across their lines, and the thickness of their lines, in pixels."""
     renderer = axis.figure.canvas.get_renderer()
-    places = [axis.axes.transData.transform((place, place))[not horizontal] for place in axis.get_ticklocs()]
+    places = [
+        axis.axes.transData.transform((place, place))[int(not horizontal)] for place in axis.get_ticklocs()
+    ]
     angles = [np.radians(label.get_rotation()) for label in labels]
     for label in labels:
         label.set_rotation(0)
@@ -440,7 +452,12 @@ def test_noise_curve(by_noise):
 
 @pytest.mark.parametrize(
     ("levels", "names"),
-    [([0.25], ["0.25"]), ([0, 0.1, 10], ["0.1", "10"]), ([0, 9, 9.5, 10], ["0", "9", "10"])],
+    [
+        (np.linspace(0, 3, 10), ["0.333", "1", "1.67", "2.33", "3"]),
+        ([0.25], ["0.25"]),
+        ([0, 0.1, 10], ["0.1", "10"]),
+        ([0, 9, 9.5, 10], ["0", "9", "10"]),
+    ],
 )
 def test_noise_curve_names_the_levels_that_have_room(levels, names):
     zeros = np.zeros(len(levels))
@@ -576,7 +593,64 @@ def test_regime_value_without_shuffles_and_with_poor_models(fitted):
     poor = replace(value, r2={line: {**r2, "hard": -50.0} for line, r2 in value.r2.items()})
     display = RegimeValueDisplay.from_value(poor, lower=-0.5)
     assert display.ax_.get_xlim()[0] == -0.5
+    assert texts(display.ax_) == ["cut: hard -50"]
     assert tick_names(display.ax_.yaxis) == ["real bins (2)", "bins of the target (2)", "one bin (1)"]
+
+
+def test_regime_value_of_columns_with_long_names(fitted):
+    X, y, bins = fitted
+    value = regime_value(SoftGateMoERegressor(), X, y, bins=bins, cv=2, n_shuffles=1)
+    names = [f"without {LONG[i]} as the survey has it, before all corrections" for i in range(6)]
+    parts = ("r2", "rho", "fold_r2", "n_bins")
+    added = {
+        part: getattr(value, part) | dict.fromkeys(names, getattr(value, part)["one bin"]) for part in parts
+    }
+    display = RegimeValueDisplay.from_value(replace(value, **added))
+    assert_text_fits(display.figure_, display.ax_)
+
+
+LONG = [f"line_{k:02}_of_the_new_factory_in_Ludwigshafen, night shift {k}" for k in range(36)]
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 9])
+@pytest.mark.parametrize("cls", DISPLAYS)
+def test_long_names_neither_overlap_nor_leave_the_figure(cls, n_bins):
+    data = rows(n_bins, n_rows=1000) | {"bin_names": LONG[:n_bins]}
+    display = cls.from_report(report_of(data, n_resamples=100))
+    assert_text_fits(display.figure_, display.ax_)
+    width, height = display.ax_.get_window_extent().size / display.figure_.dpi
+    assert width >= 2.8 and height >= 2.4
+
+
+@pytest.mark.parametrize("cls", [BinScoresDisplay, MoEPredictionDisplay])
+def test_36_long_names_leave_room_for_what_they_name(cls):
+    data = rows(16, n_rows=1000) | {"bins": np.arange(1000) % 36, "bin_names": LONG}
+    data["proba"] = np.eye(36)[data["bins"]]
+    display = cls.from_report(report_of(data, n_resamples=100))
+    assert_text_fits(display.figure_, display.ax_)
+    width, height = display.ax_.get_window_extent().size / display.figure_.dpi
+    assert width >= 2.8 and height >= 2.4
+    named = (
+        display.ax_.get_legend().get_texts() if cls is MoEPredictionDisplay else display.ax_.get_xticklabels()
+    )
+    assert min(text.get_fontsize() for text in named) >= 7
+
+
+def test_nine_bins_are_readable_at_the_width_of_a_phone(report):
+    for cls in DISPLAYS:
+        display = cls.from_report(report)
+        display.figure_.canvas.draw()
+        labels = [*display.ax_.get_xticklabels(), *display.ax_.get_yticklabels(), *display.ax_.texts]
+        points_of_phone = 0.75 * 360
+        shrunk = points_of_phone / (72 * display.figure_.get_size_inches()[0])
+        assert min(text.get_fontsize() for text in labels) * shrunk >= 3.8, cls
+
+
+def test_long_names_are_broken_at_spaces_and_underscores_alone():
+    ax = BinScoresDisplay({"soft": np.zeros(9)}, LONG[:9]).plot().ax_
+    name = ax.get_xticklabels()[3].get_text()
+    assert name.replace("\n", "") == LONG[3].replace(", ", ",").replace("night shift 3", "night shift 3")
+    assert all(line[-1] in "_,3" or line.endswith("Ludwigshafen") for line in name.splitlines())
 
 
 def assert_text_fits(figure, ax):
@@ -587,7 +661,8 @@ def assert_text_fits(figure, ax):
     legend = ax.get_legend().get_texts() if ax.get_legend() else []
     for group in (x_names, y_names, [*ax.texts], legend):
         assert overlap([text for text in group if text.get_text()], renderer) == []
-    for text in (*x_names, *y_names, *ax.texts, *legend):
+    of_axes = [label for label in (ax.xaxis.label, ax.yaxis.label) if label.get_text()]
+    for text in (*x_names, *y_names, *ax.texts, *legend, *of_axes):
         box = text.get_window_extent(renderer)
         inside = box.y0 >= 0 and box.x0 >= 0 and box.x1 <= figure.bbox.x1
         assert inside and box.y1 <= figure.bbox.y1, text.get_text()
@@ -607,3 +682,61 @@ def test_colours_are_safe_for_colour_blind_readers():
     okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"}
     assert set(_predictions.BIN_COLORS) == okabe_ito
     assert {*_base.MODE_COLORS.values()} <= okabe_ito | {"#999999"}
+
+
+def contrast(color, ground):
+    """Ratio of the luminances of two colours, 1 to 21, as in WCAG 2."""
+
+    def luminance(color):
+        rgb = np.array(to_rgb(color))
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722] + 0.05
+
+    low, high = sorted([luminance(color), luminance(ground)])
+    return high / low
+
+
+@pytest.mark.parametrize("style", ["default", "dark_background"])
+@pytest.mark.parametrize("cls", [BinScoresDisplay, ModeScoresDisplay, MoEPredictionDisplay, RhoDisplay])
+def test_what_is_drawn_stands_out_in_light_and_dark_styles(cls, style, report):
+    with plt.style.context(style):
+        ax = cls.from_report(report).ax_
+        ground = ax.get_facecolor()
+        drawn = [line.get_color() for line in ax.lines]
+        drawn += [color for artist in ax.collections for color in artist.get_facecolor()]
+        drawn += [color for artist in ax.collections for color in artist.get_edgecolor()]
+        assert min(contrast(color, ground) for color in drawn) >= 2
+        for text in ax.texts:
+            behind = text.get_bbox_patch().get_facecolor() if text.get_bbox_patch() else ground
+            assert contrast(text.get_color(), behind) >= 7
+
+
+def test_values_stand_out_from_their_cells():
+    values = np.linspace(0, 1, 36).reshape(6, 6)
+    ax = GateProbabilityDisplay(values, grid_names(9)[:6]).plot().ax_
+    image = ax.images[0]
+    for text, value in zip(ax.texts, values.ravel(), strict=True):
+        assert contrast(text.get_color(), image.cmap(image.norm(value))) >= 4
+
+
+def test_large_counts_fit_into_their_cells():
+    counts = 1_234_567 * np.ones((9, 9), dtype=int)
+    display = RoutingConfusionDisplay(counts, grid_names(9)).plot()
+    assert_text_fits(display.figure_, display.ax_)
+
+
+def test_curves_tell_what_is_cut_or_undefined():
+    r2 = {"hard": [-3.0, -2.5], "soft": [-0.4, 0.5]}
+    display = MoELearningCurveDisplay([50, 500], r2, {"hard": [np.nan, np.nan], "soft": [-9.0, 1]}).plot()
+    assert texts(display.ax_) == ["cut: hard -3 to -2.5"]
+    assert texts(display.rho_ax_) == ["cut: soft -9 to 1; undefined: hard"]
+    assert_text_fits(display.figure_, display.ax_)
+    tame = MoELearningCurveDisplay([50, 500], {"soft": [0.4, 0.5]}, {"soft": [0.9, 1.0]}).plot()
+    assert texts(tame.ax_) == texts(tame.rho_ax_) == []
+
+
+def test_negative_scores_have_readable_axes(data):
+    wild = rows() | {"predictions": {mode: 4 * p for mode, p in data["predictions"].items()}}
+    for cls in (ModeScoresDisplay, BinScoresDisplay, RhoDisplay):
+        display = cls.from_report(report_of(wild, n_resamples=100))
+        assert_text_fits(display.figure_, display.ax_)

@@ -7,7 +7,7 @@ from numpy.testing import assert_array_equal
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import FunctionTransformer
 
-from moe_sklearn import GridBinner
+from moe_sklearn import GridBinner, SoftGateMoERegressor
 from moe_sklearn.regimes import (
     Regimes,
     bin_names,
@@ -54,6 +54,17 @@ def test_without_bins_the_first_target_is_binned_in_three():
     assert_array_equal(fit_binner(None, None, y[:, 0])[0], labels)
     assert_array_equal(fit_binner(GridBinner(2), None, y)[0], GridBinner(2).fit_transform(y[:, :1]).ravel())
     assert first_target(y[:, 0]).shape == first_target(y).shape == (9, 1)
+
+
+def test_bins_of_the_target_are_named_y():
+    y = np.arange(30.0)
+    X = np.column_stack([y, y % 7])
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y)
+    assert model.bin_names_ == ["y < 9", "y 9-19", "y >= 19"]
+    named = GridBinner(edges=[0, 15, 30], names=["x0 few", "many"])
+    assert SoftGateMoERegressor(gate="logistic", binner=named).fit(X, y).bin_names_[1] == "many"
+    side = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=y[:, None])
+    assert side.bin_names_[0] == "x0 < 9"
 
 
 class Weighing(TransformerMixin, BaseEstimator):

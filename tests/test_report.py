@@ -146,7 +146,7 @@ def test_no_headroom_is_nan_in_every_display(data):
         report = make_report(**{**data, "predictions": predictions})
     assert np.isnan([*report.rho.values(), *report.rho_interval["soft"]]).all()
     assert "[nan, nan]" in str(report)
-    assert "<td>[nan, nan]</td>" in report._repr_html_()
+    assert ">[nan, nan]</td>" in report._repr_html_()
     assert report.to_dict()["rho"] == {"hard": None, "soft": None}
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -14,10 +15,13 @@ from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils import estimator_html_repr
 from sklearn.utils.validation import check_is_fitted
 
 from moe_sklearn import (
+    BinnedPLSExperts,
     BinnedRidgeExperts,
+    ClusterBinner,
     GateFeatureTransformer,
     GridBinner,
     SoftGateMoERegressor,
@@ -30,6 +34,7 @@ from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.state import StatefulEstimator, adopt, is_fitted_attribute, unfitted_copy
 from moe_sklearn.training_rows import TrainingRows
 
+DOCS = Path(__file__).parents[1] / "docs"
 OLD = Path(__file__).parent / "data" / "0.1.0"
 EDGES = [[-9.0, 0.0, 9.0]]
 
@@ -524,3 +529,40 @@ def test_a_router_that_is_the_gate_stays_so_in_a_pickle(rows):
     X, y, bins = rows
     model = through_pickle(SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins))
     assert model.gate_ is model.router_ is model.predictor_.gate is model.predictor_.router
+
+
+def documented_names():
+    """Full names of what the autosummaries of docs/api*.rst list."""
+    names = set()
+    for path in DOCS.glob("api*.rst"):
+        module = ""
+        for line in path.read_text().splitlines():
+            if line.startswith(".. currentmodule::"):
+                module = line.split()[-1]
+            elif re.fullmatch(r"   [\w.]+", line):
+                names.add(f"{module}.{line.strip()}")
+    return names
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        SoftGateMoERegressor,
+        BinnedRidgeExperts,
+        BinnedPLSExperts,
+        GateFeatureTransformer,
+        GridBinner,
+        ClusterBinner,
+        RegressionGate,
+        LogisticGate,
+    ],
+)
+def test_html_of_estimators_links_to_their_page(cls):
+    html = estimator_html_repr(cls())
+    links = re.findall(r'href="https://moe-sklearn.github.io/moe-sklearn/generated/([\w.]+)\.html"', html)
+    assert links and set(links) <= documented_names()
+    assert links[0].endswith(f".{cls.__name__}")
+
+
+def test_a_subclass_elsewhere_links_to_nothing():
+    assert "generated/" not in estimator_html_repr(Model())

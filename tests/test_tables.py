@@ -1,5 +1,6 @@
 """The report as text and HTML."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -66,15 +67,22 @@ def test_html_of_a_report_holds_the_same_cells():
     assert html.count("<table>") == 2
     assert html.count("<p>") == 2
     assert "<p>2 experts; covered 158 of 200 test rows (79.0 %), 1,520 of 2,000" in html
-    assert "<td>Hot &lt;rare&gt;</td><td>20</td><td>0</td><td>nan</td><td>nan</td><td>nan</td>" in html
+    html = re.sub(r"<(t[hd]) [^>]*>", r"<\1>", html)
+    assert "<th>Hot &lt;rare&gt;</th><td>20</td><td>0</td><td>nan</td><td>nan</td><td>nan</td>" in html
     assert "<td>0.7500</td><td>90.0 %</td></tr><tr><td></td><td></td><td>[0.7000, 0.8000]</td>" in html
+
+
+def test_footnotes_of_html_have_lines_of_their_own():
+    html = report_html(report(dropped_bins=("Cold",), anchor_weight=0.125))
+    notes = html.split("<p>")[2].split("</p>")[0].split("<br>")
+    assert [note.split()[0] for note in notes] == ["in", "1", "without", "constant"]
 
 
 def test_dropped_bins_and_constant_experts_are_told():
     changed = report(dropped_bins=("Cold", "R&D"), anchor_weight=0.125)
     dropped = "without expert, for want of training rows: Cold, R"
     assert f"{dropped}&D\nconstant experts carry 12.5 % of the weight" in report_text(changed)
-    assert f"{dropped}&amp;D\nconstant experts carry 12.5 % of the weight" in report_html(changed)
+    assert f"{dropped}&amp;D<br>constant experts carry 12.5 % of the weight" in report_html(changed)
 
 
 @pytest.mark.parametrize(("level", "shown"), [(0.5, "50 %"), (0.999, "99.9 %"), (0.68268, "68.27 %")])
@@ -94,8 +102,19 @@ def test_columns_of_text_are_as_wide_as_their_widest_cell():
 
 def test_html_is_escaped():
     assert html_table(["<a>"], [["b & c"]]) == (
-        "<table><thead><tr><th>&lt;a&gt;</th></tr></thead><tbody><tr><td>b &amp; c</td></tr></tbody></table>"
+        '<table><thead><tr><th scope="col" style="text-align: right">&lt;a&gt;</th></tr></thead>'
+        '<tbody><tr><td style="text-align: right">b &amp; c</td></tr></tbody></table>'
     )
+
+
+def test_cells_of_html_stand_below_their_headers_and_take_the_colours_of_the_page():
+    html = html_table(["bin", "R2"], [["Cool", "0.5"]])
+    head, body = html.split("</thead>")
+    assert '<th scope="col" style="text-align: left">bin</th>' in head
+    assert '<th scope="col" style="text-align: right">R2</th>' in head
+    assert '<th scope="row" style="text-align: left">Cool</th>' in body
+    assert '<td style="text-align: right">0.5</td>' in body
+    assert "color" not in html and "background" not in html
 
 
 def test_numbers():

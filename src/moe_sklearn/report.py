@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, r2_score, recall_score
+from sklearn.metrics import accuracy_score, r2_score, recall_score
 from sklearn.utils import Bunch
 
 from ._tables import report_html, report_text
@@ -294,8 +294,23 @@ def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]
     return {
         "routing_accuracy": float(accuracy_score(codes, routed, sample_weight=weight)),
         "bins": columns,
-        "confusion": confusion_matrix(codes, routed, labels=range(n_bins)),
+        "confusion": count_routes(codes, routed, n_bins),
     }
+
+
+def count_routes(codes: NDArray, routed: NDArray, n_bins: int) -> NDArray:
+    """Count the rows by true bin (row) and most probable bin (column), without those of -1 in either.
+
+    scikit-learn's `confusion_matrix` warns of a single bin.
+
+    Examples
+    --------
+    >>> count_routes(np.array([0, 0, 1, -1]), np.array([0, 1, 1, 1]), 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    known = (codes >= 0) & (routed >= 0)
+    return np.bincount(codes[known] * n_bins + routed[known], minlength=n_bins**2).reshape(n_bins, n_bins)
 
 
 def _errors(y, predicted, codes, n_bins, weight) -> dict[str, Any]:

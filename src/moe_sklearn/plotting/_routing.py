@@ -5,15 +5,15 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import confusion_matrix
 
-from ..report import MoEReport, bin_mean_proba
+from ..report import MoEReport, bin_mean_proba, count_routes
 from ..validation import check_length
 from ._base import (
     ReportDisplay,
     codes_and_names,
     font_size,
     inches,
+    longest_line,
     name_x_ticks,
     points,
     wrapped_names,
@@ -160,7 +160,7 @@ class RoutingConfusionDisplay(ReportDisplay):
         check_length(bins_pred, "bins_pred", len(np.asarray(bins)))
         codes, names = codes_and_names(np.concatenate([bins, bins_pred]), bin_names)
         true, routed = np.split(codes, 2)
-        return cls(confusion_matrix(true, routed, labels=range(len(names))), names).plot(ax, **kwargs)
+        return cls(count_routes(true, routed, len(names)), names).plot(ax, **kwargs)
 
 
 def _heat_size(bin_names):
@@ -175,16 +175,17 @@ def _heat_map(ax, values: NDArray, text, bin_names, label) -> None:
 
     colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
     image = ax.imshow(values, cmap=colors, vmin=0, vmax=1)
-    # points per cell, or a little more: tick names and colour bar have room in the figure's margins
-    cell = min(points(ax)) / len(values)
-    fontsize = min(8.0, 0.26 * cell)
+    # points per cell, at least: tick names and colour bar take part of the axes
+    cell = 0.9 * min(points(ax)) / len(values)
+    longest = max((longest_line(row) for row in text), default=0)
+    fontsize = min(9.0, 0.33 * cell, 1.6 * cell / max(longest, 1))
     for (i, j), value in np.ndenumerate(values):
         color = "white" if value < 0.5 else "black"
         ax.text(j, i, text[i][j], ha="center", va="center", color=color, fontsize=fontsize)
     ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
     places = range(len(bin_names))
     names = wrapped_names(bin_names)
-    ax.set_yticks(places, names, fontsize=font_size(names, 0.9 * cell))
+    ax.set_yticks(places, names, fontsize=font_size(names, cell))
     ax.set_xticks(places)
     name_x_ticks(ax, bin_names, cell)
     ax.set_ylabel("True bin")
