@@ -345,6 +345,9 @@ def test_quantities_with_a_unit_are_refused():
     for estimator in ESTIMATORS:
         plain = estimator.fit(X, y)
         output = plain.transform(X) if hasattr(plain, "transform") else plain.predict(X)
+        if hasattr(plain, "score"):
+            with pytest.raises(TypeError, match="y is in K"):
+                plain.score(X, y * units.K)
         pure = estimator.fit(X * units.dimensionless_unscaled, y)
         np.testing.assert_array_equal(
             pure.transform(X) if hasattr(pure, "transform") else pure.predict(X), output

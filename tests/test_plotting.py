@@ -643,13 +643,13 @@ def test_nine_bins_are_readable_at_the_width_of_a_phone(report):
         labels = [*display.ax_.get_xticklabels(), *display.ax_.get_yticklabels(), *display.ax_.texts]
         points_of_phone = 0.75 * 360
         shrunk = points_of_phone / (72 * display.figure_.get_size_inches()[0])
-        assert min(text.get_fontsize() for text in labels) * shrunk >= 3.8, cls
+        assert min(text.get_fontsize() for text in labels) * shrunk >= 4.2, cls
 
 
 def test_long_names_are_broken_at_spaces_and_underscores_alone():
     ax = BinScoresDisplay({"soft": np.zeros(9)}, LONG[:9]).plot().ax_
     name = ax.get_xticklabels()[3].get_text()
-    assert name.replace("\n", "") == LONG[3].replace(", ", ",").replace("night shift 3", "night shift 3")
+    assert name.replace("\n", "") == LONG[3].replace(", ", ",")
     assert all(line[-1] in "_,3" or line.endswith("Ludwigshafen") for line in name.splitlines())
 
 
@@ -740,3 +740,9 @@ def test_negative_scores_have_readable_axes(data):
     for cls in (ModeScoresDisplay, BinScoresDisplay, RhoDisplay):
         display = cls.from_report(report_of(wild, n_resamples=100))
         assert_text_fits(display.figure_, display.ax_)
+
+
+def test_routes_of_small_integers_are_counted_right():
+    bins = np.arange(36, dtype=np.int8)
+    display = RoutingConfusionDisplay.from_predictions(bins, bins, bin_names=LONG)
+    np.testing.assert_array_equal(display.confusion, np.eye(36))

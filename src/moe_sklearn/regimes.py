@@ -5,6 +5,7 @@ All functions need labels and sample weights only, so that the regimes are known
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -199,13 +200,14 @@ def fit_regimes(
 def bin_names(labels: np.ndarray, binner=None, of_target=False) -> list[str]:
     """Return the names that the binner gives to bins, or the labels as strings.
 
-    The only column of the side information is y if the bins are `of_target`, where a binner calls it "x0".
+    If the bins are `of_target`, the column that `GridBinner` calls "x0" is y.
     """
     names = getattr(binner, "bin_names_", None) if labels.dtype.kind == "i" else None
     if names is None:
         return list(map(str, labels.tolist()))
     found = [names[label] for label in labels.tolist()]
-    return [f"y {name[3:]}" if of_target and name.startswith("x0 ") else name for name in found]
+    named_by_user = getattr(binner, "names", None) is not None
+    return found if named_by_user or not of_target else [re.sub(r"^x0\b", "y", name) for name in found]
 
 
 def cells_of(binner, labels: np.ndarray) -> np.ndarray:

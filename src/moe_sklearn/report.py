@@ -310,7 +310,8 @@ def count_routes(codes: NDArray, routed: NDArray, n_bins: int) -> NDArray:
            [0, 1]])
     """
     known = (codes >= 0) & (routed >= 0)
-    return np.bincount(codes[known] * n_bins + routed[known], minlength=n_bins**2).reshape(n_bins, n_bins)
+    cells = codes[known].astype(np.int64) * n_bins + routed[known]
+    return np.bincount(cells, minlength=n_bins**2).reshape(n_bins, n_bins)
 
 
 def _errors(y, predicted, codes, n_bins, weight) -> dict[str, Any]:

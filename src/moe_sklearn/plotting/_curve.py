@@ -74,7 +74,8 @@ class CurveDisplay(AxesDisplay):
         rho_ax : matplotlib Axes, optional
             Where to draw rho. With `ax` given and this not, rho is left out.
         lower : float, default=-1.0
-            Lower end of the axis of R2 if points lie below it. The axis of rho stays within -1 and 2.
+            Lower end of the axis of R2 if points lie below it. The axis of rho stays within -1 and 2. A note
+            in the axes names the modes with values beyond them.
 
         Returns
         -------

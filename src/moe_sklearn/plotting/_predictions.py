@@ -54,7 +54,7 @@ class MoEPredictionDisplay(ReportDisplay):
         fontsize = 10 if len(self.bin_names) <= 9 else 8
         names = [name if len(name) <= 40 else wrapped(name, 40) for name in map(str, self.bin_names)]
         ax = self._start(ax, _size(names, n_columns, fontsize))
-        colors = [ink(ax), *BIN_COLORS[1:]]
+        colors = [ink(ax), *BIN_COLORS[1:]]  # black is white in a dark style
         true, predicted = (a.reshape(len(a), -1)[:, target] for a in (self.y_true, self.y_pred))
         size = float(np.clip(2e4 / max(len(true), 1), 3, 24))
         for code, name in enumerate(names):

@@ -14,6 +14,7 @@ from ._base import (
     font_size,
     inches,
     longest_line,
+    most_lines,
     name_x_ticks,
     points,
     wrapped_names,
@@ -164,9 +165,9 @@ class RoutingConfusionDisplay(ReportDisplay):
 
 
 def _heat_size(bin_names):
-    side = float(np.clip(1.8 + 0.5 * len(bin_names), 4.2, 16))
-    names = inches(bin_names)
-    return side + 1.2 + names, side + max(names - 0.8, 0)
+    names, length = wrapped_names(bin_names), inches(bin_names)
+    side = float(np.clip(1.2 + max(0.45, 0.2 * most_lines(names)) * len(names), 4.2, 16))
+    return side + 1.2 + length, side + max(length - 0.8, 0)
 
 
 def _heat_map(ax, values: NDArray, text, bin_names, label) -> None:

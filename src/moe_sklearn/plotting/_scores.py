@@ -190,8 +190,8 @@ class BinScoresDisplay(ReportDisplay):
 
     def plot(self, ax: Any = None, *, lower: float = -1.0) -> Self:
         """Draw the bars; those below `lower` are cut there and carry their value."""
-        width = float(np.clip(2.0 + 0.6 * len(self.bin_names), 6, 18))
-        ax = self._start(ax, (width, 4.8 + max(inches(self.bin_names) - 1.2, 0)))
+        figure_width = float(np.clip(2.0 + 0.6 * len(self.bin_names), 6, 18))
+        ax = self._start(ax, (figure_width, 4.8 + max(inches(self.bin_names) - 1.2, 0)))
         width = 0.8 / len(self.r2)
         for k, (mode, values) in enumerate(self.r2.items()):
             places = np.arange(len(values)) + (k - (len(self.r2) - 1) / 2) * width

@@ -102,7 +102,7 @@ class RegimeValueDisplay(AxesDisplay):
         ax : matplotlib Axes, optional
             Where to draw; a new figure by default.
         lower : float, default=-1.0
-            Lower end of the axis of R2 if marks lie below it.
+            Lower end of the axis of R2 if marks lie below it; a note names their modes.
 
         Returns
         -------
