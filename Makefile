@@ -56,8 +56,9 @@ lint: $(VENV)/.lint  ## ruff, codespell, mypy, and the types of what users write
 	$(VENV)/$(BIN)/mypy tests/typing_user_script.py build/readme_quickstart.py
 	$(VENV)/$(BIN)/pyright --pythonpath $(VENV)/$(BIN)/python
 
-docs: $(VENV)/.docs  ## build the documentation in docs/_build/html, warnings are errors
+docs: $(VENV)/.docs  ## build the documentation in docs/_build/html; warnings and broken links are errors
 	MPLBACKEND=Agg $(VENV)/$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	$(VENV)/$(BIN)/python docs/check_links.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 linkcheck: $(VENV)/.docs  ## look at every link to the web in the documentation, which needs the network

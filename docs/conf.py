@@ -7,6 +7,7 @@ import moe_sklearn
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 import gallery  # noqa: E402
+from offline_inventories import write_inventories  # noqa: E402
 
 project = "moe-sklearn"
 author = "the moe-sklearn developers"
@@ -16,24 +17,56 @@ version = release = moe_sklearn.__version__
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.viewcode",
     "sphinx.ext.mathjax",
+    "sphinx-mathjax-offline",  # formulas without a network
     "numpydoc",
     "myst_parser",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
+    "inherited_sources",
+    "short_names",
+    "thumbnail_texts",
 ]
 templates_path = ["_templates"]
-exclude_patterns = ["_build", "_ext", "**/GALLERY_HEADER.rst", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "_ext", "**/GALLERY_HEADER.rst", "**/sg_execution_times.rst"]
+default_role = "py:obj"
+intersphinx_mapping = write_inventories(Path(__file__).parent / "_build" / "inventories")
 
-autosummary_generate = True
-autodoc_typehints = "none"  # numpydoc states the types
 # written by scikit-learn, and full of references into its own manual
-request_setters = [
+hidden_methods = ["get_metadata_routing"]
+hidden_methods += [
     f"set_{method}_request" for method in ("fit", "partial_fit", "predict", "score", "transform")
 ]
-autodoc_default_options = {"exclude-members": ", ".join(request_setters)}
+toc_object_entries_show_parents = "hide"  # else names are cut off
+autosummary_generate = True
+autosummary_context = {"hidden_methods": hidden_methods}
+autodoc_typehints = "none"  # numpydoc states the types
+autodoc_default_options = {"exclude-members": ", ".join(hidden_methods)}
 numpydoc_show_class_members = False
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+numpydoc_class_members_toctree = False
+numpydoc_attributes_as_param_list = False  # but as a table
+numpydoc_xref_param_type = True
+numpydoc_xref_ignore = "all"  # words that are no types stay words
+numpydoc_xref_aliases = {
+    "array-like": ":term:`array-like <numpy:array_like>`",
+    "ndarray": "numpy.ndarray",
+    "DataFrame": "pandas.DataFrame",
+    "Series": "pandas.Series",
+    "RandomState": "numpy.random.RandomState",
+    "None": "None",
+    "LogisticGate": "moe_sklearn.gates.LogisticGate",
+    "RegressionGate": "moe_sklearn.gates.RegressionGate",
+    "BinnedMoments": "moe_sklearn.binned_moments.BinnedMoments",
+    "FoldMoments": "moe_sklearn.folds.FoldMoments",
+    "TrainingRows": "moe_sklearn.training_rows.TrainingRows",
+    "MixturePredictor": "moe_sklearn.predictor.MixturePredictor",
+    "Regimes": "moe_sklearn.regimes.Regimes",
+}
+numpydoc_xref_aliases |= {name: f"moe_sklearn.{name}" for name in moe_sklearn.__all__ if name[0].isupper()}
+myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
@@ -52,14 +85,25 @@ sphinx_gallery_conf = {
     "reference_url": {"moe_sklearn": None},
     "download_all_examples": False,
     "abort_on_example_error": True,
+    "show_signature": False,
+    "write_computation_times": False,  # their page loads scripts from the web
 }
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"{project} {release}"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+pygments_style = "a11y-high-contrast-light"
 html_theme_options = {
-    "show_prev_next": False,
+    "logo": {"text": project},
+    "show_prev_next": True,
     "navbar_end": ["theme-switcher"],
     "footer_start": ["copyright"],
     "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
 }
+html_sidebars = {"index": [], "accuracy": [], "search": []}

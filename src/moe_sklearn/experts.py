@@ -24,12 +24,15 @@ COLUMNS_SEEN = ("n_features_in_", "feature_names_in_", "side_columns_")
 
 
 class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
-    """Fit one ridge regression per bin and one over all rows.
+    r"""Fit one ridge regression per bin and one over all rows.
 
-    Expert k minimises ``sum_i s_i (y_i - b - x_i'c)^2 + alpha_k |c|^2`` over the rows i of bin k, where c are
-    the coefficients, b is the intercept and s_i is the sample weight. `shrink_to` can change the penalty.
-    The global model minimises the same sum over all rows, including rows in no bin. All models are computed
-    from one pass over X.
+    Expert k minimises
+
+    .. math:: \sum_i s_i (y_i - b - x_i^\top c)^2 + \alpha_k \lVert c \rVert^2
+
+    over the rows i of bin k, where c are the coefficients, b is the intercept and :math:`s_i` is the sample
+    weight. `shrink_to` can change the penalty. The global model minimises the same sum over all rows,
+    including rows in no bin. All models are computed from one pass over X.
 
     Parameters
     ----------

@@ -187,9 +187,9 @@ def prediction_errors(
 
     .. math::
 
-        \mathrm{RMSEP} &= \sqrt{\textstyle\sum_i e_i^2 / n} \\
-        \mathrm{bias} &= \bar e = \textstyle\sum_i e_i / n \\
-        \mathrm{SEP} &= \sqrt{\textstyle\sum_i (e_i - \bar e)^2 / (n - 1)} \\
+        \mathrm{RMSEP} &= \sqrt{\frac{1}{n} \sum_i e_i^2} \\
+        \mathrm{bias} &= \bar e = \frac{1}{n} \sum_i e_i \\
+        \mathrm{SEP} &= \sqrt{\frac{1}{n - 1} \sum_i (e_i - \bar e)^2} \\
         \mathrm{RPD} &= \mathrm{sd}(y) / \mathrm{RMSEP}
 
     where sd has n - 1 in the denominator too (T. Fearn, 2002, "Assessing calibrations: SEP, RPD, RER and R2",

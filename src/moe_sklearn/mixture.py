@@ -17,12 +17,13 @@ from .validation import check_choice, check_varies, r2_of
 
 
 class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
-    """Mixture of ridge experts over known regimes.
+    r"""Mixture of ridge experts over known regimes.
 
-    `fit` is given the regime of each training row (`bins`). `predict` is not: a gate guesses it. Let f_k(x)
-    be the predictions of the experts and p_k(x) the gate's weights of the experts. The mixing modes are
+    `fit` is given the regime of each training row (`bins`). `predict` is not: a gate guesses it. Let
+    :math:`f_k(x)` be the predictions of the experts and :math:`p_k(x)` the gate's weights of the experts. The
+    mixing modes are
 
-    - ``"soft"``: sum_k p_k(x) f_k(x);
+    - ``"soft"``: :math:`\sum_k p_k(x) f_k(x)`;
     - ``"hard"``: the expert of the most probable bin;
     - ``"oracle"``: the expert of the row's own bin, which must be given;
     - ``"global"``: one ridge over all rows.
@@ -348,7 +349,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         self, X, *, mixing: Mixing | None = ..., bins=..., return_std: Literal[True]
     ) -> tuple[np.ndarray, np.ndarray]: ...
     def predict(self, X, *, mixing=None, bins=None, return_std=False):
-        """Predict the target.
+        r"""Predict the target.
 
         Parameters
         ----------
@@ -359,11 +360,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             Labels or side information, for ``"oracle"`` only. A row in no bin gets the global model. None
             means those in the `side_columns` of X.
         return_std : bool, default=False
-            Whether to return the standard deviation of the target about the prediction m(x) too. By the law
-            of total variance it is sqrt(sum_k p_k(x) (v_k + (f_k(x) - m(x))^2)), where p_k are the
-            probabilities of the bins (`gate_proba`) and v_k is the `residual_variance_` of the experts. It is
-            too large where one regime changes gradually into another, because both experts are then nearly
-            right. `predict_interval` corrects this.
+            Whether to return the standard deviation of the target about the prediction :math:`m(x)` too. By
+            the law of total variance it is :math:`\sqrt{\sum_k q_k(x) (v_k + (f_k(x) - m(x))^2)}`, where
+            :math:`q_k` are the probabilities of the bins (`gate_proba`) and :math:`v_k` is the
+            `residual_variance_` of the experts. It is too large where one regime changes gradually into
+            another, because both experts are then nearly right. `predict_interval` corrects this.
 
         Returns
         -------

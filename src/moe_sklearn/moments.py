@@ -1,10 +1,13 @@
-"""Sufficient statistics of linear least squares for one group of rows.
+r"""Sufficient statistics of linear least squares for one group of rows.
 
 Of rows with weights w: the number of rows, the total weight W, the weighted means of x and y, and the centred
 products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque, 1983,
 "Algorithms for computing the sample variance", The American Statistician 37, 242-247):
 
-    W = W1 + W2,  d = m2 - m1,  m = m1 + (W2 / W) d,  S = S1 + S2 + (W1 W2 / W) d d'
+.. math::
+
+    W = W_1 + W_2, \quad d = m_2 - m_1, \quad m = m_1 + \frac{W_2}{W} d, \quad
+    S = S_1 + S_2 + \frac{W_1 W_2}{W} d d^\top
 """
 
 from __future__ import annotations

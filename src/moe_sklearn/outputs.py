@@ -190,9 +190,11 @@ class MixtureOutputs:
         return in_shape_of_y(self, self._map_soft(of_block, X))
 
     def local_coef(self, X) -> np.ndarray:
-        """Compute the coefficients of the soft mixture at each row: sum_k p_k(x) coef_k.
+        r"""Compute the coefficients of the soft mixture at each row.
 
-        They are the slopes of the prediction while the gate's weights are held fixed. Anchors have no slope.
+        They are :math:`\sum_k p_k(x) c_k`, with the gate's weights :math:`p_k` and the coefficients
+        :math:`c_k` of the experts: the slopes of the prediction while the gate's weights are held fixed.
+        Anchors have no slope.
 
         Parameters
         ----------
@@ -206,12 +208,13 @@ class MixtureOutputs:
         return in_shape_of_y(self, np.tensordot(weights, self.predictor_.expert_coef, axes=1), axis=1)
 
     def contributions(self, X) -> Contributions:
-        """Divide the soft prediction among the columns of X.
+        r"""Divide the soft prediction among the columns of X.
 
-        The contribution of column j is sum_k p_k(x) c_kj (x_j - mean_j), with the gate's weights p_k, the
-        coefficients c_k of the experts and the mean of the training rows. The base is the rest of the soft
-        prediction: what experts and anchors predict at that mean, with the weights of the row. The weights
-        are held fixed, as in `local_coef`. What a column does through the gate is therefore in the base.
+        The contribution of column j is :math:`\sum_k p_k(x) c_{kj} (x_j - \bar x_j)`, with the gate's weights
+        :math:`p_k`, the coefficients :math:`c_k` of the experts and the mean of the training rows. The base
+        is the rest of the soft prediction: what experts and anchors predict at that mean, with the weights of
+        the row. The weights are held fixed, as in `local_coef`. What a column does through the gate is
+        therefore in the base.
 
         Parameters
         ----------

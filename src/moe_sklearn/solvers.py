@@ -23,11 +23,12 @@ KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 def ridge(
     moments: Moments, alpha: float, prior_coef=None, scratch: Scratch | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge coefficients w = (S + alpha I)^-1 s and intercepts b = m_y - w'm_x.
+    r"""Ridge coefficients :math:`w = (S + \alpha I)^{-1} s` and intercepts :math:`b = m_y - w^\top m_x`.
 
-    Minimises ``sum_i weight_i (y_i - b - w'x_i)^2 + alpha |w|^2`` (Hoerl and Kennard, 1970,
-    Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does. With the penalty
-    ``alpha |w - v|^2`` instead, w = v + (S + alpha I)^-1 (s - S v), v and the ridge of its residuals.
+    Minimises :math:`\sum_i a_i (y_i - b - w^\top x_i)^2 + \alpha \lVert w \rVert^2` with sample weights a
+    (Hoerl and Kennard, 1970, Technometrics 12, 55-67), as `sklearn.linear_model.Ridge` does. With the penalty
+    :math:`\alpha \lVert w - v \rVert^2` instead, :math:`w = v + (S + \alpha I)^{-1} (s - S v)`, v and the
+    ridge of its residuals.
 
     Parameters
     ----------

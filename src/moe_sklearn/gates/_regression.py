@@ -38,12 +38,12 @@ LEAST_GAIN = 1e-3
 
 
 class RegressionGate(StatefulEstimator):
-    """A gate trained on the squared error of the mixture sum_k p_k(z) f_k.
+    r"""A gate trained on the squared error of the mixture.
 
-    A classifier predicts the bin of a row. This gate predicts the weights of experts p_k with which the
-    mixture has the least error. It can combine experts whose errors cancel. It can also weigh experts that
-    belong to no bin, such as constants ("anchors"), with which the mixture leaves the range of the other
-    experts.
+    A classifier predicts the bin of a row. This gate predicts the weights of experts :math:`p_k` with which
+    the mixture :math:`\sum_k p_k(z) f_k` has the least error. It can combine experts whose errors cancel. It
+    can also weigh experts that belong to no bin, such as constants ("anchors"), with which the mixture leaves
+    the range of the other experts.
 
     The gate is the mean of several networks. Each starts from equal weights of all experts and is stopped
     early by held-out rows. If labels are given, a linear gate is trained on the labels beside each network,
