@@ -147,25 +147,26 @@ def draw(lines, path):
     import matplotlib.pyplot as plt
 
     names = {"n": "rows", "pixels": "columns", "n_bins": "bins"}
-    n_rows = -(-len(lines) // 3)
-    figure, axes = plt.subplots(n_rows, 3, figsize=(9.6, 3.1 * n_rows), layout="constrained")
+    n_rows = -(-len(lines) // 2)
+    figure, axes = plt.subplots(n_rows, 2, figsize=(7.6, 3.4 * n_rows), layout="constrained")
     for ax in np.ravel(axes)[len(lines) :]:
         ax.set_axis_off()
     for ax, (name, points) in zip(np.ravel(axes), lines.items(), strict=False):
         varied = BENCHMARKS[name].param_names[0]
         values = [sizes[varied] for sizes, *_ in points]
-        ax.loglog(
-            values, [seconds for _, seconds, *_ in points], "o-", color="C0", label=BENCHMARKS[name].job
-        )
-        ax.loglog(values, [bare for _, _, bare, _ in points], "--", color="0.4", label="bare product")
+        ax.loglog(values, [seconds for _, seconds, *_ in points], "o-", color="C0")
+        ax.loglog(values, [bare for _, _, bare, _ in points], "--", color="0.4")
         fixed = {key: f"{value:,}" for key, value in points[0][0].items() if key != varied}
-        ax.set_title(", ".join(f"{value} {names[key]}" for key, value in fixed.items()), fontsize=9)
-        ax.set_xticks(values, [f"{value:,}" for value in values], fontsize=8)
+        ax.set_title(", ".join(f"{value} {names[key]}" for key, value in fixed.items()), fontsize=13)
+        ax.set_xticks(values[::3], [f"{value:,}" for value in values[::3]])
         ax.set_xticks([], minor=True)
-        ax.set_xlabel(names[varied])
-        ax.set_ylabel("seconds")
+        ax.set_yticks([0.01, 0.1, 1], ["0.01", "0.1", "1"])
+        ax.set_yticks([], minor=True)
+        ax.tick_params(labelsize=13)
+        ax.set_xlabel(names[varied], fontsize=13)
+        ax.set_ylabel("seconds of " + BENCHMARKS[name].job.split(".")[1], fontsize=13)
         ax.grid(alpha=0.3)
-        ax.legend(fontsize=7)
+    np.ravel(axes)[0].legend(["moe_sklearn", "bare product"], fontsize=12)
     figure.savefig(path, dpi=110)
 
 
