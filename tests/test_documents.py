@@ -8,16 +8,19 @@ import pytest
 from typing_user_script import main
 
 ROOT = Path(__file__).resolve().parents[1]
+BUILT = {"_build", "auto_examples", "generated"}
 DOCUMENTS = [
     path.relative_to(ROOT)
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    if path.exists()
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    if path.exists() and not BUILT.intersection(path.parts)
 ]
 FENCE = re.compile(r"^[ \t]*(```|:::).*$", flags=re.MULTILINE)
 PYTHON_BLOCK = re.compile(
     r"^```+\s*\{?(?:code-block\}\s+)?(?:py|python|pycon|doctest)\b[^\n]*\n(.*?)^```",
     flags=re.MULTILINE | re.DOTALL,
 )
+CODE_BLOCK = re.compile(r"^```+ *(?:\{code-block\}|\w)[^\n]*\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+MAX_COLUMNS = 88  # of code, so that nothing scrolls on a page of the site
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -40,6 +43,22 @@ def test_document_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     message = run(text, str(path))
     assert not message, message
+
+
+def code_lines(text):
+    """Lines of a document that stand in a fence with the name of a language."""
+    return [line for block in CODE_BLOCK.findall(text) for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.parts[0] == "docs"], ids=str)
+def test_code_is_narrow(path):
+    lines = code_lines((ROOT / path).read_text(encoding="utf-8"))
+    assert [line for line in lines if len(line) > MAX_COLUMNS] == []
+
+
+def test_code_lines():
+    text = "long text\n```python\n>>> 1\n1\n```\n```{image} a.png\n```\nmore\n```bash\nls\n```\n"
+    assert code_lines(text) == [">>> 1", "1", "ls"]
 
 
 @pytest.mark.parametrize(
