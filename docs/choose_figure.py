@@ -60,5 +60,10 @@ def draw(theme):
     return figure
 
 
-for name, theme in THEMES.items():
-    draw(theme).savefig(FOLDER / f"choose_{name}.png", dpi=120, transparent=True)
+def main():
+    for name, theme in THEMES.items():
+        draw(theme).savefig(FOLDER / f"choose_{name}.png", dpi=120, transparent=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -74,3 +74,18 @@ def test_inventories_name_what_is_installed(tmp_path):
     mapping = inventories.write_inventories(tmp_path)
     for _, path in mapping.values():
         assert Path(path).read_bytes().startswith(b"# Sphinx inventory version 2\n")
+
+
+@pytest.mark.parametrize(
+    ("script", "page"), [("idea_figure", "index.md"), ("choose_figure", "guide/choose.md")]
+)
+def test_pictures_of_a_page_are_those_of_its_script(script, page, tmp_path, monkeypatch):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    module = load(DOCS / f"{script}.py")
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    module.main()
+    plt.close("all")
+    drawn = {path.name for path in tmp_path.iterdir()}
+    named = set(re.findall(r"_static/(\w+\.png)", (DOCS / page).read_text(encoding="utf-8")))
+    assert named <= drawn
+    assert {path for path in drawn if not (DOCS / "_static" / path).is_file()} == set()
