@@ -58,7 +58,8 @@ def is_broken(link, path, pages):
 def main():
     (root,) = sys.argv[1:]
     found = problems(root)
-    print(*found, sep="\n")
+    for line in found:
+        print(line)
     sys.exit(f"{len(found)} broken in {root}" if found else 0)
 
 
