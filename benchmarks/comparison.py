@@ -10,11 +10,12 @@ did so with a workaround of a few lines, which is named below the table. "no": i
 of the row, or took too long; why is named below. Packages that are not installed are left out. Of several
 files, a later one serves the packages that could not be fitted at all in an earlier one.
 
-The toy data are 1,500 rows of 8 columns in four overlapping clumps, each with slopes of its own. Accuracy is
+The toy data are 1,000 rows of 8 columns in four overlapping clumps, each with slopes of its own. Accuracy is
 that of log g: bundled Gaia spectra and 4,000 simulated ones of 256 pixels with half the usual noise, 3 x 3
 regimes of Teff and [M/H], one fifth held out, the same for all. GEMSEO, SMT and cgmm are made for some tens
 of inputs and are given PCA scores (30 and 10), all others the spectra. The penalty is 0.003 for Gaia, as in
-the README, and scikit-learn's 1 elsewhere. Needs a system with `fork`.
+the README, and scikit-learn's 1 elsewhere. Seconds are those that
+the processor computed, so set OPENBLAS_NUM_THREADS and OMP_NUM_THREADS to 1. Needs a system with `fork`.
 """
 
 import argparse
@@ -25,14 +26,17 @@ import json
 import logging
 import multiprocessing
 import pickle
+import resource
+import signal
+import time
 import warnings
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 import comparison_tools
 import numpy as np
-from common import bare_syrk, best_seconds, emulate, print_header, print_machine, print_row, timed
+from common import bare_syrk, emulate, print_header, print_machine, print_row
 from comparison_tools import TOOLS, VARIANTS
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -74,7 +78,7 @@ def toy(n, seed):
     return X, np.einsum("nj,nj->n", X, TOY_SLOPES[bins]) + 0.5 * rng.normal(size=n), bins
 
 
-TRAIN, TEST, HELD_OUT = toy(1500, 1), toy(500, 2), toy(500, 3)
+TRAIN, TEST, HELD_OUT = toy(1000, 1), toy(500, 2), toy(500, 3)
 
 
 def r2_of_ridge():
@@ -135,11 +139,11 @@ def require(condition, text):
 
 @row("regimes known in training, unknown in prediction", "fit_labelled")
 def labels_in_training(tool):
-    """rho is at least 0.5, and shuffled labels make it worse."""
+    """rho is at least 0.5, and shuffled labels cost 0.05 of it."""
     X, y, bins = TRAIN
     rho = share_of_gain(tool.fit_labelled(X, y, bins)(TEST[0]))
     shuffled = share_of_gain(tool.fit_labelled(X, y, np.random.default_rng(0).permutation(bins))(TEST[0]))
-    return require(rho >= 0.5 and shuffled < rho - 0.01, f"rho {rho:.2f}, shuffled {shuffled:.2f}")
+    return require(rho >= 0.5 and shuffled < rho - 0.05, f"rho {rho:.2f}, shuffled {shuffled:.2f}")
 
 
 @row("groups known in prediction", "predict_told")
@@ -158,19 +162,19 @@ def finds_regimes(tool):
 
 @row("blends experts: no jumps")
 def blends(tool):
-    """Closer and closer around the steepest place of 20 lines between rows, no jump is left."""
+    """Closer and closer around the steepest place of eight lines between rows, no jump is left."""
     if tool.told:
         function = tool.fit_labelled(*TRAIN)
     else:
         model = tool.fit(*TRAIN)
         function = lambda X: tool.predict(model, X)  # noqa: E731
-    jump = max(largest_jump(function, *TEST[0][[i, -1 - i]]) for i in range(20)) / TRAIN[1].std()
+    jump = max(largest_jump(function, *TEST[0][[i, -1 - i]]) for i in range(8)) / TRAIN[1].std()
     require(jump < 1e-3, f"a jump of {jump:.2f} standard deviations of y")
 
 
 def largest_jump(function, start, end):
     """What is left of the steepest step of a function between two rows, as steps become small."""
-    for n in (500, 32, 32):
+    for n in (200, 32, 32):
         path = np.linspace(start, end, n + 1)
         steps = np.abs(np.diff(function(path)))
         worst = steps.argmax()
@@ -196,7 +200,7 @@ def wide(tool):
     """Fit and prediction in time; the seconds of both."""
     X, y, bins = emulate(1000, 1000, 4)
     X = X.astype(float)
-    both = timed(lambda: tool.predict(tool.fit(X[:800], y[:800], bins[:800]), X[800:], bins[800:]))
+    both = seconds_of(lambda: tool.predict(tool.fit(X[:800], y[:800], bins[:800]), X[800:], bins[800:]))
     require(np.isfinite(both[1]).all(), "predictions are not finite")
     return f"{both[0]:.1f} s"
 
@@ -205,8 +209,8 @@ def wide(tool):
 def tall(tool):
     """Fit in time; the seconds, as multiples of the bare product X'X."""
     X, y, bins = emulate(20_000, 200, 9)
-    bare = best_seconds(lambda: bare_syrk(X))
-    seconds, _ = timed(lambda: tool.fit(X, y, bins))
+    bare = least_seconds(lambda: bare_syrk(X))
+    seconds, _ = seconds_of(lambda: tool.fit(X, y, bins))
     return f"{seconds:.1f} s, {seconds / bare:,.0f} x"
 
 
@@ -214,7 +218,7 @@ def tall(tool):
 def small(tool):
     """The best of three fits, imports apart."""
     X, y, bins = (array[:500] for array in TRAIN)
-    return f"{1000 * best_seconds(lambda: tool.fit(X, y, bins)):.0f} ms"
+    return f"{1000 * least_seconds(lambda: tool.fit(X, y, bins)):.0f} ms"
 
 
 @row("rows in batches, the same result", "fit_batches")
@@ -229,7 +233,7 @@ def batches(tool):
 
 @row("sample weights")
 def weights(tool):
-    """Of 1,500 targets 300 are wrong and weigh nothing: R2 is that of the right ones, to 0.05."""
+    """Of 1,000 targets 200 are wrong and weigh nothing: R2 is that of the right ones, to 0.05."""
     X, y, bins = TRAIN
     wrong = np.arange(len(y)) % 5 == 0
     weight, right = (~wrong).astype(float), ~wrong
@@ -369,29 +373,42 @@ def tried(check, tool):
         return "no", kind + first[:160]
 
 
-def send_tried(check, tool, connection):
+def send_tried(check, tool, seconds, connection):
     """Do so without a word from the package, in a process that ends with it."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         connection.send(tried(check, tool))
 
 
 def in_time(check, tool, seconds):
-    """The verdict of `tried` in a process of its own, which is ended if it takes too long."""
+    """The verdict of `tried` in a process of its own, which is ended when it has computed for so long."""
     # A fork is fast, and safe here: this process computes nothing and starts no threads.
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
-    process = context.Process(target=send_tried, args=(check, tool, theirs), daemon=True)
+    process = context.Process(target=send_tried, args=(check, tool, seconds, theirs), daemon=True)
     process.start()
     theirs.close()
     try:
-        return ours.recv() if ours.poll(seconds) else ("no", f"not within {seconds} s")
+        return ours.recv()
     except EOFError:
-        return "no", "the process died"
-    finally:
-        process.kill()
         process.join()
+        late = process.exitcode in (-signal.SIGXCPU, -signal.SIGKILL)
+        return "no", f"not within {seconds} s" if late else f"ended with code {process.exitcode}"
+    finally:
+        process.join()
+
+
+def seconds_of(function):
+    """Seconds that the processor computed for one call, and its result: other work beside does not count."""
+    start = time.process_time()
+    result = function()
+    return time.process_time() - start, result
+
+
+def least_seconds(function):
+    return min(seconds_of(function)[0] for _ in range(3))
 
 
 def try_rows(tool, seconds):
@@ -439,8 +456,8 @@ def accuracy(name, tool):
     if tool.few_inputs:
         axes = PCA(tool.n_components, random_state=0).fit(X)
         X, X_test = (axes.transform(part) / axes.transform(X).std(axis=0) for part in (X, X_test))
-    fit_seconds, model = timed(lambda: tool.fit(X, *train[1:]))
-    seconds, predicted = timed(lambda: tool.predict(model, X_test, test[2]))
+    fit_seconds, model = seconds_of(lambda: tool.fit(X, *train[1:]))
+    seconds, predicted = seconds_of(lambda: tool.predict(model, X_test, test[2]))
     return [r2_score(test[1], predicted), fit_seconds, seconds]
 
 
@@ -469,12 +486,14 @@ def run(names, seconds, output):
     found = {}
     for kind in TOOLS:
         if kind.name in names and installed(kind):
+            for module in kind.modules:
+                import_module(module)
             variants = [kind, *(other for other in VARIANTS if other.package == kind.package)]
             found[kind.name] = of_package(kind.package) | {
                 "scikit-learn": metadata.version("scikit-learn"),
                 "numpy": metadata.version("numpy"),
                 "rows": try_rows(kind(), seconds),
-                "accuracy": [try_accuracy(variant(), 3 * seconds) for variant in variants],
+                "accuracy": [try_accuracy(variant(), 2 * seconds) for variant in variants],
             }
             print(f"{kind.name} done", flush=True)
             if output:
@@ -503,12 +522,19 @@ def print_details(found):
     print("\nWhat each row asks:\n")
     for line in ROWS:
         print(f"* **{line.title}**: {' '.join(inspect.getdoc(line.check).split())}")
-    for title, wanted, place in (("Workarounds", "help", 2), ("Why not", "no", 1)):
-        print(f"\n{title}:\n")
-        for name, about in found.items():
-            for row_title, cell in about["rows"].items():
-                if cell[0] == wanted and cell[place]:
-                    print(f"* {name}, {row_title}: {cell[place]}")
+    print("\nWorkarounds:\n")
+    for name, title, (verdict, _, how) in cells_of(found):
+        if verdict == "help":
+            print(f"* {name}, {title}: {how}.")
+    print("\nWhy not:\n")
+    for name, title, (verdict, text, _) in cells_of(found):
+        if verdict == "no":
+            print(f"* {name}, {title}: `{text}`")
+
+
+def cells_of(found):
+    """Name of the package, title of the row, cell."""
+    return [(name, title, cell) for name, about in found.items() for title, cell in about["rows"].items()]
 
 
 def print_accuracy(found):
@@ -544,7 +570,9 @@ def main(argv=None):
     )
     names = [kind.name for kind in TOOLS]
     parser.add_argument("--tools", nargs="+", default=names, choices=names)
-    parser.add_argument("--seconds", type=int, default=20, help="for one cell; three times that for accuracy")
+    parser.add_argument(
+        "--seconds", type=int, default=20, help="that one cell may compute; twice that for accuracy"
+    )
     parser.add_argument("--output", help="a .json file to write the results to")
     parser.add_argument("--from", dest="sources", nargs="+", help="print what these files hold, run nothing")
     args = parser.parse_args(argv)

@@ -46,6 +46,7 @@ class Tool:
     """One package, with the settings for one data set."""
 
     package, name, settings = None, None, ""
+    modules = ()  # imported before the clock starts
     needs_bins = False  # fit takes `bins`
     told = False  # predict is told the regime
     few_inputs = False  # made for some tens of columns: real spectra come as PCA scores
@@ -284,6 +285,7 @@ class OneRidge(ByHand):
 
 class Grouped(Tool):
     package, name = "scikit-lego", "scikit-lego"
+    modules = ("sklego.meta",)
     settings = "GroupedPredictor(Ridge): told the regime"
     told = True
 
@@ -368,6 +370,7 @@ def quantile_experts(make, X, y, X_test):
 
 class Piecewise(ByAClassifier, Tool):
     package, name = "mlinsights", "mlinsights"
+    modules = ("mlinsights.mlmodel",)
 
     @property
     def settings(self):
@@ -428,6 +431,7 @@ class FirstColumn(BaseEstimator):
 
 class LinearTree(ByAClassifier, Tool):
     package, name = "linear-tree", "linear-tree"
+    modules = ("lineartree",)
     settings = "LinearTreeRegressor(Ridge), defaults"
 
     def estimator(self):
@@ -475,6 +479,7 @@ class LinearForest(LinearTree):
 
 class Gemseo(ByAClassifier, Tool):
     package, name = "gemseo", "GEMSEO"
+    modules = ("gemseo.datasets.io_dataset", "gemseo.mlearning.regression.algos.moe")
     few_inputs = True
     experts = "LinearRegressor"
 
@@ -482,7 +487,8 @@ class Gemseo(ByAClassifier, Tool):
     def settings(self):
         return f"MOERegressor(hard=False), KMeans({self.n_regimes}), ridge"
 
-    def fit(self, X, y, bins, **options):
+    def unfitted(self, X, y):
+        """Data are given when a model is made."""
         data = self.load("gemseo.datasets.io_dataset", "IODataset")()
         data.add_input_group(X)
         data.add_output_group(np.reshape(y, (len(y), -1)))
@@ -490,8 +496,15 @@ class Gemseo(ByAClassifier, Tool):
         model.set_clusterer("KMeans", n_clusters=self.n_regimes)
         penalty = {"penalty_level": self.alpha} if self.experts == "LinearRegressor" else {}
         model.set_regressor(self.experts, **penalty)
+        return model
+
+    def fit(self, X, y, bins, **options):
+        model = self.unfitted(X, y)
         model.learn(**options)
         return model
+
+    def estimator(self):
+        return self.unfitted(np.zeros((4, 2)), np.zeros(4))
 
     def predict(self, model, X, bins=None):
         return np.squeeze(model.predict(X))
@@ -515,10 +528,6 @@ class Gemseo(ByAClassifier, Tool):
     def coefficients(self, model):
         return [np.ravel(local.coefficients) for local in model.regress_models]
 
-    def estimator(self):
-        """Its class, which is no estimator of scikit-learn."""
-        return self.load("gemseo.mlearning.regression.algos.moe", "MOERegressor")
-
     def other_experts(self):
         tool = type(self)(self.alpha, self.n_regimes, self.n_components)
         tool.experts = "RandomForestRegressor"
@@ -530,6 +539,7 @@ class Gemseo(ByAClassifier, Tool):
 
 class Smt(ByAClassifier, Tool):
     package, name = "smt", "SMT"
+    modules = ("smt.applications.moe",)
     few_inputs = True
     experts = ("LS",)
 
@@ -579,6 +589,7 @@ class Smt(ByAClassifier, Tool):
 
 class Cgmm(ByAClassifier, Tool):
     package, name = "cgmm", "cgmm"
+    modules = ("cgmm",)
     few_inputs = True
     proba_names = ("responsibilities",)
 
@@ -612,6 +623,7 @@ class JointCgmm(Cgmm):
 
 class LightGbm(ByAClassifier, Tool):
     package, name = "lightgbm", "LightGBM"
+    modules = ("lightgbm",)
     settings = "LGBMRegressor(linear_tree=True), defaults"
 
     def estimator(self, **options):
