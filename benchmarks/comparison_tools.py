@@ -485,14 +485,15 @@ class Gemseo(ByAClassifier, Tool):
 
     @property
     def settings(self):
-        return f"MOERegressor(hard=False), KMeans({self.n_regimes}), ridge"
+        return f"MOERegressor(hard=False), KMeans({self.n_regimes}), ridge, default scaling"
 
     def unfitted(self, X, y):
         """Data are given when a model is made."""
         data = self.load("gemseo.datasets.io_dataset", "IODataset")()
         data.add_input_group(X)
         data.add_output_group(np.reshape(y, (len(y), -1)))
-        model = self.load("gemseo.mlearning.regression.algos.moe", "MOERegressor")(data, hard=False)
+        kind = self.load("gemseo.mlearning.regression.algos.moe", "MOERegressor")
+        model = kind(data, hard=False, transformer=kind.DEFAULT_TRANSFORMER)
         model.set_clusterer("KMeans", n_clusters=self.n_regimes)
         penalty = {"penalty_level": self.alpha} if self.experts == "LinearRegressor" else {}
         model.set_regressor(self.experts, **penalty)
@@ -580,8 +581,15 @@ class Smt(ByAClassifier, Tool):
 
     def other_experts(self):
         tool = type(self)(self.alpha, self.n_regimes)
-        tool.experts = ("RBF",)
+        tool.experts = ("QP",)
         return tool
+
+
+class SmtOfFour(Smt):
+    """Nine clusters are too many for its mixture of the Gaia spectra."""
+
+    def __init__(self, alpha=1.0, n_regimes=4, n_components=8):
+        super().__init__(alpha, 4, n_components)
 
 
 # cgmm
@@ -627,7 +635,7 @@ class LightGbm(ByAClassifier, Tool):
     settings = "LGBMRegressor(linear_tree=True), defaults"
 
     def estimator(self, **options):
-        settings = {"linear_tree": True, "verbose": -1, "random_state": 0} | options
+        settings = {"linear_tree": True, "verbose": -1, "random_state": 0, "n_jobs": 1} | options
         return self.load("lightgbm", "LGBMRegressor")(**settings)
 
     @workaround("`linear_tree=False`")
@@ -655,7 +663,7 @@ class LightGbm(ByAClassifier, Tool):
                 return len(self.X)
 
         parts, y = [Rows(X) for X, _, _ in batches], np.concatenate([y for _, y, _ in batches])
-        params = {"linear_tree": True, "verbose": -1, "seed": 0}
+        params = {"linear_tree": True, "verbose": -1, "seed": 0, "num_threads": 1}
         return lightgbm.train(params, lightgbm.Dataset(parts, y, params=params))
 
     def intervals(self, train, held_out, X):
@@ -671,8 +679,17 @@ class LightGbm(ByAClassifier, Tool):
         return leaves
 
     def classifier(self):
-        return self.load("lightgbm", "LGBMClassifier")(linear_tree=True, verbose=-1)
+        return self.load("lightgbm", "LGBMClassifier")(linear_tree=True, verbose=-1, n_jobs=1)
 
 
 TOOLS = [Mixture, ByHand, Grouped, Piecewise, LinearTree, Gemseo, Smt, Cgmm, LightGbm]
-VARIANTS = [LogisticMixture, OracleMixture, OneRidge, RoutedGroups, Hierarchical, LinearForest, JointCgmm]
+VARIANTS = [
+    LogisticMixture,
+    OracleMixture,
+    OneRidge,
+    RoutedGroups,
+    Hierarchical,
+    LinearForest,
+    SmtOfFour,
+    JointCgmm,
+]

@@ -166,9 +166,10 @@ def test_share_of_gain(comparison):
 
 def test_later_files_serve_packages_that_failed(comparison, tmp_path):
     failed, fitted = ({"rows": {}, "accuracy": [{"Gaia": gaia}]} for gaia in ("TypeError: x", [0.9, 1, 1]))
-    (tmp_path / "new.json").write_text(json.dumps({"a": fitted, "b": failed}))
-    (tmp_path / "old.json").write_text(json.dumps({"a": failed, "b": fitted}))
-    assert comparison.joined([tmp_path / "new.json", tmp_path / "old.json"]) == {"a": fitted, "b": fitted}
+    (tmp_path / "new.json").write_text(json.dumps({"by hand": failed, "SMT": fitted}))
+    (tmp_path / "old.json").write_text(json.dumps({"by hand": fitted, "SMT": failed}))
+    found = comparison.joined([tmp_path / "new.json", tmp_path / "old.json"])
+    assert found == {"by hand": fitted, "SMT": fitted}
 
 
 # --- what they share ---
