@@ -603,10 +603,10 @@ class Cgmm(ByAClassifier, Tool):
 
     @property
     def settings(self):
-        return f"MixtureOfExpertsRegressor({self.n_regimes})"
+        return f"ConditionalGMMRegressor({self.n_regimes})"
 
     def estimator(self):
-        return self.load("cgmm", "MixtureOfExpertsRegressor")(self.n_regimes, random_state=0)
+        return self.load("cgmm", "ConditionalGMMRegressor")(self.n_regimes, random_state=0)
 
     def predict_told(self, train, test):
         model = self.estimator().fit(with_column(train[0], train[2]), train[1])
@@ -617,13 +617,13 @@ class Cgmm(ByAClassifier, Tool):
         return np.quantile(draws[..., 0], LOW_HIGH, axis=1)
 
 
-class JointCgmm(Cgmm):
+class GatedCgmm(Cgmm):
     @property
     def settings(self):
-        return f"ConditionalGMMRegressor({self.n_regimes})"
+        return f"MixtureOfExpertsRegressor({self.n_regimes})"
 
     def estimator(self):
-        return self.load("cgmm", "ConditionalGMMRegressor")(self.n_regimes, random_state=0)
+        return self.load("cgmm", "MixtureOfExpertsRegressor")(self.n_regimes, random_state=0)
 
 
 # LightGBM
@@ -691,5 +691,5 @@ VARIANTS = [
     Hierarchical,
     LinearForest,
     SmtOfFour,
-    JointCgmm,
+    GatedCgmm,
 ]
