@@ -511,7 +511,7 @@ def print_table(found):
 
 
 def cell_text(verdict, text, how):
-    short = text if len(text) < 20 and ":" not in text else ""
+    short = text if len(text) < 20 and not set(text) & set(":(") else ""
     return f"{verdict}, {short}" if short else verdict
 
 
@@ -527,7 +527,8 @@ def print_details(found):
     print("\nWhy not:\n")
     for name, title, (verdict, text, how) in cells_of(found):
         if verdict == "no":
-            print(f"* {name}, {title}: `{text}`" + (f" (with {how})" if how else ""))
+            reason = text.replace("`", "")
+            print(f"* {name}, {title}: `{reason}`" + (f" (with {how})" if how else ""))
 
 
 def cells_of(found):
@@ -549,7 +550,7 @@ def print_accuracy(found):
 def accuracy_cells(result):
     if isinstance(result, str):
         return [result, "", ""]
-    return [f"{result[0]:.3f}", f"{result[1]:.2f}", f"{result[2]:.3f}"]
+    return [f"{result[0]:.3f}", *("< 0.01" if took < 0.01 else f"{took:.2f}" for took in result[1:])]
 
 
 def joined(paths):
