@@ -162,6 +162,12 @@ class Mixture(Tool):
         experts, features = BinnedRidgeExperts(self.alpha), GateFeatureTransformer(self.n_components)
         return SoftGateMoERegressor(experts, features, self.gate, random_state=0)
 
+    def fit_unlabelled(self, X, y):
+        from moe_sklearn import ClusterBinner
+
+        clusters = ClusterBinner(self.n_regimes, random_state=0)
+        return self.estimator().set_params(binner=clusters).fit(X, y, bins=X).predict
+
     def predict_told(self, train, test):
         return self.fit(*train).predict(test[0], bins=test[2], mixing="oracle")
 
