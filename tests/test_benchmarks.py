@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 FILES = sorted(path.name for path in BENCHMARKS.glob("*.py"))
-SHARED = {"common.py", "ceiling.py", "accuracy_figure.py"}
+SHARED = {"common.py", "ceiling.py", "accuracy_figure.py", "comparison_tools.py"}
 SCRIPTS = [name for name in FILES if name not in SHARED]
 GAIA = Path(__file__).resolve().parents[1] / "src/moe_sklearn/datasets/data/gaia_xp.npz"
 
@@ -90,6 +91,7 @@ QUICK = {
     "accuracy.py": "--n 800 --pixels 64 --noise 1 --models ridge$ --draws 500 --refine 1 --ceiling-rows 9",
     "alphas.py": "--n 1000 --pixels 16",
     "calibrate_simulator.py": "--n 3000 --pixels 128 --alpha 1 10",
+    "comparison.py": "--tools moe_sklearn",
     "fit.py": "--n 3000 --pixels 64 --repeats 1",
     "growth.py": "--only PredictRows --shrink 16 --repeats 1",
     "large.py": "--n 4000 --pixels 128 --shards 3",
@@ -128,6 +130,46 @@ def test_growth_varies_one_size(name):
     expected = {"n": (1000 if name == "FitWide" else 20_000) // 16, "pixels": 64, "n_bins": 9}
     assert sizes == expected | {varied: value if varied == "n_bins" else value // 16}
     assert seconds > 0 and bare > 0 and extra >= 0
+
+
+# --- the comparison ---
+
+
+@pytest.fixture
+def comparison():
+    return importlib.import_module("comparison")
+
+
+def test_a_cell_says_why_not(comparison):
+    def fails(tool):
+        raise KeyError("second\nthird")
+
+    def misses(tool):
+        comparison.require(tool == "other", "R2 0.10")
+
+    assert comparison.tried(fails, "one") == ("no", "KeyError: 'second\\nthird'")
+    assert comparison.tried(misses, "one") == ("no", "R2 0.10")
+    assert comparison.tried(misses, "other") == ("yes", "")
+    assert comparison.tried(lambda tool: f"rho {tool}", 0.9) == ("yes", "rho 0.9")
+
+
+def test_jumps_are_told_from_slopes(comparison):
+    ends = np.zeros(2), np.ones(2)
+    assert comparison.largest_jump(lambda X: np.tanh(100 * (X[:, 0] - 0.3)), *ends) < 1e-3
+    assert comparison.largest_jump(lambda X: 2.0 * (X[:, 0] > 0.3), *ends) == 2.0
+
+
+def test_share_of_gain(comparison):
+    assert comparison.share_of_gain(comparison.told_ridges()) == 1.0
+    assert comparison.share_of_gain(np.full(500, comparison.TEST[1].mean())) < 0
+
+
+def test_later_files_serve_packages_that_failed(comparison, tmp_path):
+    failed, fitted = ({"rows": {}, "accuracy": [{"Gaia": gaia}]} for gaia in ("TypeError: x", [0.9, 1, 1]))
+    (tmp_path / "new.json").write_text(json.dumps({"by hand": failed, "SMT": fitted}))
+    (tmp_path / "old.json").write_text(json.dumps({"by hand": fitted, "SMT": failed}))
+    found = comparison.joined([tmp_path / "new.json", tmp_path / "old.json"])
+    assert found == {"by hand": fitted, "SMT": fitted}
 
 
 # --- what they share ---
