@@ -2,6 +2,8 @@
 PYTHON ?= python3
 OLDEST_PYTHON ?= $(PYTHON)
 PYTEST_ARGS ?=
+# processes that share the test files
+PYTEST_JOBS ?= auto
 DEMO_ARGS ?=
 
 # an index of wheels to try beside the usual one, see RELEASING.md; without it, test-nightly takes pre-releases
@@ -34,16 +36,16 @@ demo: $(VENV)/.plot  ## run the experiment and write its report and figures (DEM
 	$(VENV)/$(BIN)/python -m moe_sklearn $(DEMO_ARGS)
 
 test: $(VENV)/.test  ## run the fast tests (PYTEST_ARGS="...")
-	$(VENV)/$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.test  ## run all tests, the slow ones too
-	$(VENV)/$(BIN)/python -m pytest -m "slow or not slow" $(PYTEST_ARGS)
+	$(VENV)/$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile -m "slow or not slow" $(PYTEST_ARGS)
 
 test-oldest: $(OLDEST_VENV)/.test  ## run the fast tests on the oldest supported versions
-	$(OLDEST_VENV)/$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(OLDEST_VENV)/$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 test-nightly: $(NIGHTLY_VENV)/.test  ## run the fast tests on what numpy, scipy and scikit-learn release next
-	$(NIGHTLY_VENV)/$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(NIGHTLY_VENV)/$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint  ## ruff, codespell, mypy, and the types of what users write with mypy and pyright
 	$(VENV)/$(BIN)/ruff check .
