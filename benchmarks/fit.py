@@ -36,7 +36,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, SoftGateMoERegressor
-from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.linalg import Scratch
 
 ALPHA, N_COMPONENTS = 1e3, 10
 
@@ -50,9 +50,11 @@ def syrk(X, y, bins, dtype=np.float32):
 
 
 def experts(X, y, bins, product_dtype="auto"):
-    moments = BinnedMoments(X.shape[1], product_dtype=product_dtype).update(X, y, bins)
+    ridges, scratch = BinnedRidgeExperts(ALPHA, product_dtype=product_dtype), Scratch()
+    # as `fit` does, but the moments of all rows are kept for the PCA
+    moments = ridges.gather([(X, y, bins, None, None)], scratch=scratch)
     pooled = moments.pool()
-    BinnedRidgeExperts(ALPHA).fit_moments(moments, dtype=X.dtype, pooled=pooled)
+    ridges.fit_moments(moments, dtype=X.dtype, pooled=pooled, scratch=scratch)
     GateFeatureTransformer(N_COMPONENTS).fit_moments(pooled, dtype=X.dtype)
 
 

@@ -63,13 +63,14 @@ class _InTurn(ByBinAndFold):
     def __init__(self, n_features, n_targets, product_dtype, alpha: float, scratch: Scratch):
         super().__init__(n_features, n_targets, product_dtype=product_dtype)
         self.alpha, self.scratch = alpha, scratch
-        # Sums over the bins that are solved, by fold, and each of these bins over all folds, by place.
+        # Sums over the bins that are solved, of "all" their rows and of those of the second fold, the "rest".
         self.pools: dict = {}
+        # Each of these bins over all folds, by place
         self.totals: dict = {}
         self._free: list[np.ndarray] = []
 
     def n_held(self, labels) -> int:
-        """Matrices of a bin and of the pool, one for each fold; those of the pool can be float64."""
+        """Matrices of a bin and of the pools, one for each fold; those of the pools can be float64."""
         return min(len(labels), 3 * self.n_folds)
 
     def start(self, label, groups, product_dtype, directory) -> Moments:
@@ -90,24 +91,26 @@ class _InTurn(ByBinAndFold):
             self._solve_bin(place, {label: groups[label] for label in sorted(labels)}, groups)
 
     def _solve_bin(self, place, parts, groups):
-        for label, part in parts.items():
+        for part in parts.values():
             check_not_overflown(part, self.product_dtype)
-            self.pools.setdefault(label % self.n_folds, self._empty_pool()).__iadd__(part)
         *others, last = parts
-        rest = None
-        if place and last % self.n_folds:
-            rest = ridge(parts[last], self.alpha, scratch=self.scratch.unrefined())
+        rest, total = None, parts[last]
+        if last % self.n_folds:
+            self._pool("rest", total)
+            rest = ridge(total, self.alpha, scratch=self.scratch.unrefined()) if place else None
         for label, part in parts.items():
             groups[label] = SolvedMoments.of(part, rest if label == last else None)
-        total = parts[last]
         for label in others:
             total += parts[label]
+        self._pool("all", total)
         solution = ridge(total, self.alpha, scratch=self.scratch) if place else None
         self.totals[place] = SolvedMoments.of(total, solution)
         self._free += [part.xx for part in parts.values() if part.xx.dtype == self.product_dtype]
 
-    def _empty_pool(self):
-        return Moments.zeros(self.n_features, self.n_targets, dtype=self.product_dtype)
+    def _pool(self, name, part):
+        if name not in self.pools:
+            self.pools[name] = Moments.zeros(self.n_features, self.n_targets, dtype=self.product_dtype)
+        self.pools[name] += part
 
 
 class SolvedFoldMoments(FoldMoments):
@@ -137,14 +140,13 @@ class SolvedFoldMoments(FoldMoments):
         super().update(X, y, bins, folds, sample_weight, x_std, watch=watch)
         self._moments.solve(self._moments.groups)
         parts_of_folds = zip(*map(self.parts, [*self.bins.tolist(), None]), strict=True)
-        self._pooled = [self._pool_of(fold, parts) for fold, parts in enumerate(parts_of_folds)]
+        in_rows = [[part for part in parts if part.is_rows and part.n_rows] for parts in parts_of_folds]
+        self._all, self._rest = self._pool_of("all", sum(in_rows, [])), self._pool_of("rest", in_rows[-1])
         return self
 
-    def _pool_of(self, fold, parts):
-        pool, in_rows = self._moments.pools.get(fold), [part for part in parts if part.is_rows]
-        if pool is not None and not any(part.n_rows for part in in_rows):
-            return pool
-        return merged(in_rows if pool is None else [pool, *in_rows])
+    def _pool_of(self, name, in_rows):
+        pool = self._moments.pools.get(name, self._moments.empty())
+        return merged([pool, *in_rows]) if in_rows else pool
 
     def total_of(self, label):
         """Moments of a bin over all folds."""
@@ -156,13 +158,13 @@ class SolvedFoldMoments(FoldMoments):
             return self.parts(label)[1 - fold]
         return super().rest_of(label, fold)
 
-    def pooled_parts(self, *, covered_only: bool = False) -> list:
-        """Moments of each fold over all bins and the rows in no bin."""
-        return self._pooled
-
     def pool(self):
         """Moments of all rows."""
-        return self._pooled[0] if self.n_folds == 1 else super().pool()
+        return self._all
+
+    def pool_without(self, fold: int):
+        """Moments of all rows outside the first fold."""
+        return self._rest
 
 
 def gather_in_turn(
