@@ -2,13 +2,13 @@
 
 import os
 import pickle
-import signal
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 from sklearn.model_selection import PredefinedSplit
+from two_workers import kill_once, two_workers
 
 from moe_sklearn import (
     BinnedRidgeExperts,
@@ -197,32 +197,16 @@ def test_a_failed_fit_leaves_the_model_as_it_was():
     assert pickle.dumps(model) == before
 
 
-def kill_once(block, marker):
-    """Once, kill the worker that works on this block."""
-    import time
-
-    time.sleep(0.02)
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return block
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kill", ["nobody", "in the first pass", "at the gate"])
 def test_two_worker_processes_one_killed(kill, tmp_path):
-    distributed = pytest.importorskip("distributed")
     X, y, bins = draw()
     array, marker = lazy(X, 50).rechunk({1: -1}), str(tmp_path / "killed")
     if kill != "nobody":
         array = array.map_blocks(kill_once, marker, meta=np.empty((0, 0)))
     model = mixture()
-    cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-    )
-    with cluster, distributed.Client(cluster):
+    with two_workers():
         if kill == "at the gate":
             open(marker, "w").close()
             model.gate_features = RevivesTheKiller(marker)

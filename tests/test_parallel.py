@@ -1,10 +1,9 @@
-import os
-import signal
 import sys
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from two_workers import kill_once, two_workers
 
 from moe_sklearn import dask_moments
 from moe_sklearn.binned_moments import BinnedMoments
@@ -110,34 +109,16 @@ def test_without_dask_the_error_says_what_to_install(data, monkeypatch):
         dask_moments(*data)
 
 
-def slow_block(block, marker):
-    """Once, kill the worker that works on this block."""
-    import time
-
-    time.sleep(0.05)
-    try:
-        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return block
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kill", [False, True])
 def test_two_worker_processes_one_killed(kill, data, tmp_path):
-    distributed = pytest.importorskip("distributed")
     X, y, bins = data
     lazy = dask_array.from_array(X, chunks=(50, 20))
     if kill:
         marker = str(tmp_path / "killed")
-        lazy = lazy.map_blocks(slow_block, marker, meta=np.empty((0, 0)))
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster),
-    ):
+        lazy = lazy.map_blocks(kill_once, marker, meta=np.empty((0, 0)))
+    with two_workers():
         moments = dask_moments(lazy, y, bins)
     assert (tmp_path / "killed").exists() == kill
     assert_same(moments, BinnedMoments(20).update(X, y, bins))

@@ -6,7 +6,6 @@ unless a frame of it was given.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,16 +83,6 @@ def only_column(table):
         return table[:, 0]
     first = table.columns[0]  # the name in polars, the column itself in pyarrow
     return table[first] if isinstance(first, str) else np.asarray(first)
-
-
-def is_numeric(column) -> bool:
-    """Return True if a 1-D series or array holds numbers, and no booleans or categories."""
-    if not hasattr(getattr(column, "dtype", None), "kind"):
-        column = np.asarray(column)
-    if column.dtype == np.dtype(object):
-        values = [value for value in column if value is not None]
-        return all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in values)
-    return column.dtype.kind in "iuf"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from .frames import FrameMaker, aligned, as_table, in_memory, is_numeric, only_column, take_columns
+from .columns import numbers_of
+from .frames import FrameMaker, aligned, as_table, in_memory, only_column, take_columns
 from .sources import open_batches
 from .state import unfitted_copy
 from .validation import check_features, check_fit_data
@@ -78,7 +79,7 @@ class SideColumns:
         ValueError
             If the table has only some of the columns, or the wrong number of columns.
         """
-        seen = columns_of(estimator, table)
+        seen = columns_seen(estimator, table)
         if seen.names is not None and self.names is not None:
             wanted = self.names[list(self.positions)].tolist()
             known = seen.names.tolist()
@@ -113,7 +114,7 @@ class SideColumns:
         return only_column(side) if self.are_labels else side
 
 
-def columns_of(estimator, table) -> SideColumns:
+def columns_seen(estimator, table) -> SideColumns:
     """Find number and names of the columns of a table by scikit-learn's rules, with no side columns."""
     seen = unfitted_copy(estimator)
     validate_data(seen, table, skip_check_array=True)
@@ -128,7 +129,7 @@ def locate(estimator, table) -> SideColumns:
     ValueError, TypeError
         If one is unknown or given twice, none is given, or no other column is left.
     """
-    seen, wanted = columns_of(estimator, table), estimator.side_columns
+    seen, wanted = columns_seen(estimator, table), estimator.side_columns
     wanted = [wanted] if isinstance(wanted, str) or not np.iterable(wanted) else list(wanted)
     positions = tuple(_position(column, seen) for column in wanted)
     if not positions or len(set(positions)) < len(positions):
@@ -174,10 +175,10 @@ def are_labels(estimator, side) -> bool:
         If the estimator takes labels only, and it is several columns or real numbers.
     """
     column = only_column(side) if side.shape[1] == 1 else None
+    values = None if column is None else numbers_of(column)
     if hasattr(estimator, "binner"):
-        return column is not None and estimator.binner is None and not is_numeric(column)
-    values = np.asarray(column, dtype=float) if column is not None and is_numeric(column) else np.zeros(0)
-    if column is None or (values[np.isfinite(values)] % 1).any():
+        return column is not None and estimator.binner is None and values is None
+    if column is None or (values is not None and (values[np.isfinite(values)] % 1).any()):
         raise ValueError(
             f"side_columns of {type(estimator).__name__} must be one column of labels (integers or strings). "
             "Make one with GridBinner().fit_transform(side), or use SoftGateMoERegressor, which bins real "

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -140,8 +141,7 @@ class SolvedFoldMoments(FoldMoments):
         super().update(X, y, bins, folds, sample_weight, x_std, watch=watch)
         self._moments.solve(self._moments.groups)
         parts_of_folds = zip(*map(self.parts, [*self.bins.tolist(), None]), strict=True)
-        in_rows = [[part for part in parts if part.is_rows and part.n_rows] for parts in parts_of_folds]
-        self._all, self._rest = self._pool_of("all", sum(in_rows, [])), self._pool_of("rest", in_rows[-1])
+        self._in_rows = [[part for part in parts if part.is_rows and part.n_rows] for parts in parts_of_folds]
         return self
 
     def _pool_of(self, name, in_rows):
@@ -160,11 +160,11 @@ class SolvedFoldMoments(FoldMoments):
 
     def pool(self):
         """Moments of all rows."""
-        return self._all
+        return self._pool_of("all", list(chain.from_iterable(self._in_rows)))
 
     def pool_without(self, fold: int):
         """Moments of all rows outside the first fold."""
-        return self._rest
+        return self._pool_of("rest", self._in_rows[1 - fold])
 
 
 def gather_in_turn(
