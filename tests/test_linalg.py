@@ -326,6 +326,66 @@ def test_unrefined_solutions_have_the_digits_of_float32_products():
     assert_allclose(solve_spd(matrix, 5.0, right, scratch, eps=EPS32), exact, rtol=1e-7, atol=1e-9)
 
 
+@pytest.fixture
+def all_and_most():
+    """Products of 2,400 rows and of the first 2,000 of them, right sides of the latter, and made factors."""
+    X = np.random.default_rng(0).normal(size=(2400, 1030))
+    products = [np.asfortranarray(rows.T @ rows, np.float32) for rows in (X, X[:2000])]
+    return *products, X[:2000].T @ np.random.default_rng(1).normal(size=(2000, 2)) * [1.0, 1e30]
+
+
+@pytest.fixture
+def factors(monkeypatch):
+    """The sizes of all matrices that are factorised."""
+    sizes, potrf = [], linalg.potrf
+    monkeypatch.setattr(linalg, "potrf", lambda work: sizes.append(len(work)) or potrf(work))
+    return sizes
+
+
+@pytest.mark.parametrize(("alpha", "n_factors"), [(3000.0, 1), (1.0, 2)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_factor_of_all_rows_serves_most_of_them_where_steps_are_few(
+    all_and_most, factors, monkeypatch, alpha, n_factors, dtype
+):
+    monkeypatch.setattr(linalg, "SIZE_OF_NEAR_STEP", 50)
+    whole, part, right = (array.astype(dtype, order="F") for array in all_and_most)
+    exact, scratch = np.linalg.solve(part + alpha * np.eye(1030), right), Scratch()
+    with scratch.keeping(whole):
+        solve_spd(whole, alpha, right, scratch, eps=EPS32)
+        found = solve_spd(part, alpha, right, scratch.unrefined(near=True), eps=EPS32)
+    assert len(factors) == n_factors
+    size = np.abs(exact).max(axis=0)
+    assert_allclose(found / size, exact / size, rtol=0, atol=3e-4)
+
+
+@pytest.mark.parametrize(
+    ("eps", "near", "other_alpha"), [(linalg.EPS, True, 1.0), (EPS32, False, 1.0), (EPS32, True, 2.0)]
+)
+def test_a_factor_serves_no_other_penalty_and_nothing_that_is_to_be_exact(
+    all_and_most, factors, eps, near, other_alpha
+):
+    (whole, part, right), scratch = all_and_most, Scratch()
+    with scratch.keeping(whole):
+        solve_spd(whole, 3000.0, right, scratch, eps=EPS32)
+        solve_spd(part, 3000.0 * other_alpha, right, scratch.unrefined(near=near), eps=eps)
+    assert len(factors) == 2
+
+
+def test_columns_without_variance_have_no_part_in_steps(all_and_most, factors):
+    whole, part, right = all_and_most
+    for xx in (whole, part):
+        xx[:, 7] = xx[7] = 0.0
+    right[7], scratch = 0.0, Scratch()
+    right = np.column_stack([right[:, 0], np.zeros(1030)])
+    with scratch.keeping(whole):
+        solve_spd(whole, 1e5, right, scratch, eps=EPS32, floor=1e-9)
+        found = solve_spd(part, 1e5, right, scratch.unrefined(near=True), eps=EPS32, floor=1e-9)
+    assert len(factors) == 1
+    assert (found[7] == 0).all() and (found[:, 1] == 0).all()
+    exact = np.linalg.solve(part + 1e5 * np.eye(1030), right[:, 0])
+    assert_allclose(found[:, 0], exact, rtol=0, atol=1e-4 * np.abs(exact).max())
+
+
 def test_strict_solutions_need_a_well_conditioned_matrix():
     rng = np.random.default_rng(0)
     for size in (20, 1030):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -19,7 +19,7 @@ from .binned_moments import check_not_overflown
 from .folds import ByBinAndFold, FoldMoments
 from .gathering import end_of_pass
 from .linalg import Scratch
-from .moments import Moments
+from .moments import FLOAT32_ROWS, Moments
 from .progress import SILENT, Progress
 from .row_moments import merged
 from .solvers import ridge
@@ -66,6 +66,8 @@ class _InTurn(ByBinAndFold):
         self.alpha, self.scratch = alpha, scratch
         # Sums over the bins that are solved, of "all" their rows and of those of the second fold, the "rest".
         self.pools: dict = {}
+        # They are summed in float64 from the start then, which spares a copy.
+        self.has_many_rows = False
         # Each of these bins over all folds, by place
         self.totals: dict = {}
         self._free: list[np.ndarray] = []
@@ -94,23 +96,29 @@ class _InTurn(ByBinAndFold):
     def _solve_bin(self, place, parts, groups):
         for part in parts.values():
             check_not_overflown(part, self.product_dtype)
-        *others, last = parts
-        rest, total = None, parts[last]
-        if last % self.n_folds:
-            self._pool("rest", total)
-            rest = ridge(total, self.alpha, scratch=self.scratch.unrefined()) if place else None
-        for label, part in parts.items():
-            groups[label] = SolvedMoments.of(part, rest if label == last else None)
-        for label in others:
+        labels = list(parts)
+        is_rest, rest = labels[-1] % self.n_folds > 0, parts[labels[-1]]
+        groups.update({label: SolvedMoments.of(part) for label, part in parts.items()})
+        if is_rest:
+            self._pool("rest", rest)
+        total = parts[labels[0]]
+        for label in labels[1:]:
             total += parts[label]
         self._pool("all", total)
-        solution = ridge(total, self.alpha, scratch=self.scratch) if place else None
-        self.totals[place] = SolvedMoments.of(total, solution)
+        if place:
+            with total.keeping_factor(self.scratch):
+                solution = ridge(total, self.alpha, scratch=self.scratch)
+                if is_rest:
+                    near = self.scratch.unrefined(near=True)
+                    of_rest = solution if rest is total else ridge(rest, self.alpha, scratch=near)
+                    groups[labels[-1]] = replace(groups[labels[-1]], solution=of_rest)
+        self.totals[place] = SolvedMoments.of(total, solution if place else None)
         self._free += [part.xx for part in parts.values() if part.xx.dtype == self.product_dtype]
 
     def _pool(self, name, part):
         if name not in self.pools:
-            self.pools[name] = Moments.zeros(self.n_features, self.n_targets, dtype=self.product_dtype)
+            dtype = np.dtype(float) if self.has_many_rows else self.product_dtype
+            self.pools[name] = Moments.zeros(self.n_features, self.n_targets, dtype=dtype)
         self.pools[name] += part
 
 
@@ -138,6 +146,7 @@ class SolvedFoldMoments(FoldMoments):
 
     def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> SolvedFoldMoments:
         """Add all rows, once, as `FoldMoments.update` does; X is an array in memory."""
+        self._moments.has_many_rows = len(y) > FLOAT32_ROWS
         super().update(X, y, bins, folds, sample_weight, x_std, watch=watch)
         self._moments.solve(self._moments.groups)
         parts_of_folds = zip(*map(self.parts, [*self.bins.tolist(), None]), strict=True)
