@@ -26,9 +26,11 @@ def make_rows(dtype=np.float64, seed=0):
     return X, y, bins
 
 
-def both(X, y, bins, folds, weight=None, product_dtype="auto"):
+def both(X, y, bins, folds, weight=None, product_dtype="auto", n_fitted=1):
     """The same rows, solved in turn and gathered whole."""
-    solved = SolvedFoldMoments(D, 1, product_dtype=product_dtype, alpha=ALPHA, scratch=Scratch())
+    solved = SolvedFoldMoments(
+        D, 1, product_dtype=product_dtype, alpha=ALPHA, n_fitted=n_fitted, scratch=Scratch()
+    )
     whole = FoldMoments(D, 1, product_dtype=product_dtype)
     return [moments.update(X, y, bins, folds, weight) for moments in (solved, whole)]
 
@@ -44,28 +46,62 @@ def assert_same_models(solved, whole, tol):
                 assert_allclose(ours, theirs, rtol=0, atol=tol)
 
 
+def in_shards(X):
+    return as_source([X[:371], X[371:372], X[372:]])
+
+
+@pytest.mark.parametrize("source", [np.asarray, in_shards])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-11), (np.float32, 1e-5)])
-@pytest.mark.parametrize("n_folds", [1, 2])
-def test_models_of_all_rows_and_of_the_rest_are_those_of_fold_moments(n_folds, dtype, tol, weighted):
+@pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-11), (np.float32, 3e-5)])
+@pytest.mark.parametrize(("n_folds", "n_fitted"), [(1, 0), (2, 1), (3, 2), (3, 3)])
+def test_models_of_all_rows_and_of_the_rest_are_those_of_fold_moments(
+    n_folds, n_fitted, dtype, tol, weighted, source
+):
     X, y, bins = make_rows(dtype)
-    folds = np.arange(len(y)) % 5 > 0 if n_folds == 2 else np.zeros(len(y))
+    folds = np.minimum(np.arange(len(y)) % 5, n_folds - 1)
     weight = np.random.default_rng(1).uniform(0.5, 2, len(y)) if weighted else None
-    solved, whole = both(X, y, bins, folds.astype(int), weight)
+    solved, whole = both(source(X), y, bins, folds, weight, n_fitted=n_fitted)
     assert isinstance(solved.total().groups[0], SolvedMoments)
     assert solved.total().groups[3].is_rows
     assert_same_models(solved.total(), whole.total(), tol)
     assert_allclose(np.tril(solved.pool().xx), np.tril(whole.pool().xx), rtol=0, atol=tol * len(y))
-    if n_folds == 2:
-        assert_same_models(solved.without(0), whole.without(0), tol)
-        rest, whole_rest = solved.pool_without(0), whole.pool_without(0)
+    for fold in range(n_fitted):
+        assert_same_models(solved.without(fold), whole.without(fold), tol)
+        rest, whole_rest = solved.pool_without(fold), whole.pool_without(fold)
+        assert rest.n_rows == whole_rest.n_rows == (folds != fold).sum()
         assert_allclose(np.tril(rest.xx), np.tril(whole_rest.xx), rtol=0, atol=tol * len(y))
         for ours, theirs in zip(
-            discriminants(solved.without(0).select([0, 1, 2]), ALPHA, rest),
-            discriminants(whole.without(0).select([0, 1, 2]), ALPHA, whole_rest),
+            discriminants(solved.without(fold).select([0, 1, 2]), ALPHA, rest),
+            discriminants(whole.without(fold).select([0, 1, 2]), ALPHA, whole_rest),
             strict=True,
         ):
             assert_allclose(ours, theirs, rtol=0, atol=tol)
+
+
+@pytest.mark.parametrize("source", [np.asarray, in_shards])
+def test_noise_counts_in_all_solutions(source):
+    X, y, bins = make_rows()
+    folds, x_std = np.arange(len(y)) % 3, np.linspace(0, 1, D)
+    solved, whole = (
+        moments.update(source(X), y, bins, folds, None, x_std)
+        for moments in (
+            SolvedFoldMoments(D, 1, alpha=ALPHA, n_fitted=2, scratch=Scratch()),
+            FoldMoments(D, 1),
+        )
+    )
+    assert_same_models(solved.total(), whole.total(), 1e-11)
+    assert_same_models(solved.without(1), whole.without(1), 1e-11)
+
+
+def test_products_in_files_are_solved_in_turn():
+    X, y, bins = make_rows()
+    folds = np.arange(len(y)) % 3
+    solved = SolvedFoldMoments(D, 1, max_bytes=1e5, alpha=ALPHA, n_fitted=2, scratch=Scratch())
+    solved.update(in_shards(X), y, bins, folds)
+    assert solved.storage == "file"
+    whole = FoldMoments(D, 1).update(X, y, bins, folds)
+    assert_same_models(solved.total(), whole.total(), 1e-11)
+    assert_same_models(solved.without(1), whole.without(1), 1e-11)
 
 
 def test_a_bin_within_one_fold_has_models_where_it_has_rows():
@@ -115,25 +151,23 @@ def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
         ({"shrink_to": "global"}, None, 2, MIN_COLUMNS, False),
         ({"alpha": {0: 1.0}}, None, 2, MIN_COLUMNS, False),
         ({"n_jobs": 2}, None, 2, MIN_COLUMNS, False),
-        ({}, 0.1, 2, MIN_COLUMNS, False),
-        ({}, None, 3, MIN_COLUMNS, False),
+        ({}, 0.1, 2, MIN_COLUMNS, True),
+        ({}, None, 3, MIN_COLUMNS, True),
         ({}, None, 2, MIN_COLUMNS - 1, False),
     ],
 )
 def test_bins_are_solved_in_turn_where_that_is_possible(params, x_std, n_folds, n_columns, is_in_turn):
     X, y = np.ones((8, n_columns)), np.arange(8.0)
-    folds = GivenFolds(np.arange(8) % n_folds, n_folds)
+    folds = GivenFolds(np.arange(8) % n_folds, n_folds, 1)
     batch = (X, y, np.zeros(8, int), None, x_std)
     moments = gather_in_turn(BinnedRidgeExperts(**params), [batch], folds, "auto", Scratch())
     assert (moments is not None) == is_in_turn
 
 
-def test_a_shard_or_a_second_batch_is_not_solved_in_turn():
+def test_bins_of_a_second_batch_are_not_solved_in_turn():
     X, y = np.ones((8, MIN_COLUMNS)), np.arange(8.0)
     experts, batch = BinnedRidgeExperts(), (X, y, np.zeros(8, int), None, None)
     assert gather_in_turn(experts, [batch, batch], None, "auto", Scratch()) is None
-    in_shards = (as_source([X[:4], X[4:]]), *batch[1:])
-    assert gather_in_turn(experts, [in_shards], None, "auto", Scratch()) is None
 
 
 @pytest.mark.parametrize(("value", "message"), [(np.nan, "row 700, column 3"), (1e30, "too large")])

@@ -313,7 +313,9 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
         rows = kept_rows(rows, setup.plan.rows)
 
     def gather(product_dtype, scratch=None):
-        folds = None if rule is None else GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1)
+        folds = None
+        if rule is not None:
+            folds = GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1, rows.n_fitted or 0)
         return experts.gather(rows.batches(), folds, product_dtype, scratch, setup.progress)
 
     return setup, rows, gather

@@ -24,7 +24,7 @@ from .predictor import complete_features, join_inputs
 from .progress import SILENT, Progress
 from .robust import robust_fences
 from .solvers import discriminants
-from .sources import BLOCK_ROWS, as_source
+from .sources import BLOCK_ROWS, as_source, prefetch
 
 # Models that train on nine tenths of few rows are nearer to the final ones. Where rows are many, a fifth less
 # makes no difference, and each fold costs a factorisation for each model.
@@ -188,11 +188,15 @@ def read_gate_rows(
                 "give the rows that the moments were gathered from."
             )
         starts = np.arange(offset, offset + len(X), BLOCK_ROWS)
-        # A block of the source is read for one part only.
-        for positions in np.split(rows, np.searchsorted(rows, [*starts, offset + len(X)]))[1:-1]:
-            if len(positions):
-                inputs = _gate_inputs(source, positions - offset, folds[positions], stacks, features)
-                parts.append(GateData(y[positions - offset].reshape(len(positions), -1), *inputs))
+        # A block of the source is read for one part only, the last one first: it may still be in memory.
+        of_blocks = np.split(rows, np.searchsorted(rows, [*starts, offset + len(X)]))[-2:0:-1]
+        of_blocks = [block - offset for block in of_blocks if len(block)]
+        blocks = _blocks_by_fold(source, of_blocks, folds[offset : offset + len(X)], len(stacks))
+        of_batch = [
+            GateData(y[own].reshape(len(own), -1), *_gate_inputs(block, ends, order, stacks, features))
+            for own, block, ends, order in (blocks if source.in_memory else prefetch(blocks))
+        ]
+        parts += of_batch[::-1]
         offset += len(X)
     if offset != n_rows:
         raise ValueError(
@@ -241,12 +245,17 @@ class GateReader:
         )
 
 
-def _gate_inputs(source, rows, folds, stacks, features):
-    """Return features, discriminant scores and predictions of rows of a source, by the stack of each fold."""
-    # Rows of a fold that lie together need no copies for its product.
-    order = np.argsort(folds, kind="stable")
-    block = source.take(rows)[order] if source.array is None else source.array[rows[order]]
-    ends = np.searchsorted(folds[order], np.arange(len(stacks)), side="right")
+def _blocks_by_fold(source, of_blocks, folds, n_folds):
+    """Yield rows of each block, the block with its rows fold by fold, the end of each fold, and their order."""
+    for rows in of_blocks:
+        # Rows of a fold that lie together need no copies for its product.
+        order = np.argsort(folds[rows], kind="stable")
+        block = source.take(rows)[order] if source.array is None else source.array[rows[order]]
+        yield rows, block, np.searchsorted(folds[rows[order]], np.arange(n_folds), side="right"), order
+
+
+def _gate_inputs(block, ends, order, stacks, features):
+    """Return features, discriminant scores and predictions of rows that lie fold by fold, in their order."""
     pieces = zip(stacks, np.split(block, ends)[:-1], strict=True)
     outputs = np.concatenate([of_fold.outputs(piece) for of_fold, piece in pieces])
     of_block = complete_features(features, stacks[0], outputs, block)

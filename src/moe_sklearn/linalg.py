@@ -78,9 +78,9 @@ def available_memory() -> float:
         return math.inf
 
 
-def copy_lower(xx, dtype, directory=None):
-    """Copy the lower triangle of a matrix into a new one."""
-    copy = zeros_lower(xx.shape, dtype, directory)
+def copy_lower(xx, dtype, directory=None, memory=None):
+    """Copy the lower triangle of a matrix into a new one, or into `memory`."""
+    copy = zeros_lower(xx.shape, dtype, directory) if memory is None else memory
     for part in lower_panels(len(xx)):
         copy[part] = xx[part]
     return copy

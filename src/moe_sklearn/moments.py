@@ -167,13 +167,13 @@ class Moments:
         """Whether no sum of squares has overflowed."""
         return bool(np.isfinite(self.x_squares).all() and np.isfinite(self.yy).all())
 
-    def copy(self) -> Moments:
-        """Return a copy that shares no memory with this one."""
+    def copy(self, memory=None) -> Moments:
+        """Return a copy that shares no memory with this one; its X'X lies in `memory`, if that is given."""
         return replace(
             self,
             x_mean=self.x_mean.copy(),
             y_mean=self.y_mean.copy(),
-            xx=copy_lower(self.xx, self.xx.dtype),
+            xx=copy_lower(self.xx, self.xx.dtype, memory=memory),
             xy=self.xy.copy(),
             yy=self.yy.copy(),
         )
@@ -383,9 +383,14 @@ class Moments:
         return merged
 
     def __sub__(self, other: Moments) -> Moments:
+        """Moments of the rows that are in this group and not in `other`, as `minus` gives them."""
+        return self.minus(other)
+
+    def minus(self, other: Moments, memory=None) -> Moments:
         """Moments of the rows that are in this group and not in `other`, a part of it.
 
-        Columns of which only rounding is left are 0.
+        Columns of which only rounding is left are 0. An X'X of the same precision that is no longer needed
+        can be given as `memory`.
 
         Raises
         ------
@@ -406,7 +411,7 @@ class Moments:
             differences = -np.abs(self.x_squares - other.x_squares), -np.abs(self.yy - other.yy)
             _refuse_negative(*differences, *self._rounding_of_differences(1.0))
             return Moments.zeros(self.n_features, len(self.y_mean))
-        rest = self.copy()
+        rest = self.copy(memory)
         if other.weight:
             rest._combine(other, weight, -1.0)
             rest.n_rows = n_rows
@@ -457,11 +462,15 @@ def _refuse_negative(x_squares, y_squares, x_rounding, y_rounding):
         raise ValueError("Sums of squares would be negative: other is no part of this group.")
 
 
-def merged_products(parts: Sequence[Moments]) -> Moments:
-    """Products of the rows of all `parts` together."""
+def merged_products(parts: Sequence[Moments], memory_of: Callable | None = None) -> Moments:
+    """Products of the rows of all `parts` together.
+
+    `memory_of` is a function of a dtype that gives an X'X that is no longer needed, or None.
+    """
     narrow = sum(part.n_rows for part in parts) <= FLOAT32_ROWS
-    dtype = np.result_type(*(part.xx.dtype for part in parts)) if narrow else float
-    total = Moments.zeros(parts[0].n_features, len(parts[0].y_mean), dtype=dtype)
+    dtype = np.dtype(np.result_type(*(part.xx.dtype for part in parts)) if narrow else float)
+    memory = memory_of(dtype) if memory_of else None
+    total = Moments.zeros(parts[0].n_features, len(parts[0].y_mean), dtype=dtype, memory=memory)
     for part in parts:
         total += part
     return total

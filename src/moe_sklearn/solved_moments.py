@@ -1,15 +1,16 @@
 """Moments of bins that are solved as soon as their rows are in, so that few matrices are held at a time.
 
 The products of all bins and folds are most of the memory of a fit, and memory that is touched for the first
-time costs about as much as a factorisation. An array in memory is read bin after bin. Where the penalty is
-known before, each bin can be solved, added to the pool and forgotten before the next begins.
+time costs about as much as a factorisation. Where the penalty is known before, each bin can be solved, added
+to the pool and forgotten before the next: an array in memory is read bin after bin, bins of other sources are
+solved one by one after the pass. The factor of all rows of a bin then serves its rows without each fold too.
 """
 
 from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -19,7 +20,7 @@ from .binned_moments import check_not_overflown
 from .folds import ByBinAndFold, FoldMoments
 from .gathering import end_of_pass
 from .linalg import Scratch
-from .moments import FLOAT32_ROWS, Moments
+from .moments import FLOAT32_ROWS, Moments, merged_products
 from .progress import SILENT, Progress
 from .row_moments import merged
 from .solvers import ridge
@@ -59,30 +60,39 @@ class SolvedMoments:
 
 
 class _InTurn(ByBinAndFold):
-    """Moments by bin and fold, of which one bin at a time has products."""
+    """Moments by bin and fold; a bin that is solved has solutions in the place of its products."""
 
-    def __init__(self, n_features, n_targets, product_dtype, alpha: float, scratch: Scratch):
+    def __init__(self, n_features, n_targets, product_dtype, alpha: float, n_fitted: int, scratch: Scratch):
         super().__init__(n_features, n_targets, product_dtype=product_dtype)
-        self.alpha, self.scratch = alpha, scratch
-        # Sums over the bins that are solved, of "all" their rows and of those of the second fold, the "rest".
+        self.alpha, self.n_fitted, self.scratch = alpha, n_fitted, scratch
+        # Whether rows come bin after bin, so that a bin has all its rows when the next one begins
+        self.by_bin = False
+        # Sums of the products of solved bins: of "all" rows, and of each fitted fold, or of the rest
         self.pools: dict = {}
-        # They are summed in float64 from the start then, which spares a copy.
+        # They are float64 from the start then, which spares a copy.
         self.has_many_rows = False
-        # Each of these bins over all folds, by place
+        # Each of these bins over all folds, by place, and over the rows outside a fold, by place and fold
         self.totals: dict = {}
+        self.rests: dict = {}
         self._free: list[np.ndarray] = []
 
     def n_held(self, labels) -> int:
-        """Matrices of a bin and of the pools, one for each fold; those of the pools can be float64."""
-        return min(len(labels), 3 * self.n_folds)
+        """Matrices of a bin, one for each fold and two of many, and of the pools, which can be float64."""
+        in_turn = self.n_folds + 2 * (self.n_folds > 2) + 2 * (self.n_fitted + 1)
+        return min(len(labels), in_turn) if self.by_bin else len(labels)
 
     def start(self, label, groups, product_dtype, directory) -> Moments:
-        """Solve the bins before that of `label`, and begin in their memory."""
+        """Solve the bins before that of `label`, if all their rows are in, and begin in their memory."""
+        if not self.by_bin:
+            return super().start(label, groups, product_dtype, directory)
         self.solve(groups, besides=self.family(label))
-        memory = self._free.pop() if self._free else None
-        return Moments.zeros(
-            self.n_features, self.n_targets, dtype=product_dtype, directory=directory, memory=memory
-        )
+        memory = self.memory_of(np.dtype(product_dtype))
+        return Moments.zeros(self.n_features, self.n_targets, dtype=product_dtype, memory=memory)
+
+    def memory_of(self, dtype):
+        """Take an X'X that is no longer needed, or None."""
+        fitting = [i for i, memory in enumerate(self._free) if memory.dtype == dtype]
+        return self._free.pop(fitting[-1]) if fitting else None
 
     def solve(self, groups, besides=None):
         """Solve the bins of `groups` that have products, but for the bin at the place `besides`."""
@@ -91,29 +101,49 @@ class _InTurn(ByBinAndFold):
             if isinstance(group, Moments) and self.family(label) != besides:
                 places.setdefault(self.family(label), []).append(label)
         for place, labels in places.items():
-            self._solve_bin(place, {label: groups[label] for label in sorted(labels)}, groups)
+            parts = {label % self.n_folds: groups[label] for label in sorted(labels)}
+            groups.update((label, SolvedMoments.of(groups[label])) for label in labels)
+            self._solve_bin(place, parts)
+            if self.by_bin:
+                self._free += [part.xx for part in parts.values()]
 
-    def _solve_bin(self, place, parts, groups):
-        for part in parts.values():
+    def _solve_bin(self, place, parts):
+        for fold, part in parts.items():
             check_not_overflown(part, self.product_dtype)
-        labels = list(parts)
-        is_rest, rest = labels[-1] % self.n_folds > 0, parts[labels[-1]]
-        groups.update({label: SolvedMoments.of(part) for label, part in parts.items()})
-        if is_rest:
-            self._pool("rest", rest)
-        total = parts[labels[0]]
-        for label in labels[1:]:
-            total += parts[label]
+            if fold == 1 if self.has_rest else fold < self.n_fitted:
+                self._pool(fold, part)
+        total, *more = parts.values()
+        in_place = self.by_bin and self.has_rest
+        if more and in_place:
+            total += more[0]
+        elif more:
+            total = merged_products([total, *more], self.memory_of)
         self._pool("all", total)
-        if place:
-            with total.keeping_factor(self.scratch):
-                solution = ridge(total, self.alpha, scratch=self.scratch)
-                if is_rest:
-                    near = self.scratch.unrefined(near=True)
-                    of_rest = solution if rest is total else ridge(rest, self.alpha, scratch=near)
-                    groups[labels[-1]] = replace(groups[labels[-1]], solution=of_rest)
-        self.totals[place] = SolvedMoments.of(total, solution if place else None)
-        self._free += [part.xx for part in parts.values() if part.xx.dtype == self.product_dtype]
+        with total.keeping_factor(self.scratch):
+            self.totals[place] = self._solved(place, total, self.scratch)
+            near = self.scratch.unrefined(near=True)
+            for fold in parts.keys() & set(range(self.n_fitted)):
+                self.rests[place, fold] = self._rest(place, parts, fold, total, near)
+        if more and not in_place:
+            self._free.append(total.xx)
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether the second fold is all that the one fitted fold lacks, so that nothing is subtracted."""
+        return (self.n_folds, self.n_fitted) == (2, 1)
+
+    def _rest(self, place, parts, fold, total, scratch):
+        others = [part for other, part in parts.items() if other != fold]
+        if len(others) <= 1:
+            return self._solved(place, others[0], scratch) if others else None
+        rest = total.minus(parts[fold], self.memory_of(total.xx.dtype))
+        solved = self._solved(place, rest, scratch)
+        self._free.append(rest.xx)
+        return solved
+
+    def _solved(self, place, group, scratch):
+        """Keep the means of a group, and its ridge unless it has the rows in no bin, whose place is 0."""
+        return SolvedMoments.of(group, ridge(group, self.alpha, scratch=scratch) if place else None)
 
     def _pool(self, name, part):
         if name not in self.pools:
@@ -125,92 +155,116 @@ class _InTurn(ByBinAndFold):
 class SolvedFoldMoments(FoldMoments):
     """`FoldMoments` of which each bin is solved as soon as its rows are in.
 
-    The first fold is held out, and the second holds all other rows, for which models are fitted too. If
-    there is one fold only, there are models of all rows only.
+    Of an array in memory, that is before the rows of the next bin; otherwise it is after the pass.
 
     Parameters
     ----------
-    n_features, n_targets, product_dtype
+    n_features, n_targets, product_dtype, max_bytes
         As in `FoldMoments`.
     alpha : float
         Penalty of all bins.
+    n_fitted : int
+        Number of folds without which there are models too, the first ones.
     scratch : Scratch
         Memory for factorisations.
     """
 
     _moments: _InTurn
 
-    def __init__(self, n_features, n_targets=1, *, product_dtype="auto", alpha: float, scratch: Scratch):
-        super().__init__(n_features, n_targets, product_dtype=product_dtype, max_bytes=math.inf)
-        self._moments = _InTurn(n_features, n_targets, product_dtype, alpha, scratch)
+    def __init__(
+        self,
+        n_features,
+        n_targets=1,
+        *,
+        product_dtype="auto",
+        max_bytes: float = math.inf,
+        alpha: float,
+        n_fitted: int,
+        scratch: Scratch,
+    ):
+        super().__init__(n_features, n_targets, product_dtype=product_dtype, max_bytes=max_bytes)
+        self._moments = _InTurn(n_features, n_targets, product_dtype, alpha, n_fitted, scratch)
 
     def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> SolvedFoldMoments:
-        """Add all rows, once, as `FoldMoments.update` does; X is an array in memory."""
-        self._moments.has_many_rows = len(y) > FLOAT32_ROWS
+        """Add all rows, once, as `FoldMoments.update` does."""
+        own = self._moments
+        # Noise is added after the pass.
+        own.by_bin = as_source(X).array is not None and x_std is None
+        own.has_many_rows = len(y) > FLOAT32_ROWS
         super().update(X, y, bins, folds, sample_weight, x_std, watch=watch)
-        self._moments.solve(self._moments.groups)
+        own.solve(own.groups)
         parts_of_folds = zip(*map(self.parts, [*self.bins.tolist(), None]), strict=True)
         self._in_rows = [[part for part in parts if part.is_rows and part.n_rows] for parts in parts_of_folds]
         return self
-
-    def _pool_of(self, name, in_rows):
-        pool = self._moments.pools.get(name, self._moments.empty())
-        return merged([pool, *in_rows]) if in_rows else pool
 
     def total_of(self, label):
         """Moments of a bin over all folds."""
         return self._moments.totals.get(self.place_of(label)) or super().total_of(label)
 
     def rest_of(self, label, fold: int):
-        """Moments of a bin over all rows outside the fold."""
-        if self.place_of(label) in self._moments.totals:
-            return self.parts(label)[1 - fold]
-        return super().rest_of(label, fold)
+        """Moments of a bin over all rows outside the fold; None if there are no products of such rows."""
+        place = self.place_of(label)
+        if place not in self._moments.totals:
+            return super().rest_of(label, fold)
+        return self._moments.rests.get((place, fold), self._moments.totals[place])
 
     def pool(self):
         """Moments of all rows."""
-        return self._pool_of("all", list(chain.from_iterable(self._in_rows)))
+        return self._with_rows(self._moments.pools.get("all"), self._in_rows)
 
     def pool_without(self, fold: int):
-        """Moments of all rows outside the first fold."""
-        return self._pool_of("rest", self._in_rows[1 - fold])
+        """Moments of all rows outside the fold."""
+        pools = self._moments.pools
+        rest = pools.get(1) if self._moments.has_rest else None
+        if "all" in pools and not self._moments.has_rest:
+            memory = self._moments.memory_of(pools["all"].xx.dtype)
+            rest = pools["all"].minus(pools[fold], memory) if fold in pools else pools["all"]
+        return self._with_rows(rest, self._in_rows[:fold] + self._in_rows[fold + 1 :])
+
+    def _with_rows(self, pool, in_rows):
+        """Merge products with groups that are kept as rows; either may be missing."""
+        groups = [pool] * (pool is not None) + list(chain.from_iterable(in_rows))
+        if not groups:
+            return self._moments.empty()
+        return groups[0] if len(groups) == 1 else merged(groups)
 
 
 def gather_in_turn(
     experts, batches, folds, product_dtype, scratch: Scratch | None, progress: Progress = SILENT
 ) -> SolvedFoldMoments | None:
-    """Gather the moments of one array in memory, bin after bin; None where bins cannot be solved in turn.
+    """Gather the moments of one array or source and solve its bins in turn; None where that is not possible.
 
-    There must be one penalty, which is known, at most two folds, and columns enough for this to matter. Known
-    noise is added after the pass, which is too late.
+    There must be one penalty, which is known, and columns enough for this to matter.
 
     Parameters
     ----------
     experts : BinnedRidgeExperts
     batches : list of (X, y, bins, sample_weight, x_std)
-    folds : FoldRule or None
+    folds : GivenFolds or None
     product_dtype : {"auto", "float32", "float64"}
     scratch : Scratch or None
         None means that the bins are not to be solved in turn.
     progress : Progress, optional
         Prints the stage "moments".
     """
-    if scratch is None:
+    if scratch is None or experts.compares_candidates or experts.shrink_to != "zero":
         return None
     (X, y, bins, sample_weight, x_std), *more = batches
-    if more or x_std is not None or as_source(X).array is None or X.shape[1] < MIN_COLUMNS:
+    if more or X.shape[1] < MIN_COLUMNS or experts.n_jobs not in (None, 1):
         return None
-    if experts.alphas is not None or experts.shrink_to != "zero" or experts.n_jobs not in (None, 1):
+    if not isinstance(experts.alpha, numbers.Real):
         return None
-    if not isinstance(experts.alpha, numbers.Real) or (folds is not None and folds.n_folds > 2):
-        return None
-    alpha = check_alpha(experts.alpha, "alpha")
-    n_targets = 1 if y.ndim == 1 else y.shape[1]
     moments = SolvedFoldMoments(
-        X.shape[1], n_targets, product_dtype=product_dtype, alpha=alpha, scratch=scratch
+        X.shape[1],
+        1 if y.ndim == 1 else y.shape[1],
+        product_dtype=product_dtype,
+        max_bytes=math.inf if as_source(X).array is not None else experts.fold_bytes,
+        alpha=check_alpha(experts.alpha, "alpha"),
+        n_fitted=0 if folds is None else folds.n_fitted,
+        scratch=scratch,
     )
-    of_rows = np.zeros(len(X), int) if folds is None else folds.assign(y, bins, sample_weight)
-    stage = progress.stage("moments", len(X))
-    moments.update(X, y, bins, of_rows, sample_weight, watch=stage.watch)
+    of_rows = np.zeros(len(y), int) if folds is None else folds.assign(y, bins, sample_weight)
+    stage = progress.stage("moments", len(y))
+    moments.update(X, y, bins, of_rows, sample_weight, x_std, watch=stage.watch)
     end_of_pass(stage, moments)
     return moments

@@ -222,10 +222,10 @@ class RecordedFolds:
 
 
 class GivenFolds:
-    """The folds (n_samples,) of all rows, which are known."""
+    """The folds (n_samples,) of all rows, which are known; the first ones are to have models without them."""
 
-    def __init__(self, folds, n_folds: int):
-        self.n_folds, self._folds, self._next = n_folds, folds, 0
+    def __init__(self, folds, n_folds: int, n_fitted: int):
+        self.n_folds, self.n_fitted, self._folds, self._next = n_folds, n_fitted, folds, 0
 
     def assign(self, y, bins, sample_weight=None) -> np.ndarray:
         """Return the fold of each of the next rows, (n_rows,)."""
