@@ -2,9 +2,18 @@
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, binned_moments, fitting, linalg
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    SoftGateMoERegressor,
+    binned_moments,
+    fitting,
+    gate_rows,
+    linalg,
+)
+from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
 from moe_sklearn.linalg import Scratch
 from moe_sklearn.moments import Moments
@@ -26,13 +35,13 @@ def make_rows(dtype=np.float64, seed=0):
     return X, y, bins
 
 
-def both(X, y, bins, folds, weight=None, product_dtype="auto", n_fitted=1):
-    """The same rows, solved in turn and gathered whole."""
-    solved = SolvedFoldMoments(
-        D, 1, product_dtype=product_dtype, alpha=ALPHA, n_fitted=n_fitted, scratch=Scratch()
-    )
-    whole = FoldMoments(D, 1, product_dtype=product_dtype)
-    return [moments.update(X, y, bins, folds, weight) for moments in (solved, whole)]
+def both(X, y, bins, folds, weight=None, in_turn=True, n_fitted=1):
+    """The same rows, solved in turn or after the pass, and gathered whole."""
+    whole = FoldMoments(D, 1).update(X, y, bins, folds, weight)
+    if not in_turn:
+        return SolvedFoldMoments.of(whole, ALPHA, n_fitted, Scratch()), whole
+    solved = SolvedFoldMoments(D, 1, alpha=ALPHA, n_fitted=n_fitted, scratch=Scratch())
+    return solved.update(X, y, bins, folds, weight), whole
 
 
 def assert_same_models(solved, whole, tol):
@@ -46,21 +55,17 @@ def assert_same_models(solved, whole, tol):
                 assert_allclose(ours, theirs, rtol=0, atol=tol)
 
 
-def in_shards(X):
-    return as_source([X[:371], X[371:372], X[372:]])
-
-
-@pytest.mark.parametrize("source", [np.asarray, in_shards])
+@pytest.mark.parametrize("in_turn", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-11), (np.float32, 3e-5)])
 @pytest.mark.parametrize(("n_folds", "n_fitted"), [(1, 0), (2, 1), (3, 2), (3, 3)])
 def test_models_of_all_rows_and_of_the_rest_are_those_of_fold_moments(
-    n_folds, n_fitted, dtype, tol, weighted, source
+    n_folds, n_fitted, dtype, tol, weighted, in_turn
 ):
     X, y, bins = make_rows(dtype)
     folds = np.minimum(np.arange(len(y)) % 5, n_folds - 1)
     weight = np.random.default_rng(1).uniform(0.5, 2, len(y)) if weighted else None
-    solved, whole = both(source(X), y, bins, folds, weight, n_fitted=n_fitted)
+    solved, whole = both(X, y, bins, folds, weight, in_turn, n_fitted)
     assert isinstance(solved.total().groups[0], SolvedMoments)
     assert solved.total().groups[3].is_rows
     assert_same_models(solved.total(), whole.total(), tol)
@@ -78,30 +83,19 @@ def test_models_of_all_rows_and_of_the_rest_are_those_of_fold_moments(
             assert_allclose(ours, theirs, rtol=0, atol=tol)
 
 
-@pytest.mark.parametrize("source", [np.asarray, in_shards])
-def test_noise_counts_in_all_solutions(source):
+@pytest.mark.parametrize("max_bytes", [2**32, 1e5])
+def test_moments_with_noise_or_in_files_are_solved_and_stay_as_they_are(max_bytes):
     X, y, bins = make_rows()
     folds, x_std = np.arange(len(y)) % 3, np.linspace(0, 1, D)
-    solved, whole = (
-        moments.update(source(X), y, bins, folds, None, x_std)
-        for moments in (
-            SolvedFoldMoments(D, 1, alpha=ALPHA, n_fitted=2, scratch=Scratch()),
-            FoldMoments(D, 1),
-        )
-    )
+    in_shards = as_source([X[:371], X[371:]])
+    whole = FoldMoments(D, 1, max_bytes=max_bytes).update(in_shards, y, bins, folds, None, x_std)
+    assert whole.storage == ("memory" if max_bytes > 1e6 else "file")
+    before = [np.array(part.xx) for part in whole.parts(0)]
+    solved = SolvedFoldMoments.of(whole, ALPHA, 2, Scratch())
     assert_same_models(solved.total(), whole.total(), 1e-11)
     assert_same_models(solved.without(1), whole.without(1), 1e-11)
-
-
-def test_products_in_files_are_solved_in_turn():
-    X, y, bins = make_rows()
-    folds = np.arange(len(y)) % 3
-    solved = SolvedFoldMoments(D, 1, max_bytes=1e5, alpha=ALPHA, n_fitted=2, scratch=Scratch())
-    solved.update(in_shards(X), y, bins, folds)
-    assert solved.storage == "file"
-    whole = FoldMoments(D, 1).update(X, y, bins, folds)
-    assert_same_models(solved.total(), whole.total(), 1e-11)
-    assert_same_models(solved.without(1), whole.without(1), 1e-11)
+    for part, copy in zip(whole.parts(0), before, strict=True):
+        assert_array_equal(np.tril(part.xx), np.tril(copy))
 
 
 def test_a_bin_within_one_fold_has_models_where_it_has_rows():
@@ -151,7 +145,7 @@ def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
         ({"shrink_to": "global"}, None, 2, MIN_COLUMNS, False),
         ({"alpha": {0: 1.0}}, None, 2, MIN_COLUMNS, False),
         ({"n_jobs": 2}, None, 2, MIN_COLUMNS, False),
-        ({}, 0.1, 2, MIN_COLUMNS, True),
+        ({}, 0.1, 2, MIN_COLUMNS, False),
         ({}, None, 3, MIN_COLUMNS, True),
         ({}, None, 2, MIN_COLUMNS - 1, False),
     ],
@@ -164,10 +158,31 @@ def test_bins_are_solved_in_turn_where_that_is_possible(params, x_std, n_folds, 
     assert (moments is not None) == is_in_turn
 
 
-def test_bins_of_a_second_batch_are_not_solved_in_turn():
+def test_bins_of_a_shard_or_a_second_batch_are_solved_after_the_pass():
     X, y = np.ones((8, MIN_COLUMNS)), np.arange(8.0)
     experts, batch = BinnedRidgeExperts(), (X, y, np.zeros(8, int), None, None)
     assert gather_in_turn(experts, [batch, batch], None, "auto", Scratch()) is None
+    in_shards = (as_source([X[:4], X[4:]]), *batch[1:])
+    assert gather_in_turn(experts, [in_shards], None, "auto", Scratch()) is None
+
+
+@pytest.mark.parametrize("fit", ["shards", "batches", "moments"])
+def test_all_ways_to_fit_solve_in_turn(fit, monkeypatch):
+    X, y, bins = wide_rows()
+    model, solved = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0), []
+    of = SolvedFoldMoments.of
+    monkeypatch.setattr(SolvedFoldMoments, "of", lambda *args: solved.append(1) or of(*args))
+    halves = [(X[::2], y[::2], bins[::2]), (X[1::2], y[1::2], bins[1::2])]
+    if fit == "shards":
+        model.fit([X[:1000], X[1000:]], y, bins=bins)
+    elif fit == "batches":
+        model.fit_batches(halves)
+    else:
+        shards = [BinnedMoments(MIN_COLUMNS).update(*half) for half in halves]
+        model.fit_moments(shards, gate_rows([[half] for half in halves]))
+    assert solved == [1]
+    expected = clone(model).fit(X, y, bins=bins)
+    assert_allclose(model.experts_.coef_, expected.experts_.coef_, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(("value", "message"), [(np.nan, "row 700, column 3"), (1e30, "too large")])

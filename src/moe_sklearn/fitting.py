@@ -42,6 +42,7 @@ from .noisy_rows import NoisyRows, n_draws_within
 from .predictor import MIXINGS, MixturePredictor
 from .progress import Progress
 from .regimes import Regimes, count_rows, fit_regimes
+from .solved_moments import solve_in_turn
 from .sources import as_source, is_source
 from .training_rows import GivenFolds, TrainingRows, fold_rule, gather_batches, kept_rows
 from .validation import check_choice, check_number
@@ -387,6 +388,11 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         If the gate needs folds and there are none, or all rows of a bin lie in one fold.
     """
     plan, regimes, scratch = setup.plan, setup.regimes, scratch or Scratch()
+    n_fitted = 0
+    if plan.cross_fit:
+        n_fitted = int(rows.folds[plan.rows].max(initial=0)) + 1 if rows.folds is not None else 0
+        check_folds(moments, n_fitted, regimes)
+        moments = solve_in_turn(setup.experts, moments, n_fitted, scratch)
     total = moments.total()
     pooled = moments.pool()
     in_folds = setup.experts.compares_candidates
@@ -407,7 +413,11 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
         stage.end()
     on_blocks = name_columns(rows.frame, experts, features, stack)
-    fold_stacks = stacks_of_folds(setup, moments, rows, experts, scratch) if plan.cross_fit else None
+    fold_stacks = None
+    if plan.cross_fit:
+        stage = setup.progress.stage("models without each fold")
+        fold_stacks = cross_fitted_stacks(moments, n_fitted, experts, plan.inputs, rows.dtype, scratch)
+        stage.end(f"{n_fitted} fold" + "s" * (n_fitted > 1))
     gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
     predictor = MixturePredictor(
         stack=stack,
@@ -421,22 +431,6 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         x_mean=pooled.x_mean.copy(),
     )
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
-
-
-def stacks_of_folds(setup: Setup, moments, rows: TrainingRows, experts, scratch) -> list[LinearStack]:
-    """Fit the models that have not seen the rows of a fold, for each fold of the gate's rows.
-
-    Raises
-    ------
-    ValueError
-        As `check_folds`.
-    """
-    n_folds = int(rows.folds[setup.plan.rows].max(initial=0)) + 1 if rows.folds is not None else 0
-    check_folds(moments, n_folds, setup.regimes)
-    stage = setup.progress.stage("models without each fold")
-    stacks = cross_fitted_stacks(moments, n_folds, experts, setup.plan.inputs, rows.dtype, scratch)
-    stage.end(f"{n_folds} fold" + "s" * (n_folds > 1))
-    return stacks
 
 
 def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> TrainedGate:

@@ -155,6 +155,10 @@ class FoldMoments:
         joined._take_folds(moments)
         return joined
 
+    def lend_groups(self, take):
+        """Call ``take(moments, labels)`` with the moments by bin and fold, which stay as they are."""
+        take(self._moments, list(self._labels))
+
     def _take_folds(self, moments):
         """Take over the groups of the moments of each fold."""
         own = self._moments

@@ -246,7 +246,7 @@ class GateReader:
 
 
 def _blocks_by_fold(source, of_blocks, folds, n_folds):
-    """Yield rows of each block, the block with its rows fold by fold, the end of each fold, and their order."""
+    """Yield rows of each block, the block with its rows fold by fold, the ends of folds, and the order."""
     for rows in of_blocks:
         # Rows of a fold that lie together need no copies for its product.
         order = np.argsort(folds[rows], kind="stable")

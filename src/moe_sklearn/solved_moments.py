@@ -2,8 +2,8 @@
 
 The products of all bins and folds are most of the memory of a fit, and memory that is touched for the first
 time costs about as much as a factorisation. Where the penalty is known before, each bin can be solved, added
-to the pool and forgotten before the next: an array in memory is read bin after bin, bins of other sources are
-solved one by one after the pass. The factor of all rows of a bin then serves its rows without each fold too.
+to the pool and forgotten before the next: an array in memory is read bin after bin; bins of other sources are
+solved one by one after the pass. The factor of all rows of a bin serves its rows without each fold too.
 """
 
 from __future__ import annotations
@@ -153,13 +153,11 @@ class _InTurn(ByBinAndFold):
 
 
 class SolvedFoldMoments(FoldMoments):
-    """`FoldMoments` of which each bin is solved as soon as its rows are in.
-
-    Of an array in memory, that is before the rows of the next bin; otherwise it is after the pass.
+    """`FoldMoments` of which each bin is solved as soon as its rows are in, or ``of`` others with all rows.
 
     Parameters
     ----------
-    n_features, n_targets, product_dtype, max_bytes
+    n_features, n_targets, product_dtype
         As in `FoldMoments`.
     alpha : float
         Penalty of all bins.
@@ -177,25 +175,38 @@ class SolvedFoldMoments(FoldMoments):
         n_targets=1,
         *,
         product_dtype="auto",
-        max_bytes: float = math.inf,
         alpha: float,
         n_fitted: int,
         scratch: Scratch,
     ):
-        super().__init__(n_features, n_targets, product_dtype=product_dtype, max_bytes=max_bytes)
+        super().__init__(n_features, n_targets, product_dtype=product_dtype, max_bytes=math.inf)
         self._moments = _InTurn(n_features, n_targets, product_dtype, alpha, n_fitted, scratch)
 
+    @classmethod
+    def of(cls, folds: FoldMoments, alpha: float, n_fitted: int, scratch: Scratch) -> SolvedFoldMoments:
+        """Solve the bins of other moments, which stay as they are, one after the other."""
+        solved = cls(folds.n_features, folds.n_targets, alpha=alpha, n_fitted=n_fitted, scratch=scratch)
+        folds.lend_groups(solved._refer_to)
+        solved._solve(folds.n_rows)
+        return solved
+
+    def _refer_to(self, moments, labels):
+        own, self._labels, self.n_folds = self._moments, labels, moments.n_folds
+        own.n_folds, own.groups = moments.n_folds, dict(moments.groups)
+        own.store, own.product_dtype = moments.store, moments.product_dtype
+
     def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> SolvedFoldMoments:
-        """Add all rows, once, as `FoldMoments.update` does."""
-        own = self._moments
-        # Noise is added after the pass.
-        own.by_bin = as_source(X).array is not None and x_std is None
-        own.has_many_rows = len(y) > FLOAT32_ROWS
+        """Add all rows of an array in memory, once, as `FoldMoments.update` does, but without `x_std`."""
+        self._moments.by_bin, self._moments.has_many_rows = True, len(y) > FLOAT32_ROWS
         super().update(X, y, bins, folds, sample_weight, x_std, watch=watch)
-        own.solve(own.groups)
+        self._solve(len(y))
+        return self
+
+    def _solve(self, n_rows):
+        self._moments.has_many_rows = n_rows > FLOAT32_ROWS
+        self._moments.solve(self._moments.groups)
         parts_of_folds = zip(*map(self.parts, [*self.bins.tolist(), None]), strict=True)
         self._in_rows = [[part for part in parts if part.is_rows and part.n_rows] for parts in parts_of_folds]
-        return self
 
     def total_of(self, label):
         """Moments of a bin over all folds."""
@@ -229,12 +240,23 @@ class SolvedFoldMoments(FoldMoments):
         return groups[0] if len(groups) == 1 else merged(groups)
 
 
+def known_alpha(experts, n_features: int) -> float | None:
+    """Return the penalty of all bins, if they are ridges that can be solved in turn and that is worth it."""
+    known = isinstance(getattr(experts, "alpha", None), numbers.Real) and not experts.compares_candidates
+    if (
+        not known
+        or n_features < MIN_COLUMNS
+        or experts.shrink_to != "zero"
+        or experts.n_jobs not in (None, 1)
+    ):
+        return None
+    return check_alpha(experts.alpha, "alpha")
+
+
 def gather_in_turn(
     experts, batches, folds, product_dtype, scratch: Scratch | None, progress: Progress = SILENT
 ) -> SolvedFoldMoments | None:
-    """Gather the moments of one array or source and solve its bins in turn; None where that is not possible.
-
-    There must be one penalty, which is known, and columns enough for this to matter.
+    """Gather the moments of one array in memory, bin after bin; None where bins cannot be solved in turn.
 
     Parameters
     ----------
@@ -247,24 +269,27 @@ def gather_in_turn(
     progress : Progress, optional
         Prints the stage "moments".
     """
-    if scratch is None or experts.compares_candidates or experts.shrink_to != "zero":
+    if scratch is None:
         return None
     (X, y, bins, sample_weight, x_std), *more = batches
-    if more or X.shape[1] < MIN_COLUMNS or experts.n_jobs not in (None, 1):
+    alpha = known_alpha(experts, X.shape[1])
+    # Known noise is added after the pass, which is too late.
+    if alpha is None or more or x_std is not None or as_source(X).array is None:
         return None
-    if not isinstance(experts.alpha, numbers.Real):
-        return None
+    n_targets, n_fitted = 1 if y.ndim == 1 else y.shape[1], 0 if folds is None else folds.n_fitted
     moments = SolvedFoldMoments(
-        X.shape[1],
-        1 if y.ndim == 1 else y.shape[1],
-        product_dtype=product_dtype,
-        max_bytes=math.inf if as_source(X).array is not None else experts.fold_bytes,
-        alpha=check_alpha(experts.alpha, "alpha"),
-        n_fitted=0 if folds is None else folds.n_fitted,
-        scratch=scratch,
+        X.shape[1], n_targets, product_dtype=product_dtype, alpha=alpha, n_fitted=n_fitted, scratch=scratch
     )
     of_rows = np.zeros(len(y), int) if folds is None else folds.assign(y, bins, sample_weight)
     stage = progress.stage("moments", len(y))
-    moments.update(X, y, bins, of_rows, sample_weight, x_std, watch=stage.watch)
+    moments.update(X, y, bins, of_rows, sample_weight, watch=stage.watch)
     end_of_pass(stage, moments)
     return moments
+
+
+def solve_in_turn(experts, moments: FoldMoments, n_fitted: int, scratch: Scratch) -> FoldMoments:
+    """Return moments with solved bins, also without each of the first folds, or `moments` as they are."""
+    alpha = known_alpha(experts, moments.n_features)
+    if alpha is None or isinstance(moments, SolvedFoldMoments):
+        return moments
+    return SolvedFoldMoments.of(moments, alpha, n_fitted, scratch)
