@@ -59,61 +59,59 @@ class SolvedMoments:
         return cls(moments.n_rows, moments.weight, moments.x_mean.copy(), moments.y_mean.copy(), solution)
 
 
-class _InTurn(ByBinAndFold):
-    """Moments by bin and fold; a bin that is solved has solutions in the place of its products."""
+class _Solver:
+    """Solves bins, and keeps their solutions and the pools of their products.
 
-    def __init__(self, n_features, n_targets, product_dtype, alpha: float, n_fitted: int, scratch: Scratch):
-        super().__init__(n_features, n_targets, product_dtype=product_dtype)
+    Parameters
+    ----------
+    alpha : float
+        Penalty of all bins.
+    n_fitted : int
+        Number of folds without which there are models too, the first ones.
+    scratch : Scratch
+        Memory for factorisations.
+
+    Attributes
+    ----------
+    totals : dict
+        Each solved bin over all folds, by place.
+    rests : dict
+        The bin over the rows outside a fold, by place and fold; None if there are no such rows.
+    pools : dict
+        Sums of the products of solved bins: of "all" rows, and of each fitted fold, or of the rest.
+    """
+
+    def __init__(self, alpha: float, n_fitted: int, scratch: Scratch):
         self.alpha, self.n_fitted, self.scratch = alpha, n_fitted, scratch
-        # Whether rows come bin after bin, so that a bin has all its rows when the next one begins
-        self.by_bin = False
-        # Sums of the products of solved bins: of "all" rows, and of each fitted fold, or of the rest
-        self.pools: dict = {}
-        # They are float64 from the start then, which spares a copy.
-        self.has_many_rows = False
-        # Each of these bins over all folds, by place, and over the rows outside a fold, by place and fold
         self.totals: dict = {}
         self.rests: dict = {}
+        self.pools: dict = {}
         self._free: list[np.ndarray] = []
 
-    def n_held(self, labels) -> int:
-        """Matrices of a bin, one for each fold and two of many, and of the pools, which can be float64."""
-        in_turn = self.n_folds + 2 * (self.n_folds > 2) + 2 * (self.n_fitted + 1)
-        return min(len(labels), in_turn) if self.by_bin else len(labels)
-
-    def start(self, label, groups, product_dtype, directory) -> Moments:
-        """Solve the bins before that of `label`, if all their rows are in, and begin in their memory."""
-        if not self.by_bin:
-            return super().start(label, groups, product_dtype, directory)
-        self.solve(groups, besides=self.family(label))
-        memory = self.memory_of(np.dtype(product_dtype))
-        return Moments.zeros(self.n_features, self.n_targets, dtype=product_dtype, memory=memory)
+    def begin(self, n_rows: int, n_folds: int, product_dtype):
+        """Prepare for bins of so many rows in all."""
+        self.product_dtype = product_dtype
+        # Long sums are in float64 from the start, which spares a copy.
+        self.pool_dtype = np.dtype(float) if n_rows > FLOAT32_ROWS else product_dtype
+        # The second fold is all that the one fitted fold lacks: nothing is subtracted.
+        self.has_rest = (n_folds, self.n_fitted) == (2, 1)
 
     def memory_of(self, dtype):
         """Take an X'X that is no longer needed, or None."""
         fitting = [i for i, memory in enumerate(self._free) if memory.dtype == dtype]
         return self._free.pop(fitting[-1]) if fitting else None
 
-    def solve(self, groups, besides=None):
-        """Solve the bins of `groups` that have products, but for the bin at the place `besides`."""
-        places: dict = {}
-        for label, group in groups.items():
-            if isinstance(group, Moments) and self.family(label) != besides:
-                places.setdefault(self.family(label), []).append(label)
-        for place, labels in places.items():
-            parts = {label % self.n_folds: groups[label] for label in sorted(labels)}
-            groups.update((label, SolvedMoments.of(groups[label])) for label in labels)
-            self._solve_bin(place, parts)
-            if self.by_bin:
-                self._free += [part.xx for part in parts.values()]
+    def solve(self, place, parts: dict, reuse: bool):
+        """Solve a bin, given by its place and its moments in each fold that has some.
 
-    def _solve_bin(self, place, parts):
+        With `reuse`, the memory of these moments is used again.
+        """
         for fold, part in parts.items():
             check_not_overflown(part, self.product_dtype)
             if fold == 1 if self.has_rest else fold < self.n_fitted:
                 self._pool(fold, part)
         total, *more = parts.values()
-        in_place = self.by_bin and self.has_rest
+        in_place = reuse and self.has_rest
         if more and in_place:
             total += more[0]
         elif more:
@@ -126,11 +124,8 @@ class _InTurn(ByBinAndFold):
                 self.rests[place, fold] = self._rest(place, parts, fold, total, near)
         if more and not in_place:
             self._free.append(total.xx)
-
-    @property
-    def has_rest(self) -> bool:
-        """Whether the second fold is all that the one fitted fold lacks, so that nothing is subtracted."""
-        return (self.n_folds, self.n_fitted) == (2, 1)
+        if reuse:
+            self._free += [part.xx for part in parts.values()]
 
     def _rest(self, place, parts, fold, total, scratch):
         others = [part for other, part in parts.items() if other != fold]
@@ -147,24 +142,64 @@ class _InTurn(ByBinAndFold):
 
     def _pool(self, name, part):
         if name not in self.pools:
-            dtype = np.dtype(float) if self.has_many_rows else self.product_dtype
-            self.pools[name] = Moments.zeros(self.n_features, self.n_targets, dtype=dtype)
+            self.pools[name] = Moments.zeros(part.n_features, part.n_targets, dtype=self.pool_dtype)
         self.pools[name] += part
+
+    def rest_of(self, place, fold: int):
+        """Return what a solved bin is without a fold; None if nothing is left."""
+        return self.rests.get((place, fold), self.totals[place])
+
+    def pool_without(self, fold: int):
+        """Products of the rows of all solved bins outside a fold; None if there are no such bins."""
+        if self.has_rest or not self.pools:
+            return self.pools.get(1)
+        total, part = self.pools["all"], self.pools.get(fold)
+        return total if part is None else total.minus(part, self.memory_of(total.xx.dtype))
+
+
+class _InTurn(ByBinAndFold):
+    """Moments by bin and fold; a bin that is solved has its means in the place of its products."""
+
+    def __init__(self, n_features, n_targets, product_dtype, solver: _Solver):
+        super().__init__(n_features, n_targets, product_dtype=product_dtype)
+        self.solver = solver
+        # Whether rows come bin after bin, so that a bin has all its rows when the next one begins
+        self.by_bin = False
+
+    def n_held(self, labels) -> int:
+        """Matrices of a bin, one for each fold and two of many, and of the pools, which can be float64."""
+        in_turn = self.n_folds + 2 * (self.n_folds > 2) + 2 * (self.solver.n_fitted + 1)
+        return min(len(labels), in_turn) if self.by_bin else len(labels)
+
+    def start(self, label, groups, product_dtype, directory) -> Moments:
+        """Solve the bins before that of `label`, all of whose rows are in, and begin in their memory."""
+        self.solve(groups, besides=self.family(label))
+        memory = self.solver.memory_of(np.dtype(product_dtype))
+        return Moments.zeros(self.n_features, self.n_targets, dtype=product_dtype, memory=memory)
+
+    def solve(self, groups, besides=None):
+        """Solve the bins of `groups` that have products, but for the bin at the place `besides`."""
+        places: dict = {}
+        for label, group in groups.items():
+            if isinstance(group, Moments) and self.family(label) != besides:
+                places.setdefault(self.family(label), []).append(label)
+        for place, labels in places.items():
+            parts = {label % self.n_folds: groups[label] for label in sorted(labels)}
+            groups.update((label, SolvedMoments.of(groups[label])) for label in labels)
+            self.solver.solve(place, parts, reuse=self.by_bin)
 
 
 class SolvedFoldMoments(FoldMoments):
     """`FoldMoments` of which each bin is solved as soon as its rows are in, or ``of`` others with all rows.
 
+    Only what the fitted models need can be asked of them.
+
     Parameters
     ----------
     n_features, n_targets, product_dtype
         As in `FoldMoments`.
-    alpha : float
-        Penalty of all bins.
-    n_fitted : int
-        Number of folds without which there are models too, the first ones.
-    scratch : Scratch
-        Memory for factorisations.
+    alpha, n_fitted, scratch
+        As in `_Solver`.
     """
 
     _moments: _InTurn
@@ -180,57 +215,58 @@ class SolvedFoldMoments(FoldMoments):
         scratch: Scratch,
     ):
         super().__init__(n_features, n_targets, product_dtype=product_dtype, max_bytes=math.inf)
-        self._moments = _InTurn(n_features, n_targets, product_dtype, alpha, n_fitted, scratch)
+        self._solver = _Solver(alpha, n_fitted, scratch)
+        self._moments = _InTurn(n_features, n_targets, product_dtype, self._solver)
 
     @classmethod
     def of(cls, folds: FoldMoments, alpha: float, n_fitted: int, scratch: Scratch) -> SolvedFoldMoments:
         """Solve the bins of other moments, which stay as they are, one after the other."""
         solved = cls(folds.n_features, folds.n_targets, alpha=alpha, n_fitted=n_fitted, scratch=scratch)
         folds.lend_groups(solved._refer_to)
-        solved._solve(folds.n_rows)
         return solved
 
     def _refer_to(self, moments, labels):
         own, self._labels, self.n_folds = self._moments, labels, moments.n_folds
         own.n_folds, own.groups = moments.n_folds, dict(moments.groups)
         own.store, own.product_dtype = moments.store, moments.product_dtype
+        self._solver.begin(moments.n_rows, moments.n_folds, moments.product_dtype)
+        self._solve()
 
     def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> SolvedFoldMoments:
         """Add all rows of an array in memory, once, as `FoldMoments.update` does, but without `x_std`."""
-        self._moments.by_bin, self._moments.has_many_rows = True, len(y) > FLOAT32_ROWS
-        super().update(X, y, bins, folds, sample_weight, x_std, watch=watch)
-        self._solve(len(y))
+        own = self._moments
+        own.by_bin = True
+        own.follow(as_source(X).dtype)
+        self._solver.begin(len(y), int(np.max(folds)) + 1, own.product_dtype)
+        super().update(X, y, bins, folds, sample_weight, watch=watch)
+        self._solve()
         return self
 
-    def _solve(self, n_rows):
-        self._moments.has_many_rows = n_rows > FLOAT32_ROWS
+    def _solve(self):
         self._moments.solve(self._moments.groups)
         parts_of_folds = zip(*map(self.parts, [*self.bins.tolist(), None]), strict=True)
         self._in_rows = [[part for part in parts if part.is_rows and part.n_rows] for parts in parts_of_folds]
 
     def total_of(self, label):
         """Moments of a bin over all folds."""
-        return self._moments.totals.get(self.place_of(label)) or super().total_of(label)
+        return self._solver.totals.get(self.place_of(label)) or super().total_of(label)
 
     def rest_of(self, label, fold: int):
-        """Moments of a bin over all rows outside the fold; None if there are no products of such rows."""
+        """Moments of a bin over all rows outside one of the fitted folds; None if there are no such rows."""
         place = self.place_of(label)
-        if place not in self._moments.totals:
-            return super().rest_of(label, fold)
-        return self._moments.rests.get((place, fold), self._moments.totals[place])
+        if place in self._solver.totals:
+            return self._solver.rest_of(place, fold)
+        return super().rest_of(label, fold)
 
     def pool(self):
         """Moments of all rows."""
-        return self._with_rows(self._moments.pools.get("all"), self._in_rows)
+        return self._with_rows(self._solver.pools.get("all"), self._in_rows)
 
     def pool_without(self, fold: int):
-        """Moments of all rows outside the fold."""
-        pools = self._moments.pools
-        rest = pools.get(1) if self._moments.has_rest else None
-        if "all" in pools and not self._moments.has_rest:
-            memory = self._moments.memory_of(pools["all"].xx.dtype)
-            rest = pools["all"].minus(pools[fold], memory) if fold in pools else pools["all"]
-        return self._with_rows(rest, self._in_rows[:fold] + self._in_rows[fold + 1 :])
+        """Moments of all rows outside one of the fitted folds."""
+        return self._with_rows(
+            self._solver.pool_without(fold), self._in_rows[:fold] + self._in_rows[fold + 1 :]
+        )
 
     def _with_rows(self, pool, in_rows):
         """Merge products with groups that are kept as rows; either may be missing."""
@@ -242,13 +278,9 @@ class SolvedFoldMoments(FoldMoments):
 
 def known_alpha(experts, n_features: int) -> float | None:
     """Return the penalty of all bins, if they are ridges that can be solved in turn and that is worth it."""
-    known = isinstance(getattr(experts, "alpha", None), numbers.Real) and not experts.compares_candidates
-    if (
-        not known
-        or n_features < MIN_COLUMNS
-        or experts.shrink_to != "zero"
-        or experts.n_jobs not in (None, 1)
-    ):
+    if experts.compares_candidates or not isinstance(getattr(experts, "alpha", None), numbers.Real):
+        return None
+    if n_features < MIN_COLUMNS or experts.shrink_to != "zero" or experts.n_jobs not in (None, 1):
         return None
     return check_alpha(experts.alpha, "alpha")
 
