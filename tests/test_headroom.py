@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_less
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
-from sklearn.model_selection import KFold
+from sklearn.model_selection import KFold, PredefinedSplit
 
 from moe_sklearn import GridBinner, oracle_headroom
 
@@ -105,3 +105,42 @@ def test_rows_of_weight_0_train_no_expert(data):
     weight = np.where((bins == 1) & (np.arange(N) >= N // 5), 0.0, 1.0)
     with pytest.raises(ValueError, match="rows of bin 1 lie in one fold"):
         oracle_headroom(X, y, bins=bins, sample_weight=weight)
+
+
+@pytest.mark.parametrize("none", [0.0, np.zeros(5), np.zeros((N, 5))])
+def test_noise_of_0_changes_nothing(data, none):
+    X, y, _, bins = data
+    found, clean = oracle_headroom(X, y, bins=bins, x_std=none), oracle_headroom(X, y, bins=bins)
+    assert (found.r2_global, found.r2_oracle) == (clean.r2_global, clean.r2_oracle)
+
+
+@pytest.mark.parametrize("kind", ["number", "array"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_headroom_with_noise_is_that_of_many_draws(data, kind, weighted):
+    X, y, _, bins = data
+    rng = np.random.default_rng(2)
+    x_std = 0.8 if kind == "number" else rng.uniform(0, 1.5, X.shape)
+    weight = rng.uniform(0.5, 2, N) if weighted else np.ones(N)
+    folds, n_draws = np.arange(N) % 4, 50
+    stacked = PredefinedSplit(np.tile(folds, n_draws))
+    draws = []
+    for _ in range(20):
+        noisy = np.tile(X, (n_draws, 1)) + rng.normal(size=(n_draws, N, 5)).reshape(-1, 5) * (
+            x_std if kind == "number" else np.tile(x_std, (n_draws, 1))
+        )
+        many = {"bins": np.tile(bins, n_draws), "sample_weight": np.tile(weight, n_draws) / n_draws}
+        of_draw = oracle_headroom(noisy, np.tile(y, (n_draws, 1)), alpha=30.0, cv=stacked, **many)
+        draws.append([*of_draw.split_r2_global, *of_draw.split_r2_oracle])
+    mean, error = np.mean(draws, axis=0), np.std(draws, axis=0, ddof=1) / len(draws) ** 0.5
+    options = {"bins": bins, "sample_weight": weight, "cv": PredefinedSplit(folds), "alpha": 30.0}
+    found = oracle_headroom(X, y, x_std=x_std, **options)
+    assert_array_less(np.abs(np.r_[found.split_r2_global, found.split_r2_oracle] - mean), 5 * error)
+    clean = oracle_headroom(X, y, **options)
+    assert clean.headroom - found.headroom > 0.05
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.ones(4), np.ones((N - 1, 5))])
+def test_bad_noise_is_named(data, bad):
+    X, y, _, bins = data
+    with pytest.raises(ValueError, match="x_std"):
+        oracle_headroom(X, y, bins=bins, x_std=bad)

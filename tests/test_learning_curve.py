@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
+from counted_reads import OnDisk
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.decomposition import PCA
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, moe_learning_curve
+from moe_sklearn.gates import RegressionGate
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +83,91 @@ def test_shards_in_their_order(data):
     sharded = moe_learning_curve(model, shards, y[:700], shuffle=False, train_sizes=[350, 700], **rest)
     whole = moe_learning_curve(model, X[:700], y[:700], shuffle=False, train_sizes=[350, 700], **rest)
     assert_allclose(sharded.r2["soft"], whole.r2["soft"], atol=1e-6)
+
+
+def labelled(model, X, y, bins, **options):
+    """The curve of the first 700 rows, tested on the others."""
+    options = {"train_sizes": [300, 700], "shuffle": False} | options
+    rest = {"bins": bins[:700], "X_test": X[700:], "y_test": y[700:], "bins_test": bins[700:]}
+    return moe_learning_curve(model, X[:700], y[:700], **rest, **options)
+
+
+def assert_points_are_fits(result, model, X, y, bins, x_std=None):
+    for i, size in enumerate(result.train_sizes.tolist()):
+        of_rows = x_std if np.ndim(x_std) < 2 else x_std[:size]
+        model.fit(X[:size], y[:size], bins=bins[:size], x_std=of_rows)
+        report = model.evaluate(X[700:], y[700:], bins=bins[700:])
+        for mode, r2 in report.r2.items():
+            # In hard mixing, rounding can send a row to another expert.
+            assert_allclose(result.r2[mode][i], r2, atol=0.02 if mode == "hard" else 1e-6)
+        assert result.reports[i].n_train == size
+
+
+@pytest.mark.parametrize("gate", ["logistic", RegressionGate(max_iter=3, n_restarts=2, random_state=0)])
+def test_rows_are_read_again_where_float32_does_not_determine_the_coefficients(gate):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 6))
+    X[:, 1] = X[:, 0] + 1e-3 * rng.normal(size=1000)
+    X = X.astype(np.float32)
+    bins = (X[:, 2] > 0).astype(int)
+    y = np.where(bins, 3.0, -1.0) * 1000 * (X[:, 1].astype(float) - X[:, 0]) + X[:, 3]
+    model = SoftGateMoERegressor(BinnedRidgeExperts(1e-9), gate=gate, random_state=0)
+    result = labelled(model, X, y, bins)
+    assert result.r2["oracle"][-1] > 0.999  # 0.08 from float32 products
+    assert_points_are_fits(result, model, X, y, bins)
+
+
+def regimes(n_columns):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(1000, n_columns))
+    bins = (X[:, 0] > 0).astype(int)
+    return X, np.where(bins, 3, -2) * X[:, 1] + X[:, 2], bins, rng.uniform(0.1, 1.5, X.shape)
+
+
+@pytest.mark.parametrize("kind", ["number", "vector", "array"])
+@pytest.mark.parametrize("n_columns", [6, 800])
+def test_points_with_noise_are_fits_with_noise(kind, n_columns):
+    X, y, bins, std = regimes(n_columns)
+    x_std = {"number": 0.7, "vector": std[0], "array": std[:700]}[kind]
+    model = SoftGateMoERegressor(BinnedRidgeExperts(2.0), gate="logistic", n_noise_draws=2, random_state=0)
+    result = labelled(model, X, y, bins, x_std=x_std)
+    assert_points_are_fits(result, model, X, y, bins, x_std)
+    clean = labelled(model, X, y, bins)
+    assert np.abs(result.r2["oracle"] - clean.r2["oracle"]).min() > 1e-3
+
+
+@pytest.mark.parametrize("none", [0.0, np.zeros((700, 6))])
+def test_noise_of_0_changes_nothing(none):
+    X, y, bins, _ = regimes(6)
+    model = SoftGateMoERegressor(random_state=0)
+    quiet, clean = labelled(model, X, y, bins, x_std=none), labelled(model, X, y, bins)
+    for mode, r2 in clean.r2.items():
+        assert_array_equal(quiet.r2[mode], r2)
+
+
+def test_noise_goes_with_its_rows():
+    X, y, bins, _ = regimes(6)
+    x_std = np.where(bins[:700, None] == 0, 3, 0) * np.ones((700, 6), int)
+    model = SoftGateMoERegressor(gate="logistic", n_noise_draws=1, random_state=0)
+    ordered = labelled(model, X, y, bins, x_std=x_std)
+    for shuffled in (x_std, [x_std[:100], x_std[100:]]):
+        found = labelled(model, X, y, bins, x_std=shuffled, shuffle=True, random_state=0)
+        assert_allclose(found.r2["oracle"][-1], ordered.r2["oracle"][-1], atol=1e-9)
+    on_disk = OnDisk(x_std.astype(float))
+    assert_allclose(labelled(model, X, y, bins, x_std=on_disk).r2["soft"], ordered.r2["soft"], atol=1e-9)
+    with pytest.raises(ValueError, match="x_std is not in memory, where rows cannot be shuffled"):
+        labelled(model, X, y, bins, x_std=on_disk, shuffle=True)
+
+
+@pytest.mark.parametrize("bad", [-1.0, np.nan, np.ones(5), np.ones((699, 6))])
+def test_bad_noise_is_named(bad):
+    X, y, bins, _ = regimes(6)
+    with pytest.raises(ValueError, match="x_std"):
+        labelled(SoftGateMoERegressor(), X, y, bins, x_std=bad)
+
+
+@pytest.mark.parametrize("x_std", [None, 0.5])
+def test_features_that_need_X_are_fitted_to_the_rows_of_each_point(x_std):
+    X, y, bins, _ = regimes(6)
+    model = SoftGateMoERegressor(gate="logistic", gate_features=PCA(3), random_state=0)
+    assert_points_are_fits(labelled(model, X, y, bins, x_std=x_std), model, X, y, bins, x_std)

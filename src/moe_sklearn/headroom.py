@@ -14,6 +14,7 @@ from .folds import FoldMoments, fold_of_rows, held_out_errors, r2_scores
 from .gathering import in_enough_precision
 from .labels import NO_BIN, encode_labels, label_array
 from .missing import check_no_missing
+from .noisy_rows import check_x_std
 from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight
 
 
@@ -26,6 +27,7 @@ def oracle_headroom(
     cv: Any = 5,
     binner: Any = None,
     sample_weight: ArrayLike | None = None,
+    x_std: Any = None,
     product_dtype: Literal["auto", "float32", "float64"] = "auto",
 ) -> Bunch:
     """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
@@ -47,6 +49,10 @@ def oracle_headroom(
     binner : transformer, default=None
         Makes labels of 2-D `bins`; it is fitted on all rows. None: ``GridBinner()``.
     sample_weight : array-like of shape (n_samples,), default=None
+    x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
+        Standard deviation of known noise, as in `SoftGateMoERegressor.fit`. The ridges are fitted for rows
+        with that much more noise than X has, and the rows that are held out have it too: the scores are those
+        of many noisy copies of all rows, from one pass.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `moe_sklearn.binned_moments.BinnedMoments`.
 
@@ -60,8 +66,8 @@ def oracle_headroom(
     Raises
     ------
     ValueError
-        If shapes or lengths differ, no row is in a bin, a bin has rows in one fold only, or y is constant
-        in every fold.
+        If shapes or lengths differ, no row is in a bin, a bin has rows in one fold only, y is constant in
+        every fold, or `x_std` is negative or nan.
 
     Warns
     -----
@@ -95,10 +101,11 @@ def oracle_headroom(
     folds = fold_of_rows(cv, X, y)
     used = np.full(len(X), True) if weight is None else weight > 0
     _check_bins(labels, codes[used], folds[used])
-    alphas = [check_alpha(alpha, "alpha")]
+    alphas, x_std = [check_alpha(alpha, "alpha")], check_x_std(x_std, X.shape)
 
     def errors(product_dtype, scratch):
-        parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype).update(X, y, bins, folds, weight)
+        parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype)
+        parts.update(X, y, bins, folds, weight, x_std)
         covered = parts.pooled_parts(covered_only=True)
         everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
         error_global = held_out_errors(everything, alphas, covered, scratch=scratch)[:, 0]

@@ -9,13 +9,14 @@ from sklearn.utils import check_random_state
 from .fitting import make_experts
 from .folds import FoldMoments
 from .gate_training import StratifiedFolds
-from .gathering import add_in_folds
+from .gathering import add_in_folds, in_enough_precision
 from .labels import label_array
 from .mixture import SoftGateMoERegressor
+from .noisy_rows import check_x_std
 from .regimes import fit_binner
 from .report import curve_of
 from .side import bins_of_rows, check_fit_rows, check_rows
-from .sources import as_source
+from .sources import RowSource, as_source
 from .training_rows import RecordedFolds, TrainingRows
 from .validation import check_length
 
@@ -26,6 +27,7 @@ def moe_learning_curve(
     y,
     *,
     bins=None,
+    x_std=None,
     X_test,
     y_test,
     bins_test=None,
@@ -37,7 +39,8 @@ def moe_learning_curve(
 
     The moments of the rows are accumulated once. At each size a mixture is fitted to the moments so far, its
     gate is trained on the rows so far, and the test rows are predicted. Each point equals a fit to those rows
-    alone.
+    alone. Where float32 products do not determine the coefficients at some size, all points are of float64
+    products.
 
     Parameters
     ----------
@@ -51,12 +54,15 @@ def moe_learning_curve(
     bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
         Labels or side information. The binner is fitted on all training rows. None means those in the
         `side_columns` of X.
+    x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
+        Standard deviation of known noise, as in `SoftGateMoERegressor.fit`. The mixtures are fitted for rows
+        with that much more noise than X has. No noise is added to the test rows.
     X_test, y_test, bins_test
         Test rows, their targets and bins, with or without side columns as X.
     train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
         Increasing numbers of rows, or increasing shares of n_samples.
     shuffle : bool, default=True
-        Whether to take the rows in random order, which needs X in memory.
+        Whether to take the rows in random order, which needs X in memory, and an `x_std` of the shape of X.
     random_state : int, RandomState instance or None, default=None
         Seed of the random order.
 
@@ -71,8 +77,8 @@ def moe_learning_curve(
     Raises
     ------
     ValueError
-        If the sizes do not increase or exceed the number of rows, if the experts have `alphas`, or if
-        `shuffle` is True and X is not in memory.
+        If the sizes do not increase or exceed the number of rows, if the experts have `alphas`, if `x_std`
+        has a wrong shape, or is negative or nan, or if `shuffle` is True and X or `x_std` is not in memory.
 
     Examples
     --------
@@ -104,45 +110,63 @@ def moe_learning_curve(
         raise ValueError(
             f"moe_learning_curve needs one {tuned} at all sizes: set {tuned}, and no candidates to compare."
         )
+    x_std = check_x_std(x_std, X.shape)
     labels, binner = fit_binner(model.binner, bins, y)
     labels = label_array(labels, len(y))
     if shuffle:
-        X, y, labels = _shuffled(X, y, labels, random_state)
-    source, folds = as_source(X), RecordedFolds(StratifiedFolds())
-    moments = FoldMoments.empty_for(X, y, product_dtype=experts.product_dtype, max_bytes=experts.fold_bytes)
-    reports, start = [], 0
+        X, y, labels, x_std = _shuffled(X, y, labels, x_std, random_state)
+    first_rows = partial(_first_rows, X, y, labels, x_std, binner, frame)
+
+    def reports(product_dtype, scratch):
+        moments = FoldMoments.empty_for(X, y, product_dtype=product_dtype, max_bytes=experts.fold_bytes)
+        fits = _fits(model, moments, (as_source(X), y, labels, x_std), sizes.tolist(), first_rows, scratch)
+        return [fit.evaluate(X_test, y_test, bins=bins_test) for fit in fits]
+
+    return curve_of(in_enough_precision(experts.product_dtype, reports), train_sizes=sizes)
+
+
+def _fits(model, moments, rows, sizes, first_rows, scratch):
+    """Yield the model fitted at each size; the rows are added to the moments, in place."""
+    source, y, labels, x_std = rows
+    folds, start = RecordedFolds(StratifiedFolds()), 0
     for stop in sizes:
-        batch = source.between(start, stop), y[start:stop], labels[start:stop], None
+        more = slice(start, stop)
+        batch = source.between(start, stop), y[more], labels[more], None, _between(x_std, start, stop)
         add_in_folds(moments, batch, folds)
-        rows = _prefix(source, y, labels, folds.all(), stop, binner, frame)
-        fitted = clone(model).fit_moments(moments, rows)
-        reports.append(fitted.evaluate(X_test, y_test, bins=bins_test))
+        yield clone(model).fit_moments(moments, first_rows(stop, folds.all()), scratch=scratch)
         start = stop
-    return curve_of(reports, train_sizes=sizes)
 
 
-def _shuffled(X, y, labels, random_state):
+def _shuffled(X, y, labels, x_std, random_state):
     if not isinstance(X, np.ndarray):
         raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
     order = check_random_state(random_state).permutation(len(X))
-    return X[order], y[order], labels[order]
+    if isinstance(x_std, RowSource):
+        if not x_std.in_memory:
+            raise ValueError("x_std is not in memory, where rows cannot be shuffled: pass shuffle=False.")
+        x_std = as_source(x_std.take(np.arange(len(X)))[order])
+    return X[order], y[order], labels[order], x_std
 
 
-def _prefix(source, y, labels, folds, stop, binner, frame):
-    """The first `stop` rows."""
+def _first_rows(X, y, labels, x_std, binner, frame, stop, folds):
+    """The first `stop` rows, as `fit` has them."""
+    X = X[:stop] if isinstance(X, np.ndarray) else as_source(X).between(0, stop)
+    x_std = check_x_std(_between(x_std, 0, stop), X.shape)
     return TrainingRows(
-        batches=partial(_one_batch, source.between(0, stop), y[:stop]),
+        batches=[(X, y[:stop], labels[:stop], None, x_std)].copy,
         labels=[labels[:stop]],
-        dtype=source.dtype,
+        dtype=X.dtype,
         y_is_1d=y.ndim == 1,
         binner=binner,
         folds=folds,
+        has_noise=x_std is not None,
         frame=frame,
     )
 
 
-def _one_batch(*batch):
-    return [batch]
+def _between(x_std, start, stop):
+    """The noise of the rows `start` to `stop`, without `stop`."""
+    return x_std.between(start, stop) if isinstance(x_std, RowSource) else x_std
 
 
 def _absolute(train_sizes, n_rows):
