@@ -25,8 +25,6 @@ PAGE_BYTES = 2**12
 # rounding by this factor, or the smallest eigenvalue of the scaled matrix is so many eps (measured on white
 # and low-rank rows of mean 1 and 1000, of 50 to 3,000 columns).
 STRICT_MARGIN, STRICT_EIGENVALUE = 30, 8000
-# Numbers of a block of columns from which a kernel is made.
-KERNEL_BLOCK = 2**21
 # A triangular matrix is worked on by so many columns at a time.
 PANEL = 64
 # From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
@@ -110,28 +108,6 @@ def row_product(rows, right):
     """Return rows @ right in the precision of the rows."""
     gemm = blas.dgemm if rows.dtype == float else blas.sgemm
     return gemm(1.0, rows.T, right.astype(rows.dtype, copy=False), trans_a=1)
-
-
-def kernel_of(X, index, origin, dtype, scale=None) -> np.ndarray:
-    """X X' of the rows at `index` about `origin`, in `dtype`; only the lower triangle is meaningful.
-
-    Columns are multiplied by `scale` (n_features,) first.
-    """
-    n_rows, n_features = len(index), X.shape[1]
-    kernel = zeros_lower((n_rows, n_rows), dtype)
-    syrk = blas.dsyrk if kernel.dtype == float else blas.ssyrk
-    width = min(max(KERNEL_BLOCK // max(n_rows, 1), PANEL), n_features)
-    raw, rows = np.empty((n_rows, width), X.dtype), np.empty((n_rows, width), dtype)
-    for start in range(0, n_features, width):
-        columns = slice(start, min(start + width, n_features))
-        held = columns.stop - start
-        raw, rows = (raw, rows) if held == width else (raw[:, :held].copy(), rows[:, :held].copy())
-        np.take(X[:, columns], index, axis=0, out=raw, mode="clip")
-        np.subtract(raw, origin[columns], out=rows, dtype=dtype)
-        if scale is not None:
-            rows *= scale[columns].astype(dtype)
-        syrk(1.0, rows.T, beta=1.0, c=kernel, trans=1, lower=1, overwrite_c=1)
-    return kernel
 
 
 def sum_of_squares(array) -> float:

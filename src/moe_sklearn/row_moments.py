@@ -18,12 +18,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import cache, cached_property
-from threading import RLock
 
 import numpy as np
 from scipy.linalg import blas, qr
 
-from .linalg import EPS, kernel_of, rounding, row_product, symmetric_product, transposed_product
+from .kernels import Kernels, kernel_of
+from .linalg import EPS, rounding, row_product, symmetric_product, transposed_product
 from .moments import MEAN_ROUNDING, Moments, NormalEquations, merged_products
 
 # With fewer columns than this, products are always small.
@@ -66,19 +66,15 @@ class RowStore:
         self._variances: list[np.ndarray] = []
         self._variance_of = np.empty(0, int)
         self._parts: list[np.ndarray] = [np.empty((0, n_features), np.float32)]
-        self._reset()
-
-    def _reset(self):
-        self._kernels: dict = {}
-        self._lock = RLock()
+        self._kernels = Kernels()
 
     def __getstate__(self):
         # Kernels are made again from the rows.
-        return {name: value for name, value in vars(self).items() if name not in ("_kernels", "_lock")}
+        return {name: value for name, value in vars(self).items() if name != "_kernels"}
 
     def __setstate__(self, state):
         vars(self).update(state)
-        self._reset()
+        self._kernels = Kernels()
 
     def __len__(self):
         return len(self.weight)
@@ -102,7 +98,7 @@ class RowStore:
         number = self._families.setdefault(family, len(self._families))
         self._family = np.concatenate([self._family, np.full(len(X), number)])
         self._variance_of = np.concatenate([self._variance_of, np.full(len(X), -1)])
-        self._reset()
+        self._kernels.note_new_rows()
         return np.arange(first, len(self))
 
     def add_noise(self, index, variances):
@@ -142,25 +138,19 @@ class RowStore:
 
     def kernel(self, index, dtype) -> np.ndarray:
         """X X' of the rows at the sorted positions `index`, about the origin; a new lower triangle."""
-        with self._lock:
-            covered, kernel = self._kernel_over(index, np.dtype(dtype))
+        covered = self._covering(index)
+        kernel = self._kernels.over(covered, self.X, self.origin, dtype)
         places = np.searchsorted(covered, index)
         # The transpose is in C order, of which rows are taken fastest.
         return kernel.T[np.ix_(places, places)].T
 
-    def _kernel_over(self, index, dtype):
-        """A kernel that covers `index`, with the positions that it covers."""
+    def _covering(self, index):
+        """Positions of the rows of which one kernel is made, those at `index` among them."""
         if len(self) <= self.X.shape[1]:
-            key, covered = (b"all", dtype), np.arange(len(self))
-        else:
-            families = np.unique(self._family[index])
-            covered = np.flatnonzero(np.isin(self._family, families))
-            if len(covered) > max(self.X.shape[1], 2 * len(index)):
-                covered = np.unique(index)
-            key = (covered.tobytes(), dtype)
-        if key not in self._kernels:
-            self._kernels[key] = kernel_of(self.X, covered, self.origin, dtype)
-        return covered, self._kernels[key]
+            return np.arange(len(self))
+        families = np.unique(self._family[index])
+        covered = np.flatnonzero(np.isin(self._family, families))
+        return covered if len(covered) <= max(self.X.shape[1], 2 * len(index)) else np.unique(index)
 
 
 class RowMoments:

@@ -1,0 +1,104 @@
+"""Kernels X X' of rows, which grow as rows are appended.
+
+With X1 the earlier rows and X2 those that were appended, the kernel of all is
+
+    X1 X1'
+    X2 X1'  X2 X2'
+
+so that the kernel of the earlier rows, about the same origin, need not be made again.
+"""
+
+from __future__ import annotations
+
+from threading import RLock
+
+import numpy as np
+from scipy.linalg import blas
+
+from .linalg import PANEL, lower_panels, zeros_lower
+
+# Numbers of a block of columns from which a kernel is made.
+KERNEL_BLOCK = 2**21
+
+
+def kernel_of(X, index, origin, dtype, scale=None) -> np.ndarray:
+    """X X' of the rows at `index` about `origin`, in `dtype`; only the lower triangle is meaningful.
+
+    Columns are multiplied by `scale` (n_features,) first.
+    """
+    return _completed(zeros_lower((len(index), len(index)), dtype), 0, X, index, origin, scale)
+
+
+def _completed(kernel, n_known, X, index, origin, scale=None):
+    """`kernel_of`, written into the zeros after the first `n_known` rows and columns of `kernel`."""
+    n_rows, n_features, dtype = len(kernel), X.shape[1], kernel.dtype
+    if n_known == n_rows:
+        return kernel
+    syrk, gemm = (blas.dsyrk, blas.dgemm) if kernel.dtype == float else (blas.ssyrk, blas.sgemm)
+    n_new = n_rows - n_known
+    among_new = zeros_lower((n_new, n_new), dtype) if n_known else kernel
+    with_known = np.zeros((n_new, n_known), dtype, order="F")
+    width = min(max(KERNEL_BLOCK // n_rows, PANEL), n_features)
+    raw, rows = np.empty((n_rows, width), X.dtype), np.empty((n_rows, width), dtype)
+    for start in range(0, n_features, width):
+        columns = slice(start, min(start + width, n_features))
+        held = columns.stop - start
+        raw, rows = (raw, rows) if held == width else (raw[:, :held].copy(), rows[:, :held].copy())
+        np.take(X[:, columns], index, axis=0, out=raw, mode="clip")
+        np.subtract(raw, origin[columns], out=rows, dtype=dtype)
+        if scale is not None:
+            rows *= scale[columns].astype(dtype)
+        known, new = rows[:n_known].T, rows[n_known:].T
+        syrk(1.0, new, beta=1.0, c=among_new, trans=1, lower=1, overwrite_c=1)
+        if n_known:
+            gemm(1.0, new, known, beta=1.0, c=with_known, trans_a=1, overwrite_c=1)
+    if n_known:
+        kernel[n_known:, :n_known] = with_known
+        for part in lower_panels(n_new):
+            kernel[n_known:, n_known:][part] = among_new[part]
+    return kernel
+
+
+class Kernels:
+    """Kernels over some of the rows of a growing array, about one origin.
+
+    Those of earlier rows are kept until they are a part of another one, or rows are appended once more.
+    """
+
+    def __init__(self):
+        # (positions as bytes, dtype): (positions, kernel)
+        self._current: dict = {}
+        self._earlier: dict = {}
+        self._lock = RLock()
+
+    def note_new_rows(self):
+        """Take note that rows are appended: the kernels are now those of earlier rows."""
+        if self._current:
+            self._earlier, self._current = self._current, {}
+
+    def over(self, covered, X, origin, dtype) -> np.ndarray:
+        """X X' of the rows at the sorted positions `covered`, see `kernel_of`. Do not write into it."""
+        key = covered.tobytes(), np.dtype(dtype)
+        with self._lock:
+            if key not in self._current:
+                kernel, n_known = self._begun(covered, key[1])
+                self._current[key] = covered, _completed(kernel, n_known, X, covered, origin)
+            return self._current[key][1]
+
+    def _begun(self, covered, dtype):
+        """Zeros for a kernel, with what is known of its first rows, and the number of these rows."""
+        kernel, n_known, best = zeros_lower((len(covered), len(covered)), dtype), 0, None
+        for key, (positions, _) in self._earlier.items():
+            n_first = int(np.append(np.isin(covered, positions), False).argmin())
+            if key[1] == dtype and n_first > n_known:
+                n_known, best = n_first, key
+        if best is None:
+            return kernel, 0
+        positions, earlier = self._earlier[best]
+        places, known = np.searchsorted(positions, covered[:n_known]), kernel[:n_known, :n_known]
+        for rows, columns in lower_panels(n_known):
+            # The transpose is in C order, of which rows are taken fastest.
+            known[rows, columns] = earlier.T[np.ix_(places[columns], places[rows])].T
+        if n_known == len(positions):
+            del self._earlier[best]
+        return kernel, n_known
