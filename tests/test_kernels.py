@@ -118,6 +118,21 @@ def test_a_kernel_takes_the_place_of_the_earlier_one():
     assert peak < 1.6 * n_bytes
 
 
+def test_kernels_that_no_one_asks_for_again_are_freed():
+    rows = np.random.default_rng(0).normal(size=(602, 8))
+    store, n_bytes = RowStore(8, 1, float), 8 * 300**2
+    first, second = append(store, rows[:300], 0), append(store, rows[300:600], 1)
+    tracemalloc.start()
+    store.kernel(first, float), store.kernel(second, float)
+    assert tracemalloc.get_traced_memory()[0] > 2 * n_bytes
+    for row in (600, 601):
+        first = np.append(first, append(store, rows[row : row + 1], 0))
+        store.kernel(first, float)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert n_bytes < held < 1.3 * n_bytes
+
+
 def test_a_copy_makes_kernels_of_its_own(rows):
     store = RowStore(320, 1, float)
     append(store, rows[:100])

@@ -1,6 +1,6 @@
 """Scores of all mixing modes against the number of training rows, from one pass over X."""
 
-from functools import partial
+from dataclasses import replace
 
 import numpy as np
 from sklearn.base import clone
@@ -13,11 +13,10 @@ from .gathering import add_in_folds, in_enough_precision
 from .labels import label_array
 from .mixture import SoftGateMoERegressor
 from .noisy_rows import check_x_std
-from .regimes import fit_binner
 from .report import curve_of
 from .side import bins_of_rows, check_fit_rows, check_rows
 from .sources import RowSource, as_source
-from .training_rows import RecordedFolds, TrainingRows
+from .training_rows import RecordedFolds, rows_in_memory
 from .validation import check_length
 
 
@@ -62,7 +61,8 @@ def moe_learning_curve(
     train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
         Increasing numbers of rows, or increasing shares of n_samples.
     shuffle : bool, default=True
-        Whether to take the rows in random order, which needs X in memory, and an `x_std` of the shape of X.
+        Whether to take the rows in random order, which needs X in memory. An `x_std` of the shape of X
+        is then read whole.
     random_state : int, RandomState instance or None, default=None
         Seed of the random order.
 
@@ -78,7 +78,7 @@ def moe_learning_curve(
     ------
     ValueError
         If the sizes do not increase or exceed the number of rows, if the experts have `alphas`, if `x_std`
-        has a wrong shape, or is negative or nan, or if `shuffle` is True and X or `x_std` is not in memory.
+        has a wrong shape, or is negative or nan, or if `shuffle` is True and X is not in memory.
 
     Examples
     --------
@@ -110,63 +110,56 @@ def moe_learning_curve(
         raise ValueError(
             f"moe_learning_curve needs one {tuned} at all sizes: set {tuned}, and no candidates to compare."
         )
-    x_std = check_x_std(x_std, X.shape)
-    labels, binner = fit_binner(model.binner, bins, y)
-    labels = label_array(labels, len(y))
+    rows = rows_in_memory(model.binner, X, y, bins, None, x_std, frame)
     if shuffle:
-        X, y, labels, x_std = _shuffled(X, y, labels, x_std, random_state)
-    first_rows = partial(_first_rows, X, y, labels, x_std, binner, frame)
+        rows = _shuffled(rows, random_state)
+    ((X, y, *_),) = rows.batches()
 
     def reports(product_dtype, scratch):
         moments = FoldMoments.empty_for(X, y, product_dtype=product_dtype, max_bytes=experts.fold_bytes)
-        fits = _fits(model, moments, (as_source(X), y, labels, x_std), sizes.tolist(), first_rows, scratch)
+        fits = _fits(model, moments, rows, sizes.tolist(), scratch)
         return [fit.evaluate(X_test, y_test, bins=bins_test) for fit in fits]
 
     return curve_of(in_enough_precision(experts.product_dtype, reports), train_sizes=sizes)
 
 
-def _fits(model, moments, rows, sizes, first_rows, scratch):
+def _fits(model, moments, rows, sizes, scratch):
     """Yield the model fitted at each size; the rows are added to the moments, in place."""
-    source, y, labels, x_std = rows
+    ((X, y, labels, _, x_std),) = rows.batches()
+    source, labels = as_source(X), label_array(labels, len(y))
     folds, start = RecordedFolds(StratifiedFolds()), 0
     for stop in sizes:
-        more = slice(start, stop)
-        batch = source.between(start, stop), y[more], labels[more], None, _between(x_std, start, stop)
-        add_in_folds(moments, batch, folds)
-        yield clone(model).fit_moments(moments, first_rows(stop, folds.all()), scratch=scratch)
+        more, noise = slice(start, stop), _between(x_std, start, stop)
+        add_in_folds(moments, (source.between(start, stop), y[more], labels[more], None, noise), folds)
+        # Some gate features are fitted to an array only.
+        first = X[:stop] if isinstance(X, np.ndarray) else source.between(0, stop)
+        noise = check_x_std(_between(x_std, 0, stop), first.shape)
+        at_size = replace(
+            rows,
+            batches=[(first, y[:stop], labels[:stop], None, noise)].copy,
+            labels=[labels[:stop]],
+            folds=folds.all(),
+            has_noise=noise is not None,
+        )
+        yield clone(model).fit_moments(moments, at_size, scratch=scratch)
         start = stop
-
-
-def _shuffled(X, y, labels, x_std, random_state):
-    if not isinstance(X, np.ndarray):
-        raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
-    order = check_random_state(random_state).permutation(len(X))
-    if isinstance(x_std, RowSource):
-        if not x_std.in_memory:
-            raise ValueError("x_std is not in memory, where rows cannot be shuffled: pass shuffle=False.")
-        x_std = as_source(x_std.take(np.arange(len(X)))[order])
-    return X[order], y[order], labels[order], x_std
-
-
-def _first_rows(X, y, labels, x_std, binner, frame, stop, folds):
-    """The first `stop` rows, as `fit` has them."""
-    X = X[:stop] if isinstance(X, np.ndarray) else as_source(X).between(0, stop)
-    x_std = check_x_std(_between(x_std, 0, stop), X.shape)
-    return TrainingRows(
-        batches=[(X, y[:stop], labels[:stop], None, x_std)].copy,
-        labels=[labels[:stop]],
-        dtype=X.dtype,
-        y_is_1d=y.ndim == 1,
-        binner=binner,
-        folds=folds,
-        has_noise=x_std is not None,
-        frame=frame,
-    )
 
 
 def _between(x_std, start, stop):
     """The noise of the rows `start` to `stop`, without `stop`."""
     return x_std.between(start, stop) if isinstance(x_std, RowSource) else x_std
+
+
+def _shuffled(rows, random_state):
+    """The rows in random order."""
+    ((X, y, labels, _, x_std),) = rows.batches()
+    if not isinstance(X, np.ndarray):
+        raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
+    order = check_random_state(random_state).permutation(len(X))
+    if isinstance(x_std, RowSource):
+        x_std = as_source(x_std.take(np.arange(len(X)))[order])
+    labels = label_array(labels, len(y))[order]
+    return replace(rows, batches=[(X[order], y[order], labels, None, x_std)].copy, labels=[labels])
 
 
 def _absolute(train_sizes, n_rows):
