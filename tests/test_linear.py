@@ -1,10 +1,12 @@
 """Linear parts side by side, and whether a subclass still is what its linear part says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from moe_sklearn.linear import LinearPart, LinearStack, is_overridden
+from moe_sklearn.linear import LinearPart, LinearStack, is_overridden, origin_of
 
 
 def draw_part(n_outputs, seed):
@@ -33,6 +35,48 @@ def test_precision_is_the_one_asked_for(parts):
     assert stack.coef.dtype == stack.intercept.dtype == stack.outputs(np.ones((1, 4), "f4")).dtype == "f4"
     assert stack.coef.flags.c_contiguous
     assert_array_equal(stack.coef[:, :3], parts["experts"].coef.T.astype("f4"))
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 16, 17, 50])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_outputs_about_an_origin(parts, monkeypatch, n_rows, dtype):
+    """Of blocks of 16 rows."""
+    monkeypatch.setattr("moe_sklearn.linear.BUFFER_BYTES", 0)
+    rng = np.random.default_rng(5)
+    origin = rng.normal(1000, 100, size=4).astype("f4")
+    stack = LinearStack.of(parts, np.float32, origin)
+    X = (origin + rng.normal(size=(n_rows, 4))).astype(dtype)
+    before = X.copy()
+    outputs = stack.outputs(X)
+    assert outputs.dtype == dtype
+    exact = np.hstack([X.astype(float) @ coef.T + intercept for coef, intercept in parts.values()])
+    assert_allclose(outputs, exact, rtol=0, atol=1e-5)
+    assert_array_equal(X, before)
+    for i in range(n_rows):
+        assert_allclose(stack.outputs_at(X[i]), exact[i], rtol=0, atol=1e-5)
+    experts = LinearStack.of_part(parts["experts"], origin)
+    assert_allclose(experts.outputs(X), exact[:, :3], rtol=0, atol=1e-5)
+
+
+def test_parts_of_stacks_with_an_origin_are_joined(parts):
+    origin = np.full(4, 10, "f4")
+    few, both = (LinearStack.of(of, np.float64, origin) for of in ({"experts": parts["experts"]}, parts))
+    X = np.random.default_rng(3).normal(10, size=(7, 4))
+    joined = few.joined_with(both, "scores")
+    assert_allclose(joined.outputs(X)[:, 3:], both.outputs(X)[:, 3:], rtol=1e-12)
+
+
+def test_the_origin_is_the_mean_of_float32_columns_that_lie_far_from_zero():
+    def moments(mean, variance):
+        return SimpleNamespace(
+            x_mean=np.array([mean, 0.0]), x_squares=np.array([variance, 0]) * 8, weight=8.0
+        )
+
+    assert origin_of(moments(-3.0, 1.0), np.float32) is None
+    assert origin_of(moments(-1000.0, 1.0), np.float64) is None
+    origin = origin_of(moments(-3.5, 1.0), np.float32)
+    assert_array_equal(origin, np.array([-3.5, 0], "f4"))
+    assert origin.dtype == np.float32
 
 
 class Model:

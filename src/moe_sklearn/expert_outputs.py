@@ -20,6 +20,7 @@ class ExpertOutputs(TransformerMixin):
     global_coef_: np.ndarray
     global_intercept_: Any
     bins_: np.ndarray
+    origin_: np.ndarray | None = None  # Models of earlier releases have none.
 
     def linear_part(self) -> LinearPart:
         """Return the coefficients and intercepts of all models, in the order of `linear_part_of`."""
@@ -50,8 +51,8 @@ class ExpertOutputs(TransformerMixin):
         bins = bins_of_rows(self, X, bins)
         X = check_rows(self, X, lazy=True)
         if bins is None:
-            coef, intercept = self.global_coef_, self.global_intercept_
-            return map_finite(lambda block: block @ coef.T + intercept, X)
+            part = LinearPart(np.atleast_2d(self.global_coef_), np.atleast_1d(self.global_intercept_))
+            return map_finite(self._outputs_of(part, np.shape(self.global_intercept_)), X)
         codes, of_all = codes_of(bins, self.bins_, len(X)), self._of_all_models()
         predictions = map_finite(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], X, codes)
         return predictions if self.coef_.ndim == 3 else predictions[:, 0]
@@ -72,13 +73,13 @@ class ExpertOutputs(TransformerMixin):
         check_is_fitted(self)
         return map_finite(self._of_all_models(), check_rows(self, X, lazy=True))
 
-    def _stack(self):
-        return LinearStack.of({"experts": self.linear_part()}, self.coef_.dtype)
+    def _outputs_of(self, part, shape):
+        """Return the function that computes the outputs of a part for a block of n rows: (n, *shape)."""
+        stack = LinearStack.of_part(part, self.origin_)
+        return lambda block: stack.outputs(block).reshape(len(block), *shape)
 
     def _of_all_models(self):
-        """Return the function that predicts a block with all models: (n, n_bins + 1, n_targets)."""
-        stack, shape = self._stack(), (len(self.bins_) + 1, np.size(self.global_intercept_))
-        return lambda block: stack.outputs(block).reshape(len(block), *shape)
+        return self._outputs_of(self.linear_part(), (len(self.bins_) + 1, np.size(self.global_intercept_)))
 
     def transform(self, X):
         """Predict with every expert.
@@ -93,9 +94,8 @@ class ExpertOutputs(TransformerMixin):
             Predictions in the order of `bins_`, with the targets of an expert side by side.
         """
         check_is_fitted(self)
-        X, stack = check_rows(self, X, lazy=True), self._stack()
-        n_outputs = len(stack.intercept) - np.size(self.global_intercept_)
-        return map_finite(lambda block: stack.outputs(block)[:, :n_outputs], X)
+        X, of_all = check_rows(self, X, lazy=True), self._of_all_models()
+        return map_finite(lambda block: of_all(block)[:, :-1].reshape(len(block), -1), X)
 
     def get_feature_names_out(self, input_features=None):
         """Get names such as ``expert_3``, or ``expert_3_y1`` for the second target.

@@ -11,7 +11,7 @@ from .bin_ridges import bin_ridges
 from .expert_outputs import ExpertOutputs
 from .folds import CrossValidationFolds
 from .gathering import BatchRecord, gather, in_enough_precision, warn_of_new_start
-from .linear import LinearPart
+from .linear import LinearPart, origin_of
 from .progress import Progress
 from .regimes import usable_bins, usable_labels
 from .side import check_fit_rows, open_batches_of
@@ -89,9 +89,16 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     Attributes
     ----------
     coef_ : ndarray of shape (n_bins, n_features) or (n_bins, n_targets, n_features)
+        Coefficients of each expert, in the precision of X.
     intercept_ : ndarray of shape (n_bins,) or (n_bins, n_targets)
+        Intercept of each expert. In float64 if there is an `origin_`, else in the precision of X.
     global_coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
     global_intercept_ : float or ndarray of shape (n_targets,)
+    origin_ : ndarray of shape (n_features,) or None
+        Mean of X, if X is float32 and its columns lie far from 0: their squared means add up to more than 10
+        times their variances. Predictions are then computed as
+        ``(X - origin_) @ coef + (intercept + origin_ @ coef)``, because large terms would cancel in
+        ``X @ coef + intercept``.
     alpha_ : ndarray of shape (n_bins,)
         Penalty of each expert.
     global_alpha_ : float
@@ -391,9 +398,11 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         pooled = pooled or moments.pool()
         self.__dict__.update(self.choose(moments, pooled, scratch))
         part = self.linear_part_of(total, pooled, scratch).rounded(dtype, pooled.x_mean)
+        self.origin_ = origin_of(pooled, dtype)
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
         coef = part.coef.reshape(*shape, moments.n_features)
-        intercept = part.intercept.reshape(shape)
+        # A large intercept would lose digits that the outputs about the origin need.
+        intercept = part.intercept.reshape(shape).astype(dtype if self.origin_ is None else float)
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         stage.end(f"{len(self.bins_)} bins", choice_in_words(self))

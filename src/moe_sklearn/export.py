@@ -201,10 +201,11 @@ def _prediction(graph, predictor, mixing) -> str:
     """Add what `moe_sklearn.predictor.mix` returns: (n, n_targets)."""
     stack, n_bins, n_targets = predictor.stack, predictor.n_bins, predictor.n_targets
     n_outputs = n_bins * n_targets
+    rows = "X" if stack.origin is None else graph("Sub", "X", stack.origin)
     if mixing == "global":
         coef = stack.part(stack.coef, "experts")[:, n_outputs:]
-        return graph("Gemm", "X", coef, stack.part(stack.intercept[None], "experts")[0, n_outputs:])
-    outputs = graph("Gemm", "X", stack.coef, stack.intercept)
+        return graph("Gemm", rows, coef, stack.part(stack.intercept[None], "experts")[0, n_outputs:])
+    outputs = graph("Gemm", rows, stack.coef, stack.intercept)
     first = stack.columns["experts"].start
     predictions = graph.columns(outputs, slice(first, first + n_outputs))
     if n_bins == 1 and (mixing == "hard" or not len(predictor.anchors)):

@@ -10,7 +10,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .binned_moments import BinnedMoments
-from .linear import LinearPart
+from .linear import LinearPart, LinearStack, origin_of
 from .lines import Lines, measure_lines, pack_windows, place_lines, species_of
 from .moments import Moments
 from .solvers import pca_axes
@@ -58,6 +58,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         Variance along each axis.
     mean_ : ndarray of shape (n_features,)
         Mean of each column.
+    origin_ : ndarray of shape (n_features,) or None
+        As in `BinnedRidgeExperts`: the scores of float32 rows far from 0 are computed about it.
     n_components_ : int
         Number of PCA scores.
     lines_ : dict of {str: (float, float)}
@@ -93,6 +95,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     >>> np.allclose(wavenumber.transform(X), features.transform(X))
     True
     """
+
+    origin_: NDArray | None = None  # Models of earlier releases have none.
 
     def __init__(
         self,
@@ -175,7 +179,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         self.components_ = components[spanned].astype(dtype)
         self.explained_variance_ = variance[spanned]
         self.n_components_ = len(self.components_)
-        self.mean_ = moments.x_mean.astype(dtype)
+        self.mean_, self.origin_ = moments.x_mean.astype(dtype), origin_of(moments, dtype)
         self._place_lines(moments.n_features)
         return self
 
@@ -208,15 +212,21 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             Features in the precision of the X seen in `fit`.
         """
         check_is_fitted(self)
-        return map_finite(self._transform, check_features(self, X, lazy=True))
+        if self.origin_ is None:
+            stack = LinearStack.of_part(self.linear_part())
+        else:  # It is the mean, whose scores are 0.
+            zeros = np.zeros(self.n_components_, self.components_.dtype)
+            stack = LinearStack(self.components_.T, zeros, {}, self.origin_)
 
-    def _transform(self, X):
-        coef, intercept = self.linear_part()
-        return self.complete(X @ coef.T + intercept, X)
+        def of_block(block):
+            return self.complete(stack.outputs(block), block)
+
+        return map_finite(of_block, check_features(self, X, lazy=True))
 
     def linear_part(self) -> LinearPart:
         """Return the PCA scores as a linear part, with the coefficients `components_`."""
-        return LinearPart(self.components_, -self.components_ @ self.mean_)
+        mean = self.mean_ if self.origin_ is None else self.mean_.astype(float)
+        return LinearPart(self.components_, -self.components_ @ mean)
 
     def complete(self, scores: NDArray, X: NDArray) -> NDArray:
         """Make the output of `transform` from valid rows and their PCA scores.

@@ -274,7 +274,7 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
         parts["discriminants"] = discriminant_part(
             total, experts.bins_, experts.discriminant_alpha_, pooled, scratch
         )
-    return LinearStack.of(parts, dtype)
+    return LinearStack.of(parts, dtype, experts.origin_)
 
 
 def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):

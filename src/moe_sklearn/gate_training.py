@@ -149,7 +149,7 @@ def cross_fitted_stacks(
                 parts["discriminants"] = discriminant_part(
                     rest, experts.bins_, experts.discriminant_alpha_, pooled, scratch
                 )
-        stacks.append(LinearStack.of(parts, dtype))
+        stacks.append(LinearStack.of(parts, dtype, experts.origin_))
     return stacks
 
 

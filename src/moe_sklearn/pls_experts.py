@@ -54,7 +54,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
 
     Attributes
     ----------
-    coef_, intercept_, global_coef_, global_intercept_, bins_, bin_count_, moments_
+    coef_, intercept_, global_coef_, global_intercept_, origin_, bins_, bin_count_, moments_
         As in `BinnedRidgeExperts`.
     n_components_ : ndarray of shape (n_bins,)
         Number of components of each expert, at most.

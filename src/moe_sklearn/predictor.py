@@ -125,8 +125,8 @@ class MixturePredictor:
         the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k and the anchors c_a.
         """
         coef = self.expert_coef.swapaxes(1, 2)
-        intercept = self.stack.part(self.stack.intercept[None], "experts").reshape(-1, self.n_targets)[:-1]
-        constants = np.concatenate([intercept + np.einsum("kdt,d->kt", coef, self.x_mean), self.anchors])
+        at_mean = self.stack.part(self.stack.outputs_at(self.x_mean)[None], "experts")
+        constants = np.concatenate([at_mean.reshape(-1, self.n_targets)[:-1], self.anchors])
 
         def of_block(block):
             weights = self._outputs(block, True, False).weights
