@@ -73,10 +73,12 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=100_000)
     parser.add_argument("--pixels", type=int, default=4096)
+    parser.add_argument("--mean", type=float, default=0.0, help="is added to all columns")
     parser.add_argument("--onnx", action="store_true", help="a single row by onnxruntime too")
     args = parser.parse_args(argv)
     print_machine()
     X, y, bins = emulate(args.n, args.pixels)
+    X += np.float32(args.mean)
     train = X[:N_TRAIN], y[:N_TRAIN], bins[:N_TRAIN]
     models, by_hand = fit_mixtures(*train), plain_scikit_learn(*train)
     row = X[:1]

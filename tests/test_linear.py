@@ -44,6 +44,7 @@ def test_outputs_about_an_origin(parts, monkeypatch, n_rows, dtype):
     monkeypatch.setattr("moe_sklearn.linear.BUFFER_BYTES", 0)
     rng = np.random.default_rng(5)
     origin = rng.normal(1000, 100, size=4).astype("f4")
+    parts = {k: LinearPart(coef, level - coef @ origin) for k, (coef, level) in parts.items()}
     stack = LinearStack.of(parts, np.float32, origin)
     X = (origin + rng.normal(size=(n_rows, 4))).astype(dtype)
     before = X.copy()
