@@ -1,5 +1,7 @@
 """float32 rows whose columns lie far from 0: predictions are those of float64 to 1e-4 of sd(y)."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -169,13 +171,18 @@ def test_rows_of_any_source(rows, mixture):
 
 
 def test_models_without_an_origin_still_predict(rows):
-    """Those of earlier releases."""
+    """Those of earlier releases, whose pickles do not have the attribute."""
     X, y, bins = rows
     experts, features = BinnedRidgeExperts().fit(X, y, bins=bins), GateFeatureTransformer(3).fit(X)
     expected = experts.transform(X), features.transform(X)
     for model, values in zip((experts, features), expected, strict=True):
         del model.origin_
-        assert_allclose(model.transform(X), values, rtol=0, atol=1e-2 * np.std(values))
+        again = pickle.loads(pickle.dumps(model))
+        assert_allclose(again.transform(X), values, rtol=0, atol=1e-2 * np.std(values))
+    mixture = fit_mixture(X - 1000, y, bins)
+    expected = mixture.predict(X - 1000)
+    del vars(mixture.predictor_.stack)["origin"]
+    assert np.array_equal(pickle.loads(pickle.dumps(mixture)).predict(X - 1000), expected)
 
 
 @pytest.mark.parametrize("mean", [0.0, 1.0])
