@@ -73,6 +73,7 @@ ROOMS = [
     "validation",
     "lazy",
     "sources",
+    "threads",
     "storage",
     "labels",
     "missing",
@@ -95,14 +96,15 @@ NUMERIC_ROOMS = {
     "linalg",
     "noisy_rows",
     "sources",
+    "threads",
     "storage",
     "labels",
     "columns",
     "missing",
 }
-NUMERIC_PACKAGES = {"numpy", "scipy"} | sys.stdlib_module_names
 # threadpoolctl comes with scikit-learn, which requires it.
-REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib", "threadpoolctl"}
+NUMERIC_PACKAGES = {"numpy", "scipy", "threadpoolctl"} | sys.stdlib_module_names
+REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
 
 
 def room_of(path):

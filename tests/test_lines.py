@@ -60,9 +60,9 @@ def test_pixels_in_any_order_are_taken(n_rows):
     flux = np.random.default_rng(0).uniform(0.5, 1.5, size=(n_rows, 30)).astype(np.float32)
     sets = [np.array([3, 4, 5, 9, 2]), np.array([7]), np.array([0, 2, 4])]
     taken = PixelSets.of(sets).take(flux)
-    assert taken.shape == (3, n_rows, 5)
+    assert taken.shape == (n_rows, 3, 5)
     assert taken.dtype == np.float32
-    for pixels, values in zip(sets, taken, strict=True):
+    for pixels, values in zip(sets, taken.swapaxes(0, 1), strict=True):
         np.testing.assert_array_equal(values, flux[:, np.resize(pixels, 5)])
 
 

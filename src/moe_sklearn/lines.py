@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
@@ -22,6 +21,7 @@ from .axes import (
     number_in,
     split_unit,
 )
+from .threads import map_in_threads
 
 Lines: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Centre and half-width by name: two numbers, or two quantities."""
@@ -334,13 +334,35 @@ class PixelSets:
         return cls(padded, sizes, runs)
 
     def take(self, X: NDArray) -> NDArray:
-        """Copy the pixels of the rows X: (n_sets, n, max_size)."""
+        """Copy the pixels of the rows X: (n, n_sets, max_size)."""
         if len(X) < FEW_ROWS:
-            return np.ascontiguousarray(X.T[self.pixels].swapaxes(1, 2))
-        values = np.empty((len(self.sizes), len(X), self.pixels.shape[1]), X.dtype)
+            return X.take(self.pixels, axis=1)
+        values = np.empty((len(X), *self.pixels.shape), X.dtype)
         for j, columns, within in self.runs:
-            values[j, :, within] = X[:, columns]
+            values[:, j, within] = X[:, columns]
         return values
+
+    @cached_property
+    def middle(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Position of each set, and of the two values in its middle when it is sorted."""
+        return np.arange(len(self.sizes)), (self.sizes - 1) // 2, self.sizes // 2
+
+    @cached_property
+    def padding(self) -> NDArray:
+        """Whether a pixel is padding: (n_sets, max_size)."""
+        return np.arange(self.pixels.shape[1]) >= self.sizes[:, None]
+
+    def medians(self, X: NDArray) -> NDArray:
+        """Median of each set in the rows X, (n, n_sets); nan if one of its pixels is nan.
+
+        NumPy sorts so few values in registers, which is faster than its `partition`.
+        """
+        values, (sets, low, high) = self.take(X), self.middle
+        values[:, self.padding] = np.inf
+        values.sort(axis=2)
+        medians = (values[:, sets, low] + values[:, sets, high]) / 2
+        medians[np.isnan(values[:, :, -1])] = np.nan  # it sorts behind the padding
+        return medians
 
 
 @dataclass(frozen=True)
@@ -364,6 +386,12 @@ class PackedWindows:
     step: NDArray
     continua: PixelSets
     continuum: NDArray
+
+    @cached_property
+    def side_by_side(self) -> tuple[PixelSets, NDArray, NDArray]:
+        """The pixels inside all windows as one set, their widths, and the start of each window among them."""
+        real, sizes = ~self.inside.padding, self.inside.sizes
+        return PixelSets.of([self.inside.pixels[real]]), self.step[real], np.cumsum(sizes) - sizes
 
 
 def pack_windows(windows: Sequence[LineWindow]) -> PackedWindows:
@@ -412,8 +440,8 @@ def measure_lines(flux: NDArray, windows: Sequence[LineWindow] | PackedWindows) 
 
     starts = range(0, len(flux), CACHED_ROWS)
     if len(starts) > 1:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(measure, starts))
+        with map_in_threads() as run:
+            list(run(measure, starts))
     else:
         list(map(measure, starts))
     return measured.reshape(len(flux), 3 * len(packed.step))
@@ -421,35 +449,23 @@ def measure_lines(flux: NDArray, windows: Sequence[LineWindow] | PackedWindows) 
 
 def _measure_block(flux, packed, measured):
     """Measure the rows of `flux` into `measured`, (n, n_lines, 3)."""
-    continuum = _medians(packed.continua.take(flux), packed.continua.sizes)[packed.continuum]
-    inside = packed.inside.take(flux)
-    np.einsum("lnp,lp->nl", inside, packed.weight.astype(flux.dtype), out=measured[:, :, 0])
+    pixels, step, starts = packed.side_by_side
+    inside = pixels.take(flux)[:, 0]
+    np.add.reduceat(inside, starts, axis=1, out=measured[:, :, 0])
     measured[:, :, 0] /= packed.inside.sizes
+    continuum = packed.continua.medians(flux)[:, packed.continuum]
     unlit = continuum <= 0  # false for nan, which must stay nan
     dark = unlit.any()
     if dark:
         continuum[unlit] = 1
-    normalised = np.divide(inside, continuum[:, :, None], out=inside)
-    if dark:
-        normalised[unlit] = 1
+    normalised = np.divide(inside, continuum.repeat(packed.inside.sizes, axis=1), out=inside)
     normalised.clip(-MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX, out=normalised)
     missing = np.subtract(1, normalised, out=normalised)
-    measured[:, :, 1] = missing.max(axis=2).T
-    np.einsum("lnp,lp->nl", missing, packed.step.astype(flux.dtype), out=measured[:, :, 2])
-
-
-def _medians(values, sizes):
-    """Median of each set of pixels (n_sets, n, max_size); nan if one of them is nan. Sorts `values` in place.
-
-    NumPy sorts so few values in registers, which is faster than its `partition`.
-    """
-    for j, size in enumerate(sizes.tolist()):
-        values[j, :, size:] = np.inf
-    values.sort(axis=2)
-    sets = np.arange(len(sizes))
-    medians = (values[sets, :, (sizes - 1) // 2] + values[sets, :, sizes // 2]) / 2
-    medians[np.isnan(values[:, :, -1])] = np.nan  # it sorts behind the padding
-    return medians
+    np.maximum.reduceat(missing, starts, axis=1, out=measured[:, :, 1])
+    missing *= step.astype(flux.dtype)
+    np.add.reduceat(missing, starts, axis=1, out=measured[:, :, 2])
+    if dark:
+        measured[unlit, 1:] = 0
 
 
 def species_of(lines: Lines) -> dict[str, list[int]]:

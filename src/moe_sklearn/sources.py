@@ -17,9 +17,13 @@ import numpy as np
 from scipy import sparse
 
 from .missing import check_no_missing
+from .threads import map_in_threads
 
 BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""
+
+PIECE_BYTES, PIECE_ROWS = 2**23, (256, 1024)
+"""Rows are mapped in pieces of so many bytes, but of no fewer and no more rows. Each thread holds one."""
 
 Block = tuple[int, int, Callable[[], np.ndarray]]
 
@@ -83,16 +87,43 @@ def map_rows(function: Callable, X, *row_values: np.ndarray) -> Any:
     source = as_source(X)
     if not len(source):
         return function(np.empty(source.shape, source.dtype), 0, *row_values)
-    blocks = ((start, load()) for start, _, load in source.blocks(BLOCK_ROWS))
     joined: list[np.ndarray] = []
-    for start, block in blocks if source.in_memory else prefetch(blocks):
+    is_tuple = False
+
+    def add(piece):
+        nonlocal is_tuple
+        start, load = piece
+        block = load()
         rows = slice(start, start + len(block))
         result = function(block, start, *(values[rows] for values in row_values))
-        parts = result if isinstance(result, tuple) else (result,)
-        joined = joined or [np.empty((len(source), *part.shape[1:]), part.dtype) for part in parts]
+        is_tuple = isinstance(result, tuple)
+        parts = result if is_tuple else (result,)
+        if not joined:
+            joined.extend(np.empty((len(source), *part.shape[1:]), part.dtype) for part in parts)
         for whole, part in zip(joined, parts, strict=True):
             whole[rows] = part
-    return tuple(joined) if isinstance(result, tuple) else joined[0]
+
+    with map_in_threads() as run:
+        for pieces in _pieces(source):
+            if not joined:
+                add(pieces.pop(0))
+            list(run(add, pieces))
+    return tuple(joined) if is_tuple else joined[0]
+
+
+def _pieces(source) -> Iterator[list]:
+    """Yield lists of (start, load) of consecutive rows: all rows in memory, else those of a block.
+
+    A piece stays in the cache between the steps of its mapping.
+    """
+    row_bytes = source.shape[1] * source.dtype.itemsize
+    n_rows = int(np.clip(PIECE_BYTES // max(row_bytes, 1), *PIECE_ROWS))
+    if source.in_memory:
+        yield [(start, load) for start, _, load in source.blocks(n_rows)]
+        return
+    for first, block in prefetch((start, load()) for start, _, load in source.blocks(BLOCK_ROWS)):
+        cuts = range(0, len(block), n_rows)
+        yield [(first + cut, partial(block.__getitem__, slice(cut, cut + n_rows))) for cut in cuts]
 
 
 def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:
