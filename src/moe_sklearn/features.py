@@ -244,7 +244,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             return scores
         measured = measure_lines(X, self.windows_)
         widths = measured[:, 2::3]
-        totals = [np.add.reduce(widths[:, m], axis=1, keepdims=True) for m in self.species_.values()]
+        totals = [sum(widths[:, j : j + 1] for j in members) for members in self.species_.values()]
         return np.hstack([scores, measured, *totals])
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray:

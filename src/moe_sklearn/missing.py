@@ -47,6 +47,8 @@ def check_no_missing(values, name: str):
     ...
     ValueError: y has 1 masked or missing value(s), the first in row 1. Fill them, ...
     """
+    if type(values) is np.ndarray and values.dtype != object:
+        return
     missing = mask_of(values)
     if missing is None and any(str(dtype) == "object" for dtype in _dtypes_of(values)):
         array = np.asarray(values, dtype=object)

@@ -1,7 +1,7 @@
 """A gate trained on the labels of the bins: multinomial logistic regression."""
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from ..sources import check_kind
 from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_sample_weight
+from ._loss import softmax
 
 # Of more rows, the Newton method is ten times as fast. Of fewer it is no faster, and less exact.
 NEWTON_ROWS = 10_000
@@ -129,4 +130,4 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         scores = X @ coef.T + (self.logistic_.intercept_ - coef @ self.scaler_.mean_)
         if scores.shape[1] == 1:
             return np.hstack([expit(-scores), expit(scores)])
-        return softmax(scores, axis=1)
+        return softmax(scores)

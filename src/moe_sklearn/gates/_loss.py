@@ -63,7 +63,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     array([0.2, 0.6, 0.2])
     """
     # NumPy is slow to reduce a short last axis
-    powers = logits - np.ascontiguousarray(np.moveaxis(logits, -1, 0)).max(axis=0)[..., None]
+    last_first = logits.transpose(-1, *range(logits.ndim - 1))
+    powers = logits - np.ascontiguousarray(last_first).max(axis=0)[..., None]
     np.exp(powers, out=powers)
     powers /= np.einsum("...k->...", powers)[..., None]
     return powers
