@@ -1,6 +1,7 @@
 """Moments of few rows: the same statistics as those of products, in another form."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sklearn.linear_model import Ridge
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
+from moe_sklearn.kernels import kernel_of
 from moe_sklearn.row_moments import MIN_COLUMNS, RowMoments, RowStore, fits_as_rows, merged
 from moe_sklearn.solvers import discriminants, pca_axes, ridge, ridge_path
 
@@ -257,3 +259,14 @@ def test_rows_are_copied(data):
     mine[:] = 0
     expected = ridge(BinnedMoments(D, 2).update(X, y, bins).pool(), 1.0)[0]
     assert_array_equal(ridge(moments.pool(), 1.0)[0], expected)
+
+
+def test_a_kernel_of_few_rows_needs_one_buffer_of_their_size():
+    X = np.random.default_rng(0).normal(size=(200, 4096)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        kernel_of(X, np.arange(len(X)), X[0], np.dtype(np.float32))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * X.nbytes

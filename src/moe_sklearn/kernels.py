@@ -39,11 +39,13 @@ def _completed(kernel, n_known, X, index, origin, scale=None):
     among_new = zeros_lower((n_new, n_new), dtype) if n_known else kernel
     with_known = np.zeros((n_new, n_known), dtype, order="F")
     width = min(max(KERNEL_BLOCK // n_rows, PANEL), n_features)
-    raw, rows = np.empty((n_rows, width), X.dtype), np.empty((n_rows, width), dtype)
+    raw = np.empty((n_rows, width), X.dtype)
+    rows = raw if raw.dtype == dtype else np.empty(raw.shape, dtype)
     for start in range(0, n_features, width):
         columns = slice(start, min(start + width, n_features))
         held = columns.stop - start
-        raw, rows = (raw, rows) if held == width else (raw[:, :held].copy(), rows[:, :held].copy())
+        if held < width:  # BLAS needs rows without gaps
+            raw, rows = (array.ravel()[: n_rows * held].reshape(n_rows, held) for array in (raw, rows))
         np.take(X[:, columns], index, axis=0, out=raw, mode="clip")
         np.subtract(raw, origin[columns], out=rows, dtype=dtype)
         if scale is not None:

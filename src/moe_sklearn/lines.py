@@ -349,7 +349,7 @@ class PixelSets:
 
     @cached_property
     def _places(self):
-        """Where, among the sorted values of all sets, the padding lies before, and the middle and the last after."""
+        """Places among the values of all sets: of the padding, and when sorted of the middle and the last."""
         ends = np.arange(1, len(self.sizes) + 1) * self.pixels.shape[1]
         middle = ends - self.pixels.shape[1] + np.array([(self.sizes - 1) // 2, self.sizes // 2])
         return np.flatnonzero(self.padding), middle, ends - 1

@@ -31,8 +31,8 @@ MIN_COLUMNS = 128
 # A smaller share of the largest eigenvalue of a kernel is rounding.
 NO_VARIANCE = 1e-12
 NO_PART = "other has rows that are not in the group it is subtracted from."
-# Rows are read and centred so many at a time.
-BLOCK_ROWS = 512
+# Rows are read and centred so many at a time: many for X'X, of which each block updates all, else few.
+BLOCK_ROWS, FEW_ROWS = 512, 128
 # Columns that differ by more in their noise and penalty would lose digits in one kernel.
 WIDEST_PENALTIES = 1e10
 
@@ -122,13 +122,13 @@ class RowStore:
         """A point amid the rows, (n_features,), in their precision. Kernels are of the rows about it."""
         return np.mean(self.X[:BLOCK_ROWS], axis=0, dtype=float).astype(self.X.dtype)
 
-    def blocks(self, index):
+    def blocks(self, index, max_rows=FEW_ROWS):
         """Yield (positions in `index`, rows about the origin) of a block after the other, in one buffer."""
         dtype = np.result_type(self.X.dtype, self.product_dtype)
-        raw = np.empty((min(BLOCK_ROWS, len(index)), self.X.shape[1]), self.X.dtype)
+        raw = np.empty((min(max_rows, len(index)), self.X.shape[1]), self.X.dtype)
         buffer = raw if raw.dtype == dtype else np.empty(raw.shape, dtype)
-        for start in range(0, len(index), BLOCK_ROWS):
-            of_block = slice(start, min(start + BLOCK_ROWS, len(index)))
+        for start in range(0, len(index), max_rows):
+            of_block = slice(start, min(start + max_rows, len(index)))
             rows, block = index[of_block], buffer[: of_block.stop - start]
             if (np.diff(rows) == 1).all():  # one run: groups are appended one after another
                 taken = self.X[rows[0] : rows[-1] + 1]
@@ -336,7 +336,7 @@ class RowMoments:
         wide = np.empty((BLOCK_ROWS + 1, self.n_features), np.result_type(store.X.dtype, dtype))
         narrow = None if wide.dtype == dtype else np.empty(wide.shape, dtype)
         unweighted = (self._weights == 1).all()
-        for of_block, rows in store.blocks(self.index):
+        for of_block, rows in store.blocks(self.index, BLOCK_ROWS):
             held = slice(len(rows) + 1)
             wide[: len(rows)] = rows
             wide[: len(rows)] += store.origin

@@ -1,0 +1,62 @@
+"""Blocks of rows in threads, while BLAS is held to one."""
+
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from moe_sklearn.sources import BLOCK_ROWS, map_rows
+from moe_sklearn.threads import map_in_threads
+
+
+def blas_threads():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+@pytest.fixture
+def two_threads():
+    with threadpool_limits(2, user_api="blas"):
+        if set(blas_threads()) != {2}:
+            pytest.skip("BLAS cannot have two threads here")
+        yield
+
+
+def test_two_calls_run_at_the_same_time_with_one_blas_thread_each(two_threads):
+    both = threading.Barrier(2, timeout=20)
+
+    def meet(_):
+        both.wait()
+        return blas_threads()
+
+    with map_in_threads() as run:
+        seen = list(run(meet, range(2)))
+    assert {n for counts in seen for n in counts} == {1}
+    assert set(blas_threads()) == {2}
+
+
+def test_an_error_gives_back_the_threads(two_threads):
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), map_in_threads() as run:
+            assert run is not map
+            list(run(lambda number: 1 / number, [1, 0]))
+        assert set(blas_threads()) == {2}
+
+
+def test_a_map_beside_or_within_another_is_the_plain_one(two_threads):
+    with map_in_threads() as outer, map_in_threads() as inner:
+        assert outer is not map
+        assert inner is map
+
+
+def test_the_first_failing_rows_are_named_and_all_rows_are_mapped(two_threads):
+    X = np.arange(2.0 * (3 * BLOCK_ROWS + 7)).reshape(-1, 2)
+    np.testing.assert_array_equal(map_rows(lambda block, first: block[:, 0] + first * 0, X), X[:, 0])
+
+    def refuse(block, first_row):
+        if first_row >= BLOCK_ROWS:
+            raise ValueError(f"rows from {first_row}")
+        return block
+
+    with pytest.raises(ValueError, match=f"rows from {BLOCK_ROWS}$"):
+        map_rows(refuse, X)
