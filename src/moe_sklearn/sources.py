@@ -88,25 +88,24 @@ def map_rows(function: Callable, X, *row_values: np.ndarray) -> Any:
     if not len(source):
         return function(np.empty(source.shape, source.dtype), 0, *row_values)
     joined: list[np.ndarray] = []
-    is_tuple = False
 
     def add(piece):
-        nonlocal is_tuple
+        """Write the results of a piece where they belong; return whether they are a tuple."""
         start, load = piece
         block = load()
         rows = slice(start, start + len(block))
         result = function(block, start, *(values[rows] for values in row_values))
-        is_tuple = isinstance(result, tuple)
-        parts = result if is_tuple else (result,)
+        parts = result if isinstance(result, tuple) else (result,)
         if not joined:
             joined.extend(np.empty((len(source), *part.shape[1:]), part.dtype) for part in parts)
         for whole, part in zip(joined, parts, strict=True):
             whole[rows] = part
+        return isinstance(result, tuple)
 
     with map_in_threads() as run:
         for pieces in _pieces(source):
             if not joined:
-                add(pieces.pop(0))
+                is_tuple = add(pieces.pop(0))
             list(run(add, pieces))
     return tuple(joined) if is_tuple else joined[0]
 
