@@ -64,7 +64,7 @@ def draw_rows(seed, n=12, n_inputs=3, n_experts=4, n_targets=2, n_bins=3):
 def draw_parameters(seed, rows, hidden):
     rng = np.random.default_rng(seed + 1)
     p, k = rows.inputs.shape[1], rows.experts.shape[1]
-    shapes = [(p, k), (k,)] + ([(p, hidden), (hidden,), (hidden, k)] if hidden else [])
+    shapes = [(k + hidden, p), (k + hidden,)] + ([(k, hidden)] if hidden else [])
     return [rng.normal(size=shape) for shape in shapes]
 
 
@@ -110,14 +110,14 @@ def test_gradient_is_that_of_finite_differences(seed, hidden, c, n_targets):
 
 def test_loss_is_the_formula():
     rows = draw_rows(0)
-    logits = np.random.default_rng(5).normal(size=(12, 4))
+    logits = np.random.default_rng(5).normal(size=(4, 12))
     expected = 0.0
     for i in range(12):
-        p = np.exp(logits[i]) / np.exp(logits[i]).sum()
+        p = np.exp(logits[:, i]) / np.exp(logits[:, i]).sum()
         residual = sum(p[k] * rows.experts[i, k] for k in range(4)) - rows.y[i]
         term = 0.7 * (residual**2).sum()
         if rows.codes[i] >= 0:
-            q = np.exp(logits[i, :3]) / np.exp(logits[i, :3]).sum()
+            q = np.exp(logits[:3, i]) / np.exp(logits[:3, i]).sum()
             term -= 0.3 * np.log(q[rows.codes[i]])
         expected += rows.weight[i] * term / 12
     assert mixture_loss(logits, rows, 0.3)[0] == pytest.approx(expected, rel=1e-12)
@@ -130,11 +130,36 @@ def test_loss_does_not_depend_on_a_common_shift_of_the_logits(seed, shift):
     logits = gate_logits(draw_parameters(seed, rows, 4), rows.inputs)
     loss, gradient = mixture_loss(logits, rows, 0.3)
     assert mixture_loss(logits + shift, rows, 0.3)[0] == pytest.approx(loss, rel=1e-8)
-    np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-12)
+    np.testing.assert_allclose(gradient.sum(axis=0), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("hidden", [0, 5])
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("c", [0.0, 0.3, 1.0])
+def test_gates_side_by_side_have_the_mean_loss_and_the_gradients_of_each(hidden, n_targets, c):
+    rows = draw_rows(0, n_targets=n_targets)
+    gates = [draw_parameters(seed, rows, hidden) for seed in range(3)]
+    order = np.array([np.random.default_rng(seed).permutation(12)[:10] for seed in range(3)])
+    stacked = [np.stack(arrays) for arrays in zip(*gates, strict=True)]
+    loss, gradient = gate_loss(stacked, rows.take(order), c, 0.1)
+    alone = [gate_loss(gate, rows.take(own), c, 0.1) for gate, own in zip(gates, order, strict=True)]
+    assert loss == pytest.approx(np.mean([one[0] for one in alone]))
+    for found, *parts in zip(gradient, *(one[1] for one in alone), strict=True):
+        np.testing.assert_allclose(found, parts, atol=1e-12)
+
+
+def test_a_hidden_layer_stands_beside_the_linear_part():
+    rows = draw_rows(0)
+    W, w, U = draw_parameters(0, rows, 5)
+    expected = [
+        W[:4] @ z + w[:4] + U @ np.maximum(0, W[4:] @ z + w[4:]) for z in rows.inputs
+    ]  # V z + v + U max(0, H z + h)
+    np.testing.assert_allclose(gate_logits([W, w, U], rows.inputs).T, expected)
+    np.testing.assert_allclose(gate_logits([W[:4], w[:4]], rows.inputs).T, rows.inputs @ W[:4].T + w[:4])
 
 
 def test_softmax_survives_huge_logits():
-    np.testing.assert_allclose(softmax(np.array([[1e4, -1e4, 1e4]])), [[0.5, 0, 0.5]])
+    np.testing.assert_allclose(softmax(np.array([[1e4], [-1e4], [1e4]])), [[0.5], [0], [0.5]])
 
 
 def test_whole_batch_loss_is_the_mean_over_equal_parts():
@@ -386,7 +411,7 @@ def test_huber_is_a_square_up_to_four_and_straight_beyond(n_targets):
     directions = np.random.default_rng(0).normal(size=(9, n_targets))
     directions /= np.linalg.norm(directions, axis=1)[:, None]
     norms = np.array([0.0, 0.5, 1.0, 3.9, 4.0, 4.1, 5.0, 8.0, 1e6])
-    errors, factor = huber(directions * norms[:, None])
+    errors, factor = huber((directions * norms[:, None]).T)
     np.testing.assert_allclose(errors, np.where(norms <= 4, norms**2, 8 * norms - 16))
     np.testing.assert_allclose(factor, np.minimum(1, 4 / np.maximum(norms, 1e-9)))
 
@@ -394,13 +419,13 @@ def test_huber_is_a_square_up_to_four_and_straight_beyond(n_targets):
 @pytest.mark.parametrize("norm", [0.3, 3.999, 4.001, 7.0])
 def test_factor_of_huber_is_that_of_its_gradient(norm):
     """2 r min(1, b / |r|), by finite differences."""
-    residual = norm * np.array([[0.6, -0.8]])
+    residual = norm * np.array([[0.6], [-0.8]])
     _, factor = huber(residual)
     for target in range(2):
-        step = np.zeros((1, 2))
-        step[0, target] = 1e-6
+        step = np.zeros((2, 1))
+        step[target] = 1e-6
         slope = (huber(residual + step)[0] - huber(residual - step)[0]) / 2e-6
-        np.testing.assert_allclose(slope, 2 * residual[:, target] * factor, rtol=1e-6)
+        np.testing.assert_allclose(slope, 2 * residual[target] * factor, rtol=1e-6)
 
 
 def test_huber_keeps_the_precision():
@@ -475,7 +500,7 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
     kept = [array.copy() for array in start]
     first = best.loss
     worse = [start[0] + 3, start[1]]
-    worse[0][:, 0] += 9
+    worse[0][0] += 9
     assert mixture_loss(gate_logits(worse, rows.inputs), rows, 0.0)[0] > first
     stops = [best.update(worse) for _ in range(PATIENCE)]
     assert stops == [False] * (PATIENCE - 1) + [True]
@@ -524,16 +549,16 @@ def test_weights_are_the_mean_over_the_networks_by_their_shares():
     np.testing.assert_allclose(gate.shares_[:3], gate.shares_[0])
     np.testing.assert_allclose(gate.shares_[3:], gate.shares_[3])
     np.testing.assert_allclose(gate.shares_.sum(), 1)
-    assert [len(network) for network in gate.networks_] == [5, 5, 5, 2, 2, 2]
+    assert [len(network) for network in gate.networks_] == [3, 3, 3, 2, 2, 2]
     inputs = np.arcsinh((X - X.mean(axis=0)) / X.std(axis=0)).astype("f4")
     expected = sum(
-        share * softmax(gate_logits(network, inputs))
+        share * softmax(gate_logits(network, inputs)).T
         for share, network in zip(gate.shares_, gate.networks_, strict=True)
     )
     np.testing.assert_allclose(gate.predict_proba(X), expected, atol=1e-6)
-    linear = np.average([network[0].T for network in gate.networks_], axis=0, weights=gate.shares_)
+    linear = np.average([network[0][:2] for network in gate.networks_], axis=0, weights=gate.shares_)
     np.testing.assert_allclose(gate.coef_, linear, rtol=1e-6)
-    biases = np.average([network[1] for network in gate.networks_], axis=0, weights=gate.shares_)
+    biases = np.average([network[1][:2] for network in gate.networks_], axis=0, weights=gate.shares_)
     np.testing.assert_allclose(gate.intercept_, biases, rtol=1e-6)
 
 
@@ -581,7 +606,7 @@ def test_errors_of_a_share_are_those_of_the_mean_weights(share):
     member = _Member(SimpleNamespace(parameters=network), SimpleNamespace(parameters=label_gate), rows)
     proba = [softmax(gate_logits(parameters, rows.inputs)) for parameters in (network, label_gate)]
     mean = (1 - share) * proba[0] + share * proba[1]
-    residual = np.einsum("nk,nkt->nt", mean, rows.experts) - rows.y
+    residual = np.einsum("kn,nkt->tn", mean, rows.experts) - rows.y.T
     np.testing.assert_allclose(member.errors(share), rows.weight * huber(residual)[0])
 
 
@@ -660,7 +685,7 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
     theta = [array.copy() for array in parameters]
     first, second = ([np.zeros_like(array) for array in theta] for _ in range(2))
     bounds = np.array_split(np.arange(len(rows.y)), max(1, len(rows.y) // batch_rows))
-    top = 3e-3 * max(1, batch_rows / 64) ** 0.5
+    top = 3e-3 * max(1, batch_rows / 64) ** 0.5 if batch_rows < 512 else 0.03
     n_steps, t = max_iter * len(bounds), 0
     for _ in range(max_iter):
         order = rng.permutation(len(rows.y))
@@ -682,7 +707,7 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
 )
 def test_a_hidden_layer_is_trained_by_adam(monkeypatch, n_rows, batch_rows, max_iter):
     """A batch is a 20th of the rows, at least 32, and of many the root of 8 n; the rate grows beyond 64."""
-    monkeypatch.setattr(module, "MAX_STEPS", 60)
+    monkeypatch.setattr(module, "MAX_ROWS_SEEN", 80_000)
     rows = draw_rows(0, n_rows)
     start = [0.1 * array for array in draw_parameters(0, rows, 5)]
     expected = adam_by_hand(start, rows, 1e-3, max_iter, batch_rows, np.random.RandomState(1))
@@ -702,13 +727,13 @@ def test_batches_grow_with_the_rows(n_rows, expected):
 
 
 def test_a_network_of_many_rows_is_trained_for_fewer_epochs(monkeypatch):
-    """No more than MAX_STEPS batches, but one epoch at least, and now and then a look at held-out rows."""
+    """No more than MAX_ROWS_SEEN, but one epoch at least, and now and then a look at held-out rows."""
     rows = draw_rows(0, 4000)
     start = [0.1 * array for array in draw_parameters(0, rows, 5)]
     looks = []
     monkeypatch.setattr(EarlyStopping, "update", lambda self, network: looks.append(network) or False)
     for most, steps in ((45, 45), (3, 22)):
-        monkeypatch.setattr(module, "MAX_STEPS", most)
+        monkeypatch.setattr(module, "MAX_ROWS_SEEN", most * 178 + 100)
         monkeypatch.setattr(module, "STEPS_PER_LOOK", 10)
         looks.clear()
         rng = CountedPermutations(0)
@@ -744,11 +769,11 @@ def test_training_keeps_the_best_and_stops_in_time():
     rng = CountedPermutations(0)
     (best,) = train_hidden([start], train, [np.arange(64)], [held_out], 0.0, 0.0, 500, [rng])
     assert rng.count < 500
-    linear = train_linear(start[:2], train, train, 0.0, 0.0, 200)
+    linear = train_linear(start_parameters(train, 0, 0.0, None), train, train, 0.0, 0.0, 200)
     for found in (best, linear):
         scored = mixture_loss(gate_logits(found.parameters, found.held_out.inputs), found.held_out, 0.0)[0]
         assert found.loss == pytest.approx(scored)
-    equal_weights = mixture_loss(np.zeros((64, 4)), held_out, 0.0)[0]
+    equal_weights = mixture_loss(np.zeros((4, 64)), held_out, 0.0)[0]
     assert best.loss <= equal_weights
 
 
@@ -810,12 +835,12 @@ def test_a_linear_gate_is_trained_to_the_least_loss():
 def test_a_gate_starts_from_equal_weights():
     rows = draw_rows(0)
     start = start_parameters(rows, 5, 0.0, np.random.RandomState(0))
-    assert [array.shape for array in start] == [(3, 4), (4,), (3, 5), (5,), (5, 4)]
-    np.testing.assert_array_equal(gate_logits(start, rows.inputs), np.zeros((12, 4)))
+    assert [array.shape for array in start] == [(9, 3), (9,), (4, 5)]
+    np.testing.assert_array_equal(gate_logits(start, rows.inputs), np.zeros((4, 12)))
     wide = start_parameters(replace(rows, inputs=np.zeros((2, 400))), 300, 0.0, np.random.RandomState(0))
-    assert wide[2].std() == pytest.approx(400**-0.5, rel=0.02)
+    assert wide[0][4:].std() == pytest.approx(400**-0.5, rel=0.02)
     labels_only = start_parameters(rows, 0, 1.0, None)
-    assert softmax(gate_logits(labels_only, rows.inputs))[:, 3].max() < 1e-9  # the anchor, which has no label
+    assert softmax(gate_logits(labels_only, rows.inputs))[3].max() < 1e-9  # the anchor, which has no label
 
 
 def test_penalty_and_label_weight_are_chosen_where_they_are_better_by_a_standard_error():

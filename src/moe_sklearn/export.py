@@ -319,12 +319,12 @@ def _write_regression(graph, gate, inputs) -> str:
     scaled = graph("Div", graph("Sub", inputs, gate.center_), gate.scale_)
     scaled = graph("Asinh", graph.cast(scaled, np.float32))
     weighted = []
-    for share, (coef, bias, *hidden) in zip(gate.shares_, gate.networks_, strict=True):
-        logits = graph("Gemm", scaled, coef, bias)
-        if hidden:
-            coef_in, bias_in, coef_out = hidden
-            active = graph("Relu", graph("Gemm", scaled, coef_in, bias_in))
-            logits = graph("Add", logits, graph("MatMul", active, coef_out))
+    n = len(gate.classes_)  # the rows of coef and bias after these belong to hidden units
+    for share, (coef, bias, *coef_out) in zip(gate.shares_, gate.networks_, strict=True):
+        logits = graph("Gemm", scaled, coef[:n].T, bias[:n])
+        if coef_out:
+            active = graph("Relu", graph("Gemm", scaled, coef[n:].T, bias[n:]))
+            logits = graph("Add", logits, graph("MatMul", active, coef_out[0].T))
         weights = graph.cast(graph("Softmax", logits, axis=1), np.float64)
         weighted.append(graph("Mul", weights, np.array(share)))
     total = graph("Sum", *weighted)

@@ -34,7 +34,7 @@ FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11
 # With fewer rows, a gate is worth the models of one more fold.
 ENOUGH_GATE_ROWS = 8_000
 # With more rows or digits, hard mixing is no better.
-MAX_ROUTER_ROWS, ROUTER_TOL = 100_000, 1e-3
+MAX_ROUTER_ROWS, ROUTER_TOL = 50_000, 1e-3
 
 
 def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: int | None = None) -> int:

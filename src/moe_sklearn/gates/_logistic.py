@@ -127,7 +127,6 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
     def weigh(self, X):
         """Compute `predict_proba` without checks: X must be a finite float64 array with n_inputs columns."""
         coef = self.logistic_.coef_ / self.scaler_.scale_
-        scores = X @ coef.T + (self.logistic_.intercept_ - coef @ self.scaler_.mean_)
-        if scores.shape[1] == 1:
-            return np.hstack([expit(-scores), expit(scores)])
-        return softmax(scores)
+        scores = coef @ X.T + (self.logistic_.intercept_ - coef @ self.scaler_.mean_)[:, None]
+        proba = np.vstack([expit(-scores), expit(scores)]) if len(scores) == 1 else softmax(scores)
+        return np.ascontiguousarray(proba.T)

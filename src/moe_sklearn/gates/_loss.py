@@ -2,10 +2,12 @@
 
 A gate maps inputs z to weights p = softmax(a(z)) of K experts. Its logits are
 
-    a(z) = V'z + b                          (linear), or
-    a(z) = V'z + b + U' max(0, H'z + h)     (one hidden layer beside the linear part).
+    a(z) = V z + v                          (linear), or
+    a(z) = V z + v + U max(0, H z + h)      (one hidden layer beside the linear part).
 
-The arrays of a gate are passed together as `parameters`: (V, b) or (V, b, H, h, U).
+The arrays of a gate are passed together as `parameters`: (V, v), or (W, w, U) where W stacks V on H and w
+stacks v on h, so that one product serves both. Experts come before rows in all arrays that are computed,
+since sums over a short last axis are slow.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ HUBER_BOUND = 4.0
 @dataclass(frozen=True)
 class GateRows:
     """The rows that train a gate.
+
+    All arrays can have the same further axes in front, one row of them for each of several gates.
 
     Parameters
     ----------
@@ -49,24 +53,24 @@ class GateRows:
     n_bins: int
 
     def take(self, rows) -> GateRows:
-        """Select some of the rows."""
+        """Select some of the rows, in the shape of the array `rows`."""
         names = ("inputs", "experts", "y", "weight", "codes")
-        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+        # An index in brackets takes four times as long.
+        return replace(self, **{name: np.take(getattr(self, name), rows, axis=0) for name in names})
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Compute exp(a_k) / sum_j exp(a_j) along the last axis.
+    """Compute exp(a_k) / sum_j exp(a_j) along the last axis but one.
 
     Examples
     --------
-    >>> softmax(np.array([0.0, np.log(3.0), 1000.0 - 1000.0])).round(2)
-    array([0.2, 0.6, 0.2])
+    >>> softmax(np.array([[0.0, 1000.0], [np.log(3.0), 1000.0]])).round(2)
+    array([[0.25, 0.5 ],
+           [0.75, 0.5 ]])
     """
-    # NumPy is slow to reduce a short last axis
-    last_first = logits.transpose(-1, *range(logits.ndim - 1))
-    powers = logits - np.ascontiguousarray(last_first).max(axis=0)[..., None]
+    powers = logits - logits.max(axis=-2, keepdims=True)
     np.exp(powers, out=powers)
-    powers /= np.einsum("...k->...", powers)[..., None]
+    powers /= powers.sum(axis=-2, keepdims=True)
     return powers
 
 
@@ -90,62 +94,75 @@ def mixture_loss(
 
     Parameters
     ----------
-    logits : ndarray of shape (n, n_experts)
+    logits : ndarray of shape (n_experts, n) or (n_gates, n_experts, n)
     rows : GateRows
+        As many rows for each gate.
     classification_weight : float
         0 means the squared error of the mixture only, 1 the cross-entropy only.
 
     Returns
     -------
     loss : float
-    gradient : ndarray of shape (n, n_experts)
+        The mean over the gates.
+    gradient : ndarray with the shape of `logits`
+        Of the sum of the losses of all gates.
     """
-    c, scale = classification_weight, rows.weight / len(logits)
+    c, n_rows = classification_weight, logits.shape[-1]
+    n_gates = rows.weight.size / n_rows
+    scale = rows.weight / logits.dtype.type(n_rows)
     loss, gradient = 0.0, np.zeros_like(logits)
     if c < 1:
         proba = softmax(logits)
-        residual = np.einsum("nk,nkt->nt", proba, rows.experts) - rows.y
+        parts, mixture, residual = _mixture(proba, rows)
         errors, slope = huber(residual)
-        loss += (1 - c) * float(scale @ errors)
-        pull = np.einsum("nkt,nt->nk", rows.experts, residual * (2 * (1 - c) * scale * slope)[:, None])
-        gradient = proba * (pull - np.einsum("nk,nk->n", proba, pull)[:, None])
-    labelled = np.flatnonzero(rows.codes != NO_BIN) if c else ()
-    if len(labelled):
-        codes, scale = rows.codes[labelled], c * scale[labelled]
-        surprise = softmax(logits[labelled, : rows.n_bins])
-        own = np.arange(len(labelled)), codes
-        loss -= float(scale @ np.log(np.maximum(surprise[own], np.finfo(logits.dtype).tiny)))
-        surprise[own] -= 1
-        gradient[labelled, : rows.n_bins] += scale[:, None] * surprise
+        loss += (1 - c) * float(np.vdot(scale, errors)) / n_gates
+        residual *= (2 * (1 - c) * scale * slope)[..., None, :]
+        parts -= proba[..., None, :, :] * mixture[..., None, :]
+        parts *= residual[..., None, :]
+        gradient += parts.sum(axis=-3)
+    if c:
+        own = rows.codes[..., None, :] == np.arange(rows.n_bins)[:, None]
+        labelled = rows.codes != NO_BIN
+        surprise = softmax(logits[..., : rows.n_bins, :])
+        likelihood = np.where(labelled, (surprise * own).sum(axis=-2), 1)
+        scale = c * scale * labelled
+        loss -= float(np.vdot(scale, np.log(np.maximum(likelihood, np.finfo(logits.dtype).tiny)))) / n_gates
+        gradient[..., : rows.n_bins, :] += scale[..., None, :] * (surprise - own)
     return loss, gradient
 
 
 def mixture_errors(proba: np.ndarray, rows: GateRows) -> np.ndarray:
     """Compute Huber's function of the error of the mixture, times the sample weight: (n,)."""
-    residual = np.einsum("nk,nkt->nt", proba, rows.experts) - rows.y
-    return rows.weight * huber(residual)[0]
+    return rows.weight * huber(_mixture(proba, rows)[2])[0]
+
+
+def _mixture(proba, rows):
+    """Compute p_k f_k (n_targets, n_experts, n), their sum over k, and the residual (both n_targets, n)."""
+    parts = proba[..., None, :, :] * rows.experts.swapaxes(-1, -3)
+    mixture = parts.sum(axis=-2)
+    return parts, mixture, mixture - rows.y.swapaxes(-1, -2)
 
 
 def huber(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute Huber's function of the norm of each row, and the factor in its gradient, each (n,).
+    """Compute Huber's function of the norm of each column, and the factor in its gradient, each (n,).
 
     The function is |r|^2 up to the bound b, and 2 b |r| - b^2 beyond. The gradient is 2 r times the factor
     min(1, b / |r|) (Huber, 1964, Annals of Mathematical Statistics 35, 73-101).
 
     Examples
     --------
-    >>> errors, factor = huber(np.array([[1.0], [8.0]]))
+    >>> errors, factor = huber(np.array([[1.0, 8.0]]))
     >>> errors.tolist(), factor.tolist()
     ([1.0, 48.0], [1.0, 0.5])
     """
-    square = np.einsum("nt,nt->n", residual, residual)
+    square = (residual * residual).sum(axis=-2)
     bound = square.dtype.type(HUBER_BOUND)
     norm = np.sqrt(np.maximum(square, bound**2))
     return np.where(square <= bound**2, square, bound * (2 * norm - bound)), bound / norm
 
 
 def gate_logits(parameters, inputs: np.ndarray) -> np.ndarray:
-    """Compute the logits (n, n_experts) of a gate for standardised `inputs` (n, n_inputs)."""
+    """Compute the logits (n_experts, n) of a gate for standardised `inputs` (n, n_inputs)."""
     return _forward(parameters, inputs)[0]
 
 
@@ -154,15 +171,14 @@ def gate_loss(
 ) -> tuple[float, list[np.ndarray]]:
     """Compute `mixture_loss` plus alpha times the sum of squared coefficients, and its gradient.
 
-    Several gates can be stacked along a first axis of their arrays. The result is then the mean loss over the
-    gates, and the gradient of the sum of their losses.
+    Several gates can be stacked along a first axis of their arrays, and of those of `rows`. The result is
+    then the mean loss over the gates, and the gradient of the sum of their losses.
 
     Parameters
     ----------
     parameters : sequence of ndarray
-        (V, b) or (V, b, H, h, U); V, H and U are penalised.
+        (V, v) or (W, w, U). V, W and U are penalised.
     rows : GateRows
-        Of stacked gates, the rows of one gate after those of another, as many for each.
     classification_weight, alpha : float
 
     Returns
@@ -171,17 +187,17 @@ def gate_loss(
     gradient : list of ndarray
         Arrays with the shapes of `parameters`.
     """
-    n_gates = len(parameters[0]) if parameters[0].ndim == 3 else 1
-    inputs = rows.inputs.reshape(*parameters[0].shape[:-2], -1, rows.inputs.shape[1])
-    logits, active = _forward(parameters, inputs)
-    loss, error = mixture_loss(logits.reshape(len(rows.inputs), -1), rows, classification_weight)
-    error = error.reshape(logits.shape) * error.dtype.type(n_gates)
-    ones = np.ones(error.shape[-2], error.dtype)
-    gradient = [inputs.swapaxes(-1, -2) @ error, ones @ error]
+    logits, active = _forward(parameters, rows.inputs)
+    loss, error = mixture_loss(logits, rows, classification_weight)
+    outer = []
     if active is not None:
-        back = error @ parameters[4].swapaxes(-1, -2)
+        coef_out = parameters[2]
+        back = coef_out.swapaxes(-1, -2) @ error
         back *= active > 0
-        gradient += [inputs.swapaxes(-1, -2) @ back, ones @ back, active.swapaxes(-1, -2) @ error]
+        outer = [error @ active.swapaxes(-1, -2)]
+        error = np.concatenate([error, back], axis=-2)
+    gradient = [error @ rows.inputs, error.sum(axis=-1), *outer]
+    n_gates = rows.weight.size / logits.shape[-1]
     for coef, slope in zip(parameters[::2], gradient[::2], strict=True):
         loss += alpha * float(np.vdot(coef, coef)) / n_gates
         slope += 2 * alpha * coef
@@ -190,12 +206,13 @@ def gate_loss(
 
 def _forward(parameters, inputs):
     """Compute the logits and the hidden units (None for a linear gate)."""
-    logits = inputs @ parameters[0]
-    logits += parameters[1][..., None, :]
-    if len(parameters) == 2:
-        return logits, None
-    active = inputs @ parameters[2]
-    active += parameters[3][..., None, :]
+    coef, bias, *coef_out = parameters
+    units = coef @ inputs.swapaxes(-1, -2)
+    units += bias[..., None]
+    if not coef_out:
+        return units, None
+    n_experts = coef_out[0].shape[-2]
+    logits, active = units[..., :n_experts, :], units[..., n_experts:, :]
     np.maximum(active, 0, out=active)
-    logits += active @ parameters[4]
+    logits += coef_out[0] @ active
     return logits, active

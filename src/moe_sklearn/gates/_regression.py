@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from joblib import cpu_count
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
@@ -30,6 +30,8 @@ N_RESTARTS, N_RESTARTS_OF_MANY, MANY_ROWS = 5, 2, 100_000
 # The penalty stands for as much knowledge as it does beside so many rows.
 PENALISED_ROWS = 50_000
 MAX_HELD_OUT = 5_000
+# Temporary arrays of so many rows are made again in the same memory; those of all rows would be in fresh one.
+BLOCK_ROWS = 4096
 # With smaller batches, threads wait for each other more than they work.
 BATCH_FOR_THREADS = 512
 # Candidate shares of the label gates, and the least relative gain for which label gates are used
@@ -67,7 +69,8 @@ class RegressionGate(StatefulEstimator):
         would use; the result does not depend on that number. "auto" means 5, or 2 of more than 100,000 rows.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. Of
-        many rows, a network is trained on at most 3,000 batches of up to 1,024 rows.
+        more than 42,000 rows there are fewer epochs, as a network is trained on two million rows at most, in
+        batches of up to 1,024.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out from each network. These rows serve early stopping, the share of
         the label gates, and every "auto" of this class. "auto" holds out a tenth of the rows, but at least
@@ -81,8 +84,9 @@ class RegressionGate(StatefulEstimator):
     Attributes
     ----------
     networks_ : list of list of ndarray
-        Parameters of each network: arrays (V, b), and (H, h, U) with a hidden layer, of the logits
-        V'z + b + U' max(0, H'z + h). If the label gates have a share, their parameters follow.
+        Parameters of each network: arrays (W, w, U) of the logits V z + v + U max(0, H z + h), where W is
+        V on top of H and w is v followed by h; (V, v) without a hidden layer. If the label gates have a
+        share, their parameters follow.
     shares_ : ndarray of shape (n_networks,)
         Share of each in the mean. They sum to 1.
     coef_ : ndarray of shape (n_experts, n_inputs)
@@ -197,10 +201,13 @@ class RegressionGate(StatefulEstimator):
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         fitted.networks_, fitted.shares_ = _average(members)
         stage.end(f"{len(rows.y):,} rows", *_in_words(members, len(fitted.networks_) > len(members)))
-        linear_parts = [np.vstack([coef, bias]).T.astype(float) for coef, bias, *_ in fitted.networks_]
+        n_experts = rows.experts.shape[1]
+        linear_parts = [
+            np.column_stack(network[:2])[:n_experts].astype(float) for network in fitted.networks_
+        ]
         mean = np.average(linear_parts, axis=0, weights=fitted.shares_)
         fitted.coef_, fitted.intercept_ = mean[:, :-1], mean[:, -1]
-        fitted.classes_ = np.arange(rows.experts.shape[1])
+        fitted.classes_ = np.arange(n_experts)
         return adopt(self, fitted)
 
     def predict_proba(self, X) -> np.ndarray:
@@ -222,10 +229,10 @@ class RegressionGate(StatefulEstimator):
     def weigh(self, X) -> np.ndarray:
         """Compute `predict_proba` without checks: X must be a finite float64 array with n_inputs columns."""
         inputs = self._scale(X)
-        total = np.zeros((len(X), len(self.classes_)))
+        total = np.zeros((len(self.classes_), len(X)))
         for share, network in zip(self.shares_, self.networks_, strict=True):
             total += share * softmax(gate_logits(network, inputs))
-        return total / total.sum(axis=1, keepdims=True)
+        return np.ascontiguousarray((total / total.sum(axis=0)).T)
 
     def predict(self, X, *, experts) -> np.ndarray:
         """Predict with the mixture sum_k p_k(x) f_k.
@@ -268,7 +275,8 @@ class RegressionGate(StatefulEstimator):
     def _prepare(self, X, y, experts, codes, weight):
         """Scale inputs and targets, and leave out rows of sample weight 0."""
         used = weight > 0
-        X, y, experts, codes, weight = (array[used] for array in (X, y, experts, codes, weight))
+        if not used.all():
+            X, y, experts, codes, weight = (array[used] for array in (X, y, experts, codes, weight))
         weight = weight / weight.mean()
         self.center_, self.scale_ = _center_and_scale(X, weight)
         mean, spread = _center_and_scale(np.clip(y, *robust_fences(y)), weight)
@@ -284,7 +292,10 @@ class RegressionGate(StatefulEstimator):
         )
 
     def _scale(self, X):
-        return np.arcsinh(((X - self.center_) / self.scale_).astype(PRECISION))
+        scaled = np.empty(X.shape, PRECISION)
+        for rows in gen_batches(len(X), BLOCK_ROWS):
+            scaled[rows] = (X[rows] - self.center_) / self.scale_
+        return np.arcsinh(scaled, out=scaled)
 
     def _choose(self, rows, train, held_out, rng):
         """Return the classification weight and the penalty, given or chosen by training linear gates.
@@ -438,7 +449,8 @@ def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
 def _center_and_scale(X, weight):
     """Compute the weighted mean and standard deviation of each column; the latter is 1 if it is constant."""
     center = weight @ X / weight.sum()
-    scale = np.sqrt(weight @ (X - center) ** 2 / weight.sum())
+    squares = (weight[rows] @ (X[rows] - center) ** 2 for rows in gen_batches(len(X), BLOCK_ROWS))
+    scale = np.sqrt(sum(squares) / weight.sum())
     tiny = 10 * np.finfo(float).eps * np.abs(center)
     return center, np.where(scale > tiny, scale, 1.0)
 

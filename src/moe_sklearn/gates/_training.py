@@ -11,8 +11,10 @@ from ._loss import gate_logits, gate_loss, mixture_loss
 BATCH_ROWS = (32, 1024)
 # Of a batch of up to 64 rows; it grows with the root of the rows, as the noise of the gradient falls.
 LEARNING_RATE = 3e-3
-# Of many rows, a network is trained after so many steps, in fewer epochs than max_iter.
-MAX_STEPS = 3000
+# With large batches, so with many rows, networks hardly overfit, and a higher rate leads to a lesser loss.
+LARGE_BATCH, LARGE_BATCH_RATE = 512, 0.03
+# Of many rows, a network is trained after it has seen so many, in fewer epochs than max_iter.
+MAX_ROWS_SEEN = 2**21
 # The held-out rows are looked at after each epoch, but after so many steps at most.
 STEPS_PER_LOOK = 100
 PATIENCE = 15
@@ -23,16 +25,14 @@ NEVER = -30.0
 def start_parameters(rows, hidden_layer_size, classification_weight, rng):
     """Make the parameters of an untrained gate, which gives all experts equal weights."""
     n_inputs, n_experts = rows.inputs.shape[1], rows.experts.shape[1]
-    bias = np.zeros(n_experts)
+    coef = np.zeros((n_experts + hidden_layer_size, n_inputs))
+    bias = np.zeros(len(coef))
     if classification_weight == 1:
-        bias[rows.n_bins :] = NEVER
-    parameters = [np.zeros((n_inputs, n_experts)), bias]
+        bias[rows.n_bins : n_experts] = NEVER
+    parameters = [coef, bias]
     if hidden_layer_size:
-        parameters += [
-            rng.normal(scale=n_inputs**-0.5, size=(n_inputs, hidden_layer_size)),
-            np.zeros(hidden_layer_size),
-            np.zeros((hidden_layer_size, n_experts)),
-        ]
+        coef[n_experts:] = rng.normal(scale=n_inputs**-0.5, size=(n_inputs, hidden_layer_size)).T
+        parameters.append(np.zeros((n_experts, hidden_layer_size)))
     return [array.astype(rows.inputs.dtype) for array in parameters]
 
 
@@ -110,7 +110,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     """
     best = [EarlyStopping(some, classification_weight) for some in held_out]
     n_batches, size = batches_of(len(train[0]))
-    n_steps = min(max_iter * n_batches, max(MAX_STEPS, n_batches))
+    n_steps = min(max_iter * n_batches, max(MAX_ROWS_SEEN // size, n_batches))
     flat, parameters = _joined([np.stack(arrays) for arrays in zip(*starts, strict=True)])
     mean, square = np.zeros_like(flat), np.zeros_like(flat)
 
@@ -125,10 +125,10 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
         if step % n_batches == 0:
             order = np.stack([rng.permutation(own) for rng, own in zip(rngs, train, strict=True)])
             batches = np.array_split(order, n_batches, axis=1)
-        batch = rows.take(batches[step % n_batches].ravel())
+        batch = rows.take(batches[step % n_batches])
         _, gradient = gate_loss(parameters, batch, classification_weight, alpha)
         slope = np.concatenate([part.ravel() for part in gradient])
-        rate = LEARNING_RATE * math.sqrt(max(size, 64) / 64) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+        rate = learning_rate(size) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         rate *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
         mean += 0.1 * (slope - mean)
         square += 0.001 * (slope * slope - square)
@@ -156,6 +156,11 @@ def batches_of(n_rows: int) -> tuple[int, int]:
     low, high = BATCH_ROWS
     size = max(low, min(n_rows // 20, math.isqrt(8 * n_rows), high))
     return max(1, n_rows // size), size
+
+
+def learning_rate(size: int) -> float:
+    """Return the learning rate at the start of a training with batches of `size` rows."""
+    return LARGE_BATCH_RATE if size >= LARGE_BATCH else LEARNING_RATE * math.sqrt(max(size, 64) / 64)
 
 
 def _joined(arrays):
