@@ -504,6 +504,10 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
     assert mixture_loss(gate_logits(worse, rows.inputs), rows, 0.0)[0] > first
     stops = [best.update(worse) for _ in range(PATIENCE)]
     assert stops == [False] * (PATIENCE - 1) + [True]
+    slope = gate_loss(start, rows, 0.0, 0.0)[1]
+    better = [array - 0.1 * step for array, step in zip(start, slope, strict=True)]
+    assert mixture_loss(gate_logits(better, rows.inputs), rows, 0.0)[0] < first * (1 - 1e-3)
+    assert best.update(better)  # too late: this would depend on the networks trained beside it
     start[0] += 1  # the best is a copy
     np.testing.assert_array_equal(best.parameters[0], kept[0])
     assert best.loss == first
@@ -777,7 +781,7 @@ def test_training_keeps_the_best_and_stops_in_time():
     assert best.loss <= equal_weights
 
 
-@pytest.mark.parametrize("n_rows", [300, 36_000])
+@pytest.mark.parametrize("n_rows", [300, 9_000, 36_000])
 def test_a_regression_gate_does_not_depend_on_the_number_of_threads(n_rows):
     X, y, experts, labels = regimes(n_rows)
     weights = []

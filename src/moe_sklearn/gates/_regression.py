@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -33,7 +34,7 @@ MAX_HELD_OUT = 5_000
 # Temporary arrays of so many rows are made again in the same memory; those of all rows would be in fresh one.
 BLOCK_ROWS = 4096
 # With smaller batches, threads wait for each other more than they work.
-BATCH_FOR_THREADS = 512
+BATCH_FOR_THREADS = 256
 # Candidate shares of the label gates, and the least relative gain for which label gates are used
 LABEL_SHARES = np.linspace(0, 1, 11)
 LEAST_GAIN = 1e-3
@@ -321,7 +322,7 @@ class RegressionGate(StatefulEstimator):
         return weight, alpha
 
     def _train_all(self, rows, n_threads, n_draws, progress):
-        """Train all networks: side by side, or each in a thread if a batch is work enough for one."""
+        """Train all networks side by side, or some of them in each thread if a batch is work enough."""
         rng = check_random_state(self.random_state)
         splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng, n_draws)
         train, held_out = splits[0]
@@ -331,9 +332,10 @@ class RegressionGate(StatefulEstimator):
         # Each network shuffles its rows with a generator of its own, whatever the others do meanwhile.
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(splits))
         members = list(zip(splits, starts, map(np.random.RandomState, seeds), strict=True))
-        in_threads = batches_of(len(rows.y))[1] >= BATCH_FOR_THREADS
-        with ThreadPoolExecutor(n_threads if in_threads else 1) as pool:
-            groups = [[member] for member in members] if in_threads else [members]
+        n_groups = min(n_threads, len(members)) if batches_of(len(rows.y))[1] >= BATCH_FOR_THREADS else 1
+        bounds = len(members) * np.arange(n_groups + 1) // n_groups
+        groups = [members[first:end] for first, end in pairwise(bounds)]
+        with ThreadPoolExecutor(n_groups) as pool:
             trained = pool.map(partial(self._train, rows, progress), groups)
             return [member for group in trained for member in group]
 

@@ -46,7 +46,12 @@ class EarlyStopping:
         self.loss, self.parameters, self.stale, self.n_steps = np.inf, None, 0, 0
 
     def update(self, parameters):
-        """Score `parameters`; return True if training should stop."""
+        """Score `parameters`; return True if training should stop. Then it changes no more.
+
+        A network is therefore the same whichever networks are trained beside it.
+        """
+        if self.stale >= PATIENCE:
+            return True
         loss = mixture_loss(gate_logits(parameters, self.held_out.inputs), self.held_out, self.criterion)[0]
         self.stale += 1
         if self.parameters is None or loss < self.loss * (1 - 1e-4):
