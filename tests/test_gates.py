@@ -33,6 +33,7 @@ from moe_sklearn.gates import _training as module
 from moe_sklearn.gates._regression import (
     _average,
     _center_and_scale,
+    _label_share,
     _Member,
     _one_standard_error,
     _splits,
@@ -317,11 +318,11 @@ def test_averaging_restarts_lowers_the_error():
     gate = RegressionGate(32, alpha=1e-5, n_restarts=6, random_state=0)
     gate.fit(X, y, experts=experts)
     whole = np.mean((new_y - gate.predict(new_X, experts=new_experts)) ** 2)
-    networks, single = gate.networks_, []
-    for network in networks:
-        gate.networks_, gate.shares_ = [network], np.ones(1)
+    (networks,), single = gate.networks_, []
+    for i in range(6):
+        gate.networks_ = [[arrays[i : i + 1] for arrays in networks]]
         single.append(np.mean((new_y - gate.predict(new_X, experts=new_experts)) ** 2))
-    assert len(networks) == 6 and whole < np.mean(single)
+    assert len(networks[0]) == 6 and whole < np.mean(single)
 
 
 def test_outliers_among_the_inputs_do_no_harm():
@@ -347,7 +348,7 @@ def test_restarts_hold_out_other_rows_and_constant_inputs_are_fine():
     X, y, experts, _ = regimes(300)
     X[:, 2] = 5.0
     gate = RegressionGate(0, n_restarts=3, alpha=1e-4, random_state=0).fit(X, y, experts=experts)
-    assert len({network[0].tobytes() for network in gate.networks_}) == 3
+    assert len({coef.tobytes() for coef in gate.networks_[0][0]}) == 3
     assert np.isfinite(gate.predict_proba(X)).all()
 
 
@@ -549,21 +550,28 @@ def test_inputs_are_centred_and_scaled_by_weight():
 def test_weights_are_the_mean_over_the_networks_by_their_shares():
     X, y, experts, labels = regimes(200, noise=6.0)
     gate = RegressionGate(4, n_restarts=3, random_state=0).fit(X, y, experts=experts, labels=labels)
-    assert len(gate.networks_) == len(gate.shares_) == 6
-    np.testing.assert_allclose(gate.shares_[:3], gate.shares_[0])
-    np.testing.assert_allclose(gate.shares_[3:], gate.shares_[3])
-    np.testing.assert_allclose(gate.shares_.sum(), 1)
-    assert [len(network) for network in gate.networks_] == [3, 3, 3, 2, 2, 2]
+    assert [len(arrays) for arrays in gate.networks_] == [3, 2]
+    assert gate.shares_.shape == (2,) and gate.shares_.sum() == pytest.approx(1)
     inputs = np.arcsinh((X - X.mean(axis=0)) / X.std(axis=0)).astype("f4")
-    expected = sum(
-        share * softmax(gate_logits(network, inputs)).T
-        for share, network in zip(gate.shares_, gate.networks_, strict=True)
-    )
+    expected, linear = 0, 0
+    for share, stacked in zip(gate.shares_, gate.networks_, strict=True):
+        for network in zip(*stacked, strict=True):
+            expected += share / 3 * softmax(gate_logits(network, inputs)).T
+            linear += share / 3 * np.column_stack(network[:2])[:2]
     np.testing.assert_allclose(gate.predict_proba(X), expected, atol=1e-6)
-    linear = np.average([network[0][:2] for network in gate.networks_], axis=0, weights=gate.shares_)
-    np.testing.assert_allclose(gate.coef_, linear, rtol=1e-6)
-    biases = np.average([network[1][:2] for network in gate.networks_], axis=0, weights=gate.shares_)
-    np.testing.assert_allclose(gate.intercept_, biases, rtol=1e-6)
+    np.testing.assert_allclose(np.column_stack([gate.coef_, gate.intercept_]), linear, rtol=1e-6)
+
+
+def test_weights_do_not_depend_on_the_blocks_of_rows(monkeypatch):
+    X, y, experts, labels = regimes(200)
+    gate = RegressionGate(4, n_restarts=2, max_iter=2, random_state=0).fit(X, y, experts=experts)
+    whole = gate.weigh(X)
+    monkeypatch.setattr(regression_module, "BLOCK_ROWS", 30)
+    np.testing.assert_allclose(gate.weigh(X), whole, rtol=1e-5)
+    again = clone(gate).fit(X, y, experts=experts)
+    np.testing.assert_allclose(again.scale_, gate.scale_, rtol=1e-12)
+    np.testing.assert_allclose(again.weigh(X), whole, atol=1e-4)
+    assert gate.weigh(X[:0]).shape == (0, 2)
 
 
 def test_label_gates_help_where_the_noise_hides_the_regimes():
@@ -581,8 +589,8 @@ def test_label_gates_help_where_the_noise_hides_the_regimes():
 def test_labels_that_mislead_get_no_share():
     X, y, experts, labels = regimes(1500)
     gate = RegressionGate(8, n_restarts=2, random_state=0).fit(X, y, experts=experts, labels=1 - labels)
-    assert len(gate.networks_) == 2
-    np.testing.assert_array_equal(gate.shares_, [0.5, 0.5])
+    assert [len(arrays) for arrays in gate.networks_] == [3]
+    np.testing.assert_array_equal(gate.shares_, [1])
 
 
 @pytest.mark.parametrize(
@@ -592,15 +600,16 @@ def test_label_gates_get_a_share_that_is_worth_their_cost(gain, share):
     """A thousandth of the error, at least."""
     members = [
         SimpleNamespace(
-            network=SimpleNamespace(parameters="network"),
-            label_gate=SimpleNamespace(parameters="label gate"),
+            network=SimpleNamespace(parameters=["network"]),
+            label_gate=SimpleNamespace(parameters=["label gate"]),
             errors=lambda share, scale=scale: scale * np.full(5, 1 - gain * share),
         )
         for scale in (1.0, 3.0)
     ]
-    networks, shares = _average(members)
-    assert networks == ["label gate" if share else "network"] * 2
-    np.testing.assert_array_equal(shares, [0.5, 0.5])
+    networks, shares = _average(members, _label_share(members))
+    ((names,),) = networks
+    assert names.tolist() == ["label gate" if share else "network"] * 2
+    np.testing.assert_array_equal(shares, [1])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -617,15 +626,15 @@ def test_errors_of_a_share_are_those_of_the_mean_weights(share):
 def test_shares_are_the_best_of_the_held_out_rows():
     members = [
         SimpleNamespace(
-            network=SimpleNamespace(parameters="network"),
-            label_gate=SimpleNamespace(parameters="label gate"),
+            network=SimpleNamespace(parameters=["network"]),
+            label_gate=SimpleNamespace(parameters=["label gate"]),
             errors=lambda share, best=best: 1 + (share - best) ** 2 * np.ones(5),
         )
         for best in (0.2, 0.6)
     ]
-    networks, shares = _average(members)
-    assert networks == ["network"] * 2 + ["label gate"] * 2
-    np.testing.assert_allclose(shares, [0.3, 0.3, 0.2, 0.2])
+    networks, shares = _average(members, _label_share(members))
+    assert [names.tolist() for (names,) in networks] == [["network"] * 2, ["label gate"] * 2]
+    np.testing.assert_allclose(shares, [0.6, 0.4])
 
 
 @pytest.mark.parametrize("labels", [None, np.zeros(300, int), np.full(300, -1)])
@@ -634,7 +643,7 @@ def test_without_two_labels_there_are_no_label_gates(labels):
     gate = RegressionGate(4, n_restarts=2, max_iter=3, random_state=0).fit(
         X, y, experts=experts, labels=labels
     )
-    assert len(gate.networks_) == 2
+    assert [len(arrays) for arrays in gate.networks_] == [3]
 
 
 # the logistic gate

@@ -320,13 +320,14 @@ def _write_regression(graph, gate, inputs) -> str:
     scaled = graph("Asinh", graph.cast(scaled, np.float32))
     weighted = []
     n = len(gate.classes_)  # the rows of coef and bias after these belong to hidden units
-    for share, (coef, bias, *coef_out) in zip(gate.shares_, gate.networks_, strict=True):
-        logits = graph("Gemm", scaled, coef[:n].T, bias[:n])
-        if coef_out:
-            active = graph("Relu", graph("Gemm", scaled, coef[n:].T, bias[n:]))
-            logits = graph("Add", logits, graph("MatMul", active, coef_out[0].T))
-        weights = graph.cast(graph("Softmax", logits, axis=1), np.float64)
-        weighted.append(graph("Mul", weights, np.array(share)))
+    for share, stacked in zip(gate.shares_, gate.networks_, strict=True):
+        for coef, bias, *coef_out in zip(*stacked, strict=True):
+            logits = graph("Gemm", scaled, coef[:n].T, bias[:n])
+            if coef_out:
+                active = graph("Relu", graph("Gemm", scaled, coef[n:].T, bias[n:]))
+                logits = graph("Add", logits, graph("MatMul", active, coef_out[0].T))
+            weights = graph.cast(graph("Softmax", logits, axis=1), np.float64)
+            weighted.append(graph("Mul", weights, np.array(share / len(stacked[0]))))
     total = graph("Sum", *weighted)
     return graph("Div", total, graph.sum(total, 1))
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from joblib import cpu_count
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
@@ -32,7 +32,7 @@ N_RESTARTS, N_RESTARTS_OF_MANY, MANY_ROWS = 5, 2, 100_000
 PENALISED_ROWS = 50_000
 MAX_HELD_OUT = 5_000
 # Temporary arrays of so many rows are made again in the same memory; those of all rows would be in fresh one.
-BLOCK_ROWS = 4096
+BLOCK_ROWS = 1024
 # With smaller batches, threads wait for each other more than they work.
 BATCH_FOR_THREADS = 256
 # Candidate shares of the label gates, and the least relative gain for which label gates are used
@@ -85,11 +85,11 @@ class RegressionGate(StatefulEstimator):
     Attributes
     ----------
     networks_ : list of list of ndarray
-        Parameters of each network: arrays (W, w, U) of the logits V z + v + U max(0, H z + h), where W is
-        V on top of H and w is v followed by h; (V, v) without a hidden layer. If the label gates have a
-        share, their parameters follow.
-    shares_ : ndarray of shape (n_networks,)
-        Share of each in the mean. They sum to 1.
+        Arrays (W, w, U) of the logits V z + v + U max(0, H z + h), where W is V on top of H and w is v
+        followed by h; (V, v) without a hidden layer. The first axis of each counts the networks. If the label
+        gates have a share, their (V, v) are a second list; with a share of 1 they are the only one.
+    shares_ : ndarray of shape (1,) or (2,)
+        Share of the mean network and of the mean label gate. They sum to 1.
     coef_ : ndarray of shape (n_experts, n_inputs)
         Coefficients of the linear part on the scaled inputs, averaged with `shares_`.
     intercept_ : ndarray of shape (n_experts,)
@@ -200,13 +200,12 @@ class RegressionGate(StatefulEstimator):
             rows = fitted._prepare(X, *arrays)
             members = fitted._train_all(rows, min(n_threads, default=cpu_count()), n_draws, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
-        fitted.networks_, fitted.shares_ = _average(members)
-        stage.end(f"{len(rows.y):,} rows", *_in_words(members, len(fitted.networks_) > len(members)))
+        label_share = _label_share(members)
+        fitted.networks_, fitted.shares_ = _average(members, label_share)
+        stage.end(f"{len(rows.y):,} rows", *_in_words(members, label_share))
         n_experts = rows.experts.shape[1]
-        linear_parts = [
-            np.column_stack(network[:2])[:n_experts].astype(float) for network in fitted.networks_
-        ]
-        mean = np.average(linear_parts, axis=0, weights=fitted.shares_)
+        parts = [np.dstack(kind[:2])[:, :n_experts].mean(axis=0, dtype=float) for kind in fitted.networks_]
+        mean = np.average(parts, axis=0, weights=fitted.shares_)
         fitted.coef_, fitted.intercept_ = mean[:, :-1], mean[:, -1]
         fitted.classes_ = np.arange(n_experts)
         return adopt(self, fitted)
@@ -229,11 +228,15 @@ class RegressionGate(StatefulEstimator):
 
     def weigh(self, X) -> np.ndarray:
         """Compute `predict_proba` without checks: X must be a finite float64 array with n_inputs columns."""
-        inputs = self._scale(X)
-        total = np.zeros((len(self.classes_), len(X)))
-        for share, network in zip(self.shares_, self.networks_, strict=True):
-            total += share * softmax(gate_logits(network, inputs))
-        return np.ascontiguousarray((total / total.sum(axis=0)).T)
+        proba = np.empty((len(X), len(self.classes_)))
+        for rows in _blocks(len(X)):
+            inputs = self._scale(X[rows])
+            total = sum(
+                share * softmax(gate_logits(stacked, inputs)).mean(axis=0, dtype=float)
+                for share, stacked in zip(self.shares_, self.networks_, strict=True)
+            )
+            proba[rows] = (total / total.sum(axis=0)).T
+        return proba
 
     def predict(self, X, *, experts) -> np.ndarray:
         """Predict with the mixture sum_k p_k(x) f_k.
@@ -284,7 +287,7 @@ class RegressionGate(StatefulEstimator):
         # The squared error is then a mean over the targets.
         spread = spread * y.shape[1] ** 0.5
         return GateRows(
-            inputs=self._scale(X),
+            inputs=np.concatenate([self._scale(X[rows]) for rows in _blocks(len(X))]),
             experts=((experts - mean) / spread).astype(PRECISION),
             y=((y - mean) / spread).astype(PRECISION),
             weight=weight.astype(PRECISION),
@@ -293,9 +296,7 @@ class RegressionGate(StatefulEstimator):
         )
 
     def _scale(self, X):
-        scaled = np.empty(X.shape, PRECISION)
-        for rows in gen_batches(len(X), BLOCK_ROWS):
-            scaled[rows] = (X[rows] - self.center_) / self.scale_
+        scaled = ((X - self.center_) / self.scale_).astype(PRECISION)
         return np.arcsinh(scaled, out=scaled)
 
     def _choose(self, rows, train, held_out, rng):
@@ -391,29 +392,33 @@ def _losses(networks):
     return ", ".join(f"{network.loss:.4f}" for network in networks)
 
 
-def _in_words(members, has_label_gates):
+def _in_words(members, label_share):
     """Say how the networks were trained."""
     steps = max(member.network.n_steps for member in members)
     loss = np.mean([member.network.loss for member in members])
-    kind = "networks and gates on labels" if has_label_gates else "networks"
+    kind = "networks and gates on labels" if label_share else "networks"
     return f"{len(members)} {kind}", f"{steps:,} steps", f"held-out loss {loss:.4f}"
 
 
-def _average(members):
-    """Return networks and label gates with their shares; the held-out rows choose those of label gates."""
-    networks = [member.network.parameters for member in members]
-    label_gates = [member.label_gate for member in members]
-    share = 0.0
-    if all(label_gates):
-        errors = [np.concatenate([m.errors(s) for m in members]).mean(dtype=float) for s in LABEL_SHARES]
-        best = int(np.argmin(errors))
-        share = LABEL_SHARES[best] if errors[best] < errors[0] * (1 - LEAST_GAIN) else 0.0
-    shares = np.full(len(members), (1 - share) / len(members))
-    if share:
-        networks += [gate.parameters for gate in label_gates]
-        shares = np.append(shares, np.full(len(members), share / len(members)))
-    used = np.flatnonzero(shares)
-    return [networks[i] for i in used], shares[used]
+def _label_share(members):
+    """Return the share of the label gates with which the held-out rows have the least error."""
+    if not all(member.label_gate for member in members):
+        return 0.0
+    errors = [np.concatenate([m.errors(s) for m in members]).mean(dtype=float) for s in LABEL_SHARES]
+    best = int(np.argmin(errors))
+    return LABEL_SHARES[best] if errors[best] < errors[0] * (1 - LEAST_GAIN) else 0.0
+
+
+def _average(members, label_share):
+    """Stack the arrays of the networks, and those of the label gates; return what has a share, and that."""
+    kinds = [(1 - label_share, [member.network for member in members])]
+    kinds.append((label_share, [member.label_gate for member in members]))
+    kinds = [(share, kind) for share, kind in kinds if share]
+    stacks = [
+        [np.stack(arrays) for arrays in zip(*(trained.parameters for trained in kind), strict=True)]
+        for _, kind in kinds
+    ]
+    return stacks, np.array([share for share, _ in kinds])
 
 
 def _one_standard_error(candidates, errors):
@@ -448,10 +453,14 @@ def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
     ]
 
 
+def _blocks(n_rows):
+    return [slice(first, first + BLOCK_ROWS) for first in range(0, n_rows, BLOCK_ROWS)]
+
+
 def _center_and_scale(X, weight):
     """Compute the weighted mean and standard deviation of each column; the latter is 1 if it is constant."""
     center = weight @ X / weight.sum()
-    squares = (weight[rows] @ (X[rows] - center) ** 2 for rows in gen_batches(len(X), BLOCK_ROWS))
+    squares = (weight[rows] @ (X[rows] - center) ** 2 for rows in _blocks(len(X)))
     scale = np.sqrt(sum(squares) / weight.sum())
     tiny = 10 * np.finfo(float).eps * np.abs(center)
     return center, np.where(scale > tiny, scale, 1.0)
