@@ -12,10 +12,11 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, linalg
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
 from moe_sklearn.kernels import kernel_of
+from moe_sklearn.linalg import Scratch
 from moe_sklearn.row_moments import MIN_COLUMNS, RowMoments, RowStore, fits_as_rows, merged
 from moe_sklearn.solvers import discriminants, pca_axes, ridge, ridge_path
 
@@ -226,6 +227,28 @@ def test_a_small_penalty_makes_a_float64_kernel(data):
     rough = BinnedMoments(D, 2, product_dtype="float32").update(X, y).pool()
     exact = BinnedMoments(D, 2, product_dtype="float64").update(X, y).pool()
     assert_allclose(ridge(rough, 1e-7)[0], ridge(exact, 1e-7)[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("noise", ["none", "even", "uneven"])
+def test_ridge_and_discriminants_share_a_factor(data, monkeypatch, noise):
+    """Where the noise of the columns differs, each has a kernel of its own."""
+    monkeypatch.setattr(linalg, "MIXED_PRECISION_SIZE", 50)
+    factors, potrf = [], linalg.potrf
+    monkeypatch.setattr(linalg, "potrf", lambda work: factors.append(len(work)) or potrf(work))
+    X, y, bins, weight = data
+    moments, scratch = BinnedMoments(D, 2).update(X, y, bins, weight), Scratch()
+    if noise != "none":
+        for group in moments.groups.values():
+            group.add_noise(np.full(D, 3.0) if noise == "even" else np.linspace(1, 3, D))
+    pooled = moments.pool()
+    expected = ridge(pooled, 0.5)[0], discriminants(moments, 0.5, pooled)[0]
+    factors.clear()
+    with pooled.keeping_factor(scratch):
+        found = ridge(pooled, 0.5, scratch=scratch)[0], discriminants(moments, 0.5, pooled, scratch)[0]
+    assert factors == [N] * (2 if noise == "uneven" else 1)
+    for one, other in zip(found, expected, strict=True):
+        assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+    assert_allclose(ridge(pooled, 0.5)[0], expected[0])  # nothing stays
 
 
 def test_files_and_pickles_keep_rows(data, tmp_path):

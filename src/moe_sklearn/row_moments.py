@@ -16,7 +16,7 @@ same, N only adds to alpha.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager
 from functools import cache, cached_property
 
 import numpy as np
@@ -35,6 +35,10 @@ NO_PART = "other has rows that are not in the group it is subtracted from."
 BLOCK_ROWS, FEW_ROWS = 512, 128
 # Columns that differ by more in their noise and penalty would lose digits in one kernel.
 WIDEST_PENALTIES = 1e10
+
+
+def _is_uneven(noise):
+    return noise is not None and (noise != noise[0]).any()
 
 
 def fits_as_rows(n_rows, n_features: int):
@@ -167,6 +171,7 @@ class RowMoments:
 
     is_rows = True
     solution = None
+    _kept = None
 
     def __init__(self, store: RowStore, index, x_sum=None):
         self.store, self.index, self._made_x_sum = store, index, x_sum
@@ -382,29 +387,42 @@ class RowMoments:
             return NormalEquations(np.zeros((1, 1)), right, EPS, 0.0, lambda found: found.T @ no_coef)
         noise, scale, variances = self.noise, None, 1.0
         penalty = None if noise is None else noise[0] + alpha
-        if noise is not None and (noise != noise[0]).any():
+        if _is_uneven(noise):
             variances, penalty = noise + alpha, 1.0
             scale = 1 / np.sqrt(variances)
         least, eps = alpha if penalty is None else penalty, self.product_eps
-        matrix = self._gram(self.store.product_dtype, scale)
+        matrix = self._regular_gram(self.store.product_dtype, scale)
         if least <= rounding(matrix, eps) and eps > EPS:
-            matrix, eps = self._gram(np.dtype(float), scale), EPS
+            matrix, eps = self._regular_gram(np.dtype(float), scale), EPS
 
         def to_coef(solutions):
             return self.coef_of(solutions) / variances + offset
 
-        roots = np.sqrt(self._weights)
-        # Centred rows add up to 0. The right sides are orthogonal to that vector, so that its eigenvalue is
-        # free: with one of an average size, the matrix is regular.
-        size = np.diag(matrix).mean(dtype=float) / self.weight
-        syr = blas.dsyr if matrix.dtype == float else blas.ssyr
-        matrix = syr(size, roots, lower=1, a=matrix, overwrite_a=1)
-        right = roots[:, None] * targets
+        right = np.sqrt(self._weights)[:, None] * targets
         return NormalEquations(matrix, right, eps, 0.0, to_coef, is_deficient=True, penalty=penalty)
 
+    @contextmanager
     def keeping_factor(self, scratch):
-        """Make a context that keeps nothing: kernels are small."""
-        return nullcontext()
+        """Make the context within which several systems of equations of these rows share a factorisation."""
+        if not self.n_rows or _is_uneven(self.noise):
+            yield
+            return
+        self._kept = self._regular_gram(self.store.product_dtype)
+        try:
+            with scratch.keeping(self._kept):
+                yield
+        finally:
+            self._kept = None
+
+    def _regular_gram(self, dtype, scale=None):
+        """`_gram` of full rank, for right sides that are orthogonal to the roots of the weights."""
+        if scale is None and self._kept is not None and self._kept.dtype == dtype:
+            return self._kept
+        matrix, roots = self._gram(dtype, scale), np.sqrt(self._weights)
+        # Centred rows add up to 0: the eigenvalue of that vector is free, and gets an average size.
+        size = np.diag(matrix).mean(dtype=float) / self.weight
+        syr = blas.dsyr if matrix.dtype == float else blas.ssyr
+        return syr(size, roots, lower=1, a=matrix, overwrite_a=1)
 
     def gram(self) -> np.ndarray:
         """R X X' R of the centred rows without noise, in float64, R = diag(sqrt(weight)): lower triangle."""
