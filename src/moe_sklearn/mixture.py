@@ -102,7 +102,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     router_ : classifier
         Gives the probability of each bin, for "hard" and `gate_proba`; its classes are `bins_`. If the gate
         is a classifier, the router is the gate. The weights of a regression gate are not probabilities of
-        bins: its router is a `LogisticGate` on the same inputs, trained on at most 100,000 rows.
+        bins: its router is a `LogisticGate` on the same inputs, trained on at most 50,000 rows.
     gate_inputs_ : tuple of str
         The inputs that the gate uses.
     anchors_ : ndarray of shape (n_anchors,) or (n_anchors, n_targets)

@@ -418,17 +418,13 @@ class RowMoments:
         """`_gram` of full rank, for right sides that are orthogonal to the roots of the weights."""
         if scale is None and self._kept is not None and self._kept.dtype == dtype:
             return self._kept
-        matrix, roots = self._gram(dtype, scale), np.sqrt(self._weights)
-        # Centred rows add up to 0: the eigenvalue of that vector is free, and gets an average size.
-        size = np.diag(matrix).mean(dtype=float) / self.weight
-        syr = blas.dsyr if matrix.dtype == float else blas.ssyr
-        return syr(size, roots, lower=1, a=matrix, overwrite_a=1)
+        return self._gram(dtype, scale, regular=True)
 
     def gram(self) -> np.ndarray:
         """R X X' R of the centred rows without noise, in float64, R = diag(sqrt(weight)): lower triangle."""
         return self._gram(self.store.product_dtype).astype(float, copy=False)
 
-    def _gram(self, dtype, scale=None):
+    def _gram(self, dtype, scale=None, regular=False):
         """The same in `dtype`, with columns multiplied by `scale` (n_features,)."""
         store, weights = self.store, self._weights / self.weight
         if scale is None:
@@ -437,6 +433,9 @@ class RowMoments:
             kernel = kernel_of(store.X, self.index, store.origin, dtype, scale)
         half = symmetric_product(kernel, weights[:, None])[:, 0]
         half -= weights @ half / 2
+        if regular:
+            # Centred rows add up to 0: the eigenvalue of that vector is free, and gets an average size.
+            half -= weights @ (np.diag(kernel) - 2 * half) / (2 * self.n_rows)
         kernel -= half.astype(kernel.dtype)[:, None]
         kernel -= half.astype(kernel.dtype)
         if not (self._weights == 1).all():

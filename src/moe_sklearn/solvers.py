@@ -204,7 +204,7 @@ def discriminants(
     groups = [moments.groups[label] for label in moments.bins.tolist()]
     coef = _solve(pooled.indicator_equations(groups, alpha), alpha, scratch)
     share = np.array([group.weight for group in groups]) / pooled.weight
-    return coef, share - coef @ pooled.x_mean
+    return coef, share - _outputs_at(pooled.x_mean, coef)
 
 
 def _solve(equations, alpha, scratch):
@@ -218,7 +218,12 @@ def _solve(equations, alpha, scratch):
 
 
 def _intercept(moments, coef):
-    return moments.y_mean - coef @ moments.x_mean
+    return moments.y_mean - _outputs_at(moments.x_mean, coef)
+
+
+def _outputs_at(x, coef):
+    # The threads of NumPy's BLAS would compete with SciPy's.
+    return blas.dgemv(1.0, coef.T, x, trans=1)
 
 
 def _krylov_path(xx, alphas, rhs, regular):
