@@ -10,6 +10,7 @@ from scipy.linalg import blas
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, moe_learning_curve
 from moe_sklearn.gates import RegressionGate
+from moe_sklearn.kernels import centred
 from moe_sklearn.row_moments import RowStore
 
 
@@ -53,6 +54,21 @@ def assert_is_kernel(store, index, kernel, tolerance=1e-12):
     about = store.X[index].astype(float) - store.origin
     expected = np.tril(about @ about.T)
     assert_allclose(lower(kernel), expected, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-5)])
+def test_a_centred_kernel_is_that_of_centred_rows(rows, weighted, dtype, tolerance):
+    weights = np.random.default_rng(1).uniform(0.5, 2, 300) if weighted else np.ones(300)
+    about, roots = rows - 29.8, np.sqrt(weights)
+    own = roots[:, None] * (rows - weights @ rows / weights.sum())
+    expected, size = own @ own.T, np.einsum("ij,ij->", own, own) / 300
+    for regular in (False, True):
+        found = centred(np.asfortranarray(np.tril(about @ about.T), dtype), weights, regular)
+        more = size / weights.sum() * np.outer(roots, roots) if regular else 0.0
+        assert_allclose(lower(found), np.tril(expected + more), atol=tolerance * size)
+    full = np.tril(found, -1) + np.tril(found).T
+    assert_allclose(full @ roots, size * roots, atol=100 * tolerance * size)  # of size `size`, not 0
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-6)])

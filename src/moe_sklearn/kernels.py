@@ -15,7 +15,7 @@ from threading import RLock
 import numpy as np
 from scipy.linalg import blas
 
-from .linalg import PANEL, lower_panels, zeros_lower
+from .linalg import PANEL, lower_panels, symmetric_product, zeros_lower
 
 # Numbers of a block of columns from which a kernel is made.
 KERNEL_BLOCK = 2**21
@@ -61,6 +61,36 @@ def _completed(kernel, n_known, X, index, origin, scale=None):
     return kernel
 
 
+def fill_from(part, kernel, places):
+    """Write rows and columns of `kernel`, at sorted `places`, to the lower triangle `part`; return it."""
+    for rows, columns in lower_panels(len(part)):
+        # The transpose is in C order, of which rows are taken fastest.
+        part[rows, columns] = kernel.T[np.ix_(places[columns], places[rows])].T
+    return part
+
+
+def centred(kernel, weights, regular=False) -> np.ndarray:
+    """R K R of rows about their weighted mean, R = diag(sqrt(weights)), given K about any origin, in place.
+
+    It has the eigenvalue 0, of the vector sqrt(weights). If it is to be `regular`, an average one instead.
+    """
+    shares = weights / weights.sum()
+    half = symmetric_product(kernel, shares[:, None])[:, 0]
+    half -= shares @ half / 2
+    if regular:
+        half -= shares @ (np.diag(kernel) - 2 * half) / (2 * len(kernel))
+    half = half.astype(kernel.dtype)[:, None]
+    roots = None if (weights == 1).all() else np.sqrt(weights).astype(kernel.dtype)[:, None]
+    for part in lower_panels(len(kernel)):
+        panel, (rows, columns) = kernel[part], part
+        panel -= half[rows]
+        panel -= half[columns].T
+        if roots is not None:
+            panel *= roots[rows]
+            panel *= roots[columns].T
+    return kernel
+
+
 class Kernels:
     """Kernels over some of the rows of a growing array, about one origin.
 
@@ -97,10 +127,7 @@ class Kernels:
         if best is None:
             return kernel, 0
         positions, earlier = self._earlier[best]
-        places, known = np.searchsorted(positions, covered[:n_known]), kernel[:n_known, :n_known]
-        for rows, columns in lower_panels(n_known):
-            # The transpose is in C order, of which rows are taken fastest.
-            known[rows, columns] = earlier.T[np.ix_(places[columns], places[rows])].T
+        fill_from(kernel[:n_known, :n_known], earlier, np.searchsorted(positions, covered[:n_known]))
         if n_known == len(positions):
             del self._earlier[best]
         return kernel, n_known

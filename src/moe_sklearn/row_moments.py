@@ -22,8 +22,8 @@ from functools import cache, cached_property
 import numpy as np
 from scipy.linalg import blas, qr
 
-from .kernels import Kernels, kernel_of
-from .linalg import EPS, rounding, row_product, symmetric_product, transposed_product
+from .kernels import Kernels, centred, fill_from, kernel_of
+from .linalg import EPS, rounding, row_product, transposed_product, zeros_lower
 from .moments import MEAN_ROUNDING, Moments, NormalEquations, merged_products
 
 # With fewer columns than this, products are always small.
@@ -140,13 +140,15 @@ class RowStore:
                 taken = np.take(self.X, rows, axis=0, out=raw[: len(rows)], mode="clip")
             yield of_block, np.subtract(taken, self.origin, out=block, dtype=dtype)
 
-    def kernel(self, index, dtype) -> np.ndarray:
-        """X X' of the rows at the sorted positions `index`, about the origin; a new lower triangle."""
+    def kernel(self, index, dtype, result_dtype=None) -> np.ndarray:
+        """X X' of the rows at the sorted positions `index`, about the origin; a new lower triangle.
+
+        Its sums are in `dtype`.
+        """
         covered = self._covering(index)
         kernel = self._kernels.over(covered, self.X, self.origin, dtype)
-        places = np.searchsorted(covered, index)
-        # The transpose is in C order, of which rows are taken fastest.
-        return kernel.T[np.ix_(places, places)].T
+        taken = zeros_lower((len(index), len(index)), dtype if result_dtype is None else result_dtype)
+        return fill_from(taken, kernel, np.searchsorted(covered, index))
 
     def _covering(self, index):
         """Positions of the rows of which one kernel is made, those at `index` among them."""
@@ -239,10 +241,16 @@ class RowMoments:
     @property
     def x_squares(self) -> np.ndarray:
         """Centred sum of squares of each column of x and of its noise, (n_features,)."""
+        return self._x_squares if self.noise is None else self._x_squares + self.noise
+
+    @cached_property
+    def _x_squares(self):
         squares, centre = np.zeros(self.n_features), self.x_mean - self.store.origin
         for of_block, block in self.store.blocks(self.index):
-            squares += self._weights[of_block] @ (block - centre) ** 2
-        return squares if self.noise is None else squares + self.noise
+            block -= centre
+            np.square(block, out=block)
+            squares += transposed_product(block, self._weights[of_block])
+        return squares
 
     @property
     def noise(self) -> np.ndarray | None:
@@ -422,27 +430,16 @@ class RowMoments:
 
     def gram(self) -> np.ndarray:
         """R X X' R of the centred rows without noise, in float64, R = diag(sqrt(weight)): lower triangle."""
-        return self._gram(self.store.product_dtype).astype(float, copy=False)
+        return self._gram(self.store.product_dtype, result_dtype=float)
 
-    def _gram(self, dtype, scale=None, regular=False):
-        """The same in `dtype`, with columns multiplied by `scale` (n_features,)."""
-        store, weights = self.store, self._weights / self.weight
+    def _gram(self, dtype, scale=None, regular=False, result_dtype=None):
+        """The same with sums in `dtype`, of columns multiplied by `scale` (n_features,)."""
+        store = self.store
         if scale is None:
-            kernel = store.kernel(self.index, dtype)
+            kernel = store.kernel(self.index, dtype, result_dtype)
         else:
             kernel = kernel_of(store.X, self.index, store.origin, dtype, scale)
-        half = symmetric_product(kernel, weights[:, None])[:, 0]
-        half -= weights @ half / 2
-        if regular:
-            # Centred rows add up to 0: the eigenvalue of that vector is free, and gets an average size.
-            half -= weights @ (np.diag(kernel) - 2 * half) / (2 * self.n_rows)
-        kernel -= half.astype(kernel.dtype)[:, None]
-        kernel -= half.astype(kernel.dtype)
-        if not (self._weights == 1).all():
-            roots = np.sqrt(self._weights).astype(kernel.dtype)
-            kernel *= roots[:, None]
-            kernel *= roots
-        return kernel
+        return centred(kernel, self._weights, regular)
 
     def coef_of(self, solutions) -> np.ndarray:
         """X' R v of the centred rows for each column v (n_rows,) of `solutions`: (n_sides, n_features)."""
