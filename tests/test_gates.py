@@ -30,6 +30,7 @@ from moe_sklearn.gates import (
 from moe_sklearn.gates import _logistic as logistic_module
 from moe_sklearn.gates import _regression as regression_module
 from moe_sklearn.gates import _training as module
+from moe_sklearn.gates._conditioning import Conditioning
 from moe_sklearn.gates._regression import (
     _average,
     _center_and_scale,
@@ -788,6 +789,49 @@ def test_training_keeps_the_best_and_stops_in_time():
         assert found.loss == pytest.approx(scored)
     equal_weights = mixture_loss(np.zeros((4, 64)), held_out, 0.0)[0]
     assert best.loss <= equal_weights
+
+
+@pytest.fixture
+def unlike_inputs():
+    """Inputs of which some components vary a hundred times less than others, one not at all."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    return np.column_stack([rng.normal(size=(500, 4)) * [1, 0.3, 0.1, 0.01] @ turn + 2, np.full(500, 3.0)])
+
+
+def test_conditioning_brings_components_nearer_to_each_other(unlike_inputs):
+    before = np.linalg.eigvalsh(np.cov(unlike_inputs.T, bias=True))
+    mapped = Conditioning.of(unlike_inputs)(unlike_inputs)
+    after = np.linalg.eigvalsh(np.cov(mapped.T, bias=True))
+    np.testing.assert_allclose(after.sum(), 5)  # a mean variance of 1
+    np.testing.assert_allclose(mapped.mean(axis=0), 0, atol=1e-9)
+    ratios = after[2:] / before[2:] ** 0.7  # the least two are below a ten thousandth of the largest
+    np.testing.assert_allclose(ratios, ratios[0])
+    np.testing.assert_allclose(after[0], 0, atol=1e-12)
+    constant = Conditioning.of(np.ones((5, 2)))
+    np.testing.assert_array_equal(constant(np.ones((5, 2))), 0)
+
+
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_gates_of_mapped_inputs_are_turned_back(unlike_inputs, hidden):
+    rng = np.random.default_rng(1)
+    shapes = [(3, 4 + hidden, 5), (3, 4 + hidden)] + ([(3, 4, hidden)] if hidden else [])
+    gates, conditioning = [rng.normal(size=shape) for shape in shapes], Conditioning.of(unlike_inputs)
+    expected = gate_logits(gates, conditioning(unlike_inputs))
+    np.testing.assert_allclose(gate_logits(conditioning.undone(gates), unlike_inputs), expected, atol=1e-9)
+
+
+def test_many_rows_are_conditioned_and_few_are_not(monkeypatch):
+    X, y, experts, labels = regimes(2000)
+    X[:, 2] = X[:, 0] + 0.1 * X[:, 2]
+    mapped, of = [], Conditioning.of
+    monkeypatch.setattr(Conditioning, "of", lambda inputs: mapped.append(len(inputs)) or of(inputs))
+    for least, n_mapped in ((512, []), (100, [2000])):
+        monkeypatch.setattr(regression_module, "LARGE_BATCH", least)
+        gate = RegressionGate(8, n_restarts=2, max_iter=20, random_state=0)
+        gate.fit(X, y, experts=experts, labels=labels)
+        assert mapped == n_mapped
+        assert np.mean(gate.predict_proba(X).argmax(axis=1) == labels) > 0.95
 
 
 @pytest.mark.parametrize("n_rows", [300, 9_000, 36_000])

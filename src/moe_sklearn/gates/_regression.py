@@ -1,7 +1,7 @@
 """A gate trained on the error of the mixture."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any, Literal
@@ -18,8 +18,16 @@ from ..robust import robust_fences
 from ..sources import check_kind
 from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_choice, check_finite, check_length, check_number, check_sample_weight
+from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, softmax
-from ._training import EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
+from ._training import (
+    LARGE_BATCH,
+    EarlyStopping,
+    batches_of,
+    start_parameters,
+    train_hidden,
+    train_linear,
+)
 
 PRECISION = np.float32
 # The first of each is the default
@@ -113,6 +121,9 @@ class RegressionGate(StatefulEstimator):
     that come from models fitted to y. An expert is too good on its own training rows, and the gate would
     learn to trust it too much.
 
+    Of more than 33,000 rows, principal components of the inputs that differ in variance are brought nearer to
+    each other in training, which then needs fewer steps. The networks are turned back to the inputs.
+
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Combining
     models by their out-of-sample predictions: Wolpert (1992), Neural Networks 5, 241-259.
 
@@ -198,10 +209,16 @@ class RegressionGate(StatefulEstimator):
         stage = progress.stage("training")
         with controller.limit(limits=1, user_api="blas"):
             rows = fitted._prepare(X, *arrays)
+            conditioning = None
+            if batches_of(len(rows.y))[1] >= LARGE_BATCH:
+                conditioning = Conditioning.of(rows.inputs)
+                rows = replace(rows, inputs=conditioning(rows.inputs))
             members = fitted._train_all(rows, min(n_threads, default=cpu_count()), n_draws, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         label_share = _label_share(members)
         fitted.networks_, fitted.shares_ = _average(members, label_share)
+        if conditioning:
+            fitted.networks_ = [conditioning.undone(stacked) for stacked in fitted.networks_]
         stage.end(f"{len(rows.y):,} rows", *_in_words(members, label_share))
         n_experts = rows.experts.shape[1]
         parts = [np.dstack(kind[:2])[:, :n_experts].mean(axis=0, dtype=float) for kind in fitted.networks_]
