@@ -132,7 +132,10 @@ def mixture_loss(
 
 
 def mixture_errors(proba: np.ndarray, rows: GateRows) -> np.ndarray:
-    """Compute Huber's function of the error of the mixture, times the sample weight: (n,)."""
+    """Compute Huber's function of the error of the mixture with weights `proba` (n_experts, n): (n,).
+
+    It is multiplied by the sample weight.
+    """
     return rows.weight * huber(_mixture(proba, rows)[2])[0]
 
 
