@@ -699,7 +699,7 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
     theta = [array.copy() for array in parameters]
     first, second = ([np.zeros_like(array) for array in theta] for _ in range(2))
     bounds = np.array_split(np.arange(len(rows.y)), max(1, len(rows.y) // batch_rows))
-    top = 3e-3 * max(1, batch_rows / 64) ** 0.5 if batch_rows < 512 else 0.03
+    top = 3e-3 * max(1, batch_rows / 64) ** 0.5 if len(rows.y) <= 70_000 else 0.03
     n_steps, t = max_iter * len(bounds), 0
     for _ in range(max_iter):
         order = rng.permutation(len(rows.y))
@@ -721,7 +721,8 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
 )
 def test_a_hidden_layer_is_trained_by_adam(monkeypatch, n_rows, batch_rows, max_iter):
     """A batch is a 20th of the rows, at least 32, and of many the root of 8 n; the rate grows beyond 64."""
-    monkeypatch.setattr(module, "MAX_ROWS_SEEN", 80_000)
+    monkeypatch.setattr(module, "MAX_STEPS", 60)
+    monkeypatch.setattr(module, "MANY_ROWS", 70_000)
     rows = draw_rows(0, n_rows)
     start = [0.1 * array for array in draw_parameters(0, rows, 5)]
     expected = adam_by_hand(start, rows, 1e-3, max_iter, batch_rows, np.random.RandomState(1))
@@ -741,13 +742,13 @@ def test_batches_grow_with_the_rows(n_rows, expected):
 
 
 def test_a_network_of_many_rows_is_trained_for_fewer_epochs(monkeypatch):
-    """No more than MAX_ROWS_SEEN, but one epoch at least, and now and then a look at held-out rows."""
+    """No more than MAX_STEPS batches, but one epoch at least, and now and then a look at held-out rows."""
     rows = draw_rows(0, 4000)
     start = [0.1 * array for array in draw_parameters(0, rows, 5)]
     looks = []
     monkeypatch.setattr(EarlyStopping, "update", lambda self, network: looks.append(network) or False)
     for most, steps in ((45, 45), (3, 22)):
-        monkeypatch.setattr(module, "MAX_ROWS_SEEN", most * 178 + 100)
+        monkeypatch.setattr(module, "MAX_STEPS", most)
         monkeypatch.setattr(module, "STEPS_PER_LOOK", 10)
         looks.clear()
         rng = CountedPermutations(0)
@@ -826,15 +827,15 @@ def test_many_rows_are_conditioned_and_few_are_not(monkeypatch):
     X[:, 2] = X[:, 0] + 0.1 * X[:, 2]
     mapped, of = [], Conditioning.of
     monkeypatch.setattr(Conditioning, "of", lambda inputs: mapped.append(len(inputs)) or of(inputs))
-    for least, n_mapped in ((512, []), (100, [2000])):
-        monkeypatch.setattr(regression_module, "LARGE_BATCH", least)
+    for least, n_mapped in ((2000, []), (1999, [2000])):
+        monkeypatch.setattr(regression_module, "MANY_ROWS", least)
         gate = RegressionGate(8, n_restarts=2, max_iter=20, random_state=0)
         gate.fit(X, y, experts=experts, labels=labels)
         assert mapped == n_mapped
         assert np.mean(gate.predict_proba(X).argmax(axis=1) == labels) > 0.95
 
 
-@pytest.mark.parametrize("n_rows", [300, 9_000, 36_000])
+@pytest.mark.parametrize("n_rows", [300, 9_000, 36_000, 101_000])
 def test_a_regression_gate_does_not_depend_on_the_number_of_threads(n_rows):
     X, y, experts, labels = regimes(n_rows)
     weights = []

@@ -21,7 +21,7 @@ from ..validation import check_choice, check_finite, check_length, check_number,
 from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, softmax
 from ._training import (
-    LARGE_BATCH,
+    MANY_ROWS,
     EarlyStopping,
     batches_of,
     start_parameters,
@@ -35,7 +35,7 @@ CLASSIFICATION_WEIGHTS = (0.0, 0.05, 0.3)
 ALPHAS = (1e-4, 1e-3, 1e-5)
 PILOT_ROWS, PILOT_ITERATIONS = 10_000, 50
 # Few networks do where rows are many, as these differ less.
-N_RESTARTS, N_RESTARTS_OF_MANY, MANY_ROWS = 5, 2, 100_000
+N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
 # The penalty stands for as much knowledge as it does beside so many rows.
 PENALISED_ROWS = 50_000
 MAX_HELD_OUT = 5_000
@@ -78,8 +78,8 @@ class RegressionGate(StatefulEstimator):
         would use; the result does not depend on that number. "auto" means 5, or 2 of more than 100,000 rows.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. Of
-        more than 42,000 rows there are fewer epochs, as a network is trained on two million rows at most, in
-        batches of up to 1,024.
+        many rows, a network is trained on at most 3,000 batches of up to 1,024 rows, and of more than 100,000
+        rows on at most 2,048 batches.
     validation_fraction : float or "auto", default="auto"
         Share of the rows that is held out from each network. These rows serve early stopping, the share of
         the label gates, and every "auto" of this class. "auto" holds out a tenth of the rows, but at least
@@ -121,8 +121,8 @@ class RegressionGate(StatefulEstimator):
     that come from models fitted to y. An expert is too good on its own training rows, and the gate would
     learn to trust it too much.
 
-    Of more than 33,000 rows, principal components of the inputs that differ in variance are brought nearer to
-    each other in training, which then needs fewer steps. The networks are turned back to the inputs.
+    Of more than 100,000 rows, principal components of the inputs that differ in variance are brought nearer
+    to each other in training, which then needs fewer steps. The networks are turned back to the inputs.
 
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Combining
     models by their out-of-sample predictions: Wolpert (1992), Neural Networks 5, 241-259.
@@ -210,7 +210,7 @@ class RegressionGate(StatefulEstimator):
         with controller.limit(limits=1, user_api="blas"):
             rows = fitted._prepare(X, *arrays)
             conditioning = None
-            if batches_of(len(rows.y))[1] >= LARGE_BATCH:
+            if len(rows.y) > MANY_ROWS:
                 conditioning = Conditioning.of(rows.inputs)
                 rows = replace(rows, inputs=conditioning(rows.inputs))
             members = fitted._train_all(rows, min(n_threads, default=cpu_count()), n_draws, progress)

@@ -11,10 +11,10 @@ from ._loss import gate_logits, gate_loss, mixture_loss
 BATCH_ROWS = (32, 1024)
 # Of a batch of up to 64 rows; it grows with the root of the rows, as the noise of the gradient falls.
 LEARNING_RATE = 3e-3
-# With large batches, so with many rows, networks hardly overfit, and a higher rate leads to a lesser loss.
-LARGE_BATCH, LARGE_BATCH_RATE = 512, 0.03
-# Of many rows, a network is trained after it has seen so many, in fewer epochs than max_iter.
-MAX_ROWS_SEEN = 2**21
+# A network is trained after so many steps, of many rows in fewer epochs than max_iter.
+MAX_STEPS = 3000
+# To so many rows networks hardly overfit: higher rates and fewer steps lead to a lesser loss of others.
+MANY_ROWS, RATE_OF_MANY, MAX_STEPS_OF_MANY = 100_000, 0.03, 2048
 # The held-out rows are looked at after each epoch, but after so many steps at most.
 STEPS_PER_LOOK = 100
 PATIENCE = 15
@@ -115,7 +115,9 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     """
     best = [EarlyStopping(some, classification_weight) for some in held_out]
     n_batches, size = batches_of(len(train[0]))
-    n_steps = min(max_iter * n_batches, max(MAX_ROWS_SEEN // size, n_batches))
+    is_many = len(rows.y) > MANY_ROWS
+    n_steps = min(max_iter * n_batches, max(MAX_STEPS_OF_MANY if is_many else MAX_STEPS, n_batches))
+    top_rate = RATE_OF_MANY if is_many else LEARNING_RATE * math.sqrt(max(size, 64) / 64)
     flat, parameters = _joined([np.stack(arrays) for arrays in zip(*starts, strict=True)])
     mean, square = np.zeros_like(flat), np.zeros_like(flat)
 
@@ -133,7 +135,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
         batch = rows.take(batches[step % n_batches])
         _, gradient = gate_loss(parameters, batch, classification_weight, alpha)
         slope = np.concatenate([part.ravel() for part in gradient])
-        rate = learning_rate(size) * 0.5 * (1 + math.cos(math.pi * step / n_steps))
+        rate = top_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         rate *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
         mean += 0.1 * (slope - mean)
         square += 0.001 * (slope * slope - square)
@@ -161,11 +163,6 @@ def batches_of(n_rows: int) -> tuple[int, int]:
     low, high = BATCH_ROWS
     size = max(low, min(n_rows // 20, math.isqrt(8 * n_rows), high))
     return max(1, n_rows // size), size
-
-
-def learning_rate(size: int) -> float:
-    """Return the learning rate at the start of a training with batches of `size` rows."""
-    return LARGE_BATCH_RATE if size >= LARGE_BATCH else LEARNING_RATE * math.sqrt(max(size, 64) / 64)
 
 
 def _joined(arrays):
