@@ -93,6 +93,7 @@ QUICK = {
     "calibrate_simulator.py": "--n 3000 --pixels 128 --alpha 1 10",
     "comparison.py": "--tools moe_sklearn",
     "fit.py": "--n 3000 --pixels 64 --repeats 1",
+    "gate_rows.py": "--n 3000 --pixels 64 --rows 1000 --seeds 1",
     "growth.py": "--only PredictRows --shrink 16 --repeats 1",
     "large.py": "--n 4000 --pixels 128 --shards 3",
     "learned_regimes.py": "--data gaia --splits 2",
