@@ -402,3 +402,22 @@ def test_strict_solutions_need_a_well_conditioned_matrix():
         assert_allclose(found, expected, rtol=1e-6)
         with pytest.raises(NotEnoughDigits, match="do not determine"):
             solve_spd(np.asfortranarray(close), 0.0, right, Scratch(True), eps=EPS32)
+
+
+def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monkeypatch):
+    """The bound is about the root of the size too low; an eigendecomposition costs twenty factorisations."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(1100, 1100)))[0]
+    values = np.geomspace(5e-3, 1, 1100)  # the least is above rounding, its bound is not
+    xx = np.asfortranarray((turn * values) @ turn.T, np.float32)
+    right = (turn @ rng.normal(size=(1100, 1))).astype(float)
+    exact = np.linalg.solve(xx.astype(float), right)
+    used = []
+    least_norm = linalg._least_norm_solution
+    monkeypatch.setattr(linalg, "_least_norm_solution", lambda *a: used.append(1) or least_norm(*a))
+    monkeypatch.setattr(linalg, "_eigenvalue_below", lambda factor: 0.0)
+    found = solve_spd(xx, 1e-9, right, Scratch().unrefined(), eps=EPS32)
+    assert not used
+    assert_allclose(found, exact, atol=1e-3 * np.abs(exact).max())
+    solve_spd(xx, 1e-9, right, Scratch(), eps=EPS32)
+    assert used

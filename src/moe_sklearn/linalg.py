@@ -308,10 +308,11 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
             return solution
     rhs = scale * rhs
     if len(xx) >= MIXED_PRECISION_SIZE:
+        unrefined = eps > EPS and not scratch.refines
         with scratch.factor(
-            xx, alpha, scale, lambda work: _trusted_factor(work, is_sure, max(eps, EPS32), enough)
+            xx, alpha, scale, lambda work: _trusted_factor(work, is_sure, max(eps, EPS32), enough, unrefined)
         ) as factor:
-            if factor is not None and eps > EPS and not scratch.refines:
+            if factor is not None and unrefined:
                 size = np.abs(rhs).max(axis=0)
                 size[size == 0] = 1.0
                 return scale * (size * _solve_by_factor(factor, (rhs / size).astype(np.float32)))
@@ -323,15 +324,17 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
         return None if factor is None else scale * lapack.dpotrs(factor, rhs, lower=1)[0]
 
 
-def _trusted_factor(work, is_sure, eps, enough):
+def _trusted_factor(work, is_sure, eps, enough, by_estimate=False):
     """Cholesky factor, in place; None where the matrix may be singular, if that is not known (`is_sure`).
 
-    It is None too where an eigenvalue of the matrix is not `enough`.
+    It is None too where an eigenvalue of the matrix is not `enough`. Where no bound is needed, the smallest
+    eigenvalue is judged `by_estimate`.
     """
     factor, info = potrf(work)
     if info != 0:
         return None
-    if is_sure or _eigenvalue_below(factor) > singular_below(len(work), eps):
+    smallest = _smallest_eigenvalue if by_estimate else _eigenvalue_below
+    if is_sure or smallest(factor) > singular_below(len(work), eps):
         return factor if is_sure or not enough or _smallest_eigenvalue(factor) > enough else None
     return None
 
