@@ -143,11 +143,11 @@ class RowStore:
     def kernel(self, index, dtype, result_dtype=None) -> np.ndarray:
         """X X' of the rows at the sorted positions `index`, about the origin; a new lower triangle.
 
-        Its sums are in `dtype`.
+        Its sums are in `dtype`, and so is the result unless `result_dtype` says otherwise.
         """
         covered = self._covering(index)
         kernel = self._kernels.over(covered, self.X, self.origin, dtype)
-        taken = zeros_lower((len(index), len(index)), dtype if result_dtype is None else result_dtype)
+        taken = zeros_lower((len(index), len(index)), result_dtype or dtype)
         return fill_from(taken, kernel, np.searchsorted(covered, index))
 
     def _covering(self, index):

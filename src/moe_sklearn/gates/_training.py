@@ -13,7 +13,7 @@ BATCH_ROWS = (32, 1024)
 LEARNING_RATE = 3e-3
 # A network is trained after so many steps, of many rows in fewer epochs than max_iter.
 MAX_STEPS = 3000
-# To so many rows networks hardly overfit: higher rates and fewer steps lead to a lesser loss of others.
+# Networks of more rows hardly overfit: with a higher rate, fewer steps do.
 MANY_ROWS, RATE_OF_MANY, MAX_STEPS_OF_MANY = 100_000, 0.03, 2048
 # The held-out rows are looked at after each epoch, but after so many steps at most.
 STEPS_PER_LOOK = 100
