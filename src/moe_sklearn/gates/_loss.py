@@ -149,8 +149,8 @@ def _mixture(proba, rows):
 def huber(residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute Huber's function of the norm of each column of (n_targets, n), and the factor in its gradient.
 
-    Both are (n,). The function is |r|^2 up to the bound b, and 2 b |r| - b^2 beyond. The gradient is 2 r times
-    the factor min(1, b / |r|) (Huber, 1964, Annals of Mathematical Statistics 35, 73-101).
+    Both are (n,). The function is |r|^2 up to the bound b, and 2 b |r| - b^2 beyond. The gradient is 2 r
+    times the factor min(1, b / |r|) (Huber, 1964, Annals of Mathematical Statistics 35, 73-101).
 
     Examples
     --------
