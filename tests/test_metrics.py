@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.exceptions import UndefinedMetricWarning
@@ -33,6 +33,8 @@ def test_rho_is_its_formula(shape, weighted):
     assert rho == pytest.approx(plain_rho(y, y_pred, y_global, y_oracle, weight), rel=1e-12)
 
 
+# no deadline: a busy machine may take any time
+@settings(deadline=None)
 @given(
     arrays(float, 8, elements=st.floats(-100, 100)),
     arrays(float, 8, elements=st.floats(1, 100)),
