@@ -119,7 +119,8 @@ def test_few_rows_of_many_columns_stay_rows(kind, no_products):
     X, y, bins, weight = make(60, 3000)
     x_std = np.maximum(std_of(kind, 60, 3000), 0.01)
     experts = BinnedRidgeExperts(alphas=[0.1, 10], cv=3, shrink_to="global")
-    model = SoftGateMoERegressor(experts, gate="logistic", gate_inputs=("features", "discriminants"))
+    inputs = ("features", "discriminants")
+    model = SoftGateMoERegressor(experts, gate="logistic", gate_inputs=inputs, random_state=0)
     model.fit(X, y, bins=bins, sample_weight=weight, x_std=x_std)
     assert np.isfinite(model.predict(X)).all()
 
@@ -483,7 +484,7 @@ def test_features_that_need_X_are_fitted_to_noisy_rows(regimes):
             return super().fit(X)
 
     flat = np.c_[X[:500], np.ones(500)]
-    model = SoftGateMoERegressor(gate="logistic", gate_features=Spread())
+    model = SoftGateMoERegressor(gate="logistic", gate_features=Spread(), random_state=0)
     spread = model.fit(flat, y[:500], bins=bins[:500], x_std=0.5).gate_features_.spread_
     assert abs(spread[-1] - 0.5) < 0.05
 
@@ -514,7 +515,7 @@ def test_noise_is_split_with_the_rows_in_cross_validation(regimes):
     X, noise, y, bins = regimes
     params = {"bins": bins[:300], "x_std": np.abs(noise[:300])}
     with sklearn.config_context(enable_metadata_routing=True):
-        model = SoftGateMoERegressor(gate="logistic")
+        model = SoftGateMoERegressor(gate="logistic", random_state=0)
         result = cross_validate(model, X[:300], y[:300], params=params, cv=3, error_score="raise")
     assert len(result["test_score"]) == 3
 

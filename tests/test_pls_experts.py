@@ -190,7 +190,7 @@ def test_known_noise_shrinks_the_experts(data):
 # In a mixture
 
 
-@pytest.mark.parametrize("gate", ["logistic", RegressionGate(n_restarts=1, max_iter=20)])
+@pytest.mark.parametrize("gate", ["logistic", RegressionGate(n_restarts=1, max_iter=20, random_state=0)])
 @pytest.mark.parametrize("parameters", [{"n_components": 6}, {"max_components": 6, "cv": KFold(5)}])
 def test_a_mixture_of_pls_experts(data, gate, parameters):
     X, y, bins = data
@@ -207,7 +207,8 @@ def test_a_mixture_of_pls_experts(data, gate, parameters):
 def test_gate_inputs_are_cross_fitted(data):
     X, y, bins = data
     noise = np.random.default_rng(3).normal(size=len(X))
-    model = SoftGateMoERegressor(BinnedPLSExperts(10), gate=RegressionGate(n_restarts=1), random_state=0)
+    gate = RegressionGate(n_restarts=1, random_state=0)
+    model = SoftGateMoERegressor(BinnedPLSExperts(10), gate=gate, random_state=0)
     model.fit(X, noise, bins=bins)
     covered = bins >= 0
     # Residuals of models that have seen the rows are smaller than those of others.
@@ -268,7 +269,7 @@ def test_a_mixture_is_an_onnx_graph(data):
 def test_what_the_regimes_are_worth_to_pls_experts(data):
     X, y, bins = data
     model = SoftGateMoERegressor(BinnedPLSExperts(4), gate="logistic", random_state=0)
-    value = regime_value(model, X, y, bins=bins, cv=3, n_shuffles=2)
+    value = regime_value(model, X, y, bins=bins, cv=3, n_shuffles=2, random_state=0)
     assert value.r2["real bins"]["soft"] > value.r2["random labels"]["soft"] + 0.2
 
 

@@ -220,7 +220,7 @@ def fitted():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, N_FEATURES))
     y = np.where(X[:, 0] > 0, X[:, 1], -X[:, 1]) + 0.1 * rng.normal(size=400)
-    gate = RegressionGate(4, n_restarts=1, max_iter=5)
+    gate = RegressionGate(4, n_restarts=1, max_iter=5, random_state=0)
     model = SoftGateMoERegressor(gate=gate, binner=GridBinner(2), random_state=0)
     return model.fit(X, y, bins=X[:, :1]), X, y
 

@@ -436,7 +436,7 @@ def test_cross_conformal_intervals(stars):
     X, y = stars
     rows = as_array(X)
     conformal = mapie.CrossConformalRegressor(
-        mixture(side_columns=[-2, -1]), confidence_level=0.9, method="plus", cv=3
+        mixture(side_columns=[-2, -1]), confidence_level=0.9, method="plus", cv=3, random_state=0
     ).fit_conformalize(rows, y.to_numpy())
     _, intervals = conformal.predict_interval(rows)
     covered = (intervals[:, 0, 0] <= y) & (y <= intervals[:, 1, 0])

@@ -498,7 +498,7 @@ def test_first_fit_that_breaks_leaves_the_part_unfitted(rows, breaks, broken_reg
 
 FITTED = {
     "mixture": lambda X, y, bins: SoftGateMoERegressor(
-        gate=RegressionGate(4, n_restarts=1, max_iter=3), binner=GridBinner(2), random_state=0
+        gate=RegressionGate(4, n_restarts=1, max_iter=3, random_state=0), binner=GridBinner(2)
     ).fit(X, y, bins=X[:, :1]),
     "experts": lambda X, y, bins: BinnedRidgeExperts().partial_fit(X, y, bins=bins),
     "features": lambda X, y, bins: GateFeatureTransformer(2).fit(X),

@@ -36,7 +36,8 @@ class RegimeValueDisplay(AxesDisplay):
     >>> X = rng.normal(size=(300, 3))
     >>> y = np.abs(X[:, 0]) + 0.1 * rng.normal(size=300)
     >>> display = RegimeValueDisplay.from_estimator(
-    ...     SoftGateMoERegressor(), X, y, bins=(X[:, 0] > 0).astype(int), cv=2, n_shuffles=1
+    ...     SoftGateMoERegressor(), X, y, bins=(X[:, 0] > 0).astype(int), cv=2, n_shuffles=1,
+    ...     random_state=0,
     ... )
     >>> [label.get_text() for label in display.ax_.get_yticklabels()]
     ['real bins (2)', 'bins of the target (2)', 'one bin (1)', 'random labels (2)\np = 0.5']
