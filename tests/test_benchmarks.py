@@ -133,6 +133,27 @@ def test_growth_varies_one_size(name):
     assert seconds > 0 and bare > 0 and extra >= 0
 
 
+# --- fits beside scikit-learn's ---
+
+
+@pytest.mark.parametrize("n", [2000, 200])
+@pytest.mark.parametrize("alpha", [1e3, 1.0])
+def test_fits_are_compared_at_the_same_solution(common, tmp_path, n, alpha):
+    fit = importlib.import_module("fit")
+    X, y, bins = common.emulate(n, 300)
+    for job in (fit.experts, fit.plain, fit.fastest):
+        of_alpha, coef = job(X, y, bins, alpha=alpha)
+        assert of_alpha == alpha and coef.shape == (10, 300)
+        assert fit.greatest_error(tmp_path, X, y, bins, alpha, coef) < 0.01
+    assert fit.greatest_error(tmp_path, X, y, bins, alpha, 1.1 * coef) == pytest.approx(0.1, rel=0.1)
+    assert [path.name for path in tmp_path.iterdir()] == [f"exact_{alpha:g}.npy"]
+
+
+def test_ratios_are_of_jobs_that_run():
+    fit = importlib.import_module("fit")
+    assert {job for pair in fit.TWINS for job in pair} <= fit.JOBS.keys()
+
+
 # --- the comparison ---
 
 
