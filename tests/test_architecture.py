@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from project.count import code_lines, imported_names
+from project.count import package_of as room_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "moe_sklearn"
@@ -105,24 +107,6 @@ NUMERIC_ROOMS = {
 # threadpoolctl comes with scikit-learn, which requires it.
 NUMERIC_PACKAGES = {"numpy", "scipy", "threadpoolctl"} | sys.stdlib_module_names
 REQUIRED_PACKAGES = NUMERIC_PACKAGES | {"sklearn", "joblib"}
-
-
-def room_of(path):
-    """'datasets' for datasets/_gaia.py, 'moments' for moments.py."""
-    parts = Path(path).with_suffix("").parts
-    return parts[0]
-
-
-def imported_names(node, path):
-    """Yield the absolute dotted names that an import statement of the file `path` reads."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            yield alias.name
-    elif isinstance(node, ast.ImportFrom):
-        folder = ("moe_sklearn", *Path(path).parent.parts)
-        base = folder[: len(folder) - node.level + 1] if node.level else ()
-        for alias in node.names:
-            yield ".".join(filter(None, (*base, node.module, alias.name)))
 
 
 def run_at_import(tree):
@@ -243,17 +227,6 @@ def test_module_keeps_to_its_room(path):
 def test_module_uses_no_private_name_of_another(path):
     others = [SOURCES[other] for other in FILES if room_of(other) == room_of(path)]
     assert private_faults(SOURCES[path], path, others) == []
-
-
-def code_lines(tree, source):
-    """Numbers of the lines that are neither empty, comments nor docstrings."""
-    lines = {i for i, line in enumerate(source.splitlines(), 1) if line.strip() and line.strip()[0] != "#"}
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-            if isinstance(body[0].value, ast.Constant):
-                lines -= set(range(body[0].lineno, body[0].end_lineno + 1))
-    return lines
 
 
 @pytest.mark.parametrize("path", FILES)
