@@ -100,6 +100,7 @@ QUICK = {
     "make_gaia_sample.py": "source.npz target.npz --rows 50 --per-bin 4",
     "levers.py": "--only gaia --steps default",
     "memmap.py": "--gigabytes 0.002 --pixels 64",
+    "mutation.py": "--mutants 2 --only kernels.py",
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
 }
@@ -192,6 +193,67 @@ def test_later_files_serve_packages_that_failed(comparison, tmp_path):
     (tmp_path / "old.json").write_text(json.dumps({"by hand": fitted, "SMT": failed}))
     found = comparison.joined([tmp_path / "new.json", tmp_path / "old.json"])
     assert found == {"by hand": fitted, "SMT": fitted}
+
+
+# --- mutants ---
+
+
+@pytest.fixture
+def mutation():
+    return importlib.import_module("mutation")
+
+
+def test_mutated_modules_and_their_tests_exist(mutation):
+    for module, tests in mutation.TABLE.items():
+        assert (mutation.ROOT / mutation.SOURCE / module).is_file(), module
+        assert all((mutation.ROOT / mutation.TESTS / test).is_file() for test in tests), module
+        assert len(set(tests)) == len(tests), module
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("a = b < 1", {"a = b <= 1", "a = b >= 1", "a = b < 2", "a = b < 0"}),
+        ("a = (b + c) * d", {"a = (b + c) / d", "a = (b - c) * d"}),
+        ("a = not b or c", {"a = not b and c", "a = b or c"}),
+        ("if a:\n    b += c", {"if not a:", "b -= c", "pass"}),
+        ("a.b = max(c)", {"pass", "a.b = min(c)"}),
+        ("a = b.any(axis=-1)", {"a = b.all(axis=-1)", "a = b.any(axis=1)", "a = b.any(axis=-2)"}),
+        (
+            "def f(a: 'b[1]' = True) -> c[1]:\n    return a",
+            {"def f(a: 'b[1]'=False) -> c[1]:", "return None"},
+        ),
+        ("raise ValueError(f'{a + 1} of ' + b)", {"pass"}),
+        ("warnings.warn('a' + b, stacklevel=2)", {"pass"}),
+        ("'1 < 2'\nfrom a import b\n__all__ = ['a' + 'b']\na = 4096", set()),
+        ("if TYPE_CHECKING:\n    a = 1\nstage.end(a + 1)\nstage = progress.stage(a + 1)", set()),
+        ("a = solve(b, check_finite=False)", set()),
+    ],
+)
+def test_mutants_of_a_line(mutation, source, expected):
+    tree = ast.parse(source)
+    found = [
+        mutation.mutant_of("a.py", tree, place, change)
+        for place in mutation.places(tree)
+        for change in place.changes
+    ]
+    # -1 is changed in its sign and in its number
+    assert {mutant.after for mutant in found} - {"a = b.any(axis=-0)"} == expected
+    assert ast.unparse(tree) == ast.unparse(ast.parse(source))
+    assert all(mutant.source != ast.unparse(tree) for mutant in found)
+
+
+def test_mutants_are_drawn_in_proportion(mutation):
+    assert mutation.shares([10, 30, 60], 10) == [1, 3, 6]
+    assert mutation.shares([1, 1, 1], 2) == [1, 1, 0]
+    assert mutation.shares([2, 1], 9) == [2, 1]
+    sources = {"a.py": "a = b + c\n" * 30, "b.py": "a = b + c\n" * 10}
+    mutants, n_places = mutation.draw(sources, 8, seed=0)
+    assert n_places == {"a.py": 30, "b.py": 10}
+    assert sorted(mutant.module for mutant in mutants) == ["a.py"] * 6 + ["b.py"] * 2
+    assert len({(mutant.module, mutant.line) for mutant in mutants}) == 8
+    assert mutation.draw(sources, 8, seed=0) == (mutants, n_places)
+    assert mutation.draw(sources, 8, seed=1) != (mutants, n_places)
 
 
 # --- what they share ---

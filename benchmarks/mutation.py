@@ -1,0 +1,458 @@
+"""How many small faults of the core do the tests find? Mutation testing, with nothing to install.
+
+    OPENBLAS_NUM_THREADS=1 python benchmarks/mutation.py
+
+Each mutant changes one place of one module: a comparison, an operator, a number, a condition, a statement
+that is left out. It is killed if a test of that module fails or takes too long, and has survived otherwise.
+Tests run on a copy of src and tests that is made at the start, so that the tree may be edited meanwhile. A
+survivor is a test that is missing, or a change that changes nothing: read it. Needs fork.
+"""
+
+import argparse
+import ast
+import contextlib
+import multiprocessing
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import textwrap
+import time
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import hypothesis
+import hypothesis.extra.numpy  # noqa: F401  (what the tests need is imported once, before they fork)
+import pytest
+import scipy.linalg  # noqa: F401
+import sklearn.linear_model  # noqa: F401
+from common import print_header, print_machine, print_row
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE, TESTS = "src/moe_sklearn", "tests"
+COPIED = ["src", "tests", "conftest.py", "pyproject.toml"]
+
+# Module below SOURCE -> files below TESTS, the one that is most likely to fail first.
+MOMENTS = ["test_binned_moments.py", "test_folds.py", "test_known_noise.py"]
+GATES = ["test_gates.py", "test_robust.py"]
+TABLE = {
+    # moments
+    "moments.py": ["test_moments.py", "test_solvers.py", *MOMENTS],
+    "row_moments.py": ["test_row_moments.py", *MOMENTS],
+    "binned_moments.py": ["test_binned_moments.py", "test_moments_file.py", *MOMENTS[1:]],
+    "moments_file.py": ["test_moments_file.py", "test_binned_moments.py"],
+    # solvers
+    "solvers.py": ["test_solvers.py", "test_kernels.py", "test_alphas.py", "test_pls.py"],
+    "linalg.py": ["test_linalg.py", "test_solvers.py", "test_kernels.py"],
+    "kernels.py": ["test_kernels.py", "test_row_moments.py", "test_solvers.py"],
+    # folds
+    "folds.py": ["test_folds.py", "test_alphas.py", "test_solved_moments.py", "test_known_noise.py"],
+    "alphas.py": ["test_alphas.py", "test_folds.py", "test_solved_moments.py"],
+    "solved_moments.py": ["test_solved_moments.py", "test_alphas.py", "test_gathering.py"],
+    # training of the gate
+    "gate_training.py": [
+        "test_gate_training.py",
+        "test_honesty.py",
+        "test_training_rows.py",
+        "test_gate_plan.py",
+    ],
+    "gates/_loss.py": GATES,
+    "gates/_training.py": GATES,
+    "gates/_regression.py": GATES,
+    "gates/_conditioning.py": GATES,
+}
+
+# A mutant may allocate no more than this, nor take longer than so many times the unmutated tests.
+MEMORY, TIMES, SECONDS_MORE = 8 * 2**30, 5, 10
+
+
+# What is changed
+
+COMPARISONS = {
+    ast.Lt: [ast.LtE, ast.GtE],
+    ast.LtE: [ast.Lt, ast.Gt],
+    ast.Gt: [ast.GtE, ast.LtE],
+    ast.GtE: [ast.Gt, ast.Lt],
+    ast.Eq: [ast.NotEq],
+    ast.NotEq: [ast.Eq],
+    ast.Is: [ast.IsNot],
+    ast.IsNot: [ast.Is],
+    ast.In: [ast.NotIn],
+    ast.NotIn: [ast.In],
+}
+ARITHMETIC = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.LShift: ast.RShift,
+    ast.RShift: ast.LShift,
+}
+# min(a, b) is min(b, a), so the functions change places and not their arguments.
+PAIRS = [("min", "max"), ("minimum", "maximum"), ("argmin", "argmax"), ("any", "all"), ("tril", "triu")]
+OPPOSITES = dict(PAIRS) | {second: first for first, second in PAIRS}
+# Larger numbers are sizes of blocks and limits of effort, which no test shall know to the last digit.
+LARGE = 100
+
+# What is left alone: types, and what is only shown or only saves time.
+KEPT_FIELDS = {"annotation", "returns", "decorator_list", "type_params"}
+KEPT_KEYWORDS = {"check_finite", "overwrite_a", "overwrite_b", "overwrite_c", "stacklevel"}
+SHOWN = {"print", "progress", "Progress", "stage", "end_of_pass"}
+SHOWING_FUNCTIONS = {"_in_words", "_losses"}
+
+
+def root_of_call(node):
+    """'stage' for ``stage.end(...)``, None for what is no call."""
+    if not isinstance(node, ast.Call):
+        return None
+    node = node.func
+    while isinstance(node, ast.Attribute | ast.Call):
+        node = node.value if isinstance(node, ast.Attribute) else node.func
+    return getattr(node, "id", None)
+
+
+def is_kept(node):
+    """Whether neither the node nor anything in it is changed."""
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.JoinedStr() | ast.expr_context():
+            return True
+        case ast.FunctionDef(name=name):
+            return name in SHOWING_FUNCTIONS
+        case ast.keyword(arg=name):
+            return name in KEPT_KEYWORDS
+        case ast.If(test=test):
+            return "TYPE_CHECKING" in ast.unparse(test)
+        case ast.Expr(value=value):
+            return isinstance(value, ast.Constant) or root_of_call(value) in SHOWN
+        case ast.Assign(targets=targets, value=value):
+            names = {target.id for target in targets if isinstance(target, ast.Name)}
+            return bool(names & {"__all__", "__slots__"}) or root_of_call(value) in SHOWN
+    return False
+
+
+def is_message(node):
+    """Whether the node is an error or a warning: it may be left out, but what it says is not changed."""
+    return isinstance(node, ast.Raise) or (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func).endswith("warn")
+    )
+
+
+def of_expression(node):
+    """Yield what can stand in place of an expression."""
+    match node:
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            for place, op in enumerate(ops):
+                for other in COMPARISONS[type(op)]:
+                    yield ast.Compare(left, [*ops[:place], other(), *ops[place + 1 :]], others)
+        case ast.BinOp(left=left, op=op, right=right) if type(op) in ARITHMETIC:
+            yield ast.BinOp(left, ARITHMETIC[type(op)](), right)
+        case ast.BoolOp(op=op, values=values):
+            yield ast.BoolOp(ast.Or() if isinstance(op, ast.And) else ast.And(), values)
+        case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.Invert(), operand=operand):
+            yield operand
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)) if abs(value) < LARGE:
+            yield from (ast.Constant(value + 1), ast.Constant(value - 1))
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in OPPOSITES:
+            yield ast.Call(ast.Name(OPPOSITES[name]), args, keywords)
+        case ast.Call(func=ast.Attribute(value=owner, attr=name), args=args, keywords=keywords):
+            if name in OPPOSITES:
+                yield ast.Call(ast.Attribute(owner, OPPOSITES[name]), args, keywords)
+
+
+def of_statement(node):
+    """Yield what can stand in place of a statement."""
+    match node:
+        case ast.AugAssign(target=target, op=op, value=value):
+            yield ast.Pass()
+            if type(op) in ARITHMETIC:
+                yield ast.AugAssign(target, ARITHMETIC[type(op)](), value)
+        case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Delete() | ast.Continue() | ast.Break():
+            yield ast.Pass()
+        case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
+            yield ast.Pass()  # without a name that is assigned, nothing would run at all
+        case ast.Return(value=None | ast.Constant(value=None)):
+            return
+        case ast.Return():
+            yield ast.Return(ast.Constant(None))
+
+
+def of_condition(node):
+    """Yield the opposite of a condition, unless `of_expression` has it."""
+    if not isinstance(node, ast.Compare) and not (
+        isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
+    ):
+        yield ast.UnaryOp(ast.Not(), node)
+
+
+class Place(NamedTuple):
+    """A node that can be changed, where it hangs, and the statement that it belongs to."""
+
+    owner: ast.AST
+    field: str
+    index: int | None
+    node: Any
+    statement: Any
+    changes: list
+
+    def put(self, node):
+        """Hang another node here."""
+        if self.index is None:
+            setattr(self.owner, self.field, node)
+        else:
+            getattr(self.owner, self.field)[self.index] = node
+
+
+def places(owner, statement=None):
+    """Yield every Place below a node."""
+    for field, value in ast.iter_fields(owner):
+        if field in KEPT_FIELDS:
+            continue
+        for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+            if not isinstance(node, ast.AST) or is_kept(node):
+                continue
+            inner = node if isinstance(node, ast.stmt) else statement
+            changes = [*of_statement(node), *of_expression(node)]
+            if field in ("test", "ifs"):
+                changes += of_condition(node)
+            if changes:
+                yield Place(owner, field, index, node, inner, changes)
+            if not is_message(node):
+                yield from places(node, inner)
+
+
+class Mutant(NamedTuple):
+    """A changed module."""
+
+    module: str
+    line: int
+    before: str
+    after: str
+    source: str
+
+
+def line_that_differs(before, after):
+    """The first lines that differ of two texts."""
+    pairs = zip(before.splitlines(), after.splitlines(), strict=False)
+    return next((pair for pair in pairs if pair[0] != pair[1]), (before, after))
+
+
+def mutant_of(module, tree, place, change):
+    """Change the tree at a place, read it, and change it back."""
+    in_statement = place.statement is not place.node
+    before = ast.unparse(place.statement)
+    place.put(change)
+    source = ast.unparse(ast.fix_missing_locations(tree))
+    after = ast.unparse(place.statement if in_statement else change)
+    place.put(place.node)
+    shown = line_that_differs(before, after)
+    if in_statement and len(max(shown, key=len)) > 100:
+        shown = ast.unparse(place.node), ast.unparse(change)
+    return Mutant(module, place.node.lineno, *(text.strip() for text in shown), source)
+
+
+def shares(sizes, n):
+    """Divide `n` by sizes in proportion, to whole numbers whose sum is `n`, none above its size."""
+    n = min(n, sum(sizes))
+    exact = [n * size / sum(sizes) for size in sizes]
+    found = [int(share) for share in exact]
+    by_rest = sorted(range(len(sizes)), key=lambda i: found[i] - exact[i])
+    for i in by_rest[: n - sum(found)]:
+        found[i] += 1
+    return found
+
+
+def draw(sources, n, seed):
+    """Draw `n` mutants from {module: source}, from each module in proportion to its places.
+
+    They come in a random order, so that a run that is stopped has seen a part of all.
+    """
+    rng = random.Random(seed)
+    trees = {module: ast.parse(source) for module, source in sources.items()}
+    found = {module: list(places(tree)) for module, tree in trees.items()}
+    mutants = []
+    for module, n_here in zip(found, shares([*map(len, found.values())], n), strict=True):
+        chosen = rng.sample(found[module], n_here)
+        mutants += [mutant_of(module, trees[module], place, rng.choice(place.changes)) for place in chosen]
+    rng.shuffle(mutants)
+    return mutants, {module: len(those) for module, those in found.items()}
+
+
+# How it is tried
+
+
+def run_tests(folder, tests):
+    """Run tests on the copy in `folder` and exit with pytest's code; for a forked child."""
+    # A group of its own: what the tests start can be ended with them.
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    with open(folder / "log", "wb") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.chdir(folder)
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    tempfile.tempdir = str(scratch)
+    os.environ.update(PYTHONPATH=str(folder / "src"), TMPDIR=str(scratch))
+    for name in [name for name in sys.modules if name.split(".")[0] == "moe_sklearn"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(folder / "src"))
+    # Which examples are tried shall not depend on the run, and the first that fails is enough.
+    hypothesis.settings.register_profile(
+        "mutation",
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("mutation")
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow"]
+    # hypothesis is here before pytest
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    paths = [f"{TESTS}/{test}" for test in tests]
+    sys.exit(int(pytest.main([*options, f"--basetemp={scratch / 'tests'}", *paths])))
+
+
+class Copy:
+    """A copy of what the tests need, in which one module at a time is changed."""
+
+    def __init__(self, folder):
+        self.folder, self.n_written = folder, 0
+        folder.mkdir()
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / name, folder / name)
+
+    def write(self, module, source):
+        """Write a module. Each time has another date, or compiled files of the last one would be read."""
+        path = self.folder / SOURCE / module
+        path.write_text(source, encoding="utf-8")
+        self.n_written += 1
+        os.utime(path, (self.n_written, self.n_written))
+
+    def start(self, module, source, seconds):
+        """Start the tests of a changed module in a child."""
+        self.module, self.kept = module, (self.folder / SOURCE / module).read_text(encoding="utf-8")
+        self.write(module, source)
+        shutil.rmtree(self.folder / "scratch", ignore_errors=True)
+        fork = multiprocessing.get_context("fork")
+        self.child = fork.Process(target=run_tests, args=(self.folder, TABLE[module]))
+        self.started = time.monotonic()
+        self.deadline = self.started + seconds
+        self.child.start()
+
+    def is_late(self):
+        return time.monotonic() > self.deadline
+
+    def finish(self):
+        """End the tests, put the module back; pytest's code (None if they took too long), and seconds."""
+        seconds, code = time.monotonic() - self.started, self.child.exitcode
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.child.pid, signal.SIGKILL)
+        self.child.kill()
+        self.child.join()
+        self.write(self.module, self.kept)
+        return code, seconds
+
+
+def outcomes(copies, tasks):
+    """Try (key, module, source, seconds) in as many copies; yield (key, code, seconds) as they end."""
+    tasks, free, busy = iter(tasks), list(copies), {}
+    while True:
+        while free and (task := next(tasks, None)):
+            copy = free.pop()
+            key, *what = task
+            copy.start(*what)
+            busy[copy] = key
+        if not busy:
+            return
+        wait(
+            [copy.child.sentinel for copy in busy],
+            max(0.0, min(copy.deadline for copy in busy) - time.monotonic()),
+        )
+        for copy in [copy for copy in busy if copy.child.exitcode is not None or copy.is_late()]:
+            yield busy.pop(copy), *copy.finish()
+            free.append(copy)
+
+
+def unmutated_seconds(copies, sources):
+    """Seconds of the tests of each module as it is; they must pass."""
+    seconds = {}
+    for module, code, taken in outcomes(copies[:1], [(name, name, sources[name], 600) for name in sources]):
+        if code != 0:
+            log = (copies[0].folder / "log").read_text(encoding="utf-8")
+            raise SystemExit(f"the tests of {module} fail without a mutant:\n\n{log[-3000:]}")
+        seconds[module] = taken
+    return seconds
+
+
+# What is printed
+
+
+def in_cell(code):
+    code = textwrap.shorten(code, 120, placeholder=" ...")
+    return "`" + code.replace("|", "\\|") + "`"
+
+
+def percent(killed, n):
+    return f"{100 * killed / n:.0f} %" if n else ""
+
+
+def print_scores(mutants, survivors, n_places, seconds):
+    print_header("module", "places", "mutants", "killed", "score", "seconds unmutated")
+    for module in n_places:
+        n = sum(mutant.module == module for mutant in mutants)
+        killed = n - sum(mutant.module == module for mutant in survivors)
+        print_row(module, n_places[module], n, killed, percent(killed, n), f"{seconds[module]:.1f}")
+    n, killed = len(mutants), len(mutants) - len(survivors)
+    print_row("all", sum(n_places.values()), n, killed, percent(killed, n), f"{sum(seconds.values()):.1f}")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--mutants", type=int, default=300, help="number of mutants")
+    parser.add_argument("--seed", type=int, default=0, help="which mutants are drawn")
+    parser.add_argument("--jobs", type=int, default=1, help="mutants tried at a time")
+    parser.add_argument("--only", choices=TABLE, nargs="+", default=list(TABLE), metavar="MODULE")
+    args = parser.parse_args(argv)
+    print_machine()
+    sources = {module: (ROOT / SOURCE / module).read_text(encoding="utf-8") for module in args.only}
+    mutants, n_places = draw(sources, args.mutants, args.seed)
+    survivors, start = [], time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mutation_") as folder:
+        copies = [Copy(Path(folder) / str(job)) for job in range(args.jobs)]
+        seconds = unmutated_seconds(copies, sources)
+        tasks = [
+            (mutant, mutant.module, mutant.source, TIMES * seconds[mutant.module] + SECONDS_MORE)
+            for mutant in mutants
+        ]
+        print_header("survivor", "before", "after")
+        for n_tried, (mutant, code, _) in enumerate(outcomes(copies, tasks), 1):
+            if code == 0:
+                survivors.append(mutant)
+                name = f"{mutant.module}:{mutant.line}"
+                print_row(name, in_cell(mutant.before), in_cell(mutant.after))
+            if n_tried % 10 == 0:
+                print(f"{n_tried} of {len(mutants)} tried", file=sys.stderr, flush=True)
+    print()
+    print_scores(mutants, survivors, n_places, seconds)
+    print(f"\n{len(mutants)} mutants in {(time.monotonic() - start) / 60:.0f} minutes, seed {args.seed}")
+
+
+if __name__ == "__main__":
+    main()
