@@ -8,13 +8,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from moe_sklearn import (
-    BinnedRidgeExperts,
-    GateFeatureTransformer,
-    GridBinner,
-    SoftGateMoERegressor,
-    datasets,
-)
+from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor, datasets
 
 LINES = {
     "CaII_8498": (8498, 10),

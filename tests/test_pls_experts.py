@@ -7,13 +7,7 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn_checks import with_checks
 
-from moe_sklearn import (
-    BinnedPLSExperts,
-    SoftGateMoERegressor,
-    moe_learning_curve,
-    regime_value,
-    to_onnx,
-)
+from moe_sklearn import BinnedPLSExperts, SoftGateMoERegressor, moe_learning_curve, regime_value, to_onnx
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.pls_experts import held_out_errors

@@ -10,9 +10,9 @@ import pytest
 from counted_reads import OnDisk
 
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
+from moe_sklearn._progress import Progress
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.gates import RegressionGate
-from moe_sklearn.progress import Progress
 
 
 def draw(n=1200, d=6):
@@ -144,12 +144,12 @@ def test_parts_that_are_given_have_a_verbose_of_their_own(capsys):
 def clock(monkeypatch):
     """Make a clock of the module that is a second later each time."""
     ticks = itertools.count()
-    monkeypatch.setattr("moe_sklearn.progress.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+    monkeypatch.setattr("moe_sklearn._progress.time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
 
 
 def test_lines_within_a_stage_come_at_doublings_then_every_ten_seconds(monkeypatch, capsys):
     now = [0.0]
-    monkeypatch.setattr("moe_sklearn.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("moe_sklearn._progress.time", SimpleNamespace(monotonic=lambda: now[0]))
     stage = Progress("Model", 2).stage("moments", 1000)
     for second in range(1, 50):
         now[0] = float(second)

@@ -5,14 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from moe_sklearn import (
-    BinnedRidgeExperts,
-    SoftGateMoERegressor,
-    binned_moments,
-    fitting,
-    gate_rows,
-    linalg,
-)
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, binned_moments, fitting, gate_rows, linalg
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
 from moe_sklearn.linalg import Scratch

@@ -12,12 +12,7 @@ from sklearn.linear_model import Ridge
 from moe_sklearn import solvers
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.moments import Moments
-from moe_sklearn.solvers import (
-    discriminants,
-    pca_axes,
-    ridge,
-    ridge_path,
-)
+from moe_sklearn.solvers import discriminants, pca_axes, ridge, ridge_path
 
 
 def draw(n_rows, n_features, n_targets=2, seed=0):

@@ -27,11 +27,11 @@ from moe_sklearn import (
     SoftGateMoERegressor,
     __version__,
 )
+from moe_sklearn._base import StatefulEstimator, adopt, is_fitted_attribute, unfitted_copy
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
 from moe_sklearn.gate_training import StratifiedFolds
 from moe_sklearn.gates import LogisticGate, RegressionGate
-from moe_sklearn.state import StatefulEstimator, adopt, is_fitted_attribute, unfitted_copy
 from moe_sklearn.training_rows import TrainingRows
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -1,8 +1,9 @@
 """Mixtures of ridge experts over known regimes, with scikit-learn's interface."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from ._lazy import attributes_of
+from ._version import __version__
 from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
@@ -11,7 +12,6 @@ from .metrics import prediction_errors, rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
 from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
-from .version import __version__
 
 __all__ = [
     "BinnedPLSExperts",
@@ -57,31 +57,22 @@ if TYPE_CHECKING:
     from .wrapped import report_from
 
 # Imported when they are first used, so that importing the package takes little longer than scikit-learn does.
-_ROOM_OF = {
-    "accumulate": "checkpoint",
-    "ClusterBinner": "clusters",
-    "SKOPS_TRUSTED": "export",
-    "to_onnx": "export",
-    "oracle_headroom": "headroom",
-    "moe_learning_curve": "learning_curve",
-    "dask_fit": "machines",
-    "gate_rows": "machines",
-    "noise_curve": "noise",
-    "dask_moments": "parallel",
-    "BinnedPLSExperts": "pls_experts",
-    "RegimeValue": "worth",
-    "regime_value": "worth",
-    "report_from": "wrapped",
-}
-
-
-def __getattr__(name):
-    if name not in _ROOM_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_ROOM_OF[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__():
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attributes_of(
+    __name__,
+    {
+        "accumulate": "checkpoint",
+        "ClusterBinner": "clusters",
+        "SKOPS_TRUSTED": "export",
+        "to_onnx": "export",
+        "oracle_headroom": "headroom",
+        "moe_learning_curve": "learning_curve",
+        "dask_fit": "machines",
+        "gate_rows": "machines",
+        "noise_curve": "noise",
+        "dask_moments": "parallel",
+        "BinnedPLSExperts": "pls_experts",
+        "RegimeValue": "worth",
+        "regime_value": "worth",
+        "report_from": "wrapped",
+    },
+)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._base import StatefulEstimator, adopt, unfitted_copy
 from .columns import (
     categories_of,
     category_codes,
@@ -26,7 +27,6 @@ from .columns import (
 from .labels import NO_BIN
 from .missing import mask_of
 from .sources import check_kind
-from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import check_choice, check_number, check_sample_weight
 
 # Digits of given edges in names

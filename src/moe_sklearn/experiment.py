@@ -19,7 +19,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, KFold
 
-from . import plotting
+from .. import plotting
 from .binning import GridBinner
 from .datasets import load_gaia_xp, make_stellar_spectra
 from .experts import BinnedRidgeExperts

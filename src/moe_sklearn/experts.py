@@ -6,17 +6,17 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import RegressorMixin
 
+from ._base import StatefulEstimator, adopt, unfitted_copy
+from ._progress import Progress
 from .alphas import choice_in_words, find_alphas
 from .bin_ridges import bin_ridges
 from .expert_outputs import ExpertOutputs
 from .folds import CrossValidationFolds
 from .gathering import BatchRecord, gather, in_enough_precision, warn_of_new_start
 from .linear import LinearPart, origin_of
-from .progress import Progress
 from .regimes import usable_bins, usable_labels
 from .side import check_fit_rows, open_batches_of
 from .solved_moments import gather_in_turn
-from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import check_has_weight, check_n_targets, check_varies
 
 # Attributes that a further batch is checked against

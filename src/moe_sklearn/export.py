@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from ._version import __version__
 from .features import GateFeatureTransformer
 from .gates import LogisticGate, RegressionGate
 from .lines import MAX_NORMALISED_FLUX
 from .predictor import MIXINGS
 from .side import feature_names
 from .validation import check_choice
-from .version import __version__
 
 # Of 2022: runtimes of all releases since then run the graph.
 OPSET, IR_VERSION = 17, 8

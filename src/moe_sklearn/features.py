@@ -9,13 +9,13 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ._base import StatefulEstimator, adopt, unfitted_copy
 from .binned_moments import BinnedMoments
 from .linear import LinearPart, LinearStack, origin_of
 from .lines import Lines, measure_lines, pack_windows, place_lines, species_of
 from .moments import Moments
 from .solvers import pca_axes
 from .sources import check_kind
-from .state import StatefulEstimator, adopt, unfitted_copy
 from .validation import FLOAT_DTYPES, check_features, check_sample_weight, map_finite
 
 

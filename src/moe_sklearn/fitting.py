@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from ._progress import Progress
 from .alphas import bins_in_one_fold, choice_in_words
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
@@ -40,7 +41,6 @@ from .linalg import Scratch
 from .linear import LinearStack, is_overridden
 from .noisy_rows import NoisyRows, n_draws_within
 from .predictor import MIXINGS, MixturePredictor
-from .progress import Progress
 from .regimes import Regimes, count_rows, fit_regimes
 from .solved_moments import solve_in_turn
 from .sources import as_source, is_source

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils.validation import has_fit_parameter
 
+from ._progress import SILENT, Progress
 from .binned_moments import BinnedMoments
 from .folds import FoldMoments
 from .gate_plan import GatePlan, stratified_rows
@@ -21,7 +22,6 @@ from .linalg import Scratch
 from .linear import LinearPart, LinearStack
 from .noisy_rows import noisy_batches
 from .predictor import complete_features, join_inputs
-from .progress import SILENT, Progress
 from .robust import robust_fences
 from .solvers import discriminants
 from .sources import BLOCK_ROWS, as_source, prefetch

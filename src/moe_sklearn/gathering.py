@@ -10,11 +10,11 @@ from zlib import crc32
 
 import numpy as np
 
+from ._progress import SILENT, Progress, Stage
 from .binned_moments import BinnedMoments
 from .folds import FoldMoments
 from .linalg import NotEnoughDigits, Scratch
 from .noisy_rows import check_x_std
-from .progress import SILENT, Progress, Stage
 from .side import check_fit_rows
 from .validation import NO_WEIGHT, raise_constant
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from ._base import unfitted_copy
 from .binned_moments import BinnedMoments
 from .fitting import fits_moments, prepare_rows
 from .folds import FoldMoments
@@ -20,7 +21,6 @@ from .mixture import SoftGateMoERegressor
 from .noisy_rows import check_x_std
 from .parallel import chunks_of_rows, dask_moments
 from .sources import RowSource, open_batches
-from .state import unfitted_copy
 from .training_rows import TrainingRows, rows_in_memory
 from .validation import check_fit_data, check_varies
 

@@ -6,12 +6,13 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from . import fitting
+from ._base import StatefulEstimator, adopt, unfitted_copy
+from .fitting import fit_batches as fit_rows_of_batches
+from .fitting import fit_gathered, fit_rows, fits_moments, with_default_parts
 from .intervals import check_residuals
 from .outputs import MixtureOutputs, in_shape_of_y
 from .predictor import MIXINGS, Mixing, mix, total_std
 from .side import bins_of_rows, check_fit_rows, check_rows
-from .state import StatefulEstimator, adopt, unfitted_copy
 from .training_rows import rows_in_memory
 from .validation import check_choice, check_varies, r2_of
 
@@ -220,7 +221,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ValueError
             If a parameter is unknown, or a parameter of `gate` is set while `gate` is "auto" or "logistic".
         """
-        return super().set_params(**fitting.with_default_parts(self, params))
+        return super().set_params(**with_default_parts(self, params))
 
     def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Fit experts, global ridge and PCA from one pass over X, then the gate.
@@ -263,7 +264,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         X, y, bins, sample_weight, frame = check_fit_rows(fitted, X, y, bins, sample_weight)
         check_varies(y, sample_weight)
         rows = rows_in_memory(fitted.binner, X, y, bins, sample_weight, x_std, frame)
-        return adopt(self, fitted._store(fitting.fit_rows(fitted, rows)))
+        return adopt(self, fitted._store(fit_rows(fitted, rows)))
 
     def fit_batches(self, batches) -> Self:
         """Fit to batches of rows, which need not be in memory at the same time.
@@ -290,7 +291,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             As `fit`. Also if the second reading gives batches of other lengths or other y than the first.
         """
         fitted = unfitted_copy(self)
-        return adopt(self, fitted._store(fitting.fit_batches(fitted, batches)))
+        return adopt(self, fitted._store(fit_rows_of_batches(fitted, batches)))
 
     def fit_moments(self, moments, gate_data, *, scratch=None) -> Self:
         """Fit to moments that are already gathered; only the gate reads rows.
@@ -325,7 +326,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         dask_fit : Fits a mixture to a dask array, on a cluster.
         """
         fitted = unfitted_copy(self)
-        return adopt(self, fitted._store(fitting.fit_gathered(fitted, moments, gate_data, scratch)))
+        return adopt(self, fitted._store(fit_gathered(fitted, moments, gate_data, scratch)))
 
     def _store(self, fit):
         """Store the parts of a `FittedMixture`."""
@@ -419,6 +420,6 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.gate_features is None or fitting.fits_moments(self.gate_features)
+        tags.input_tags.sparse = self.gate_features is None or fits_moments(self.gate_features)
         tags.target_tags.multi_output = True
         return tags

@@ -16,6 +16,7 @@ from .validation import check_choice, check_sample_weight
 if TYPE_CHECKING:
     import pandas as pd
 
+
 Mixing = Literal["global", "hard", "soft", "oracle"]
 MODES: tuple[Mixing, ...] = ("global", "hard", "soft", "oracle")
 """Mixing modes, in the order of the tables."""

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from ._base import unfitted_copy
 from .columns import numbers_of
 from .frames import FrameMaker, aligned, as_table, in_memory, only_column, take_columns
 from .sources import open_batches
-from .state import unfitted_copy
 from .validation import check_features, check_fit_data
 
 BOTH_GIVEN = (

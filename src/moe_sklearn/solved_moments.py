@@ -15,13 +15,13 @@ from itertools import chain
 
 import numpy as np
 
+from ._progress import SILENT, Progress
 from .alphas import check_alpha
 from .binned_moments import check_not_overflown
 from .folds import ByBinAndFold, FoldMoments
 from .gathering import end_of_pass
 from .linalg import Scratch
 from .moments import FLOAT32_ROWS, Moments, merged_products
-from .progress import SILENT, Progress
 from .row_moments import merged
 from .solvers import ridge
 from .sources import as_source

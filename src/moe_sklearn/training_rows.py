@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from ._base import unfitted_copy
+from ._progress import SILENT, Progress
 from .columns import is_side_information
 from .folds import CrossValidationFolds
 from .gate_training import GateData, GateReader, StratifiedFolds
 from .gathering import BatchRecord, FoldRule
 from .labels import codes_of, encode_labels, in_order
 from .noisy_rows import check_x_std
-from .progress import SILENT, Progress
 from .regimes import fit_binner
 from .side import open_batches_of
 from .sources import CachingSource, as_source
-from .state import unfitted_copy
 from .validation import check_length
 
 # Greatest number of values of X that are kept from a file for the training of the gate

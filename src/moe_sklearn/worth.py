@@ -35,6 +35,7 @@ from .validation import (
 if TYPE_CHECKING:
     import pandas as pd
 
+
 REAL, TARGET, ONE, RANDOM = "real bins", "bins of the target", "one bin", "random labels"
 
 

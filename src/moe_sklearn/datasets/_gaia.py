@@ -10,6 +10,7 @@ from sklearn.utils import Bunch
 if TYPE_CHECKING:
     import pandas as pd
 
+
 DESCR = """\
 Gaia XP spectra with APOGEE labels
 ----------------------------------
@@ -33,16 +34,24 @@ APOGEE data release 17. Spectra and labels were taken from the package gaiaxpspe
 
 @overload
 def load_gaia_xp(*, return_X_y: Literal[False] = False, as_frame: bool = False) -> Bunch: ...
+
+
 @overload
 def load_gaia_xp(
     *, return_X_y: Literal[True], as_frame: Literal[False] = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]: ...
+
+
 @overload
 def load_gaia_xp(
     *, return_X_y: Literal[True], as_frame: Literal[True]
 ) -> tuple["pd.DataFrame", "pd.Series"]: ...
+
+
 @overload
 def load_gaia_xp(*, return_X_y: bool, as_frame: bool = False) -> Bunch | tuple[Any, Any]: ...
+
+
 def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tuple[Any, Any]:
     """Load observed Gaia spectra of 3,300 stars, to predict log g.
 

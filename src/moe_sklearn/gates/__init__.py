@@ -1,4 +1,4 @@
-"""Gates: `RegressionGate` is trained on the error of the mixture, `LogisticGate` on labels of bins."""
+"""Gates that weigh the experts: trained on the mixture's error, or on the bins."""
 
 from ._logistic import LogisticGate
 from ._loss import GateRows, gate_logits, gate_loss, huber, mixture_loss, softmax

@@ -8,8 +8,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
+from .._base import StatefulEstimator, adopt, unfitted_copy
 from ..sources import check_kind
-from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_sample_weight
 from ._loss import softmax
 

@@ -12,22 +12,15 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import ThreadpoolController
 
+from .._base import StatefulEstimator, adopt, unfitted_copy
+from .._progress import Progress
 from ..labels import NO_BIN
-from ..progress import Progress
 from ..robust import robust_fences
 from ..sources import check_kind
-from ..state import StatefulEstimator, adopt, unfitted_copy
 from ..validation import check_choice, check_finite, check_length, check_number, check_sample_weight
 from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, softmax
-from ._training import (
-    MANY_ROWS,
-    EarlyStopping,
-    batches_of,
-    start_parameters,
-    train_hidden,
-    train_linear,
-)
+from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
 
 PRECISION = np.float32
 # The first of each is the default

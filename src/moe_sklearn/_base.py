@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from .version import __version__
+from ._version import __version__
 
 VERSION_KEY = "_moe_sklearn_version"
 
