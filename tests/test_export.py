@@ -27,7 +27,7 @@ from moe_sklearn import (
     to_onnx,
 )
 from moe_sklearn.gates import LogisticGate, RegressionGate
-from moe_sklearn.linear import LinearPart
+from moe_sklearn.linalg import LinearPart
 
 N_ROWS, N_PIXELS = 1200, 60
 WAVELENGTH = np.linspace(8000.0, 8590.0, N_PIXELS)

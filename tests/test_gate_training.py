@@ -33,8 +33,7 @@ from moe_sklearn.gate_training import (
     train_gate,
 )
 from moe_sklearn.gates import LogisticGate, RegressionGate
-from moe_sklearn.linalg import Scratch
-from moe_sklearn.linear import LinearPart, LinearStack
+from moe_sklearn.linalg import LinearPart, LinearStack, Scratch
 from moe_sklearn.sources import BLOCK_ROWS
 
 

@@ -10,7 +10,7 @@ from scipy.linalg import blas
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, moe_learning_curve
 from moe_sklearn.gates import RegressionGate
-from moe_sklearn.kernels import centred
+from moe_sklearn.linalg import centred
 from moe_sklearn.row_moments import RowStore
 
 
@@ -33,7 +33,7 @@ class CountingBlas:
 @pytest.fixture
 def n_products(monkeypatch):
     counting = CountingBlas()
-    monkeypatch.setattr("moe_sklearn.kernels.blas", counting)
+    monkeypatch.setattr("moe_sklearn.linalg._kernels.blas", counting)
     return counting.n_products
 
 

@@ -7,16 +7,17 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.linalg import LinAlgWarning
 
-from moe_sklearn import linalg
 from moe_sklearn.linalg import (
-    EPS32,
     NotEnoughDigits,
     Scratch,
+    _cholesky,
+    _triangles,
     solve_regular,
     solve_spd,
     symmetric_product,
     transposed_product,
 )
+from moe_sklearn.linalg._triangles import EPS32
 
 
 def test_symmetric_product_reads_the_lower_triangle():
@@ -47,13 +48,13 @@ def test_float32_factors_are_refined_to_float64(large, scale):
 @pytest.fixture
 def refined(monkeypatch):
     """Answers of the refinement by a float32 factor, one for each time that it was tried."""
-    answers, refine = [], linalg._refine
+    answers, refine = [], _cholesky._refine
 
     def watched(*args):
         answers.append(refine(*args))
         return answers[-1]
 
-    monkeypatch.setattr(linalg, "_refine", watched)
+    monkeypatch.setattr(_cholesky, "_refine", watched)
     return answers
 
 
@@ -89,18 +90,18 @@ def test_refinement_that_does_not_converge_is_given_up(refined):
     factor = np.asfortranarray(np.eye(3, dtype=np.float32))
     ones = np.ones((3, 1))
     for wrong in (1.9, 1e3):  # steps that shrink the residual slowly, or not at all
-        assert linalg._refine(factor, wrong * np.asfortranarray(np.eye(3)), 0.0, ones, ones, 1e-16) is None
+        assert _cholesky._refine(factor, wrong * np.asfortranarray(np.eye(3)), 0.0, ones, ones, 1e-16) is None
 
 
 @pytest.mark.parametrize("error", [2e-3, 1e-6, 0.0])
 def test_refinement_stops_at_the_accuracy_that_the_entries_are_worth(error, monkeypatch):
-    steps, solve = [], linalg._solve_by_factor
-    monkeypatch.setattr(linalg, "_solve_by_factor", lambda *args: steps.append(1) or solve(*args))
+    steps, solve = [], _cholesky._solve_by_factor
+    monkeypatch.setattr(_cholesky, "_solve_by_factor", lambda *args: steps.append(1) or solve(*args))
     xx, ones = np.asfortranarray((1 + error) * np.eye(3)), np.ones((3, 2)) * [1.0, 1e9]
     factor, scale = np.asfortranarray(np.eye(3, dtype=np.float32)), np.ones((3, 1))
-    for eps, accuracy in ((linalg.EPS, 1e-13), (linalg.EPS32, 1e-9)):
+    for eps, accuracy in ((_triangles.EPS, 1e-13), (_triangles.EPS32, 1e-9)):
         steps.clear()
-        solution = linalg._refine(factor, xx, 0.0, ones, scale, eps)
+        solution = _cholesky._refine(factor, xx, 0.0, ones, scale, eps)
         needed = next(n for n in range(1, 9) if error**n <= accuracy)
         assert len(steps) == needed
         assert_allclose(solution / ones, 1 / (1 + error), rtol=2 * max(error**needed, 1e-16))
@@ -124,7 +125,7 @@ def test_a_float32_factor_is_doubted_where_alpha_and_eigenvalue_are_small(least,
 def test_a_matrix_that_is_indefinite_in_float32_is_factorised_in_float64(refined):
     xx = with_spectrum(np.r_[np.full(300, 1e-9), np.ones(800)])
     rhs = np.random.default_rng(1).normal(size=(1100, 1))
-    assert linalg.potrf(np.asfortranarray(xx, np.float32))[1] > 0
+    assert _cholesky.potrf(np.asfortranarray(xx, np.float32))[1] > 0
     assert_solves(solve_spd(xx, 0.0, rhs), xx, 0.0, rhs, 1e-5)
     assert not refined
 
@@ -135,7 +136,7 @@ def test_units_of_columns_do_not_count():
     xx, rhs = np.asfortranarray(X.T @ X), rng.normal(size=(30, 2))
     expected = np.linalg.solve(xx, rhs)
     scaled = np.asfortranarray(xx * units * units[:, None])
-    for eps in (linalg.EPS, linalg.EPS32):
+    for eps in (_triangles.EPS, _triangles.EPS32):
         found = solve_spd(scaled, 0.0, units[:, None] * rhs, eps=eps)
         assert_allclose(found * units[:, None], expected, rtol=1e-9, atol=1e-12)
 
@@ -225,12 +226,12 @@ def test_scratch_is_used_again_and_scales_the_lower_triangle():
 @pytest.mark.parametrize("d", [1, 63, 64, 65, 130])
 def test_panels_cover_the_lower_triangle_and_little_more(d):
     covered = np.zeros((d, d), int)
-    for part in linalg.lower_panels(d):
+    for part in _triangles.lower_panels(d):
         covered[part] += 1
     assert (covered[np.tril_indices(d)] == 1).all()
-    assert covered.sum() <= d * (d + 1) / 2 + d * linalg.PANEL / 2
+    assert covered.sum() <= d * (d + 1) / 2 + d * _triangles.PANEL / 2
     full = np.random.default_rng(0).normal(size=(d, d))
-    copy = linalg.copy_lower(full, np.float32)
+    copy = _triangles.copy_lower(full, np.float32)
     assert (np.tril(copy) == np.tril(full).astype(np.float32)).all()
     assert copy.flags.f_contiguous and not np.shares_memory(copy, full)
 
@@ -240,15 +241,15 @@ def test_panels_cover_the_lower_triangle_and_little_more(d):
 def test_lower_bytes_are_the_pages_that_panels_touch(d, dtype):
     size = np.dtype(dtype).itemsize
     touched = np.zeros((d, d), bool, order="F")
-    for part in linalg.lower_panels(d):
+    for part in _triangles.lower_panels(d):
         touched[part] = True
     pages = np.pad(touched.ravel(order="K").repeat(size), (0, -d * d * size % 4096)).reshape(-1, 4096)
     expected = 4096 * pages.any(axis=1).sum() if d * d * size >= 2**22 else d * d * size
-    assert linalg.lower_bytes(d, dtype) == expected
+    assert _triangles.lower_bytes(d, dtype) == expected
 
 
 def test_zeros_in_a_file(tmp_path):
-    xx = linalg.zeros_lower((3, 3), np.float32, tmp_path)
+    xx = _triangles.zeros_lower((3, 3), np.float32, tmp_path)
     xx[2, 1] = 7
     assert xx.flags.f_contiguous
     xx.base.flush()
@@ -260,11 +261,11 @@ def test_zeros_in_a_file(tmp_path):
 def test_sum_of_squares(dtype):
     rows = np.arange(12, dtype=dtype).reshape(3, 4)
     for layout in (rows, np.asfortranarray(rows), rows[:, ::-1], rows.repeat(2, axis=1)[:, ::2]):
-        assert linalg.sum_of_squares(layout) == 506
-    assert linalg.sum_of_squares(rows[:0]) == 0
+        assert _triangles.sum_of_squares(layout) == 506
+    assert _triangles.sum_of_squares(rows[:0]) == 0
     for bad in (np.nan, np.inf, -np.inf, np.finfo(dtype).max):
         rows[1, 1] = bad
-        assert not np.isfinite(linalg.sum_of_squares(rows))
+        assert not np.isfinite(_triangles.sum_of_squares(rows))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -277,7 +278,7 @@ def test_products_of_rows(dtype):
     assert transposed_product(rows[:0], right[:0]).tolist() == [[0, 0]] * 4
     assert transposed_product(rows, right[:, :0]).shape == (4, 0)
     out = np.asfortranarray(np.eye(4, dtype=dtype))
-    linalg.syrk(rows, out, beta=2.0)
+    _triangles.syrk(rows, out, beta=2.0)
     assert_allclose(np.tril(out), np.tril(2 * np.eye(4) + exact.T @ exact), atol=tolerance)
 
 
@@ -292,24 +293,26 @@ def test_rounding_bounds_the_eigenvalues_of_singular_products(d):
         rng.exponential(size=(400, 1)) ** 3,
     ):
         rows = np.broadcast_to(low_rank, (400, d)) * 10.0 ** rng.uniform(-2, 2, d)
-        for dtype, eps in ((np.float32, linalg.EPS32), (np.float64, linalg.EPS)):
+        for dtype, eps in ((np.float32, _triangles.EPS32), (np.float64, _triangles.EPS)):
             xx = np.zeros((d, d), dtype, order="F")
-            linalg.syrk(np.ascontiguousarray(rows, dtype), xx, beta=0.0)
+            _triangles.syrk(np.ascontiguousarray(rows, dtype), xx, beta=0.0)
             least = np.linalg.eigvalsh(xx.astype(float))[0]
-            assert -linalg.rounding(xx, eps) < least < linalg.rounding(xx, eps)
+            assert -_triangles.rounding(xx, eps) < least < _triangles.rounding(xx, eps)
             scale = 1 / np.sqrt(np.diag(xx).astype(float))
             values = np.linalg.eigvalsh(xx * scale * scale[:, None])
-            assert abs(values[0]) < linalg.singular_below(d, eps, values[-1])
+            assert abs(values[0]) < _cholesky.singular_below(d, eps, values[-1])
 
 
 def test_rounding_in_figures():
     """Ten or d units of the trace for the solver, 8 sqrt(d) of the diagonal for the products."""
-    eps = linalg.EPS
-    assert linalg.rounding(np.eye(4)) == pytest.approx((10 * 4 + 8 * 2) * eps, abs=0)
-    assert linalg.rounding(np.eye(100), 1e-7) == pytest.approx(100 * 100 * eps + 8 * 10 * 1e-7)
-    assert linalg.rounding(np.diag([9.0, 16.0, -1.0]), 1e-7) == pytest.approx(8 * 5 * 4 * 1e-7 + 250 * eps)
-    assert linalg.singular_below(4) == pytest.approx((10 + 8 * 2) * eps, abs=0)
-    assert linalg.singular_below(100, 1e-7, 50.0) == pytest.approx(100 * 50 * eps + 80 * 1e-7)
+    eps = _triangles.EPS
+    assert _triangles.rounding(np.eye(4)) == pytest.approx((10 * 4 + 8 * 2) * eps, abs=0)
+    assert _triangles.rounding(np.eye(100), 1e-7) == pytest.approx(100 * 100 * eps + 8 * 10 * 1e-7)
+    assert _triangles.rounding(np.diag([9.0, 16.0, -1.0]), 1e-7) == pytest.approx(
+        8 * 5 * 4 * 1e-7 + 250 * eps
+    )
+    assert _cholesky.singular_below(4) == pytest.approx((10 + 8 * 2) * eps, abs=0)
+    assert _cholesky.singular_below(100, 1e-7, 50.0) == pytest.approx(100 * 50 * eps + 80 * 1e-7)
 
 
 def test_unrefined_solutions_have_the_digits_of_float32_products():
@@ -337,8 +340,8 @@ def all_and_most():
 @pytest.fixture
 def factors(monkeypatch):
     """The sizes of all matrices that are factorised."""
-    sizes, potrf = [], linalg.potrf
-    monkeypatch.setattr(linalg, "potrf", lambda work: sizes.append(len(work)) or potrf(work))
+    sizes, potrf = [], _cholesky.potrf
+    monkeypatch.setattr(_cholesky, "potrf", lambda work: sizes.append(len(work)) or potrf(work))
     return sizes
 
 
@@ -347,7 +350,7 @@ def factors(monkeypatch):
 def test_a_factor_of_all_rows_serves_most_of_them_where_steps_are_few(
     all_and_most, factors, monkeypatch, alpha, n_factors, dtype
 ):
-    monkeypatch.setattr(linalg, "SIZE_OF_NEAR_STEP", 50)
+    monkeypatch.setattr(_cholesky, "SIZE_OF_NEAR_STEP", 50)
     whole, part, right = (array.astype(dtype, order="F") for array in all_and_most)
     exact, scratch = np.linalg.solve(part + alpha * np.eye(1030), right), Scratch()
     with scratch.keeping(whole):
@@ -359,7 +362,7 @@ def test_a_factor_of_all_rows_serves_most_of_them_where_steps_are_few(
 
 
 @pytest.mark.parametrize(
-    ("eps", "near", "other_alpha"), [(linalg.EPS, True, 1.0), (EPS32, False, 1.0), (EPS32, True, 2.0)]
+    ("eps", "near", "other_alpha"), [(_triangles.EPS, True, 1.0), (EPS32, False, 1.0), (EPS32, True, 2.0)]
 )
 def test_a_factor_serves_no_other_penalty_and_nothing_that_is_to_be_exact(
     all_and_most, factors, eps, near, other_alpha
@@ -413,9 +416,9 @@ def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monk
     right = (turn @ rng.normal(size=(1100, 1))).astype(float)
     exact = np.linalg.solve(xx.astype(float), right)
     used = []
-    least_norm = linalg._least_norm_solution
-    monkeypatch.setattr(linalg, "_least_norm_solution", lambda *a: used.append(1) or least_norm(*a))
-    monkeypatch.setattr(linalg, "_eigenvalue_below", lambda factor: 0.0)
+    least_norm = _cholesky._least_norm_solution
+    monkeypatch.setattr(_cholesky, "_least_norm_solution", lambda *a: used.append(1) or least_norm(*a))
+    monkeypatch.setattr(_cholesky, "_eigenvalue_below", lambda factor: 0.0)
     found = solve_spd(xx, 1e-9, right, Scratch().unrefined(), eps=EPS32)
     assert not used
     assert_allclose(found, exact, atol=1e-3 * np.abs(exact).max())

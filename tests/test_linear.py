@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from moe_sklearn.linear import LinearPart, LinearStack, is_overridden, origin_of
+from moe_sklearn.linalg import LinearPart, LinearStack, is_overridden, origin_of
 
 
 def draw_part(n_outputs, seed):
@@ -41,7 +41,7 @@ def test_precision_is_the_one_asked_for(parts):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_outputs_about_an_origin(parts, monkeypatch, n_rows, dtype):
     """Of blocks of 16 rows."""
-    monkeypatch.setattr("moe_sklearn.linear.BUFFER_BYTES", 0)
+    monkeypatch.setattr("moe_sklearn.linalg._linear_maps.BUFFER_BYTES", 0)
     rng = np.random.default_rng(5)
     origin = rng.normal(1000, 100, size=4).astype("f4")
     parts = {k: LinearPart(coef, level - coef @ origin) for k, (coef, level) in parts.items()}

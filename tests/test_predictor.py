@@ -10,7 +10,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from moe_sklearn import GateFeatureTransformer, GridBinner, SoftGateMoERegressor
 from moe_sklearn.gates import RegressionGate
-from moe_sklearn.linear import LinearPart, LinearStack
+from moe_sklearn.linalg import LinearPart, LinearStack
 from moe_sklearn.predictor import (
     MIXINGS,
     MixturePredictor,

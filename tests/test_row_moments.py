@@ -12,11 +12,10 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, linalg
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
-from moe_sklearn.kernels import kernel_of
-from moe_sklearn.linalg import Scratch
+from moe_sklearn.linalg import Scratch, _cholesky, kernel_of
 from moe_sklearn.row_moments import MIN_COLUMNS, RowMoments, RowStore, fits_as_rows, merged
 from moe_sklearn.solvers import discriminants, pca_axes, ridge, ridge_path
 
@@ -232,9 +231,9 @@ def test_a_small_penalty_makes_a_float64_kernel(data):
 @pytest.mark.parametrize("noise", ["none", "even", "uneven"])
 def test_ridge_and_discriminants_share_a_factor(data, monkeypatch, noise):
     """Where the noise of the columns differs, each has a kernel of its own."""
-    monkeypatch.setattr(linalg, "MIXED_PRECISION_SIZE", 50)
-    factors, potrf = [], linalg.potrf
-    monkeypatch.setattr(linalg, "potrf", lambda work: factors.append(len(work)) or potrf(work))
+    monkeypatch.setattr(_cholesky, "MIXED_PRECISION_SIZE", 50)
+    factors, potrf = [], _cholesky.potrf
+    monkeypatch.setattr(_cholesky, "potrf", lambda work: factors.append(len(work)) or potrf(work))
     X, y, bins, weight = data
     moments, scratch = BinnedMoments(D, 2).update(X, y, bins, weight), Scratch()
     if noise != "none":

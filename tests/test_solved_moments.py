@@ -5,10 +5,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, binned_moments, fitting, gate_rows, linalg
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, binned_moments, fitting, gate_rows
 from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.folds import FoldMoments
-from moe_sklearn.linalg import Scratch
+from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.moments import Moments
 from moe_sklearn.solved_moments import MIN_COLUMNS, SolvedFoldMoments, SolvedMoments, gather_in_turn
 from moe_sklearn.solvers import discriminants, ridge
@@ -110,7 +110,7 @@ def wide_rows(n_per_bin=600, n_bins=5):
 
 def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
     X, y, bins = wide_rows()
-    of_one = linalg.lower_bytes(MIN_COLUMNS, np.float32)
+    of_one = _triangles.lower_bytes(MIN_COLUMNS, np.float32)
     in_turn = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
     monkeypatch.setattr(binned_moments, "available_memory", lambda: 3.5 * of_one)
     again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
@@ -190,8 +190,8 @@ def test_a_kept_factor_serves_other_right_sides(monkeypatch):
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(1500, 1030)), rng.normal(size=(1500, 1))
     moments, scratch, made = Moments.zeros(1030, 1).add_rows(X, y), Scratch(), []
-    potrf = linalg.potrf
-    monkeypatch.setattr(linalg, "potrf", lambda work: made.append(1) or potrf(work))
+    potrf = _cholesky.potrf
+    monkeypatch.setattr(_cholesky, "potrf", lambda work: made.append(1) or potrf(work))
     with moments.keeping_factor(scratch):
         first = ridge(moments, ALPHA, scratch=scratch)[0]
         moments.xy *= 2

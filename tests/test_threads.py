@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from moe_sklearn.linalg import map_in_threads
 from moe_sklearn.sources import BLOCK_ROWS, map_rows
-from moe_sklearn.threads import map_in_threads
 
 
 def blas_threads():

@@ -8,8 +8,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from .binned_moments import BinnedMoments
-from .linalg import Scratch
-from .linear import LinearPart
+from .linalg import LinearPart, Scratch
 from .solvers import ridge
 
 

@@ -7,7 +7,7 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .labels import codes_of
-from .linear import LinearPart, LinearStack
+from .linalg import LinearPart, LinearStack
 from .side import bins_of_rows, check_rows
 from .validation import map_finite, r2_of
 

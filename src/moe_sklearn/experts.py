@@ -13,7 +13,7 @@ from .bin_ridges import bin_ridges
 from .expert_outputs import ExpertOutputs
 from .folds import CrossValidationFolds
 from .gathering import BatchRecord, gather, in_enough_precision, warn_of_new_start
-from .linear import LinearPart, origin_of
+from .linalg import LinearPart, origin_of
 from .regimes import usable_bins, usable_labels
 from .side import check_fit_rows, open_batches_of
 from .solved_moments import gather_in_turn

@@ -30,7 +30,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.frames.OnFrames",
     "moe_sklearn.gates._logistic.LogisticGate",
     "moe_sklearn.gates._regression.RegressionGate",
-    "moe_sklearn.linear.LinearStack",
+    "moe_sklearn.linalg.LinearStack",
     "moe_sklearn.lines.PackedWindows",
     "moe_sklearn.lines.PixelSets",
     "moe_sklearn.mixture.SoftGateMoERegressor",
@@ -58,7 +58,7 @@ def to_onnx(model, *, mixing=None):
     model : SoftGateMoERegressor
         Fitted. Its gate is a `LogisticGate` or a `RegressionGate`. Its `gate_features`, if the gate sees
         them, are a `GateFeatureTransformer` or another transformer with a method `linear_part` and none
-        named `complete`, see `moe_sklearn.linear.LinearPart`.
+        named `complete`, see `moe_sklearn.linalg.LinearPart`.
     mixing : {"soft", "hard", "global"}, default=None
         Mode of the prediction. None means the `mixing` of the model.
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import StatefulEstimator, adopt, unfitted_copy
 from .binned_moments import BinnedMoments
-from .linear import LinearPart, LinearStack, origin_of
+from .linalg import LinearPart, LinearStack, origin_of
 from .lines import Lines, measure_lines, pack_windows, place_lines, species_of
 from .moments import Moments
 from .solvers import pca_axes

@@ -37,8 +37,7 @@ from .gate_training import (
 from .gates import RegressionGate
 from .gathering import in_enough_precision
 from .labels import NO_BIN, codes_of
-from .linalg import Scratch
-from .linear import LinearStack, is_overridden
+from .linalg import LinearStack, Scratch, is_overridden
 from .noisy_rows import NoisyRows, n_draws_within
 from .predictor import MIXINGS, MixturePredictor
 from .regimes import Regimes, count_rows, fit_regimes

@@ -18,8 +18,7 @@ from .folds import FoldMoments
 from .gate_plan import GatePlan, stratified_rows
 from .gates import LogisticGate
 from .labels import NO_BIN, encode_labels
-from .linalg import Scratch
-from .linear import LinearPart, LinearStack
+from .linalg import LinearPart, LinearStack, Scratch
 from .noisy_rows import noisy_batches
 from .predictor import complete_features, join_inputs
 from .robust import robust_fences

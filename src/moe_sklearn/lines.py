@@ -21,7 +21,7 @@ from .axes import (
     number_in,
     split_unit,
 )
-from .threads import map_in_threads
+from .linalg import map_in_threads
 
 Lines: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Centre and half-width by name: two numbers, or two quantities."""

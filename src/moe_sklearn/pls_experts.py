@@ -10,7 +10,7 @@ from .alphas import SCORINGS, check_folds_given, choose_values
 from .bin_ridges import models_of_bins
 from .experts import BinnedRidgeExperts
 from .folds import best_by_errors
-from .linear import LinearPart
+from .linalg import LinearPart
 from .pls import pls_models
 from .row_moments import merged
 from .validation import check_choice, check_number

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from .linear import LinearStack
+from .linalg import LinearStack
 from .validation import map_finite
 
 Mixing = Literal["soft", "hard", "oracle", "global"]

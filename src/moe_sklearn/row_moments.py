@@ -22,8 +22,17 @@ from functools import cache, cached_property
 import numpy as np
 from scipy.linalg import blas, qr
 
-from .kernels import Kernels, centred, fill_from, kernel_of
-from .linalg import EPS, rounding, row_product, transposed_product, zeros_lower
+from .linalg import (
+    EPS,
+    Kernels,
+    centred,
+    fill_from,
+    kernel_of,
+    rounding,
+    row_product,
+    transposed_product,
+    zeros_lower,
+)
 from .moments import MEAN_ROUNDING, Moments, NormalEquations, merged_products
 
 # With fewer columns than this, products are always small.

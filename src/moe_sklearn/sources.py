@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from .linalg import map_in_threads
 from .missing import check_no_missing
-from .threads import map_in_threads
 
 BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""

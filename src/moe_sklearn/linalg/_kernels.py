@@ -15,7 +15,7 @@ from threading import RLock
 import numpy as np
 from scipy.linalg import blas
 
-from .linalg import PANEL, lower_panels, symmetric_product, zeros_lower
+from ._triangles import PANEL, lower_panels, symmetric_product, zeros_lower
 
 # Numbers of a block of columns from which a kernel is made.
 KERNEL_BLOCK = 2**21

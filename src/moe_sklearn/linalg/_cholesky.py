@@ -1,125 +1,26 @@
-"""Kernels on symmetric matrices: products, Cholesky, triangular solves, and memory for them.
-
-All of it is done by SciPy's BLAS and LAPACK. NumPy brings a library of its own, whose threads keep the cores
-busy for a while after each call: a SYRK that follows runs at half its speed.
-"""
+"""Symmetric systems solved by Cholesky factors, with the memory for them."""
 
 from __future__ import annotations
 
 import math
-import mmap
 import warnings
 from contextlib import contextmanager
 from copy import copy
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 from scipy.linalg import LinAlgWarning, blas, eigh, lapack, qr
 
-EPS = float(np.finfo(float).eps)
-EPS32 = float(np.finfo(np.float32).eps)
-# NumPy asks for huge pages from this size on.
-HUGE_PAGES_FROM = 2**22
-PAGE_BYTES = 2**12
+from ._triangles import EPS, EPS32, PRODUCT_ROUNDING, lower_panels, rounding, symmetric_product
+
 # Predictions from float32 products are good to 1e-4 of the standard deviation of y where the penalty exceeds
 # rounding by this factor, or the smallest eigenvalue of the scaled matrix is so many eps (measured on white
 # and low-rank rows of mean 1 and 1000, of 50 to 3,000 columns).
 STRICT_MARGIN, STRICT_EIGENVALUE = 30, 8000
-# A triangular matrix is worked on by so many columns at a time.
-PANEL = 64
 # From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
 MIXED_PRECISION_SIZE = 1024
 # Conjugate gradients from the factor of another matrix end where the error has this share of the root of the
 # energy. A step for each so many rows of the matrix takes about half as long as its factorisation (measured).
 NEAR_TOLERANCE, SIZE_OF_NEAR_STEP = 1e-5, 150
-# Rounding of the products of d standardised columns gives X'X eigenvalues up to about 3.5 sqrt(d) eps where
-# they are 0 (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
-PRODUCT_ROUNDING = 8
-
-
-def zeros_lower(shape, dtype, directory=None):
-    """Zeros in Fortran order; a triangle that is never written takes almost no memory.
-
-    NumPy keeps large arrays in huge pages, all of which hold a part of the lower triangle. Given a
-    `directory`, the zeros lie in a file there.
-    """
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    if directory is not None:
-        with NamedTemporaryFile(dir=directory, delete=False) as file:
-            return np.asarray(np.memmap(file, dtype, "w+", shape=shape, order="F"))
-    if size < HUGE_PAGES_FROM:
-        return np.zeros(shape, dtype, order="F")
-    memory = mmap.mmap(-1, size)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.ndarray(shape, dtype, memory, order="F")
-
-
-def lower_bytes(d, dtype):
-    """Bytes of the pages that the lower triangle of `zeros_lower` takes."""
-    size = np.dtype(dtype).itemsize
-    if d**2 * size < HUGE_PAGES_FROM:
-        return d**2 * size
-    columns = np.arange(d)
-    first = (columns * d + columns // PANEL * PANEL) * size // PAGE_BYTES
-    last = ((columns + 1) * d * size - 1) // PAGE_BYTES
-    shared = (first[1:] == last[:-1]).sum()
-    return PAGE_BYTES * int((last - first + 1).sum() - shared)
-
-
-def available_memory() -> float:
-    """Bytes that can still be allocated; infinity where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return math.inf
-
-
-def copy_lower(xx, dtype, directory=None, memory=None):
-    """Copy the lower triangle of a matrix into a new one, or into `memory`."""
-    copy = zeros_lower(xx.shape, dtype, directory) if memory is None else memory
-    for part in lower_panels(len(xx)):
-        copy[part] = xx[part]
-    return copy
-
-
-def clear_lower(xx):
-    """Set the lower triangle of a matrix to 0."""
-    for part in lower_panels(len(xx)):
-        xx[part] = 0.0
-
-
-def lower_panels(d):
-    """Slices that cover the lower triangle of a (d, d) matrix, and little more."""
-    return [np.s_[start:, start : start + PANEL] for start in range(0, d, PANEL)]
-
-
-def transposed_product(rows, right):
-    """Return rows' @ right in the precision of the rows."""
-    if not (rows.size and right.size):
-        return np.zeros((rows.shape[1], *right.shape[1:]))
-    right = right.astype(rows.dtype, copy=False)
-    gemv, gemm = (blas.dgemv, blas.dgemm) if rows.dtype == float else (blas.sgemv, blas.sgemm)
-    return (gemv if right.ndim == 1 else gemm)(1.0, rows.T, right)
-
-
-def row_product(rows, right):
-    """Return rows @ right in the precision of the rows."""
-    gemm = blas.dgemm if rows.dtype == float else blas.sgemm
-    return gemm(1.0, rows.T, right.astype(rows.dtype, copy=False), trans_a=1)
-
-
-def sum_of_squares(array) -> float:
-    """Sum of the squares of all entries, in their own precision; inf or nan where that is not finite."""
-    flat = array.ravel(order="K")
-    return float((blas.ddot if array.dtype == float else blas.sdot)(flat, flat)) if flat.size else 0.0
-
-
-def syrk(block, out, *, beta):
-    """Set out = beta * out + block'block in the lower triangle."""
-    syrk = blas.dsyrk if block.dtype == float else blas.ssyrk
-    syrk(1.0, block.T, beta=beta, c=out, lower=1, overwrite_c=1)
 
 
 class NotEnoughDigits(ArithmeticError):
@@ -367,30 +268,6 @@ def _eigenvalue_below(factor):
     return pocon(factor, 1.0, uplo="L")[0]
 
 
-def symmetric_product(xx, right) -> np.ndarray:
-    """S @ right, in float64, for S given by its lower triangle."""
-    if not right.size:
-        return np.zeros_like(right)
-    if xx.dtype != float:
-        return _symmetric_product_by_panels(xx, right)
-    if right.shape[1] == 1:
-        return blas.dsymv(1.0, xx, right[:, 0], lower=1)[:, None]
-    return blas.dsymm(1.0, xx, right, side=0, lower=1)
-
-
-def _symmetric_product_by_panels(xx, right):
-    """`symmetric_product` without a float64 copy of S."""
-    product = np.zeros_like(right, order="F")
-    for start in range(0, len(xx), PANEL):
-        here, on = slice(start, start + PANEL), slice(start, None)
-        panel = xx[on, here].astype(float, order="F")
-        panel[:PANEL] = np.tril(panel[:PANEL])
-        for column, x in zip(product.T, right.T, strict=True):
-            column[on] += blas.dgemv(1.0, panel, x[here])
-            column[here] += blas.dgemv(1.0, panel, x[on], trans=1) - panel.diagonal() * x[here]
-    return product
-
-
 def potrf(work):
     """Lower Cholesky factor, in place, and 0 if there is one."""
     potrf = lapack.spotrf if work.dtype == np.float32 else lapack.dpotrf
@@ -404,13 +281,6 @@ def singular_below(d, eps=EPS, largest=1.0):
     `largest` eigenvalue.
     """
     return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * math.sqrt(d) * eps
-
-
-def rounding(xx, eps=EPS):
-    """What rounding alone can do to the eigenvalues of S, whose entries have the relative error `eps`."""
-    diagonal = np.maximum(np.diag(xx).astype(float), 0.0)
-    trace, largest = diagonal.sum(), diagonal.max(initial=0.0)
-    return max(len(xx), 10) * EPS * trace + PRODUCT_ROUNDING * eps * math.sqrt(trace) * math.sqrt(largest)
 
 
 def _solve_by_factor(factor, rhs):

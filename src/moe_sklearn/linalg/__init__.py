@@ -1,0 +1,51 @@
+"""Symmetric matrices given by a triangle, in NumPy and SciPy alone."""
+
+from ._cholesky import NotEnoughDigits, Scratch, solve_regular, solve_spd, warn_singular
+from ._kernels import Kernels, centred, fill_from, kernel_of
+from ._linear_maps import LinearPart, LinearStack, is_overridden, origin_of
+from ._threads import map_in_threads
+from ._triangles import (
+    EPS,
+    available_memory,
+    clear_lower,
+    copy_lower,
+    lower_bytes,
+    lower_panels,
+    rounding,
+    row_product,
+    sum_of_squares,
+    symmetric_product,
+    syrk,
+    transposed_product,
+    zeros_lower,
+)
+
+__all__ = [
+    "EPS",
+    "Kernels",
+    "LinearPart",
+    "LinearStack",
+    "NotEnoughDigits",
+    "Scratch",
+    "available_memory",
+    "centred",
+    "clear_lower",
+    "copy_lower",
+    "fill_from",
+    "is_overridden",
+    "kernel_of",
+    "lower_bytes",
+    "lower_panels",
+    "map_in_threads",
+    "origin_of",
+    "rounding",
+    "row_product",
+    "solve_regular",
+    "solve_spd",
+    "sum_of_squares",
+    "symmetric_product",
+    "syrk",
+    "transposed_product",
+    "warn_singular",
+    "zeros_lower",
+]
