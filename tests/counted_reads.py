@@ -1,6 +1,6 @@
 """A source for tests of how often rows are read."""
 
-from moe_sklearn.sources import RowSource
+from moe_sklearn.data import RowSource
 
 
 class OnDisk(RowSource):

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from same_moments import assert_same, assert_same_groups, parts
 
 from moe_sklearn.binned_moments import BinnedMoments, ChunkBuffers
+from moe_sklearn.data import as_source
 from moe_sklearn.moments import Moments
 from moe_sklearn.solvers import ridge
-from moe_sklearn.sources import as_source
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 

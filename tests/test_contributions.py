@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.feature_selection import RFE, SelectFromModel
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
-from moe_sklearn.sources import BLOCK_ROWS
+from moe_sklearn.data import BLOCK_ROWS
 
 
 def fitted(n_targets=1, dtype=np.float64, **params):

@@ -13,7 +13,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedS
 
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.folds import FoldMoments, coefs_of_folds, fold_of_rows, held_out_errors, select_alpha
+from moe_sklearn.data import fold_of_rows
+from moe_sklearn.folds import FoldMoments, coefs_of_folds, held_out_errors, select_alpha
 from moe_sklearn.linalg import lower_bytes
 from moe_sklearn.moments import Moments
 

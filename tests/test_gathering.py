@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.data import BatchRecord, open_batches
 from moe_sklearn.folds import FoldMoments
-from moe_sklearn.gathering import BatchRecord, gather
-from moe_sklearn.sources import open_batches
+from moe_sklearn.gathering import gather
 
 
 @pytest.fixture

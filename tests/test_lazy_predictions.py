@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, SoftGateMoERegressor
-from moe_sklearn.sources import BLOCK_ROWS
+from moe_sklearn.data import BLOCK_ROWS
 
 dask_array = pytest.importorskip("dask.array")
 

@@ -22,7 +22,8 @@ from moe_sklearn import (
     rho_score,
 )
 from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.missing import check_no_missing, is_missing, mask_of
+from moe_sklearn.data import check_no_missing, mask_of
+from moe_sklearn.data._checks import is_missing
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 4))

@@ -19,8 +19,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn_checks import with_checks
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
-from moe_sklearn.folds import fold_of_rows
-from moe_sklearn.gate_training import StratifiedFolds
+from moe_sklearn.data import StratifiedFolds, fold_of_rows
 from moe_sklearn.gates import LogisticGate, RegressionGate
 
 MODES = ["soft", "hard", "oracle", "global"]

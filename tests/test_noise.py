@@ -6,9 +6,8 @@ from counted_reads import OnDisk
 from numpy.testing import assert_allclose
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, noise_curve
+from moe_sklearn.data import NoisyRows, as_source
 from moe_sklearn.gates import RegressionGate
-from moe_sklearn.noisy_rows import NoisyRows
-from moe_sklearn.sources import as_source
 
 
 @pytest.fixture(scope="module")

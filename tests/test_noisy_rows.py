@@ -5,8 +5,15 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 
-from moe_sklearn.noisy_rows import NoisyRows, check_x_std, n_draws_within, noisy_batches, scaled
-from moe_sklearn.sources import RowSource, as_source
+from moe_sklearn.data import (
+    NoisyRows,
+    RowSource,
+    as_source,
+    check_x_std,
+    n_draws_within,
+    noisy_batches,
+    scaled,
+)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
-from moe_sklearn.sources import BLOCK_ROWS
+from moe_sklearn.data import BLOCK_ROWS
 
 N_ROWS, N_FEATURES, N_BINS = 40_000, 20, 50
 

@@ -9,6 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.preprocessing import FunctionTransformer
 
 from moe_sklearn import GateFeatureTransformer, GridBinner, SoftGateMoERegressor
+from moe_sklearn.data import BLOCK_ROWS, RowSource
+from moe_sklearn.data._sources import PIECE_ROWS
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.linalg import LinearPart, LinearStack
 from moe_sklearn.predictor import (
@@ -21,7 +23,6 @@ from moe_sklearn.predictor import (
     total_std,
     weigh,
 )
-from moe_sklearn.sources import BLOCK_ROWS, PIECE_ROWS, RowSource
 
 N_FEATURES, N_BINS = 4, 3
 

@@ -25,8 +25,8 @@ from moe_sklearn import (
     report_from,
     rho_scorer,
 )
+from moe_sklearn.data import check_rows
 from moe_sklearn.plotting import ModeScoresDisplay
-from moe_sklearn.side import check_rows
 
 MODES = ["soft", "hard", "oracle", "global"]
 SIDE = ["teff", "mh"]

@@ -7,13 +7,12 @@ from sklearn.base import clone
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, binned_moments, fitting, gate_rows
 from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.data import GivenFolds, as_source
 from moe_sklearn.folds import FoldMoments
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.moments import Moments
 from moe_sklearn.solved_moments import MIN_COLUMNS, SolvedFoldMoments, SolvedMoments, gather_in_turn
 from moe_sklearn.solvers import discriminants, ridge
-from moe_sklearn.sources import as_source
-from moe_sklearn.training_rows import GivenFolds
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows

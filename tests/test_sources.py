@@ -11,7 +11,8 @@ from scipy import sparse
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
 from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.sources import CachingSource, as_source, is_source, map_rows, open_batches, prefetch
+from moe_sklearn.data import CachingSource, as_source, is_source, open_batches, prefetch
+from moe_sklearn.data._sources import map_rows
 
 N, D = 600, 12
 
@@ -62,7 +63,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("kind", SOURCES)
 def test_every_source_gives_the_model_of_the_array(kind, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("moe_sklearn.sources.BLOCK_ROWS", 70)
+    monkeypatch.setattr("moe_sklearn.data._sources.BLOCK_ROWS", 70)
     X, y, bins = data
     source = SOURCES[kind](X, tmp_path)
     expected = SoftGateMoERegressor().fit(X, y, bins=bins)
@@ -319,7 +320,7 @@ def test_prefetch_stops_its_thread_when_the_caller_does(make):
 
 
 def test_map_rows_equals_the_function(monkeypatch):
-    monkeypatch.setattr("moe_sklearn.sources.BLOCK_ROWS", 3)
+    monkeypatch.setattr("moe_sklearn.data._sources.BLOCK_ROWS", 3)
     X, codes = np.arange(20.0).reshape(10, 2), np.arange(10) % 4
 
     def sums(block, first_row, codes):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from moe_sklearn.data import BLOCK_ROWS
+from moe_sklearn.data._sources import map_rows
 from moe_sklearn.linalg import map_in_threads
-from moe_sklearn.sources import BLOCK_ROWS, map_rows
 
 
 def blas_threads():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from moe_sklearn.validation import (
+from moe_sklearn.data import (
     check_choice,
     check_finite,
     check_fit_data,

@@ -8,13 +8,22 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from .labels import NO_BIN, check_same_kind, encode_labels, in_order
+from .data import (
+    BLOCK_ROWS,
+    NO_BIN,
+    RowSource,
+    as_source,
+    check_same_kind,
+    check_values,
+    check_x_std,
+    encode_labels,
+    in_order,
+    prefetch,
+)
 from .linalg import available_memory, lower_bytes, sum_of_squares, transposed_product
 from .moments import FLOAT32_ROWS, Moments, checked_targets
 from .moments_file import read_moments, write_moments
-from .noisy_rows import check_values, check_x_std
 from .row_moments import RowMoments, RowStore, fits_as_rows, merged
-from .sources import BLOCK_ROWS, RowSource, as_source, prefetch
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
 CACHE_BYTES = 2**24
@@ -206,10 +215,10 @@ class BinnedMoments:
         ----------
         X : array or source of shape (n, n_features), float32 or float64
             Rows. They are read in place, a chunk at a time, so that a memmap is never loaded whole. Sources
-            are described in `moe_sklearn.sources.is_source`.
+            are described in `moe_sklearn.data.is_source`.
         y : array of shape (n,) or (n, n_targets), optional
         bins : array of shape (n,), optional
-            Labels, see `moe_sklearn.labels.encode_labels`. None means that every row has the label None.
+            Labels, see `moe_sklearn.data.encode_labels`. None means that every row has the label None.
         sample_weight : array of shape (n,), optional
             Weight of each row. Rows of weight 0 are left out.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, optional

@@ -12,22 +12,19 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import StatefulEstimator, adopt, unfitted_copy
-from .columns import (
-    categories_of,
-    category_codes,
-    category_names,
+from .columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
+from .data import (
+    NO_BIN,
+    check_choice,
+    check_kind,
+    check_number,
+    check_sample_weight,
     columns_of,
     field_names,
     is_frame,
-    number_codes,
+    mask_of,
     numbers_of,
-    quantile_edges,
-    range_names,
 )
-from .labels import NO_BIN
-from .missing import mask_of
-from .sources import check_kind
-from .validation import check_choice, check_number, check_sample_weight
 
 # Digits of given edges in names
 GIVEN_DIGITS = 6

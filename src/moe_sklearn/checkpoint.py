@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .binned_moments import BinnedMoments
-from .labels import encode_labels
-from .missing import check_no_missing
-from .noisy_rows import check_x_std
-from .sources import RowSource, as_source, open_batches
+from .data import RowSource, as_source, check_no_missing, check_x_std, encode_labels, open_batches
 
 PARTS = ("X", "y", "bins", "sample_weight", "x_std")
 # The fingerprint of X covers five runs of this many rows

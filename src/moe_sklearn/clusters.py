@@ -9,9 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import StatefulEstimator, adopt, unfitted_copy
+from .data import FLOAT_DTYPES, check_kind
 from .features import GateFeatureTransformer
-from .sources import check_kind
-from .validation import FLOAT_DTYPES
 
 
 class ClusterBinner(TransformerMixin, StatefulEstimator):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import numbers
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .labels import NO_BIN, codes_of, encode_labels
-from .missing import is_missing, mask_of
+from .data import NO_BIN, codes_of, encode_labels, field_names
 
 
 def is_side_information(bins) -> bool:
@@ -24,55 +22,13 @@ def is_side_information(bins) -> bool:
     return field_names(bins) is not None or len(getattr(bins, "shape", None) or np.shape(bins)) == 2
 
 
-def field_names(X) -> tuple | None:
-    """Return the names of the columns of a structured array or an astropy Table; None for anything else."""
-    return getattr(getattr(X, "dtype", None), "names", None)
-
-
-def is_frame(X) -> bool:
-    """Return True for a data frame of pandas or polars."""
-    return hasattr(X, "iloc") or hasattr(X, "get_columns")
-
-
-def columns_of(X) -> list:
-    """Return the columns of a frame, a table or an array, each as it was given."""
-    names = field_names(X)
-    if names is not None:
-        return [X[name] for name in names]
-    if hasattr(X, "iloc"):
-        return [X.iloc[:, j] for j in range(X.shape[1])]
-    return list(X.get_columns() if is_frame(X) else X.T)
-
-
-def numbers_of(column) -> np.ndarray | None:
-    """Return a column as floats, with nan where a value is missing; None if it does not hold real numbers.
-
-    Booleans, strings and categoricals are no numbers.
-
-    Examples
-    --------
-    >>> numbers_of(np.array([4000, None], dtype=object)), numbers_of(np.array([True, False]))
-    (array([4000.,   nan]), None)
-    """
-    dtype = getattr(column, "dtype", None)
-    if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
-        mask = mask_of(column)
-        return np.where(False if mask is None else mask, np.nan, np.asarray(column, dtype=float))
-    if hasattr(dtype, "categories") or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
-        return None
-    found = [np.nan if is_missing(value) else value for value in column]
-    if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in found):
-        return None
-    return np.array(found, dtype=float)
-
-
 def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the categories of a column: those with rows enough, and the rare ones, if there are several.
 
     Parameters
     ----------
     column : array-like of shape (n_rows,)
-        Labels, as in `moe_sklearn.labels.encode_labels`.
+        Labels, as in `moe_sklearn.data.encode_labels`.
     counted : ndarray of shape (n_rows,), bool
         Rows that count.
     least : int

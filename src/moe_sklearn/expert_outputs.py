@@ -6,10 +6,8 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .labels import codes_of
+from .data import bins_of_rows, check_rows, codes_of, map_finite, r2_of
 from .linalg import LinearPart, LinearStack
-from .side import bins_of_rows, check_rows
-from .validation import map_finite, r2_of
 
 
 class ExpertOutputs(TransformerMixin):

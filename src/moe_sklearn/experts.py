@@ -10,14 +10,20 @@ from ._base import StatefulEstimator, adopt, unfitted_copy
 from ._progress import Progress
 from .alphas import choice_in_words, find_alphas
 from .bin_ridges import bin_ridges
+from .data import (
+    BatchRecord,
+    CrossValidationFolds,
+    check_fit_rows,
+    check_has_weight,
+    check_n_targets,
+    check_varies,
+    open_batches_of,
+)
 from .expert_outputs import ExpertOutputs
-from .folds import CrossValidationFolds
-from .gathering import BatchRecord, gather, in_enough_precision, warn_of_new_start
+from .gathering import gather, in_enough_precision, warn_of_new_start
 from .linalg import LinearPart, origin_of
 from .regimes import usable_bins, usable_labels
-from .side import check_fit_rows, open_batches_of
 from .solved_moments import gather_in_turn
-from .validation import check_has_weight, check_n_targets, check_varies
 
 # Attributes that a further batch is checked against
 COLUMNS_SEEN = ("n_features_in_", "feature_names_in_", "side_columns_")

@@ -9,12 +9,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ._version import __version__
+from .data import check_choice, feature_names
 from .features import GateFeatureTransformer
 from .gates import LogisticGate, RegressionGate
 from .lines import MAX_NORMALISED_FLUX
 from .predictor import MIXINGS
-from .side import feature_names
-from .validation import check_choice
 
 # Of 2022: runtimes of all releases since then run the graph.
 OPSET, IR_VERSION = 17, 8
@@ -26,8 +25,8 @@ SKOPS_TRUSTED = [
     "moe_sklearn.experts.BinnedRidgeExperts",
     "moe_sklearn.pls_experts.BinnedPLSExperts",
     "moe_sklearn.features.GateFeatureTransformer",
-    "moe_sklearn.frames.FrameMaker",
-    "moe_sklearn.frames.OnFrames",
+    "moe_sklearn.data._frames.FrameMaker",
+    "moe_sklearn.data.OnFrames",
     "moe_sklearn.gates._logistic.LogisticGate",
     "moe_sklearn.gates._regression.RegressionGate",
     "moe_sklearn.linalg.LinearStack",
@@ -39,7 +38,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.regimes.Regimes",
     "moe_sklearn.row_moments.RowStore",
     "moe_sklearn.scorer.RhoScorer",
-    "moe_sklearn.side.SideColumns",
+    "moe_sklearn.data._side_columns.SideColumns",
     "numpy.dtype",
 ]
 """Types in skops files of the estimators: ``skops.io.load(file, trusted=SKOPS_TRUSTED)``."""

@@ -11,12 +11,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import StatefulEstimator, adopt, unfitted_copy
 from .binned_moments import BinnedMoments
+from .data import FLOAT_DTYPES, check_features, check_kind, check_sample_weight, map_finite
 from .linalg import LinearPart, LinearStack, origin_of
 from .lines import Lines, measure_lines, pack_windows, place_lines, species_of
 from .moments import Moments
 from .solvers import pca_axes
-from .sources import check_kind
-from .validation import FLOAT_DTYPES, check_features, check_sample_weight, map_finite
 
 
 class GateFeatureTransformer(TransformerMixin, StatefulEstimator):

@@ -20,10 +20,21 @@ from sklearn.utils import check_random_state
 from ._progress import Progress
 from .alphas import bins_in_one_fold, choice_in_words
 from .binning import GridBinner
+from .data import (
+    NO_BIN,
+    GivenFolds,
+    NoisyRows,
+    OnFrames,
+    as_source,
+    check_choice,
+    check_number,
+    codes_of,
+    is_source,
+    n_draws_within,
+)
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
 from .folds import FoldMoments
-from .frames import OnFrames
 from .gate_plan import GatePlan, check_plan, plan_gate
 from .gate_training import (
     GateReader,
@@ -36,15 +47,11 @@ from .gate_training import (
 )
 from .gates import RegressionGate
 from .gathering import in_enough_precision
-from .labels import NO_BIN, codes_of
 from .linalg import LinearStack, Scratch, is_overridden
-from .noisy_rows import NoisyRows, n_draws_within
 from .predictor import MIXINGS, MixturePredictor
 from .regimes import Regimes, count_rows, fit_regimes
 from .solved_moments import solve_in_turn
-from .sources import as_source, is_source
-from .training_rows import GivenFolds, TrainingRows, fold_rule, gather_batches, kept_rows
-from .validation import check_choice, check_number
+from .training_rows import TrainingRows, fold_rule, gather_batches, kept_rows
 
 # The part that None stands for
 DEFAULT_PARTS = {

@@ -14,57 +14,13 @@ from tempfile import mkdtemp
 
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.model_selection import check_cv
 
 from .binned_moments import BinnedMoments
-from .labels import NO_BIN, check_same_kind, encode_labels, in_order
+from .data import NO_BIN, as_source, check_same_kind, encode_labels, in_order
 from .linalg import lower_bytes
 from .moments import FLOAT32_ROWS, Moments
 from .row_moments import fits_as_rows, merged
 from .solvers import ridge, ridge_path
-from .sources import as_source
-
-
-def fold_of_rows(cv, X, y=None) -> np.ndarray:
-    """Fold in which each row is held out, (n_samples,).
-
-    Parameters
-    ----------
-    cv : int, splitter or iterable
-        As in scikit-learn. Every row must be held out exactly once.
-    X, y : array-like
-        Handed to the splitter.
-
-    Raises
-    ------
-    ValueError
-        If the splitter holds a row out twice or never.
-    """
-    folds = np.full(len(X), -1)
-    for fold, (_, held_out) in enumerate(check_cv(cv).split(X, y)):
-        if (folds[held_out] >= 0).any():
-            break
-        folds[held_out] = fold
-    else:
-        if (folds >= 0).all():
-            return folds
-    raise ValueError(
-        "cv must hold every row out exactly once, as KFold and GroupKFold do: fold moments are "
-        "subtracted from their total."
-    )
-
-
-class CrossValidationFolds:
-    """Divide each batch of rows into the folds of a splitter; `n_folds` is known after the first batch."""
-
-    def __init__(self, cv):
-        self.cv, self.n_folds = cv, 0
-
-    def assign(self, y, bins=None, sample_weight=None) -> np.ndarray:
-        """Return the fold of each row, (n_samples,); only y is used."""
-        folds = fold_of_rows(self.cv, y, y)
-        self.n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
-        return folds
 
 
 class ByBinAndFold(BinnedMoments):

@@ -14,20 +14,15 @@ from sklearn.utils.validation import has_fit_parameter
 
 from ._progress import SILENT, Progress
 from .binned_moments import BinnedMoments
+from .data import BLOCK_ROWS, FEW_ROWS, as_source, noisy_batches, prefetch
 from .folds import FoldMoments
 from .gate_plan import GatePlan, stratified_rows
 from .gates import LogisticGate
-from .labels import NO_BIN, encode_labels
 from .linalg import LinearPart, LinearStack, Scratch
-from .noisy_rows import noisy_batches
 from .predictor import complete_features, join_inputs
 from .robust import robust_fences
 from .solvers import discriminants
-from .sources import BLOCK_ROWS, as_source, prefetch
 
-# Models that train on nine tenths of few rows are nearer to the final ones. Where rows are many, a fifth less
-# makes no difference, and each fold costs a factorisation for each model.
-N_FOLDS_OF_FEW, FEW_ROWS = 10, 10_000
 # The models of folds may take this share of the operations of X'X, and in any case so many: a few seconds.
 FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11
 # With fewer rows, a gate is worth the models of one more fold.
@@ -59,50 +54,6 @@ def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: in
     most = n_folds if limit is None else math.ceil(limit / rows_of_fold)
     wanted = max(budget // of_one_fold, math.ceil(ENOUGH_GATE_ROWS / rows_of_fold))
     return int(np.clip(min(wanted, most), 1, n_folds))
-
-
-class StratifiedFolds:
-    """Divide rows that arrive in batches into folds, with the rows of each bin spread evenly.
-
-    The fold of a row depends only on the number of earlier rows in its bin. It is therefore the same for any
-    division of the rows into batches. Each group of `n_folds` successive rows of a bin has one row in each
-    fold. The order of the folds changes from group to group.
-
-    Parameters
-    ----------
-    n_folds : int, default=10
-        Number of folds of up to `few_rows` rows, even. With more rows, folds 2k and 2k + 1 become fold k.
-    few_rows : int, default=10,000
-    """
-
-    def __init__(self, n_folds: int = N_FOLDS_OF_FEW, few_rows: int = FEW_ROWS):
-        self._finest, self._few_rows, self._n_rows = n_folds, few_rows, 0
-        self._n_seen: dict = {}
-
-    @property
-    def n_folds(self) -> int:
-        """Number of folds of the rows so far."""
-        return self._finest if self._n_rows <= self._few_rows else self._finest // 2
-
-    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
-        """Return the folds (n_rows,) of the next rows; rows of sample weight 0 are not counted."""
-        n_rows = len(y)
-        labels, codes = encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)
-        folds = np.zeros(n_rows, dtype=int)
-        for code, label in enumerate([*labels.tolist(), None]):
-            members = codes == (NO_BIN if label is None else code)
-            if sample_weight is not None:
-                members &= sample_weight > 0
-            ranks = self._n_seen.get(label, 0) + np.arange(np.count_nonzero(members))
-            folds[members] = self._fold_of(ranks)
-            self._n_seen[label] = self._n_seen.get(label, 0) + len(ranks)
-            self._n_rows += len(ranks)
-        return folds // (self._finest // self.n_folds)
-
-    def _fold_of(self, ranks):
-        # Knuth's multiplicative hash shifts the folds of each group, in case the data are periodic.
-        moved = (ranks // self._finest * 2654435761) % 2**32 >> 16
-        return (ranks + moved) % self._finest
 
 
 def discriminant_part(moments: BinnedMoments, bins, alpha: float, pooled, scratch) -> LinearPart:

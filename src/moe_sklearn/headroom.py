@@ -10,12 +10,20 @@ from sklearn.utils.validation import check_array
 from .alphas import check_alpha
 from .binning import GridBinner
 from .columns import is_side_information
-from .folds import FoldMoments, fold_of_rows, held_out_errors, r2_scores
+from .data import (
+    FLOAT_DTYPES,
+    NO_BIN,
+    check_finite,
+    check_length,
+    check_no_missing,
+    check_sample_weight,
+    check_x_std,
+    encode_labels,
+    fold_of_rows,
+    label_array,
+)
+from .folds import FoldMoments, held_out_errors, r2_scores
 from .gathering import in_enough_precision
-from .labels import NO_BIN, encode_labels, label_array
-from .missing import check_no_missing
-from .noisy_rows import check_x_std
-from .validation import FLOAT_DTYPES, check_finite, check_length, check_sample_weight
 
 
 def oracle_headroom(

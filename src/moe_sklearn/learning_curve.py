@@ -6,18 +6,24 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from .data import (
+    RecordedFolds,
+    RowSource,
+    StratifiedFolds,
+    as_source,
+    bins_of_rows,
+    check_fit_rows,
+    check_length,
+    check_rows,
+    check_x_std,
+    label_array,
+)
 from .fitting import make_experts
 from .folds import FoldMoments
-from .gate_training import StratifiedFolds
 from .gathering import add_in_folds, in_enough_precision
-from .labels import label_array
 from .mixture import SoftGateMoERegressor
-from .noisy_rows import check_x_std
 from .report import curve_of
-from .side import bins_of_rows, check_fit_rows, check_rows
-from .sources import RowSource, as_source
-from .training_rows import RecordedFolds, rows_in_memory
-from .validation import check_length
+from .training_rows import rows_in_memory
 
 
 def moe_learning_curve(

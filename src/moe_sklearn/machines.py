@@ -11,18 +11,23 @@ from sklearn.base import clone
 
 from ._base import unfitted_copy
 from .binned_moments import BinnedMoments
+from .data import (
+    BatchRecord,
+    RowSource,
+    check_fit_data,
+    check_varies,
+    check_x_std,
+    encode_labels,
+    is_lazy,
+    open_batches,
+)
 from .fitting import fits_moments, prepare_rows
 from .folds import FoldMoments
 from .gate_training import GateData, GateReader
-from .gathering import BatchRecord, end_of_pass, in_enough_precision
-from .labels import encode_labels
-from .lazy import is_lazy
+from .gathering import end_of_pass, in_enough_precision
 from .mixture import SoftGateMoERegressor
-from .noisy_rows import check_x_std
 from .parallel import chunks_of_rows, dask_moments
-from .sources import RowSource, open_batches
 from .training_rows import TrainingRows, rows_in_memory
-from .validation import check_fit_data, check_varies
 
 
 def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftGateMoERegressor:

@@ -11,8 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
-from .missing import check_no_missing
-from .validation import check_finite, check_sample_weight
+from .data import check_finite, check_no_missing, check_sample_weight
 
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 """Scores of `prediction_errors`."""

@@ -7,14 +7,13 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import StatefulEstimator, adopt, unfitted_copy
+from .data import bins_of_rows, check_choice, check_fit_rows, check_rows, check_varies, r2_of
 from .fitting import fit_batches as fit_rows_of_batches
 from .fitting import fit_gathered, fit_rows, fits_moments, with_default_parts
 from .intervals import check_residuals
 from .outputs import MixtureOutputs, in_shape_of_y
 from .predictor import MIXINGS, Mixing, mix, total_std
-from .side import bins_of_rows, check_fit_rows, check_rows
 from .training_rows import rows_in_memory
-from .validation import check_choice, check_varies, r2_of
 
 
 class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
+from .data import check_no_missing
 from .linalg import (
     EPS,
     Scratch,
@@ -31,7 +32,6 @@ from .linalg import (
     transposed_product,
     zeros_lower,
 )
-from .missing import check_no_missing
 
 # Groups of more rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .labels import NO_BIN
+from .data import NO_BIN
 from .linalg import copy_lower
 from .moments import Moments
 from .row_moments import RowMoments, RowStore

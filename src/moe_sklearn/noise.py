@@ -6,15 +6,21 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import clone
 
+from .data import (
+    NoisyRows,
+    as_source,
+    bins_of_rows,
+    check_fit_rows,
+    check_rows,
+    check_varies,
+    check_x_std,
+    scaled,
+)
 from .fitting import draw_seed, prepare_rows
 from .gathering import in_enough_precision
 from .mixture import SoftGateMoERegressor
-from .noisy_rows import NoisyRows, check_x_std, scaled
 from .report import curve_of
-from .side import bins_of_rows, check_fit_rows, check_rows
-from .sources import as_source
 from .training_rows import rows_in_memory
-from .validation import check_varies
 
 
 def noise_curve(

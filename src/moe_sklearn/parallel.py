@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from .binned_moments import BinnedMoments
-from .labels import encode_labels
-from .missing import check_no_missing
-from .noisy_rows import check_x_std
-from .sources import RowSource
-from .validation import check_finite, check_length, check_sample_weight
+from .data import (
+    RowSource,
+    check_finite,
+    check_length,
+    check_no_missing,
+    check_sample_weight,
+    check_x_std,
+    encode_labels,
+)
 
 
 def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dtype="auto") -> BinnedMoments:

@@ -8,12 +8,12 @@ import numpy as np
 
 from .alphas import SCORINGS, check_folds_given, choose_values
 from .bin_ridges import models_of_bins
+from .data import check_choice, check_number
 from .experts import BinnedRidgeExperts
 from .folds import best_by_errors
 from .linalg import LinearPart
 from .pls import pls_models
 from .row_moments import merged
-from .validation import check_choice, check_number
 
 # A smaller share of the variance would make the ridge of the discriminants nearly singular.
 LEAST_SHARE = 1e-9

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from .data import map_finite
 from .linalg import LinearStack
-from .validation import map_finite
 
 Mixing = Literal["soft", "hard", "oracle", "global"]
 MIXINGS: tuple[Mixing, ...] = get_args(Mixing)
@@ -74,7 +74,7 @@ class MixturePredictor:
             Takes the `Outputs` of a block, and the same rows of each of `row_values`. Returns an array with a
             row for each of them, or a tuple of such arrays.
         X : array, source or dask array
-            See `moe_sklearn.sources.map_rows`.
+            See `moe_sklearn.data._sources.map_rows`.
         *row_values : ndarray
             Further arrays with as many rows as X.
         weights, proba : bool

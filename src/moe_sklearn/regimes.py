@@ -16,8 +16,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from .binning import GridBinner
 from .columns import is_side_information
-from .labels import codes_of, encode_labels, in_order
-from .validation import check_choice, check_length, check_number
+from .data import check_choice, check_length, check_number, codes_of, encode_labels, in_order
 
 SMALL_BINS = ["auto", "raise", "drop", "keep"]
 

@@ -10,8 +10,8 @@ from sklearn.metrics import accuracy_score, r2_score, recall_score
 from sklearn.utils import Bunch
 
 from ._tables import report_html, report_text
+from .data import check_choice, check_sample_weight
 from .metrics import ERROR_SCORES, prediction_errors, rho_interval, rho_score
-from .validation import check_choice, check_sample_weight
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .frames import aligned
+from .data import aligned, bins_of_rows, check_no_missing
 from .metrics import rho_score
-from .missing import check_no_missing
-from .side import bins_of_rows
 from .wrapped import inner_mixture, rows_of_mixture, without_search
 
 NO_BINS = (

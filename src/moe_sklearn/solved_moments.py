@@ -18,13 +18,13 @@ import numpy as np
 from ._progress import SILENT, Progress
 from .alphas import check_alpha
 from .binned_moments import check_not_overflown
+from .data import as_source
 from .folds import ByBinAndFold, FoldMoments
 from .gathering import end_of_pass
 from .linalg import Scratch
 from .moments import FLOAT32_ROWS, Moments, merged_products
 from .row_moments import merged
 from .solvers import ridge
-from .sources import as_source
 
 # With fewer columns, products take little memory.
 MIN_COLUMNS = 512

@@ -11,15 +11,22 @@ import numpy as np
 from ._base import unfitted_copy
 from ._progress import SILENT, Progress
 from .columns import is_side_information
-from .folds import CrossValidationFolds
-from .gate_training import GateData, GateReader, StratifiedFolds
-from .gathering import BatchRecord, FoldRule
-from .labels import codes_of, encode_labels, in_order
-from .noisy_rows import check_x_std
+from .data import (
+    BatchRecord,
+    CachingSource,
+    CrossValidationFolds,
+    RecordedFolds,
+    StratifiedFolds,
+    as_source,
+    check_length,
+    check_x_std,
+    codes_of,
+    encode_labels,
+    in_order,
+    open_batches_of,
+)
+from .gate_training import GateData, GateReader
 from .regimes import fit_binner
-from .side import open_batches_of
-from .sources import CachingSource, as_source
-from .validation import check_length
 
 # Greatest number of values of X that are kept from a file for the training of the gate
 MAX_CACHED_VALUES = 2**28
@@ -196,41 +203,6 @@ def _kept(array, positions):
     if array is None or len(array.shape) < 2 or as_source(array).in_memory:
         return array
     return CachingSource(as_source(array), positions)
-
-
-class RecordedFolds:
-    """Keep the folds that another rule gives, for all rows."""
-
-    def __init__(self, rule: FoldRule):
-        self.rule = rule
-        self._parts: list = []
-
-    @property
-    def n_folds(self) -> int:
-        """Number of folds of the rows so far."""
-        return self.rule.n_folds
-
-    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
-        """Return the fold of each of the next rows, (n_rows,)."""
-        folds = self.rule.assign(y, bins, sample_weight)
-        self._parts.append((folds, self.n_folds))
-        return folds
-
-    def all(self) -> np.ndarray:
-        """Return the fold of every row so far, (n_samples,), among the present number of folds."""
-        return np.concatenate([folds // (n_folds // self.n_folds) for folds, n_folds in self._parts])
-
-
-class GivenFolds:
-    """The folds (n_samples,) of all rows, which are known; the first ones are to have models without them."""
-
-    def __init__(self, folds, n_folds: int, n_fitted: int):
-        self.n_folds, self.n_fitted, self._folds, self._next = n_folds, n_fitted, folds, 0
-
-    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
-        """Return the fold of each of the next rows, (n_rows,)."""
-        first, self._next = self._next, self._next + len(y)
-        return self._folds[first : self._next]
 
 
 def fold_rule(experts, cross_fit: bool) -> RecordedFolds | None:

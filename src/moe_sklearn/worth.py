@@ -15,22 +15,23 @@ from sklearn.utils.validation import check_array
 
 from ._tables import html_table, number, text_table
 from .binning import GridBinner
-from .fitting import draw_seed
-from .folds import fold_of_rows
-from .gate_plan import trains_on_errors
-from .labels import NO_BIN, label_array
-from .predictor import mix
-from .report import MODES, plain_types
-from .side import split
-from .sources import check_kind
-from .validation import (
+from .data import (
+    NO_BIN,
     check_features,
     check_finite,
+    check_kind,
     check_length,
     check_number,
     check_sample_weight,
     check_varies,
+    fold_of_rows,
+    label_array,
+    split,
 )
+from .fitting import draw_seed
+from .gate_plan import trains_on_errors
+from .predictor import mix
+from .report import MODES, plain_types
 
 if TYPE_CHECKING:
     import pandas as pd

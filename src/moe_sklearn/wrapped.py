@@ -5,7 +5,7 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from .frames import aligned
+from .data import aligned
 from .report import MoEReport
 
 

@@ -9,8 +9,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..sources import check_kind
-from ..validation import check_sample_weight
+from ..data import check_kind, check_sample_weight
 from ._loss import softmax
 
 # Of more rows, the Newton method is ten times as fast. Of fewer it is no faster, and less exact.

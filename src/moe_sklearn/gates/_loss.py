@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..labels import NO_BIN
+from ..data import NO_BIN
 
 # An error beyond this number of standard deviations of y counts linearly, so that a few wrong targets have
 # little influence on the gate.

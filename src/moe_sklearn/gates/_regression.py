@@ -14,10 +14,16 @@ from threadpoolctl import ThreadpoolController
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
-from ..labels import NO_BIN
+from ..data import (
+    NO_BIN,
+    check_choice,
+    check_finite,
+    check_kind,
+    check_length,
+    check_number,
+    check_sample_weight,
+)
 from ..robust import robust_fences
-from ..sources import check_kind
-from ..validation import check_choice, check_finite, check_length, check_number, check_sample_weight
 from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear

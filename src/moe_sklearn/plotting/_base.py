@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..labels import encode_labels
+from ..data import encode_labels
 from ..report import MoEReport
 from ..wrapped import report_from
 

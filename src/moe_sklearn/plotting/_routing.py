@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..data import check_length
 from ..report import MoEReport, bin_mean_proba, count_routes
-from ..validation import check_length
 from ._base import (
     ReportDisplay,
     codes_and_names,

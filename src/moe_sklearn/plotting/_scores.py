@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import r2_score
 
+from ..data import check_length
 from ..report import MODES, MoEReport, bin_r2, rho_tables
-from ..validation import check_length
 from ._base import MODE_COLORS, ReportDisplay, codes_and_names, inches, ink, name_x_ticks, points
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .missing import is_missing, mask_of
+from ._checks import is_missing, mask_of
 
 NO_BIN = -1
 """Code of a row in no bin. An integer label of this value means the same."""

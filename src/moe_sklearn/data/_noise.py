@@ -6,7 +6,8 @@ from functools import partial
 
 import numpy as np
 
-from .sources import BLOCK_ROWS, RowSource, as_source, check_kind, is_source
+from ._checks import check_kind
+from ._sources import BLOCK_ROWS, RowSource, as_source, is_source
 
 # More draws of a row add little to the first ones.
 MAX_DRAWS = 16

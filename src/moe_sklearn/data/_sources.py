@@ -1,8 +1,4 @@
-"""Rows of X from arrays, files and dask, read a block at a time.
-
-A source has ``shape``, ``dtype``, ``len`` and three methods: `blocks` yields ranges of rows with a function
-that loads them, `take` reads some rows, and `locate` names a row in error messages.
-"""
+"""Rows of X from arrays, memory maps, HDF5, dask, sparse matrices and shards, a block at a time."""
 
 from __future__ import annotations
 
@@ -16,8 +12,60 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .linalg import map_in_threads
-from .missing import check_no_missing
+from ..linalg import map_in_threads
+from ._checks import check_kind, check_no_missing
+
+
+def is_lazy(X) -> bool:
+    """Return True if X is a dask array."""
+    return hasattr(X, "__dask_graph__") and hasattr(X, "rechunk")
+
+
+def map_lazily(function: Callable, X, *row_values: np.ndarray) -> Any:
+    """Return what `map_rows` returns as dask arrays, with the chunks of rows of the dask array X.
+
+    Nothing is computed. A row of zeros tells the shapes and dtypes of the results.
+
+    Parameters
+    ----------
+    function : callable
+        As in `moe_sklearn.data._sources.map_rows`. If the chunks have unknown numbers of rows, the first row of
+        each has the number 0.
+    X : dask.array.Array of shape (n, n_features)
+        All columns in one chunk.
+    *row_values : ndarray
+        Further arrays with as many rows as X.
+
+    Returns
+    -------
+    dask.array.Array, or tuple of them
+    """
+    from dask import array, delayed
+
+    zeros = [np.zeros((1, *values.shape[1:]), values.dtype) for values in (X, *row_values)]
+    sample = function(zeros[0], 0, *zeros[1:])
+    parts = sample if isinstance(sample, tuple) else (sample,)
+    task, shared = delayed(_map_chunk, nout=len(parts)), delayed(function)
+    chunks: list[list] = [[] for _ in parts]
+    edges = np.cumsum([0, *X.chunks[0]])
+    for block, size, start in zip(X.to_delayed().ravel(), X.chunks[0], edges.tolist(), strict=False):
+        first_row = 0 if np.isnan(start) else start
+        results = task(shared, block, first_row, *(values[start : start + size] for values in row_values))
+        for part, result, of_part in zip(parts, results, chunks, strict=True):
+            of_part.append(array.from_delayed(result, (size, *part.shape[1:]), part.dtype))
+    lazy = tuple(array.concatenate(of_part, allow_unknown_chunksizes=True) for of_part in chunks)
+    return lazy if isinstance(sample, tuple) else lazy[0]
+
+
+def _map_chunk(function, chunk, first_row, *row_values):
+    """Return the results of a chunk of a dask array, as a tuple."""
+
+    def of_block(block, start, *values):
+        return function(block, first_row + start, *values)
+
+    results = map_rows(of_block, chunk, *row_values)
+    return results if isinstance(results, tuple) else (results,)
+
 
 BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""
@@ -123,62 +171,6 @@ def _pieces(source) -> Iterator[list]:
     for first, block in prefetch((start, load()) for start, _, load in source.blocks(BLOCK_ROWS)):
         cuts = range(0, len(block), n_rows)
         yield [(first + cut, partial(block.__getitem__, slice(cut, cut + n_rows))) for cut in cuts]
-
-
-def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:
-    """Yield (X, y, bins, sample_weight, x_std) of each batch of an iterable, or of a function that makes one.
-
-    Raises
-    ------
-    TypeError
-        If `batches` is an iterator, which cannot be read twice, or a batch is not a tuple of `fewest` to 5
-        items.
-    """
-    if isinstance(batches, Iterator):
-        raise TypeError(
-            "batches is an iterator, which can be read only once. Pass a function that makes it, e.g. "
-            "fit_batches(lambda: read_batches(path)), or a list."
-        )
-    for batch in prefetch(batches() if callable(batches) else batches):
-        if not isinstance(batch, tuple) or not fewest <= len(batch) <= 5:
-            raise TypeError(
-                "Each batch must be a tuple (X, y, bins), (X, y, bins, sample_weight) or "
-                "(X, y, bins, sample_weight, x_std); with side_columns (X, y) is enough."
-            )
-        yield (*batch, None, None, None)[:5]
-
-
-def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
-    """Raise unless numpy reads `values` as the numbers they mean: no spectrum, lazy frame, table or Quantity.
-
-    Raises
-    ------
-    TypeError
-        If `values` is such an object. The message says what to pass instead.
-    ValueError
-        If a value is masked or missing, see `moe_sklearn.missing.check_no_missing`, unless it `may_miss`.
-    """
-    first = values[0] if isinstance(values, (list, tuple)) and len(values) else values
-    kind = type(first).__name__
-    if isinstance(first, np.ndarray):
-        unit = getattr(first, "unit", None)
-        if unit is not None and str(unit):
-            raise TypeError(
-                f"{name} is in {unit}, but models keep no units: pass plain numbers, "
-                f"{name}.to_value({str(unit)!r}), in the same unit to fit and predict."
-            )
-    elif hasattr(first, "collect") and hasattr(first, "collect_schema"):
-        raise TypeError(f"{name} is a {kind}, which holds no rows yet: pass {name}.collect().")
-    elif hasattr(first, "colnames") and hasattr(first, "to_pandas"):
-        raise TypeError(f"{name} is an astropy {kind}: pass {name}.to_pandas().")
-    elif hasattr(first, "spectral_axis") and hasattr(first, "flux") and not hasattr(first, "iloc"):
-        flux = f"{name}.flux.value" if first is values else f"np.stack([s.flux.value for s in {name}])"
-        raise TypeError(
-            f"{name} holds a {kind}: pass the numbers, {flux}, with one row for each spectrum, and the "
-            "spectral_axis as wavelength of GateFeatureTransformer."
-        )
-    if not may_miss:
-        check_no_missing(values, name)
 
 
 def is_source(X) -> bool:

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
-from ._base import unfitted_copy
-from .columns import numbers_of
-from .frames import FrameMaker, aligned, as_table, in_memory, only_column, take_columns
-from .sources import open_batches
-from .validation import check_features, check_fit_data
+from .._base import unfitted_copy
+from ._frames import in_memory, numbers_of, only_column, take_columns
 
 BOTH_GIVEN = (
     "bins are given, but side_columns={columns!r} of X make the bins: leave bins out, or pass X without "
     "these columns."
 )
-
-
-class FitRows(NamedTuple):
-    """Validated rows of `fit`, without side columns."""
-
-    X: Any
-    y: np.ndarray
-    bins: Any
-    sample_weight: np.ndarray | None
-    frame: FrameMaker | None
-    """Makes frames like X; None if X has no names."""
 
 
 @dataclass(frozen=True)
@@ -185,101 +170,3 @@ def are_labels(estimator, side) -> bool:
             "numbers and several columns."
         )
     return True
-
-
-def check_fit_rows(estimator, X, y, bins=None, sample_weight=None, *, reset=True, is_batch=False) -> FitRows:
-    """Validate the rows of `fit`, or of one batch of several, and split off the side columns.
-
-    With `reset`, `n_features_in_`, `feature_names_in_` and, if there are side columns, `side_columns_` are
-    set: they are of X as it was given.
-
-    Raises
-    ------
-    ValueError
-        As `check_fit_data`, `locate` and `are_labels`. Also if there are side columns and `bins`, a later
-        batch lacks the side columns, or pandas `bins` lack rows of X.
-    """
-    checks = {"reset": reset, "is_batch": is_batch}
-    if getattr(estimator, "side_columns", None) is None:
-        bins = aligned(bins, X)
-        checked, y, sample_weight = check_fit_data(estimator, X, y, sample_weight, **checks)
-        names = getattr(estimator, "feature_names_in_", None)
-        return FitRows(checked, y, bins, sample_weight, FrameMaker.like(X, names))
-    if bins is not None:
-        raise ValueError(BOTH_GIVEN.format(columns=estimator.side_columns))
-    table = as_table(X)
-    if len(table.shape) != 2:
-        check_fit_data(estimator, table, y)
-    found = locate(estimator, table) if reset else estimator.side_columns_.found_in(estimator, table)
-    if found is None:
-        raise ValueError(
-            f"X lacks the side columns {estimator.side_columns!r}, which make the bins of every batch."
-        )
-    side = found.side(table)
-    if reset:
-        found = replace(found, are_labels=are_labels(estimator, side))
-        estimator.side_columns_ = found
-        validate_data(estimator, table, skip_check_array=True)
-    inner = estimator.side_columns_.without(estimator)
-    checked, y, sample_weight = check_fit_data(inner, found.features(table), y, sample_weight, **checks)
-    frame = FrameMaker.like(X, found.feature_names)
-    return FitRows(checked, y, found.bins(side), sample_weight, frame)
-
-
-def split(estimator, X, bins=None):
-    """Return X without the side columns of an unfitted estimator, and the bins of its rows.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `check_fit_rows`.
-    """
-    if estimator.side_columns is None:
-        return X, aligned(bins, X)
-    if bins is not None:
-        raise ValueError(BOTH_GIVEN.format(columns=estimator.side_columns))
-    table = as_table(X)
-    found = locate(estimator, table)
-    side = found.side(table)
-    return found.features(table), replace(found, are_labels=are_labels(estimator, side)).bins(side)
-
-
-def check_rows(estimator, X, *, lazy=False):
-    """Return the validated X of a fitted estimator as `check_features`, without the side columns."""
-    known = getattr(estimator, "side_columns_", None)
-    if known is None:
-        return check_features(estimator, X, lazy=lazy)
-    table = as_table(X)
-    found = known.found_in(estimator, table) if len(table.shape) == 2 else None
-    features = table if found is None else found.features(table)
-    return check_features(known.without(estimator), features, lazy=lazy)
-
-
-def bins_of_rows(estimator, X, bins=None):
-    """Return the bins of the rows of X: those in its side columns, or `bins` in the order of X, or None.
-
-    Raises
-    ------
-    ValueError
-        If there are both. Also if pandas `bins` lack rows of X.
-    """
-    known, table = getattr(estimator, "side_columns_", None), None
-    if known is not None:
-        table = as_table(X)
-        known = known.found_in(estimator, table) if len(table.shape) == 2 else None
-    if known is None:
-        return aligned(bins, X)
-    if bins is not None:
-        raise ValueError(BOTH_GIVEN.format(columns=estimator.side_columns))
-    return known.bins(known.side(table))
-
-
-def feature_names(estimator):
-    """Return the names of the columns that experts and gate see; None if X had no names."""
-    known = getattr(estimator, "side_columns_", None)
-    return getattr(estimator, "feature_names_in_", None) if known is None else known.feature_names
-
-
-def open_batches_of(estimator, batches):
-    """Do as `open_batches`; a batch can be (X, y) if the estimator has side columns."""
-    return open_batches(batches, fewest=3 if getattr(estimator, "side_columns", None) is None else 2)

@@ -1,19 +1,58 @@
-"""Tables of any library: columns of them, frames made anew from values, and rows looked up by index.
-
-A table is a DataFrame, a numpy array, a dask array or a `RowSource`. No library of DataFrames is imported
-unless a frame of it was given.
-"""
+"""Tables of any library: their columns, frames made anew from blocks, rows looked up by index."""
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .lazy import is_lazy
-from .sources import ColumnsOf, RowSource, as_source, check_kind, is_source
+from ._checks import check_kind, is_missing, mask_of
+from ._sources import ColumnsOf, RowSource, as_source, is_lazy, is_source
+
+
+def field_names(X) -> tuple | None:
+    """Return the names of the columns of a structured array or an astropy Table; None for anything else."""
+    return getattr(getattr(X, "dtype", None), "names", None)
+
+
+def is_frame(X) -> bool:
+    """Return True for a data frame of pandas or polars."""
+    return hasattr(X, "iloc") or hasattr(X, "get_columns")
+
+
+def columns_of(X) -> list:
+    """Return the columns of a frame, a table or an array, each as it was given."""
+    names = field_names(X)
+    if names is not None:
+        return [X[name] for name in names]
+    if hasattr(X, "iloc"):
+        return [X.iloc[:, j] for j in range(X.shape[1])]
+    return list(X.get_columns() if is_frame(X) else X.T)
+
+
+def numbers_of(column) -> np.ndarray | None:
+    """Return a column as floats, with nan where a value is missing; None if it does not hold real numbers.
+
+    Booleans, strings and categoricals are no numbers.
+
+    Examples
+    --------
+    >>> numbers_of(np.array([4000, None], dtype=object)), numbers_of(np.array([True, False]))
+    (array([4000.,   nan]), None)
+    """
+    dtype = getattr(column, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.kind in "iuf":
+        mask = mask_of(column)
+        return np.where(False if mask is None else mask, np.nan, np.asarray(column, dtype=float))
+    if hasattr(dtype, "categories") or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
+        return None
+    found = [np.nan if is_missing(value) else value for value in column]
+    if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in found):
+        return None
+    return np.array(found, dtype=float)
 
 
 def as_table(X):
@@ -24,7 +63,7 @@ def as_table(X):
     Raises
     ------
     TypeError
-        If X is no table, see `moe_sklearn.sources.check_kind`.
+        If X is no table, see `moe_sklearn.data.check_kind`.
     """
     # Side information may be missing; what is left of X is checked without it.
     check_kind(X, may_miss=True)
