@@ -8,8 +8,7 @@ from hypothesis.extra.numpy import arrays
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 
-from moe_sklearn import metrics
-from moe_sklearn.metrics import prediction_errors, rho_interval, rho_score
+from moe_sklearn.metrics import _scores, prediction_errors, rho_interval, rho_score
 
 
 def plain_rho(y, y_pred, y_global, y_oracle, weight=None):
@@ -218,7 +217,7 @@ def test_interval_does_not_depend_on_the_size_of_the_blocks(monkeypatch):
     assert sizes == [(1000, 50)]
     for most, n_blocks in {7 * 50: 143, 1: 1000}.items():
         sizes.clear()
-        monkeypatch.setattr(metrics, "MAX_COUNTS", most)
+        monkeypatch.setattr(_scores, "MAX_COUNTS", most)
         assert interval() == pytest.approx(whole, rel=1e-12)
         assert len(sizes) == n_blocks
         assert max(rows * n for rows, n in sizes) <= max(most, 50)

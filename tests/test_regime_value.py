@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, regime_value, rho_score
 from moe_sklearn.gates import RegressionGate
-from moe_sklearn.report import MODES
+from moe_sklearn.metrics import MODES
 
 N = 480
 CV = KFold(3, shuffle=True, random_state=0)

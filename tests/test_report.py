@@ -10,10 +10,9 @@ import pytest
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 
-from moe_sklearn._tables import report_html, report_text
-from moe_sklearn.metrics import rho_interval, rho_score
+from moe_sklearn.metrics import MODES, MoEReport, make_report, rho_interval, rho_score
+from moe_sklearn.metrics._tables import report_html, report_text
 from moe_sklearn.mixture import SoftGateMoERegressor
-from moe_sklearn.report import MODES, MoEReport, make_report
 
 NAMES = ["Cool Metal-poor", "Cool Solar", "Hot Solar", "Hot <rare>"]
 ERRORS = {"global": 1.0, "hard": 0.6, "soft": 0.5, "oracle": 0.4}

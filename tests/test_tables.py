@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from moe_sklearn._tables import html_table, number, percent, report_html, report_text, text_table
+from moe_sklearn.metrics import html_table, number, text_table
+from moe_sklearn.metrics._tables import percent, report_html, report_text
 
 
 def report(**changes):

@@ -14,8 +14,8 @@ from moe_sklearn import (
     rho_score,
 )
 from moe_sklearn.datasets import load_gaia_xp
+from moe_sklearn.metrics import MODES, MoEReport
 from moe_sklearn.plotting import RhoDisplay
-from moe_sklearn.report import MODES, MoEReport
 
 
 def main() -> tuple[MoEReport, RhoDisplay]:

@@ -8,9 +8,8 @@ from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
-from .metrics import prediction_errors, rho_interval, rho_score
+from .metrics import MoEReport, prediction_errors, rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
-from .report import MoEReport
 from .scorer import RhoScorer, rho_scorer
 
 __all__ = [

@@ -25,8 +25,8 @@ from .data import check_choice
 from .datasets import load_gaia_xp, make_stellar_spectra
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
+from .metrics import MoEReport
 from .mixture import SoftGateMoERegressor
-from .report import MoEReport
 
 TEFF_EDGES = [3750, 4500, 5250, 6000]
 GAIA_EDGES = [TEFF_EDGES, [-2.5, -1, 0, 0.75]]

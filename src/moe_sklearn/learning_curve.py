@@ -21,8 +21,8 @@ from .data import (
 from .fitting import make_experts
 from .folds import FoldMoments
 from .gathering import add_in_folds, in_enough_precision
+from .metrics import curve_of
 from .mixture import SoftGateMoERegressor
-from .report import curve_of
 from .training_rows import rows_in_memory
 
 

@@ -7,10 +7,11 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ._base import StatefulEstimator, adopt, unfitted_copy
-from .data import bins_of_rows, check_choice, check_fit_rows, check_rows, check_varies, r2_of
+from .data import bins_of_rows, check_choice, check_fit_rows, check_rows, check_varies
 from .fitting import fit_batches as fit_rows_of_batches
 from .fitting import fit_gathered, fit_rows, fits_moments, with_default_parts
 from .intervals import check_residuals
+from .metrics import r2_of
 from .outputs import MixtureOutputs, in_shape_of_y
 from .predictor import MIXINGS, Mixing, mix, total_std
 from .training_rows import rows_in_memory

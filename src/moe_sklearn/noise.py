@@ -18,8 +18,8 @@ from .data import (
 )
 from .fitting import draw_seed, prepare_rows
 from .gathering import in_enough_precision
+from .metrics import curve_of
 from .mixture import SoftGateMoERegressor
-from .report import curve_of
 from .training_rows import rows_in_memory
 
 

@@ -13,7 +13,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array
 
-from ._tables import html_table, number, text_table
 from .binning import GridBinner
 from .data import (
     NO_BIN,
@@ -30,8 +29,8 @@ from .data import (
 )
 from .fitting import draw_seed
 from .gate_plan import trains_on_errors
+from .metrics import MODES, html_table, number, plain_types, text_table
 from .predictor import mix
-from .report import MODES, plain_types
 
 if TYPE_CHECKING:
     import pandas as pd

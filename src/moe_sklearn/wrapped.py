@@ -6,7 +6,7 @@ from typing import Any
 from sklearn.pipeline import Pipeline
 
 from .data import aligned
-from .report import MoEReport
+from .metrics import MoEReport
 
 
 def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any) -> MoEReport:
@@ -61,7 +61,7 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     if not hasattr(mixture, "evaluate"):
         raise TypeError(
             "A report needs a fitted SoftGateMoERegressor, or a Pipeline or search that ends in one; got "
-            f"{estimator!r}. For other predictions see moe_sklearn.report.make_report."
+            f"{estimator!r}. For other predictions see moe_sklearn.metrics.make_report."
         )
     return mixture.evaluate(rows_of_mixture(estimator, X), y, bins=aligned(bins, X), **options)
 

@@ -14,7 +14,6 @@ from ._checks import (
     check_sample_weight,
     check_varies,
     mask_of,
-    r2_of,
 )
 from ._folds import (
     FEW_ROWS,
@@ -96,7 +95,6 @@ __all__ = [
     "open_batches",
     "open_batches_of",
     "prefetch",
-    "r2_of",
     "scaled",
     "split",
 ]

@@ -6,7 +6,6 @@ import numbers
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import r2_score
 
 
 def is_missing(value) -> bool:
@@ -132,14 +131,6 @@ def check_finite(array, name, first_row=0):
     if rows.size:
         where = f"row {first_row + rows[0]}" + (f", column {columns[0][0]}" if columns else "")
         raise ValueError(f"{name} contains NaN or infinity (first in {where}): remove or impute such rows.")
-
-
-def r2_of(y, prediction, sample_weight=None) -> float:
-    """Compute R2 of a prediction; raise a ValueError if y or sample_weight has missing values."""
-    check_kind(y, "y")
-    check_kind(sample_weight, "sample_weight")
-    check_finite(np.asarray(y, dtype=float), "y")
-    return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)
 
 
 def check_n_targets(n_targets, n_before):

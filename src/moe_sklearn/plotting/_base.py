@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..data import encode_labels
-from ..report import MoEReport
+from ..metrics import MoEReport
 from ..wrapped import report_from
 
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}

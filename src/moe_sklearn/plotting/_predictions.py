@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..report import MoEReport
+from ..metrics import MoEReport
 from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, wrapped
 
 BIN_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import check_length
-from ..report import MoEReport, bin_mean_proba, count_routes
+from ..metrics import MoEReport, bin_mean_proba, count_routes
 from ._base import (
     ReportDisplay,
     codes_and_names,

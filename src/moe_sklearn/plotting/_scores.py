@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from sklearn.metrics import r2_score
 
 from ..data import check_length
-from ..report import MODES, MoEReport, bin_r2, rho_tables
+from ..metrics import MODES, MoEReport, bin_r2, rho_tables
 from ._base import MODE_COLORS, ReportDisplay, codes_and_names, inches, ink, name_x_ticks, points
 
 

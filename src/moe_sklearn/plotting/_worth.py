@@ -5,7 +5,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..report import MODES
+from ..metrics import MODES
 from ..worth import RANDOM, TARGET, RegimeValue, regime_value
 from ._base import MODE_COLORS, AxesDisplay, most_lines, tell_what_is_hidden, wrapped
 from ._curve import MODE_MARKERS

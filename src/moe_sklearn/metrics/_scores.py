@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
-from .data import check_finite, check_no_missing, check_sample_weight
+from ..data import check_finite, check_kind, check_no_missing, check_sample_weight
 
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 """Scores of `prediction_errors`."""
@@ -296,3 +296,11 @@ def _rho_from_sums(sums, n_targets):
     r2[constant.all(axis=1)] = np.nan
     headroom = r2[:, 2] - r2[:, 1]
     return np.divide(r2[:, 0] - r2[:, 1], headroom, out=np.full(len(sums), np.nan), where=headroom > 0)
+
+
+def r2_of(y, prediction, sample_weight=None) -> float:
+    """Compute R2 of a prediction; raise a ValueError if y or sample_weight has missing values."""
+    check_kind(y, "y")
+    check_kind(sample_weight, "sample_weight")
+    check_finite(np.asarray(y, dtype=float), "y")
+    return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)

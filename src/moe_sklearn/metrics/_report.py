@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, r2_score, recall_score
 from sklearn.utils import Bunch
 
+from ..data import check_choice, check_sample_weight
+from ._scores import ERROR_SCORES, prediction_errors, rho_interval, rho_score
 from ._tables import report_html, report_text
-from .data import check_choice, check_sample_weight
-from .metrics import ERROR_SCORES, prediction_errors, rho_interval, rho_score
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +206,7 @@ def make_report(
     Examples
     --------
     >>> import numpy as np
-    >>> from moe_sklearn.report import make_report
+    >>> from moe_sklearn.metrics import make_report
     >>> y = np.array([0.0, 1.0, 2.0, 6.0])
     >>> report = make_report(
     ...     y_true=y,
