@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.alphas import check_alpha, check_grid, choose_alphas, find_alphas, given_alphas
-from moe_sklearn.folds import FoldMoments
+from moe_sklearn.moments import FoldMoments
 
 GRID = [0.1, 10.0, 1000.0]
 

@@ -13,9 +13,9 @@ from moe_sklearn import (
     vacuum_to_air,
 )
 from moe_sklearn.axes import as_unit, convert, guess_units
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.gates import LogisticGate
 from moe_sklearn.lines import STELLAR_LINES, line_windows
+from moe_sklearn.moments import BinnedMoments
 
 # Pixels lie exactly on edges of windows and bands.
 ANGSTROM = np.arange(8100.0, 8850.5, 0.5)

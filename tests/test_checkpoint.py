@@ -12,7 +12,7 @@ from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn import BinnedRidgeExperts, accumulate
-from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.moments import BinnedMoments
 
 BATCHES = """
 import numpy as np
@@ -363,7 +363,7 @@ def test_killed_at_random_points_every_resume_ends_in_the_same_coefficients(tmp_
 FULL = textwrap.dedent("""
     import resource, signal, sys
     import numpy as np
-    from moe_sklearn.binned_moments import BinnedMoments
+    from moe_sklearn.moments import BinnedMoments
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))

@@ -17,7 +17,7 @@ from sklearn.metrics import r2_score
 from sklearn_checks import with_checks
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner
-from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.moments import BinnedMoments
 
 STARTS_ANEW = "ignore:partial_fit starts anew:UserWarning"
 COEFFICIENTS = ("coef_", "intercept_", "global_coef_", "global_intercept_")

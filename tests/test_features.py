@@ -8,8 +8,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn_checks import with_checks
 
 from moe_sklearn import GateFeatureTransformer
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.lines import STELLAR_LINES, line_windows, measure_lines
+from moe_sklearn.moments import BinnedMoments
 
 WAVELENGTH = np.linspace(8100, 8850, 300)
 FEW_LINES = {"CaII_8542": (8542.0, 12.0), "CaII_8662": (8662.0, 12.0), "MgI_8807": (8807.0, 5.0)}

@@ -25,11 +25,10 @@ from moe_sklearn import (
     SoftGateMoERegressor,
     moe_learning_curve,
 )
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.data import StratifiedFolds
 from moe_sklearn.fitting import make_experts, with_default_parts
-from moe_sklearn.folds import FoldMoments
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.moments import BinnedMoments, FoldMoments
 from moe_sklearn.training_rows import TrainingRows
 
 MODES = ["soft", "hard", "oracle", "global"]

@@ -12,11 +12,16 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit, ShuffleSplit
 
 from moe_sklearn import BinnedRidgeExperts
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.data import fold_of_rows
-from moe_sklearn.folds import FoldMoments, coefs_of_folds, held_out_errors, select_alpha
 from moe_sklearn.linalg import lower_bytes
-from moe_sklearn.moments import Moments
+from moe_sklearn.moments import (
+    BinnedMoments,
+    FoldMoments,
+    Moments,
+    coefs_of_folds,
+    held_out_errors,
+    select_alpha,
+)
 
 N, D, ALPHAS = 400, 8, [0.1, 10.0, 1000.0]
 

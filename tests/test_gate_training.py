@@ -15,9 +15,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer
 from moe_sklearn import gate_training as module
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.data import BLOCK_ROWS, StratifiedFolds
-from moe_sklearn.folds import FoldMoments
 from moe_sklearn.gate_plan import GatePlan, stratified_rows
 from moe_sklearn.gate_training import (
     GateData,
@@ -34,6 +32,7 @@ from moe_sklearn.gate_training import (
 )
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.linalg import LinearPart, LinearStack, Scratch
+from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 
 @settings(max_examples=50, deadline=None)

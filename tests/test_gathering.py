@@ -5,10 +5,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn import BinnedRidgeExperts
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.data import BatchRecord, open_batches
-from moe_sklearn.folds import FoldMoments
-from moe_sklearn.gathering import gather
+from moe_sklearn.moments import BinnedMoments, FoldMoments, gather
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from scipy.linalg import blas
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, moe_learning_curve
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.linalg import centred
-from moe_sklearn.row_moments import RowStore
+from moe_sklearn.moments._row_moments import RowStore
 
 
 class CountingBlas:

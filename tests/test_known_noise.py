@@ -9,12 +9,18 @@ from sklearn.model_selection import KFold, cross_validate
 from sklearn.preprocessing import FunctionTransformer
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, accumulate, dask_moments
-from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.folds import FoldMoments, held_out_errors
 from moe_sklearn.gates import RegressionGate
-from moe_sklearn.moments import Moments
-from moe_sklearn.row_moments import RowMoments
-from moe_sklearn.solvers import discriminants, pca_axes, ridge, ridge_path
+from moe_sklearn.moments import (
+    BinnedMoments,
+    FoldMoments,
+    Moments,
+    discriminants,
+    held_out_errors,
+    pca_axes,
+    ridge,
+)
+from moe_sklearn.moments._row_moments import RowMoments
+from moe_sklearn.moments._solvers import ridge_path
 
 KINDS = ["number", "vector", "array"]
 MODES = ["soft", "hard", "oracle"]

@@ -19,9 +19,8 @@ from moe_sklearn import (
     dask_fit,
     gate_rows,
 )
-from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.folds import FoldMoments
 from moe_sklearn.gates import RegressionGate
+from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 MODES = ["soft", "hard", "oracle", "global"]
 

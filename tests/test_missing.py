@@ -21,9 +21,9 @@ from moe_sklearn import (
     rho_interval,
     rho_score,
 )
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.data import check_no_missing, mask_of
 from moe_sklearn.data._checks import is_missing
+from moe_sklearn.moments import BinnedMoments
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(80, 4))

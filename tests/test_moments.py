@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from same_moments import assert_same, parts
 
-from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.moments import Moments
-from moe_sklearn.row_moments import merged
+from moe_sklearn.moments import BinnedMoments, Moments, merged
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 COLUMNS, TARGETS = 3, 2

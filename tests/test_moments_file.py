@@ -7,8 +7,7 @@ import pytest
 from edited_files import edit, members_of, npy, preamble_of, rewrite
 from numpy.testing import assert_array_equal
 
-from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.moments import Moments
+from moe_sklearn.moments import BinnedMoments, Moments
 
 DAMAGED = "damaged or is no file of moe_sklearn"
 NAMES = ("x_mean", "y_mean", "xx", "xy", "yy")

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from two_workers import kill_once, two_workers
 
 from moe_sklearn import dask_moments
-from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn.moments import BinnedMoments
 
 dask_array = pytest.importorskip("dask.array")
 

@@ -5,8 +5,7 @@ import pytest
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import LinearRegression
 
-from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.moments import Moments
+from moe_sklearn.moments import BinnedMoments, Moments
 from moe_sklearn.pls import pls_models
 
 COMPONENTS = range(1, 11)

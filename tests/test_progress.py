@@ -11,8 +11,8 @@ from counted_reads import OnDisk
 
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn._progress import Progress
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.gates import RegressionGate
+from moe_sklearn.moments import BinnedMoments
 
 
 def draw(n=1200, d=6):

@@ -5,14 +5,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, binned_moments, fitting, gate_rows
-from moe_sklearn.binned_moments import BinnedMoments
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, fitting, gate_rows
 from moe_sklearn.data import GivenFolds, as_source
-from moe_sklearn.folds import FoldMoments
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
-from moe_sklearn.moments import Moments
+from moe_sklearn.moments import BinnedMoments, FoldMoments, Moments, _binned, discriminants, ridge
 from moe_sklearn.solved_moments import MIN_COLUMNS, SolvedFoldMoments, SolvedMoments, gather_in_turn
-from moe_sklearn.solvers import discriminants, ridge
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
@@ -111,7 +108,7 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
     X, y, bins = wide_rows()
     of_one = _triangles.lower_bytes(MIN_COLUMNS, np.float32)
     in_turn = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
-    monkeypatch.setattr(binned_moments, "available_memory", lambda: 3.5 * of_one)
+    monkeypatch.setattr(_binned, "available_memory", lambda: 3.5 * of_one)
     again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
     assert_allclose(again.coef_, in_turn.coef_, rtol=0, atol=1e-6)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):

@@ -9,10 +9,8 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
-from moe_sklearn import solvers
-from moe_sklearn.binned_moments import BinnedMoments
-from moe_sklearn.moments import Moments
-from moe_sklearn.solvers import discriminants, pca_axes, ridge, ridge_path
+from moe_sklearn.moments import BinnedMoments, Moments, _solvers, discriminants, pca_axes, ridge
+from moe_sklearn.moments._solvers import ridge_path
 
 
 def draw(n_rows, n_features, n_targets=2, seed=0):
@@ -66,8 +64,8 @@ def test_ridge_path_decomposes_once_beyond_20_alphas(monkeypatch):
         calls.append(1)
         return eigh(*args, **kwargs)
 
-    eigh = solvers.eigh
-    monkeypatch.setattr(solvers, "eigh", counted)
+    eigh = _solvers.eigh
+    monkeypatch.setattr(_solvers, "eigh", counted)
     ridge_path(moments_of(X, y), np.ones(20))
     assert not calls
     ridge_path(moments_of(X, y), np.ones(21))
@@ -122,8 +120,8 @@ def test_the_entry_of_largest_magnitude_is_positive():
 
 def test_lanczos_is_used_for_few_axes_of_many_columns(monkeypatch):
     called = []
-    eigsh = solvers.eigsh
-    monkeypatch.setattr(solvers, "eigsh", lambda *a, **k: called.append(1) or eigsh(*a, **k))
+    eigsh = _solvers.eigsh
+    monkeypatch.setattr(_solvers, "eigsh", lambda *a, **k: called.append(1) or eigsh(*a, **k))
     X = np.random.default_rng(0).normal(size=(530, 520))
     moments = moments_of(X, X[:, :1])
     pca_axes(moments, 66)
@@ -236,7 +234,7 @@ def test_ridge_path_where_one_krylov_space_serves_all_alphas():
     moments = moments_with_spectrum(np.r_[1e5, 1e4, np.linspace(50, 400, 298)])
     alphas = np.logspace(-2, 4, 7)
     regular = np.full(7, True)
-    assert not np.isnan(solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0], regular)).any()
+    assert not np.isnan(_solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0], regular)).any()
     coefs, _ = ridge_path(moments, alphas)
     assert_allclose(coefs, explicit_path(moments, alphas), rtol=1e-8, atol=1e-12)
 
@@ -245,7 +243,7 @@ def test_ridge_path_falls_back_where_krylov_does_not_converge():
     moments = moments_with_spectrum(np.logspace(-3, 6, 300))
     alphas = np.logspace(-3, 6, 10)
     regular = np.full(10, True)
-    failed = np.isnan(solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0], regular)).any(axis=1)
+    failed = np.isnan(_solvers._krylov_path(moments.xx, alphas, moments.xy[:, 0], regular)).any(axis=1)
     assert failed.any() and not failed.all()
     coefs, _ = ridge_path(moments, alphas)
     for coef, expected in zip(coefs, explicit_path(moments, alphas), strict=True):
@@ -254,8 +252,8 @@ def test_ridge_path_falls_back_where_krylov_does_not_converge():
 
 @pytest.mark.parametrize(("n_features", "n_alphas", "is_used"), [(256, 4, 1), (255, 4, 0), (256, 3, 0)])
 def test_a_krylov_space_serves_many_alphas_of_many_columns(n_features, n_alphas, is_used, monkeypatch):
-    used, path = [], solvers._krylov_path
-    monkeypatch.setattr(solvers, "_krylov_path", lambda *args: used.append(1) or path(*args))
+    used, path = [], _solvers._krylov_path
+    monkeypatch.setattr(_solvers, "_krylov_path", lambda *args: used.append(1) or path(*args))
     moments, alphas = moments_with_spectrum(np.linspace(1, 2, n_features)), np.arange(1.0, 1 + n_alphas)
     coefs, _ = ridge_path(moments, alphas)
     assert len(used) == 2 * is_used  # one for each target
@@ -339,8 +337,8 @@ def test_a_path_with_float32_products_is_ridge_for_each_alpha(n_alphas, n_featur
 def test_small_alphas_share_a_krylov_space_where_the_rows_make_them_regular(monkeypatch):
     X = np.random.default_rng(0).normal(size=(900, 300)).astype(np.float32)
     moments = BinnedMoments(300, product_dtype="float32").update(X, X[:, :1] + X[:, 1:2] ** 2).pool()
-    solved, solve = [], solvers.solve_spd
-    monkeypatch.setattr(solvers, "solve_spd", lambda *a, **k: solved.append(1) or solve(*a, **k))
+    solved, solve = [], _solvers.solve_spd
+    monkeypatch.setattr(_solvers, "solve_spd", lambda *a, **k: solved.append(1) or solve(*a, **k))
     ridge_path(moments, [0.0, 1e-8, 1.0, 10.0])
     assert not solved
     X, y = dependent(900, 300)

@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.data import CachingSource, as_source, is_source, open_batches, prefetch
 from moe_sklearn.data._sources import map_rows
+from moe_sklearn.moments import BinnedMoments
 
 N, D = 600, 12
 

@@ -28,10 +28,9 @@ from moe_sklearn import (
     __version__,
 )
 from moe_sklearn._base import StatefulEstimator, adopt, is_fitted_attribute, unfitted_copy
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.data import StratifiedFolds
-from moe_sklearn.folds import FoldMoments
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.moments import BinnedMoments, FoldMoments
 from moe_sklearn.training_rows import TrainingRows
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -16,8 +16,8 @@ import pytest
 from edited_files import edit, members_of, rewrite, seal
 from numpy.testing import assert_array_equal
 
-from moe_sklearn import storage
-from moe_sklearn.storage import FORMAT, read_archive, write_archive
+from moe_sklearn.moments import _archive
+from moe_sklearn.moments._archive import FORMAT, read_archive, write_archive
 
 DAMAGED = "damaged or is no file of moe_sklearn"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs modes, links, locks or SIGKILL of POSIX")
@@ -445,7 +445,7 @@ def test_a_file_system_without_locks_is_written_to(archive, monkeypatch):
     def no_locks(*arguments):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
-    monkeypatch.setattr(storage.fcntl, "flock", no_locks)
+    monkeypatch.setattr(_archive.fcntl, "flock", no_locks)
     write_archive(archive, "thing", 3, {"note": "new"}, {})
     assert read_archive(archive, "thing", 3)[0] == {"note": "new"}
 
@@ -456,7 +456,7 @@ def test_a_writer_waits_for_another_one_of_the_same_path(outcome, archive):
     partial, other = archive.with_name(".a.npz.partial"), archive.with_name("other")
     writer = threading.Thread(target=write_archive, args=(archive, "thing", 3, {"note": "second"}, {}))
     with open(partial, "w+b") as file:
-        storage.fcntl.flock(file, storage.fcntl.LOCK_EX)
+        _archive.fcntl.flock(file, _archive.fcntl.LOCK_EX)
         file.write(b"content of the first writer")
         file.flush()
         writer.start()
@@ -478,14 +478,14 @@ ALONE = textwrap.dedent(f"""
     import importlib.util, os, signal, sys
     import numpy as np
 
-    spec = importlib.util.spec_from_file_location("storage", {storage.__file__!r})
+    spec = importlib.util.spec_from_file_location("storage", {_archive.__file__!r})
     storage = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(storage)
 """)
 WRITER = ALONE + textwrap.dedent("""
     for number in range(20):
         big = np.full(20_000, float(sys.argv[2]) + number)
-        storage.write_archive(sys.argv[1], "thing", 3, {}, {"big": big})
+        _archive.write_archive(sys.argv[1], "thing", 3, {}, {"big": big})
 """)
 
 
@@ -514,9 +514,9 @@ KILLED = ALONE + textwrap.dedent("""
         setattr(module, name, replacement)
 
     path, module, name, count, before = sys.argv[1:]
-    modules = {"os": os, "np": np, "format": np.lib.format, "fcntl": storage.fcntl, "shutil": storage.shutil}
+    modules = {"os": os, "np": np, "format": np.lib.format, "fcntl": _archive.fcntl, "shutil": _archive.shutil}
     killed_at(modules[module], name, int(count), before == "before")
-    storage.write_archive(path, "thing", 3, {"note": "new"}, {"a": np.zeros(1000), "b": np.zeros(1000)})
+    _archive.write_archive(path, "thing", 3, {"note": "new"}, {"a": np.zeros(1000), "b": np.zeros(1000)})
     print("survived")
 """)
 

@@ -10,9 +10,8 @@ from sklearn.model_selection import KFold
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
 from moe_sklearn import training_rows as module
-from moe_sklearn.binned_moments import BinnedMoments
 from moe_sklearn.data import StratifiedFolds
-from moe_sklearn.folds import FoldMoments
+from moe_sklearn.moments import BinnedMoments, FoldMoments
 from moe_sklearn.training_rows import (
     TrainingRows,
     check_fixed_bins,

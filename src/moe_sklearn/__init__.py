@@ -43,14 +43,13 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .checkpoint import accumulate
     from .clusters import ClusterBinner
     from .export import SKOPS_TRUSTED, to_onnx
     from .headroom import oracle_headroom
     from .learning_curve import moe_learning_curve
     from .machines import dask_fit, gate_rows
+    from .moments import accumulate, dask_moments
     from .noise import noise_curve
-    from .parallel import dask_moments
     from .pls_experts import BinnedPLSExperts
     from .worth import RegimeValue, regime_value
     from .wrapped import report_from
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = attributes_of(
     __name__,
     {
-        "accumulate": "checkpoint",
+        "accumulate": "moments",
         "ClusterBinner": "clusters",
         "SKOPS_TRUSTED": "export",
         "to_onnx": "export",
@@ -68,7 +67,7 @@ __getattr__, __dir__ = attributes_of(
         "dask_fit": "machines",
         "gate_rows": "machines",
         "noise_curve": "noise",
-        "dask_moments": "parallel",
+        "dask_moments": "moments",
         "BinnedPLSExperts": "pls_experts",
         "RegimeValue": "worth",
         "regime_value": "worth",

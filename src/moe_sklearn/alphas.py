@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from .data import check_choice
-from .folds import FoldMoments, coefs_of_folds, select_alpha
+from .moments import FoldMoments, coefs_of_folds, select_alpha
 
 # Share of the rows that may be in bins whose rows all lie in one fold. The global model stands in for the
 # experts of these bins.

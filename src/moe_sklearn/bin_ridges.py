@@ -7,9 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from joblib import Parallel, delayed
 
-from .binned_moments import BinnedMoments
 from .linalg import LinearPart, Scratch
-from .solvers import ridge
+from .moments import BinnedMoments, ridge
 
 
 def bin_ridges(

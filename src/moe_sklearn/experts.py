@@ -20,8 +20,8 @@ from .data import (
     open_batches_of,
 )
 from .expert_outputs import ExpertOutputs
-from .gathering import gather, in_enough_precision, warn_of_new_start
 from .linalg import LinearPart, origin_of
+from .moments import gather, in_enough_precision, warn_of_new_start
 from .regimes import usable_bins, usable_labels
 from .solved_moments import gather_in_turn
 
@@ -72,7 +72,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         - ``"auto"``: ``"drop"`` in `partial_fit`, because the bin can still grow; ``"keep"`` with
           ``bins=None``, where the bins are bins of the target; else ``"raise"``.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the products X'X of a chunk, see `moe_sklearn.binned_moments.BinnedMoments`. float32 is
+        Precision of the products X'X of a chunk, see `moe_sklearn.moments.BinnedMoments`. float32 is
         twice as fast. "auto" means that of X. If float32 is too rough for some coefficients, because columns
         of X are nearly dependent and the penalty is small, `fit` and `fit_batches` read the rows again for
         float64 products.

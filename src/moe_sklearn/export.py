@@ -19,7 +19,7 @@ from .predictor import MIXINGS
 OPSET, IR_VERSION = 17, 8
 
 SKOPS_TRUSTED = [
-    "moe_sklearn.binned_moments.BinnedMoments",
+    "moe_sklearn.moments.BinnedMoments",
     "moe_sklearn.binning.GridBinner",
     "moe_sklearn.clusters.ClusterBinner",
     "moe_sklearn.experts.BinnedRidgeExperts",
@@ -36,7 +36,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.moments.Moments",
     "moe_sklearn.predictor.MixturePredictor",
     "moe_sklearn.regimes.Regimes",
-    "moe_sklearn.row_moments.RowStore",
+    "moe_sklearn.moments._row_moments.RowStore",
     "moe_sklearn.scorer.RhoScorer",
     "moe_sklearn.data._side_columns.SideColumns",
     "numpy.dtype",

@@ -10,12 +10,10 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._base import StatefulEstimator, adopt, unfitted_copy
-from .binned_moments import BinnedMoments
 from .data import FLOAT_DTYPES, check_features, check_kind, check_sample_weight, map_finite
 from .linalg import LinearPart, LinearStack, origin_of
 from .lines import Lines, measure_lines, pack_windows, place_lines, species_of
-from .moments import Moments
-from .solvers import pca_axes
+from .moments import BinnedMoments, Moments, pca_axes
 
 
 class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
@@ -47,7 +45,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         Width of the continuum band on each side of a window, in the unit of the lines. None means 20
         Angstrom for the stellar lines and two half-widths for lines of one's own.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the products for the PCA, see `moe_sklearn.binned_moments.BinnedMoments`.
+        Precision of the products for the PCA, see `moe_sklearn.moments.BinnedMoments`.
 
     Attributes
     ----------

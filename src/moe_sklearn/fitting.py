@@ -34,7 +34,6 @@ from .data import (
 )
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer
-from .folds import FoldMoments
 from .gate_plan import GatePlan, check_plan, plan_gate
 from .gate_training import (
     GateReader,
@@ -46,8 +45,8 @@ from .gate_training import (
     train_gate,
 )
 from .gates import RegressionGate
-from .gathering import in_enough_precision
 from .linalg import LinearStack, Scratch, is_overridden
+from .moments import FoldMoments, in_enough_precision
 from .predictor import MIXINGS, MixturePredictor
 from .regimes import Regimes, count_rows, fit_regimes
 from .solved_moments import solve_in_turn

@@ -22,8 +22,7 @@ from .data import (
     fold_of_rows,
     label_array,
 )
-from .folds import FoldMoments, held_out_errors, r2_scores
-from .gathering import in_enough_precision
+from .moments import FoldMoments, held_out_errors, in_enough_precision, r2_scores
 
 
 def oracle_headroom(
@@ -62,7 +61,7 @@ def oracle_headroom(
         with that much more noise than X has, and the rows that are held out have it too: the scores are those
         of many noisy copies of all rows, from one pass.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
-        See `moe_sklearn.binned_moments.BinnedMoments`.
+        See `moe_sklearn.moments.BinnedMoments`.
 
     Returns
     -------

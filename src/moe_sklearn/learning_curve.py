@@ -19,10 +19,9 @@ from .data import (
     label_array,
 )
 from .fitting import make_experts
-from .folds import FoldMoments
-from .gathering import add_in_folds, in_enough_precision
 from .metrics import curve_of
 from .mixture import SoftGateMoERegressor
+from .moments import FoldMoments, add_in_folds, in_enough_precision
 from .training_rows import rows_in_memory
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from sklearn.base import clone
 
 from ._base import unfitted_copy
-from .binned_moments import BinnedMoments
 from .data import (
     BatchRecord,
     RowSource,
@@ -22,11 +21,16 @@ from .data import (
     open_batches,
 )
 from .fitting import fits_moments, prepare_rows
-from .folds import FoldMoments
 from .gate_training import GateData, GateReader
-from .gathering import end_of_pass, in_enough_precision
 from .mixture import SoftGateMoERegressor
-from .parallel import chunks_of_rows, dask_moments
+from .moments import (
+    BinnedMoments,
+    FoldMoments,
+    chunks_of_rows,
+    dask_moments,
+    end_of_pass,
+    in_enough_precision,
+)
 from .training_rows import TrainingRows, rows_in_memory
 
 
@@ -124,7 +128,7 @@ class DaskRows(TrainingRows):
     Parameters
     ----------
     chunks : list of (block, start, stop)
-        See `moe_sklearn.parallel.chunks_of_rows`.
+        See `moe_sklearn.moments.chunks_of_rows`.
     y : ndarray of shape (n_samples,) or (n_samples, n_targets)
     x_std : float, array or dask array, or None
     """

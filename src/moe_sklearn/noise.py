@@ -17,9 +17,9 @@ from .data import (
     scaled,
 )
 from .fitting import draw_seed, prepare_rows
-from .gathering import in_enough_precision
 from .metrics import curve_of
 from .mixture import SoftGateMoERegressor
+from .moments import in_enough_precision
 from .training_rows import rows_in_memory
 
 

@@ -10,10 +10,9 @@ from .alphas import SCORINGS, check_folds_given, choose_values
 from .bin_ridges import models_of_bins
 from .data import check_choice, check_number
 from .experts import BinnedRidgeExperts
-from .folds import best_by_errors
 from .linalg import LinearPart
+from .moments import best_by_errors, merged
 from .pls import pls_models
-from .row_moments import merged
 
 # A smaller share of the variance would make the ridge of the discriminants nearly singular.
 LEAST_SHARE = 1e-9

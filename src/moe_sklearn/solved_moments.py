@@ -17,14 +17,19 @@ import numpy as np
 
 from ._progress import SILENT, Progress
 from .alphas import check_alpha
-from .binned_moments import check_not_overflown
 from .data import as_source
-from .folds import ByBinAndFold, FoldMoments
-from .gathering import end_of_pass
 from .linalg import Scratch
-from .moments import FLOAT32_ROWS, Moments, merged_products
-from .row_moments import merged
-from .solvers import ridge
+from .moments import (
+    FLOAT32_ROWS,
+    ByBinAndFold,
+    FoldMoments,
+    Moments,
+    check_not_overflown,
+    end_of_pass,
+    merged,
+    merged_products,
+    ridge,
+)
 
 # With fewer columns, products take little memory.
 MIN_COLUMNS = 512

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
-from ._progress import SILENT, Progress, Stage
-from .binned_moments import BinnedMoments
-from .data import FoldRule
-from .folds import FoldMoments
-from .linalg import NotEnoughDigits, Scratch
+from .._progress import SILENT, Progress, Stage
+from ..data import FoldRule
+from ..linalg import NotEnoughDigits, Scratch
+from ._binned import BinnedMoments
+from ._folds import FoldMoments
 
 
 def in_enough_precision(product_dtype, attempt: Callable, progress: Progress = SILENT):

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .data import NO_BIN
-from .linalg import copy_lower
-from .moments import Moments
-from .row_moments import RowMoments, RowStore
-from .storage import damage_named, read_archive, write_archive
+from ..data import NO_BIN
+from ..linalg import copy_lower
+from ._archive import damage_named, read_archive, write_archive
+from ._moments import Moments
+from ._row_moments import RowMoments, RowStore
 
 ARCHIVE_VERSION = 4
 ARRAYS = ("x_mean", "y_mean", "xx", "xy", "yy")

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from .data import (
+from ..data import (
     BLOCK_ROWS,
     NO_BIN,
     RowSource,
@@ -20,10 +20,10 @@ from .data import (
     in_order,
     prefetch,
 )
-from .linalg import available_memory, lower_bytes, sum_of_squares, transposed_product
-from .moments import FLOAT32_ROWS, Moments, checked_targets
-from .moments_file import read_moments, write_moments
-from .row_moments import RowMoments, RowStore, fits_as_rows, merged
+from ..linalg import available_memory, lower_bytes, sum_of_squares, transposed_product
+from ._file import read_moments, write_moments
+from ._moments import FLOAT32_ROWS, Moments, checked_targets
+from ._row_moments import RowMoments, RowStore, fits_as_rows, merged
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
 CACHE_BYTES = 2**24

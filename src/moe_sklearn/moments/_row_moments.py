@@ -22,7 +22,7 @@ from functools import cache, cached_property
 import numpy as np
 from scipy.linalg import blas, qr
 
-from .linalg import (
+from ..linalg import (
     EPS,
     Kernels,
     centred,
@@ -33,7 +33,7 @@ from .linalg import (
     transposed_product,
     zeros_lower,
 )
-from .moments import MEAN_ROUNDING, Moments, NormalEquations, merged_products
+from ._moments import MEAN_ROUNDING, Moments, NormalEquations, merged_products
 
 # With fewer columns than this, products are always small.
 MIN_COLUMNS = 128

@@ -1,8 +1,4 @@
-"""K-fold cross-validation of ridges from fold moments, without a second pass over the data.
-
-The rows that train a fold's model are all rows without those of the fold, and so are their moments. The
-held-out error of a linear model is a function of the fold's moments (`Moments.squared_errors`).
-"""
+"""Moments by bin and fold: any part of the rows is a sum or a difference of them."""
 
 from __future__ import annotations
 
@@ -15,12 +11,12 @@ from tempfile import mkdtemp
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
-from .binned_moments import BinnedMoments
-from .data import NO_BIN, as_source, check_same_kind, encode_labels, in_order
-from .linalg import lower_bytes
-from .moments import FLOAT32_ROWS, Moments
-from .row_moments import fits_as_rows, merged
-from .solvers import ridge, ridge_path
+from ..data import NO_BIN, as_source, check_same_kind, encode_labels, in_order
+from ..linalg import lower_bytes
+from ._binned import BinnedMoments
+from ._moments import FLOAT32_ROWS, Moments
+from ._row_moments import fits_as_rows, merged
+from ._solvers import ridge, ridge_path
 
 
 class ByBinAndFold(BinnedMoments):

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
-from .data import check_no_missing
-from .linalg import (
+from ..data import check_no_missing
+from ..linalg import (
     EPS,
     Scratch,
     clear_lower,

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.linalg import blas, eigh, eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from .binned_moments import BinnedMoments
-from .linalg import Scratch, rounding, solve_regular, solve_spd, warn_singular
-from .moments import Moments
+from ..linalg import Scratch, rounding, solve_regular, solve_spd, warn_singular
+from ._binned import BinnedMoments
+from ._moments import Moments
 
 # An eigendecomposition costs about as much as this many Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
