@@ -12,9 +12,9 @@ from moe_sklearn import (
     air_to_vacuum,
     vacuum_to_air,
 )
-from moe_sklearn.axes import as_unit, convert, guess_units
+from moe_sklearn.features._lines import STELLAR_LINES, line_windows
+from moe_sklearn.features._units import as_unit, convert, guess_units
 from moe_sklearn.gates import LogisticGate
-from moe_sklearn.lines import STELLAR_LINES, line_windows
 from moe_sklearn.moments import BinnedMoments
 
 # Pixels lie exactly on edges of windows and bands.

@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn_checks import with_checks
 
 from moe_sklearn import GateFeatureTransformer
-from moe_sklearn.lines import STELLAR_LINES, line_windows, measure_lines
+from moe_sklearn.features._lines import STELLAR_LINES, line_windows, measure_lines
 from moe_sklearn.moments import BinnedMoments
 
 WAVELENGTH = np.linspace(8100, 8850, 300)

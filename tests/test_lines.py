@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from moe_sklearn.lines import (
+from moe_sklearn.features._lines import (
     CACHED_ROWS,
     FEW_ROWS,
     STELLAR_LINES,

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING
 
 from ._lazy import attributes_of
 from ._version import __version__
-from .axes import air_to_vacuum, vacuum_to_air
 from .binning import GridBinner
 from .experts import BinnedRidgeExperts
-from .features import GateFeatureTransformer
+from .features import GateFeatureTransformer, air_to_vacuum, vacuum_to_air
 from .metrics import MoEReport, prediction_errors, rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
 from .scorer import RhoScorer, rho_scorer

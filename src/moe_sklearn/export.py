@@ -10,9 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._version import __version__
 from .data import check_choice, feature_names
-from .features import GateFeatureTransformer
+from .features import MAX_NORMALISED_FLUX, GateFeatureTransformer
 from .gates import LogisticGate, RegressionGate
-from .lines import MAX_NORMALISED_FLUX
 from .predictor import MIXINGS
 
 # Of 2022: runtimes of all releases since then run the graph.
@@ -30,8 +29,8 @@ SKOPS_TRUSTED = [
     "moe_sklearn.gates._logistic.LogisticGate",
     "moe_sklearn.gates._regression.RegressionGate",
     "moe_sklearn.linalg.LinearStack",
-    "moe_sklearn.lines.PackedWindows",
-    "moe_sklearn.lines.PixelSets",
+    "moe_sklearn.features._lines.PackedWindows",
+    "moe_sklearn.features._lines.PixelSets",
     "moe_sklearn.mixture.SoftGateMoERegressor",
     "moe_sklearn.moments.Moments",
     "moe_sklearn.predictor.MixturePredictor",
@@ -253,7 +252,7 @@ def _features(graph, predictor, outputs) -> str:
 
 
 def _with_lines(graph, features, scores) -> str:
-    """Add `GateFeatureTransformer.complete`: the formulas of `moe_sklearn.lines.measure_lines`."""
+    """Add `GateFeatureTransformer.complete`: the formulas of `moe_sklearn.features._lines.measure_lines`."""
     windows, n_lines = features.windows_, len(features.windows_.step)
     continuum = _medians(graph, windows.continua, windows.continuum)
     inside = graph("Gather", "X", windows.inside.pixels, axis=1)

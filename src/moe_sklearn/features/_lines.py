@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from .axes import (
+from ..linalg import map_in_threads
+from ._units import (
     LIKELY_UNITS,
     SpectralUnit,
     air_to_vacuum,
@@ -21,7 +22,6 @@ from .axes import (
     number_in,
     split_unit,
 )
-from .linalg import map_in_threads
 
 Lines: TypeAlias = Mapping[str, tuple[Any, Any]]
 """Centre and half-width by name: two numbers, or two quantities."""

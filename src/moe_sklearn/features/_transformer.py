@@ -9,11 +9,11 @@ from sklearn.base import TransformerMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._base import StatefulEstimator, adopt, unfitted_copy
-from .data import FLOAT_DTYPES, check_features, check_kind, check_sample_weight, map_finite
-from .linalg import LinearPart, LinearStack, origin_of
-from .lines import Lines, measure_lines, pack_windows, place_lines, species_of
-from .moments import BinnedMoments, Moments, pca_axes
+from .._base import StatefulEstimator, adopt, unfitted_copy
+from ..data import FLOAT_DTYPES, check_features, check_kind, check_sample_weight, map_finite
+from ..linalg import LinearPart, LinearStack, origin_of
+from ..moments import BinnedMoments, Moments, pca_axes
+from ._lines import Lines, measure_lines, pack_windows, place_lines, species_of
 
 
 class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
@@ -72,7 +72,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
 
     See Also
     --------
-    moe_sklearn.lines.measure_lines : The formulas of the line windows.
+    moe_sklearn.features._lines.measure_lines : The formulas of the line windows.
 
     Examples
     --------

@@ -63,7 +63,7 @@ def as_unit(unit: Any, name: str = "unit") -> SpectralUnit:
 
     Examples
     --------
-    >>> from moe_sklearn.axes import as_unit
+    >>> from moe_sklearn.features._units import as_unit
     >>> as_unit("micron").name, as_unit("1/cm").name
     ('um', 'cm-1')
     """
@@ -174,7 +174,7 @@ def convert(values: NDArray, source: SpectralUnit, target: SpectralUnit) -> NDAr
     Examples
     --------
     >>> import numpy as np
-    >>> from moe_sklearn.axes import as_unit, convert
+    >>> from moe_sklearn.features._units import as_unit, convert
     >>> convert(np.array([500.0, 1000.0]), as_unit("nm"), as_unit("cm-1")).tolist()
     [20000.0, 10000.0]
     """
@@ -271,7 +271,7 @@ def guess_units(
     Examples
     --------
     >>> import numpy as np
-    >>> from moe_sklearn.axes import guess_units
+    >>> from moe_sklearn.features._units import guess_units
     >>> guess_units(np.array([0.3, 1.1]), np.array([6562.8]))
     ('um', 'Angstrom')
     """
