@@ -63,7 +63,7 @@ numpydoc_xref_aliases = {
     "FoldMoments": "moe_sklearn.moments.FoldMoments",
     "TrainingRows": "moe_sklearn.training_rows.TrainingRows",
     "MixturePredictor": "moe_sklearn.predictor.MixturePredictor",
-    "Regimes": "moe_sklearn.regimes.Regimes",
+    "Regimes": "moe_sklearn.binning.Regimes",
 }
 numpydoc_xref_aliases |= {name: f"moe_sklearn.{name}" for name in moe_sklearn.__all__ if name[0].isupper()}
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, oracle_headroom
-from moe_sklearn.columns import is_side_information, range_names
+from moe_sklearn.binning import is_side_information
+from moe_sklearn.binning._columns import range_names
 from moe_sklearn.data import numbers_of
 
 TEFF = np.array([4000, 4100, 5900, 5800, np.nan, 4200, 5700] * 4, float)

@@ -8,16 +8,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import FunctionTransformer
 
 from moe_sklearn import GridBinner, SoftGateMoERegressor
-from moe_sklearn.regimes import (
-    Regimes,
-    bin_names,
-    cells_of,
-    count_rows,
-    first_target,
-    fit_binner,
-    fit_regimes,
-    usable_bins,
-)
+from moe_sklearn.binning import Regimes, count_rows, first_target, fit_binner, fit_regimes, usable_bins
+from moe_sklearn.binning._regimes import bin_names, cells_of
 
 GRID = GridBinner(edges=[[0, 1, 2], [0, 1, 2]], names=[["Cool", "Hot"], ["Poor", "Rich"]])
 

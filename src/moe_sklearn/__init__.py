@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .clusters import ClusterBinner
+    from .binning import ClusterBinner
     from .export import SKOPS_TRUSTED, to_onnx
     from .headroom import oracle_headroom
     from .learning_curve import moe_learning_curve
@@ -58,7 +58,7 @@ __getattr__, __dir__ = attributes_of(
     __name__,
     {
         "accumulate": "moments",
-        "ClusterBinner": "clusters",
+        "ClusterBinner": "binning",
         "SKOPS_TRUSTED": "export",
         "to_onnx": "export",
         "oracle_headroom": "headroom",

@@ -10,6 +10,7 @@ from ._base import StatefulEstimator, adopt, unfitted_copy
 from ._progress import Progress
 from .alphas import choice_in_words, find_alphas
 from .bin_ridges import bin_ridges
+from .binning import usable_bins, usable_labels
 from .data import (
     BatchRecord,
     CrossValidationFolds,
@@ -22,7 +23,6 @@ from .data import (
 from .expert_outputs import ExpertOutputs
 from .linalg import LinearPart, origin_of
 from .moments import gather, in_enough_precision, warn_of_new_start
-from .regimes import usable_bins, usable_labels
 from .solved_moments import gather_in_turn
 
 # Attributes that a further batch is checked against

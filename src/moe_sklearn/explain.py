@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .binning import Regimes
 from .metrics import MoEReport, make_report
 from .predictor import MIXINGS, MixturePredictor, mix
-from .regimes import Regimes
 
 
 @dataclass(frozen=True)

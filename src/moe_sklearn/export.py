@@ -20,7 +20,7 @@ OPSET, IR_VERSION = 17, 8
 SKOPS_TRUSTED = [
     "moe_sklearn.moments.BinnedMoments",
     "moe_sklearn.binning.GridBinner",
-    "moe_sklearn.clusters.ClusterBinner",
+    "moe_sklearn.binning.ClusterBinner",
     "moe_sklearn.experts.BinnedRidgeExperts",
     "moe_sklearn.pls_experts.BinnedPLSExperts",
     "moe_sklearn.features.GateFeatureTransformer",
@@ -34,7 +34,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.mixture.SoftGateMoERegressor",
     "moe_sklearn.moments.Moments",
     "moe_sklearn.predictor.MixturePredictor",
-    "moe_sklearn.regimes.Regimes",
+    "moe_sklearn.binning.Regimes",
     "moe_sklearn.moments._row_moments.RowStore",
     "moe_sklearn.scorer.RhoScorer",
     "moe_sklearn.data._side_columns.SideColumns",

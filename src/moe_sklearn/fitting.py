@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 
 from ._progress import Progress
 from .alphas import bins_in_one_fold, choice_in_words
-from .binning import GridBinner
+from .binning import GridBinner, Regimes, count_rows, fit_regimes
 from .data import (
     NO_BIN,
     GivenFolds,
@@ -48,7 +48,6 @@ from .gates import RegressionGate
 from .linalg import LinearStack, Scratch, is_overridden
 from .moments import FoldMoments, in_enough_precision
 from .predictor import MIXINGS, MixturePredictor
-from .regimes import Regimes, count_rows, fit_regimes
 from .solved_moments import solve_in_turn
 from .training_rows import TrainingRows, fold_rule, gather_batches, kept_rows
 

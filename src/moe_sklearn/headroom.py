@@ -8,8 +8,7 @@ from sklearn.utils import Bunch
 from sklearn.utils.validation import check_array
 
 from .alphas import check_alpha
-from .binning import GridBinner
-from .columns import is_side_information
+from .binning import GridBinner, is_side_information
 from .data import (
     FLOAT_DTYPES,
     NO_BIN,

@@ -5,13 +5,13 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .binning import Regimes, first_target
 from .data import bins_of_rows, check_rows, check_targets, feature_names
 from .experts import BinnedRidgeExperts
 from .explain import Contributions, expert_table, report_of
 from .intervals import check_residuals, conformal_scores, interval_widths
 from .metrics import MoEReport
 from .predictor import Mixing, MixturePredictor, mix, total_std
-from .regimes import Regimes, first_target
 
 
 def in_shape_of_y(mixture, array, axis=-1):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ._base import unfitted_copy
 from ._progress import SILENT, Progress
-from .columns import is_side_information
+from .binning import fit_binner, is_side_information
 from .data import (
     BatchRecord,
     CachingSource,
@@ -26,7 +26,6 @@ from .data import (
     open_batches_of,
 )
 from .gate_training import GateData, GateReader
-from .regimes import fit_binner
 
 # Greatest number of values of X that are kept from a file for the training of the gate
 MAX_CACHED_VALUES = 2**28

@@ -8,9 +8,9 @@ from sklearn.base import TransformerMixin, clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._base import StatefulEstimator, adopt, unfitted_copy
-from .data import FLOAT_DTYPES, check_kind
-from .features import GateFeatureTransformer
+from .._base import StatefulEstimator, adopt, unfitted_copy
+from ..data import FLOAT_DTYPES, check_kind
+from ..features import GateFeatureTransformer
 
 
 class ClusterBinner(TransformerMixin, StatefulEstimator):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import NO_BIN, codes_of, encode_labels, field_names
+from ..data import NO_BIN, codes_of, encode_labels, field_names
 
 
 def is_side_information(bins) -> bool:

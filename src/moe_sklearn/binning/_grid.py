@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ._base import StatefulEstimator, adopt, unfitted_copy
-from .columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
-from .data import (
+from .._base import StatefulEstimator, adopt, unfitted_copy
+from ..data import (
     NO_BIN,
     check_choice,
     check_kind,
@@ -25,6 +24,7 @@ from .data import (
     mask_of,
     numbers_of,
 )
+from ._columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
 
 # Digits of given edges in names
 GIVEN_DIGITS = 6

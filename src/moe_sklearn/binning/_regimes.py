@@ -14,9 +14,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from .binning import GridBinner
-from .columns import is_side_information
-from .data import check_choice, check_length, check_number, codes_of, encode_labels, in_order
+from ..data import check_choice, check_length, check_number, codes_of, encode_labels, in_order
+from ._columns import is_side_information
+from ._grid import GridBinner
 
 SMALL_BINS = ["auto", "raise", "drop", "keep"]
 
