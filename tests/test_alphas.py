@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.linear_model import Ridge
 
 from moe_sklearn import BinnedRidgeExperts
-from moe_sklearn.alphas import check_alpha, check_grid, choose_alphas, find_alphas, given_alphas
+from moe_sklearn.experts import check_alpha
+from moe_sklearn.experts._cross_validation import check_grid, choose_alphas, find_alphas, given_alphas
 from moe_sklearn.moments import FoldMoments
 
 GRID = [0.1, 10.0, 1000.0]

@@ -285,7 +285,7 @@ def test_checker_lets_pass(path, source):
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        ("from .experts import _helper", "moe_sklearn.experts._helper"),
+        ("from .experts import _helper", "moe_sklearn.experts._ridge._helper"),
         ("from .plotting._base import AxesDisplay", "moe_sklearn.plotting._base.AxesDisplay"),
         ("from sklearn.linear_model._ridge import f", "sklearn.linear_model._ridge.f"),
         ("from sklearn.utils import _safe_indexing", "sklearn.utils._safe_indexing"),

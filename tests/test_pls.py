@@ -5,8 +5,8 @@ import pytest
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import LinearRegression
 
+from moe_sklearn.experts._pls import pls_models
 from moe_sklearn.moments import BinnedMoments, Moments
-from moe_sklearn.pls import pls_models
 
 COMPONENTS = range(1, 11)
 

@@ -7,9 +7,9 @@ from sklearn.base import clone
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, fitting, gate_rows
 from moe_sklearn.data import GivenFolds, as_source
+from moe_sklearn.experts._bin_by_bin import MIN_COLUMNS, SolvedFoldMoments, SolvedMoments, gather_in_turn
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.moments import BinnedMoments, FoldMoments, Moments, _binned, discriminants, ridge
-from moe_sklearn.solved_moments import MIN_COLUMNS, SolvedFoldMoments, SolvedMoments, gather_in_turn
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
@@ -122,7 +122,7 @@ def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
     model = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0)
     monkeypatch.setattr(fitting, "n_folds_to_fit", lambda *_: 1)
     in_turn = model.fit(X, y, bins=bins).predict(X)
-    monkeypatch.setattr("moe_sklearn.experts.gather_in_turn", lambda *_: None)
+    monkeypatch.setattr("moe_sklearn.experts._ridge.gather_in_turn", lambda *_: None)
     assert_allclose(model.fit(X, y, bins=bins).predict(X), in_turn, rtol=0, atol=1e-4)
 
 

@@ -43,13 +43,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .binning import ClusterBinner
+    from .experts import BinnedPLSExperts
     from .export import SKOPS_TRUSTED, to_onnx
     from .headroom import oracle_headroom
     from .learning_curve import moe_learning_curve
     from .machines import dask_fit, gate_rows
     from .moments import accumulate, dask_moments
     from .noise import noise_curve
-    from .pls_experts import BinnedPLSExperts
     from .worth import RegimeValue, regime_value
     from .wrapped import report_from
 
@@ -67,7 +67,7 @@ __getattr__, __dir__ = attributes_of(
         "gate_rows": "machines",
         "noise_curve": "noise",
         "dask_moments": "moments",
-        "BinnedPLSExperts": "pls_experts",
+        "BinnedPLSExperts": "experts",
         "RegimeValue": "worth",
         "regime_value": "worth",
         "report_from": "wrapped",

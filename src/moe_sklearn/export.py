@@ -22,7 +22,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.binning.GridBinner",
     "moe_sklearn.binning.ClusterBinner",
     "moe_sklearn.experts.BinnedRidgeExperts",
-    "moe_sklearn.pls_experts.BinnedPLSExperts",
+    "moe_sklearn.experts.BinnedPLSExperts",
     "moe_sklearn.features.GateFeatureTransformer",
     "moe_sklearn.data._frames.FrameMaker",
     "moe_sklearn.data.OnFrames",

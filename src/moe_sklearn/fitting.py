@@ -18,7 +18,6 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ._progress import Progress
-from .alphas import bins_in_one_fold, choice_in_words
 from .binning import GridBinner, Regimes, count_rows, fit_regimes
 from .data import (
     NO_BIN,
@@ -32,7 +31,7 @@ from .data import (
     is_source,
     n_draws_within,
 )
-from .experts import BinnedRidgeExperts
+from .experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
 from .features import GateFeatureTransformer
 from .gate_plan import GatePlan, check_plan, plan_gate
 from .gate_training import (
@@ -48,7 +47,6 @@ from .gates import RegressionGate
 from .linalg import LinearStack, Scratch, is_overridden
 from .moments import FoldMoments, in_enough_precision
 from .predictor import MIXINGS, MixturePredictor
-from .solved_moments import solve_in_turn
 from .training_rows import TrainingRows, fold_rule, gather_batches, kept_rows
 
 # The part that None stands for

@@ -7,7 +7,6 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_array
 
-from .alphas import check_alpha
 from .binning import GridBinner, is_side_information
 from .data import (
     FLOAT_DTYPES,
@@ -21,7 +20,8 @@ from .data import (
     fold_of_rows,
     label_array,
 )
-from .moments import FoldMoments, held_out_errors, in_enough_precision, r2_scores
+from .experts import check_alpha, held_out_errors, r2_scores
+from .moments import FoldMoments, in_enough_precision
 
 
 def oracle_headroom(

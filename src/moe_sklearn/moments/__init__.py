@@ -5,19 +5,11 @@ from typing import TYPE_CHECKING
 from .._lazy import attributes_of
 from ._accumulate import chunks_of_rows
 from ._binned import BinnedMoments, check_not_overflown
-from ._folds import (
-    ByBinAndFold,
-    FoldMoments,
-    best_by_errors,
-    coefs_of_folds,
-    held_out_errors,
-    r2_scores,
-    select_alpha,
-)
+from ._folds import ByBinAndFold, FoldMoments
 from ._gather import add_in_folds, end_of_pass, gather, in_enough_precision, warn_of_new_start
 from ._moments import FLOAT32_ROWS, Moments, merged_products
 from ._row_moments import merged
-from ._solvers import discriminants, pca_axes, ridge
+from ._solvers import discriminants, pca_axes, ridge, ridge_path
 
 __all__ = [
     "BinnedMoments",
@@ -27,22 +19,18 @@ __all__ = [
     "Moments",
     "accumulate",
     "add_in_folds",
-    "best_by_errors",
     "check_not_overflown",
     "chunks_of_rows",
-    "coefs_of_folds",
     "dask_moments",
     "discriminants",
     "end_of_pass",
     "gather",
-    "held_out_errors",
     "in_enough_precision",
     "merged",
     "merged_products",
     "pca_axes",
-    "r2_scores",
     "ridge",
-    "select_alpha",
+    "ridge_path",
     "warn_of_new_start",
 ]
 

@@ -6,9 +6,9 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from .data import bins_of_rows, check_rows, codes_of, map_finite
-from .linalg import LinearPart, LinearStack
-from .metrics import r2_of
+from ..data import bins_of_rows, check_rows, codes_of, map_finite
+from ..linalg import LinearPart, LinearStack
+from ..metrics import r2_of
 
 
 class ExpertOutputs(TransformerMixin):

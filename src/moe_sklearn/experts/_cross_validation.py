@@ -1,17 +1,19 @@
-"""Penalties of the experts and of the global model: given, or chosen by K-fold cross-validation."""
+"""Penalties: given, or chosen by K-fold from the moments of the folds."""
 
 from __future__ import annotations
 
 import numbers
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
+from sklearn.exceptions import UndefinedMetricWarning
 
-from .data import check_choice
-from .moments import FoldMoments, coefs_of_folds, select_alpha
+from ..data import check_choice
+from ..moments import FoldMoments, Moments, merged, ridge, ridge_path
 
 # Share of the rows that may be in bins whose rows all lie in one fold. The global model stands in for the
 # experts of these bins.
@@ -278,3 +280,139 @@ def _alpha_per_bin(alpha, labels):
             f"bin in the order {labels}."
         )
     return np.array([check_alpha(value, "alpha") for value in alpha])
+
+
+def select_alpha(groups, alphas, scoring, prior_coef=None, scratch=None):
+    """The alpha of the best mean held-out score over the folds, and every fold's scores.
+
+    Parameters
+    ----------
+    groups : list of list of Moments
+        For each model that shares the alpha, its rows in each fold.
+    alphas : ndarray of shape (n_alphas,)
+    scoring : {"neg_mean_squared_error", "r2"}
+        Score of all models together on their rows, the mean over the targets.
+    prior_coef : list of ndarray, default=None
+        For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
+    scratch : Scratch, default=None
+        Memory for factorisations, see `moe_sklearn.linalg`.
+
+    Returns
+    -------
+    alpha : float
+        Of equally good ones, the first.
+    scores : ndarray of shape (n_folds, n_alphas)
+        nan in a fold without rows, and, for "r2", in one where every target is constant. Such folds do not
+        count.
+
+    Raises
+    ------
+    ValueError
+        If `alphas` is empty, or as `r2_scores`.
+
+    Warns
+    -----
+    sklearn.exceptions.UndefinedMetricWarning
+        As `r2_scores`.
+    """
+    if not len(alphas):
+        raise ValueError("alphas is empty: give at least one penalty to choose from.")
+    errors = np.sum([held_out_errors(parts, alphas, None, prior_coef, scratch) for parts in groups], axis=0)
+    return best_by_errors(alphas, errors, groups, scoring)
+
+
+def best_by_errors(values, errors, groups, scoring):
+    """The value of the best mean held-out score over the folds, and every fold's scores.
+
+    Parameters
+    ----------
+    values : sequence of shape (n_values,)
+        Candidates.
+    errors : ndarray of shape (n_folds, n_values, n_targets)
+        Sums of the held-out squared errors of all models that share the value.
+    groups, scoring
+        As in `select_alpha`, which says what is returned and raised.
+    """
+    rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
+    if scoring == "r2":
+        scores = r2_scores(errors, rows)
+    else:
+        weight = np.array([part.weight for part in rows])
+        scores = -errors.mean(axis=2) / np.where(weight > 0, weight, np.nan)[:, None]
+    return values[np.argmax(np.nanmean(scores, axis=0))], scores
+
+
+def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
+    """R2 in each fold, (n_folds, n_alphas), averaged over the targets that vary in the fold.
+
+    Parameters
+    ----------
+    errors : ndarray of shape (n_folds, n_alphas, n_targets)
+        Sums of squared errors.
+    parts : list of Moments
+        The rows of each fold.
+
+    Returns
+    -------
+    ndarray of shape (n_folds, n_alphas)
+        nan in a fold where no target varies.
+
+    Raises
+    ------
+    ValueError
+        If no target varies in any fold.
+
+    Warns
+    -----
+    sklearn.exceptions.UndefinedMetricWarning
+        If a target is constant in a fold that has rows.
+    """
+    squares = np.array([part.yy for part in parts])
+    varies = squares > np.array([part.y_floor() for part in parts])
+    if not varies.any():
+        raise ValueError(
+            "R2 is not defined: y is constant within each fold. Use fewer or shuffled folds, or "
+            "scoring='neg_mean_squared_error'."
+        )
+    constant = [fold for fold, part in enumerate(parts) if part.n_rows and not varies[fold].all()]
+    if constant:
+        warnings.warn(
+            f"R2 is not defined where y is constant, as in fold {', '.join(map(str, constant))}: it is left "
+            "out of the mean. Fewer or shuffled folds avoid that.",
+            UndefinedMetricWarning,
+            stacklevel=2,
+        )
+    scores = 1 - errors / np.where(varies, squares, np.nan)[:, None]
+    counts = varies.sum(axis=1, dtype=float)[:, None]
+    return np.nansum(scores, axis=2) / np.where(counts > 0, counts, np.nan)
+
+
+def coefs_of_folds(parts: list, alpha: float, scratch=None) -> list[np.ndarray]:
+    """Coefficients of the ridges fitted without each fold."""
+    total = merged(parts)
+    return [ridge(total - part, alpha, scratch=scratch)[0] for part in parts]
+
+
+def held_out_errors(
+    parts: list, alphas, test_parts: list | None = None, prior_coef=None, scratch=None
+) -> np.ndarray:
+    """Held-out sum of squared errors of each fold and alpha, (n_folds, n_alphas, n_targets).
+
+    Parameters
+    ----------
+    parts : list of Moments
+        One for each fold; the model of a fold is fitted on all the others.
+    alphas : sequence of float
+    test_parts : list of Moments, optional
+        Rows to predict in each fold, where they are not the fold itself.
+    prior_coef : list of ndarray, optional
+        For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
+    scratch : Scratch, optional
+        Memory for factorisations, see `moe_sklearn.linalg`.
+    """
+    total = merged(parts)
+    errors = []
+    for part, test, to in zip(parts, test_parts or parts, prior_coef or [None] * len(parts), strict=True):
+        coefs, intercepts = ridge_path(total - part, alphas, to, scratch)
+        errors.append(test.squared_errors(coefs, intercepts))
+    return np.array(errors)

@@ -15,11 +15,10 @@ from itertools import chain
 
 import numpy as np
 
-from ._progress import SILENT, Progress
-from .alphas import check_alpha
-from .data import as_source
-from .linalg import Scratch
-from .moments import (
+from .._progress import SILENT, Progress
+from ..data import as_source
+from ..linalg import Scratch
+from ..moments import (
     FLOAT32_ROWS,
     ByBinAndFold,
     FoldMoments,
@@ -30,6 +29,7 @@ from .moments import (
     merged_products,
     ridge,
 )
+from ._cross_validation import check_alpha
 
 # With fewer columns, products take little memory.
 MIN_COLUMNS = 512
