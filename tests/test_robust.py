@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from moe_sklearn.robust import robust_fences
+from moe_sklearn.gates import robust_fences
 
 
 def test_fences_are_10_robust_deviations_of_each_side_from_the_median():

@@ -15,11 +15,10 @@ from sklearn.utils.validation import has_fit_parameter
 from ._progress import SILENT, Progress
 from .data import BLOCK_ROWS, FEW_ROWS, as_source, noisy_batches, prefetch
 from .gate_plan import GatePlan, stratified_rows
-from .gates import LogisticGate
+from .gates import LogisticGate, robust_fences
 from .linalg import LinearPart, LinearStack, Scratch
 from .moments import BinnedMoments, FoldMoments, discriminants
 from .predictor import complete_features, join_inputs
-from .robust import robust_fences
 
 # The models of folds may take this share of the operations of X'X, and in any case so many: a few seconds.
 FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11

@@ -1,7 +1,7 @@
 """Gates that weigh the experts: trained on the mixture's error, or on the bins."""
 
 from ._logistic import LogisticGate
-from ._loss import GateRows, gate_logits, gate_loss, huber, mixture_loss, softmax
+from ._loss import GateRows, gate_logits, gate_loss, huber, mixture_loss, robust_fences, softmax
 from ._regression import RegressionGate
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "gate_loss",
     "huber",
     "mixture_loss",
+    "robust_fences",
     "softmax",
 ]

@@ -23,9 +23,8 @@ from ..data import (
     check_number,
     check_sample_weight,
 )
-from ..robust import robust_fences
 from ._conditioning import Conditioning
-from ._loss import GateRows, gate_logits, mixture_errors, softmax
+from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
 
 PRECISION = np.float32
