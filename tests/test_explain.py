@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from moe_sklearn.binning import Regimes
-from moe_sklearn.explain import expert_table
+from moe_sklearn.mixture._inspection import expert_table
 
 REGIMES = Regimes(np.array([0, 2]), np.array([10, 20]), ["cool", "hot"])
 # columns 2 and 0 are the strongest of "cool" over both targets, 1 and 2 those of "hot"

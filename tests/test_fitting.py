@@ -26,10 +26,11 @@ from moe_sklearn import (
     moe_learning_curve,
 )
 from moe_sklearn.data import StratifiedFolds
-from moe_sklearn.fitting import make_experts, with_default_parts
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.mixture import make_experts
+from moe_sklearn.mixture._fit import with_default_parts
+from moe_sklearn.mixture._training_rows import TrainingRows
 from moe_sklearn.moments import BinnedMoments, FoldMoments
-from moe_sklearn.training_rows import TrainingRows
 
 MODES = ["soft", "hard", "oracle", "global"]
 

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
-from moe_sklearn.gate_plan import check_plan, plan_gate, stratified_rows
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.mixture._gate_plan import check_plan, plan_gate, stratified_rows
 
 
 @settings(max_examples=50, deadline=None)

@@ -14,24 +14,26 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer
-from moe_sklearn import gate_training as module
 from moe_sklearn.data import BLOCK_ROWS, StratifiedFolds
-from moe_sklearn.gate_plan import GatePlan, stratified_rows
-from moe_sklearn.gate_training import (
+from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.linalg import LinearPart, LinearStack, Scratch
+from moe_sklearn.mixture import _gate_training
+from moe_sklearn.mixture._gate_plan import GatePlan, stratified_rows
+from moe_sklearn.mixture._gate_rows import (
     GateData,
-    anchor_values,
     cross_fitted_stacks,
     discriminant_part,
-    fit_classifier,
-    fit_router,
     n_folds_to_fit,
     read_gate_rows,
+)
+from moe_sklearn.mixture._gate_training import (
+    anchor_values,
+    fit_classifier,
+    fit_router,
     residual_variance,
     sample_weight_kwargs,
     train_gate,
 )
-from moe_sklearn.gates import LogisticGate, RegressionGate
-from moe_sklearn.linalg import LinearPart, LinearStack, Scratch
 from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 
@@ -368,8 +370,8 @@ def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_router_of_many_rows_sees_some_of_each_bin(monkeypatch, weighted):
-    monkeypatch.setattr(module, "MAX_ROUTER_ROWS", 30)
-    monkeypatch.setattr(module, "FEW_ROWS", 25)
+    monkeypatch.setattr(_gate_training, "MAX_ROUTER_ROWS", 30)
+    monkeypatch.setattr(_gate_training, "FEW_ROWS", 25)
     rng = np.random.default_rng(0)
     codes, inputs = np.repeat([0, 1, 2], [40, 18, 2]), rng.normal(size=(60, 2))
     weight = rng.uniform(1, 2, 60) if weighted else None

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from moe_sklearn.intervals import check_residuals, conformal_scores, interval_widths
+from moe_sklearn.mixture._intervals import check_residuals, conformal_scores, interval_widths
 
 
 def test_scores_are_errors_in_standard_deviations_sorted_by_group_and_target():

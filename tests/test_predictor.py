@@ -13,13 +13,13 @@ from moe_sklearn.data import BLOCK_ROWS, RowSource
 from moe_sklearn.data._sources import PIECE_ROWS
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.linalg import LinearPart, LinearStack
-from moe_sklearn.predictor import (
+from moe_sklearn.mixture import mix
+from moe_sklearn.mixture._predictor import (
     MIXINGS,
     MixturePredictor,
     Outputs,
     complete_features,
     join_inputs,
-    mix,
     total_std,
     weigh,
 )

@@ -5,10 +5,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, fitting, gate_rows
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
 from moe_sklearn.data import GivenFolds, as_source
 from moe_sklearn.experts._bin_by_bin import MIN_COLUMNS, SolvedFoldMoments, SolvedMoments, gather_in_turn
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
+from moe_sklearn.mixture import _fit
 from moe_sklearn.moments import BinnedMoments, FoldMoments, Moments, _binned, discriminants, ridge
 
 ALPHA = 5.0
@@ -120,7 +121,7 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
 def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
     X, y, bins = wide_rows()
     model = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0)
-    monkeypatch.setattr(fitting, "n_folds_to_fit", lambda *_: 1)
+    monkeypatch.setattr(_fit, "n_folds_to_fit", lambda *_: 1)
     in_turn = model.fit(X, y, bins=bins).predict(X)
     monkeypatch.setattr("moe_sklearn.experts._ridge.gather_in_turn", lambda *_: None)
     assert_allclose(model.fit(X, y, bins=bins).predict(X), in_turn, rtol=0, atol=1e-4)

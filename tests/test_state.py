@@ -30,8 +30,8 @@ from moe_sklearn import (
 from moe_sklearn._base import StatefulEstimator, adopt, is_fitted_attribute, unfitted_copy
 from moe_sklearn.data import StratifiedFolds
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.mixture._training_rows import TrainingRows
 from moe_sklearn.moments import BinnedMoments, FoldMoments
-from moe_sklearn.training_rows import TrainingRows
 
 DOCS = Path(__file__).parents[1] / "docs"
 OLD = Path(__file__).parent / "data" / "0.1.0"

@@ -9,17 +9,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import KFold
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn import training_rows as module
 from moe_sklearn.data import StratifiedFolds
-from moe_sklearn.moments import BinnedMoments, FoldMoments
-from moe_sklearn.training_rows import (
+from moe_sklearn.mixture import _training_rows, rows_in_memory
+from moe_sklearn.mixture._training_rows import (
     TrainingRows,
     check_fixed_bins,
     fold_rule,
     gather_batches,
     kept_rows,
-    rows_in_memory,
 )
+from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 EDGES = [[-9.0, 0.0, 9.0]]
 
@@ -150,7 +149,7 @@ def test_other_rows_are_not_kept(arrays, monkeypatch, why):
     X, y, bins, _ = arrays
     positions = np.arange(10)
     source = X if why == "in memory" else OnDisk(X)
-    monkeypatch.setattr(module, "MAX_CACHED_VALUES", 29 if why == "too many" else 30)
+    monkeypatch.setattr(_training_rows, "MAX_CACHED_VALUES", 29 if why == "too many" else 30)
     rows = rows_in_memory(None, source, y, bins, None)
     if why == "batches":
         rows = TrainingRows(batches=lambda: [(source, y), (source, y)], labels=[bins, bins])
@@ -159,7 +158,7 @@ def test_other_rows_are_not_kept(arrays, monkeypatch, why):
 
 def test_as_many_rows_are_kept_as_hold_the_most_values(arrays, monkeypatch):
     X, y, bins, _ = arrays
-    monkeypatch.setattr(module, "MAX_CACHED_VALUES", 30)
+    monkeypatch.setattr(_training_rows, "MAX_CACHED_VALUES", 30)
     rows = rows_in_memory(None, OnDisk(X), y, bins, None)
     assert kept_rows(rows, np.arange(10)) is not rows
 

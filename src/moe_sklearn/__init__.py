@@ -44,10 +44,9 @@ __all__ = [
 if TYPE_CHECKING:
     from .binning import ClusterBinner
     from .experts import BinnedPLSExperts
-    from .export import SKOPS_TRUSTED, to_onnx
     from .headroom import oracle_headroom
     from .learning_curve import moe_learning_curve
-    from .machines import dask_fit, gate_rows
+    from .mixture import SKOPS_TRUSTED, dask_fit, gate_rows, to_onnx
     from .moments import accumulate, dask_moments
     from .noise import noise_curve
     from .worth import RegimeValue, regime_value
@@ -59,12 +58,12 @@ __getattr__, __dir__ = attributes_of(
     {
         "accumulate": "moments",
         "ClusterBinner": "binning",
-        "SKOPS_TRUSTED": "export",
-        "to_onnx": "export",
+        "SKOPS_TRUSTED": "mixture",
+        "to_onnx": "mixture",
         "oracle_headroom": "headroom",
         "moe_learning_curve": "learning_curve",
-        "dask_fit": "machines",
-        "gate_rows": "machines",
+        "dask_fit": "mixture",
+        "gate_rows": "mixture",
         "noise_curve": "noise",
         "dask_moments": "moments",
         "BinnedPLSExperts": "experts",

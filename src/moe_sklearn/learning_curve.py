@@ -18,11 +18,9 @@ from .data import (
     check_x_std,
     label_array,
 )
-from .fitting import make_experts
 from .metrics import curve_of
-from .mixture import SoftGateMoERegressor
+from .mixture import SoftGateMoERegressor, make_experts, rows_in_memory
 from .moments import FoldMoments, add_in_folds, in_enough_precision
-from .training_rows import rows_in_memory
 
 
 def moe_learning_curve(

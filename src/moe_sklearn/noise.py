@@ -16,11 +16,9 @@ from .data import (
     check_x_std,
     scaled,
 )
-from .fitting import draw_seed, prepare_rows
 from .metrics import curve_of
-from .mixture import SoftGateMoERegressor
+from .mixture import SoftGateMoERegressor, draw_seed, prepare_rows, rows_in_memory
 from .moments import in_enough_precision
-from .training_rows import rows_in_memory
 
 
 def noise_curve(

@@ -27,10 +27,8 @@ from .data import (
     label_array,
     split,
 )
-from .fitting import draw_seed
-from .gate_plan import trains_on_errors
 from .metrics import MODES, html_table, number, plain_types, text_table
-from .predictor import mix
+from .mixture import draw_seed, mix, trains_on_errors
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,4 +1,4 @@
-"""Training of the gate of a mixture: its rows, their cross-fitted inputs, the anchors, and the fit."""
+"""The rows that train the gate, seen through models that have not seen them."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn import config_context
-from sklearn.base import clone
-from sklearn.dummy import DummyClassifier
-from sklearn.utils.validation import has_fit_parameter
 
-from ._progress import SILENT, Progress
-from .data import BLOCK_ROWS, FEW_ROWS, as_source, noisy_batches, prefetch
-from .gate_plan import GatePlan, stratified_rows
-from .gates import LogisticGate, robust_fences
-from .linalg import LinearPart, LinearStack, Scratch
-from .moments import BinnedMoments, FoldMoments, discriminants
-from .predictor import complete_features, join_inputs
+from ..data import BLOCK_ROWS, as_source, noisy_batches, prefetch
+from ..linalg import LinearPart, LinearStack, Scratch
+from ..moments import BinnedMoments, FoldMoments, discriminants
+from ._predictor import complete_features
 
 # The models of folds may take this share of the operations of X'X, and in any case so many: a few seconds.
 FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11
 # With fewer rows, a gate is worth the models of one more fold.
 ENOUGH_GATE_ROWS = 8_000
-# With more rows or digits, hard mixing is no better.
-MAX_ROUTER_ROWS, ROUTER_TOL = 50_000, 1e-3
 
 
 def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: int | None = None) -> int:
@@ -209,146 +200,3 @@ def _gate_inputs(block, ends, order, stacks, features):
     parts = of_block, stacks[0].part(outputs, "discriminants"), stacks[0].part(outputs, "experts")
     back = np.argsort(order)
     return [part[back] for part in parts]
-
-
-class TrainedGate(NamedTuple):
-    """A trained gate with its router, anchors and residual variances."""
-
-    gate: Any
-    router: Any
-    anchors: np.ndarray
-    """(n_anchors, n_targets)"""
-    residual_variance: np.ndarray | None
-    """(n_bins, n_targets)"""
-
-
-def train_gate(
-    plan: GatePlan,
-    data: GateData,
-    bins,
-    codes,
-    sample_weight=None,
-    n_draws: int = 1,
-    progress: Progress = SILENT,
-) -> TrainedGate:
-    """Train the planned gate, and a router if the gate is trained on errors.
-
-    Parameters
-    ----------
-    plan : GatePlan
-    data : GateData
-    bins : ndarray of shape (n_bins,)
-        Labels of the bins.
-    codes : ndarray of shape (n,), int
-        Position of each row's bin.
-    sample_weight : ndarray of shape (n,), optional
-        Sample weights of these rows.
-    n_draws : int, default=1
-        So many successive rows are noisy draws of one row.
-    progress : Progress, optional
-        Prints the stages "router" and "gate".
-    """
-    n_bins, n_targets = len(bins), data.y.shape[1]
-    if data.predictions.shape[1] != (n_bins + 1) * n_targets:
-        raise ValueError(
-            f"y of the gate's rows has {n_targets} target(s), the moments have "
-            f"{data.predictions.shape[1] // (n_bins + 1)}: give the y that the moments were gathered from."
-        )
-    # A classifier has its classes in sorted order, which is not that of intervals.
-    bins = bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
-    predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
-    inputs = join_inputs(plan.inputs, data.features, data.discriminant_scores, data.predictions)
-    variance = None
-    if plan.cross_fit:
-        variance = residual_variance(predictions, data.y, codes, sample_weight)
-    if not plan.on_errors:
-        stage = progress.stage("gate")
-        gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
-        stage.end(*_in_words(gate, inputs))
-        return TrainedGate(gate, gate, np.empty((0, n_targets)), variance)
-    stage = progress.stage("router")
-    router = fit_router(inputs, bins, codes, sample_weight)
-    stage.end()
-    stage = progress.stage("gate")
-    anchors = anchor_values(plan.anchors, data.y)
-    constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
-    outputs = np.concatenate([predictions[:, :-1], constants], axis=1)
-    more = {"n_draws": n_draws} if has_fit_parameter(plan.gate, "n_draws") else {}
-    gate = clone(plan.gate).fit(
-        inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
-    )
-    stage.end(*_in_words(gate, inputs))
-    return TrainedGate(gate, router, anchors, variance)
-
-
-def _in_words(gate, inputs):
-    return type(gate).__name__, f"{inputs.shape[1]} inputs", f"{len(inputs):,} rows"
-
-
-def fit_router(inputs, bins, codes, sample_weight=None):
-    """Fit a `LogisticGate` to some of the rows, as exactly as the choice of the most probable bin needs."""
-    rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
-    weight = None if sample_weight is None else sample_weight[rows]
-    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > FEW_ROWS else LogisticGate()
-    return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
-
-
-def residual_variance(predictions, y, codes, sample_weight=None) -> np.ndarray:
-    """Compute the mean squared error of each expert on the rows of its bin: (n_bins, n_targets)."""
-    n_bins = predictions.shape[1] - 1
-    squares = (y - predictions[np.arange(len(y)), codes]) ** 2
-    sample_weight = np.ones(len(y)) if sample_weight is None else sample_weight
-    total = np.bincount(codes, sample_weight, n_bins)
-    sums = [np.bincount(codes, sample_weight * column, n_bins) for column in squares.T]
-    return np.stack(sums, axis=1) / np.maximum(total, np.finfo(float).tiny)[:, None]
-
-
-def anchor_values(anchors, y) -> np.ndarray:
-    """Return the constants (n_anchors, n_targets): given values, or quantiles of y (n, n_targets).
-
-    The quantiles are computed from the values within `robust_fences`, so that no anchor is an outlier.
-    """
-    if np.ndim(anchors) == 0:
-        levels = np.linspace(0, 1, anchors) if anchors != 1 else np.array([0.5])
-        low, high = robust_fences(y)
-        within = np.where((y >= low) & (y <= high), y, np.nan)
-        return np.nanquantile(within, levels, axis=0)
-    values = np.asarray(anchors, dtype=float)
-    if values.ndim == 1 and y.shape[1] == 1:
-        values = values[:, None]
-    if values.ndim != 2 or values.shape[1] != y.shape[1] or not np.isfinite(values).all():
-        raise ValueError(
-            f"anchors has shape {np.shape(anchors)}: pass a number of anchors, or finite values of shape "
-            "(n_anchors,), with several targets (n_anchors, n_targets)."
-        )
-    return values
-
-
-def fit_classifier(gate, inputs, labels, sample_weight=None):
-    """Fit a classifier; if there is only one label, fit a `DummyClassifier` instead."""
-    gate = gate if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
-    # With routing off, a Pipeline takes sample weights by step name, for every user configuration.
-    with config_context(enable_metadata_routing=False):
-        return gate.fit(inputs, labels, **sample_weight_kwargs(gate, sample_weight))
-
-
-def sample_weight_kwargs(estimator, sample_weight, required: bool = True) -> dict:
-    """Return the keyword arguments that pass `sample_weight` to `fit`, or to the steps of a Pipeline."""
-    if sample_weight is None:
-        return {}
-    if hasattr(estimator, "steps"):
-        takers = {
-            f"{name}__sample_weight": sample_weight
-            for name, step in estimator.steps
-            if has_fit_parameter(step, "sample_weight")
-        }
-        takes = has_fit_parameter(estimator.steps[-1][1], "sample_weight")
-    else:
-        takes = has_fit_parameter(estimator, "sample_weight")
-        takers = {"sample_weight": sample_weight} if takes else {}
-    if required and not takes:
-        raise TypeError(
-            f"sample_weight is given, but the gate {estimator!r} does not take it in fit: choose a gate "
-            "that does, or fit without sample_weight."
-        )
-    return takers

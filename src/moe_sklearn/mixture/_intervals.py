@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .data import NO_BIN
+from ..data import NO_BIN
 
 
 def check_residuals(residual_variance):

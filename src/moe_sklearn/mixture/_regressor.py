@@ -6,15 +6,15 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ._base import StatefulEstimator, adopt, unfitted_copy
-from .data import bins_of_rows, check_choice, check_fit_rows, check_rows, check_varies
-from .fitting import fit_batches as fit_rows_of_batches
-from .fitting import fit_gathered, fit_rows, fits_moments, with_default_parts
-from .intervals import check_residuals
-from .metrics import r2_of
-from .outputs import MixtureOutputs, in_shape_of_y
-from .predictor import MIXINGS, Mixing, mix, total_std
-from .training_rows import rows_in_memory
+from .._base import StatefulEstimator, adopt, unfitted_copy
+from ..data import bins_of_rows, check_choice, check_fit_rows, check_rows, check_varies
+from ..metrics import r2_of
+from ._fit import fit_batches as fit_rows_of_batches
+from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
+from ._inspection import MixtureOutputs, in_shape_of_y
+from ._intervals import check_residuals
+from ._predictor import MIXINGS, Mixing, mix, total_std
+from ._training_rows import rows_in_memory
 
 
 class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):

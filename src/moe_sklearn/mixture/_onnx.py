@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from ._version import __version__
-from .data import check_choice, feature_names
-from .features import MAX_NORMALISED_FLUX, GateFeatureTransformer
-from .gates import LogisticGate, RegressionGate
-from .predictor import MIXINGS
+from .._version import __version__
+from ..data import check_choice, feature_names
+from ..features import MAX_NORMALISED_FLUX, GateFeatureTransformer
+from ..gates import LogisticGate, RegressionGate
+from ._predictor import MIXINGS
 
 # Of 2022: runtimes of all releases since then run the graph.
 OPSET, IR_VERSION = 17, 8
@@ -33,7 +33,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.features._lines.PixelSets",
     "moe_sklearn.mixture.SoftGateMoERegressor",
     "moe_sklearn.moments.Moments",
-    "moe_sklearn.predictor.MixturePredictor",
+    "moe_sklearn.mixture._predictor.MixturePredictor",
     "moe_sklearn.binning.Regimes",
     "moe_sklearn.moments._row_moments.RowStore",
     "moe_sklearn.scorer.RhoScorer",
@@ -196,7 +196,7 @@ class _Graph:
 
 
 def _prediction(graph, predictor, mixing) -> str:
-    """Add what `moe_sklearn.predictor.mix` returns: (n, n_targets)."""
+    """Add what `moe_sklearn.mixture.mix` returns: (n, n_targets)."""
     stack, n_bins, n_targets = predictor.stack, predictor.n_bins, predictor.n_targets
     n_outputs = n_bins * n_targets
     rows = "X" if stack.origin is None else graph("Sub", "X", stack.origin)

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from .data import map_finite
-from .linalg import LinearStack
+from ..data import map_finite
+from ..linalg import LinearStack
 
 Mixing = Literal["soft", "hard", "oracle", "global"]
 MIXINGS: tuple[Mixing, ...] = get_args(Mixing)

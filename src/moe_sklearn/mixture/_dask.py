@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ._base import unfitted_copy
-from .data import (
+from .._base import unfitted_copy
+from ..data import (
     BatchRecord,
     RowSource,
     check_fit_data,
@@ -20,10 +20,7 @@ from .data import (
     is_lazy,
     open_batches,
 )
-from .fitting import fits_moments, prepare_rows
-from .gate_training import GateData, GateReader
-from .mixture import SoftGateMoERegressor
-from .moments import (
+from ..moments import (
     BinnedMoments,
     FoldMoments,
     chunks_of_rows,
@@ -31,7 +28,10 @@ from .moments import (
     end_of_pass,
     in_enough_precision,
 )
-from .training_rows import TrainingRows, rows_in_memory
+from ._fit import fits_moments, prepare_rows
+from ._gate_rows import GateData, GateReader
+from ._regressor import SoftGateMoERegressor
+from ._training_rows import TrainingRows, rows_in_memory
 
 
 def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftGateMoERegressor:

@@ -17,9 +17,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ._progress import Progress
-from .binning import GridBinner, Regimes, count_rows, fit_regimes
-from .data import (
+from .._progress import Progress
+from ..binning import GridBinner, Regimes, count_rows, fit_regimes
+from ..data import (
     NO_BIN,
     GivenFolds,
     NoisyRows,
@@ -31,23 +31,16 @@ from .data import (
     is_source,
     n_draws_within,
 )
-from .experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
-from .features import GateFeatureTransformer
-from .gate_plan import GatePlan, check_plan, plan_gate
-from .gate_training import (
-    GateReader,
-    TrainedGate,
-    cross_fitted_stacks,
-    discriminant_part,
-    n_folds_to_fit,
-    sample_weight_kwargs,
-    train_gate,
-)
-from .gates import RegressionGate
-from .linalg import LinearStack, Scratch, is_overridden
-from .moments import FoldMoments, in_enough_precision
-from .predictor import MIXINGS, MixturePredictor
-from .training_rows import TrainingRows, fold_rule, gather_batches, kept_rows
+from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
+from ..features import GateFeatureTransformer
+from ..gates import RegressionGate
+from ..linalg import LinearStack, Scratch, is_overridden
+from ..moments import FoldMoments, in_enough_precision
+from ._gate_plan import GatePlan, check_plan, plan_gate
+from ._gate_rows import GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
+from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
+from ._predictor import MIXINGS, MixturePredictor
+from ._training_rows import TrainingRows, fold_rule, gather_batches, kept_rows
 
 # The part that None stands for
 DEFAULT_PARTS = {

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ._base import unfitted_copy
-from ._progress import SILENT, Progress
-from .binning import fit_binner, is_side_information
-from .data import (
+from .._base import unfitted_copy
+from .._progress import SILENT, Progress
+from ..binning import fit_binner, is_side_information
+from ..data import (
     BatchRecord,
     CachingSource,
     CrossValidationFolds,
@@ -25,7 +25,7 @@ from .data import (
     in_order,
     open_batches_of,
 )
-from .gate_training import GateData, GateReader
+from ._gate_rows import GateData, GateReader
 
 # Greatest number of values of X that are kept from a file for the training of the gate
 MAX_CACHED_VALUES = 2**28
