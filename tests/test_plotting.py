@@ -18,10 +18,9 @@ from sklearn.utils import Bunch
 
 from moe_sklearn.binning import GridBinner
 from moe_sklearn.experts import BinnedRidgeExperts
-from moe_sklearn.learning_curve import moe_learning_curve
 from moe_sklearn.metrics import MODES, make_report, rho_score
 from moe_sklearn.mixture import SoftGateMoERegressor
-from moe_sklearn.noise import noise_curve
+from moe_sklearn.model_selection import moe_learning_curve, noise_curve, regime_value
 from moe_sklearn.plotting import (
     BinScoresDisplay,
     GateProbabilityDisplay,
@@ -33,7 +32,6 @@ from moe_sklearn.plotting import (
     RhoDisplay,
     RoutingConfusionDisplay,
 )
-from moe_sklearn.worth import regime_value
 
 DISPLAYS = [
     BinScoresDisplay,

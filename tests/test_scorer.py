@@ -17,7 +17,7 @@ from moe_sklearn.binning import GridBinner
 from moe_sklearn.experts import BinnedRidgeExperts
 from moe_sklearn.metrics import rho_score
 from moe_sklearn.mixture import SoftGateMoERegressor
-from moe_sklearn.scorer import RhoScorer, rho_scorer
+from moe_sklearn.model_selection import RhoScorer, rho_scorer
 
 CV = KFold(2, shuffle=True, random_state=0)
 ALPHAS = {"experts__alpha": [1e-3, 10.0]}

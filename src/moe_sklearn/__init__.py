@@ -9,7 +9,7 @@ from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer, air_to_vacuum, vacuum_to_air
 from .metrics import MoEReport, prediction_errors, rho_interval, rho_score
 from .mixture import SoftGateMoERegressor
-from .scorer import RhoScorer, rho_scorer
+from .model_selection import RhoScorer, rho_scorer
 
 __all__ = [
     "BinnedPLSExperts",
@@ -44,13 +44,16 @@ __all__ = [
 if TYPE_CHECKING:
     from .binning import ClusterBinner
     from .experts import BinnedPLSExperts
-    from .headroom import oracle_headroom
-    from .learning_curve import moe_learning_curve
     from .mixture import SKOPS_TRUSTED, dask_fit, gate_rows, to_onnx
+    from .model_selection import (
+        RegimeValue,
+        moe_learning_curve,
+        noise_curve,
+        oracle_headroom,
+        regime_value,
+        report_from,
+    )
     from .moments import accumulate, dask_moments
-    from .noise import noise_curve
-    from .worth import RegimeValue, regime_value
-    from .wrapped import report_from
 
 # Imported when they are first used, so that importing the package takes little longer than scikit-learn does.
 __getattr__, __dir__ = attributes_of(
@@ -60,15 +63,15 @@ __getattr__, __dir__ = attributes_of(
         "ClusterBinner": "binning",
         "SKOPS_TRUSTED": "mixture",
         "to_onnx": "mixture",
-        "oracle_headroom": "headroom",
-        "moe_learning_curve": "learning_curve",
+        "oracle_headroom": "model_selection",
+        "moe_learning_curve": "model_selection",
         "dask_fit": "mixture",
         "gate_rows": "mixture",
-        "noise_curve": "noise",
+        "noise_curve": "model_selection",
         "dask_moments": "moments",
         "BinnedPLSExperts": "experts",
-        "RegimeValue": "worth",
-        "regime_value": "worth",
-        "report_from": "wrapped",
+        "RegimeValue": "model_selection",
+        "regime_value": "model_selection",
+        "report_from": "model_selection",
     },
 )

@@ -36,7 +36,7 @@ SKOPS_TRUSTED = [
     "moe_sklearn.mixture._predictor.MixturePredictor",
     "moe_sklearn.binning.Regimes",
     "moe_sklearn.moments._row_moments.RowStore",
-    "moe_sklearn.scorer.RhoScorer",
+    "moe_sklearn.model_selection.RhoScorer",
     "moe_sklearn.data._side_columns.SideColumns",
     "numpy.dtype",
 ]

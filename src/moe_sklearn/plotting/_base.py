@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from ..data import encode_labels
 from ..metrics import MoEReport
-from ..wrapped import report_from
+from ..model_selection import report_from
 
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..learning_curve import moe_learning_curve
+from ..model_selection import moe_learning_curve
 from ._curve import CurveDisplay
 
 

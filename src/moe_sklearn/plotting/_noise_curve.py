@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..noise import noise_curve
+from ..model_selection import noise_curve
 from ._curve import CurveDisplay
 
 # Width of a character of the names of levels, in shares of the axis

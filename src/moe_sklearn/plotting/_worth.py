@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..metrics import MODES
-from ..worth import RANDOM, TARGET, RegimeValue, regime_value
+from ..model_selection import RANDOM, TARGET, RegimeValue, regime_value
 from ._base import MODE_COLORS, AxesDisplay, most_lines, tell_what_is_hidden, wrapped
 from ._curve import MODE_MARKERS
 

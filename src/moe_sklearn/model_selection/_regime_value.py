@@ -13,8 +13,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array
 
-from .binning import GridBinner
-from .data import (
+from ..binning import GridBinner
+from ..data import (
     NO_BIN,
     check_features,
     check_finite,
@@ -27,8 +27,8 @@ from .data import (
     label_array,
     split,
 )
-from .metrics import MODES, html_table, number, plain_types, text_table
-from .mixture import draw_seed, mix, trains_on_errors
+from ..metrics import MODES, html_table, number, plain_types, text_table
+from ..mixture import draw_seed, mix, trains_on_errors
 
 if TYPE_CHECKING:
     import pandas as pd

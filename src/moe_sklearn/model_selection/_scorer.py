@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .data import aligned, bins_of_rows, check_no_missing
-from .metrics import rho_score
-from .wrapped import inner_mixture, rows_of_mixture, without_search
+from ..data import aligned, bins_of_rows, check_no_missing
+from ..metrics import rho_score
+from ._nested import inner_mixture, rows_of_mixture, without_search
 
 NO_BINS = (
     "rho needs the bins of the scored rows. If X holds them, set side_columns of the mixture. Otherwise call "

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_array
 
-from .binning import GridBinner, is_side_information
-from .data import (
+from ..binning import GridBinner, is_side_information
+from ..data import (
     FLOAT_DTYPES,
     NO_BIN,
     check_finite,
@@ -20,8 +20,8 @@ from .data import (
     fold_of_rows,
     label_array,
 )
-from .experts import check_alpha, held_out_errors, r2_scores
-from .moments import FoldMoments, in_enough_precision
+from ..experts import check_alpha, held_out_errors, r2_scores
+from ..moments import FoldMoments, in_enough_precision
 
 
 def oracle_headroom(

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from .data import (
+from ..data import (
     RecordedFolds,
     RowSource,
     StratifiedFolds,
@@ -18,9 +18,9 @@ from .data import (
     check_x_std,
     label_array,
 )
-from .metrics import curve_of
-from .mixture import SoftGateMoERegressor, make_experts, rows_in_memory
-from .moments import FoldMoments, add_in_folds, in_enough_precision
+from ..metrics import curve_of
+from ..mixture import SoftGateMoERegressor, make_experts, rows_in_memory
+from ..moments import FoldMoments, add_in_folds, in_enough_precision
 
 
 def moe_learning_curve(

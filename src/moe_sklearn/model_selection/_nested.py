@@ -5,8 +5,8 @@ from typing import Any
 
 from sklearn.pipeline import Pipeline
 
-from .data import aligned
-from .metrics import MoEReport
+from ..data import aligned
+from ..metrics import MoEReport
 
 
 def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any) -> MoEReport:

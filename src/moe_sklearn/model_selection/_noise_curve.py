@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import clone
 
-from .data import (
+from ..data import (
     NoisyRows,
     as_source,
     bins_of_rows,
@@ -16,9 +16,9 @@ from .data import (
     check_x_std,
     scaled,
 )
-from .metrics import curve_of
-from .mixture import SoftGateMoERegressor, draw_seed, prepare_rows, rows_in_memory
-from .moments import in_enough_precision
+from ..metrics import curve_of
+from ..mixture import SoftGateMoERegressor, draw_seed, prepare_rows, rows_in_memory
+from ..moments import in_enough_precision
 
 
 def noise_curve(
