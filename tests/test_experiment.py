@@ -14,19 +14,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from moe_sklearn import GridBinner
 from moe_sklearn.__main__ import main
 from moe_sklearn.datasets import load_gaia_xp
-from moe_sklearn.experiment import (
+from moe_sklearn.experiment._models import fit_model, make_model
+from moe_sklearn.experiment._results import alike, check_saved, describe_bins, draw_figures, save_results
+from moe_sklearn.experiment._spectra import (
     Spectra,
-    alike,
     bin_names,
-    check_saved,
-    describe_bins,
-    draw_figures,
-    fit_model,
     load_spectra,
-    make_model,
     observe,
     read_arrays,
-    save_results,
     spectra_of_arrays,
 )
 

@@ -13,7 +13,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.model_selection import train_test_split
 
 from moe_sklearn.__main__ import main
-from moe_sklearn.experiment import alike
+from moe_sklearn.experiment._results import alike
 
 FILES = ["report.json", "model.joblib"]
 

@@ -1,32 +1,16 @@
-"""The experiment of ``python -m moe_sklearn``: its data, model, search, results and figures.
+"""The spectra of the experiment: bundled, simulated or read from files, with their noise."""
 
-How much of the gain from knowing a star's regime survives when a gate must guess it? `moe_sklearn.__main__`
-reads the command line and calls these functions one after the other.
-"""
-
-import json
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import config_context
-from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, KFold
 
-from .. import plotting
-from .binning import GridBinner
-from .data import check_choice
-from .datasets import load_gaia_xp, make_stellar_spectra
-from .experts import BinnedRidgeExperts
-from .features import GateFeatureTransformer
-from .metrics import MoEReport
-from .mixture import SoftGateMoERegressor
+from ..data import check_choice
+from ..datasets import load_gaia_xp, make_stellar_spectra
 
 TEFF_EDGES = [3750, 4500, 5250, 6000]
 GAIA_EDGES = [TEFF_EDGES, [-2.5, -1, 0, 0.75]]
@@ -107,7 +91,7 @@ def load_spectra(
 
     Examples
     --------
-    >>> from moe_sklearn.experiment import load_spectra
+    >>> from moe_sklearn.experiment._spectra import load_spectra
     >>> spectra = load_spectra("simulated", n_samples=20, n_pixels=64)
     >>> spectra.flux.shape, spectra.target_name, spectra.side_names
     ((20, 64), 'logg', ['teff', 'mh'])
@@ -191,7 +175,7 @@ def spectra_of_arrays(
     Examples
     --------
     >>> import numpy as np
-    >>> from moe_sklearn.experiment import spectra_of_arrays
+    >>> from moe_sklearn.experiment._spectra import spectra_of_arrays
     >>> arrays = {"flux": np.ones((2, 3)), "labels": np.array([[5000.0, 4.5], [4000.0, 1.5]])}
     >>> spectra_of_arrays(arrays, bin_by=["teff"], label_names=["teff", "logg"]).target
     array([4.5, 1.5])
@@ -279,7 +263,7 @@ def observe(spectra: Spectra, *, noise: float = 0.0, scale: str = "none", random
     Examples
     --------
     >>> import numpy as np
-    >>> from moe_sklearn.experiment import Spectra, observe
+    >>> from moe_sklearn.experiment._spectra import Spectra, observe
     >>> flux = np.array([[3.0, 4.0]])
     >>> spectra = Spectra(flux, np.ones(1), "logg", np.ones((1, 1)), ["teff"])
     >>> observe(spectra, scale="rms").round(3)
@@ -328,7 +312,7 @@ def bin_names(columns: Sequence[str], edges: Sequence[Sequence[float]] | None) -
 
     Examples
     --------
-    >>> from moe_sklearn.experiment import bin_names
+    >>> from moe_sklearn.experiment._spectra import bin_names
     >>> bin_names(["age"], [[0, 1.5, 14]])
     [['age 0 to 1.5', 'age 1.5 to 14']]
     """
@@ -345,299 +329,3 @@ def bin_names(columns: Sequence[str], edges: Sequence[Sequence[float]] | None) -
         [f"{name} {low:g} to {high:g}" for low, high in pairwise(column)]
         for name, column in zip(columns, edges, strict=True)
     ]
-
-
-def make_model(
-    spectra: Spectra,
-    *,
-    edges: Sequence[Sequence[float]] | None = None,
-    gate: str = "auto",
-    random_state: int = 0,
-) -> SoftGateMoERegressor:
-    """Construct the mixture; `fit_model` chooses its penalty and its number of PCA scores.
-
-    Parameters
-    ----------
-    spectra : Spectra
-        Their wavelengths place the line windows, their side information names the bins.
-    edges : sequence of sequences of float, default=None
-        Bin edges of each column of side information. None: 3 quantile bins of each.
-    gate : {"auto", "logistic", "regression"}, default="auto"
-    random_state : int, default=0
-
-    Returns
-    -------
-    SoftGateMoERegressor
-        Not fitted.
-
-    Raises
-    ------
-    ValueError
-        As `bin_names`.
-    """
-    names = bin_names(spectra.side_names, edges)
-    return SoftGateMoERegressor(
-        experts=BinnedRidgeExperts(small_bins="drop"),
-        gate_features=GateFeatureTransformer(wavelength=spectra.wavelength),
-        gate=gate,
-        binner=GridBinner(edges=edges, names=names, outside="drop"),
-        random_state=random_state,
-    )
-
-
-def fit_model(
-    model: SoftGateMoERegressor,
-    X: NDArray,
-    y: NDArray,
-    side: NDArray,
-    *,
-    alpha: Sequence[float],
-    components: Sequence[int],
-    random_state: int = 0,
-    verbose: int = 0,
-) -> tuple[SoftGateMoERegressor, dict[str, Any] | None]:
-    """Fit the mixture, with the values that cross-validate best where there is more than one.
-
-    Parameters
-    ----------
-    model : SoftGateMoERegressor
-        As `make_model` gives it. It is not changed.
-    X : array-like of shape (n_samples, n_features)
-    y : array-like of shape (n_samples,)
-    side : array-like of shape (n_samples, n_columns)
-        Side information that makes the bins.
-    alpha : sequence of float
-        Penalties to choose from.
-    components : sequence of int
-        Numbers of PCA scores to choose from.
-    random_state : int, default=0
-        Draws the folds.
-    verbose : int, default=0
-        What the search prints, as in `sklearn.model_selection.GridSearchCV`.
-
-    Returns
-    -------
-    model : SoftGateMoERegressor
-        Fitted to all rows.
-    search : dict or None
-        "chosen", "tried" and "mean_r2_soft" of the search. None without one.
-
-    Raises
-    ------
-    ValueError
-        If no row lies in a bin, or the mixture refuses the data or a value.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from moe_sklearn.experiment import Spectra, fit_model, make_model
-    >>> rng = np.random.default_rng(0)
-    >>> X, side = rng.normal(size=(90, 5)), np.repeat([[1.0], [2.0], [3.0]], 30, axis=0)
-    >>> y = X[:, 0] * side[:, 0]
-    >>> model = make_model(Spectra(X, y, "y", side, ["slope"]), edges=[[0.5, 1.5, 2.5, 3.5]])
-    >>> model, search = fit_model(model, X, y, side, alpha=[0.01, 1e4], components=[2])
-    >>> search["chosen"]
-    {'experts__alpha': 0.01}
-    """
-    covered = np.ravel(clone(model.binner).fit_transform(side)) >= 0
-    if not covered.any():
-        raise ValueError("edges: no training row lies inside them; check their units and order.")
-    choices: dict[str, list] = {
-        "experts__alpha": list(alpha),
-        "gate_features__n_components": list(components),
-    }
-    model = clone(model).set_params(**{name: values[0] for name, values in choices.items()})
-    grid = {name: values for name, values in choices.items() if len(values) > 1}
-    if not grid:
-        return model.fit(X, y, bins=side), None
-    with config_context(enable_metadata_routing=True):
-        search = GridSearchCV(
-            # Weights 0 and 1 are for the score only: the global ridge learns from all rows.
-            model.set_fit_request(sample_weight=False),
-            grid,
-            cv=KFold(5, shuffle=True, random_state=random_state),
-            error_score="raise",
-            verbose=verbose,
-        ).fit(X, y, bins=side, sample_weight=covered.astype(float))
-    record = {
-        "chosen": search.best_params_,
-        "tried": search.cv_results_["params"],
-        "mean_r2_soft": search.cv_results_["mean_test_score"].tolist(),
-    }
-    return search.best_estimator_, record
-
-
-def fit_known_noise(
-    model: SoftGateMoERegressor, spectra: Spectra, rows: NDArray, *, noise: float
-) -> SoftGateMoERegressor:
-    """Fit a mixture to spectra without the noise of the rows to predict, whose standard deviation is known.
-
-    Parameters
-    ----------
-    model : SoftGateMoERegressor
-        It is not changed.
-    spectra : Spectra
-        With their error.
-    rows : ndarray of shape (n_rows,), int
-        Positions of the training rows.
-    noise : float
-        s in ``flux + s * error * N(0, 1)``, see `observe`.
-
-    Returns
-    -------
-    SoftGateMoERegressor
-        A fitted clone.
-
-    Raises
-    ------
-    ValueError
-        If the spectra have no error, or the mixture refuses the data.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from moe_sklearn.experiment import Spectra, fit_known_noise, make_model
-    >>> rng = np.random.default_rng(0)
-    >>> X, side = rng.normal(size=(90, 5)), np.repeat([[1.0], [2.0], [3.0]], 30, axis=0)
-    >>> spectra = Spectra(X, X[:, 0] * side[:, 0], "y", side, ["slope"], error=np.full(X.shape, 0.5))
-    >>> model = fit_known_noise(make_model(spectra), spectra, np.arange(90), noise=1.0)
-    >>> noiseless = fit_known_noise(make_model(spectra), spectra, np.arange(90), noise=0.0)
-    >>> bool(abs(model.experts_.global_coef_[0]) < abs(noiseless.experts_.global_coef_[0]))
-    True
-    """
-    if spectra.error is None:
-        raise ValueError(f"noise {noise:g} needs the array error: add it, or set noise to 0.")
-    x_std = noise * spectra.error[rows]
-    return clone(model).fit(spectra.flux[rows], spectra.target[rows], bins=spectra.side[rows], x_std=x_std)
-
-
-def describe_bins(binner: Any, bins: Collection[int], columns: Sequence[str]) -> list[str]:
-    """Say what the names of quantile bins stand for, and which bins have no expert.
-
-    Parameters
-    ----------
-    binner : GridBinner
-        Fitted.
-    bins : collection of int
-        The bins that have an expert.
-    columns : sequence of str
-        Names of the columns of side information.
-
-    Returns
-    -------
-    list of str
-        Lines of text, none where there is nothing to say.
-
-    Examples
-    --------
-    >>> from moe_sklearn import GridBinner
-    >>> from moe_sklearn.experiment import describe_bins
-    >>> binner = GridBinner(edges=[[0, 1, 2]], names=["young", "old"]).fit([[0.5], [0.7]])
-    >>> describe_bins(binner, [0], ["age"])
-    ['fewer than 2 training rows, so no expert: old']
-    """
-    lines = []
-    if binner.names is None:
-        lines.append(f"bins: {', '.join(f'x{j} is {name}' for j, name in enumerate(columns))}")
-    without = [name for k, name in enumerate(binner.bin_names_) if k not in bins]
-    if without:
-        lines.append(f"fewer than 2 training rows, so no expert: {', '.join(without)}")
-    return lines
-
-
-def save_results(folder: Path, model: SoftGateMoERegressor, record: Mapping[str, Any]) -> None:
-    """Write ``model.joblib`` and ``report.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        It is made if need be.
-    model : SoftGateMoERegressor
-        Fitted.
-    record : mapping
-        What ``report.json`` shall hold.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    joblib.dump(model, folder / "model.joblib")
-    (folder / "report.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def check_saved(folder: Path, X: NDArray, y: NDArray, side: NDArray) -> None:
-    """Check that the model in a folder gives the report in it.
-
-    Parameters
-    ----------
-    folder : Path
-        As `save_results` leaves it, with a ``record["report"]`` made by `MoEReport.to_dict`.
-    X, y, side
-        The held-out rows of that report.
-
-    Raises
-    ------
-    RuntimeError
-        If the report is another one.
-    """
-    saved = json.loads((folder / "report.json").read_text(encoding="utf-8"))["report"]
-    again = joblib.load(folder / "model.joblib").evaluate(X, y, bins=side).to_dict()
-    if not alike(again, saved):
-        raise RuntimeError(f"the model saved in {folder} does not reproduce report.json")
-
-
-def alike(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal up to the rounding of a float32 product.
-
-    Its sum may be taken in another order.
-
-    Parameters
-    ----------
-    one, other
-        What ``json.loads`` returns.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> from moe_sklearn.experiment import alike
-    >>> alike({"r2": [0.5]}, {"r2": [0.500001]}), alike({"r2": [0.5]}, {"r2": [0.51]})
-    (True, False)
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
-    return one == other
-
-
-def draw_figures(folder: Path, report: MoEReport, target_name: str) -> None:
-    """Write the six figures of the experiment as .png files.
-
-    Parameters
-    ----------
-    folder : Path
-        It must exist.
-    report : MoEReport
-    target_name : str
-        Name on the axes of the predictions.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
-    displays = {
-        "1_r2": plotting.ModeScoresDisplay.from_report(report),
-        "2_rho": plotting.RhoDisplay.from_report(report),
-        "3_gate_probability": plotting.GateProbabilityDisplay.from_report(report),
-        "4_r2_by_bin": plotting.BinScoresDisplay.from_report(report),
-        "5_predictions": plotting.MoEPredictionDisplay.from_report(report, label=target_name),
-        "6_routing": plotting.RoutingConfusionDisplay.from_report(report),
-    }
-    import matplotlib.pyplot as plt
-
-    for name, display in displays.items():
-        display.figure_.savefig(folder / f"{name}.png", dpi=150)
-        plt.close(display.figure_)
