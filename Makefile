@@ -55,7 +55,7 @@ lint: $(VENV)/.lint  ## ruff, codespell, mypy, and the types of what users write
 	@mkdir -p build
 	sed -nE '/^## Quickstart/,/^## [^Q]/s/^(>>>|\.\.\.) ?//p' README.md > build/readme_quickstart.py
 	@test -s build/readme_quickstart.py || { echo "README.md has no quickstart" >&2; exit 1; }
-	$(VENV)/$(BIN)/mypy tests/typing_user_script.py build/readme_quickstart.py
+	$(VENV)/$(BIN)/mypy tests/support/typing_user_script.py build/readme_quickstart.py
 	$(VENV)/$(BIN)/pyright --pythonpath $(VENV)/$(BIN)/python
 
 docs: $(VENV)/.docs  ## build the documentation in docs/_build/html; warnings and broken links are errors
@@ -71,7 +71,7 @@ wheel: $(VENV)/.wheel  ## build dist/, and try the wheel in an environment of it
 	$(VENV)/$(BIN)/python -m build --outdir dist
 	$(call make_venv,$(PYTHON),$(WHEEL_VENV))
 	$(WHEEL_VENV)/$(BIN)/python $(INSTALL) dist/*.whl
-	$(WHEEL_VENV)/$(BIN)/python -I tests/try_wheel.py dist
+	$(WHEEL_VENV)/$(BIN)/python -I tests/support/try_wheel.py dist
 
 clean:  ## remove the environments and everything that was built
 	rm -rf $(VENV) $(OLDEST_VENV) $(NIGHTLY_VENV) $(WHEEL_VENV) build dist docs/_build docs/generated docs/auto_examples

@@ -33,8 +33,8 @@ from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.mixture._training_rows import TrainingRows
 from moe_sklearn.moments import BinnedMoments, FoldMoments
 
-DOCS = Path(__file__).parents[1] / "docs"
-OLD = Path(__file__).parent / "data" / "0.1.0"
+DOCS = Path(__file__).parents[2] / "docs"
+OLD = Path(__file__).parents[1] / "stored" / "0.1.0"
 EDGES = [[-9.0, 0.0, 9.0]]
 
 

@@ -9,7 +9,7 @@ import pytest
 from project.count import code_lines, imported_names
 from project.count import package_of as room_of
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "moe_sklearn"
 
 # top to bottom: a room may import only rooms further down (and itself)

@@ -25,7 +25,7 @@ from moe_sklearn.experiment._spectra import (
     spectra_of_arrays,
 )
 
-GOLDEN = Path(__file__).parent / "data" / "golden_demo.json"
+GOLDEN = Path(__file__).parents[1] / "stored" / "golden_demo.json"
 # The gate is trained by iterations, whose rounding depends on versions and on the number of threads. A row on
 # the border of two bins weighs 0.001 in R2 hard, and ten times that in rho.
 TOLERANCES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 GOOD = '<h1 id="top">A</h1><a href="b.html#b&amp;">b</a><img src="p.png" alt="p"><a href="#top">up</a>'
 
 

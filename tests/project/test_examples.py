@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "examples").glob("plot_*.py"))
 FAST = {"plot_cluster.py", "plot_production_lines.py", "plot_spectral_axes.py"}
 # what a page may lack, where it is then left out of the gallery

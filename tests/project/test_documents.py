@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typing_user_script import main
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BUILT = {"_build", "auto_examples", "generated"}
 DOCUMENTS = [
     path.relative_to(ROOT)
