@@ -57,7 +57,7 @@ from moe_sklearn import (
     SoftGateMoERegressor,
 )
 from moe_sklearn.datasets import load_gaia_xp, make_stellar_spectra
-from moe_sklearn.experiment._spectra import DEFAULTS
+from moe_sklearn.experiment import DEFAULTS
 from moe_sklearn.gates import RegressionGate
 
 SEED = 0

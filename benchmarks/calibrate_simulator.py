@@ -9,7 +9,7 @@ from common import print_header, print_machine, print_row, timed
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
 from moe_sklearn.datasets import make_stellar_spectra
-from moe_sklearn.experiment._spectra import SIMULATED_EDGES, STELLAR_NAMES
+from moe_sklearn.experiment import SIMULATED_EDGES, STELLAR_NAMES
 
 WANTED = {
     "R2 global": (0.40, 0.60),

@@ -28,7 +28,7 @@ from common import (
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
 from moe_sklearn.datasets import iter_stellar_spectra
-from moe_sklearn.experiment._spectra import SIMULATED_EDGES
+from moe_sklearn.experiment import SIMULATED_EDGES
 
 N_TEST = 2000
 

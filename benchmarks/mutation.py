@@ -37,29 +37,49 @@ SOURCE, TESTS = "src/moe_sklearn", "tests"
 COPIED = ["src", "tests", "conftest.py", "pyproject.toml"]
 
 # Module below SOURCE -> files below TESTS, the one that is most likely to fail first.
-MOMENTS = ["test_binned_moments.py", "test_folds.py", "test_known_noise.py"]
-GATES = ["test_gates.py", "test_robust.py"]
+MOMENTS = ["moments/test_binned.py", "moments/test_folds.py", "behaviour/test_known_noise.py"]
+GATES = ["gates/test_gates.py", "gates/test_robust.py"]
+SOLVERS = ["moments/test_solvers.py", "linalg/test_kernels.py"]
+GATE_ROWS = ["mixture/test_gate_training.py", "behaviour/test_honesty.py", "mixture/test_training_rows.py"]
 TABLE = {
     # moments
-    "moments.py": ["test_moments.py", "test_solvers.py", *MOMENTS],
-    "row_moments.py": ["test_row_moments.py", *MOMENTS],
-    "binned_moments.py": ["test_binned_moments.py", "test_moments_file.py", *MOMENTS[1:]],
-    "moments_file.py": ["test_moments_file.py", "test_binned_moments.py"],
+    "moments/_moments.py": ["moments/test_moments.py", "moments/test_solvers.py", *MOMENTS],
+    "moments/_row_moments.py": ["moments/test_row_moments.py", *MOMENTS],
+    "moments/_binned.py": ["moments/test_binned.py", "moments/test_file.py", *MOMENTS[1:]],
+    "moments/_file.py": ["moments/test_file.py", "moments/test_binned.py"],
     # solvers
-    "solvers.py": ["test_solvers.py", "test_kernels.py", "test_alphas.py", "test_pls.py"],
-    "linalg.py": ["test_linalg.py", "test_solvers.py", "test_kernels.py"],
-    "kernels.py": ["test_kernels.py", "test_row_moments.py", "test_solvers.py"],
-    # folds
-    "folds.py": ["test_folds.py", "test_alphas.py", "test_solved_moments.py", "test_known_noise.py"],
-    "alphas.py": ["test_alphas.py", "test_folds.py", "test_solved_moments.py"],
-    "solved_moments.py": ["test_solved_moments.py", "test_alphas.py", "test_gathering.py"],
-    # training of the gate
-    "gate_training.py": [
-        "test_gate_training.py",
-        "test_honesty.py",
-        "test_training_rows.py",
-        "test_gate_plan.py",
+    "moments/_solvers.py": [*SOLVERS, "experts/test_cross_validation.py", "experts/test_pls.py"],
+    "linalg/_triangles.py": ["linalg/test_cholesky.py", *SOLVERS],
+    "linalg/_cholesky.py": ["linalg/test_cholesky.py", *SOLVERS],
+    "linalg/_kernels.py": [
+        "linalg/test_kernels.py",
+        "moments/test_row_moments.py",
+        "moments/test_solvers.py",
     ],
+    # folds
+    "data/_folds.py": [
+        "moments/test_folds.py",
+        "mixture/test_gate_training.py",
+        "mixture/test_training_rows.py",
+    ],
+    "moments/_folds.py": [
+        "moments/test_folds.py",
+        "experts/test_bin_by_bin.py",
+        "behaviour/test_known_noise.py",
+    ],
+    "experts/_cross_validation.py": [
+        "experts/test_cross_validation.py",
+        "moments/test_folds.py",
+        "experts/test_bin_by_bin.py",
+    ],
+    "experts/_bin_by_bin.py": [
+        "experts/test_bin_by_bin.py",
+        "experts/test_cross_validation.py",
+        "moments/test_gather.py",
+    ],
+    # training of the gate
+    "mixture/_gate_rows.py": [*GATE_ROWS, "mixture/test_gate_plan.py"],
+    "mixture/_gate_training.py": [*GATE_ROWS, "mixture/test_gate_plan.py"],
     "gates/_loss.py": GATES,
     "gates/_training.py": GATES,
     "gates/_regression.py": GATES,

@@ -61,8 +61,8 @@ numpydoc_xref_aliases = {
     "RegressionGate": "moe_sklearn.gates.RegressionGate",
     "BinnedMoments": "moe_sklearn.moments.BinnedMoments",
     "FoldMoments": "moe_sklearn.moments.FoldMoments",
-    "TrainingRows": "moe_sklearn.mixture._training_rows.TrainingRows",
-    "MixturePredictor": "moe_sklearn.mixture._predictor.MixturePredictor",
+    "TrainingRows": "moe_sklearn.mixture.TrainingRows",
+    "MixturePredictor": "moe_sklearn.mixture.MixturePredictor",
     "Regimes": "moe_sklearn.binning.Regimes",
 }
 numpydoc_xref_aliases |= {name: f"moe_sklearn.{name}" for name in moe_sklearn.__all__ if name[0].isupper()}

@@ -26,7 +26,8 @@ class StatefulEstimator(BaseEstimator):
     _doc_link_template = "https://moe-sklearn.github.io/moe-sklearn/generated/{page}.html"
 
     def _doc_link_url_param_generator(self):
-        package = type(self).__module__.rpartition("._")[0] or "moe_sklearn"
+        # All but the gates are documented where users import them from.
+        package = type(self).__module__ if type(self).__module__ == "moe_sklearn.gates" else "moe_sklearn"
         return {"page": f"{package}.{type(self).__name__}"}
 
     def __getstate__(self):

@@ -25,4 +25,4 @@ def attributes_of(package: str, module_of: dict[str, str]) -> tuple[Callable, Ca
         own[name] = getattr(import_module(f".{module_of[name]}", package), name)
         return own[name]
 
-    return getattr_, lambda: sorted({*own, *own["__all__"]})
+    return getattr_, lambda: sorted({*own, *module_of})

@@ -9,13 +9,13 @@ from sklearn.model_selection import KFold, cross_validate
 from sklearn.preprocessing import FunctionTransformer
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, accumulate, dask_moments
+from moe_sklearn.experts import held_out_errors
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.moments import (
     BinnedMoments,
     FoldMoments,
     Moments,
     discriminants,
-    held_out_errors,
     pca_axes,
     ridge,
 )

@@ -8,7 +8,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn_checks import with_checks
 
 from moe_sklearn import BinnedPLSExperts, SoftGateMoERegressor, moe_learning_curve, regime_value, to_onnx
-from moe_sklearn.experts import held_out_errors
+from moe_sklearn.experts._pls import held_out_errors
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.moments import BinnedMoments
 

@@ -113,8 +113,8 @@ def test_targets_that_vary_in_rows_of_weight_0_alone_are_constant():
 def test_float32_is_scored_in_float64():
     single = [values.astype(np.float32) for values in draw(500)]
     double = [values.astype(np.float64) for values in single]
-    for function, settings in ((rho_score, {}), (rho_interval, {"random_state": 0})):
-        rho = [function(a, b, y_global=c, y_oracle=d, **settings) for a, b, c, d in (single, double)]
+    for function, options in ((rho_score, {}), (rho_interval, {"random_state": 0})):
+        rho = [function(a, b, y_global=c, y_oracle=d, **options) for a, b, c, d in (single, double)]
         assert rho[0] == rho[1]
 
 

@@ -478,14 +478,14 @@ ALONE = textwrap.dedent(f"""
     import importlib.util, os, signal, sys
     import numpy as np
 
-    spec = importlib.util.spec_from_file_location("storage", {_archive.__file__!r})
-    storage = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(storage)
+    spec = importlib.util.spec_from_file_location("archive", {_archive.__file__!r})
+    archive = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(archive)
 """)
 WRITER = ALONE + textwrap.dedent("""
     for number in range(20):
         big = np.full(20_000, float(sys.argv[2]) + number)
-        _archive.write_archive(sys.argv[1], "thing", 3, {}, {"big": big})
+        archive.write_archive(sys.argv[1], "thing", 3, {}, {"big": big})
 """)
 
 
@@ -514,9 +514,9 @@ KILLED = ALONE + textwrap.dedent("""
         setattr(module, name, replacement)
 
     path, module, name, count, before = sys.argv[1:]
-    modules = {"os": os, "np": np, "format": np.lib.format, "fcntl": _archive.fcntl, "shutil": _archive.shutil}
+    modules = {"os": os, "np": np, "format": np.lib.format, "fcntl": archive.fcntl, "shutil": archive.shutil}
     killed_at(modules[module], name, int(count), before == "before")
-    _archive.write_archive(path, "thing", 3, {"note": "new"}, {"a": np.zeros(1000), "b": np.zeros(1000)})
+    archive.write_archive(path, "thing", 3, {"note": "new"}, {"a": np.zeros(1000), "b": np.zeros(1000)})
     print("survived")
 """)
 

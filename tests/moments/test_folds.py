@@ -13,14 +13,13 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedS
 
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.data import fold_of_rows
+from moe_sklearn.experts import held_out_errors
+from moe_sklearn.experts._cross_validation import coefs_of_folds, select_alpha
 from moe_sklearn.linalg import lower_bytes
 from moe_sklearn.moments import (
     BinnedMoments,
     FoldMoments,
     Moments,
-    coefs_of_folds,
-    held_out_errors,
-    select_alpha,
 )
 
 N, D, ALPHAS = 400, 8, [0.1, 10.0, 1000.0]

@@ -296,7 +296,7 @@ def test_public_seconds(common, capsys):
     model = SoftGateMoERegressor(gate="logistic", random_state=0)
     stages = common.public_seconds(lambda: model.fit(X, y, bins=bins), least=0.0)
     assert next(iter(stages)) == "mixture: SoftGateMoERegressor.fit"
-    assert "binned_moments: BinnedMoments.update" in stages
+    assert "moments: BinnedMoments.update" in stages
     assert list(stages.values()) == sorted(stages.values(), reverse=True)
     assert not any(part.startswith(("_", "<")) for stage in stages for part in stage.split(".")[1:])
     assert common.public_seconds(lambda: model.predict(X[:1]), least=1.1) == {}

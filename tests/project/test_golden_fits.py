@@ -1,4 +1,4 @@
-"""Fits give the numbers that they gave when tests/data/golden_fits.npz was written."""
+"""Fits give the numbers that they gave when tests/stored/golden_fits.npz was written."""
 
 import numpy as np
 import pytest

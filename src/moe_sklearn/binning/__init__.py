@@ -7,19 +7,6 @@ from ._columns import is_side_information
 from ._grid import GridBinner
 from ._regimes import Regimes, count_rows, first_target, fit_binner, fit_regimes, usable_bins, usable_labels
 
-__all__ = [
-    "ClusterBinner",
-    "GridBinner",
-    "Regimes",
-    "count_rows",
-    "first_target",
-    "fit_binner",
-    "fit_regimes",
-    "is_side_information",
-    "usable_bins",
-    "usable_labels",
-]
-
 if TYPE_CHECKING:
     from ._clusters import ClusterBinner
 

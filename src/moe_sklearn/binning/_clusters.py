@@ -69,6 +69,8 @@ class ClusterBinner(TransformerMixin, StatefulEstimator):
     1.0
     """
 
+    __module__ = "moe_sklearn.binning"
+
     def __init__(
         self, n_bins: int = 9, *, estimator: Any = None, features: Any = None, random_state: Any = None
     ):

@@ -99,6 +99,8 @@ class GridBinner(TransformerMixin, StatefulEstimator):
     ['x0 < 5,000, dwarf', 'x0 < 5,000, giant', 'x0 >= 5,000, dwarf', 'x0 >= 5,000, giant']
     """
 
+    __module__ = "moe_sklearn.binning"
+
     def __init__(
         self,
         n_bins: int | None | Sequence[int | None] = 3,

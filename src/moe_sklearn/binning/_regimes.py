@@ -39,6 +39,8 @@ class Regimes:
         Whether the bins are bins of the target.
     """
 
+    __module__ = "moe_sklearn.binning"
+
     bins: np.ndarray
     counts: np.ndarray
     names: list[str] = field(default_factory=list)

@@ -24,7 +24,7 @@ from ._folds import (
     StratifiedFolds,
     fold_of_rows,
 )
-from ._frames import OnFrames, aligned, columns_of, field_names, is_frame, numbers_of
+from ._frames import FrameMaker, OnFrames, aligned, columns_of, field_names, is_frame, numbers_of
 from ._inputs import (
     bins_of_rows,
     check_features,
@@ -38,63 +38,5 @@ from ._inputs import (
 )
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
 from ._noise import NoisyRows, check_values, check_x_std, n_draws_within, noisy_batches, scaled
+from ._side_columns import SideColumns
 from ._sources import BLOCK_ROWS, CachingSource, RowSource, as_source, is_lazy, is_source, prefetch
-
-__all__ = [
-    "BLOCK_ROWS",
-    "BatchRecord",
-    "CachingSource",
-    "CrossValidationFolds",
-    "FEW_ROWS",
-    "FLOAT_DTYPES",
-    "FoldRule",
-    "GivenFolds",
-    "NO_BIN",
-    "NoisyRows",
-    "OnFrames",
-    "RecordedFolds",
-    "RowSource",
-    "StratifiedFolds",
-    "aligned",
-    "as_source",
-    "bins_of_rows",
-    "check_choice",
-    "check_features",
-    "check_finite",
-    "check_fit_data",
-    "check_fit_rows",
-    "check_has_weight",
-    "check_kind",
-    "check_length",
-    "check_n_targets",
-    "check_no_missing",
-    "check_number",
-    "check_rows",
-    "check_same_kind",
-    "check_sample_weight",
-    "check_targets",
-    "check_values",
-    "check_varies",
-    "check_x_std",
-    "codes_of",
-    "columns_of",
-    "encode_labels",
-    "feature_names",
-    "field_names",
-    "fold_of_rows",
-    "in_order",
-    "is_frame",
-    "is_lazy",
-    "is_source",
-    "label_array",
-    "map_finite",
-    "mask_of",
-    "n_draws_within",
-    "noisy_batches",
-    "numbers_of",
-    "open_batches",
-    "open_batches_of",
-    "prefetch",
-    "scaled",
-    "split",
-]

@@ -128,6 +128,8 @@ def only_column(table):
 class FrameMaker:
     """Makes DataFrames of the names and the library that the X of `fit` had, from blocks of values."""
 
+    __module__ = "moe_sklearn.data"
+
     library: str
     names: tuple[str, ...]
 
@@ -172,6 +174,8 @@ class OnFrames:
     transformer : transformer
     frame : FrameMaker
     """
+
+    __module__ = "moe_sklearn.data"
 
     transformer: Any
     frame: FrameMaker

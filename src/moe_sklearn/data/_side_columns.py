@@ -33,6 +33,8 @@ class SideColumns:
         Whether the side information is one column of labels.
     """
 
+    __module__ = "moe_sklearn.data"
+
     positions: tuple[int, ...]
     n_columns: int
     names: np.ndarray | None

@@ -29,7 +29,7 @@ def map_lazily(function: Callable, X, *row_values: np.ndarray) -> Any:
     Parameters
     ----------
     function : callable
-        As in `moe_sklearn.data._sources.map_rows`. If the chunks have unknown numbers of rows, the first row of
+        As in `map_rows`. If the chunks have unknown numbers of rows, the first row of
         each has the number 0.
     X : dask.array.Array of shape (n, n_features)
         All columns in one chunk.

@@ -1,5 +1,4 @@
 """The experiment that the package generalises: the command ``python -m moe_sklearn``."""
 
 from ._command import main
-
-__all__ = ["main"]
+from ._spectra import DEFAULTS, SIMULATED_EDGES, STELLAR_NAMES

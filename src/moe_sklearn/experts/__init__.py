@@ -7,17 +7,6 @@ from ._bin_by_bin import solve_in_turn
 from ._cross_validation import bins_in_one_fold, check_alpha, choice_in_words, held_out_errors, r2_scores
 from ._ridge import BinnedRidgeExperts
 
-__all__ = [
-    "BinnedPLSExperts",
-    "BinnedRidgeExperts",
-    "bins_in_one_fold",
-    "check_alpha",
-    "choice_in_words",
-    "held_out_errors",
-    "r2_scores",
-    "solve_in_turn",
-]
-
 if TYPE_CHECKING:
     from ._pls import BinnedPLSExperts
 

@@ -201,6 +201,8 @@ class BinnedPLSExperts(BinnedRidgeExperts):
     [3, 3]
     """
 
+    __module__ = "moe_sklearn.experts"
+
     _readable_since = "0.2"
     tuned_parameter = "n_components"
     # In float32, weak components would be rounding.

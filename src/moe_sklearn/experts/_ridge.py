@@ -228,6 +228,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     (200, 2)
     """
 
+    __module__ = "moe_sklearn.experts"
+
     _readable_since = "0.1"
     side_columns: Any = None  # Models of earlier releases have none.
     tuned_parameter = "alpha"

@@ -317,6 +317,8 @@ class PixelSets:
         The same as runs of neighbours: position of the set, columns of X, and where they lie in `pixels`.
     """
 
+    __module__ = "moe_sklearn.features"
+
     pixels: NDArray
     sizes: NDArray
     runs: list[tuple[int, slice, slice]]
@@ -387,6 +389,8 @@ class PackedWindows:
     continuum : ndarray of shape (n_lines,), int
         Position of each line's continuum in `continua`.
     """
+
+    __module__ = "moe_sklearn.features"
 
     inside: PixelSets
     weight: NDArray

@@ -72,7 +72,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
 
     See Also
     --------
-    moe_sklearn.features._lines.measure_lines : The formulas of the line windows.
+    measure_lines : The formulas of the line windows.
 
     Examples
     --------
@@ -92,6 +92,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     >>> np.allclose(wavenumber.transform(X), features.transform(X))
     True
     """
+
+    __module__ = "moe_sklearn.features"
 
     origin_: NDArray | None = None  # Models of earlier releases have none.
 

@@ -53,6 +53,8 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
     ['low']
     """
 
+    __module__ = "moe_sklearn.gates"
+
     def __init__(self, C=1.0, *, max_iter=1000, tol=1e-4):
         self.C = C
         self.max_iter = max_iter

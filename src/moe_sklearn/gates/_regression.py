@@ -141,6 +141,8 @@ class RegressionGate(StatefulEstimator):
     True
     """
 
+    __module__ = "moe_sklearn.gates"
+
     def __init__(
         self,
         hidden_layer_size=64,

@@ -97,6 +97,8 @@ class Kernels:
     Those of earlier rows are kept until they are a part of another one, or rows are appended once more.
     """
 
+    __module__ = "moe_sklearn.linalg"
+
     def __init__(self):
         # (positions as bytes, dtype): (positions, kernel)
         self._current: dict = {}

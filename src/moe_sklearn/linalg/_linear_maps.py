@@ -41,6 +41,8 @@ class LinearPart(NamedTuple):
     method ``complete(outputs, X)`` makes the output of `transform` from them.
     """
 
+    __module__ = "moe_sklearn.linalg"
+
     coef: np.ndarray
     """Coefficients of shape (n_outputs, n_features)."""
     intercept: np.ndarray
@@ -70,6 +72,8 @@ class LinearStack:
     origin : ndarray of shape (n_features,), default=None
         See `origin_of`. None means 0.
     """
+
+    __module__ = "moe_sklearn.linalg"
 
     coef: np.ndarray
     intercept: np.ndarray

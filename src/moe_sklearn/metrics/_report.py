@@ -78,6 +78,8 @@ class MoEReport:
     make_report : Makes a report from predictions.
     """
 
+    __module__ = "moe_sklearn.metrics"
+
     r2: dict[str, float]
     rho: dict[str, float]
     rho_interval: dict[str, tuple[float, float]]

@@ -5,23 +5,10 @@ from typing import TYPE_CHECKING
 from .._lazy import attributes_of
 from ._fit import draw_seed, make_experts, prepare_rows
 from ._gate_plan import trains_on_errors
-from ._predictor import mix
+from ._inspection import Contributions
+from ._predictor import MixturePredictor, mix
 from ._regressor import SoftGateMoERegressor
-from ._training_rows import rows_in_memory
-
-__all__ = [
-    "SKOPS_TRUSTED",
-    "SoftGateMoERegressor",
-    "dask_fit",
-    "draw_seed",
-    "gate_rows",
-    "make_experts",
-    "mix",
-    "prepare_rows",
-    "rows_in_memory",
-    "to_onnx",
-    "trains_on_errors",
-]
+from ._training_rows import TrainingRows, fold_rule, rows_in_memory
 
 if TYPE_CHECKING:
     from ._dask import dask_fit, gate_rows

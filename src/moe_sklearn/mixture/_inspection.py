@@ -20,6 +20,8 @@ from ._predictor import MIXINGS, Mixing, MixturePredictor, mix, total_std
 class Contributions:
     """Predictions divided among the columns of X; the names are those of `shap.Explanation`."""
 
+    __module__ = "moe_sklearn.mixture"
+
     values: Any
     """Contribution of each column: (n_samples, n_features) or (n_samples, n_features, n_targets)."""
     base_values: Any

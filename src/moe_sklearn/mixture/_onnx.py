@@ -24,20 +24,20 @@ SKOPS_TRUSTED = [
     "moe_sklearn.experts.BinnedRidgeExperts",
     "moe_sklearn.experts.BinnedPLSExperts",
     "moe_sklearn.features.GateFeatureTransformer",
-    "moe_sklearn.data._frames.FrameMaker",
+    "moe_sklearn.data.FrameMaker",
     "moe_sklearn.data.OnFrames",
-    "moe_sklearn.gates._logistic.LogisticGate",
-    "moe_sklearn.gates._regression.RegressionGate",
+    "moe_sklearn.gates.LogisticGate",
+    "moe_sklearn.gates.RegressionGate",
     "moe_sklearn.linalg.LinearStack",
-    "moe_sklearn.features._lines.PackedWindows",
-    "moe_sklearn.features._lines.PixelSets",
+    "moe_sklearn.features.PackedWindows",
+    "moe_sklearn.features.PixelSets",
     "moe_sklearn.mixture.SoftGateMoERegressor",
     "moe_sklearn.moments.Moments",
-    "moe_sklearn.mixture._predictor.MixturePredictor",
+    "moe_sklearn.mixture.MixturePredictor",
     "moe_sklearn.binning.Regimes",
-    "moe_sklearn.moments._row_moments.RowStore",
+    "moe_sklearn.moments.RowStore",
     "moe_sklearn.model_selection.RhoScorer",
-    "moe_sklearn.data._side_columns.SideColumns",
+    "moe_sklearn.data.SideColumns",
     "numpy.dtype",
 ]
 """Types in skops files of the estimators: ``skops.io.load(file, trusted=SKOPS_TRUSTED)``."""
@@ -252,7 +252,7 @@ def _features(graph, predictor, outputs) -> str:
 
 
 def _with_lines(graph, features, scores) -> str:
-    """Add `GateFeatureTransformer.complete`: the formulas of `moe_sklearn.features._lines.measure_lines`."""
+    """Add `GateFeatureTransformer.complete`: the formulas of `measure_lines`."""
     windows, n_lines = features.windows_, len(features.windows_.step)
     continuum = _medians(graph, windows.continua, windows.continuum)
     inside = graph("Gather", "X", windows.inside.pixels, axis=1)

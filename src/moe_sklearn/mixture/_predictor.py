@@ -49,6 +49,8 @@ class MixturePredictor:
         Mean of the training rows.
     """
 
+    __module__ = "moe_sklearn.mixture"
+
     stack: LinearStack
     n_bins: int
     n_targets: int
@@ -74,7 +76,7 @@ class MixturePredictor:
             Takes the `Outputs` of a block, and the same rows of each of `row_values`. Returns an array with a
             row for each of them, or a tuple of such arrays.
         X : array, source or dask array
-            See `moe_sklearn.data._sources.map_rows`.
+            See `map_rows`.
         *row_values : ndarray
             Further arrays with as many rows as X.
         weights, proba : bool

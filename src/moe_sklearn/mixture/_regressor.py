@@ -168,6 +168,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     oracle 1.0
     """
 
+    __module__ = "moe_sklearn.mixture"
+
     __metadata_request__fit = {"bins": True, "x_std": True}
     __metadata_request__predict = {"bins": True, "mixing": True}
     __metadata_request__score = {"bins": True, "sample_weight": True}

@@ -6,16 +6,3 @@ from ._nested import report_from
 from ._noise_curve import noise_curve
 from ._regime_value import RANDOM, TARGET, RegimeValue, regime_value
 from ._scorer import RhoScorer, rho_scorer
-
-__all__ = [
-    "RANDOM",
-    "RegimeValue",
-    "RhoScorer",
-    "TARGET",
-    "moe_learning_curve",
-    "noise_curve",
-    "oracle_headroom",
-    "regime_value",
-    "report_from",
-    "rho_scorer",
-]

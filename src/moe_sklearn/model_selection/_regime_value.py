@@ -69,6 +69,8 @@ class RegimeValue:
         Rows of positive weight, and those of them that are scored: they lie in a real bin with an expert.
     """
 
+    __module__ = "moe_sklearn.model_selection"
+
     r2: dict[str, dict[str, float]]
     rho: dict[str, dict[str, float]]
     fold_r2: dict[str, dict[str, NDArray]]

@@ -49,6 +49,8 @@ class RhoScorer(BaseEstimator):
     RhoScorer()
     """
 
+    __module__ = "moe_sklearn.model_selection"
+
     def __init__(self, bins: Any = None):
         self.bins = bins
 

@@ -8,31 +8,8 @@ from ._binned import BinnedMoments, check_not_overflown
 from ._folds import ByBinAndFold, FoldMoments
 from ._gather import add_in_folds, end_of_pass, gather, in_enough_precision, warn_of_new_start
 from ._moments import FLOAT32_ROWS, Moments, merged_products
-from ._row_moments import merged
+from ._row_moments import RowMoments, RowStore, merged
 from ._solvers import discriminants, pca_axes, ridge, ridge_path
-
-__all__ = [
-    "BinnedMoments",
-    "ByBinAndFold",
-    "FLOAT32_ROWS",
-    "FoldMoments",
-    "Moments",
-    "accumulate",
-    "add_in_folds",
-    "check_not_overflown",
-    "chunks_of_rows",
-    "dask_moments",
-    "discriminants",
-    "end_of_pass",
-    "gather",
-    "in_enough_precision",
-    "merged",
-    "merged_products",
-    "pca_axes",
-    "ridge",
-    "ridge_path",
-    "warn_of_new_start",
-]
 
 if TYPE_CHECKING:
     from ._accumulate import accumulate, dask_moments

@@ -76,6 +76,8 @@ class BinnedMoments:
     60
     """
 
+    __module__ = "moe_sklearn.moments"
+
     def __init__(
         self,
         n_features,

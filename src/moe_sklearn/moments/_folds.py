@@ -57,6 +57,8 @@ class FoldMoments:
     ([2, 2, 2], 4)
     """
 
+    __module__ = "moe_sklearn.moments"
+
     def __init__(self, n_features, n_targets=1, *, product_dtype="auto", max_bytes=2**32):
         self.n_features = n_features
         self.n_targets = n_targets

@@ -109,6 +109,8 @@ class Moments:
     True
     """
 
+    __module__ = "moe_sklearn.moments"
+
     n_rows: int
     weight: float
     x_mean: np.ndarray

@@ -70,6 +70,8 @@ class RowStore:
     weight : ndarray of shape (n_rows,)
     """
 
+    __module__ = "moe_sklearn.moments"
+
     def __init__(self, n_features: int, n_targets: int, product_dtype):
         self.product_dtype = np.dtype(product_dtype)
         self.y, self.weight = np.empty((0, n_targets)), np.empty(0)
@@ -179,6 +181,8 @@ class RowMoments:
     x_sum : callable, optional
         Function without arguments that returns `x_sum` from those of other groups.
     """
+
+    __module__ = "moe_sklearn.moments"
 
     is_rows = True
     solution = None

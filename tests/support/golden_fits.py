@@ -1,9 +1,9 @@
 """Thirty small fits through public names, and the file with the numbers that they gave.
 
-    python tests/project/golden_fits.py --write
+    python tests/support/golden_fits.py --write
 
-writes tests/data/golden_fits.npz anew, and names the fits whose numbers changed: for changes of numbers that
-are meant, never to silence a test of a change that is not.
+writes tests/stored/golden_fits.npz anew, and names the fits whose numbers changed: for changes of
+numbers that are meant, never to silence a test of a change that is not.
 
 Wherever an estimator has folds, they are given. So the numbers do not depend on default numbers of folds.
 """
@@ -35,7 +35,7 @@ from moe_sklearn import (
     regime_value,
 )
 
-STORED = Path(__file__).parents[1] / "data" / "golden_fits.npz"
+STORED = Path(__file__).parents[1] / "stored" / "golden_fits.npz"
 FINGERPRINT = "fingerprint"
 MODES = ("global", "hard", "soft", "oracle")
 

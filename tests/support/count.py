@@ -1,6 +1,6 @@
 """Size of the package in figures: code lines, modules, and the imports between its packages.
 
-    python tests/project/count.py
+    python tests/support/count.py
 
 A package is the first part of a path below src/moe_sklearn; a module at the top is a package of one file.
 """
