@@ -5,13 +5,13 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from moe_sklearn.data import (
+    as_source,
     check_choice,
     check_finite,
-    check_fit_data,
     check_length,
     check_sample_weight,
     check_varies,
-    map_finite,
+    rows_of,
 )
 
 
@@ -39,9 +39,9 @@ def test_finite_values_pass_even_where_their_sum_does_not():
 
 def test_a_result_is_blamed_on_its_input_only():
     finite, result = np.ones((2, 2)), np.array([1.0, np.inf])
-    assert map_finite(lambda block: result, finite) is result
+    assert as_source(finite).map(lambda block: result) is result
     with pytest.raises(ValueError, match="X contains NaN or infinity .*row 1, column 0"):
-        map_finite(lambda block: (finite, result), np.array([[1, 1], [np.nan, 1]]))
+        as_source(np.array([[1, 1], [np.nan, 1]])).map(lambda block: (finite, result))
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_good_weights_are_float64():
 )
 def test_data_for_fit(changes, message):
     with pytest.raises(ValueError, match=message):
-        check_fit_data(Regressor(), **{"X": X, "y": Y, **changes})
+        rows_of(Regressor(), **{"X": X, "y": Y, **changes}, reset=True)
 
 
 @pytest.mark.parametrize(("dtype", "kept"), [("f4", "f4"), ("f8", "f8"), ("i8", "f8"), ("f2", "f8")])
 def test_float32_stays_and_the_rest_becomes_float64(dtype, kept):
     estimator = Regressor()
-    checked, y, _ = check_fit_data(estimator, X.astype(dtype), Y.astype("f4"))
-    assert checked.dtype == kept
-    assert y.dtype == np.float64
+    rows = rows_of(estimator, X.astype(dtype), Y.astype("f4"), reset=True)
+    assert rows.dtype == rows.X.array.dtype == kept
+    assert rows.y.dtype == np.float64
     assert estimator.n_features_in_ == 3
 
 
@@ -99,8 +99,8 @@ def test_a_memmap_is_not_copied(tmp_path):
     on_disk = np.memmap(tmp_path / "X", np.float32, mode="w+", shape=(4, 3))
     on_disk[:] = X
     on_disk.flags.writeable = False
-    checked, _, _ = check_fit_data(Regressor(), on_disk, Y)
-    assert np.shares_memory(checked, on_disk)
+    rows = rows_of(Regressor(), on_disk, Y, reset=True)
+    assert np.shares_memory(rows.X.values, on_disk) and rows.X.array is None
 
 
 def test_constant_targets_are_named():

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn.data import (
     NoisyRows,
+    Rows,
     RowSource,
     as_source,
     check_x_std,
@@ -101,11 +102,12 @@ def test_draws_of_batches_are_those_of_all_rows(rows):
     X, x_std = rows[0][:100], rows[1][:100]
     y = np.arange(100.0)
     whole = NoisyRows(as_source(X), as_source(x_std), n_draws=2, seed=1).take(np.arange(200))
-    batches = [(X[part], y[part], None, None, as_source(x_std[part])) for part in (slice(30), slice(30, 100))]
+    parts = slice(30), slice(30, 100)
+    batches = [Rows(as_source(X[part]), y[part], x_std=as_source(x_std[part])) for part in parts]
     found = list(noisy_batches(batches, 2, 1))
-    assert_array_equal(np.concatenate([source.take(np.arange(len(source))) for source, _ in found]), whole)
-    assert_array_equal(np.concatenate([target for _, target in found]), np.repeat(y, 2))
-    assert found[1][0].locate(3) == "row 1"
+    assert_array_equal(np.concatenate([rows.X.take(np.arange(len(rows))) for rows in found]), whole)
+    assert_array_equal(np.concatenate([rows.y for rows in found]), np.repeat(y, 2))
+    assert found[1].X.locate(3) == "row 1"
 
 
 def test_draws_keep_the_precision_of_the_rows_and_leave_them_alone(rows):

@@ -25,7 +25,7 @@ from moe_sklearn import (
     report_from,
     rho_scorer,
 )
-from moe_sklearn.data import check_rows
+from moe_sklearn.data import features_of
 from moe_sklearn.plotting import ModeScoresDisplay
 
 MODES = ["soft", "hard", "oracle", "global"]
@@ -295,9 +295,9 @@ def test_successive_columns_of_an_array_are_a_view(stars):
     X, y = stars
     rows = as_array(X)
     model = mixture(side_columns=[-2, -1]).fit(rows, y)
-    assert np.shares_memory(check_rows(model, rows), rows)
+    assert np.shares_memory(features_of(model, rows).array, rows)
     among = mixture(side_columns=[2, -1]).fit(X.to_numpy(), y)
-    assert check_rows(among, X.to_numpy()).flags.c_contiguous
+    assert features_of(among, X.to_numpy()).array.flags.c_contiguous
 
 
 def sources_of(rows, folder):
@@ -558,7 +558,7 @@ def test_gate_features_choose_columns_by_name(stars, gate):
     for mode in MODES:
         np.testing.assert_allclose(model.predict(X, mixing=mode), twin.predict(rows, mixing=mode))
     np.testing.assert_allclose(model.predict(X[FLUXES]), twin.predict(rows))
-    assert len(model.predictor_.inputs(rows[:, :5])) == 300
+    assert len(model.gate_inputs_of(rows[:, :5])) == 300
     many = pd.concat([X] * 20)
     np.testing.assert_allclose(model.predict(many)[:300], model.predict(X), atol=1e-12)
 

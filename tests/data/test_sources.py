@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import CachingSource, as_source, is_source, open_batches, prefetch
-from moe_sklearn.data._sources import map_rows
+from moe_sklearn.data import CachingSource, as_source, open_batches, prefetch
+from moe_sklearn.data._sources import is_source, map_rows
 from moe_sklearn.moments import BinnedMoments
 
 N, D = 600, 12
@@ -326,7 +326,7 @@ def test_map_rows_equals_the_function(monkeypatch):
     def sums(block, first_row, codes):
         return block.sum(axis=1), (np.arange(first_row, first_row + len(block)) + codes)[:, None]
 
-    for source in (X, [X[:4], X[4:]]):
+    for source in map(as_source, (X, [X[:4], X[4:]])):
         total, shifted = map_rows(sums, source, codes)
         assert_array_equal(total, X.sum(axis=1))
         assert_array_equal(shifted[:, 0], np.arange(10) + codes)
@@ -335,7 +335,7 @@ def test_map_rows_equals_the_function(monkeypatch):
 
 def test_map_rows_of_no_rows():
     for X in (np.zeros((0, 2)), [np.zeros((0, 2))]):
-        assert map_rows(lambda block, _: block.sum(axis=1), X).shape == (0,)
+        assert map_rows(lambda block, _: block.sum(axis=1), as_source(X)).shape == (0,)
 
 
 def test_chunks_do_not_change_the_moments(data):

@@ -277,7 +277,7 @@ def test_batches_of_a_function_with_weights_and_noise():
     parts = [slice(0, 500), slice(500, 1100)]
     batches = [lambda s=s: [(X[s], y[s], bins[s], weight[s], 0.2)] for s in parts]
     rows = gate_rows(batches)
-    assert rows.has_noise and rows.dtype == np.float64
+    assert rows.source.has_noise and rows.source.dtype == np.float64
     assert_array_equal(rows.sample_weight, weight)
     moments = [accumulate(part) for part in batches]
     model = mixture(n_noise_draws=2).fit_moments(moments, rows)

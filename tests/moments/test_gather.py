@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn import BinnedRidgeExperts
-from moe_sklearn.data import BatchRecord, open_batches
+from moe_sklearn.data import Batches, Rows, as_source
 from moe_sklearn.moments import BinnedMoments, FoldMoments, gather
 
 
@@ -32,24 +32,28 @@ class Alternating:
         return np.arange(len(y)) % 2
 
 
+def checked(batches):
+    return [Rows(as_source(X), *others) for X, *others in batches]
+
+
 def joined(batches):
     return [np.concatenate(parts) for parts in zip(*batches, strict=True)]
 
 
 def test_batches_add_up(batches):
-    moments = gather(batches)
+    moments = gather(checked(batches))
     X, y, bins, weight = joined(batches)
     twin = BinnedMoments(3).update(X, y, bins, weight)
     assert isinstance(moments, BinnedMoments)
     for label, group in twin.groups.items():
         assert moments.groups[label].n_rows == group.n_rows
         assert_allclose(moments.groups[label].xy, group.xy, atol=1e-9)
-    assert gather(batches, product_dtype="float32").product_dtype == np.float32
+    assert gather(checked(batches), product_dtype="float32").product_dtype == np.float32
 
 
 def test_batches_add_up_by_fold(batches):
     folds = Alternating(4)
-    moments = gather(batches, folds=folds, product_dtype="float32", max_bytes=0)
+    moments = gather(checked(batches), folds=folds, product_dtype="float32", max_bytes=0)
     seen = folds.seen
     assert [len(y) for y, _, _ in seen] == [25, 35]
     for batch, (y, bins, weight) in zip(batches, seen, strict=True):
@@ -57,8 +61,8 @@ def test_batches_add_up_by_fold(batches):
     assert isinstance(moments, FoldMoments)
     assert (moments.n_folds, moments.storage) == (4, "file")
     assert [part.n_rows for part in moments.pooled_parts()] == [31, 29, 0, 0]
-    assert gather(batches, folds=Alternating(2)).n_folds == 2
-    assert gather(batches, folds=Alternating(2)).storage == "memory"
+    assert gather(checked(batches), folds=Alternating(2)).n_folds == 2
+    assert gather(checked(batches), folds=Alternating(2)).storage == "memory"
 
 
 def test_no_batch_is_an_error():
@@ -71,8 +75,8 @@ def test_no_batch_is_an_error():
 
 
 def record(batches):
-    seen = BatchRecord()
-    return seen, list(seen.check(BinnedRidgeExperts(), open_batches(batches)))
+    read = Batches(BinnedRidgeExperts(), batches)
+    return read, list(read.batches())
 
 
 def test_a_record_notes_what_goes_by(batches):
@@ -80,8 +84,8 @@ def test_a_record_notes_what_goes_by(batches):
     seen, checked = record([(X.astype("f4"), y[:, None], bins, weight), (*other[:3], None)])
     assert (seen.dtype, seen.y_is_1d) == (np.float64, False)
     assert_array_equal(seen.sample_weight, np.append(weight, np.ones(35)))
-    assert [len(batch[0]) for batch in checked] == [25, 35]
-    assert checked[0][2] is bins
+    assert [len(rows) for rows in checked] == [25, 35]
+    assert checked[0].labels is bins
     seen, _ = record([(X, y, bins, None), (*other[:3], None)])
     assert (seen.dtype, seen.y_is_1d, seen.sample_weight) == (np.float64, True, None)
 
@@ -90,7 +94,7 @@ def test_a_record_notes_whether_there_is_noise(batches):
     (X, y, bins, weight), other = batches
     seen, checked = record([(X, y, bins, weight), (*other, 0.5)])
     assert seen.has_noise
-    assert (checked[0][4], checked[1][4].tolist()) == (None, [0.5] * 3)
+    assert (checked[0].x_std, checked[1].x_std.tolist()) == (None, [0.5] * 3)
     assert not record([(X, y, bins, weight, 0.0), other])[0].has_noise
 
 
@@ -125,7 +129,7 @@ def test_rows_of_no_weight_do_not_vary():
     seen, _ = record([(X, y, None, np.array([0.0, 1, 1])), (X, y, None, np.array([0.0, 1, 0]))])
     with pytest.raises(ValueError, match=r"y is constant \(1.0\)"):
         seen.check_varies()
-    assert BatchRecord().check_varies() is None  # nothing has gone by
+    assert record([])[0].check_varies() is None  # nothing has gone by
 
 
 def test_the_precision_is_the_widest_of_all_batches(batches):

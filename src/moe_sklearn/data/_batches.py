@@ -7,19 +7,24 @@ from zlib import crc32
 
 import numpy as np
 
+from .._base import unfitted_copy
 from ._checks import NO_WEIGHT, raise_constant
-from ._inputs import check_fit_rows
-from ._noise import check_x_std
+from ._rows import Rows, rows_of
 from ._sources import prefetch
 
 
-class BatchRecord:
-    """Check the batches of a fit, and record what the rest of the fit needs to know of them.
+class Batches:
+    """Batches of a fit, each of them checked `Rows`, which can be read more than once.
+
+    What the rest of the fit needs to know of them is noted at the first reading. At each later one the
+    batches must have the same numbers of rows and the same y.
 
     Parameters
     ----------
-    earlier : BatchRecord, default=None
-        Record of an earlier reading. The batches must then have the same numbers of rows and the same y.
+    estimator : estimator
+        Unfitted. The first reading sets its `n_features_in_`.
+    batches : iterable or callable
+        Tuples (X, y, bins, sample_weight, x_std), or a function that returns an iterable of them.
 
     Attributes
     ----------
@@ -33,70 +38,69 @@ class BatchRecord:
         Whether a batch has `x_std`.
     frame : FrameMaker or None
         Makes frames like X of the last batch.
-    marks : list of (int, int)
-        Number of rows and checksum of y of each batch.
     """
 
-    def __init__(self, earlier=None):
+    def __init__(self, estimator, batches):
+        self._estimator, self._source = estimator, batches
         self.dtype, self.y_is_1d, self.has_noise, self.frame = None, None, False, None
-        self.marks, self._earlier = [], earlier
-        self._sample_weights, self._first_row, self._varies = [], None, False
+        self._marks: list = []  # number of rows and checksum of y of each batch
+        self._is_read = False
+        self._sample_weights: list = []
+        self._first_row, self._varies = None, False
 
-    def check(self, estimator, batches):
-        """Yield the validated batches (X, y, bins, sample_weight, x_std); set `estimator.n_features_in_`.
+    def batches(self) -> Iterator[Rows]:
+        """Read the batches.
 
         Raises
         ------
+        TypeError
+            As `open_batches`.
         ValueError
-            As `check_fit_rows` and `check_x_std`. Also if the batches are not those of the earlier reading.
+            As `rows_of`. Also if the batches are not those of the first reading.
         """
-        for X, y, bins, sample_weight, x_std in batches:
-            first = self.dtype is None
-            X, y, bins, sample_weight, self.frame = check_fit_rows(
-                estimator, X, y, bins, sample_weight, reset=first, is_batch=True
-            )
-            x_std = check_x_std(x_std, X.shape)
-            self.has_noise |= x_std is not None
-            self.dtype = X.dtype if first else np.result_type(self.dtype, X.dtype)
-            self.y_is_1d = y.ndim == 1 if first else self.y_is_1d
-            self.marks.append((len(y), crc32(np.ascontiguousarray(y).data)))
-            self._check_same_so_far()
-            self._note_variation(y if sample_weight is None else y[sample_weight > 0])
-            self._sample_weights.append(sample_weight)
-            yield X, y, bins, sample_weight, x_std
+        estimator = unfitted_copy(self._estimator) if self._is_read else self._estimator
+        fewest = 3 if getattr(estimator, "side_columns", None) is None else 2
+        for number, batch in enumerate(open_batches(self._source, fewest)):
+            X, y, bins, sample_weight, x_std = batch
+            given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
+            rows = rows_of(estimator, X, y, **given, reset=number == 0, is_batch=True)
+            mark = len(rows), crc32(np.ascontiguousarray(rows.y).data)
+            if not self._is_read:
+                self._note(rows, mark)
+            elif self._marks[number : number + 1] != [mark]:
+                raise ValueError(
+                    f"batch {number + 1} has other rows at the second reading than at the first: "
+                    "batches must be the same, in the same order, each time."
+                )
+            yield rows
+        self._is_read = True
 
-    def _check_same_so_far(self):
-        number = len(self.marks)
-        if self._earlier is not None and self.marks[-1:] != self._earlier.marks[number - 1 : number]:
-            raise ValueError(
-                f"batch {number} has other rows at the second reading than at the first: batches must be the "
-                "same, in the same order, each time."
-            )
+    def _note(self, rows: Rows, mark):
+        self._marks.append(mark)
+        self.has_noise |= rows.has_noise
+        self.frame = rows.frame
+        self.dtype = rows.dtype if self.dtype is None else np.result_type(self.dtype, rows.dtype)
+        self.y_is_1d = rows.y_is_1d if self.y_is_1d is None else self.y_is_1d
+        self._sample_weights.append(rows.sample_weight)
+        y = rows.y if rows.sample_weight is None else rows.y[rows.sample_weight > 0]
+        if len(y):
+            self._first_row = y[0] if self._first_row is None else self._first_row
+            self._varies |= bool((y != self._first_row).any())
 
     @property
     def sample_weight(self):
         """Sample weights of all rows; None if no batch has any."""
         if all(part is None for part in self._sample_weights):
             return None
-        parts = zip(self._sample_weights, self.marks, strict=True)
+        parts = zip(self._sample_weights, self._marks, strict=True)
         return np.concatenate([np.ones(n) if part is None else part for part, (n, _) in parts])
 
     def check_varies(self):
         """Raise a ValueError if y is constant over the rows of positive sample weight, or there are none."""
-        if self.marks and self._first_row is None:
+        if self._marks and self._first_row is None:
             raise ValueError(NO_WEIGHT)
-        if self.marks and not self._varies:
+        if self._marks and not self._varies:
             raise_constant(self._first_row)
-
-    def _note_variation(self, y):
-        if len(y):
-            self._first_row = y[0] if self._first_row is None else self._first_row
-            self._varies |= bool((y != self._first_row).any())
-
-
-def open_batches_of(estimator, batches):
-    """Do as `open_batches`; a batch can be (X, y) if the estimator has side columns."""
-    return open_batches(batches, fewest=3 if getattr(estimator, "side_columns", None) is None else 2)
 
 
 def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:

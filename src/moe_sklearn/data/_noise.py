@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -100,7 +101,7 @@ class ScaledRows(RowSource):
         self.source, self.factor = source, factor
         self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
 
-    array = None
+    values = None
 
     def blocks(self, max_rows: int):
         """Yield the blocks of the source, scaled."""
@@ -143,7 +144,7 @@ class NoisyRows(RowSource):
         self.shape = (len(source) * n_draws, source.shape[1])
         self.dtype, self.in_memory = source.dtype, False
 
-    array = None
+    values = None
 
     def blocks(self, max_rows: int):
         """Yield (start, stop, load) of ranges of at most `max_rows` rows."""
@@ -175,14 +176,14 @@ class NoisyRows(RowSource):
 
 
 def noisy_batches(batches, n_draws: int, seed: int, first_row: int = 0):
-    """Yield (X, y) of each batch (X, y, bins, sample_weight, x_std): X with its draws, and y repeated.
+    """Yield each batch of rows with several noisy draws of each row, and y repeated.
 
     There are `first_row` rows before those of the first batch.
     """
-    for X, y, _, _, x_std in batches:
-        source = as_source(X)
-        yield NoisyRows(source, x_std, n_draws, seed, first_row), np.repeat(y, n_draws, axis=0)
-        first_row += len(source)
+    for rows in batches:
+        noisy = NoisyRows(rows.X, rows.x_std, n_draws, seed, first_row)
+        yield replace(rows, X=noisy, y=np.repeat(rows.y, n_draws, axis=0))
+        first_row += len(rows)
 
 
 def n_draws_within(n_noise_draws, n_rows: int, limit: int | None) -> int:

@@ -11,11 +11,6 @@ from sklearn.utils.validation import validate_data
 from .._base import unfitted_copy
 from ._frames import in_memory, numbers_of, only_column, take_columns
 
-BOTH_GIVEN = (
-    "bins are given, but side_columns={columns!r} of X make the bins: leave bins out, or pass X without "
-    "these columns."
-)
-
 
 @dataclass(frozen=True)
 class SideColumns:

@@ -13,59 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from ..linalg import map_in_threads
-from ._checks import check_kind, check_no_missing
-
-
-def is_lazy(X) -> bool:
-    """Return True if X is a dask array."""
-    return hasattr(X, "__dask_graph__") and hasattr(X, "rechunk")
-
-
-def map_lazily(function: Callable, X, *row_values: np.ndarray) -> Any:
-    """Return what `map_rows` returns as dask arrays, with the chunks of rows of the dask array X.
-
-    Nothing is computed. A row of zeros tells the shapes and dtypes of the results.
-
-    Parameters
-    ----------
-    function : callable
-        As in `map_rows`. If the chunks have unknown numbers of rows, the first row of
-        each has the number 0.
-    X : dask.array.Array of shape (n, n_features)
-        All columns in one chunk.
-    *row_values : ndarray
-        Further arrays with as many rows as X.
-
-    Returns
-    -------
-    dask.array.Array, or tuple of them
-    """
-    from dask import array, delayed
-
-    zeros = [np.zeros((1, *values.shape[1:]), values.dtype) for values in (X, *row_values)]
-    sample = function(zeros[0], 0, *zeros[1:])
-    parts = sample if isinstance(sample, tuple) else (sample,)
-    task, shared = delayed(_map_chunk, nout=len(parts)), delayed(function)
-    chunks: list[list] = [[] for _ in parts]
-    edges = np.cumsum([0, *X.chunks[0]])
-    for block, size, start in zip(X.to_delayed().ravel(), X.chunks[0], edges.tolist(), strict=False):
-        first_row = 0 if np.isnan(start) else start
-        results = task(shared, block, first_row, *(values[start : start + size] for values in row_values))
-        for part, result, of_part in zip(parts, results, chunks, strict=True):
-            of_part.append(array.from_delayed(result, (size, *part.shape[1:]), part.dtype))
-    lazy = tuple(array.concatenate(of_part, allow_unknown_chunksizes=True) for of_part in chunks)
-    return lazy if isinstance(sample, tuple) else lazy[0]
-
-
-def _map_chunk(function, chunk, first_row, *row_values):
-    """Return the results of a chunk of a dask array, as a tuple."""
-
-    def of_block(block, start, *values):
-        return function(block, first_row + start, *values)
-
-    results = map_rows(of_block, chunk, *row_values)
-    return results if isinstance(results, tuple) else (results,)
-
+from ._checks import check_finite, check_kind, check_no_missing
 
 BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""
@@ -112,7 +60,7 @@ def prefetch(iterable: Iterable) -> Iterator:
         stop.set()
 
 
-def map_rows(function: Callable, X, *row_values: np.ndarray) -> Any:
+def map_rows(function: Callable, source: RowSource, *row_values: np.ndarray) -> Any:
     """Join ``function(block, first_row, *values)`` of all blocks of rows.
 
     What it returns is all that is held beside a block.
@@ -122,17 +70,16 @@ def map_rows(function: Callable, X, *row_values: np.ndarray) -> Any:
     function : callable
         Takes a block, the number of its first row, and the same rows of each of `row_values`. Returns an
         array with a row for each of them, or a tuple of such arrays.
-    X : ndarray or source
+    source : RowSource
     *row_values : ndarray
-        Further arrays with as many rows as X.
+        Further arrays with as many rows.
 
     Returns
     -------
     array, or tuple of arrays
     """
-    if isinstance(X, np.ndarray) and len(X) <= BLOCK_ROWS:
-        return function(X, 0, *row_values)
-    source = as_source(X)
+    if source.array is not None and len(source) <= BLOCK_ROWS:
+        return function(source.array, 0, *row_values)
     if not len(source):
         return function(np.empty(source.shape, source.dtype), 0, *row_values)
     joined: list[np.ndarray] = []
@@ -196,6 +143,11 @@ def is_source(X) -> bool:
         return False
 
 
+def is_lazy(X) -> bool:
+    """Return True if X is a dask array."""
+    return hasattr(X, "__dask_graph__") and hasattr(X, "rechunk")
+
+
 def as_source(X) -> RowSource:
     """Return X as a `RowSource`. X is an array, or something that `is_source` accepts."""
     if isinstance(X, RowSource):
@@ -233,7 +185,7 @@ class RowSource:
     def __init__(self, X, first_row: int = 0):
         check_no_missing(X, "X")
         self.first_row = first_row
-        self.X = X.tocsr() if sparse.issparse(X) else X
+        self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
         self.shape = tuple(map(int, X.shape))
         kind = np.dtype(X.dtype)
         self.dtype = kind if kind in (np.float32, np.float64) else np.dtype(float)
@@ -244,9 +196,14 @@ class RowSource:
         return self.shape[0]
 
     @property
+    def values(self) -> np.ndarray | None:
+        """The rows as one array, in memory or mapped; None if they are in pieces, or are converted."""
+        return self.X if isinstance(self.X, np.ndarray) and self.X.dtype == self.dtype else None
+
+    @property
     def array(self) -> np.ndarray | None:
         """The rows as one array if they are one array in memory, else None."""
-        return self.X if self.in_memory and self.X.dtype == self.dtype else None
+        return self.values if self.in_memory else None
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Yield (start, stop, load) of ranges of at most `max_rows` rows; ``load()`` returns an array."""
@@ -263,6 +220,16 @@ class RowSource:
             if first < last:
                 taken[first:last] = load()[rows[first:last] - start]
         return taken
+
+    def map(self, function: Callable, *row_values: np.ndarray) -> Any:
+        """Join ``function(block, *values)`` of all blocks of rows, see `map_rows`.
+
+        Raises
+        ------
+        ValueError
+            If X holds nan or infinity. A result of such a row must not be finite.
+        """
+        return map_rows(_naming_what_is_not_finite(function), self, *row_values)
 
     def between(self, first: int, last: int) -> RowSource:
         """Return the rows `first` to `last`, without `last`, as a source."""
@@ -290,6 +257,86 @@ class RowSource:
         return np.asarray(block, dtype=self.dtype)
 
 
+def _naming_what_is_not_finite(function):
+    """Return the function of a block that raises for nan and infinity in X, where its results show them.
+
+    The results tell it at the price of one sum: most rows are finite, and X itself is not read again.
+    """
+
+    def checked(block, first_row, *values):
+        with np.errstate(invalid="ignore", over="ignore"):
+            result = function(block, *values)
+            parts = result if isinstance(result, tuple) else (result,)
+            if not all(np.isfinite(part.sum()) for part in parts):
+                check_finite(block, "X", first_row)
+        return result
+
+    return checked
+
+
+class LazySource(RowSource):
+    """Rows of a dask array. What is mapped over them is a dask array too, and nothing is read meanwhile.
+
+    It has one chunk of columns, and the precision of a source. Its number of rows may be unknown.
+    """
+
+    values = None
+
+    def __init__(self, X):
+        self.dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(float)
+        self.X, self.shape, self.in_memory = X.rechunk({1: -1}).astype(self.dtype), X.shape, False
+
+    def map(self, function: Callable, *row_values: np.ndarray) -> Any:
+        """Map lazily, see `RowSource.map`."""
+        return map_lazily(_naming_what_is_not_finite(function), self.X, *row_values)
+
+
+def map_lazily(function: Callable, X, *row_values: np.ndarray) -> Any:
+    """Return what `map_rows` returns as dask arrays, with the chunks of rows of the dask array X.
+
+    Nothing is computed. A row of zeros tells the shapes and dtypes of the results.
+
+    Parameters
+    ----------
+    function : callable
+        As in `map_rows`. If the chunks have unknown numbers of rows, the first row of
+        each has the number 0.
+    X : dask.array.Array of shape (n, n_features)
+        All columns in one chunk.
+    *row_values : ndarray
+        Further arrays with as many rows as X.
+
+    Returns
+    -------
+    dask.array.Array, or tuple of them
+    """
+    from dask import array, delayed
+
+    zeros = [np.zeros((1, *values.shape[1:]), values.dtype) for values in (X, *row_values)]
+    sample = function(zeros[0], 0, *zeros[1:])
+    parts = sample if isinstance(sample, tuple) else (sample,)
+    task, shared = delayed(_map_chunk, nout=len(parts)), delayed(function)
+    chunks: list[list] = [[] for _ in parts]
+    edges = np.cumsum([0, *X.chunks[0]])
+    for block, size, start in zip(X.to_delayed().ravel(), X.chunks[0], edges.tolist(), strict=False):
+        first_row = 0 if np.isnan(start) else start
+        results = task(shared, block, first_row, *(values[start : start + size] for values in row_values))
+        for part, result, of_part in zip(parts, results, chunks, strict=True):
+            of_part.append(array.from_delayed(result, (size, *part.shape[1:]), part.dtype))
+    lazy = tuple(array.concatenate(of_part, allow_unknown_chunksizes=True) for of_part in chunks)
+    return lazy if isinstance(sample, tuple) else lazy[0]
+
+
+def _map_chunk(function, chunk, first_row, *row_values):
+    """Return the results of a chunk of a dask array, as a tuple."""
+
+    def of_block(block, start, *values):
+        return function(block, first_row + start, *values)
+
+    results = map_rows(of_block, as_source(chunk), *row_values)
+    return results if isinstance(results, tuple) else (results,)
+
+
 class RowSlice(RowSource):
     """The rows `first` to `last` of a source, without `last`."""
 
@@ -299,9 +346,9 @@ class RowSlice(RowSource):
         self.dtype, self.in_memory = source.dtype, source.in_memory
 
     @property
-    def array(self) -> np.ndarray | None:
+    def values(self) -> np.ndarray | None:
         """The rows as one array, if the source has one."""
-        return None if self.source.array is None else self.source.array[self.first : self.last]
+        return None if self.source.values is None else self.source.values[self.first : self.last]
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Yield the blocks of the source that hold some of the rows, without their other rows."""
@@ -332,7 +379,7 @@ class ColumnsOf(RowSource):
         self.shape = (len(source), n_columns)
         self.dtype, self.in_memory = source.dtype, source.in_memory
 
-    array = None
+    values = None
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Yield the blocks of the source, with these columns only."""
@@ -362,7 +409,7 @@ class CachingSource(RowSource):
         self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
         self.kept = np.empty((len(rows), source.shape[1]), source.dtype)
 
-    array = None  # So that all rows are read through `blocks`.
+    values = None  # So that all rows are read through `blocks`.
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Yield the blocks of the source; ``load()`` also keeps those of `rows` that are in the block."""
@@ -400,7 +447,7 @@ class Shards(RowSource):
         self.dtype = np.result_type(*(shard.dtype for shard in filled or shards))
         self.in_memory = all(shard.in_memory for shard in shards)
 
-    array = None
+    values = None
 
     def blocks(self, max_rows: int) -> Iterator[Block]:
         """Yield the blocks of each shard. No block has rows of two shards."""

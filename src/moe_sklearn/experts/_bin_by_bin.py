@@ -298,7 +298,7 @@ def gather_in_turn(
     Parameters
     ----------
     experts : BinnedRidgeExperts
-    batches : list of (X, y, bins, sample_weight, x_std)
+    batches : list of Rows
     folds : GivenFolds or None
     product_dtype : {"auto", "float32", "float64"}
     scratch : Scratch or None
@@ -308,18 +308,25 @@ def gather_in_turn(
     """
     if scratch is None:
         return None
-    (X, y, bins, sample_weight, x_std), *more = batches
-    alpha = known_alpha(experts, X.shape[1])
+    rows, *more = batches
+    alpha = known_alpha(experts, rows.X.shape[1])
     # Known noise is added after the pass, which is too late.
-    if alpha is None or more or x_std is not None or as_source(X).array is None:
+    if alpha is None or more or rows.has_noise or rows.X.array is None:
         return None
-    n_targets, n_fitted = 1 if y.ndim == 1 else y.shape[1], 0 if folds is None else folds.n_fitted
+    n_targets, n_fitted = 1 if rows.y_is_1d else rows.y.shape[1], 0 if folds is None else folds.n_fitted
     moments = SolvedFoldMoments(
-        X.shape[1], n_targets, product_dtype=product_dtype, alpha=alpha, n_fitted=n_fitted, scratch=scratch
+        rows.X.shape[1],
+        n_targets,
+        product_dtype=product_dtype,
+        alpha=alpha,
+        n_fitted=n_fitted,
+        scratch=scratch,
     )
-    of_rows = np.zeros(len(y), int) if folds is None else folds.assign(y, bins, sample_weight)
-    stage = progress.stage("moments", len(y))
-    moments.update(X, y, bins, of_rows, sample_weight, watch=stage.watch)
+    of_rows = np.zeros(len(rows), int)
+    if folds is not None:
+        of_rows = folds.assign(rows.y, rows.labels, rows.sample_weight)
+    stage = progress.stage("moments", len(rows))
+    moments.update(rows.X, rows.y, rows.labels, of_rows, rows.sample_weight, watch=stage.watch)
     end_of_pass(stage, moments)
     return moments
 

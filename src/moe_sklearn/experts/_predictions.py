@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import bins_of_rows, check_rows, codes_of, map_finite
+from ..data import codes_of, features_of, rows_of
 from ..linalg import LinearPart, LinearStack
 from ..metrics import r2_of
 
@@ -47,13 +47,12 @@ class ExpertOutputs(TransformerMixin):
             If X holds nan or infinity, has a wrong width, or has side columns although `bins` are given.
         """
         check_is_fitted(self)
-        bins = bins_of_rows(self, X, bins)
-        X = check_rows(self, X, lazy=True)
-        if bins is None:
+        rows = rows_of(self, X, bins=bins, lazy=True)
+        if rows.labels is None:
             part = LinearPart(np.atleast_2d(self.global_coef_), np.atleast_1d(self.global_intercept_))
-            return map_finite(self._outputs_of(part, np.shape(self.global_intercept_)), X)
-        codes, of_all = codes_of(bins, self.bins_, len(X)), self._of_all_models()
-        predictions = map_finite(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], X, codes)
+            return rows.X.map(self._outputs_of(part, np.shape(self.global_intercept_)))
+        codes, of_all = codes_of(rows.labels, self.bins_, len(rows)), self._of_all_models()
+        predictions = rows.X.map(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], codes)
         return predictions if self.coef_.ndim == 3 else predictions[:, 0]
 
     def predict_all(self, X):
@@ -70,7 +69,7 @@ class ExpertOutputs(TransformerMixin):
             global model.
         """
         check_is_fitted(self)
-        return map_finite(self._of_all_models(), check_rows(self, X, lazy=True))
+        return features_of(self, X).map(self._of_all_models())
 
     def _outputs_of(self, part, shape):
         """Return the function that computes the outputs of a part for a block of n rows: (n, *shape)."""
@@ -93,8 +92,8 @@ class ExpertOutputs(TransformerMixin):
             Predictions in the order of `bins_`, with the targets of an expert side by side.
         """
         check_is_fitted(self)
-        X, of_all = check_rows(self, X, lazy=True), self._of_all_models()
-        return map_finite(lambda block: of_all(block)[:, :-1].reshape(len(block), -1), X)
+        of_all = self._of_all_models()
+        return features_of(self, X).map(lambda block: of_all(block)[:, :-1].reshape(len(block), -1))
 
     def get_feature_names_out(self, input_features=None):
         """Get names such as ``expert_3``, or ``expert_3_y1`` for the second target.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
@@ -14,13 +15,11 @@ from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..binning import usable_bins, usable_labels
 from ..data import (
-    BatchRecord,
+    Batches,
     CrossValidationFolds,
-    check_fit_rows,
     check_has_weight,
     check_n_targets,
-    check_varies,
-    open_batches_of,
+    rows_of,
 )
 from ..linalg import LinearPart, Scratch, origin_of
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
@@ -309,15 +308,14 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             are not one column of labels; or if there are `side_columns` and `bins`.
         """
         fitted = unfitted_copy(self)
-        X, y, bins, sample_weight, _ = check_fit_rows(fitted, X, y, bins, sample_weight)
-        check_varies(y, sample_weight)
-        small_bins = fitted.small_bins_of("keep" if bins is None else "raise")
-        labels = usable_labels(bins, y, sample_weight, fitted.min_bin_rows, small_bins)
+        rows = rows_of(fitted, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
+        small_bins = fitted.small_bins_of("keep" if rows.labels is None else "raise")
+        labels = usable_labels(rows.labels, rows.y, rows.sample_weight, fitted.min_bin_rows, small_bins)
+        rows = replace(rows, labels=labels)
 
         def attempt(product_dtype, scratch):
-            batches = [(X, y, labels, sample_weight, x_std)]
-            moments = fitted.gather(batches, product_dtype=product_dtype, scratch=scratch)
-            return fitted._solve(moments, X.dtype, y.ndim == 1, small_bins, scratch=scratch)
+            moments = fitted.gather(rows.batches(), product_dtype=product_dtype, scratch=scratch)
+            return fitted._solve(moments, rows.dtype, rows.y_is_1d, small_bins, scratch=scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt, Progress.of(self)))
 
@@ -347,12 +345,11 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
 
         def attempt(product_dtype, scratch):
-            seen = BatchRecord()
-            checked = seen.check(fitted, open_batches_of(fitted, batches))
-            moments = fitted.gather(checked, product_dtype=product_dtype)
-            seen.check_varies()
+            rows = Batches(fitted, batches)
+            moments = fitted.gather(rows.batches(), product_dtype=product_dtype)
+            rows.check_varies()
             small_bins = fitted.small_bins_of("raise")
-            return fitted._solve(moments, seen.dtype, seen.y_is_1d, small_bins, scratch=scratch)
+            return fitted._solve(moments, rows.dtype, rows.y_is_1d, small_bins, scratch=scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt, Progress.of(self)))
 
@@ -361,8 +358,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
         Parameters
         ----------
-        batches : iterable of (X, y, bins, sample_weight) or (X, y, bins, sample_weight, x_std)
-            Batches as `BatchRecord.check` yields them.
+        batches : iterable of Rows
+            Checked batches.
         folds : FoldRule, default=None
             Divides the rows into folds, see `moe_sklearn.gathering`. None means the folds of `cv` if `alphas`
             is set, else no folds.
@@ -416,11 +413,10 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         if first and hasattr(self, "coef_"):
             warn_of_new_start()
         fitted = unfitted_copy(self, keep=() if first else COLUMNS_SEEN)
-        X, y, bins, sample_weight, _ = check_fit_rows(
-            fitted, X, y, bins, sample_weight, reset=first, is_batch=True
-        )
-        batch, dtype, y_is_1d = (X, y, bins, sample_weight, x_std), X.dtype, y.ndim == 1
-        moments = gather([batch], progress=Progress.of(self), product_dtype=fitted.product_dtype)
+        given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
+        rows = rows_of(fitted, X, y, **given, reset=first, is_batch=True)
+        dtype, y_is_1d = rows.dtype, rows.y_is_1d
+        moments = gather(rows.batches(), progress=Progress.of(self), product_dtype=fitted.product_dtype)
         if not first:
             check_n_targets(moments.n_targets, self.moments_.n_targets)
             # The old moments are merged into the new ones, so that an error leaves the old ones unchanged.

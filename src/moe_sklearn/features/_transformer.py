@@ -7,10 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.base import TransformerMixin
 from sklearn.utils import check_scalar
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import FLOAT_DTYPES, check_features, check_kind, check_sample_weight, map_finite
+from ..data import (
+    features_of,
+    rows_of,
+)
 from ..linalg import LinearPart, LinearStack, origin_of
 from ..moments import BinnedMoments, Moments, pca_axes
 from ._lines import Lines, measure_lines, pack_windows, place_lines, species_of
@@ -142,12 +145,10 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             If X is a spectrum object, a Quantity with a unit, or a lazy frame.
         """
         fitted = unfitted_copy(self)
-        check_kind(X)
-        X = validate_data(fitted, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, ensure_min_samples=2)
-        sample_weight = check_sample_weight(sample_weight, len(X))
-        moments = BinnedMoments(X.shape[1], 0, product_dtype=fitted.product_dtype)
-        moments.update(X, sample_weight=sample_weight)
-        return adopt(self, fitted._fit(moments.pool(), X.dtype))
+        rows = rows_of(fitted, X, sample_weight=sample_weight, reset=True)
+        moments = BinnedMoments(rows.X.shape[1], 0, product_dtype=fitted.product_dtype)
+        moments.update(rows.X, sample_weight=rows.sample_weight)
+        return adopt(self, fitted._fit(moments.pool(), rows.dtype))
 
     def fit_moments(self, moments: Moments, *, dtype: DTypeLike = np.float64) -> Self:
         """Fit from the moments of X, without a pass over X.
@@ -220,7 +221,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         def of_block(block):
             return self.complete(stack.outputs(block), block)
 
-        return map_finite(of_block, check_features(self, X, lazy=True))
+        return features_of(self, X).map(of_block)
 
     def linear_part(self) -> LinearPart:
         """Return the PCA scores as a linear part, with the coefficients `components_`."""
@@ -266,5 +267,6 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -8,7 +8,7 @@ from ._gate_plan import trains_on_errors
 from ._inspection import Contributions
 from ._predictor import MixturePredictor, mix
 from ._regressor import SoftGateMoERegressor
-from ._training_rows import TrainingRows, fold_rule, rows_in_memory
+from ._training_rows import TrainingRows, fold_rule
 
 if TYPE_CHECKING:
     from ._dask import dask_fit, gate_rows

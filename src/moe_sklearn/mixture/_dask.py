@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
-from .._base import unfitted_copy
 from ..data import (
-    BatchRecord,
+    Batches,
+    Rows,
     RowSource,
-    check_fit_data,
-    check_varies,
     check_x_std,
     encode_labels,
     is_lazy,
     open_batches,
+    rows_of,
 )
 from ..moments import (
     BinnedMoments,
@@ -31,7 +29,7 @@ from ..moments import (
 from ._fit import fits_moments, prepare_rows
 from ._gate_rows import GateData, GateReader
 from ._regressor import SoftGateMoERegressor
-from ._training_rows import TrainingRows, rows_in_memory
+from ._training_rows import TrainingRows
 
 
 def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftGateMoERegressor:
@@ -100,11 +98,9 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftG
     y, bins, sample_weight = map(_computed, (y, bins, sample_weight))
     # Its random states are copies, so that the plan that is made here is the one of the fit.
     draft = clone(model)
-    source, y, sample_weight = check_fit_data(draft, X, y, sample_weight)
-    check_varies(y, sample_weight)
-    of_source = rows_in_memory(draft.binner, source, y, bins, sample_weight, x_std)
-    rows: Any
-    setup, rows, _ = prepare_rows(draft, DaskRows(**vars(of_source), chunks=chunks, y=y, x_std=x_std))
+    read = rows_of(draft, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
+    rows: Any = replace(DaskRows.of(read, draft.binner), chunks=chunks, x_std=x_std)
+    setup, rows, _ = prepare_rows(draft, rows)
     if not fits_moments(setup.gate_features):
         raise TypeError(
             f"gate_features {setup.gate_features!r} are fitted to X in memory, not to a dask array: use a "
@@ -129,18 +125,16 @@ class DaskRows(TrainingRows):
     ----------
     chunks : list of (block, start, stop)
         See `moe_sklearn.moments.chunks_of_rows`.
-    y : ndarray of shape (n_samples,) or (n_samples, n_targets)
     x_std : float, array or dask array, or None
     """
 
     chunks: Any = None
-    y: Any = None
     x_std: Any = None
 
     def gather(self, X, bins, product_dtype) -> BinnedMoments:
         """Gather the moments of the dask array with the labels `bins`."""
         return dask_moments(
-            X, self.y, bins, self.sample_weight, x_std=self.x_std, product_dtype=product_dtype
+            X, self.source.y, bins, self.sample_weight, x_std=self.x_std, product_dtype=product_dtype
         )
 
     def gate_data(self, reader: GateReader, n_rows: int, positions) -> GateData:
@@ -154,14 +148,14 @@ class DaskRows(TrainingRows):
                 folds = None if self.folds is None else self.folds[start:stop]
                 x_std = self.x_std[start:stop] if np.ndim(self.x_std) == 2 else self.x_std
                 rows = positions[first:last] - start
-                parts.append(read(shared, block, start, self.y[start:stop], x_std, rows, folds))
+                parts.append(read(shared, block, start, self.source.y[start:stop], x_std, rows, folds))
         return GateData(*map(np.concatenate, zip(*compute(*parts), strict=True)))
 
 
 def _read_block(reader, block, start, y, x_std, rows, folds):
     source = RowSource(np.asarray(block), start)
     x_std = check_x_std(np.asarray(x_std) if np.ndim(x_std) == 2 else x_std, source.shape)
-    return reader.read([(source, y, None, None, x_std)], len(source), rows, folds, first_row=start)
+    return reader.read([Rows(source, y, x_std=x_std)], len(source), rows, folds, first_row=start)
 
 
 def _moments(X, rows: DaskRows, product_dtype) -> BinnedMoments:
@@ -241,28 +235,23 @@ def gate_rows(shards) -> TrainingRows:
     >>> int(model.bin_count_.sum()), bool(model.score(X, y) > 0.9)
     (3000, True)
     """
-    estimator, seen = SoftGateMoERegressor(), BatchRecord()
+    fold_of_batch: list = []
+
+    def batches_of_all():
+        fold_of_batch.clear()
+        for fold, batches in enumerate(shards):
+            for batch in open_batches(batches):
+                fold_of_batch.append(fold)
+                yield batch
+
+    read = Batches(SoftGateMoERegressor(), batches_of_all)
     labels, folds = [], []
-    for fold, batches in enumerate(shards):
-        for _, y, bins, *_ in seen.check(estimator, open_batches(batches)):
-            if bins is None:
-                raise ValueError("A batch has no bins: give the labels that its rows have in the moments.")
-            encode_labels(bins, len(y))
-            labels.append(bins)
-            folds.append(np.full(len(y), fold))
+    for number, rows in enumerate(read.batches()):
+        if rows.labels is None:
+            raise ValueError("A batch has no bins: give the labels that its rows have in the moments.")
+        encode_labels(rows.labels, len(rows))
+        labels.append(rows.labels)
+        folds.append(np.full(len(rows), fold_of_batch[number]))
     if not labels:
         raise ValueError("shards hold no batch: there are no rows for the gate.")
-
-    def again():
-        batches = chain.from_iterable(map(open_batches, shards))
-        return BatchRecord(seen).check(unfitted_copy(estimator), batches)
-
-    return TrainingRows(
-        batches=again,
-        labels=labels,
-        sample_weight=seen.sample_weight,
-        dtype=seen.dtype,
-        y_is_1d=bool(seen.y_is_1d),
-        folds=np.concatenate(folds),
-        has_noise=seen.has_noise,
-    )
+    return TrainingRows(read, labels, folds=np.concatenate(folds))

@@ -24,11 +24,9 @@ from ..data import (
     GivenFolds,
     NoisyRows,
     OnFrames,
-    as_source,
     check_choice,
     check_number,
     codes_of,
-    is_source,
     n_draws_within,
 )
 from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
@@ -40,7 +38,7 @@ from ._gate_plan import GatePlan, check_plan, plan_gate
 from ._gate_rows import GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
 from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
 from ._predictor import MIXINGS, MixturePredictor
-from ._training_rows import TrainingRows, fold_rule, gather_batches, kept_rows
+from ._training_rows import TrainingRows, fold_rule, gather_batches
 
 # The part that None stands for
 DEFAULT_PARTS = {
@@ -162,7 +160,7 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
         in_folds=partial(_in_fitted_folds, experts, rows, own_counts, n_features),
     )
     n_draws, seed = 1, 0
-    if rows.has_noise:
+    if rows.source.has_noise:
         n_draws = n_draws_within(mixture.n_noise_draws, len(plan.rows), plan.limit)
         seed = draw_seed(mixture.random_state)
     return Setup(experts, features, regimes, small_bins, codes, plan, n_draws, seed, progress)
@@ -224,17 +222,17 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
     """Fit the gate features from the pooled moments, or from X in memory; warn if the gate sees y in them."""
     features, plan = setup.gate_features, setup.plan
     if fits_moments(features):
-        return features.fit_moments(pooled, dtype=rows.dtype)
-    (X, y, *_), *more = rows.batches()
-    if more or is_source(X):
+        return features.fit_moments(pooled, dtype=rows.source.dtype)
+    read, *more = rows.source.batches()
+    if more or read.X.values is None:
         raise TypeError(
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "
             "shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
         )
-    if rows.has_noise:
-        (_, *_, x_std), *_ = rows.batches()
-        X = NoisyRows(as_source(X), x_std, seed=setup.seed).take(np.arange(len(X)))
-    X = X if rows.frame is None else rows.frame.of(X)
+    X, y = read.X.values, read.y
+    if read.has_noise:
+        X = NoisyRows(read.X, read.x_std, seed=setup.seed).take(np.arange(len(X)))
+    X = X if read.frame is None else read.frame.of(X)
     weight_kwargs = sample_weight_kwargs(features, rows.sample_weight, required=False)
     # No tag says reliably which features need y. Whatever else is wrong, the second fit raises again.
     with suppress(AttributeError, TypeError, ValueError):
@@ -294,11 +292,11 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
     """
     experts = make_experts(mixture.experts)
     rule = fold_rule(experts, check_parameters(mixture) or in_folds)
-    ((X, y, labels, sample_weight, _),) = rows.batches()
+    read = rows.source
     if rule is not None:
-        rule.assign(y, labels, sample_weight)
+        rule.assign(read.y, read.labels, read.sample_weight)
         rows = replace(rows, folds=rule.all())
-    setup = prepare(mixture, rows, X.shape[1])
+    setup = prepare(mixture, rows, read.X.shape[1])
     if not experts.compares_candidates and not (setup.plan.cross_fit or in_folds):
         rule = None
     elif not experts.compares_candidates and not in_folds:
@@ -306,13 +304,13 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
         n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
         rows = replace(rows, folds=np.minimum(rows.folds, n_fitted), n_fitted=n_fitted)
     if fits_moments(setup.gate_features):
-        rows = kept_rows(rows, setup.plan.rows)
+        rows = rows.keeping(setup.plan.rows)
 
     def gather(product_dtype, scratch=None):
         folds = None
         if rule is not None:
             folds = GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1, rows.n_fitted or 0)
-        return experts.gather(rows.batches(), folds, product_dtype, scratch, setup.progress)
+        return experts.gather(rows.source.batches(), folds, product_dtype, scratch, setup.progress)
 
     return setup, rows, gather
 
@@ -396,8 +394,8 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     with pooled.keeping_factor(scratch):
         experts = setup.experts.fit_moments(
             moments if in_folds else total,
-            dtype=rows.dtype,
-            y_is_1d=rows.y_is_1d,
+            dtype=rows.source.dtype,
+            y_is_1d=rows.source.y_is_1d,
             small_bins=setup.small_bins,
             pooled=pooled,
             scratch=scratch,
@@ -405,13 +403,13 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
         stage = setup.progress.stage("gate features")
         features = fit_features(setup, rows, pooled)
-        stack = stack_parts(experts, features, plan, total, pooled, rows.dtype, scratch)
+        stack = stack_parts(experts, features, plan, total, pooled, rows.source.dtype, scratch)
         stage.end()
-    on_blocks = name_columns(rows.frame, experts, features, stack)
+    on_blocks = name_columns(rows.source.frame, experts, features, stack)
     fold_stacks = None
     if plan.cross_fit:
         stage = setup.progress.stage("models without each fold")
-        fold_stacks = cross_fitted_stacks(moments, n_fitted, experts, plan.inputs, rows.dtype, scratch)
+        fold_stacks = cross_fitted_stacks(moments, n_fitted, experts, plan.inputs, rows.source.dtype, scratch)
         stage.end(f"{n_fitted} fold" + "s" * (n_fitted > 1))
     gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
     predictor = MixturePredictor(
@@ -432,7 +430,7 @@ def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> 
     """Read the rows of the gate, with several noisy draws of each if their noise is known; train the gate."""
     plan, n_draws = setup.plan, setup.n_draws
     stage = setup.progress.stage("gate rows")
-    reader = GateReader(stack, features, fold_stacks, n_draws, setup.seed, rows.has_noise)
+    reader = GateReader(stack, features, fold_stacks, n_draws, setup.seed, rows.source.has_noise)
     data = rows.gate_data(reader, len(setup.codes), plan.rows)
     stage.end(n_rows=len(data.y))
     codes, weight = setup.codes[plan.rows], rows.sample_weight

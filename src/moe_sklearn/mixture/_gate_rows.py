@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import BLOCK_ROWS, as_source, noisy_batches, prefetch
+from ..data import BLOCK_ROWS, noisy_batches, prefetch
 from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, FoldMoments, discriminants
 from ._predictor import complete_features
@@ -118,24 +118,24 @@ def read_gate_rows(
     else:
         stacks = [of_fold.joined_with(stack, "features") for of_fold in fold_stacks]
     parts, offset = [], 0
-    for X, y, *_ in batches:
-        source = as_source(X)
+    for batch in batches:
+        source, y = batch.X, batch.y
         if source.shape[1] != len(stack.coef):
             raise ValueError(
                 f"X of the gate's rows has {source.shape[1]} columns, the moments have {len(stack.coef)}: "
                 "give the rows that the moments were gathered from."
             )
-        starts = np.arange(offset, offset + len(X), BLOCK_ROWS)
+        starts = np.arange(offset, offset + len(batch), BLOCK_ROWS)
         # A block of the source is read for one part only, the last one first: it may still be in memory.
-        of_blocks = np.split(rows, np.searchsorted(rows, [*starts, offset + len(X)]))[-2:0:-1]
+        of_blocks = np.split(rows, np.searchsorted(rows, [*starts, offset + len(batch)]))[-2:0:-1]
         of_blocks = [block - offset for block in of_blocks if len(block)]
-        blocks = _blocks_by_fold(source, of_blocks, folds[offset : offset + len(X)], len(stacks))
+        blocks = _blocks_by_fold(source, of_blocks, folds[offset : offset + len(batch)], len(stacks))
         of_batch = [
             GateData(y[own].reshape(len(own), -1), *_gate_inputs(block, ends, order, stacks, features))
             for own, block, ends, order in (blocks if source.in_memory else prefetch(blocks))
         ]
         parts += of_batch[::-1]
-        offset += len(X)
+        offset += len(batch)
     if offset != n_rows:
         raise ValueError(
             f"batches gave {n_rows} rows at the first reading and {offset} at the second: they must be the "

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..binning import Regimes, first_target
-from ..data import bins_of_rows, check_rows, check_targets, feature_names
+from ..data import feature_names, features_of, rows_of
 from ..experts import BinnedRidgeExperts
 from ..metrics import MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
@@ -157,8 +157,7 @@ class MixtureOutputs:
             In the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
-        X = check_rows(self, X, lazy=True)
-        return self.predictor_.map(lambda outputs: outputs.proba, X, proba=True)
+        return self.predictor_.map(lambda outputs: outputs.proba, features_of(self, X), proba=True)
 
     def expert_weights(self, X) -> np.ndarray:
         """Compute the gate's weights of experts and anchors, as used in mode "soft".
@@ -174,8 +173,7 @@ class MixtureOutputs:
             to 1.
         """
         check_is_fitted(self)
-        X = check_rows(self, X, lazy=True)
-        return self.predictor_.map(lambda outputs: outputs.weights, X, weights=True)
+        return self.predictor_.map(lambda outputs: outputs.weights, features_of(self, X), weights=True)
 
     def gate_inputs_of(self, X) -> np.ndarray:
         """Compute the inputs of the gate.
@@ -190,7 +188,7 @@ class MixtureOutputs:
             The inputs that `gate_inputs_` lists, side by side.
         """
         check_is_fitted(self)
-        return self.predictor_.inputs(check_rows(self, X, lazy=True))
+        return self.predictor_.inputs(features_of(self, X))
 
     def predict_experts(self, X) -> np.ndarray:
         """Predict with every expert.
@@ -205,8 +203,8 @@ class MixtureOutputs:
             In the order of `bins_`.
         """
         check_is_fitted(self)
-        X = check_rows(self, X, lazy=True)
-        return in_shape_of_y(self, self.predictor_.map(lambda outputs: outputs.predictions[:, :-1], X))
+        experts = self.predictor_.map(lambda outputs: outputs.predictions[:, :-1], features_of(self, X))
+        return in_shape_of_y(self, experts)
 
     def _map_soft(self, finish, X):
         """Join ``finish(prediction, std, bin)`` of all blocks of rows, with each row's most probable bin."""
@@ -245,10 +243,9 @@ class MixtureOutputs:
             If X and y differ in length, X or y holds nan or infinity, or `residual_variance_` is None.
         """
         check_is_fitted(self)
-        X = check_rows(self, X)
-        y = check_targets(y, len(X), self.predictor_.n_targets)
-        prediction, std, groups = self._map_soft(lambda *parts: parts, X)
-        self.interval_scores_ = conformal_scores(y, prediction, std, groups if per_bin else None)
+        rows = rows_of(self, X, y, n_targets=self.predictor_.n_targets)
+        prediction, std, groups = self._map_soft(lambda *parts: parts, rows.X)
+        self.interval_scores_ = conformal_scores(rows.y, prediction, std, groups if per_bin else None)
         return self
 
     def predict_interval(self, X, *, coverage=0.9) -> np.ndarray:
@@ -276,14 +273,14 @@ class MixtureOutputs:
             If `coverage` does not lie between 0 and 1, or X holds nan or infinity.
         """
         check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
-        X = check_rows(self, X, lazy=True)
+        source = features_of(self, X)
         widths = interval_widths(self.interval_scores_, coverage, len(self.bins_))
 
         def of_block(prediction, std, groups):
             half = widths[groups] * std
             return np.stack([prediction - half, prediction + half], axis=1)
 
-        return in_shape_of_y(self, self._map_soft(of_block, X))
+        return in_shape_of_y(self, self._map_soft(of_block, source))
 
     def local_coef(self, X) -> np.ndarray:
         r"""Compute the coefficients of the soft mixture at each row.
@@ -349,13 +346,13 @@ class MixtureOutputs:
         True
         """
         check_is_fitted(self)
-        checked = check_rows(self, X, lazy=True)
-        values, base = self.predictor_.contributions(checked)
+        source = features_of(self, X)
+        values, base = self.predictor_.contributions(source)
         names = feature_names(self)
         return Contributions(
             in_shape_of_y(self, values),
             in_shape_of_y(self, base),
-            checked if isinstance(checked, np.ndarray) else X,
+            X if source.values is None else source.values,
             None if names is None else names.tolist(),
         )
 
@@ -448,17 +445,16 @@ class MixtureOutputs:
             If `bins` are missing, if lengths differ, or X or y holds nan or infinity.
         """
         check_is_fitted(self)
-        bins = bins_of_rows(self, X, bins)
-        X = check_rows(self, X)
-        y = check_targets(y, len(X), self.predictor_.n_targets)
-        if bins is None and self.regimes_.of_target:
-            bins = first_target(y)
+        rows = rows_of(self, X, y, bins=bins, n_targets=self.predictor_.n_targets)
+        labels = rows.labels
+        if labels is None and self.regimes_.of_target:
+            labels = first_target(rows.y)
         return report_of(
             self.predictor_,
             self.regimes_,
-            X,
-            in_shape_of_y(self, y),
-            self.regimes_.oracle_codes(bins, len(X)),
+            rows.X,
+            in_shape_of_y(self, rows.y),
+            self.regimes_.oracle_codes(labels, len(rows)),
             n_train=self.n_train_,
             sample_weight=sample_weight,
             n_resamples=n_resamples,

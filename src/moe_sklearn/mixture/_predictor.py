@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from ..data import map_finite
 from ..linalg import LinearStack
 
 Mixing = Literal["soft", "hard", "oracle", "global"]
@@ -75,8 +74,8 @@ class MixturePredictor:
         finish : callable
             Takes the `Outputs` of a block, and the same rows of each of `row_values`. Returns an array with a
             row for each of them, or a tuple of such arrays.
-        X : array, source or dask array
-            See `map_rows`.
+        X : RowSource
+            See `RowSource.map`.
         *row_values : ndarray
             Further arrays with as many rows as X.
         weights, proba : bool
@@ -91,7 +90,7 @@ class MixturePredictor:
         def of_block(block, *values):
             return finish(self._outputs(block, weights, proba), *values)
 
-        return map_finite(of_block, X, *row_values)
+        return X.map(of_block, *row_values)
 
     def outputs(self, X, *, weights: bool = False, proba: bool = False) -> Outputs:
         """Compute predictions and, on request, weights and probabilities of all rows, as `map` does."""
@@ -104,7 +103,7 @@ class MixturePredictor:
         weighed = routed = np.empty((len(X), 0), linear_outputs.dtype)
         bad = None if np.isfinite(linear_outputs.sum()) else ~np.isfinite(linear_outputs).all(axis=1)
         if bad is not None:
-            # The gate gets zeros for these rows. `map_finite` finds them by the nan that they get at the end.
+            # The gate gets zeros for these rows. `RowSource.map` finds them by the nan they get in the end.
             X, linear_outputs = (np.where(bad[:, None], 0, array) for array in (X, linear_outputs))
         inputs = self._inputs(X, linear_outputs) if weights or proba else None
         if weights:
@@ -118,7 +117,7 @@ class MixturePredictor:
 
     def inputs(self, X) -> np.ndarray:
         """Compute the inputs of the gate from X: (n, n_inputs)."""
-        return map_finite(lambda block: self._inputs(block, self.stack.outputs(block)), X)
+        return X.map(lambda block: self._inputs(block, self.stack.outputs(block)))
 
     def contributions(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).
@@ -136,7 +135,7 @@ class MixturePredictor:
             values *= (block - self.x_mean)[:, :, None]
             return values, (weights @ constants).astype(weights.dtype)
 
-        return map_finite(of_block, X)
+        return X.map(of_block)
 
     def _inputs(self, X, linear_outputs):
         features = None

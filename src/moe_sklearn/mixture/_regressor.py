@@ -7,14 +7,19 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import bins_of_rows, check_choice, check_fit_rows, check_rows, check_varies
+from ..data import (
+    Rows,
+    check_choice,
+    features_of,
+    rows_of,
+)
 from ..metrics import r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
 from ._inspection import MixtureOutputs, in_shape_of_y
 from ._intervals import check_residuals
 from ._predictor import MIXINGS, Mixing, mix, total_std
-from ._training_rows import rows_in_memory
+from ._training_rows import TrainingRows
 
 
 class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
@@ -263,10 +268,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             `gate_features` cannot be fitted from moments, as `GateFeatureTransformer` can.
         """
         fitted = unfitted_copy(self)
-        X, y, bins, sample_weight, frame = check_fit_rows(fitted, X, y, bins, sample_weight)
-        check_varies(y, sample_weight)
-        rows = rows_in_memory(fitted.binner, X, y, bins, sample_weight, x_std, frame)
-        return adopt(self, fitted._store(fit_rows(fitted, rows)))
+        rows = rows_of(fitted, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
+        return adopt(self, fitted._store(fit_rows(fitted, TrainingRows.of(rows, fitted.binner))))
 
     def fit_batches(self, batches) -> Self:
         """Fit to batches of rows, which need not be in memory at the same time.
@@ -386,9 +389,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         mixing = self.mixing if mixing is None else mixing
         check_choice(mixing, "mixing", MIXINGS)
         if mixing == "oracle" or bins is not None:
-            bins = bins_of_rows(self, X, bins)
-        X = check_rows(self, X, lazy=True)
-        codes = [self.regimes_.oracle_codes(bins, len(X))] if mixing == "oracle" else []
+            rows = rows_of(self, X, bins=bins, lazy=True)
+        else:  # Side columns of a file are not read for nothing.
+            rows = Rows(features_of(self, X))
+        codes = [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
         anchors, variance = self.predictor_.anchors, self.residual_variance_
         if return_std:
             check_residuals(variance)
@@ -398,7 +402,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             return (prediction, total_std(prediction, outputs, variance)) if return_std else prediction
 
         proba = return_std or mixing == "hard"
-        result = self.predictor_.map(of_block, X, *codes, weights=mixing == "soft", proba=proba)
+        result = self.predictor_.map(of_block, rows.X, *codes, weights=mixing == "soft", proba=proba)
         return (
             tuple(in_shape_of_y(self, part) for part in result) if return_std else in_shape_of_y(self, result)
         )

@@ -5,22 +5,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
-from sklearn.utils.validation import check_array
 
 from ..binning import GridBinner, is_side_information
 from ..data import (
-    FLOAT_DTYPES,
     NO_BIN,
-    check_finite,
     check_length,
-    check_no_missing,
-    check_sample_weight,
-    check_x_std,
     encode_labels,
     fold_of_rows,
     label_array,
+    rows_of,
 )
-from ..experts import check_alpha, held_out_errors, r2_scores
+from ..experts import BinnedRidgeExperts, check_alpha, held_out_errors, r2_scores
 from ..moments import FoldMoments, in_enough_precision
 
 
@@ -91,27 +86,22 @@ def oracle_headroom(
     >>> round(result.r2_global, 1), round(result.r2_oracle, 1)
     (-0.0, 0.7)
     """
-    check_no_missing(X, "X")
-    check_no_missing(y, "y")
-    X = check_array(X, dtype=FLOAT_DTYPES, ensure_all_finite=False)
-    y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
-    y = y.reshape(len(y), -1)
-    check_length(y, "y", len(X))
-    check_finite(y, "y")
-    check_length(bins, "bins", len(X))
-    weight = check_sample_weight(sample_weight, len(X))
+    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
+    rows = rows_of(BinnedRidgeExperts(), X, y, **given, reset=True)
+    y, bins, weight = rows.y.reshape(len(rows), -1), rows.labels, rows.sample_weight
+    check_length(bins, "bins", len(rows))
     if is_side_information(bins):
         bins = np.ravel((binner or GridBinner()).fit_transform(bins))
-    bins = label_array(bins, len(X))
+    bins = label_array(bins, len(rows))
     labels, codes = encode_labels(bins)
-    folds = fold_of_rows(cv, X, y)
-    used = np.full(len(X), True) if weight is None else weight > 0
+    folds = fold_of_rows(cv, y, y)
+    used = np.full(len(rows), True) if weight is None else weight > 0
     _check_bins(labels, codes[used], folds[used])
-    alphas, x_std = [check_alpha(alpha, "alpha")], check_x_std(x_std, X.shape)
+    alphas = [check_alpha(alpha, "alpha")]
 
     def errors(product_dtype, scratch):
-        parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype)
-        parts.update(X, y, bins, folds, weight, x_std)
+        parts = FoldMoments.empty_for(rows.X, y, product_dtype=product_dtype)
+        parts.update(rows.X, y, bins, folds, weight, rows.x_std)
         covered = parts.pooled_parts(covered_only=True)
         everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
         error_global = held_out_errors(everything, alphas, covered, scratch=scratch)[:, 0]

@@ -8,18 +8,12 @@ from sklearn.utils import check_random_state
 
 from ..data import (
     RecordedFolds,
-    RowSource,
     StratifiedFolds,
-    as_source,
-    bins_of_rows,
-    check_fit_rows,
     check_length,
-    check_rows,
-    check_x_std,
-    label_array,
+    rows_of,
 )
 from ..metrics import curve_of
-from ..mixture import SoftGateMoERegressor, make_experts, rows_in_memory
+from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
 from ..moments import FoldMoments, add_in_folds, in_enough_precision
 
 
@@ -100,69 +94,42 @@ def moe_learning_curve(
     ([50, 600], True)
     """
     model = clone(estimator)
-    X, y, bins, _, frame = check_fit_rows(model, X, y, bins)
-    bins_test = bins_of_rows(model, X_test, bins_test)
-    X_test = check_rows(model, X_test)
-    if bins is None:
+    read = rows_of(model, X, y, bins=bins, x_std=x_std, reset=True)
+    test = rows_of(model, X_test, bins=bins_test)
+    if read.labels is None:
         raise ValueError("moe_learning_curve needs bins: pass them, or set side_columns of the estimator.")
-    check_length(bins, "bins", len(X))
-    sizes = _absolute(train_sizes, len(X))
+    check_length(read.labels, "bins", len(read))
+    sizes = _absolute(train_sizes, len(read))
     experts = make_experts(model.experts)
     if experts.compares_candidates:
         tuned = experts.tuned_parameter
         raise ValueError(
             f"moe_learning_curve needs one {tuned} at all sizes: set {tuned}, and no candidates to compare."
         )
-    rows = rows_in_memory(model.binner, X, y, bins, None, x_std, frame)
+    rows = TrainingRows.of(read, model.binner)
     if shuffle:
-        rows = _shuffled(rows, random_state)
-    ((X, y, *_),) = rows.batches()
+        shuffled = rows.source.shuffled(check_random_state(random_state))
+        rows = replace(rows, source=shuffled, labels=[shuffled.labels])
 
     def reports(product_dtype, scratch):
-        moments = FoldMoments.empty_for(X, y, product_dtype=product_dtype, max_bytes=experts.fold_bytes)
+        moments = FoldMoments.empty_for(
+            read.X, read.y, product_dtype=product_dtype, max_bytes=experts.fold_bytes
+        )
         fits = _fits(model, moments, rows, sizes.tolist(), scratch)
-        return [fit.evaluate(X_test, y_test, bins=bins_test) for fit in fits]
+        return [fit.evaluate(test.X, y_test, bins=test.labels) for fit in fits]
 
     return curve_of(in_enough_precision(experts.product_dtype, reports), train_sizes=sizes)
 
 
 def _fits(model, moments, rows, sizes, scratch):
     """Yield the model fitted at each size; the rows are added to the moments, in place."""
-    ((X, y, labels, _, x_std),) = rows.batches()
-    source, labels = as_source(X), label_array(labels, len(y))
     folds, start = RecordedFolds(StratifiedFolds()), 0
     for stop in sizes:
-        more, noise = slice(start, stop), _between(x_std, start, stop)
-        add_in_folds(moments, (source.between(start, stop), y[more], labels[more], None, noise), folds)
-        # Some gate features are fitted to an array only.
-        first = X[:stop] if isinstance(X, np.ndarray) else source.between(0, stop)
-        noise = check_x_std(_between(x_std, 0, stop), first.shape)
-        at_size = replace(
-            rows,
-            batches=[(first, y[:stop], labels[:stop], None, noise)].copy,
-            labels=[labels[:stop]],
-            folds=folds.all(),
-            has_noise=noise is not None,
-        )
+        add_in_folds(moments, rows.source.between(start, stop), folds)
+        first = rows.source.first(stop)
+        at_size = replace(rows, source=first, labels=[first.labels], folds=folds.all())
         yield clone(model).fit_moments(moments, at_size, scratch=scratch)
         start = stop
-
-
-def _between(x_std, start, stop):
-    """The noise of the rows `start` to `stop`, without `stop`."""
-    return x_std.between(start, stop) if isinstance(x_std, RowSource) else x_std
-
-
-def _shuffled(rows, random_state):
-    """The rows in random order."""
-    ((X, y, labels, _, x_std),) = rows.batches()
-    if not isinstance(X, np.ndarray):
-        raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
-    order = check_random_state(random_state).permutation(len(X))
-    if isinstance(x_std, RowSource):
-        x_std = as_source(x_std.take(np.arange(len(X)))[order])
-    labels = label_array(labels, len(y))[order]
-    return replace(rows, batches=[(X[order], y[order], labels, None, x_std)].copy, labels=[labels])
 
 
 def _absolute(train_sizes, n_rows):

@@ -8,16 +8,13 @@ from sklearn.base import clone
 
 from ..data import (
     NoisyRows,
-    as_source,
-    bins_of_rows,
-    check_fit_rows,
-    check_rows,
-    check_varies,
+    RowSource,
     check_x_std,
+    rows_of,
     scaled,
 )
 from ..metrics import curve_of
-from ..mixture import SoftGateMoERegressor, draw_seed, prepare_rows, rows_in_memory
+from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, prepare_rows
 from ..moments import in_enough_precision
 
 
@@ -99,39 +96,34 @@ def noise_curve(
     ([0.0, 1.0], True)
     """
     model = clone(estimator)
-    X, y, bins, sample_weight, frame = check_fit_rows(model, X, y, bins, sample_weight)
-    check_varies(y, sample_weight)
-    levels = _increasing(levels)
-    x_std = check_x_std(x_std, X.shape)
-    bins_test = bins_of_rows(model, X_test, bins_test)
-    test = as_source(check_rows(model, X_test))
-    if x_std_test is None and x_std is not None and x_std.shape == tuple(X.shape):
+    read = rows_of(model, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
+    levels, x_std = _increasing(levels), read.x_std
+    if x_std_test is None and isinstance(x_std, RowSource):
         raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")
-    x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.shape, "x_std_test")
+    test = rows_of(model, X_test, bins=bins_test)
+    x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.X.shape, "x_std_test")
     seed = draw_seed(random_state)
     if not isinstance(model.random_state, numbers.Integral):
         # All levels draw the same rows for the gate.
         model.set_params(random_state=draw_seed(model.random_state))
-    rows = rows_in_memory(model.binner, X, y, bins, sample_weight, frame=frame)
+    rows = TrainingRows.of(replace(read, x_std=None), model.binner)
     setup, rows, gather = prepare_rows(model, rows, in_folds=True)
 
     def reports(product_dtype, scratch):
         fits = _fits(model, gather(product_dtype), rows, x_std, levels.tolist(), scratch)
-        tests = (NoisyRows(test, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
-        return [fit.evaluate(noisy, y_test, bins=bins_test) for fit, noisy in zip(fits, tests, strict=True)]
+        tests = (NoisyRows(test.X, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
+        return [fit.evaluate(noisy, y_test, bins=test.labels) for fit, noisy in zip(fits, tests, strict=True)]
 
     return curve_of(in_enough_precision(setup.experts.product_dtype, reports), levels=levels)
 
 
 def _fits(model, moments, rows, x_std, levels, scratch):
     """Yield the model fitted at each level; the noise is added to the moments, in place."""
-    ((X, y, labels, sample_weight, _),) = rows.batches()
-    variance = 0.0
+    read, variance = rows.source, 0.0
     for level in levels:
-        moments.add_noise(x_std, labels, rows.folds, sample_weight, factor=level**2 - variance)
-        variance, noisy = level**2, scaled(x_std, level)
-        batch = X, y, labels, sample_weight, noisy
-        at_level = replace(rows, has_noise=noisy is not None, batches=[batch].copy)
+        moments.add_noise(x_std, read.labels, rows.folds, read.sample_weight, factor=level**2 - variance)
+        variance = level**2
+        at_level = replace(rows, source=replace(read, x_std=scaled(x_std, level)))
         yield clone(model).fit_moments(moments, at_level, scratch=scratch)
 
 

@@ -16,13 +16,13 @@ from sklearn.utils.validation import check_array
 from ..binning import GridBinner
 from ..data import (
     NO_BIN,
-    check_features,
     check_finite,
     check_kind,
     check_length,
     check_number,
     check_sample_weight,
     check_varies,
+    features_of,
     fold_of_rows,
     label_array,
     split,
@@ -429,7 +429,8 @@ def _squared_errors(model, X, codes, rows: _Rows, scored):
     def of_block(outputs, codes):
         return np.stack([mix(mode, outputs, model.predictor_.anchors, codes) for mode in MODES], axis=1)
 
-    predicted = model.predictor_.map(of_block, check_features(model, X), codes, weights=True, proba=True)
+    source = features_of(model, X, lazy=False)
+    predicted = model.predictor_.map(of_block, source, codes, weights=True, proba=True)
     errors = (rows.y[scored].reshape(len(scored), 1, -1) - np.asarray(predicted, dtype=float)) ** 2
     return errors.sum(axis=0) if rows.weight is None else np.tensordot(rows.weight[scored], errors, axes=1)
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from ..data import aligned, bins_of_rows, check_no_missing
+from ..data import aligned, check_no_missing, rows_of
 from ..metrics import rho_score
 from ._nested import inner_mixture, rows_of_mixture, without_search
 
@@ -111,7 +111,7 @@ class RhoScorer(BaseEstimator):
         estimator = without_search(estimator)
         mixture, known = inner_mixture(estimator), bins
         if known is None:
-            known = bins_of_rows(mixture, rows_of_mixture(estimator, X))
+            known = rows_of(mixture, rows_of_mixture(estimator, X)).labels
         if known is None:
             raise ValueError(NO_BINS)
         covered = mixture.assign_bins(known) >= 0

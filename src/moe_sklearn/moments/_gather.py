@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from .._progress import SILENT, Progress, Stage
-from ..data import FoldRule
+from ..data import FoldRule, Rows
 from ..linalg import NotEnoughDigits, Scratch
 from ._binned import BinnedMoments
 from ._folds import FoldMoments
@@ -54,11 +54,11 @@ def gather(
     product_dtype="auto",
     max_bytes: int = 2**32,
 ):
-    """Gather the moments of validated batches (X, y, bins, sample_weight) or (..., sample_weight, x_std).
+    """Gather the moments of checked batches of rows.
 
     Parameters
     ----------
-    batches : iterable of tuple
+    batches : iterable of Rows
     folds : FoldRule, optional
         Divides the rows into folds. None means no folds.
     progress : Progress, optional
@@ -80,15 +80,14 @@ def gather(
     """
     moments: Any = None
     stage = progress.stage("moments", n_rows_of(batches))
-    for batch in batches:
-        X, y, *_ = batch
+    for rows in batches:
         if folds is None:
-            moments = moments or BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
-            moments.update(*batch, watch=stage.watch)
+            moments = moments or BinnedMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
+            moments.update(rows.X, rows.y, rows.labels, rows.sample_weight, rows.x_std, watch=stage.watch)
             continue
         if moments is None:
-            moments = FoldMoments.empty_for(X, y, product_dtype=product_dtype, max_bytes=max_bytes)
-        add_in_folds(moments, batch, folds, stage.watch)
+            moments = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype, max_bytes=max_bytes)
+        add_in_folds(moments, rows, folds, stage.watch)
     if moments is None:
         raise ValueError("batches is empty: there is nothing to fit.")
     end_of_pass(stage, moments)
@@ -97,7 +96,7 @@ def gather(
 
 def n_rows_of(batches) -> int | None:
     """Return the number of rows of a list of batches; None for batches that are still to be made."""
-    return sum(len(y) for _, y, *_ in batches) if isinstance(batches, list) else None
+    return sum(map(len, batches)) if isinstance(batches, list) else None
 
 
 def end_of_pass(stage: Stage, moments):
@@ -105,11 +104,10 @@ def end_of_pass(stage: Stage, moments):
     stage.end(f"{len(moments.bins)} bins as {moments.form}", n_rows=moments.n_rows)
 
 
-def add_in_folds(moments: FoldMoments, batch: tuple, folds: FoldRule, watch=None):
-    """Add a batch (X, y, bins, sample_weight) or (..., x_std) to the moments of its folds, in place."""
-    X, y, bins, sample_weight, *x_std = batch
-    of_batch = folds.assign(y, bins, sample_weight)
+def add_in_folds(moments: FoldMoments, rows: Rows, folds: FoldRule, watch=None):
+    """Add rows to the moments of their folds, in place."""
+    of_rows = folds.assign(rows.y, rows.labels, rows.sample_weight)
     if moments.n_folds > folds.n_folds:
         moments.join_pairs()
     moments.n_folds = folds.n_folds
-    moments.update(X, y, bins, of_batch, sample_weight, *x_std, watch=watch)
+    moments.update(rows.X, rows.y, rows.labels, of_rows, rows.sample_weight, rows.x_std, watch=watch)
