@@ -25,7 +25,7 @@ from moe_sklearn import (
     report_from,
     rho_scorer,
 )
-from moe_sklearn.data import features_of
+from moe_sklearn.data import as_source, features_of
 from moe_sklearn.plotting import ModeScoresDisplay
 
 MODES = ["soft", "hard", "oracle", "global"]
@@ -558,7 +558,7 @@ def test_gate_features_choose_columns_by_name(stars, gate):
     for mode in MODES:
         np.testing.assert_allclose(model.predict(X, mixing=mode), twin.predict(rows, mixing=mode))
     np.testing.assert_allclose(model.predict(X[FLUXES]), twin.predict(rows))
-    assert len(model.gate_inputs_of(rows[:, :5])) == 300
+    assert len(model.predictor_.inputs(as_source(rows[:, :5]))) == 300
     many = pd.concat([X] * 20)
     np.testing.assert_allclose(model.predict(many)[:300], model.predict(X), atol=1e-12)
 
