@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .._lazy import attributes_of
-from ._fit import draw_seed, make_experts, prepare_rows
+from ._fit import draw_seed, gather_rows, make_experts, prepare_rows
 from ._gate_plan import trains_on_errors
 from ._inspection import Contributions
 from ._predictor import MixturePredictor, mix

@@ -100,17 +100,16 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftG
     draft = clone(model)
     read = rows_of(draft, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
     rows: Any = replace(DaskRows.of(read, draft.binner), chunks=chunks, x_std=x_std)
-    setup, rows, _ = prepare_rows(draft, rows)
+    setup, rows = prepare_rows(draft, rows)
     if not fits_moments(setup.gate_features):
         raise TypeError(
             f"gate_features {setup.gate_features!r} are fitted to X in memory, not to a dask array: use a "
             "GateFeatureTransformer."
         )
-    in_folds = setup.plan.cross_fit or setup.experts.compares_candidates
 
     def attempt(product_dtype, scratch):
         stage = setup.progress.stage("moments")
-        moments = (_fold_moments if in_folds else _moments)(X, rows, product_dtype)
+        moments = (_moments if rows.folds is None else _fold_moments)(X, rows, product_dtype)
         end_of_pass(stage, moments)
         return model.fit_moments(moments, rows, scratch=scratch)
 

@@ -270,8 +270,8 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
     return LinearStack.of(parts, dtype, experts.origin_)
 
 
-def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
-    """Prepare the rows of one array or source: divide them into folds and plan the gate, before X is read.
+def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[Setup, TrainingRows]:
+    """Divide the rows of one array or source into folds and plan the gate, before X is read.
 
     Parameters
     ----------
@@ -279,48 +279,48 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False):
         Unfitted.
     rows : TrainingRows
     in_folds : bool, default=False
-        Whether to gather moments in folds in any case.
+        Whether moments are to be gathered in folds in any case.
 
     Returns
     -------
     setup : Setup
     rows : TrainingRows
-        With their folds. Rows of the gate are kept when they are read from a file.
-    gather : callable
-        Function of a product_dtype that gathers their moments. Given a `Scratch` too, bins can be solved in
-        turn: nothing else can then be asked of their moments.
+        With their folds, or with none if nothing needs folds. Rows of the gate are kept when they are read
+        from a file.
     """
-    experts = make_experts(mixture.experts)
+    experts, source = make_experts(mixture.experts), rows.source
     rule = fold_rule(experts, check_parameters(mixture) or in_folds)
-    read = rows.source
     if rule is not None:
-        rule.assign(read.y, read.labels, read.sample_weight)
+        rule.assign(source.y, source.labels, source.sample_weight)
         rows = replace(rows, folds=rule.all())
-    setup = prepare(mixture, rows, read.X.shape[1])
-    if not experts.compares_candidates and not (setup.plan.cross_fit or in_folds):
-        rule = None
-    elif not experts.compares_candidates and not in_folds:
-        # Folds without models of their own are one: fewer products are kept, and fewer merged.
-        n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
-        rows = replace(rows, folds=np.minimum(rows.folds, n_fitted), n_fitted=n_fitted)
-    if fits_moments(setup.gate_features):
-        rows = rows.keeping(setup.plan.rows)
+    setup = prepare(mixture, rows, source.X.shape[1])
+    if not experts.compares_candidates and not in_folds:
+        if setup.plan.cross_fit:
+            # Folds without models of their own are one: fewer products are kept, and fewer merged.
+            n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
+            rows = replace(rows, folds=np.minimum(rows.folds, n_fitted), n_fitted=n_fitted)
+        else:
+            rows = replace(rows, folds=None)
+    return setup, rows.keeping(setup.plan.rows) if fits_moments(setup.gate_features) else rows
 
-    def gather(product_dtype, scratch=None):
-        folds = None
-        if rule is not None:
-            folds = GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1, rows.n_fitted or 0)
-        return experts.gather(rows.source.batches(), folds, product_dtype, scratch, setup.progress)
 
-    return setup, rows, gather
+def gather_rows(setup: Setup, rows: TrainingRows, product_dtype, scratch=None):
+    """Gather the moments of prepared rows.
+
+    With a `scratch`, bins can be solved in turn: nothing else can then be asked of their moments.
+    """
+    folds = None
+    if rows.folds is not None:
+        folds = GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1, rows.n_fitted or 0)
+    return setup.experts.gather(rows.source.batches(), folds, product_dtype, scratch, setup.progress)
 
 
 def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
     """Fit all parts of an unfitted mixture to the rows of one array or source."""
-    setup, rows, gather = prepare_rows(mixture, rows)
+    setup, rows = prepare_rows(mixture, rows)
 
     def attempt(product_dtype, scratch):
-        return fit_mixture(setup, gather(product_dtype, scratch), rows, scratch)
+        return fit_mixture(setup, gather_rows(setup, rows, product_dtype, scratch), rows, scratch)
 
     return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
 

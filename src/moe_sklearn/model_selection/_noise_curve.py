@@ -14,7 +14,7 @@ from ..data import (
     scaled,
 )
 from ..metrics import curve_of
-from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, prepare_rows
+from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, gather_rows, prepare_rows
 from ..moments import in_enough_precision
 
 
@@ -107,10 +107,11 @@ def noise_curve(
         # All levels draw the same rows for the gate.
         model.set_params(random_state=draw_seed(model.random_state))
     rows = TrainingRows.of(replace(read, x_std=None), model.binner)
-    setup, rows, gather = prepare_rows(model, rows, in_folds=True)
+    setup, rows = prepare_rows(model, rows, in_folds=True)
 
     def reports(product_dtype, scratch):
-        fits = _fits(model, gather(product_dtype), rows, x_std, levels.tolist(), scratch)
+        moments = gather_rows(setup, rows, product_dtype)
+        fits = _fits(model, moments, rows, x_std, levels.tolist(), scratch)
         tests = (NoisyRows(test.X, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
         return [fit.evaluate(noisy, y_test, bins=test.labels) for fit, noisy in zip(fits, tests, strict=True)]
 
