@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import NO_BIN, codes_of, encode_labels, field_names
+from ..data import NO_BIN, codes_of, encode_labels, frame_of
 
 
 def is_side_information(bins) -> bool:
@@ -19,7 +19,7 @@ def is_side_information(bins) -> bool:
     >>> is_side_information([[4000, "dwarf"], [5800, "giant"]]), is_side_information(["cool", "hot"])
     (True, False)
     """
-    return field_names(bins) is not None or len(getattr(bins, "shape", None) or np.shape(bins)) == 2
+    return frame_of(bins) is not None or len(getattr(bins, "shape", None) or np.shape(bins)) == 2
 
 
 def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,8 +19,8 @@ from ..data import (
     check_number,
     check_sample_weight,
     columns_of,
-    field_names,
-    is_frame,
+    frame_of,
+    library_of,
     mask_of,
     numbers_of,
 )
@@ -225,13 +225,13 @@ class GridBinner(TransformerMixin, StatefulEstimator):
 
     def _columns(self, X, reset):
         """Return the columns of checked side information."""
-        names = field_names(X)
-        if names is not None:
-            self._check_fields(names, reset)
-            return columns_of(X)
-        if is_frame(X):
-            validate_data(self, X, skip_check_array=True, reset=reset)
-            return columns_of(X)
+        frame = frame_of(X)
+        if frame is not None:
+            if library_of(X):
+                validate_data(self, X, skip_check_array=True, reset=reset)
+            else:  # scikit-learn does not know the names of records.
+                self._check_fields(frame.names, reset)
+            return frame.columns()
         check_kind(X, "side_information", may_miss=True)
         # An array of a list of numbers and strings would hold strings only.
         X, mask = X if hasattr(X, "dtype") else np.asarray(X, dtype=object), mask_of(X)

@@ -24,7 +24,7 @@ from ._folds import (
     StratifiedFolds,
     fold_of_rows,
 )
-from ._frames import FrameMaker, OnFrames, aligned, columns_of, field_names, is_frame, numbers_of
+from ._frames import FrameMaker, OnFrames, aligned, columns_of, frame_of, library_of, numbers_of
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
 from ._noise import NoisyRows, check_values, check_x_std, n_draws_within, noisy_batches, scaled
 from ._rows import Rows, feature_names, features_of, rows_of, split

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,24 +14,127 @@ from ._checks import check_kind, is_missing, mask_of
 from ._sources import ColumnsOf, RowSource, as_source, is_lazy, is_source
 
 
-def field_names(X) -> tuple | None:
-    """Return the names of the columns of a structured array or an astropy Table; None for anything else."""
-    return getattr(getattr(X, "dtype", None), "names", None)
+class Frame(ABC):
+    """A table with named columns, each of a type of its own. This is the one place that knows such tables."""
+
+    def __init__(self, table):
+        self.table = table
+
+    @property
+    @abstractmethod
+    def names(self) -> list:
+        """Names of the columns."""
+
+    @abstractmethod
+    def column(self, position: int) -> Any:
+        """Return a column, 1-D, as the table holds it."""
+
+    @abstractmethod
+    def take(self, positions: list[int] | slice) -> Any:
+        """Return a table of some columns."""
+
+    def columns(self) -> list:
+        """Return all columns."""
+        return [self.column(position) for position in range(len(self.names))]
+
+    @staticmethod
+    def make(values: np.ndarray, names: list) -> Any:
+        """Make a table of values (n, n_columns)."""
+        raise NotImplementedError
 
 
-def is_frame(X) -> bool:
-    """Return True for a data frame of pandas or polars."""
-    return hasattr(X, "iloc") or hasattr(X, "get_columns")
+class _Pandas(Frame):
+    """A DataFrame of pandas."""
+
+    @property
+    def names(self):
+        return list(self.table.columns)
+
+    def column(self, position):
+        return self.table.iloc[:, position]
+
+    def take(self, positions):
+        return self.table.iloc[:, positions]
+
+    @staticmethod
+    def make(values, names):
+        import pandas as pd
+
+        return pd.DataFrame(values, columns=names, copy=False)
+
+
+class _Polars(Frame):
+    """A DataFrame of polars."""
+
+    @property
+    def names(self):
+        return list(self.table.columns)
+
+    def column(self, position):
+        return self.table.to_series(position)
+
+    def take(self, positions):
+        return self.table[:, positions]
+
+    @staticmethod
+    def make(values, names):
+        import polars as pl
+
+        return pl.DataFrame(values, schema=names)
+
+
+class _Arrow(Frame):
+    """A Table or a RecordBatch of pyarrow."""
+
+    @property
+    def names(self):
+        return list(self.table.schema.names)
+
+    def column(self, position):
+        # As an array of NumPy, because the scalars of arrow equal nothing but themselves.
+        return self.table.column(position).to_numpy(zero_copy_only=False)
+
+    def take(self, positions):
+        return self.table.select(np.array(self.names, dtype=object)[positions].tolist())
+
+
+class _Records(Frame):
+    """A structured array, or a table of astropy."""
+
+    @property
+    def names(self):
+        return list(self.table.dtype.names)
+
+    def column(self, position):
+        return self.table[self.names[position]]
+
+    def take(self, positions):
+        return self.table[np.array(self.names, dtype=object)[positions].tolist()]
+
+
+FRAMES: dict[str, type[Frame]] = {"pandas": _Pandas, "polars": _Polars, "pyarrow": _Arrow}
+
+
+def library_of(X) -> str | None:
+    """Return the package whose frame X is, also by inheritance; None if X is none of `FRAMES`."""
+    if not hasattr(X, "columns"):
+        return None
+    packages = [ancestor.__module__.partition(".")[0] for ancestor in type(X).__mro__]
+    return next((package for package in packages if package in FRAMES), None)
+
+
+def frame_of(X) -> Frame | None:
+    """Return X as a `Frame`; None for anything else, such as an array."""
+    library = library_of(X)
+    if library is not None:
+        return FRAMES[library](X)
+    return _Records(X) if getattr(getattr(X, "dtype", None), "names", None) else None
 
 
 def columns_of(X) -> list:
-    """Return the columns of a frame, a table or an array, each as it was given."""
-    names = field_names(X)
-    if names is not None:
-        return [X[name] for name in names]
-    if hasattr(X, "iloc"):
-        return [X.iloc[:, j] for j in range(X.shape[1])]
-    return list(X.get_columns() if is_frame(X) else X.T)
+    """Return the columns of a frame or of a 2-D array, each as it was given."""
+    frame = frame_of(X)
+    return list(X.T) if frame is None else frame.columns()
 
 
 def numbers_of(column) -> np.ndarray | None:
@@ -69,36 +173,23 @@ def as_table(X):
     check_kind(X, may_miss=True)
     if is_source(X):
         return X if is_lazy(X) else as_source(X)
-    if isinstance(X, np.ndarray) or _is_frame(X):
+    if isinstance(X, np.ndarray) or library_of(X):
         return X
     array = np.asarray(X)
     return np.asarray(X, dtype=object) if array.dtype.kind in "US" else array
 
 
-def _is_frame(X):
-    return hasattr(X, "columns") and (hasattr(X, "iloc") or hasattr(X, "select"))
-
-
-def take_columns(table, positions: Sequence[int], names=None):
-    """Take columns of a table; successive columns of a numpy array are a view.
+def take_columns(table, positions: Sequence[int]):
+    """Take columns of a frame, array, dask array or source; successive columns of an array are a view.
 
     Of a memory map that is not a view, and of a source, the columns are a `RowSource`.
-
-    Parameters
-    ----------
-    table : DataFrame, array, dask array or RowSource of shape (n, n_columns)
-    positions : sequence of int
-    names : sequence of str, optional
-        Names of all columns. A frame that is none of pandas needs them.
     """
     positions = list(positions)
     first, n_taken = positions[0], len(positions)
     in_a_row = positions == list(range(first, first + n_taken))
     index = slice(first, first + n_taken) if in_a_row else positions
-    if hasattr(table, "iloc"):
-        return table.iloc[:, index]
-    if _is_frame(table):
-        return table.select([names[position] for position in positions])
+    if (frame := frame_of(table)) is not None:
+        return frame.take(index)
     if isinstance(table, RowSource) or (isinstance(table, np.memmap) and not in_a_row):
         return ColumnsOf(as_source(table), index, n_taken)
     if isinstance(table, np.ndarray) and not in_a_row:
@@ -114,16 +205,6 @@ def in_memory(table):
     return np.asarray(table) if is_lazy(table) else table
 
 
-def only_column(table):
-    """Return the single column of a table in memory, as 1-D series or array."""
-    if hasattr(table, "iloc"):
-        return table.iloc[:, 0]
-    if not _is_frame(table):
-        return table[:, 0]
-    first = table.columns[0]  # the name in polars, the column itself in pyarrow
-    return table[first] if isinstance(first, str) else np.asarray(first)
-
-
 @dataclass(frozen=True)
 class FrameMaker:
     """Makes DataFrames of the names and the library that the X of `fit` had, from blocks of values."""
@@ -136,33 +217,16 @@ class FrameMaker:
     @classmethod
     def like(cls, X, names) -> FrameMaker | None:
         """Return a maker of frames like X; None if X is no frame of pandas or polars with names."""
-        packages = [ancestor.__module__.partition(".")[0] for ancestor in type(X).__mro__]
-        library = next((package for package in packages if package in MAKERS), None)
-        return None if names is None or library is None else cls(library, tuple(names))
+        library = library_of(X)
+        return None if names is None or library in (None, "pyarrow") else cls(library, tuple(names))
 
     def of(self, values: np.ndarray):
         """Make a frame of values (n, n_features)."""
-        return MAKERS[self.library](values, list(self.names))
+        return FRAMES[self.library].make(values, list(self.names))
 
     def name_columns_of(self, fitted):
         """Tell an estimator that was fitted without names the names of its columns."""
         fitted.feature_names_in_ = np.array(self.names, dtype=object)
-
-
-def _pandas(values, names):
-    import pandas as pd
-
-    return pd.DataFrame(values, columns=names, copy=False)
-
-
-def _polars(values, names):
-    import polars as pl
-
-    return pl.DataFrame(values, schema=names)
-
-
-MAKERS: dict[str, Callable] = {"pandas": _pandas, "polars": _polars}
-"""Functions that make a frame of values and names, for each library."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +259,7 @@ def aligned(rows, X, name: str = "bins"):
     ValueError
         If the index of `rows` has duplicates, or lacks rows of X.
     """
-    if not (hasattr(rows, "iloc") and hasattr(X, "iloc")) or rows.index.equals(X.index):
+    if not (hasattr(rows, "iloc") and library_of(X) == "pandas") or rows.index.equals(X.index):
         return rows
     by_order = f"If its rows are in the order of X, pass {name}.set_axis(X.index)."
     if not rows.index.is_unique:

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from .._base import unfitted_copy
-from ._frames import in_memory, numbers_of, only_column, take_columns
+from ._frames import columns_of, in_memory, numbers_of, take_columns
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ class SideColumns:
 
     def features(self, table):
         """Take the other columns of a table."""
-        return take_columns(table, self.feature_positions, self.names)
+        return take_columns(table, self.feature_positions)
 
     def side(self, table):
         """Read the side information of a table, 2-D."""
-        return in_memory(take_columns(table, self.positions, self.names))
+        return in_memory(take_columns(table, self.positions))
 
     def bins(self, side):
         """Return the bins that the side information is: 1-D labels, or itself."""
-        return only_column(side) if self.are_labels else side
+        return columns_of(side)[0] if self.are_labels else side
 
 
 def columns_seen(estimator, table) -> SideColumns:
@@ -156,7 +156,7 @@ def are_labels(estimator, side) -> bool:
     ValueError
         If the estimator takes labels only, and it is several columns or real numbers.
     """
-    column = only_column(side) if side.shape[1] == 1 else None
+    column = columns_of(side)[0] if side.shape[1] == 1 else None
     values = None if column is None else numbers_of(column)
     if hasattr(estimator, "binner"):
         return column is not None and estimator.binner is None and values is None
