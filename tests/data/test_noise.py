@@ -6,15 +6,13 @@ from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn.data import (
-    NoisyRows,
     Rows,
     RowSource,
     as_source,
     check_x_std,
-    n_draws_within,
-    noisy_batches,
-    scaled,
 )
+from moe_sklearn.data._noise import NoisyRows, scaled
+from moe_sklearn.mixture._fit import n_draws_of
 
 
 @pytest.fixture
@@ -104,7 +102,7 @@ def test_draws_of_batches_are_those_of_all_rows(rows):
     whole = NoisyRows(as_source(X), as_source(x_std), n_draws=2, seed=1).take(np.arange(200))
     parts = slice(30), slice(30, 100)
     batches = [Rows(as_source(X[part]), y[part], x_std=as_source(x_std[part])) for part in parts]
-    found = list(noisy_batches(batches, 2, 1))
+    found = [batches[0].noisy(2, 1), batches[1].noisy(2, 1, first_row=30)]
     assert_array_equal(np.concatenate([rows.X.take(np.arange(len(rows))) for rows in found]), whole)
     assert_array_equal(np.concatenate([rows.y for rows in found]), np.repeat(y, 2))
     assert found[1].X.locate(3) == "row 1"
@@ -141,4 +139,4 @@ def test_bad_values_of_a_source_name_the_row(rows):
     ],
 )
 def test_number_of_draws(given, n_rows, limit, expected):
-    assert n_draws_within(given, n_rows, limit) == expected
+    assert n_draws_of(given, n_rows, limit) == expected

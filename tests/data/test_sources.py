@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import CachingSource, as_source, open_batches, prefetch
+from moe_sklearn.data import as_source, open_batches, prefetch
 from moe_sklearn.data._sources import is_source, map_rows
 from moe_sklearn.moments import BinnedMoments
 
@@ -241,7 +241,7 @@ def test_kept_rows_need_no_second_reading(data):
     X, *_ = data
     shards = OnDisk(X[:250]), OnDisk(X[250:])
     rows = np.array([0, 69, 70, 71, 333, N - 1])
-    source = CachingSource(as_source(shards), rows)
+    source = as_source(shards).keeping(rows)
     assert_array_equal(np.concatenate([load() for *_, load in source.blocks(70)]), X)
     n_reads = [len(shard.reads) for shard in shards]
     assert_array_equal(source.take(rows), X[rows])

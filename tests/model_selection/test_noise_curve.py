@@ -6,7 +6,8 @@ from counted_reads import OnDisk
 from numpy.testing import assert_allclose
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, noise_curve
-from moe_sklearn.data import NoisyRows, as_source
+from moe_sklearn.data import as_source
+from moe_sklearn.data._noise import NoisyRows
 from moe_sklearn.gates import RegressionGate
 
 

@@ -26,7 +26,7 @@ from ._folds import (
 )
 from ._frames import FrameMaker, OnFrames, aligned, columns_of, frame_of, library_of, numbers_of
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
-from ._noise import NoisyRows, check_values, check_x_std, n_draws_within, noisy_batches, scaled
+from ._noise import check_values, check_x_std
 from ._rows import Rows, feature_names, features_of, rows_of, split
 from ._side_columns import SideColumns
-from ._sources import BLOCK_ROWS, CachingSource, RowSource, as_source, is_lazy, prefetch
+from ._sources import BLOCK_ROWS, RowSource, as_source, is_lazy, prefetch

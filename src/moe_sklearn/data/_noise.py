@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,8 +9,6 @@ import numpy as np
 from ._checks import check_kind
 from ._sources import BLOCK_ROWS, RowSource, as_source, is_source
 
-# More draws of a row add little to the first ones.
-MAX_DRAWS = 16
 # The squares of larger ones would overflow.
 LARGEST_STD = 1e150
 
@@ -173,21 +170,3 @@ class NoisyRows(RowSource):
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
         return self.source.locate(row // self.n_draws)
-
-
-def noisy_batches(batches, n_draws: int, seed: int, first_row: int = 0):
-    """Yield each batch of rows with several noisy draws of each row, and y repeated.
-
-    There are `first_row` rows before those of the first batch.
-    """
-    for rows in batches:
-        noisy = NoisyRows(rows.X, rows.x_std, n_draws, seed, first_row)
-        yield replace(rows, X=noisy, y=np.repeat(rows.y, n_draws, axis=0))
-        first_row += len(rows)
-
-
-def n_draws_within(n_noise_draws, n_rows: int, limit: int | None) -> int:
-    """Number of draws of each of `n_rows` rows: as given, or as many as a `limit` of rows allows."""
-    if n_noise_draws != "auto":
-        return n_noise_draws
-    return int(min(max((limit or 0) // max(n_rows, 1), 1), MAX_DRAWS))

@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_length, check_sample_weight, check_varies
 from ._frames import FrameMaker, aligned, as_table
 from ._labels import label_array
-from ._noise import check_x_std
+from ._noise import NoisyRows, check_x_std, scaled
 from ._side_columns import SideColumns, are_labels, locate
 from ._sources import LazySource, RowSource, as_source, is_lazy, is_source
 
@@ -97,6 +97,15 @@ class Rows:
             order,
             lambda std: as_source(std.take(everything)[order]),
         )
+
+    def noisy(self, n_draws: int = 1, seed: int = 0, first_row: int = 0) -> Rows:
+        """Take several noisy draws of each row; there are `first_row` rows before these."""
+        X = NoisyRows(self.X, self.x_std, n_draws, seed, first_row)
+        return replace(self, X=X, y=None if self.y is None else np.repeat(self.y, n_draws, axis=0))
+
+    def with_noise(self, x_std, factor: float = 1.0) -> Rows:
+        """Give the rows noise of standard deviation `x_std`, as `check_x_std` returns it, times a factor."""
+        return replace(self, x_std=scaled(x_std, factor))
 
     def _with(self, X, positions, of_noise: Callable) -> Rows:
         """The rows at `positions`, whose X is known; `of_noise` takes those of noise that differs by row."""

@@ -235,6 +235,10 @@ class RowSource:
         """Return the rows `first` to `last`, without `last`, as a source."""
         return RowSlice(self, first, last)
 
+    def keeping(self, rows: np.ndarray) -> RowSource:
+        """Keep the rows at sorted positions `rows` when they are read, if they are not in memory."""
+        return self if self.in_memory else CachingSource(self, rows)
+
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
         return f"row {self.first_row + row}"

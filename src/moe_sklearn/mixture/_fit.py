@@ -22,12 +22,10 @@ from ..binning import GridBinner, Regimes, count_rows, fit_regimes
 from ..data import (
     NO_BIN,
     GivenFolds,
-    NoisyRows,
     OnFrames,
     check_choice,
     check_number,
     codes_of,
-    n_draws_within,
 )
 from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
 from ..features import GateFeatureTransformer
@@ -40,6 +38,8 @@ from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
 from ._predictor import MIXINGS, MixturePredictor
 from ._training_rows import TrainingRows, fold_rule, gather_batches
 
+# More draws of a row add little to the first ones.
+MAX_DRAWS = 16
 # The part that None stands for
 DEFAULT_PARTS = {
     "experts": BinnedRidgeExperts,
@@ -161,7 +161,7 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
     )
     n_draws, seed = 1, 0
     if rows.source.has_noise:
-        n_draws = n_draws_within(mixture.n_noise_draws, len(plan.rows), plan.limit)
+        n_draws = n_draws_of(mixture.n_noise_draws, len(plan.rows), plan.limit)
         seed = draw_seed(mixture.random_state)
     return Setup(experts, features, regimes, small_bins, codes, plan, n_draws, seed, progress)
 
@@ -188,6 +188,13 @@ def _check_rows_of_each_bin(setup: Setup):
             f"gate_data: no row of bin {regimes.names[missing[0]]!r} trains the gate. Give rows of each bin, "
             "from each shard, or label the rows of the bin -1 in the moments."
         )
+
+
+def n_draws_of(n_noise_draws, n_rows: int, limit: int | None) -> int:
+    """Number of draws of each of `n_rows` rows: as given, or as many as a `limit` of rows allows."""
+    if n_noise_draws != "auto":
+        return n_noise_draws
+    return int(min(max((limit or 0) // max(n_rows, 1), 1), MAX_DRAWS))
 
 
 def draw_seed(random_state) -> int:
@@ -231,7 +238,7 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
         )
     X, y = read.X.values, read.y
     if read.has_noise:
-        X = NoisyRows(read.X, read.x_std, seed=setup.seed).take(np.arange(len(X)))
+        X = read.noisy(seed=setup.seed).X.take(np.arange(len(X)))
     X = X if read.frame is None else read.frame.of(X)
     weight_kwargs = sample_weight_kwargs(features, rows.sample_weight, required=False)
     # No tag says reliably which features need y. Whatever else is wrong, the second fit raises again.

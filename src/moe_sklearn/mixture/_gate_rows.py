@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import BLOCK_ROWS, noisy_batches, prefetch
+from ..data import BLOCK_ROWS, prefetch
 from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, FoldMoments, discriminants
 from ._predictor import complete_features
@@ -175,12 +175,18 @@ class GateReader:
         """
         n_draws = self.n_draws
         if self.has_noise:
-            batches = noisy_batches(batches, n_draws, self.seed, first_row)
+            batches = self._noisy(batches, first_row)
             folds = None if folds is None else np.repeat(folds, n_draws)
             rows = (n_draws * rows[:, None] + np.arange(n_draws)).ravel()
         return read_gate_rows(
             batches, n_draws * n_rows, rows, self.stack, self.features, folds, self.fold_stacks
         )
+
+    def _noisy(self, batches, first_row):
+        """Yield the batches with noisy draws of each row; there are `first_row` rows before the first."""
+        for rows in batches:
+            yield rows.noisy(self.n_draws, self.seed, first_row)
+            first_row += len(rows)
 
 
 def _blocks_by_fold(source, of_blocks, folds, n_folds):

@@ -11,7 +11,6 @@ from .._progress import SILENT, Progress
 from ..binning import fit_binner, is_side_information
 from ..data import (
     Batches,
-    CachingSource,
     CrossValidationFolds,
     RecordedFolds,
     Rows,
@@ -84,15 +83,9 @@ class TrainingRows:
         """Keep X and x_std at `positions` when they are read from a file, if that fits in memory."""
         if len(positions) * self.source.X.shape[1] > MAX_CACHED_VALUES:
             return self
-        X, x_std = (_keeping(rows, positions) for rows in (self.source.X, self.source.x_std))
+        X, x_std = self.source.X.keeping(positions), self.source.x_std
+        x_std = x_std.keeping(positions) if isinstance(x_std, RowSource) else x_std
         return replace(self, source=replace(self.source, X=X, x_std=x_std))
-
-
-def _keeping(rows, positions):
-    """Return a source that keeps rows; what is in memory, or is no source, stays as it is."""
-    if not isinstance(rows, RowSource) or rows.in_memory:
-        return rows
-    return CachingSource(rows, positions)
 
 
 def gather_batches(

@@ -7,11 +7,9 @@ import numpy as np
 from sklearn.base import clone
 
 from ..data import (
-    NoisyRows,
     RowSource,
     check_x_std,
     rows_of,
-    scaled,
 )
 from ..metrics import curve_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, gather_rows, prepare_rows
@@ -112,8 +110,10 @@ def noise_curve(
     def reports(product_dtype, scratch):
         moments = gather_rows(setup, rows, product_dtype)
         fits = _fits(model, moments, rows, x_std, levels.tolist(), scratch)
-        tests = (NoisyRows(test.X, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
-        return [fit.evaluate(noisy, y_test, bins=test.labels) for fit, noisy in zip(fits, tests, strict=True)]
+        tests = (test.with_noise(x_std_test, level).noisy(seed=seed) for level in levels.tolist())
+        return [
+            fit.evaluate(noisy.X, y_test, bins=test.labels) for fit, noisy in zip(fits, tests, strict=True)
+        ]
 
     return curve_of(in_enough_precision(setup.experts.product_dtype, reports), levels=levels)
 
@@ -124,7 +124,7 @@ def _fits(model, moments, rows, x_std, levels, scratch):
     for level in levels:
         moments.add_noise(x_std, read.labels, rows.folds, read.sample_weight, factor=level**2 - variance)
         variance = level**2
-        at_level = replace(rows, source=replace(read, x_std=scaled(x_std, level)))
+        at_level = replace(rows, source=read.with_noise(x_std, level))
         yield clone(model).fit_moments(moments, at_level, scratch=scratch)
 
 
