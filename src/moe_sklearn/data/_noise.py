@@ -82,6 +82,7 @@ def scaled(x_std, factor: float):
 
 def _normals(seed, n_values, rows_and_draws, dtype):
     """Yield the numbers of each (row, draw), which depend on nothing but these and the seed."""
+    # A generator by counter: batches, chunks and threads do not change the draw of a row.
     bits = np.random.Philox(key=seed)
     generator, state = np.random.Generator(bits), bits.state
     for row, draw in rows_and_draws:

@@ -26,6 +26,7 @@ Block = tuple[int, int, Callable[[], np.ndarray]]
 
 def prefetch(iterable: Iterable) -> Iterator:
     """Yield from `iterable`, while a thread makes the next item."""
+    # One item: reading and computing overlap, and two blocks at most are in memory.
     items: queue.Queue = queue.Queue(maxsize=1)
     stop = threading.Event()
 
@@ -97,6 +98,8 @@ def map_rows(function: Callable, source: RowSource, *row_values: np.ndarray) -> 
             whole[rows] = part
         return isinstance(result, tuple)
 
+    # Pieces in threads, with BLAS held to one thread: with threads of BLAS only the products use all cores, and
+    # those of NumPy's library go on spinning after each call and take the cores from what follows.
     with map_in_threads() as run:
         for pieces in _pieces(source):
             if not joined:
@@ -249,6 +252,7 @@ class RowSource:
             pages = self._map
             while isinstance(pages, np.ndarray):
                 pages = pages.base
+            # Otherwise the pages of a whole file would count as the memory of the process.
             pages.madvise(mmap.MADV_DONTNEED)
 
     def _load(self, rows):
