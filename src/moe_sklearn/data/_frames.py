@@ -205,8 +205,8 @@ def in_memory(table):
     return np.asarray(table) if is_lazy(table) else table
 
 
-# Experts need numbers, so that a block of values and the names are all there is to a DataFrame: one is made anew for
-# each block, of noisy draws and of batches too, and nothing keeps the user's own.
+# Experts need numbers, so that a block of values and the names are all there is to a DataFrame: one is made
+# anew for each block, of noisy draws and of batches too, and nothing keeps the user's own.
 @dataclass(frozen=True)
 class FrameMaker:
     """Makes DataFrames of the names and the library that the X of `fit` had, from blocks of values."""

@@ -7,9 +7,9 @@ import numpy as np
 
 from ._checks import is_missing, mask_of
 
-# Labels are plain arrays (int64, bool or strings), so that every file and every gate can hold them. Their order is
-# a function of the strings alone, so that batches, files and workers agree on it. That is why an ordered
-# categorical keeps its order as a column of side information, and is sorted as labels.
+# Labels are plain arrays (int64, bool or strings), so that every file and every gate can hold them. Their
+# order is a function of the strings alone, so that batches, files and workers agree on it. That is why an
+# ordered categorical keeps its order as a column of side information, and is sorted as labels.
 
 NO_BIN = -1
 """Code of a row in no bin. An integer label of this value means the same."""

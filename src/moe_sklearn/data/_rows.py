@@ -158,9 +158,9 @@ def rows_of(
         if y of a fit is constant. Also if there are side columns and `bins`, a batch lacks the side columns,
         or pandas `bins` lack rows of X.
     """
-    # Side columns end here, so that no package below knows of them. scikit-learn's own checks then run on a copy of
-    # the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_ stay those of X
-    # as it was given.
+    # Side columns end here, so that no package below knows of them. scikit-learn's own checks then run on a
+    # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
+    # stay those of X as it was given.
     to_fit = reset or is_batch
     table, found = _split(estimator, X, reset)
     checker = _without_side_columns(estimator, found, reset)

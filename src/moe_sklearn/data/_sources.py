@@ -98,8 +98,8 @@ def map_rows(function: Callable, source: RowSource, *row_values: np.ndarray) -> 
             whole[rows] = part
         return isinstance(result, tuple)
 
-    # Pieces in threads, with BLAS held to one thread: with threads of BLAS only the products use all cores, and
-    # those of NumPy's library go on spinning after each call and take the cores from what follows.
+    # Pieces in threads, with BLAS held to one thread: with threads of BLAS only the products use all cores,
+    # and those of NumPy's library go on spinning after each call and take the cores from what follows.
     with map_in_threads() as run:
         for pieces in _pieces(source):
             if not joined:

@@ -13,13 +13,14 @@ from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, FoldMoments, discriminants
 from ._predictor import complete_features
 
-# Why models without each fold, and no leave-one-out. No input of a row may depend on the row's target, and that
-# alone is not enough: a leave-one-out prediction f - h / (1 - h) r, with the row's own residual r, does not depend
-# on it either, but a gate that works out f, a fixed function of x, from its other inputs reads r from the
-# difference. What a row is seen through here is shared by all rows of its fold. The difference to another fold's
-# model is a sum over all rows of both, in which the row's own share is about K d / n of the variance (K folds, n
-# rows, d effective columns): small where d is small enough for the gate to work f out. The measure is the held-out
-# loss with a target of pure noise, 1 here and .4 to .8 with leave-one-out (tests/behaviour/test_honesty.py).
+# Why models without each fold, and no leave-one-out. No input of a row may depend on the row's target, and
+# that alone is not enough: a leave-one-out prediction f - h / (1 - h) r, with the row's own residual r,
+# does not depend on it either, but a gate that works out f, a fixed function of x, from its other inputs
+# reads r from the difference. What a row is seen through here is shared by all rows of its fold. The
+# difference to another fold's model is a sum over all rows of both, in which the row's own share is about K
+# d / n of the variance (K folds, n rows, d effective columns): small where d is small enough for the gate
+# to work f out. The measure is the held-out loss with a target of pure noise, 1 here and .4 to .8 with
+# leave-one-out (tests/behaviour/test_honesty.py).
 
 # The models of folds may take this share of the operations of X'X, and in any case so many: a few seconds.
 FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11
@@ -87,8 +88,8 @@ def cross_fitted_stacks(
     """
     stacks, scratch = [], scratch.unrefined()
     for fold in range(n_folds):
-        # All models together show the gate each row of the fold, whichever bin it is from: were only the row's own
-        # expert another one, the gate could tell the bin by that.
+        # All models together show the gate each row of the fold, whichever bin it is from: were only the
+        # row's own expert another one, the gate could tell the bin by that.
         rest = folds.without(fold)
         pooled = folds.pool_without(fold)
         with pooled.keeping_factor(scratch):
@@ -136,8 +137,8 @@ def read_gate_rows(
                 "give the rows that the moments were gathered from."
             )
         starts = np.arange(offset, offset + len(batch), BLOCK_ROWS)
-        # A block of the source is read for one part only, the last one first: of a file, the pass that gathered
-        # the moments read it last, so that it may still be in memory.
+        # A block of the source is read for one part only, the last one first: of a file, the pass that
+        # gathered the moments read it last, so that it may still be in memory.
         of_blocks = np.split(rows, np.searchsorted(rows, [*starts, offset + len(batch)]))[-2:0:-1]
         of_blocks = [block - offset for block in of_blocks if len(block)]
         blocks = _blocks_by_fold(source, of_blocks, folds[offset : offset + len(batch)], len(stacks))

@@ -23,9 +23,9 @@ from ..data import (
 )
 from ._gate_rows import GateData, GateReader
 
-# A file is read once for the moments. The rows of the gate are kept meanwhile, so that it need not be read again;
-# batches are read twice.
-# Greatest number of values of X that are kept from a file for the training of the gate
+# A file is read once for the moments. The rows of the gate are kept meanwhile, so that it need not be read
+# again; batches are read twice. Greatest number of values of X that are kept from a file for the training
+# of the gate
 MAX_CACHED_VALUES = 2**28
 
 
