@@ -41,6 +41,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, SoftGateMoERegressor
+from moe_sklearn.data import Rows, as_source
 from moe_sklearn.linalg import Scratch
 
 ALPHA, SMALL_ALPHA, N_COMPONENTS = 1e3, 1.0, 10
@@ -58,7 +59,7 @@ def syrk(X, y, bins, dtype=np.float32):
 def experts(X, y, bins, alpha=ALPHA, product_dtype="auto"):
     ridges, scratch = BinnedRidgeExperts(alpha, product_dtype=product_dtype), Scratch()
     # as `fit` does, but the moments of all rows are kept for the PCA
-    moments = ridges.gather([(X, y, bins, None, None)], scratch=scratch)
+    moments = ridges.gather([Rows(as_source(X), y, bins)], scratch=scratch)
     pooled = moments.pool()
     ridges.fit_moments(moments, dtype=X.dtype, pooled=pooled, scratch=scratch)
     GateFeatureTransformer(N_COMPONENTS).fit_moments(pooled, dtype=X.dtype)

@@ -381,7 +381,7 @@ def test_bad_rows_are_named(change, message):
         ({"n_restarts": 0}, "n_restarts must be an integer >= 1"),
         ({"max_iter": 0}, "max_iter must be an integer >= 1"),
         ({"alpha": -1.0}, "alpha must be a number >= 0"),
-        ({"alpha": "best"}, "alpha must be one of 'auto'"),
+        ({"alpha": "best"}, "alpha must be a number >= 0"),
         ({"classification_weight": 1.5}, "classification_weight must be a number from 0 to 1"),
         ({"validation_fraction": 0.0}, "validation_fraction must be a number from"),
         ({"classification_weight": 0.5}, "classification_weight=0.5 needs labels"),
