@@ -7,12 +7,11 @@ Each display is made by ``from_estimator`` (fitted mixture and test set), ``from
 colour-blind readers can tell apart.
 """
 
-from ._learning_curve import MoELearningCurveDisplay
-from ._noise_curve import NoiseCurveDisplay
+from ._curves import MoELearningCurveDisplay, NoiseCurveDisplay
 from ._predictions import MoEPredictionDisplay
+from ._regime_value import RegimeValueDisplay
 from ._routing import GateProbabilityDisplay, RoutingConfusionDisplay
 from ._scores import BinScoresDisplay, ModeScoresDisplay, RhoDisplay
-from ._worth import RegimeValueDisplay
 
 __all__ = [
     "BinScoresDisplay",
