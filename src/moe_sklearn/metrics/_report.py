@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 Mixing = Literal["global", "hard", "soft", "oracle"]
-MODES: tuple[Mixing, ...] = ("global", "hard", "soft", "oracle")
+MODES: tuple[Mixing, ...] = get_args(Mixing)
 """Mixing modes, in the order of the tables."""
 
 

@@ -13,12 +13,12 @@ from ..data import (
     features_of,
     rows_of,
 )
-from ..metrics import r2_of
+from ..metrics import MODES, Mixing, r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
 from ._inspection import MixtureOutputs, in_shape_of_y
 from ._intervals import check_residuals
-from ._predictor import MIXINGS, Mixing, mix, total_std
+from ._predictor import mix, total_std
 from ._training_rows import TrainingRows
 
 
@@ -387,7 +387,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         """
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
-        check_choice(mixing, "mixing", MIXINGS)
+        check_choice(mixing, "mixing", MODES)
         if mixing == "oracle" or bins is not None:
             rows = rows_of(self, X, bins=bins, lazy=True)
         else:  # Side columns of a file are not read for nothing.
