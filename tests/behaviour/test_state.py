@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_array_equal
+from shared_data import three_regimes
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -35,7 +36,7 @@ from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 DOCS = Path(__file__).parents[2] / "docs"
 OLD = Path(__file__).parents[1] / "stored" / "0.1.0"
-EDGES = [[-9.0, 0.0, 9.0]]
+EDGES = [[-9.0, -0.5, 0.5, 9.0]]
 
 
 class Model(StatefulEstimator):
@@ -244,10 +245,7 @@ STAGES = [
 
 @pytest.fixture
 def rows():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(120, 4))
-    bins = (X[:, :1] > 0).astype(int).ravel()
-    return X, X[:, 1] * (2 * bins - 1) + 0.1 * rng.normal(size=120), bins
+    return three_regimes(120, 4, blur=0)
 
 
 @pytest.fixture

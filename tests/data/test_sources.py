@@ -8,6 +8,7 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from shared_data import three_regimes
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
 from moe_sklearn.data import CachingSource, as_source, is_source, open_batches, prefetch
@@ -19,12 +20,7 @@ N, D = 600, 12
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(N, D)) * (rng.random((N, D)) < 0.7)
-    bins = (X[:, 0] > 0) + 2 * (X[:, 1] > 0)
-    coef = rng.normal(size=(4, D))
-    y = np.einsum("nd,nd->n", X, coef[bins]) + 0.1 * rng.normal(size=N)
-    return X, y, bins
+    return three_regimes(N, D, blur=0)
 
 
 def hdf5(X, folder):

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from shared_data import three_regimes
 from sklearn.decomposition import PCA
 from sklearn.model_selection import PredefinedSplit
 from two_workers import kill_once, two_workers
@@ -26,10 +27,7 @@ MODES = ["soft", "hard", "oracle", "global"]
 
 
 def draw(n=1100, d=6):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, d))
-    bins = np.digitize(X[:, 0] + 0.3 * rng.normal(size=n), [-0.4, 0.4])
-    y = np.array([1.0, -2.0, 3.0])[bins] * X[:, 1] + 0.5 * rng.normal(size=n)
+    X, y, bins = three_regimes(n, d)
     return X, y, np.where(np.arange(n) % 50 == 0, -1, bins)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
+from shared_data import three_regimes
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.ensemble import RandomForestRegressor
@@ -37,10 +38,7 @@ MODES = ["soft", "hard", "oracle", "global"]
 
 def draw(n, names=None):
     """Rows of three bins, the first three of a fourth."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, 5))
-    bins = np.digitize(X[:, 0] + 0.3 * rng.normal(size=n), [-0.5, 0.5])
-    y = np.array([1.0, -2.0, 3.0])[bins] * X[:, 1] + 0.5 * rng.normal(size=n)
+    X, y, bins = three_regimes(n)
     bins[:3] = 3
     return X, y, bins if names is None else np.array(names)[bins]
 
