@@ -1,13 +1,9 @@
 """Inside scikit-learn's pipelines and searches, on disk, and in a notebook."""
 
-import pickle
-from io import BytesIO
-
 import joblib
 import numpy as np
 import pytest
 import sklearn
-from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_validate
@@ -199,7 +195,7 @@ def test_folds_leak_no_bin_edges(star_frames, routing):
         assert [e.tolist() for e in model.binner_.edges_] == [e.tolist() for e in own]
 
 
-# target transforms, copies, disk
+# target transforms, disk
 
 
 def test_transformed_target(star_frames, either):
@@ -211,51 +207,6 @@ def test_transformed_target(star_frames, either):
         expected = twin.predict(X, mixing=mode, bins=side) * y.std(ddof=0) + y.mean()
         np.testing.assert_allclose(model.predict(X, mixing=mode, bins=side), expected, rtol=1e-8)
     assert rho_scorer(model, X, y, bins=side) == pytest.approx(rho_scorer(twin, X, scaled, bins=side))
-
-
-def test_clone(star_frames, either):
-    X, y, side, _ = star_frames
-    parts = {
-        "experts": BinnedRidgeExperts(alpha=[0.1, 1.0, 2.0, 3.0], small_bins="drop"),
-        "gate_features": GateFeatureTransformer(3, wavelength=np.arange(5.0), lines={"a": (2.0, 2)}),
-    }
-    model = mixture(**parts).fit(X, y, bins=side)
-    copy = clone(model)
-    assert not [name for name in vars(copy) if name.endswith("_")]
-    assert repr(copy) == repr(model)
-    assert copy.get_params().keys() == model.get_params().keys()
-    assert copy.experts is not model.experts
-    assert_same_predictions(copy.fit(X, y, bins=side), model, X, side)
-
-
-def through_pickle(model):
-    return pickle.loads(pickle.dumps(model))
-
-
-def through_joblib(model):
-    file = BytesIO()
-    joblib.dump(model, file, compress=3)
-    file.seek(0)
-    return joblib.load(file)
-
-
-@pytest.mark.parametrize("round_trip", [through_pickle, through_joblib])
-def test_round_trips(star_frames, either, round_trip):
-    X, y, side, labels = star_frames
-    names = [["Cool", "Hot"], ["Poor", "Rich"]]
-    model = mixture(binner=GridBinner(2, names=names)).fit(X, y, bins=side)
-    again = round_trip(model)
-    assert_same_predictions(again, model, X, side)
-    assert again.bin_names_ == ["Cool Poor", "Cool Rich", "Hot Poor", "Hot Rich"]
-    np.testing.assert_array_equal(again.gate_proba(X), model.gate_proba(X))
-    first = BinnedRidgeExperts().partial_fit(X[:150], y[:150], bins=labels[:150])
-    resumed = round_trip(first).partial_fit(X[150:], y[150:], bins=labels[150:])
-    whole = BinnedRidgeExperts().fit(X, y, bins=labels)
-    np.testing.assert_allclose(resumed.coef_, whole.coef_, rtol=1e-9)
-    features = GateFeatureTransformer(2, wavelength=np.arange(5.0), lines={"a": (2.0, 2)}).fit(X)
-    np.testing.assert_array_equal(round_trip(features).transform(X), features.transform(X))
-    binner = GridBinner().fit(side)
-    np.testing.assert_array_equal(round_trip(binner).transform(side), binner.transform(side))
 
 
 def test_a_read_only_model_predicts(star_frames, tmp_path):

@@ -23,59 +23,6 @@ def data():
     return three_regimes(N, D, blur=0)
 
 
-def hdf5(X, folder):
-    h5py = pytest.importorskip("h5py")
-    return h5py.File(folder / "X.h5", "w").create_dataset("X", data=X, chunks=(100, D))
-
-
-def dask_array(X, folder):
-    dask_array = pytest.importorskip("dask.array")
-    return dask_array.from_array(X, chunks=(130, 5))
-
-
-def zarr_array(X, folder):
-    zarr = pytest.importorskip("zarr")
-    array = zarr.open(str(folder / "X.zarr"), mode="w", shape=X.shape, chunks=(100, D), dtype=X.dtype)
-    array[:] = X
-    return array
-
-
-def memmap(X, folder):
-    np.save(folder / "X.npy", X)
-    return np.load(folder / "X.npy", mmap_mode="r")
-
-
-SOURCES = {
-    "memmap": memmap,
-    "hdf5": hdf5,
-    "zarr": zarr_array,
-    "dask": dask_array,
-    "csr": lambda X, folder: sparse.csr_array(X),
-    "csc": lambda X, folder: sparse.csc_matrix(X),
-    "shards": lambda X, folder: [X[:250], X[250:251], X[251:]],
-    "mixed shards": lambda X, folder: [X[:250], memmap(X[250:], folder)],
-}
-
-
-@pytest.mark.parametrize("kind", SOURCES)
-def test_every_source_gives_the_model_of_the_array(kind, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("moe_sklearn.data._sources.BLOCK_ROWS", 70)
-    X, y, bins = data
-    source = SOURCES[kind](X, tmp_path)
-    expected = SoftGateMoERegressor().fit(X, y, bins=bins)
-    model = SoftGateMoERegressor().fit(source, y, bins=bins)
-    assert_allclose(model.experts_.coef_, expected.experts_.coef_, rtol=1e-9)
-    for mixing in ("soft", "hard", "oracle", "global"):
-        assert_allclose(
-            model.predict(source, mixing=mixing, bins=bins),
-            expected.predict(X, mixing=mixing, bins=bins),
-            rtol=1e-7,
-            atol=1e-9,
-        )
-    experts = BinnedRidgeExperts().fit(source, y, bins=bins)
-    assert_allclose(experts.predict(source, bins=bins), expected.predict(X, mixing="oracle", bins=bins))
-
-
 def test_y_may_come_in_shards_too(data):
     X, y, bins = data
     model = BinnedRidgeExperts().fit([X[:99], X[99:]], [y[:99], y[99:]], bins=bins)

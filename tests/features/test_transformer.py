@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.decomposition import PCA
-from sklearn_checks import with_checks
 
 from moe_sklearn import GateFeatureTransformer
 from moe_sklearn.features._lines import STELLAR_LINES, line_windows, measure_lines, pack_windows
@@ -12,11 +11,6 @@ from moe_sklearn.moments import BinnedMoments
 
 WAVELENGTH = np.linspace(8100, 8850, 300)
 FEW_LINES = {"CaII_8542": (8542.0, 12.0), "CaII_8662": (8662.0, 12.0), "MgI_8807": (8807.0, 5.0)}
-
-
-@with_checks(GateFeatureTransformer(), GateFeatureTransformer(n_components=2))
-def test_checks_of_scikit_learn(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture(scope="module")
@@ -79,26 +73,6 @@ def test_float32_in_float32_out(flux):
     assert wide.dtype == np.float64
     np.testing.assert_allclose(narrow[:, :3], wide[:, :3], atol=2e-4)
     np.testing.assert_allclose(narrow[:, 10:], wide[:, 10:], atol=2e-4)
-
-
-def test_weights_are_repetitions(flux):
-    times = np.random.default_rng(0).integers(0, 4, 90)
-    weighted = GateFeatureTransformer(4).fit(flux, sample_weight=times)
-    repeated = GateFeatureTransformer(4).fit(np.repeat(flux, times, axis=0))
-    np.testing.assert_allclose(weighted.transform(flux), repeated.transform(flux), atol=1e-9)
-    np.testing.assert_allclose(weighted.explained_variance_, repeated.explained_variance_, rtol=1e-9)
-
-
-def test_frames_in_and_out(flux):
-    frame = pd.DataFrame(flux, columns=[f"{w:.1f}" for w in WAVELENGTH], index=np.arange(90) + 7)
-    features = GateFeatureTransformer(2, wavelength=WAVELENGTH, lines=FEW_LINES)
-    out = features.set_output(transform="pandas").fit_transform(frame)
-    assert out.columns.tolist() == features.get_feature_names_out().tolist()
-    assert out.index.equals(frame.index)
-    with pytest.raises(ValueError, match="feature names should match"):
-        features.transform(frame.iloc[:, ::-1])
-    with pytest.raises(ValueError, match="299 features, but GateFeatureTransformer is expecting 300"):
-        GateFeatureTransformer().fit(flux).transform(flux[:, 1:])
 
 
 @pytest.mark.parametrize(
