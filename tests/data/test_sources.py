@@ -193,15 +193,6 @@ def test_kept_rows_need_no_second_reading(data):
     assert source.locate(300) == "row 300 (row 50 of shard 1)"
 
 
-def test_a_file_is_read_once_by_the_fit_of_a_mixture(data):
-    X, y, bins = data
-    source = OnDisk(X)
-    expected = SoftGateMoERegressor(gate="regression", random_state=0).fit(X, y, bins=bins)
-    model = SoftGateMoERegressor(gate="regression", random_state=0).fit(source, y, bins=bins)
-    assert source.reads == [slice(0, N)]
-    assert_allclose(model.predict(X), expected.predict(X), rtol=1e-5, atol=1e-5)
-
-
 def test_what_is_a_source():
     X = np.zeros((3, 2))
     assert is_source([X, X]) and is_source(sparse.csr_array(X)) and is_source(as_source(X))

@@ -126,28 +126,6 @@ def test_a_random_state_is_drawn_from_as_in_fit():
     assert states[0].randint(10**9) == states[1].randint(10**9)
 
 
-def test_each_block_is_read_twice_and_once_more_for_float64():
-    X, y, bins = draw()
-    reads = []
-
-    def counted(block):
-        reads.append(len(block))
-        return block
-
-    def dask_array(X):
-        return lazy(X).rechunk({1: -1}).map_blocks(counted, meta=np.empty((0, 0), X.dtype), dtype=X.dtype)
-
-    dask_fit(mixture(), dask_array(X), y, bins)
-    assert sum(reads) == 2 * 1100
-    reads.clear()
-    near = np.hstack([X, X[:, :3] + 1e-6]).astype(np.float32)
-    experts = BinnedRidgeExperts(1e-6)
-    model = dask_fit(mixture(experts=experts, gate="logistic"), dask_array(near), y, bins)
-    assert sum(reads) == 3 * 1100
-    expected = mixture(experts=experts, gate="logistic").fit(near, y, bins=bins)
-    assert_same(model, expected, near, bins, atol=1e-3)
-
-
 def test_its_stages_are_printed(capsys):
     X, y, bins = draw()
     dask_fit(mixture(gate="logistic", verbose=1), lazy(X), y, bins)

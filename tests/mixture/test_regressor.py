@@ -743,7 +743,6 @@ def small_gate(**parameters):
 @pytest.mark.parametrize("gate", ["logistic", small_gate()])
 @pytest.mark.parametrize("way", ["fit", "fit_batches"])
 def test_one_target_in_a_column_keeps_its_axis(stars, gate, way):
-    """C3: y of shape (n, 1)."""
     X, y, bins, _ = stars
     inputs = ("features", "experts")
     flat = SoftGateMoERegressor(gate=gate, gate_inputs=inputs).fit(X, y, bins=bins)
@@ -775,7 +774,6 @@ def test_one_target_in_a_column_keeps_its_axis(stars, gate, way):
 
 @pytest.mark.parametrize("per_bin", [False, True])
 def test_calibrate_takes_one_target_in_either_shape(stars, per_bin):
-    """C3: calibrate(X, y[:, None]) on a 1-D model equals calibrate(X, y)."""
     X, y, bins, _ = stars
     model = SoftGateMoERegressor(gate=small_gate()).fit(X, y, bins=bins)
     intervals = model.calibrate(X, y, per_bin=per_bin).predict_interval(X)
@@ -789,7 +787,6 @@ def test_calibrate_takes_one_target_in_either_shape(stars, per_bin):
 
 
 def test_targets_of_another_shape_are_named(stars):
-    """C3: on two targets (n, 1) is an error that says the shape."""
     X, y, bins, _ = stars
     two = SoftGateMoERegressor(gate=small_gate()).fit(X, np.stack([y, X[:, 2]], axis=1), bins=bins)
     for wrong in (y, y[:, None], np.zeros((300, 3))):
@@ -817,7 +814,6 @@ def test_batches_of_a_constant_target_are_refused(stars):
 @pytest.mark.parametrize("explicit", ["raise", "drop", "keep"])
 @pytest.mark.parametrize("way", ["fit", "fit_batches"])
 def test_small_bins_is_honoured_by_the_mixture(stars, explicit, way):
-    """C5: an explicit small_bins is what is done; "auto" raises."""
     X, y, bins, _ = stars
     bins[3] = 8
 
@@ -838,7 +834,6 @@ def test_small_bins_is_honoured_by_the_mixture(stars, explicit, way):
 
 
 def test_small_bins_is_honoured_where_the_target_is_binned(stars):
-    """C5: bins=None."""
     X, *_ = stars
     y = np.r_[np.zeros(120), np.linspace(1, 2, 180)]
     counts = {}
@@ -851,7 +846,6 @@ def test_small_bins_is_honoured_where_the_target_is_binned(stars):
 
 
 def test_minus_one_is_the_only_number_that_means_no_bin(stars):
-    """Invariant 6."""
     X, y, bins, _ = stars
     moved = np.where(bins < 0, -1, bins - 4)  # -4, -3, -2
     model = SoftGateMoERegressor().fit(X, y, bins=moved)
