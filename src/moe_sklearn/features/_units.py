@@ -140,15 +140,13 @@ def number_in(value: Any, unit: Any, target: SpectralUnit | None, *, name: str) 
     number, own = split_unit(value, unit, name=name, unit_name="lines_unit")
     if number.ndim:
         raise ValueError(f"{name} must be single numbers, got {value!r:.80}.")
-    if own is None and target is None:
-        return float(number)
-    if own is None or target is None or own.power != target.power:
+    if (own and own.power) != (target and target.power):
         first, second = ("without a unit" if u is None else f"in {u.name}" for u in (own, target))
         raise ValueError(
             f"{name} has one number {first} and another {second}: give all lines and widths in units of one "
             "kind, wavelength or wavenumber."
         )
-    return float(number) * (own.angstrom / target.angstrom) ** own.power
+    return float(number) * ((own.angstrom / target.angstrom) ** own.power if own and target else 1)
 
 
 def convert(values: NDArray, source: SpectralUnit, target: SpectralUnit) -> NDArray:
