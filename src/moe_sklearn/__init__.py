@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ._lazy import attributes_of
 from ._version import __version__
-from .binning import GridBinner
+from .binning import ClusterBinner, GridBinner
 from .experts import BinnedRidgeExperts
 from .features import GateFeatureTransformer, air_to_vacuum, vacuum_to_air
 from .metrics import MoEReport, prediction_errors, rho_interval, rho_score
@@ -42,7 +42,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .binning import ClusterBinner
     from .experts import BinnedPLSExperts
     from .mixture import SKOPS_TRUSTED, dask_fit, gate_rows, to_onnx
     from .model_selection import (
@@ -60,7 +59,6 @@ __getattr__, __dir__ = attributes_of(
     __name__,
     {
         "accumulate": "moments",
-        "ClusterBinner": "binning",
         "SKOPS_TRUSTED": "mixture",
         "to_onnx": "mixture",
         "oracle_headroom": "model_selection",

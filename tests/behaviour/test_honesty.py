@@ -1,4 +1,4 @@
-"""Honest gate inputs (invariant 3): what the gate sees in training tells nothing of the row's own target."""
+"""Honest gate inputs: what the gate sees in training tells nothing of the row's own target."""
 
 from typing import NamedTuple
 

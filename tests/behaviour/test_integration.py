@@ -1,14 +1,9 @@
 """Inside scikit-learn's pipelines and searches, on disk, and in a notebook."""
 
-import pickle
-from io import BytesIO
-
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 import sklearn
-from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_validate
@@ -41,21 +36,6 @@ def either(request):
     return request.param
 
 
-@pytest.fixture(scope="module")
-def stars():
-    """Frames of 240 rows: 6 fluxes, the target, side information of two columns, labels."""
-    rng = np.random.default_rng(0)
-    index = rng.permutation(240) + 1000
-    side = pd.DataFrame(rng.uniform(0, [3, 2], (240, 2)), columns=["teff", "mh"], index=index)
-    X = rng.normal(size=(240, 6))
-    X[:, :2] = side + 0.2 * rng.normal(size=(240, 2))
-    labels = pd.Series(["cool", "mid", "hot"])[side["teff"].astype(int)].set_axis(index)
-    slopes = np.array([[1, 2, 0, 3, 0, 0], [1, -2, 0, -1, 2, 0], [1, 0, 3, 0, -3, 1]])
-    y = np.einsum("ij,ij->i", X, slopes[side["teff"].astype(int)]) + 0.3 * rng.normal(size=240)
-    X = pd.DataFrame(X, columns=[f"flux_{j}" for j in range(6)], index=index)
-    return X, pd.Series(y, index=index, name="logg"), side, labels
-
-
 def mixture(**parameters):
     parts = {"experts": BinnedRidgeExperts(), "binner": GridBinner(2), **parameters}
     return SoftGateMoERegressor(**parts)
@@ -71,9 +51,10 @@ def assert_same_predictions(actual, expected, X, bins):
 # pipelines
 
 
-def test_pipeline_with_routing(stars, routing):
-    X, y, side, _ = stars
-    pipeline = make_pipeline(StandardScaler(), mixture()).fit(X, y, bins=side)
+def test_pipeline(star_frames, either):
+    X, y, side, _ = star_frames
+    request = {"bins": side} if either else {"softgatemoeregressor__bins": side}
+    pipeline = make_pipeline(StandardScaler(), mixture()).fit(X, y, **request)
     scaled = StandardScaler().fit_transform(X)
     twin = mixture().fit(scaled, y, bins=side)
     for mode in MODES:
@@ -81,26 +62,14 @@ def test_pipeline_with_routing(stars, routing):
             pipeline.predict(X, mixing=mode, bins=side), twin.predict(scaled, mixing=mode, bins=side)
         )
     assert pipeline.score(X, y) == pytest.approx(twin.score(scaled, y))
-    assert pipeline.score(X, y, bins=side) == pytest.approx(twin.score(scaled, y))
-    weights = np.linspace(1, 2, 240)
-    assert pipeline.score(X, y, sample_weight=weights) == pytest.approx(twin.score(scaled, y, weights))
+    if either:
+        assert pipeline.score(X, y, bins=side) == pytest.approx(twin.score(scaled, y))
+        weights = np.linspace(1, 2, 300)
+        assert pipeline.score(X, y, sample_weight=weights) == pytest.approx(twin.score(scaled, y, weights))
 
 
-def test_pipeline_without_routing(stars):
-    X, y, side, _ = stars
-    pipeline = make_pipeline(StandardScaler(), mixture())
-    pipeline.fit(X, y, softgatemoeregressor__bins=side)
-    scaled = StandardScaler().fit_transform(X)
-    twin = mixture().fit(scaled, y, bins=side)
-    for mode in MODES:
-        np.testing.assert_allclose(
-            pipeline.predict(X, mixing=mode, bins=side), twin.predict(scaled, mixing=mode, bins=side)
-        )
-    assert pipeline.score(X, y) == pytest.approx(twin.score(scaled, y))
-
-
-def test_experts_as_a_step_before_a_regressor(stars, either):
-    X, y, _, labels = stars
+def test_experts_as_a_step_before_a_regressor(star_frames, either):
+    X, y, _, labels = star_frames
     pipeline = make_pipeline(BinnedRidgeExperts(), Ridge())
     request = {"bins": labels} if either else {"binnedridgeexperts__bins": labels}
     pipeline.fit(X, y, **request)
@@ -127,38 +96,36 @@ def scores_by_hand(X, y, side, splits, scaled=False, **parameters):
     return np.array(scores)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_grid_search_over_alpha_and_bins(stars, routing, n_jobs):
-    X, y, side, _ = stars
-    search = GridSearchCV(
-        mixture(), GRID, scoring=SCORING, refit="r2", cv=CV, n_jobs=n_jobs, error_score="raise"
-    ).fit(X, y, bins=side)
+def assert_searched(model, grid, frames, scoring=SCORING, n_jobs=None, scaled=False):
+    """A search gives the mean scores that plain loops give."""
+    X, y, side, _ = frames
+    search = GridSearchCV(model, grid, scoring=scoring, refit="r2", cv=CV, n_jobs=n_jobs, error_score="raise")
+    search.fit(X, y, bins=side)
     for i, parameters in enumerate(search.cv_results_["params"]):
-        expected = scores_by_hand(X, y, side, CV.split(X), **parameters).mean(axis=0)
-        assert search.cv_results_["mean_test_r2"][i] == pytest.approx(expected[0], rel=1e-9)
-        assert search.cv_results_["mean_test_rho"][i] == pytest.approx(expected[1], rel=1e-9)
+        own = {name.removeprefix("softgatemoeregressor__"): value for name, value in parameters.items()}
+        expected = scores_by_hand(X, y, side, CV.split(X), scaled=scaled, **own).mean(axis=0)
+        assert search.cv_results_["mean_test_r2"][i] == pytest.approx(expected[0], rel=1e-6)
+        assert search.cv_results_["mean_test_rho"][i] == pytest.approx(expected[1], rel=1e-5)
+    return search
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_grid_search_over_alpha_and_bins(star_frames, routing, n_jobs):
+    X, y, side, _ = star_frames
+    search = assert_searched(mixture(), GRID, star_frames, n_jobs=n_jobs)
     assert search.best_params_ == {"experts__alpha": 0.1, "binner__n_bins": 3}
     twin = mixture().set_params(**search.best_params_).fit(X, y, bins=side)
     np.testing.assert_array_equal(search.predict(X), twin.predict(X))
 
 
-def test_grid_search_of_a_pipeline(stars, routing):
-    X, y, side, _ = stars
+def test_grid_search_of_a_pipeline(star_frames, routing):
     grid = {f"softgatemoeregressor__{name}": values for name, values in GRID.items()}
-    search = GridSearchCV(
-        make_pipeline(StandardScaler(), mixture()), grid, scoring=SCORING, refit="r2", cv=CV
-    ).set_params(error_score="raise")
-    search.fit(X, y, bins=side)
-    for i, parameters in enumerate(search.cv_results_["params"]):
-        own = {name.partition("__")[2]: value for name, value in parameters.items()}
-        expected = scores_by_hand(X, y, side, CV.split(X), scaled=True, **own).mean(axis=0)
-        assert search.cv_results_["mean_test_r2"][i] == pytest.approx(expected[0], rel=1e-6)
-        assert search.cv_results_["mean_test_rho"][i] == pytest.approx(expected[1], rel=1e-5)
+    assert_searched(make_pipeline(StandardScaler(), mixture()), grid, star_frames, scaled=True)
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_nested_cross_validation(stars, routing, n_jobs):
-    X, y, side, _ = stars
+def test_nested_cross_validation(star_frames, routing, n_jobs):
+    X, y, side, _ = star_frames
     search = GridSearchCV(mixture(), GRID, scoring="r2", cv=CV, error_score="raise")
     nested = cross_validate(
         search,
@@ -178,23 +145,23 @@ def test_nested_cross_validation(stars, routing, n_jobs):
         assert nested["test_rho"][fold] == pytest.approx(expected[1], rel=1e-9)
 
 
-def test_nested_cross_validation_without_routing_or_bins(stars):
-    X, y, *_ = stars
+def test_nested_cross_validation_without_routing_or_bins(star_frames):
+    X, y, *_ = star_frames
     search = GridSearchCV(mixture(), GRID, cv=CV, error_score="raise")
     nested = cross_validate(search, X, y, cv=CV, error_score="raise")
     assert (nested["test_score"] > 0).all()
 
 
-def test_cross_val_predict_without_routing(stars):
-    X, y, _, labels = stars
+def test_cross_val_predict_without_routing(star_frames):
+    X, y, _, labels = star_frames
     predicted = cross_val_predict(mixture(binner=None), X, y, cv=CV, params={"bins": labels})
     for train, test in CV.split(X):
         model = mixture(binner=None).fit(X.iloc[train], y.iloc[train], bins=labels.iloc[train])
         np.testing.assert_array_equal(predicted[test], model.predict(X.iloc[test]))
 
 
-def test_folds_leak_no_bin_edges(stars, routing):
-    X, y, side, _ = stars
+def test_folds_leak_no_bin_edges(star_frames, routing):
+    X, y, side, _ = star_frames
     results = cross_validate(
         mixture(), X, y, cv=CV, params={"bins": side}, return_estimator=True, error_score="raise"
     )
@@ -203,11 +170,11 @@ def test_folds_leak_no_bin_edges(stars, routing):
         assert [e.tolist() for e in model.binner_.edges_] == [e.tolist() for e in own]
 
 
-# target transforms, copies, disk
+# target transforms, disk
 
 
-def test_transformed_target(stars, either):
-    X, y, side, _ = stars
+def test_transformed_target(star_frames, either):
+    X, y, side, _ = star_frames
     model = TransformedTargetRegressor(mixture(), transformer=StandardScaler()).fit(X, y, bins=side)
     scaled = (y - y.mean()) / y.std(ddof=0)
     twin = mixture().fit(X, scaled, bins=side)
@@ -217,53 +184,8 @@ def test_transformed_target(stars, either):
     assert rho_scorer(model, X, y, bins=side) == pytest.approx(rho_scorer(twin, X, scaled, bins=side))
 
 
-def test_clone(stars, either):
-    X, y, side, _ = stars
-    parts = {
-        "experts": BinnedRidgeExperts(alpha=[0.1, 1.0, 2.0, 3.0], small_bins="drop"),
-        "gate_features": GateFeatureTransformer(3, wavelength=np.arange(6.0), lines={"a": (2.5, 2)}),
-    }
-    model = mixture(**parts).fit(X, y, bins=side)
-    copy = clone(model)
-    assert not [name for name in vars(copy) if name.endswith("_")]
-    assert repr(copy) == repr(model)
-    assert copy.get_params().keys() == model.get_params().keys()
-    assert copy.experts is not model.experts
-    assert_same_predictions(copy.fit(X, y, bins=side), model, X, side)
-
-
-def through_pickle(model):
-    return pickle.loads(pickle.dumps(model))
-
-
-def through_joblib(model):
-    file = BytesIO()
-    joblib.dump(model, file, compress=3)
-    file.seek(0)
-    return joblib.load(file)
-
-
-@pytest.mark.parametrize("round_trip", [through_pickle, through_joblib])
-def test_round_trips(stars, either, round_trip):
-    X, y, side, labels = stars
-    names = [["Cool", "Hot"], ["Poor", "Rich"]]
-    model = mixture(binner=GridBinner(2, names=names)).fit(X, y, bins=side)
-    again = round_trip(model)
-    assert_same_predictions(again, model, X, side)
-    assert again.bin_names_ == ["Cool Poor", "Cool Rich", "Hot Poor", "Hot Rich"]
-    np.testing.assert_array_equal(again.gate_proba(X), model.gate_proba(X))
-    first = BinnedRidgeExperts().partial_fit(X[:120], y[:120], bins=labels[:120])
-    resumed = round_trip(first).partial_fit(X[120:], y[120:], bins=labels[120:])
-    whole = BinnedRidgeExperts().fit(X, y, bins=labels)
-    np.testing.assert_allclose(resumed.coef_, whole.coef_, rtol=1e-9)
-    features = GateFeatureTransformer(2, wavelength=np.arange(6.0), lines={"a": (2.5, 2)}).fit(X)
-    np.testing.assert_array_equal(round_trip(features).transform(X), features.transform(X))
-    binner = GridBinner().fit(side)
-    np.testing.assert_array_equal(round_trip(binner).transform(side), binner.transform(side))
-
-
-def test_a_read_only_model_predicts(stars, tmp_path):
-    X, y, side, _ = stars
+def test_a_read_only_model_predicts(star_frames, tmp_path):
+    X, y, side, _ = star_frames
     model = mixture().fit(X, y, bins=side)
     joblib.dump(model, tmp_path / "model")
     assert_same_predictions(joblib.load(tmp_path / "model", mmap_mode="r"), model, X, side)
@@ -272,8 +194,8 @@ def test_a_read_only_model_predicts(stars, tmp_path):
 # frames, names and notebooks
 
 
-def test_frames_and_arrays_give_the_same(stars, either):
-    X, y, side, labels = stars
+def test_frames_and_arrays_give_the_same(star_frames, either):
+    X, y, side, labels = star_frames
     model = mixture().fit(X, y, bins=side)
     twin = mixture().fit(X.to_numpy(), y.to_numpy(), bins=side.to_numpy())
     for mode in MODES:
@@ -282,27 +204,14 @@ def test_frames_and_arrays_give_the_same(stars, either):
             twin.predict(X.to_numpy(), mixing=mode, bins=side.to_numpy()),
         )
     assert model.bin_names_[0].startswith("teff ")
+    with pytest.raises(ValueError, match="feature names should match.*"):
+        model.predict(X, mixing="oracle", bins=side[["mh", "teff"]])
     own = mixture(binner=None).fit(X, y, bins=labels)
     assert own.bins_.tolist() == ["cool", "hot", "mid"]
 
 
-def test_feature_names_and_their_order(stars, either):
-    X, y, side, _ = stars
-    model = mixture().fit(X, y, bins=side)
-    assert model.feature_names_in_.tolist() == X.columns.tolist()
-    for mode in MODES:
-        with pytest.raises(ValueError, match="feature names should match.*"):
-            model.predict(X[X.columns[::-1]], mixing=mode, bins=side)
-        with pytest.raises(ValueError, match="feature names should match.*"):
-            model.predict(X.rename(columns={"flux_0": "flux"}), mixing=mode, bins=side)
-    with pytest.raises(ValueError, match="feature names should match.*"):
-        model.predict(X, mixing="oracle", bins=side[["mh", "teff"]])
-    with pytest.warns(UserWarning, match="does not have valid feature names"):
-        model.predict(X.to_numpy())
-
-
-def test_set_output(stars, either):
-    X, y, side, labels = stars
+def test_set_output(star_frames, either):
+    X, y, side, labels = star_frames
     sklearn.set_config(transform_output="pandas")
     model = mixture(gate_features=StandardScaler()).fit(X, y, bins=side)
     default = mixture().fit(X, y, bins=side)
@@ -319,8 +228,8 @@ def test_set_output(stars, either):
     np.testing.assert_allclose(frames[1], mixture().fit(X, y, bins=side).predict(X), rtol=1e-6)
 
 
-def test_html_shows_the_parts(stars, either):
-    X, y, side, _ = stars
+def test_html_shows_the_parts(star_frames, either):
+    X, y, side, _ = star_frames
     model = mixture()
     before = model._repr_html_()
     after = model.fit(X, y, bins=side)._repr_html_()

@@ -19,7 +19,6 @@ from moe_sklearn.moments import (
     pca_axes,
     ridge,
 )
-from moe_sklearn.moments._row_moments import RowMoments
 from moe_sklearn.moments._solvers import ridge_path
 
 KINDS = ["number", "vector", "array"]
@@ -50,16 +49,6 @@ def as_products(moments):
 def full(group):
     lower = np.tril(group.as_products().xx)
     return lower + np.tril(lower, -1).T
-
-
-@pytest.fixture
-def no_products(monkeypatch):
-    """Fail where products (n_features, n_features) are made of rows."""
-
-    def refuse(self, directory=None):
-        raise AssertionError("products of few rows")
-
-    monkeypatch.setattr(RowMoments, "as_products", refuse)
 
 
 # moments
@@ -118,17 +107,6 @@ def test_both_forms_agree(kind):
     assert_allclose(discriminants(rows, 1.0)[0], discriminants(products, 1.0)[0], atol=1e-10)
     for found, wanted in zip(pca_axes(rows.pool(), 5), pca_axes(products.pool(), 5), strict=True):
         assert_allclose(found, wanted, rtol=1e-8, atol=1e-8)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_few_rows_of_many_columns_stay_rows(kind, no_products):
-    X, y, bins, weight = make(60, 3000)
-    x_std = np.maximum(std_of(kind, 60, 3000), 0.01)
-    experts = BinnedRidgeExperts(alphas=[0.1, 10], cv=3, shrink_to="global")
-    inputs = ("features", "discriminants")
-    model = SoftGateMoERegressor(experts, gate="logistic", gate_inputs=inputs, random_state=0)
-    model.fit(X, y, bins=bins, sample_weight=weight, x_std=x_std)
-    assert np.isfinite(model.predict(X)).all()
 
 
 def test_columns_without_noise_and_penalty_need_products():
@@ -430,14 +408,6 @@ def test_the_mixture_does_not_depend_on_batches_and_sources(regimes, model):
     cuts = [slice(0, 7), slice(7, 400), slice(400, 600)]
     batches = [(X[cut], y[cut], bins[cut], None, x_std[cut]) for cut in cuts]
     assert_allclose(model.fit_batches(batches).predict(X), expected, atol=1e-6)
-
-
-def test_files_are_read_once(regimes, model):
-    X, noise, y, bins = regimes
-    rows, std = OnDisk(X[:600]), OnDisk(np.abs(noise[:600]))
-    model.fit(rows, y[:600], bins=bins[:600], x_std=std)
-    for source in (rows, std):
-        assert sum(part.stop - part.start for part in source.reads) == 600
 
 
 class Recording(RegressionGate):

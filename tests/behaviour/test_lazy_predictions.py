@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from shared_data import three_regimes
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, SoftGateMoERegressor
 from moe_sklearn.data import BLOCK_ROWS
@@ -17,12 +18,10 @@ N_ROWS, CHUNKS = BLOCK_ROWS + 900, ((700, BLOCK_ROWS + 1, 199), (4, 2))
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(N_ROWS, 6)).astype(np.float32)
-    regime = np.where(X[:, 0] > 0, "hot", "cool").astype(object)
-    y = np.where(regime == "hot", 3 * X[:, 1], -3 * X[:, 1]) + 0.1 * rng.normal(size=N_ROWS)
+    X, y, bins = three_regimes(N_ROWS, 6, blur=0)
+    regime = np.array(["cool", "mid", "hot"], object)[bins]
     regime[::7] = None
-    return X, y, regime
+    return X.astype(np.float32), y, regime
 
 
 @pytest.fixture(scope="module", params=[1, 2])

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from counted_reads import OnDisk
+from shared_data import three_regimes
 
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn._progress import Progress
@@ -16,10 +17,7 @@ from moe_sklearn.moments import BinnedMoments
 
 
 def draw(n=1200, d=6):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, d))
-    bins = np.digitize(X[:, 0], [-0.4, 0.4])
-    return X, np.array([1.0, -2.0, 3.0])[bins] * X[:, 1] + 0.5 * rng.normal(size=n), bins
+    return three_regimes(n, d, blur=0)
 
 
 def stages(text):

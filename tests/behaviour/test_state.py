@@ -1,27 +1,26 @@
 """A fit changes all of an estimator or nothing, and a pickle says which release wrote it."""
 
 import copy
-import pickle
 import re
 import warnings
-from io import BytesIO
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import joblib
 import numpy as np
 import pytest
 from counted_reads import OnDisk
+from estimators import CASES
 from numpy.testing import assert_array_equal
-from sklearn.base import clone
+from round_trips import through_joblib, through_pickle
+from shared_data import three_regimes
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import estimator_html_repr
-from sklearn.utils.validation import check_is_fitted
 
 from moe_sklearn import (
-    BinnedPLSExperts,
     BinnedRidgeExperts,
-    ClusterBinner,
     GateFeatureTransformer,
     GridBinner,
     SoftGateMoERegressor,
@@ -35,7 +34,7 @@ from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 DOCS = Path(__file__).parents[2] / "docs"
 OLD = Path(__file__).parents[1] / "stored" / "0.1.0"
-EDGES = [[-9.0, 0.0, 9.0]]
+EDGES = [[-9.0, -0.5, 0.5, 9.0]]
 
 
 class Model(StatefulEstimator):
@@ -76,17 +75,6 @@ def test_adoption_leaves_nothing_of_an_earlier_fit():
 
 
 # which release wrote a pickle
-
-
-def through_pickle(model):
-    return pickle.loads(pickle.dumps(model))
-
-
-def through_joblib(model):
-    file = BytesIO()
-    joblib.dump(model, file, compress=3)
-    file.seek(0)
-    return joblib.load(file)
 
 
 def with_version(model, version):
@@ -229,176 +217,6 @@ class Gate(RegressionGate):
         return self
 
 
-STAGES = [
-    "labels",
-    "moments",
-    "solving",
-    "cross-fitting",
-    "gate features",
-    "reading gate rows",
-    "features of gate rows",
-    "router",
-    "gate",
-]
-
-
-@pytest.fixture
-def rows():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(120, 4))
-    bins = (X[:, :1] > 0).astype(int).ravel()
-    return X, X[:, 1] * (2 * bins - 1) + 0.1 * rng.normal(size=120), bins
-
-
-@pytest.fixture
-def broken_router(monkeypatch):
-    """The logistic regression behind a regression gate breaks at its stage."""
-    fit = LogisticGate.fit
-
-    def breaking(self, X, y, sample_weight=None):
-        Broken.at("router")
-        return fit(self, X, y, sample_weight)
-
-    monkeypatch.setattr(LogisticGate, "fit", breaking)
-
-
-def mixture():
-    return SoftGateMoERegressor(
-        Experts(),
-        Features(),
-        Gate(4, n_restarts=1, max_iter=3, random_state=0),
-        Binner(edges=EDGES),
-    )
-
-
-def fit(model, X, y, bins):
-    return model.fit(Source(X), y, bins=X[:, :1])
-
-
-def fit_batches(model, X, y, bins):
-    halves = [slice(0, 60), slice(60, None)]
-    return model.fit_batches([(Source(X[half]), y[half], X[half, :1]) for half in halves])
-
-
-def fit_moments(model, X, y, bins):
-    folds = StratifiedFolds().assign(y, bins)
-    moments = FoldMoments(X.shape[1]).update(X, y, bins, folds)
-    rows = TrainingRows(batches=lambda: [(Source(X), y)], labels=[bins], folds=folds)
-    return model.fit_moments(moments, rows)
-
-
-WAYS = {"fit": fit, "fit_batches": fit_batches, "fit_moments": fit_moments}
-# fit_moments is given the labels and the moments
-MIXTURE_BREAKS = [
-    (way, stage)
-    for way in WAYS
-    for stage in STAGES
-    if way != "fit_moments" or stage not in ("labels", "moments")
-]
-
-
-def assert_left_alone(model, before, outputs, expected):
-    """Every attribute is the very object that it was, and the outputs are the same."""
-    Broken.stage = None
-    assert vars(model).keys() == before.keys()
-    for name, value in before.items():
-        assert vars(model)[name] is value, name
-    assert_array_equal(outputs(model), expected)
-
-
-@pytest.mark.parametrize(("way", "stage"), MIXTURE_BREAKS)
-def test_refit_that_breaks_leaves_the_old_mixture(rows, breaks, broken_router, way, stage):
-    X, y, bins = rows
-
-    def outputs(model):
-        modes = [model.predict(X, mixing=mode, bins=bins) for mode in ("soft", "hard", "oracle", "global")]
-        std = model.predict(X, return_std=True)[1]
-        return np.column_stack([*modes, std, model.predict_interval(X), model.gate_proba(X)])
-
-    model = fit(mixture(), X, y, bins).calibrate(X, y)
-    expected, before = outputs(model), dict(vars(model))
-    breaks(stage)
-    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
-        WAYS[way](model, X[:, :3] + 0.1, 3 * y, bins[::-1])  # of other columns, too
-    assert_left_alone(model, before, outputs, expected)
-
-
-@pytest.mark.parametrize(("way", "stage"), MIXTURE_BREAKS)
-def test_first_fit_that_breaks_leaves_the_mixture_unfitted(rows, breaks, broken_router, way, stage):
-    X, y, bins = rows
-    model = mixture()
-    before = dict(vars(model))
-    breaks(stage)
-    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
-        WAYS[way](model, X, y, bins)
-    assert vars(model) == before
-    for method in (model.predict, model.gate_proba, model.predict_experts, model.local_coef):
-        with pytest.raises(NotFittedError):
-            method(X)
-
-
-def test_refit_with_a_binner_that_breaks_leaves_the_old_mixture(rows, breaks):
-    X, y, bins = rows
-    model = fit(mixture(), X, y, bins)
-    expected, before = model.predict(X), dict(vars(model))
-    breaks("binner")
-    for way in (fit, fit_batches):
-        with pytest.raises(Broken.error, match="stopped at binner"):
-            way(model, X[:, :3], 2 * y, bins)
-    assert_left_alone(model, before, lambda model: model.predict(X), expected)
-
-
-def test_calibration_that_breaks_leaves_the_old_one(rows, breaks):
-    X, y, bins = rows
-    model = fit(mixture(), X, y, bins).calibrate(X, y)
-    expected, before = model.predict_interval(X), dict(vars(model))
-    breaks("moments")
-    with pytest.raises(Broken.error, match="stopped at moments"):
-        model.calibrate(Source(X), 9 * y)
-    assert_left_alone(model, before, lambda model: model.predict_interval(X), expected)
-
-
-EXPERT_WAYS = {
-    "fit": lambda model, X, y, bins: model.fit(Source(X), y, bins=bins),
-    "fit_batches": lambda model, X, y, bins: model.fit_batches([(Source(X), y, bins)]),
-    "partial_fit": lambda model, X, y, bins: model.partial_fit(Source(X), y, bins=bins),
-    "fit_moments": lambda model, X, y, bins: model.fit_moments(BinnedMoments(X.shape[1]).update(X, y, bins)),
-}
-EXPERT_BREAKS = [
-    *((way, "solving") for way in EXPERT_WAYS),
-    *((way, "moments") for way in EXPERT_WAYS if way != "fit_moments"),
-]
-
-
-@pytest.mark.parametrize("first", ["fit", "partial_fit"])
-@pytest.mark.parametrize(("way", "stage"), EXPERT_BREAKS)
-@pytest.mark.filterwarnings("ignore:partial_fit starts anew:UserWarning")
-def test_refit_that_breaks_leaves_the_old_experts(rows, breaks, first, way, stage):
-    X, y, bins = rows
-    model = EXPERT_WAYS[first](Experts(), X, y, bins)
-    expected, before = model.predict(X, bins=bins), dict(vars(model))
-    columns = slice(4 if first == way == "partial_fit" else 3)
-    breaks(stage)
-    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
-        EXPERT_WAYS[way](model, X[:, columns] + 1, 3 * y, bins)
-    assert_left_alone(model, before, lambda model: model.predict(X, bins=bins), expected)
-    if first == way == "partial_fit":
-        model.partial_fit(X, y, bins=bins)
-        twin = Experts().fit(np.r_[X, X], np.r_[y, y], bins=np.r_[bins, bins])
-        np.testing.assert_allclose(model.coef_, twin.coef_, rtol=1e-9)
-
-
-@pytest.mark.parametrize(("way", "stage"), EXPERT_BREAKS)
-def test_first_fit_that_breaks_leaves_the_experts_unfitted(rows, breaks, way, stage):
-    X, y, bins = rows
-    model = Experts()
-    breaks(stage)
-    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
-        EXPERT_WAYS[way](model, X, y, bins)
-    with pytest.raises(NotFittedError):
-        model.predict(X)
-
-
 class Draws(np.random.RandomState):
     """Random numbers of hidden units: they are drawn when the inputs are scaled and the rows split."""
 
@@ -423,105 +241,187 @@ class Wavelength:
         return np.arange(4.0)
 
 
-PARTS = {
-    "GridBinner": (
-        lambda: GridBinner(edges=[-9, 0, 9], names=Names(["low", "high"])),
-        lambda model, X, y, bins: model.fit(X[:, :1]),
-        lambda model, X: model.transform(X[:, :1]),
-    ),
-    "GateFeatureTransformer.fit": (
-        lambda: GateFeatureTransformer(2, wavelength=Wavelength(), lines={"a": (1.5, 1.0)}),
-        lambda model, X, y, bins: model.fit(X),
-        lambda model, X: model.transform(X),
-    ),
-    "GateFeatureTransformer.fit_moments": (
-        lambda: GateFeatureTransformer(2, wavelength=Wavelength(), lines={"a": (1.5, 1.0)}),
-        lambda model, X, y, bins: model.fit_moments(BinnedMoments(X.shape[1]).update(X, y).pool()),
-        lambda model, X: model.transform(X),
-    ),
-    "RegressionGate": (
-        lambda: RegressionGate(3, n_restarts=1, max_iter=2, random_state=Draws(0)),
-        lambda model, X, y, bins: model.fit(X, y, experts=np.column_stack([X[:, 1], -X[:, 1]])),
-        lambda model, X: model.predict_proba(X),
-    ),
-    "LogisticGate": (
-        LogisticGate,
-        lambda model, X, y, bins: model.fit(X, bins),
-        lambda model, X: model.predict_proba(X),
-    ),
-}
-
-
 @pytest.fixture
-def broken_regression(monkeypatch):
-    """The regression behind a logistic gate breaks, when the inputs are scaled."""
-    fit = LogisticRegression.fit
+def rows():
+    return three_regimes(120, 4, blur=0)
 
-    def breaking(self, *args, **kwargs):
+
+@pytest.fixture(autouse=True)
+def breaking_regressions(monkeypatch):
+    """The regressions behind the gates break at stages of their own."""
+    router, regression = LogisticGate.fit, LogisticRegression.fit
+
+    def breaking_router(self, X, y, sample_weight=None):
+        Broken.at("router")
+        return router(self, X, y, sample_weight)
+
+    def breaking_regression(self, *args, **kwargs):
         Broken.at("part")
-        return fit(self, *args, **kwargs)
+        return regression(self, *args, **kwargs)
 
-    monkeypatch.setattr(LogisticRegression, "fit", breaking)
-
-
-@pytest.mark.parametrize("name", PARTS)
-def test_refit_that_breaks_leaves_the_old_part(rows, breaks, broken_regression, name):
-    X, y, bins = rows
-    make, fit, output = PARTS[name]
-    model = make()
-    fit(model, X, y, bins)
-    expected, before = output(model, X), dict(vars(model))
-    breaks("part")
-    with pytest.raises(Broken.error, match="stopped at part"):
-        fit(model, 2 * X[:, :3] + 1, -y, bins[::-1])
-    assert_left_alone(model, before, lambda model: output(model, X), expected)
-    fit(model, 2 * X + 1, -y, bins[::-1])
-    assert any(vars(model)[name] is not value for name, value in before.items())
+    monkeypatch.setattr(LogisticGate, "fit", breaking_router)
+    monkeypatch.setattr(LogisticRegression, "fit", breaking_regression)
 
 
-@pytest.mark.parametrize("name", PARTS)
-def test_first_fit_that_breaks_leaves_the_part_unfitted(rows, breaks, broken_regression, name):
-    make, fit, output = PARTS[name]
-    model = make()
-    breaks("part")
-    with pytest.raises(Broken.error, match="stopped at part"):
-        fit(model, *rows)
-    with pytest.raises(NotFittedError):
-        check_is_fitted(model)
-    with pytest.raises(NotFittedError):
-        output(model, rows[0])
+def mixture_fit(model, X, y, bins):
+    return model.fit(Source(X), y, bins=X[:, :1])
 
 
-# copies
+def mixture_fit_batches(model, X, y, bins):
+    halves = [slice(0, 60), slice(60, None)]
+    return model.fit_batches([(Source(X[half]), y[half], X[half, :1]) for half in halves])
 
 
-FITTED = {
-    "mixture": lambda X, y, bins: SoftGateMoERegressor(
-        gate=RegressionGate(4, n_restarts=1, max_iter=3, random_state=0), binner=GridBinner(2)
-    ).fit(X, y, bins=X[:, :1]),
-    "experts": lambda X, y, bins: BinnedRidgeExperts().partial_fit(X, y, bins=bins),
-    "features": lambda X, y, bins: GateFeatureTransformer(2).fit(X),
+def mixture_fit_moments(model, X, y, bins):
+    folds = StratifiedFolds().assign(y, bins)
+    moments = FoldMoments(X.shape[1]).update(X, y, bins, folds)
+    rows = TrainingRows(batches=lambda: [(Source(X), y)], labels=[bins], folds=folds)
+    return model.fit_moments(moments, rows)
+
+
+def use_mixture(model, X, y, bins):
+    if not hasattr(model, "interval_scores_"):
+        model.calibrate(X, y)
+    modes = [model.predict(X, mixing=mode, bins=bins) for mode in ("soft", "hard", "oracle", "global")]
+    std = model.predict(X, return_std=True)[1]
+    return np.column_stack([*modes, std, model.predict_interval(X), model.gate_proba(X)])
+
+
+class Breakable(NamedTuple):
+    """A model, functions that fit it, the stages at which these can break, and a function that uses it."""
+
+    make: Callable
+    ways: dict
+    stages: list
+    use: Callable
+
+
+# fit_moments is given the labels and the moments.
+GIVEN = {"binner", "labels", "moments"}
+MODELS = {
+    "mixture": Breakable(
+        lambda: SoftGateMoERegressor(
+            Experts(), Features(), Gate(4, n_restarts=1, max_iter=3, random_state=0), Binner(edges=EDGES)
+        ),
+        {"fit": mixture_fit, "fit_batches": mixture_fit_batches, "fit_moments": mixture_fit_moments},
+        [
+            *("binner", "labels", "moments", "solving", "cross-fitting", "gate features"),
+            *("reading gate rows", "features of gate rows", "router", "gate"),
+        ],
+        use_mixture,
+    ),
+    "experts": Breakable(
+        Experts,
+        {
+            "fit": lambda model, X, y, bins: model.fit(Source(X), y, bins=bins),
+            "fit_batches": lambda model, X, y, bins: model.fit_batches([(Source(X), y, bins)]),
+            "partial_fit": lambda model, X, y, bins: model.partial_fit(Source(X), y, bins=bins),
+            "fit_moments": lambda model, X, y, bins: model.fit_moments(
+                BinnedMoments(X.shape[1]).update(X, y, bins)
+            ),
+        },
+        ["moments", "solving"],
+        lambda model, X, y, bins: model.predict(X, bins=bins),
+    ),
+    "features": Breakable(
+        lambda: GateFeatureTransformer(2, wavelength=Wavelength(), lines={"a": (1.5, 1.0)}),
+        {
+            "fit": lambda model, X, y, bins: model.fit(X),
+            "fit_moments": lambda model, X, y, bins: model.fit_moments(
+                BinnedMoments(X.shape[1]).update(X, y).pool()
+            ),
+        },
+        ["part"],
+        lambda model, X, y, bins: model.transform(X),
+    ),
+    "binner": Breakable(
+        lambda: GridBinner(edges=[-9, 0, 9], names=Names(["low", "high"])),
+        {"fit": lambda model, X, y, bins: model.fit(X[:, :1])},
+        ["part"],
+        lambda model, X, y, bins: model.transform(X[:, :1]),
+    ),
+    "networks": Breakable(
+        lambda: RegressionGate(3, n_restarts=1, max_iter=2, random_state=Draws(0)),
+        {"fit": lambda model, X, y, bins: model.fit(X, y, experts=np.column_stack([X[:, 1], -X[:, 1]]))},
+        ["part"],
+        lambda model, X, y, bins: model.predict_proba(X),
+    ),
+    "logistic gate": Breakable(
+        LogisticGate,
+        {"fit": lambda model, X, y, bins: model.fit(X, bins)},
+        ["part"],
+        lambda model, X, y, bins: model.predict_proba(X),
+    ),
 }
+BREAKS = [
+    (name, way, stage)
+    for name, model in MODELS.items()
+    for way in model.ways
+    for stage in model.stages
+    if way != "fit_moments" or stage not in GIVEN
+]
 
 
-@pytest.mark.parametrize("round_trip", [copy.deepcopy, through_pickle, through_joblib])
-@pytest.mark.parametrize("name", FITTED)
-def test_round_trips_and_clones(rows, round_trip, name):
+def assert_left_alone(model, before, use, expected):
+    """Every attribute is the very object that it was, and the outputs are the same."""
+    Broken.stage = None
+    assert vars(model).keys() == before.keys()
+    for name, value in before.items():
+        assert vars(model)[name] is value, name
+    assert_array_equal(use(), expected)
+
+
+@pytest.mark.parametrize(("name", "way", "stage"), BREAKS)
+@pytest.mark.filterwarnings("ignore:partial_fit starts anew:UserWarning")
+def test_refit_that_breaks_leaves_the_old_model(rows, breaks, name, way, stage):
     X, y, bins = rows
-    model = FITTED[name](X, y, bins)
-    again = round_trip(model)
-    assert vars(again).keys() == vars(model).keys()
-    method = "transform" if name == "features" else "predict"
-    assert_array_equal(getattr(again, method)(X), getattr(model, method)(X))
-    if name == "mixture":
-        for mode in ("hard", "global"):
-            assert_array_equal(again.predict(X, mixing=mode), model.predict(X, mixing=mode))
-        assert_array_equal(
-            again.calibrate(X, y).predict_interval(X), model.calibrate(X, y).predict_interval(X)
-        )
-    fresh = clone(again)
-    assert not [attribute for attribute in vars(fresh) if is_fitted_attribute(attribute)]
-    assert repr(fresh) == repr(model)
+    make, ways, _, use = MODELS[name]
+    model = ways["fit"](make(), X, y, bins)
+    expected, before = use(model, X, y, bins), dict(vars(model))
+    breaks(stage)
+    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
+        ways[way](model, 2 * X[:, :3] + 1, -3 * y, bins[::-1])  # of other columns, too
+    assert_left_alone(model, before, lambda: use(model, X, y, bins), expected)
+
+
+@pytest.mark.parametrize(("name", "way", "stage"), BREAKS)
+def test_first_fit_that_breaks_leaves_the_model_unfitted(rows, breaks, name, way, stage):
+    make, ways, _, use = MODELS[name]
+    model = make()
+    before = dict(vars(model))
+    breaks(stage)
+    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
+        ways[way](model, *rows)
+    assert vars(model) == before
+    with pytest.raises(NotFittedError):
+        use(model, *rows)
+
+
+@pytest.mark.parametrize("stage", ["moments", "solving"])
+def test_a_batch_that_breaks_is_not_counted(rows, breaks, stage):
+    X, y, bins = rows
+    model = Experts().partial_fit(X, y, bins=bins)
+    expected, before = model.predict(X, bins=bins), dict(vars(model))
+    breaks(stage)
+    with pytest.raises(Broken.error, match=f"stopped at {stage}"):
+        model.partial_fit(Source(X + 1), 3 * y, bins=bins)
+    assert_left_alone(model, before, lambda: model.predict(X, bins=bins), expected)
+    model.partial_fit(X, y, bins=bins)
+    twin = Experts().fit(np.r_[X, X], np.r_[y, y], bins=np.r_[bins, bins])
+    np.testing.assert_allclose(model.coef_, twin.coef_, rtol=1e-9)
+
+
+def test_calibration_that_breaks_leaves_the_old_one(rows, breaks):
+    X, y, bins = rows
+    model = mixture_fit(MODELS["mixture"].make(), X, y, bins).calibrate(X, y)
+    expected, before = model.predict_interval(X), dict(vars(model))
+    breaks("moments")
+    with pytest.raises(Broken.error, match="stopped at moments"):
+        model.calibrate(Source(X), 9 * y)
+    assert_left_alone(model, before, lambda: model.predict_interval(X), expected)
+
+
+# copies and pages
 
 
 def test_a_router_that_is_the_gate_stays_so_in_a_pickle(rows):
@@ -543,24 +443,12 @@ def documented_names():
     return names
 
 
-@pytest.mark.parametrize(
-    "cls",
-    [
-        SoftGateMoERegressor,
-        BinnedRidgeExperts,
-        BinnedPLSExperts,
-        GateFeatureTransformer,
-        GridBinner,
-        ClusterBinner,
-        RegressionGate,
-        LogisticGate,
-    ],
-)
-def test_html_of_estimators_links_to_their_page(cls):
-    html = estimator_html_repr(cls())
+@pytest.mark.parametrize("name", CASES)
+def test_html_of_estimators_links_to_their_page(name):
+    html = estimator_html_repr(CASES[name].make())
     links = re.findall(r'href="https://moe-sklearn.github.io/moe-sklearn/generated/([\w.]+)\.html"', html)
     assert links and set(links) <= documented_names()
-    assert links[0].endswith(f".{cls.__name__}")
+    assert links[0].endswith(f".{name.split(',')[0]}")
 
 
 def test_a_subclass_elsewhere_links_to_nothing():

@@ -96,6 +96,9 @@ def test_order_of_categories():
     order = ["giant", "dwarf", "C", "never seen"]
     side = pd.DataFrame({"kind": pd.Categorical(KIND, categories=order, ordered=True)})
     assert GridBinner(min_bin_rows=1).fit(side).bin_names_ == ["giant", "dwarf", "C"]
+    polars = pytest.importorskip("polars")
+    enum = polars.DataFrame({"kind": polars.Series(KIND.tolist(), dtype=polars.Enum(order))})
+    assert GridBinner(min_bin_rows=1).fit(enum).bin_names_ == ["giant", "dwarf", "C"]
     unordered = pd.DataFrame({"kind": pd.Categorical(KIND, categories=order)})
     assert GridBinner(min_bin_rows=1).fit(unordered).bin_names_ == ["C", "dwarf", "giant"]
     cut = pd.DataFrame({"Teff": pd.cut(TEFF, [0, 900, 5000, 10000])})
@@ -117,16 +120,6 @@ def test_intervals_are_in_the_order_of_their_edges_for_gate_and_experts(gate):
     assert np.mean(model.gate_proba(X).argmax(axis=1) == bins.cat.codes) > 0.9
     assert model.score(X, y, mixing="oracle", bins=bins) > 0.99
     assert model.score(X, y, mixing="hard") > 0.9
-
-
-def test_order_of_a_polars_enum():
-    polars = pytest.importorskip("polars")
-    kind = polars.Series(KIND.tolist(), dtype=polars.Enum(["giant", "dwarf", "C"]))
-    assert GridBinner(min_bin_rows=1).fit(polars.DataFrame({"kind": kind})).bin_names_ == [
-        "giant",
-        "dwarf",
-        "C",
-    ]
 
 
 def test_rare_categories_are_joined_and_new_ones_with_them():

@@ -107,6 +107,7 @@ def test_small_bins_are_dropped_or_kept_and_empty_ones_never_are(small_bins, exp
 
 def test_a_small_bin_is_named_with_its_rows():
     assert usable_bins(["a", "b"], [3, 0], 3, "raise").tolist() == [True, False]
+    assert usable_bins([1, 2], [1, 0], 1, "raise").tolist() == [True, False]
     with pytest.raises(ValueError, match="bin 'b' has 2 training rows, an expert needs at least 3"):
         usable_bins(["a", "b", "c"], [3, 2, 1], 3, "raise")
     with pytest.raises(ValueError, match="bin 7 has 1 training row, an expert needs at least 2"):
@@ -121,17 +122,10 @@ def test_no_row_in_any_bin_is_an_error_unless_bins_are_dropped(small_bins):
         assert not usable_bins(labels, counts, 2, "drop").any()
 
 
-@pytest.mark.parametrize("min_bin_rows", [0, -1, 2.0, True, "2"])
-def test_least_rows_are_a_positive_integer(min_bin_rows):
-    with pytest.raises(ValueError, match="min_bin_rows must be an integer >= 1"):
-        usable_bins([1], [5], min_bin_rows, "drop")
-
-
-def test_a_bin_of_one_row_may_be_enough():
-    assert usable_bins([1, 2], [1, 0], 1, "raise").tolist() == [True, False]
-
-
-def test_small_bins_is_one_of_a_few():
+def test_rules_for_small_bins_are_checked():
+    for min_bin_rows in (0, -1, 2.0, True, "2"):
+        with pytest.raises(ValueError, match="min_bin_rows must be an integer >= 1"):
+            usable_bins([1], [5], min_bin_rows, "drop")
     with pytest.raises(ValueError, match="small_bins must be one of 'auto', 'raise', 'drop', 'keep'; got"):
         usable_bins([1], [5], 2, "merge")
 
@@ -160,7 +154,6 @@ def test_regimes_of_a_grid():
     assert regimes.names == ["Cool Poor", "Hot Rich"]
     assert regimes.dropped_names == ["Cool Rich", "Hot Poor"]
     side = np.array([[0.5, 0.5], [0.5, 1.5], [1.5, 1.5], [np.nan, 1.0]])
-    assert_array_equal(regimes.labels(side), [0, 1, 3, -1])
     assert_array_equal(regimes.codes(side), [0, -1, 1, -1])
     assert_array_equal(regimes.codes([3, 1]), [1, -1])  # labels of the cells will do
 

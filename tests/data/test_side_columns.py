@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from containers import IN_MEMORY, SOURCES
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
@@ -299,29 +300,12 @@ def test_successive_columns_of_an_array_are_a_view(stars):
     assert features_of(among, X.to_numpy()).array.flags.c_contiguous
 
 
-def sources_of(rows, folder):
-    """The same rows as a memory map, an HDF5 dataset, a dask array, shards and a sparse matrix."""
-    h5py, da = pytest.importorskip("h5py"), pytest.importorskip("dask.array")
-    from scipy import sparse
-
-    mapped = np.memmap(folder / "rows.dat", rows.dtype, "w+", shape=rows.shape)
-    mapped[:] = rows
-    file = h5py.File(folder / "rows.h5", "w")
-    return {
-        "memmap": mapped,
-        "h5py": file.create_dataset("X", data=rows),
-        "dask": da.from_array(rows, chunks=(100, 3)),
-        "shards": [rows[:100], rows[100:]],
-        "sparse": sparse.csr_array(rows),
-    }
-
-
 @pytest.mark.parametrize("side_columns", [(5, 6), (2, 6)])
-@pytest.mark.parametrize("kind", ["memmap", "h5py", "dask", "shards", "sparse"])
+@pytest.mark.parametrize("kind", ["memmap", "hdf5", "dask", "shards", "csr"])
 def test_numbers_in_columns_of_a_source(stars, tmp_path, kind, side_columns):
     X, y = stars
     rows = as_array(X) if side_columns == (5, 6) else X.to_numpy()
-    source = sources_of(rows, tmp_path)[kind]
+    source = (IN_MEMORY | SOURCES)[kind](rows, tmp_path)
     model = mixture(side_columns=side_columns).fit(source, y.to_numpy())
     twin = mixture(side_columns=side_columns).fit(rows, y)
     for mode in MODES:
@@ -329,13 +313,6 @@ def test_numbers_in_columns_of_a_source(stars, tmp_path, kind, side_columns):
         np.testing.assert_allclose(np.asarray(model.predict(source, mixing=mode)), expected, atol=1e-9)
     assert model.n_features_in_ == 7
     assert model.evaluate(source, y).r2 == pytest.approx(twin.evaluate(rows, y).r2)
-
-
-def test_what_is_no_table_says_what_to_pass(stars):
-    pl = pytest.importorskip("polars")
-    X, y = stars
-    with pytest.raises(TypeError, match=r"X.collect\(\)"):
-        mixture().fit(pl.DataFrame({name: X[name].to_numpy() for name in X}).lazy(), y)
 
 
 def test_batches_need_no_bins(stars):

@@ -8,6 +8,7 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
+from shared_data import three_regimes
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
 from moe_sklearn.data import as_source, open_batches, prefetch
@@ -19,65 +20,7 @@ N, D = 600, 12
 
 @pytest.fixture(scope="module")
 def data():
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(N, D)) * (rng.random((N, D)) < 0.7)
-    bins = (X[:, 0] > 0) + 2 * (X[:, 1] > 0)
-    coef = rng.normal(size=(4, D))
-    y = np.einsum("nd,nd->n", X, coef[bins]) + 0.1 * rng.normal(size=N)
-    return X, y, bins
-
-
-def hdf5(X, folder):
-    h5py = pytest.importorskip("h5py")
-    return h5py.File(folder / "X.h5", "w").create_dataset("X", data=X, chunks=(100, D))
-
-
-def dask_array(X, folder):
-    dask_array = pytest.importorskip("dask.array")
-    return dask_array.from_array(X, chunks=(130, 5))
-
-
-def zarr_array(X, folder):
-    zarr = pytest.importorskip("zarr")
-    array = zarr.open(str(folder / "X.zarr"), mode="w", shape=X.shape, chunks=(100, D), dtype=X.dtype)
-    array[:] = X
-    return array
-
-
-def memmap(X, folder):
-    np.save(folder / "X.npy", X)
-    return np.load(folder / "X.npy", mmap_mode="r")
-
-
-SOURCES = {
-    "memmap": memmap,
-    "hdf5": hdf5,
-    "zarr": zarr_array,
-    "dask": dask_array,
-    "csr": lambda X, folder: sparse.csr_array(X),
-    "csc": lambda X, folder: sparse.csc_matrix(X),
-    "shards": lambda X, folder: [X[:250], X[250:251], X[251:]],
-    "mixed shards": lambda X, folder: [X[:250], memmap(X[250:], folder)],
-}
-
-
-@pytest.mark.parametrize("kind", SOURCES)
-def test_every_source_gives_the_model_of_the_array(kind, data, tmp_path, monkeypatch):
-    monkeypatch.setattr("moe_sklearn.data._sources.BLOCK_ROWS", 70)
-    X, y, bins = data
-    source = SOURCES[kind](X, tmp_path)
-    expected = SoftGateMoERegressor().fit(X, y, bins=bins)
-    model = SoftGateMoERegressor().fit(source, y, bins=bins)
-    assert_allclose(model.experts_.coef_, expected.experts_.coef_, rtol=1e-9)
-    for mixing in ("soft", "hard", "oracle", "global"):
-        assert_allclose(
-            model.predict(source, mixing=mixing, bins=bins),
-            expected.predict(X, mixing=mixing, bins=bins),
-            rtol=1e-7,
-            atol=1e-9,
-        )
-    experts = BinnedRidgeExperts().fit(source, y, bins=bins)
-    assert_allclose(experts.predict(source, bins=bins), expected.predict(X, mixing="oracle", bins=bins))
+    return three_regimes(N, D, blur=0)
 
 
 def test_y_may_come_in_shards_too(data):
@@ -248,15 +191,6 @@ def test_kept_rows_need_no_second_reading(data):
     assert_array_equal(source.take(rows[1:4]), X[rows[1:4]])
     assert [len(shard.reads) for shard in shards] == n_reads
     assert source.locate(300) == "row 300 (row 50 of shard 1)"
-
-
-def test_a_file_is_read_once_by_the_fit_of_a_mixture(data):
-    X, y, bins = data
-    source = OnDisk(X)
-    expected = SoftGateMoERegressor(gate="regression", random_state=0).fit(X, y, bins=bins)
-    model = SoftGateMoERegressor(gate="regression", random_state=0).fit(source, y, bins=bins)
-    assert source.reads == [slice(0, N)]
-    assert_allclose(model.predict(X), expected.predict(X), rtol=1e-5, atol=1e-5)
 
 
 def test_what_is_a_source():

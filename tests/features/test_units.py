@@ -63,13 +63,8 @@ def test_quantities_are_converted(unit):
     np.testing.assert_array_equal(copy.fit_transform(X), found)
     named = features_of(X, wavelength.value, wavelength_unit=units.Unit(unit))
     np.testing.assert_array_equal(named, found)
-
-
-def test_a_column_with_a_unit_is_converted():
-    table = pytest.importorskip("astropy.table")
-    X = spectra(len(ANGSTROM))
-    column = table.Column(ANGSTROM / 10, unit="nm")
-    np.testing.assert_allclose(features_of(X, column), features_of(X, ANGSTROM), rtol=1e-6, atol=1e-6)
+    column = pytest.importorskip("astropy.table").Column(wavelength.value, unit=unit)
+    np.testing.assert_array_equal(features_of(X, column), found)
 
 
 def test_lines_of_ones_own_can_be_quantities():
@@ -104,9 +99,6 @@ def test_the_band_can_be_given():
     expected = line_windows(ANGSTROM, STELLAR_LINES, 30.0)
     for window, pixels in zip(expected, wide.windows_.continuum, strict=True):
         assert set(wide.windows_.continua.pixels[pixels]) == set(window.continuum)
-    for band in (0, -1.0, np.inf, np.nan):
-        with pytest.raises(ValueError, match="side_band must be positive and finite"):
-            features_of(X, ANGSTROM, side_band=band)
 
 
 def test_wavenumber_lines_of_ones_own():
@@ -140,17 +132,6 @@ def test_spectra_in_vacuum_and_in_air_give_the_same():
     found = features_of(X_vacuum, ANGSTROM, medium="vacuum")
     np.testing.assert_allclose(found, expected, atol=0.1)
     assert np.abs(features_of(X_vacuum, ANGSTROM) - expected).max() > 0.5
-    with pytest.raises(ValueError, match="medium must be 'air' or 'vacuum'; got 'water'"):
-        features_of(X, ANGSTROM, medium="water")
-
-
-@pytest.mark.parametrize("medium", ["air", "vacuum"])
-@pytest.mark.parametrize(("unit", "hertz"), [("THz", 1e12), ("GHz", 1e9)])
-def test_frequencies_give_wavelengths_in_vacuum(medium, unit, hertz):
-    X = spectra(len(ANGSTROM))
-    frequency = 2.99792458e18 / ANGSTROM / hertz
-    found = features_of(X, frequency, wavelength_unit=unit, medium=medium)
-    np.testing.assert_allclose(found, features_of(X, ANGSTROM, medium="vacuum"), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -183,24 +164,49 @@ def test_air_and_vacuum_are_those_of_specutils():
     np.testing.assert_allclose(vacuum_to_air(vacuum.to("um")), expected, rtol=1e-13)
 
 
-def test_an_axis_of_another_unit_names_both_units():
-    X = spectra(800)
-    with pytest.raises(
-        ValueError,
-        match=r"(?s)None of the lines, 8183 to 8808 Angstrom, lies on wavelength, which covers 0.3 to 1.1 "
-        r"Angstrom.*wavelength_unit='um'",
-    ):
-        features_of(X, np.linspace(0.3, 1.1, 800))
-    with pytest.raises(ValueError, match="'um', and that of the lines by lines_unit='Angstrom'"):
-        features_of(X, np.linspace(0.3, 1.1, 800), lines={"Ha": (6562.8, 10)})
-    with pytest.raises(ValueError, match="None of the lines, 656.28 Angstrom, lies on wavelength"):
-        features_of(X, np.linspace(4000, 7000, 800), lines={"a": (656.28, 1)}, lines_unit="Angstrom")
-    with pytest.raises(ValueError, match="covers 7100 to 8850 nm. They would if wavelength were in Angstrom"):
-        features_of(X, np.linspace(7100, 8850, 800), wavelength_unit="nm")
-    with pytest.raises(ValueError, match="covers 8500 to 8700 Angstrom, not the window 8488 to 8508 of CaII"):
-        features_of(X, np.linspace(0.85, 0.87, 800), wavelength_unit="um")
-    with pytest.raises(ValueError, match="Check wavelength_unit and lines_unit"):
-        features_of(X, np.linspace(4000, 5000, 800))
+@pytest.mark.parametrize(
+    ("axis", "parameters", "message"),
+    [
+        (
+            (0.3, 1.1),
+            {},
+            r"None of the lines, 8183 to 8808 Angstrom, lies on wavelength, which covers 0.3 to 1.1 "
+            "Angstrom.*wavelength_unit='um'",
+        ),
+        ((0.3, 1.1), {"lines": {"Ha": (6562.8, 10)}}, "'um', and that of the lines by lines_unit='Angstrom'"),
+        (
+            (4000, 7000),
+            {"lines": {"a": (656.28, 1)}, "lines_unit": "Angstrom"},
+            "None of the lines, 656.28 Angstrom, lies on wavelength",
+        ),
+        (
+            (7100, 8850),
+            {"wavelength_unit": "nm"},
+            "covers 7100 to 8850 nm. They would if wavelength were in Angstrom",
+        ),
+        (
+            (0.85, 0.87),
+            {"wavelength_unit": "um"},
+            "covers 8500 to 8700 Angstrom, not the window 8488 to 8508 of CaII",
+        ),
+        ((4000, 5000), {}, "Check wavelength_unit and lines_unit"),
+        ((7100, 8850), {"wavelength_unit": "furlong"}, "wavelength_unit must be a unit of.*'furlong'.*'nm'"),
+        ((7100, 8850), {"wavelength_unit": "eV"}, "wavelength_unit must be .*'eV'.*spectral"),
+        (
+            (7100, 8850),
+            {"wavelength_unit": "THz"},
+            "wavelength_unit must be .*'THz'.*Pass frequencies as c / frequency",
+        ),
+        ((7100, 8850), {"lines_unit": "nm"}, "lines='stellar' are in Angstrom, but lines_unit='nm'"),
+        ((7100, 8850), {"lines_unit": "x", "lines": {"a": (8500, 9)}}, "lines_unit must be a unit"),
+        ((-1, 900), {"wavelength_unit": "nm"}, "must be positive to be converted from nm to Angstrom"),
+        ((7100, 8850), {"medium": "water"}, "medium must be 'air' or 'vacuum'; got 'water'"),
+        *(((7100, 8850), {"side_band": b}, "side_band must be positive") for b in (0, -1.0, np.inf, np.nan)),
+    ],
+)
+def test_units_that_do_not_fit_are_named(axis, parameters, message):
+    with pytest.raises(ValueError, match=message):
+        features_of(spectra(800), np.linspace(*axis, 800), **parameters)
 
 
 def test_what_the_error_says_to_pass_works():
@@ -208,20 +214,6 @@ def test_what_the_error_says_to_pass_works():
     wavelength = np.linspace(0.3, 1.1, 800)
     found = features_of(X, wavelength, lines=lines, wavelength_unit="um", lines_unit="Angstrom")
     np.testing.assert_allclose(found, features_of(X, wavelength * 1e4, lines=lines), rtol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"wavelength_unit": "furlong"}, "wavelength_unit must be a unit of wavelength.*'furlong'.*'nm'"),
-        ({"wavelength_unit": "eV"}, "wavelength_unit must be .*'eV'.*spectral"),
-        ({"lines_unit": "nm"}, "lines='stellar' are in Angstrom, but lines_unit='nm'"),
-        ({"lines_unit": "x", "lines": {"a": (8500, 9)}}, "lines_unit must be a unit"),
-    ],
-)
-def test_bad_units_are_named(parameters, message):
-    with pytest.raises(ValueError, match=message):
-        features_of(spectra(len(ANGSTROM)), ANGSTROM, **parameters)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +244,7 @@ def test_bad_quantities_are_named():
         features_of(X, ANGSTROM * units.nm, wavelength_unit="Angstrom")
     with pytest.raises(ValueError, match="wavelength must be numbers or one astropy Quantity"):
         features_of(X, [value * units.AA for value in ANGSTROM])
-    for unit in (units.eV, units.K, units.A, units.dimensionless_unscaled):
+    for unit in (units.eV, units.GHz, units.K, units.A, units.dimensionless_unscaled):
         with pytest.raises(ValueError, match="the unit of wavelength must be a unit of wavelength"):
             features_of(X, ANGSTROM * unit)
     for window in ((8500 * units.AA, 12), (8500, 12 * units.AA), (8500 * units.AA, 9 / units.cm)):
@@ -262,9 +254,7 @@ def test_bad_quantities_are_named():
         features_of(X, ANGSTROM, side_band=3 / units.cm)
 
 
-def test_wavelengths_below_zero_are_not_converted():
-    with pytest.raises(ValueError, match="must be positive to be converted from nm to Angstrom"):
-        features_of(spectra(50), np.linspace(-1, 900, 50), wavelength_unit="nm")
+def test_an_axis_that_is_not_converted_may_hold_zero():
     assert features_of(spectra(50), np.arange(-25.0, 25), lines={"a": (0, 5)}).shape == (20, 3)
 
 

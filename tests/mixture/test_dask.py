@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from shared_data import three_regimes
 from sklearn.decomposition import PCA
 from sklearn.model_selection import PredefinedSplit
 from two_workers import kill_once, two_workers
@@ -26,10 +27,7 @@ MODES = ["soft", "hard", "oracle", "global"]
 
 
 def draw(n=1100, d=6):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, d))
-    bins = np.digitize(X[:, 0] + 0.3 * rng.normal(size=n), [-0.4, 0.4])
-    y = np.array([1.0, -2.0, 3.0])[bins] * X[:, 1] + 0.5 * rng.normal(size=n)
+    X, y, bins = three_regimes(n, d)
     return X, y, np.where(np.arange(n) % 50 == 0, -1, bins)
 
 
@@ -126,28 +124,6 @@ def test_a_random_state_is_drawn_from_as_in_fit():
     model = dask_fit(mixture(random_state=states[1], gate_max_samples=300), lazy(X), y, bins)
     assert_same(model, expected, X, bins)
     assert states[0].randint(10**9) == states[1].randint(10**9)
-
-
-def test_each_block_is_read_twice_and_once_more_for_float64():
-    X, y, bins = draw()
-    reads = []
-
-    def counted(block):
-        reads.append(len(block))
-        return block
-
-    def dask_array(X):
-        return lazy(X).rechunk({1: -1}).map_blocks(counted, meta=np.empty((0, 0), X.dtype), dtype=X.dtype)
-
-    dask_fit(mixture(), dask_array(X), y, bins)
-    assert sum(reads) == 2 * 1100
-    reads.clear()
-    near = np.hstack([X, X[:, :3] + 1e-6]).astype(np.float32)
-    experts = BinnedRidgeExperts(1e-6)
-    model = dask_fit(mixture(experts=experts, gate="logistic"), dask_array(near), y, bins)
-    assert sum(reads) == 3 * 1100
-    expected = mixture(experts=experts, gate="logistic").fit(near, y, bins=bins)
-    assert_same(model, expected, near, bins, atol=1e-3)
 
 
 def test_its_stages_are_printed(capsys):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
+from shared_data import three_regimes
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.ensemble import RandomForestRegressor
@@ -37,10 +38,7 @@ MODES = ["soft", "hard", "oracle", "global"]
 
 def draw(n, names=None):
     """Rows of three bins, the first three of a fourth."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n, 5))
-    bins = np.digitize(X[:, 0] + 0.3 * rng.normal(size=n), [-0.5, 0.5])
-    y = np.array([1.0, -2.0, 3.0])[bins] * X[:, 1] + 0.5 * rng.normal(size=n)
+    X, y, bins = three_regimes(n)
     bins[:3] = 3
     return X, y, bins if names is None else np.array(names)[bins]
 
@@ -48,7 +46,7 @@ def draw(n, names=None):
 def tolerant(**parameters):
     """A mixture that goes without small bins."""
     experts = BinnedRidgeExperts(small_bins="drop", min_bin_rows=5)
-    return SoftGateMoERegressor(experts, random_state=0, **parameters)
+    return SoftGateMoERegressor(**{"experts": experts, "random_state": 0, **parameters})
 
 
 def in_batches(model, X, y, bins, weight=None, cuts=(10, 400, 401)):
@@ -70,7 +68,7 @@ def assert_same(actual, expected, X, bins, atol=1e-9):
         )
 
 
-# C2: one rule for the gate
+# one rule for the gate
 
 
 @pytest.mark.parametrize(
@@ -83,7 +81,7 @@ def assert_same(actual, expected, X, bins, atol=1e-9):
     ],
 )
 def test_rows_of_a_bin_that_is_dropped_do_not_choose_the_gate(n_rows, kind, names, weighted):
-    """C2: fit, fit_batches and moe_learning_curve, of 3 rows in a small bin and 999 or more in others."""
+    """In fit, fit_batches and moe_learning_curve, of 3 rows in a small bin and 999 or more in others."""
     X, y, bins = draw(n_rows, names)
     weight = np.random.default_rng(1).uniform(0.5, 2, n_rows) if weighted else None
     whole = tolerant().fit(X, y, bins=bins, sample_weight=weight)
@@ -129,7 +127,7 @@ def test_rows_of_no_weight_do_not_choose_the_gate():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shrink_to", ["zero", "global"])
 def test_rows_give_the_same_however_they_arrive(parameters, weighted, shrink_to):
-    """Invariants 2 and 8: arrays, batches, shards, a file, moments."""
+    """As an array, batches, shards, a file, or moments."""
     X, y, bins = draw(700)
     y = np.stack([y, X[:, 2]], axis=1)
     weight = np.random.default_rng(1).uniform(0.5, 2, 700) if weighted else None
@@ -153,7 +151,7 @@ def test_rows_give_the_same_however_they_arrive(parameters, weighted, shrink_to)
 
 
 def test_a_gate_of_more_rows_than_are_read_at_a_time():
-    """D: blocks of 4,096 rows; batches, files and shards cut elsewhere."""
+    """Blocks have 4,096 rows; batches, files and shards are cut elsewhere."""
     X, y, bins = draw(9000)
     gate = RegressionGate(4, n_restarts=1, max_iter=2, random_state=0)
     model = tolerant(gate=gate).fit(X, y, bins=bins)
@@ -163,7 +161,6 @@ def test_a_gate_of_more_rows_than_are_read_at_a_time():
 
 
 def test_threads_do_not_matter():
-    """D: one BLAS thread or two, in fit and in predict."""
     X, y, bins = draw(1500)
     X = np.hstack([X, np.random.default_rng(3).normal(size=(1500, 100))])
     predictions = []
@@ -266,66 +263,46 @@ def test_other_subclasses_stay_on_the_fast_path(features):
     assert model.gate_.n_features_in_ == (3 if isinstance(features, Both) else 2)
 
 
-@pytest.mark.parametrize("gate", [LinearSVC(), LinearSVC, 3])
-@pytest.mark.parametrize("way", ["fit", "fit_batches"])
-def test_a_gate_without_probabilities_is_refused_before_rows_are_read(gate, way):
-    """C12: gate=LinearSVC()."""
-    X, y, bins = draw(100)
-    source, model = OnDisk(X), SoftGateMoERegressor(gate=gate)
-    with pytest.raises(TypeError, match="gate must be .*predict_proba.*CalibratedClassifierCV"):
-        model.fit(source, y, bins=bins) if way == "fit" else model.fit_batches([(source, y, bins)])
-    assert source.reads == []
-
-
-@pytest.mark.parametrize("way", ["fit", "fit_batches"])
 @pytest.mark.parametrize(
-    ("experts", "got"),
+    ("parameters", "error", "message"),
     [
-        (Ridge(3.0), r"Ridge\(alpha=3.0\)"),
-        (RandomForestRegressor(), r"RandomForestRegressor\(\)"),
-        (BinnedRidgeExperts, "<class .*BinnedRidgeExperts"),
+        *(
+            ({"gate": gate}, TypeError, "gate must be .*predict_proba.*CalibratedClassifierCV")
+            for gate in (LinearSVC(), LinearSVC, 3)
+        ),
+        *(
+            ({"experts": experts}, TypeError, rf"or a BinnedPLSExperts; got {got}.*Stacking")
+            for experts, got in [
+                (Ridge(3.0), r"Ridge\(alpha=3.0\)"),
+                (RandomForestRegressor(), r"RandomForestRegressor\(\)"),
+                (BinnedRidgeExperts, "<class .*BinnedRidgeExperts"),
+            ]
+        ),
+        *(
+            ({"gate_max_samples": n}, ValueError, "gate_max_samples must be an integer >= 2; got")
+            for n in (0, 1, -5, 1.5)
+        ),
+        ({"gate_max_samples": "all"}, ValueError, "gate_max_samples must be one of 'auto'"),
+        *(
+            ({"anchors": n, "gate": "regression"}, ValueError, "anchors must be an integer >= 0")
+            for n in (-1, 2.5)
+        ),
+        ({"gate": "logistic", "anchors": 3}, ValueError, "anchors need a regression gate"),
+        ({"gate_inputs": "pixels"}, ValueError, "gate_inputs must be one of"),
+        ({"mixing": "mild"}, ValueError, "mixing must be one of"),
     ],
 )
-def test_experts_of_another_kind_are_refused_before_rows_are_read(way, experts, got):
-    """C12: experts=Ridge()."""
+@pytest.mark.parametrize("way", ["fit", "fit_batches"])
+def test_what_cannot_be_fitted_is_refused_before_rows_are_read(way, parameters, error, message):
     X, y, bins = draw(100)
-    source, model = OnDisk(X), SoftGateMoERegressor(experts)
-    message = rf"experts=BinnedRidgeExperts\(alpha=1.0\), or a BinnedPLSExperts; got {got}.*Stacking"
-    with pytest.raises(TypeError, match=message):
+    source, model = OnDisk(X), tolerant(**parameters)
+    with pytest.raises(error, match=message):
         model.fit(source, y, bins=bins) if way == "fit" else model.fit_batches([(source, y, bins)])
-    assert source.reads == []
-
-
-@pytest.mark.parametrize("gate_max_samples", [0, -5, 1.5])
-def test_gate_max_samples_is_checked_before_rows_are_read(gate_max_samples):
-    """C12: gate_max_samples of 0, -5, 1.5."""
-    X, y, bins = draw(100)
-    source = OnDisk(X)
-    with pytest.raises(ValueError, match="gate_max_samples must be an integer >= 2; got"):
-        tolerant(gate_max_samples=gate_max_samples).fit(source, y, bins=bins)
-    assert source.reads == []
-
-
-@pytest.mark.parametrize("anchors", [-1, 2.5])
-def test_anchors_are_checked_before_rows_are_read(anchors):
-    X, y, bins = draw(100)
-    source = OnDisk(X)
-    with pytest.raises(ValueError, match="anchors must be an integer >= 0"):
-        tolerant(anchors=anchors, gate="regression").fit(source, y, bins=bins)
-    assert source.reads == []
-
-
-def test_mixing_is_checked_before_rows_are_read():
-    X, y, bins = draw(100)
-    source = OnDisk(X)
-    with pytest.raises(ValueError, match="mixing must be one of"):
-        tolerant(mixing="mild").fit(source, y, bins=bins)
     assert source.reads == []
 
 
 @pytest.mark.parametrize("alphas", [[], np.array([])])
 def test_no_candidate_penalty_is_an_error(alphas):
-    """C12: alphas=[]."""
     X, y, bins = draw(100)
     for model in (BinnedRidgeExperts(alphas=alphas), SoftGateMoERegressor(BinnedRidgeExperts(alphas=alphas))):
         with pytest.raises(ValueError, match="alphas is empty: pass candidate penalties"):
@@ -335,7 +312,7 @@ def test_no_candidate_penalty_is_an_error(alphas):
 
 @pytest.mark.parametrize("gate", ["logistic", "regression"])
 def test_folds_that_hold_a_whole_bin_are_named(gate):
-    """C12: KFold of sorted bins, with alphas, leaves no rows to train the expert of a bin on."""
+    """With `alphas`, KFold of sorted bins leaves no rows to train the expert of a bin on."""
     X, y, bins = draw(120)
     bins = np.repeat([0, 1, 2], 40)
     for cv in (3, KFold(3)):
@@ -383,7 +360,6 @@ def test_a_gate_that_needs_folds_says_so():
 
 
 def test_default_parts_are_visible_to_set_params():
-    """C12: a grid over experts__alpha and the like where these are None."""
     model = SoftGateMoERegressor()
     assert model.set_params(experts__alpha=3.0, binner__n_bins=2, gate_features__n_components=4) is model
     assert repr(model.experts) == "BinnedRidgeExperts(alpha=3.0)"
@@ -403,7 +379,6 @@ def test_default_parts_are_visible_to_set_params():
 
 @pytest.mark.parametrize("gate", ["auto", "logistic"])
 def test_parameters_of_a_gate_without_any_say_the_way_out(gate):
-    """C12: gate__alpha with gate="auto"."""
     message = (
         rf"gate='{gate}' has no parameters to set: set gate to an estimator first, e.g. gate=RegressionG"
     )
@@ -453,7 +428,6 @@ def test_experts_are_cloned():
 
 
 def test_parts_given_are_never_changed():
-    """C5: parameters are never changed in fit."""
     X, y, bins = draw(1100)
     parts = {
         "experts": BinnedRidgeExperts(min_bin_rows=4),
@@ -523,25 +497,6 @@ def test_a_batch_of_no_weight_adds_nothing_to_a_mixture(gate):
         assert model.n_train_ == 600
     with pytest.raises(ValueError, match="sample_weight is zero in every row"):
         tolerant(gate=gate).fit_batches([nothing, nothing])
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"gate_max_samples": 1}, "gate_max_samples must be an integer >= 2; got 1"),
-        ({"gate_max_samples": "all"}, "gate_max_samples must be one of 'auto'"),
-        ({"anchors": -1}, "anchors must be an integer >= 0"),
-        ({"gate": "logistic", "anchors": 3}, "anchors need a regression gate"),
-        ({"gate_inputs": "pixels"}, "gate_inputs must be one of"),
-        ({"mixing": "mild"}, "mixing must be one of"),
-    ],
-)
-def test_parameters_are_checked_before_batches_are_read(parameters, message):
-    X, y, bins = draw(100)
-    source = OnDisk(X)
-    with pytest.raises(ValueError, match=message):
-        tolerant(**parameters).fit_batches([(source, y, bins)])
-    assert source.reads == []
 
 
 # gate features that are fitted to y

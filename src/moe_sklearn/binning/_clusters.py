@@ -2,18 +2,18 @@
 
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import TransformerMixin, clone
+from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .._base import StatefulEstimator, adopt, unfitted_copy
+from .._base import adopt, unfitted_copy
 from ..data import FLOAT_DTYPES, check_kind
 from ..features import GateFeatureTransformer
+from ._grid import Binner
 
 
-class ClusterBinner(TransformerMixin, StatefulEstimator):
+class ClusterBinner(Binner):
     """Learn regimes that nobody measured, as clusters of the rows of X.
 
     It is a binner that takes X itself as the side information:
@@ -135,16 +135,6 @@ class ClusterBinner(TransformerMixin, StatefulEstimator):
         X = self._checked(X, reset=False)
         return self.estimator_.predict(self.scaler_.transform(self.features_.transform(X)))[:, None]
 
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
-        """Name of the one output column, ``bin``."""
-        check_is_fitted(self)
-        return np.array(["bin"], dtype=object)
-
     def _checked(self, X, reset):
         check_kind(X)
         return validate_data(self, X, dtype=FLOAT_DTYPES, reset=reset)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []
-        return tags

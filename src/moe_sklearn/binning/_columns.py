@@ -46,6 +46,8 @@ def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
     """
     labels, codes = encode_labels(column)
     counts = np.bincount(codes[(codes != NO_BIN) & counted], minlength=len(labels))
+    # Labels are in the order of their strings: batches, files and workers agree on it without seeing each
+    # other. Side information is seen whole by fit, so that a column keeps the order that its user gave it.
     dtype: Any = getattr(column, "dtype", None)
     order = np.arange(len(labels))
     if getattr(dtype, "ordered", type(dtype).__name__ == "Enum"):
@@ -59,6 +61,7 @@ def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
 
 def number_codes(values, edges, drop: bool) -> np.ndarray:
     """Find the bin of each number between `edges`: -1 for nan and, with `drop`, beyond the edges."""
+    # Closed on the left, as numpy.histogram is: an edge belongs to the bin that is named "x >= edge".
     codes = np.searchsorted(edges[1:-1], values, side="right")
     beyond = (values < edges[0]) | (values > edges[-1])
     return np.where(np.isnan(values) | (beyond & drop), NO_BIN, codes)
@@ -78,13 +81,14 @@ def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
     ValueError
         If no value of positive weight is known.
     """
-    known = ~np.isnan(values) if weights is None else ~np.isnan(values) & (weights > 0)
+    weights = np.ones(len(values)) if weights is None else weights
+    known = ~np.isnan(values) & (weights > 0)
     if not known.any():
         raise ValueError(
             "no known value in any row of positive weight: all are missing, or sample_weight is zero. There "
             "are no quantiles to bin by."
         )
-    values, weights = values[known], np.ones(known.sum()) if weights is None else weights[known]
+    values, weights = values[known], weights[known]
     order = np.argsort(values, kind="stable")
     shares = np.cumsum(weights[order]) / weights.sum()
     # Rounding of both makes whole weights and repeated rows agree.

@@ -26,11 +26,26 @@ from ..data import (
 )
 from ._columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
 
-# Digits of given edges in names
+# Least digits of given edges in names: who gives 3750 does not want to read 3,800. Quantiles are values of
+# rows, whose last digits say nothing.
 GIVEN_DIGITS = 6
 
 
-class GridBinner(TransformerMixin, StatefulEstimator):
+class Binner(TransformerMixin, StatefulEstimator):
+    """Base class of binners: the output is one column of integers, the bin of each row."""
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
+        """Name of the one output column, ``bin``."""
+        check_is_fitted(self)
+        return np.array(["bin"], dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+class GridBinner(Binner):
     """Joint bins of several columns of side information, numbers and categories.
 
     The joint bin of two columns is ``b_0 * n_1 + b_1``, where b_j is the bin of column j and n_j the number
@@ -154,25 +169,31 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         parts = []
         for name, *of_column in zip(fitted._column_names(), columns, n_bins, edges, strict=True):
             with column_named(name):
-                parts.append(fitted._fit_column(*of_column, weights))
-        fitted.edges_, fitted.categories_, fitted.rare_categories_ = map(list, zip(*parts, strict=True))
-        fitted.column_bin_names_ = fitted._names_per_column()
+                parts.append(fitted._fit_column(name, *of_column, weights))
+        fitted.edges_, fitted.categories_, fitted.rare_categories_, names = map(
+            list, zip(*parts, strict=True)
+        )
+        fitted.column_bin_names_ = fitted._given_names(names)
         fitted.n_bins_ = math.prod(map(len, fitted.column_bin_names_))
         return adopt(self, fitted)
 
-    def _fit_column(self, column, n_bins, edges, weights):
-        """Return edges, categories and rare categories of a column."""
+    def _fit_column(self, name, column, n_bins, edges, weights):
+        """Return edges, categories, rare categories and names of the bins of a column."""
         values = None if n_bins is None and edges is None else numbers_of(column)
         if values is not None:
             _check_no_infinity(values)
-            return quantile_edges(values, n_bins, weights) if edges is None else edges, None, None
+            if edges is None:
+                edges = quantile_edges(values, n_bins, weights)
+                return edges, None, None, range_names(name, edges, self.precision, is_open=True)
+            digits, is_open = max(self.precision, GIVEN_DIGITS), self.outside == "clip"
+            return edges, None, None, range_names(name, edges, digits, is_open)
         if edges is not None:
             raise ValueError("edges are given, but it holds categories: pass None in place of its edges.")
         counted = np.full(len(column), True) if weights is None else weights > 0
         categories, rare = categories_of(column, counted, self.min_bin_rows)
         if not len(categories) and not len(rare):
             raise ValueError("no category is known in any row of positive weight: leave the column out.")
-        return None, categories, rare
+        return None, categories, rare, category_names(name, categories, rare)
 
     @property
     def bin_names_(self) -> list[str]:
@@ -212,16 +233,9 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         if values is None:
             raise ValueError("numbers are expected, as in fit.")
         _check_no_infinity(values)
-        return number_codes(values, self.edges_[j], self._is_closed(j))
-
-    def _is_closed(self, j):
-        """Return True if rows beyond the edges of column j are in no bin."""
-        return self.outside == "drop" and self._given_edges()[j] is not None
-
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray:
-        """Name of the one output column, ``bin``."""
-        check_is_fitted(self)
-        return np.array(["bin"], dtype=object)
+        return number_codes(
+            values, self.edges_[j], self.outside == "drop" and self._given_edges()[j] is not None
+        )
 
     def _columns(self, X, reset):
         """Return the columns of checked side information."""
@@ -243,9 +257,7 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         """Note or check the columns of a structured array or a table."""
         if reset:
             self.feature_names_in_, self.n_features_in_ = np.array(names, dtype=object), len(names)
-        elif len(names) != self.n_features_in_ or list(names) != list(
-            getattr(self, "feature_names_in_", names)
-        ):
+        elif len(names) != self.n_features_in_ or tuple(getattr(self, "feature_names_in_", names)) != names:
             raise ValueError(
                 f"The side information has the columns {list(names)}, in fit it had {self._column_names()}: "
                 "pass the same columns in the same order."
@@ -279,14 +291,8 @@ class GridBinner(TransformerMixin, StatefulEstimator):
             )
         return [n if n is None else int(n) for n in n_bins]
 
-    def _names_per_column(self):
-        found = []
-        for j, (column, given) in enumerate(zip(self._column_names(), self._given_edges(), strict=True)):
-            if self.edges_[j] is None:
-                found.append(category_names(column, self.categories_[j], self.rare_categories_[j]))
-                continue
-            digits = self.precision if given is None else max(self.precision, GIVEN_DIGITS)
-            found.append(range_names(column, self.edges_[j], digits, not self._is_closed(j)))
+    def _given_names(self, found):
+        """Return the given names of the bins of each column, and those `found` where none are given."""
         if self.names is None:
             return found
         names = [self.names] if isinstance(self.names[0], str) else self.names
@@ -305,7 +311,6 @@ class GridBinner(TransformerMixin, StatefulEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.categorical = tags.input_tags.string = True
-        tags.transformer_tags.preserves_dtype = []
         return tags
 
 

@@ -50,7 +50,14 @@ class Regimes:
 
     def codes(self, bins, n_rows: int | None = None) -> np.ndarray:
         """Return the position of each row's bin, -1 for no bin, from labels or side information."""
-        return codes_of(self.labels(bins), self.bins, n_rows)
+        if is_side_information(bins):
+            if self.binner is None:
+                raise ValueError(
+                    "bins are 2-D side information, but the model was fitted with 1-D labels: pass labels, "
+                    "or fit with side information."
+                )
+            bins = np.ravel(self.binner.transform(bins))
+        return codes_of(bins, self.bins, n_rows)
 
     def oracle_codes(self, bins, n_rows: int) -> np.ndarray:
         """Return `codes`; raise a ValueError if `bins` are missing, which mode "oracle" needs."""
@@ -63,17 +70,6 @@ class Regimes:
         check_length(bins, "bins", n_rows)
         return self.codes(bins)
 
-    def labels(self, bins):
-        """Return the labels of the rows: 1-D `bins`, or what the binner makes of 2-D `bins`."""
-        if not is_side_information(bins):
-            return bins
-        if self.binner is None:
-            raise ValueError(
-                "bins are 2-D side information, but the model was fitted with 1-D labels: pass labels, or "
-                "fit with side information."
-            )
-        return np.ravel(self.binner.transform(bins))
-
 
 def fit_binner(binner, bins, y, sample_weight=None):
     """Return the labels of the training rows and the fitted binner, None if `bins` are labels.
@@ -83,7 +79,7 @@ def fit_binner(binner, bins, y, sample_weight=None):
     binner : transformer or None
         A clone of it is fitted. None means ``GridBinner()``.
     bins : array-like of shape (n_samples,) or (n_samples, n_columns), or None
-        Labels, or side information. None means that the first target is the side information.
+        Labels, or side information. None: the first target is the side information.
     y : ndarray of shape (n_samples,) or (n_samples, n_targets)
     sample_weight : ndarray of shape (n_samples,), optional
 
@@ -108,9 +104,9 @@ def fit_binner(binner, bins, y, sample_weight=None):
         return bins, None
     side = first_target(y) if bins is None else bins
     binner = GridBinner() if binner is None else clone(binner)
-    takes_weights = sample_weight is not None and has_fit_parameter(binner, "sample_weight")
-    weight_kwargs = {"sample_weight": sample_weight} if takes_weights else {}
-    labels = np.ravel(binner.fit(side, **weight_kwargs).transform(side))
+    weighted = sample_weight is not None and has_fit_parameter(binner, "sample_weight")
+    binner.fit(side, **({"sample_weight": sample_weight} if weighted else {}))
+    labels = np.ravel(binner.transform(side))
     check_length(labels, "the binner's output", len(y))
     return labels, binner
 

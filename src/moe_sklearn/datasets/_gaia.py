@@ -1,15 +1,10 @@
 """The bundled sample of observed Gaia spectra."""
 
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.utils import Bunch
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 DESCR = """\
 Gaia XP spectra with APOGEE labels
@@ -37,19 +32,7 @@ def load_gaia_xp(*, return_X_y: Literal[False] = False, as_frame: bool = False) 
 
 
 @overload
-def load_gaia_xp(
-    *, return_X_y: Literal[True], as_frame: Literal[False] = False
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]: ...
-
-
-@overload
-def load_gaia_xp(
-    *, return_X_y: Literal[True], as_frame: Literal[True]
-) -> tuple["pd.DataFrame", "pd.Series"]: ...
-
-
-@overload
-def load_gaia_xp(*, return_X_y: bool, as_frame: bool = False) -> Bunch | tuple[Any, Any]: ...
+def load_gaia_xp(*, return_X_y: Literal[True], as_frame: bool = False) -> tuple[Any, Any]: ...
 
 
 def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch | tuple[Any, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -137,25 +138,6 @@ def check_wavelength(wavelength: NDArray, n_features: int) -> NDArray:
     return wavelength
 
 
-@dataclass(frozen=True)
-class PlacedLines:
-    """Lines of a spectral axis.
-
-    Attributes
-    ----------
-    lines : dict of str to (float, float)
-        Centre and half-width, in the medium of the axis.
-    unit : str or None
-        Unit of the lines and of the equivalent widths. None if nothing tells it.
-    windows : list of LineWindow
-        One for each line.
-    """
-
-    lines: dict[str, tuple[float, float]]
-    unit: str | None
-    windows: list[LineWindow]
-
-
 def place_lines(
     wavelength: Any,
     lines: Literal["stellar"] | Lines,
@@ -165,7 +147,7 @@ def place_lines(
     lines_unit: Any = None,
     medium: Literal["air", "vacuum"] = "air",
     side_band: Any = None,
-) -> PlacedLines:
+) -> tuple[dict[str, tuple[float, float]], str | None, list[LineWindow]]:
     """Find the pixels of lines on an axis in any unit and order.
 
     The axis is converted to the unit of the lines, so that the pixels and the equivalent widths do not depend
@@ -181,7 +163,12 @@ def place_lines(
 
     Returns
     -------
-    PlacedLines
+    lines : dict of str to (float, float)
+        Centre and half-width, in the medium of the axis.
+    unit : str or None
+        Unit of the lines and of the equivalent widths. None if nothing tells it.
+    windows : list of LineWindow
+        One for each line.
 
     Raises
     ------
@@ -204,13 +191,13 @@ def place_lines(
             raise ValueError(f"side_band must be positive and finite; got {side_band!r}.")
     if isinstance(lines, str):
         band = SIDE_BAND if band is None else band
-        if medium == "vacuum" or (of_axis and of_axis.is_frequency):
+        if medium == "vacuum":
             resolved = {name: (float(air_to_vacuum(c)), width) for name, (c, width) in resolved.items()}
     if of_axis and unit:
         axis = convert(axis, of_axis, unit)
     _check_overlap(numbers, axis, resolved, of_axis, of_lines, unit)
     unit_name = unit.name if unit else None
-    return PlacedLines(resolved, unit_name, line_windows(axis, resolved, band, unit_name))
+    return resolved, unit_name, line_windows(axis, resolved, band, unit_name)
 
 
 def _check_overlap(numbers, axis, lines, of_axis, of_lines, unit):
@@ -359,7 +346,8 @@ class PixelSets:
     def medians(self, X: NDArray) -> NDArray:
         """Median of each set in the rows X, (n, n_sets); nan if one of its pixels is nan.
 
-        NumPy sorts so few values in registers, which is faster than its `partition`.
+        NumPy sorts fewer than about 128 values in registers; its `partition` takes 1.3 to 6 times as long
+        (NumPy 1.26 and 2.4, AVX-512).
         """
         padding, (low, high), last = self._places
         values = self.take(X)
@@ -382,8 +370,8 @@ class PackedWindows:
     ----------
     inside : PixelSets
         Pixels of each window.
-    weight, step : ndarray of shape (n_lines, max_inside)
-        1 and the width of the pixel; 0 in the padding.
+    step : ndarray of shape (n_lines, max_inside)
+        Width of each pixel; 0 in the padding.
     continua : PixelSets
         The different continua.
     continuum : ndarray of shape (n_lines,), int
@@ -393,7 +381,6 @@ class PackedWindows:
     __module__ = "moe_sklearn.features"
 
     inside: PixelSets
-    weight: NDArray
     step: NDArray
     continua: PixelSets
     continuum: NDArray
@@ -410,15 +397,13 @@ def pack_windows(windows: Sequence[LineWindow]) -> PackedWindows:
     keys = [tuple(window.continuum.tolist()) for window in windows]
     different = list(dict.fromkeys(keys))
     inside = PixelSets.of([window.inside for window in windows])
-    weight, step = np.zeros((2, len(windows), inside.sizes.max()))
-    for j, window in enumerate(windows):
-        weight[j, : len(window.inside)] = 1
-        step[j, : len(window.inside)] = window.step
+    step = np.zeros(inside.pixels.shape)
+    step[~inside.padding] = np.concatenate([window.step for window in windows])
     continua = PixelSets.of([np.array(key) for key in different])
-    return PackedWindows(inside, weight, step, continua, np.array([different.index(key) for key in keys]))
+    return PackedWindows(inside, step, continua, np.array([different.index(key) for key in keys]))
 
 
-def measure_lines(flux: NDArray, windows: Sequence[LineWindow] | PackedWindows) -> NDArray:
+def measure_lines(flux: NDArray, windows: PackedWindows) -> NDArray:
     """Mean flux, depth and equivalent width of each window.
 
     With the flux f inside the window and the median flux c of its continuum,
@@ -433,7 +418,7 @@ def measure_lines(flux: NDArray, windows: Sequence[LineWindow] | PackedWindows) 
     Parameters
     ----------
     flux : ndarray of shape (n, n_pixels)
-    windows : list of LineWindow, or PackedWindows
+    windows : PackedWindows
 
     Returns
     -------
@@ -441,35 +426,30 @@ def measure_lines(flux: NDArray, windows: Sequence[LineWindow] | PackedWindows) 
         Mean, depth and equivalent width (in the unit of the wavelengths) of the first line, then of the
         next. The dtype is that of `flux`.
     """
-    packed = windows if isinstance(windows, PackedWindows) else pack_windows(windows)
-    measured = np.empty((len(flux), len(packed.step), 3), flux.dtype)
+    measured = np.empty((len(flux), len(windows.step), 3), flux.dtype)
 
     def measure(start):
         rows = slice(start, start + CACHED_ROWS)
         with np.errstate(over="ignore", invalid="ignore"):  # each thread has a state of its own
-            _measure_block(flux[rows], packed, measured[rows])
+            _measure_block(flux[rows], windows, measured[rows])
 
-    starts = range(0, len(flux), CACHED_ROWS)
-    if len(starts) > 1:
-        with map_in_threads() as run:
-            list(run(measure, starts))
-    else:
-        list(map(measure, starts))
-    return measured.reshape(len(flux), 3 * len(packed.step))
+    with map_in_threads() if len(flux) > CACHED_ROWS else nullcontext(map) as run:
+        list(run(measure, range(0, len(flux), CACHED_ROWS)))
+    return measured.reshape(len(flux), 3 * len(windows.step))
 
 
-def _measure_block(flux, packed, measured):
+def _measure_block(flux, windows, measured):
     """Measure the rows of `flux` into `measured`, (n, n_lines, 3)."""
-    pixels, step, starts = packed.side_by_side
+    pixels, step, starts = windows.side_by_side
     inside = pixels.take(flux)[:, 0]
     np.add.reduceat(inside, starts, axis=1, out=measured[:, :, 0])
-    measured[:, :, 0] /= packed.inside.sizes
-    continuum = packed.continua.medians(flux)[:, packed.continuum]
+    measured[:, :, 0] /= windows.inside.sizes
+    continuum = windows.continua.medians(flux)[:, windows.continuum]
     unlit = continuum <= 0  # false for nan, which must stay nan
     dark = unlit.any()
     if dark:
         continuum[unlit] = 1
-    normalised = np.divide(inside, continuum.repeat(packed.inside.sizes, axis=1), out=inside)
+    normalised = np.divide(inside, continuum.repeat(windows.inside.sizes, axis=1), out=inside)
     normalised.clip(-MAX_NORMALISED_FLUX, MAX_NORMALISED_FLUX, out=normalised)
     missing = np.subtract(1, normalised, out=normalised)
     np.maximum.reduceat(missing, starts, axis=1, out=measured[:, :, 1])

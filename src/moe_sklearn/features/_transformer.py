@@ -27,23 +27,23 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     n_components : int, default=10
         Greatest number of PCA scores. There are fewer if the rows span fewer dimensions.
     wavelength : array-like of shape (n_features,), default=None
-        Wavelength, wavenumber or frequency of each column of X, in increasing or decreasing order. An
-        astropy Quantity is converted. None means PCA scores only.
+        Wavelength or wavenumber of each column of X, in increasing or decreasing order. An astropy Quantity
+        is converted. None means PCA scores only.
     lines : "stellar" or mapping of str to (centre, half-width), default="stellar"
         The windows to measure. ``"stellar"`` means Ca II 8498, 8542, 8662, Na I 8183, 8195, and Mg I 8806,
         8807, 8808, in Angstrom in air. Names look like ``CaII_8542``. Species with several lines also get a
         total equivalent width. Centre and half-width can be astropy Quantities.
     wavelength_unit : str or astropy unit, default=None
-        Unit of `wavelength` if that is plain numbers: "Angstrom", "nm", "um", "cm-1", "GHz" and others. None
-        means that of the lines, which is Angstrom for the stellar ones.
+        Unit of `wavelength` if that is plain numbers: "Angstrom", "nm", "um", "cm-1" and others. None means
+        that of the lines, which is Angstrom for the stellar ones. Pass frequencies as ``c / frequency``, with
+        ``medium="vacuum"``.
     lines_unit : str or astropy unit, default=None
         Unit of lines that are plain numbers, and of plain `side_band`. None means that of `wavelength`. The
         windows are found in the unit of the lines, and equivalent widths are in this unit.
     medium : {"air", "vacuum"}, default="air"
         Medium of `wavelength`. If it is "vacuum", the stellar lines are converted to vacuum, see
         `moe_sklearn.air_to_vacuum`. Wavenumbers are the inverse of wavelengths in this medium; most
-        instruments give those in vacuum. Frequencies always give wavelengths in vacuum. Lines of one's own
-        must be in the same medium as `wavelength`.
+        instruments give those in vacuum. Lines of one's own must be in the same medium as `wavelength`.
     side_band : float or astropy Quantity, default=None
         Width of the continuum band on each side of a window, in the unit of the lines. None means 20
         Angstrom for the stellar lines and two half-widths for lines of one's own.
@@ -187,7 +187,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         if self.wavelength is None:
             self.windows_, self.lines_, self.species_, self.lines_unit_ = None, {}, {}, None
             return
-        placed = place_lines(
+        self.lines_, self.lines_unit_, windows = place_lines(
             self.wavelength,
             self.lines,
             n_features,
@@ -196,8 +196,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             medium=self.medium,
             side_band=self.side_band,
         )
-        self.lines_, self.lines_unit_, self.species_ = placed.lines, placed.unit, species_of(placed.lines)
-        self.windows_ = pack_windows(placed.windows) if placed.windows else None
+        self.species_ = species_of(self.lines_)
+        self.windows_ = pack_windows(windows) if windows else None
 
     def transform(self, X: Any) -> NDArray:
         """Compute PCA scores, then mean, depth and equivalent width of each line, then totals of species.

@@ -11,17 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 LENGTHS = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10}
 """Units of wavelength in Angstrom; "cm-1" and the like are units of wavenumber."""
 
-FREQUENCIES = {"Hz": 1.0, "kHz": 1e3, "MHz": 1e6, "GHz": 1e9, "THz": 1e12}
-"""Units of frequency in hertz."""
-
 ALIASES = {
     **dict.fromkeys(["AA", "\u00c5", "\u212b", "angstrom", "angstroms", "Angstroms"], "Angstrom"),
     **dict.fromkeys(["nanometer", "nanometers", "nanometre", "nanometres"], "nm"),
     **dict.fromkeys(["micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"], "um"),
 }
-
-SPEED_OF_LIGHT = 2.99792458e18
-"""In Angstrom per second."""
 
 SHORTEST_IN_AIR = 2000.0
 """Shorter wavelengths (Angstrom) are given in vacuum by convention."""
@@ -38,15 +32,12 @@ class SpectralUnit:
     name : str
     angstrom : float
     power : {1, -1}
-        1 for wavelengths, -1 for wavenumbers and frequencies.
-    is_frequency : bool
-        Frequencies are the same in air and in vacuum, and give wavelengths in vacuum.
+        1 for wavelengths, -1 for wavenumbers.
     """
 
     name: str
     angstrom: float
     power: int = 1
-    is_frequency: bool = False
 
     def measures_like(self, other: SpectralUnit) -> bool:
         """Return True if numbers in both units mean the same."""
@@ -59,7 +50,7 @@ def as_unit(unit: Any, name: str = "unit") -> SpectralUnit:
     Raises
     ------
     ValueError
-        If it is no unit of wavelength, wavenumber or frequency. The message calls it `name`.
+        If it is no unit of wavelength or wavenumber. The message calls it `name`.
 
     Examples
     --------
@@ -76,17 +67,16 @@ def as_unit(unit: Any, name: str = "unit") -> SpectralUnit:
     if base in LENGTHS:
         inverse = text.startswith("1/") or text.endswith("-1")
         return SpectralUnit(base + "-1" * inverse, LENGTHS[base], -1 if inverse else 1)
-    if text in FREQUENCIES:
-        return SpectralUnit(text, SPEED_OF_LIGHT / FREQUENCIES[text], -1, is_frequency=True)
     if hasattr(unit, "is_equivalent"):
-        for known in map(as_unit, ("Angstrom", "cm-1", "Hz")):
-            if unit.is_equivalent(known.name):
-                size = known.angstrom * unit.to(known.name) ** known.power
-                return SpectralUnit(str(unit), size, known.power, known.is_frequency)
+        for known, power in (("Angstrom", 1), ("1/Angstrom", -1)):
+            if unit.is_equivalent(known):
+                return SpectralUnit(str(unit), unit.to(known) ** power, power)
+    # Frequencies are the same in air and in vacuum: they would set the medium as well as the axis.
     raise ValueError(
-        f"{name} must be a unit of wavelength, wavenumber or frequency, got {str(unit)!r}: use "
-        f"{', '.join(map(repr, LENGTHS))}, 'cm-1', {', '.join(map(repr, FREQUENCIES))} or an astropy unit of "
-        "these kinds. Convert others, e.g. energies by .to('Angstrom', astropy.units.spectral())."
+        f"{name} must be a unit of wavelength or wavenumber, got {str(unit)!r}: use "
+        f"{', '.join(map(repr, LENGTHS))}, 'cm-1' or an astropy unit of these kinds. Pass frequencies as "
+        "c / frequency, the wavelength in vacuum, with medium='vacuum'. Convert energies likewise, by "
+        ".to('Angstrom', astropy.units.spectral())."
     )
 
 
@@ -150,19 +140,17 @@ def number_in(value: Any, unit: Any, target: SpectralUnit | None, *, name: str) 
     number, own = split_unit(value, unit, name=name, unit_name="lines_unit")
     if number.ndim:
         raise ValueError(f"{name} must be single numbers, got {value!r:.80}.")
-    if own is None and target is None:
-        return float(number)
-    if own is None or target is None or own.power != target.power:
+    if (own and own.power) != (target and target.power):
         first, second = ("without a unit" if u is None else f"in {u.name}" for u in (own, target))
         raise ValueError(
             f"{name} has one number {first} and another {second}: give all lines and widths in units of one "
             "kind, wavelength or wavenumber."
         )
-    return float(number) * (own.angstrom / target.angstrom) ** own.power
+    return float(number) * ((own.angstrom / target.angstrom) ** own.power if own and target else 1)
 
 
 def convert(values: NDArray, source: SpectralUnit, target: SpectralUnit) -> NDArray:
-    """Convert positions on a spectral axis from one unit to another, also between wavelength and wavenumber.
+    """Convert positions on a spectral axis from one unit to another, also from wavelengths to wavenumbers.
 
     The medium stays the same: a wavelength in air gives a wavenumber in air.
 
@@ -199,7 +187,7 @@ def vacuum_to_air(wavelength: ArrayLike) -> NDArray:
     Parameters
     ----------
     wavelength : array-like
-        In Angstrom, or an astropy Quantity in any spectral unit.
+        In Angstrom, or an astropy Quantity of wavelengths or wavenumbers.
 
     Returns
     -------
@@ -228,7 +216,7 @@ def air_to_vacuum(wavelength: ArrayLike) -> NDArray:
     Parameters
     ----------
     wavelength : array-like
-        In Angstrom, or an astropy Quantity in any spectral unit.
+        In Angstrom, or an astropy Quantity of wavelengths or wavenumbers.
 
     Returns
     -------
@@ -261,10 +249,7 @@ def _refractive_index(vacuum):
 
 
 def guess_units(
-    axis: NDArray,
-    positions: NDArray,
-    axis_units: tuple[str, ...] = LIKELY_UNITS,
-    position_units: tuple[str, ...] = LIKELY_UNITS,
+    axis: NDArray, positions: NDArray, position_units: tuple[str, ...] = LIKELY_UNITS
 ) -> tuple[str, str] | None:
     """Return the first units, of the axis and of the positions, in which all positions lie on the axis.
 
@@ -279,7 +264,7 @@ def guess_units(
     if not (low > 0 and (positions > 0).all()):
         return None
     for of_positions in position_units:
-        for of_axis in axis_units:
+        for of_axis in LIKELY_UNITS:
             there = convert(positions, as_unit(of_positions), as_unit(of_axis))
             if low <= there.min() and there.max() <= high:
                 return of_axis, of_positions

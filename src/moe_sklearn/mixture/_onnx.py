@@ -256,7 +256,7 @@ def _with_lines(graph, features, scores) -> str:
     windows, n_lines = features.windows_, len(features.windows_.step)
     continuum = _medians(graph, windows.continua, windows.continuum)
     inside = graph("Gather", "X", windows.inside.pixels, axis=1)
-    weighted = graph.sum(graph("Mul", inside, windows.weight.astype(graph.dtype)), 2)
+    weighted = graph.sum(graph("Mul", inside, (~windows.inside.padding).astype(graph.dtype)), 2)
     mean = graph("Div", weighted, windows.inside.sizes.astype(graph.dtype)[:, None])
     lit = graph("Greater", continuum, graph.number(0))
     ratio = graph("Div", inside, graph("Where", lit, continuum, graph.number(1)))

@@ -1,0 +1,27 @@
+"""Data that tests of several packages share; `shared_data` makes more of their kind."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from shared_data import regimes_of_side
+
+
+@pytest.fixture
+def stars():
+    """X, y, bins and side information of 300 rows, of which every tenth is in no bin."""
+    X, y, bins, side = regimes_of_side(300)
+    bins[::10] = -1
+    return X, y, bins, side
+
+
+@pytest.fixture
+def star_frames():
+    """The same rows as frames with an index: fluxes, the target, "teff" and "mh", and labels of all rows."""
+    X, y, bins, side = regimes_of_side(300)
+    index = np.random.default_rng(0).permutation(300) + 1000
+    return (
+        pd.DataFrame(X, index, [f"flux_{j}" for j in range(5)]),
+        pd.Series(y, index, name="logg"),
+        pd.DataFrame(side, index, ["teff", "mh"]),
+        pd.Series(np.array(["cool", "mid", "hot"])[bins], index),
+    )
