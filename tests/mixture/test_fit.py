@@ -26,7 +26,7 @@ from moe_sklearn import (
     SoftGateMoERegressor,
     moe_learning_curve,
 )
-from moe_sklearn.data import StratifiedFolds
+from moe_sklearn.data import Rows, StratifiedFolds, as_source
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.mixture import make_experts
 from moe_sklearn.mixture._fit import with_default_parts
@@ -144,9 +144,7 @@ def test_rows_give_the_same_however_they_arrive(parameters, weighted, shrink_to)
     assert source.reads == [slice(0, 700)]
     folds = StratifiedFolds().assign(y, bins, weight)
     moments = FoldMoments(5, 2).update(X, y, bins, folds, weight)
-    rows = TrainingRows(
-        batches=lambda: [(X, y)], labels=[bins], sample_weight=weight, y_is_1d=False, folds=folds
-    )
+    rows = TrainingRows(Rows(as_source(X), y, sample_weight=weight), [bins], folds=folds)
     assert_same(model().fit_moments(moments, rows), whole, X, bins)
 
 
@@ -328,21 +326,21 @@ def test_rows_of_no_weight_do_not_spread_a_bin_over_folds():
     X, y, bins = draw(1100)
     folds, weight = np.arange(1100) % 4, np.where((bins == 1) & (np.arange(1100) % 4 > 0), 0.0, 1.0)
     moments = FoldMoments(5).update(X, y, bins, folds, weight)
-    rows = TrainingRows(batches=lambda: [(X, y)], labels=[bins], sample_weight=weight, folds=folds)
+    rows = TrainingRows(Rows(as_source(X), y, sample_weight=weight), [bins], folds=folds)
     with pytest.raises(ValueError, match="cv: all rows of bin '1' lie in one fold"):
         tolerant(gate="regression").fit_moments(moments, rows)
 
 
 def test_folds_of_the_rows_do_not_replace_moments_by_fold():
     X, y, bins = draw(1100)
-    rows = TrainingRows(batches=lambda: [(X, y)], labels=[bins], folds=np.arange(1100) % 4)
+    rows = TrainingRows(Rows(as_source(X), y), [bins], folds=np.arange(1100) % 4)
     with pytest.raises(ValueError, match="gather FoldMoments and give the fold of each row"):
         tolerant(gate="regression").fit_moments(BinnedMoments(5).update(X, y, bins), rows)
 
 
 def test_a_gate_that_needs_folds_says_so():
     X, y, bins = draw(1100)
-    rows = TrainingRows(batches=lambda: [(X, y)], labels=[bins])
+    rows = TrainingRows(Rows(as_source(X), y), [bins])
     moments = BinnedMoments(5).update(X, y, bins)
     with pytest.raises(
         ValueError, match="gather FoldMoments and give the fold of each row, or use gate='log"

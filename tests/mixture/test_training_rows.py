@@ -9,22 +9,25 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import KFold
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import StratifiedFolds
-from moe_sklearn.mixture import _training_rows, rows_in_memory
+from moe_sklearn.data import Rows, StratifiedFolds, as_source
+from moe_sklearn.mixture import _training_rows
 from moe_sklearn.mixture._training_rows import (
     TrainingRows,
     check_fixed_bins,
     fold_rule,
     gather_batches,
-    kept_rows,
 )
 from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 EDGES = [[-9.0, 0.0, 9.0]]
 
 
-def rows_of(*labels):
-    return TrainingRows(batches=list, labels=list(labels))
+def labelled(*labels):
+    return TrainingRows(None, list(labels))
+
+
+def rows_in_memory(X, y, bins, weight=None):
+    return TrainingRows.of(Rows(as_source(X), y, bins, weight))
 
 
 @pytest.fixture
@@ -35,40 +38,28 @@ def arrays():
 
 
 def test_labels_of_all_batches_are_encoded_together():
-    labels, codes = rows_of(["b", None], ["c", "a", "b"]).encoded()
+    labels, codes = labelled(["b", None], ["c", "a", "b"]).encoded()
     assert labels.tolist() == ["a", "b", "c"]
     assert_array_equal(codes, [1, -1, 2, 0, 1])
-    labels, codes = rows_of(np.array([7, -1]), np.array([3, 7])).encoded()
+    labels, codes = labelled(np.array([7, -1]), np.array([3, 7])).encoded()
     assert (labels.tolist(), codes.tolist()) == ([3, 7], [1, -1, 0, 1])
 
 
 def test_a_batch_without_labels_says_nothing_of_their_kind():
-    labels, codes = rows_of([None, None], ["a", "b"], np.array([-1])).encoded()
+    labels, codes = labelled([None, None], ["a", "b"], np.array([-1])).encoded()
     assert labels.tolist() == ["a", "b"]
     assert_array_equal(codes, [-1, -1, 0, 1, -1])
-    labels, codes = rows_of([None], [None]).encoded()
+    labels, codes = labelled([None], [None]).encoded()
     assert (labels.size, codes.tolist()) == (0, [-1, -1])
 
 
-def test_rows_of_one_array_know_their_precision_shape_and_bins(arrays):
+def test_rows_of_one_array_know_their_bins(arrays):
     X, y, bins, weight = arrays
-    rows = rows_in_memory(None, X, y, bins, weight)
-    ((again, *rest),) = rows.batches()
-    assert again is X
-    assert [part is given for part, given in zip(rest, (y, bins, weight, None), strict=True)] == [True] * 4
-    assert (rows.dtype, rows.y_is_1d, rows.binner, rows.of_target) == (np.float32, True, None, False)
+    rows = rows_in_memory(X, y, bins, weight)
+    (batch,) = rows.source.batches()
+    assert batch.X.array is X and batch.labels is rows.labels[0] is bins
+    assert (batch.dtype, batch.y_is_1d, rows.binner, rows.of_target) == (np.float32, True, None, False)
     assert rows.sample_weight is weight
-    assert rows.folds is None
-    binned = rows_in_memory(GridBinner(edges=EDGES), X, y[:, None], X[:, :1], None)
-    assert_array_equal(binned.labels[0], bins)
-    assert_array_equal(binned.binner.edges_, EDGES)
-    assert (binned.y_is_1d, binned.of_target) == (False, False)
-    of_target = rows_in_memory(GridBinner(2), X, y, None, None)
-    assert of_target.of_target
-    assert_array_equal(of_target.labels[0], GridBinner(2).fit_transform(y[:, None]).ravel())
-
-
-# batches
 
 
 @pytest.mark.parametrize("side", [False, True])
@@ -91,14 +82,15 @@ def test_batches_give_the_moments_and_rows_of_one_array(arrays, side, weighted):
             assert part.n_rows == other.n_rows
     assert_array_equal(np.concatenate(rows.labels), bins)
     assert_array_equal(rows.folds, StratifiedFolds().assign(y, bins, used))
-    assert (rows.dtype, rows.y_is_1d, rows.of_target) == (np.float32, True, False)
+    assert (rows.source.dtype, rows.source.y_is_1d, rows.of_target) == (np.float32, True, False)
     if weighted:
         assert_array_equal(rows.sample_weight, weight)
     else:
         assert rows.sample_weight is None
     assert (rows.binner is None) is not side
-    assert_array_equal(np.concatenate([batch[0] for batch in rows.batches()]), X)
-    assert_array_equal(np.concatenate([batch[1] for batch in rows.batches()]), y)
+    again = list(rows.source.batches())
+    assert_array_equal(np.concatenate([batch.X.array for batch in again]), X)
+    assert_array_equal(np.concatenate([batch.y for batch in again]), y)
 
 
 def test_batches_that_do_not_fit_are_refused(arrays):
@@ -135,32 +127,21 @@ def test_bins_of_a_batch_may_not_depend_on_batches_to_come():
 def test_gate_rows_of_a_file_are_kept_in_the_pass(arrays):
     X, y, bins, _ = arrays
     source, positions = OnDisk(X), np.array([3, 30, 31])
-    rows = kept_rows(rows_in_memory(None, source, y, bins, None), positions)
-    (kept, *rest), *_ = rows.batches()
-    assert rest[0] is y
+    rows = rows_in_memory(source, y, bins).keeping(positions)
+    kept = rows.source.X
+    assert rows.source.y is y
     for _, _, load in kept.blocks(20):
         load()
     assert_array_equal(kept.take(positions), X[positions])
     assert len(source.reads) == 3  # 20, 20 and 10 rows, and none again
 
 
-@pytest.mark.parametrize("why", ["in memory", "too many", "batches"])
+@pytest.mark.parametrize("why", ["in memory", "too many", "kept"])
 def test_other_rows_are_not_kept(arrays, monkeypatch, why):
     X, y, bins, _ = arrays
-    positions = np.arange(10)
-    source = X if why == "in memory" else OnDisk(X)
     monkeypatch.setattr(_training_rows, "MAX_CACHED_VALUES", 29 if why == "too many" else 30)
-    rows = rows_in_memory(None, source, y, bins, None)
-    if why == "batches":
-        rows = TrainingRows(batches=lambda: [(source, y), (source, y)], labels=[bins, bins])
-    assert kept_rows(rows, positions) is rows
-
-
-def test_as_many_rows_are_kept_as_hold_the_most_values(arrays, monkeypatch):
-    X, y, bins, _ = arrays
-    monkeypatch.setattr(_training_rows, "MAX_CACHED_VALUES", 30)
-    rows = rows_in_memory(None, OnDisk(X), y, bins, None)
-    assert kept_rows(rows, np.arange(10)) is not rows
+    rows = rows_in_memory(X if why == "in memory" else OnDisk(X), y, bins)
+    assert (rows.keeping(np.arange(10)).source.X is rows.source.X) == (why != "kept")
 
 
 # folds
@@ -168,6 +149,7 @@ def test_as_many_rows_are_kept_as_hold_the_most_values(arrays, monkeypatch):
 
 def gather_moments(experts, batches, cross_fit):
     folds = fold_rule(experts, cross_fit)
+    batches = [Rows(as_source(X), *others) for X, *others in batches]
     return experts.gather(batches, folds), None if folds is None else folds.all()
 
 

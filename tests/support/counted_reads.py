@@ -6,6 +6,8 @@ from moe_sklearn.data import RowSource
 class OnDisk(RowSource):
     """An array taken for a file; `reads` lists the rows of every reading."""
 
+    values = None
+
     def __init__(self, X):
         super().__init__(X)
         self.in_memory = False

@@ -14,7 +14,7 @@ from moe_sklearn import (
     SoftGateMoERegressor,
     accumulate,
 )
-from moe_sklearn.data import StratifiedFolds, as_source
+from moe_sklearn.data import Rows, StratifiedFolds, as_source
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.mixture._training_rows import TrainingRows
 from moe_sklearn.moments import FoldMoments
@@ -34,8 +34,7 @@ class Case(NamedTuple):
 def mixture_from_moments(model, X, y, bins, weight):
     folds = StratifiedFolds().assign(y, bins, weight)
     moments = FoldMoments(4).update(X, y, bins, folds, weight)
-    batches = [(as_source(X), y)]
-    rows = TrainingRows(batches=lambda: batches, labels=[bins], sample_weight=weight, folds=folds)
+    rows = TrainingRows(Rows(as_source(X), y, sample_weight=weight), [bins], folds=folds)
     return model.fit_moments(moments, rows)
 
 

@@ -257,7 +257,7 @@ class GridBinner(Binner):
         """Note or check the columns of a structured array or a table."""
         if reset:
             self.feature_names_in_, self.n_features_in_ = np.array(names, dtype=object), len(names)
-        elif len(names) != self.n_features_in_ or tuple(getattr(self, "feature_names_in_", names)) != names:
+        elif len(names) != self.n_features_in_ or list(getattr(self, "feature_names_in_", names)) != names:
             raise ValueError(
                 f"The side information has the columns {list(names)}, in fit it had {self._column_names()}: "
                 "pass the same columns in the same order."
