@@ -16,11 +16,7 @@ from moe_sklearn.data import fold_of_rows
 from moe_sklearn.experts import held_out_errors
 from moe_sklearn.experts._cross_validation import coefs_of_folds, select_alpha
 from moe_sklearn.linalg import lower_bytes
-from moe_sklearn.moments import (
-    BinnedMoments,
-    FoldMoments,
-    Moments,
-)
+from moe_sklearn.moments import BinnedMoments, FoldMoments, Moments, RowKeys
 
 N, D, ALPHAS = 400, 8, [0.1, 10.0, 1000.0]
 
@@ -237,6 +233,16 @@ def test_missing_labels_in_a_list_are_no_bin():
         assert moments.bins.tolist() == sorted({bins[0], bins[2]})
         assert [part.n_rows for part in moments.parts(None)] == [0, 3]
         assert [part.n_rows for part in moments.parts(bins[0])] == [2, 0]
+
+
+def test_the_key_of_each_row():
+    labels, codes, folds = np.array(["a", "b"]), np.array([1, -1, 0, 1, -1]), np.array([2, 0, 2, 2, 1])
+    keys = RowKeys.of(labels, codes, folds)
+    assert keys.keys == [(None, 0), (None, 1), ("a", 2), ("b", 2)]
+    assert [keys.keys[code] for code in keys.codes] == [
+        (None if code < 0 else labels[code], fold) for code, fold in zip(codes, folds, strict=True)
+    ]
+    assert len(RowKeys.of(labels, codes[:0], folds[:0])) == 0
 
 
 # memory

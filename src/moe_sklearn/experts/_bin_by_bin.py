@@ -79,9 +79,9 @@ class _Solver:
     Attributes
     ----------
     totals : dict
-        Each solved bin over all folds, by place.
+        Each solved bin over all folds, by label.
     rests : dict
-        The bin over the rows outside a fold, by place and fold; None if there are no such rows.
+        The bin over the rows outside a fold, by label and fold; None if there are no such rows.
     pools : dict
         Sums of the products of solved bins: of "all" rows, and of each fitted fold, or of the rest.
     """
@@ -106,8 +106,8 @@ class _Solver:
         fitting = [i for i, memory in enumerate(self._free) if memory.dtype == dtype]
         return self._free.pop(fitting[-1]) if fitting else None
 
-    def solve(self, place, parts: dict, reuse: bool):
-        """Solve a bin, given by its place and its moments in each fold that has some.
+    def solve(self, label, parts: dict, reuse: bool):
+        """Solve a bin, given by its label and its moments in each fold that has some.
 
         With `reuse`, the memory of these moments is used again.
         """
@@ -123,36 +123,37 @@ class _Solver:
             total = merged_products([total, *more], self.memory_of)
         self._pool("all", total)
         with total.keeping_factor(self.scratch):
-            self.totals[place] = self._solved(place, total, self.scratch)
+            self.totals[label] = self._solved(label, total, self.scratch)
             near = self.scratch.unrefined(near=True)
             for fold in parts.keys() & set(range(self.n_fitted)):
-                self.rests[place, fold] = self._rest(place, parts, fold, total, near)
+                self.rests[label, fold] = self._rest(label, parts, fold, total, near)
         if more and not in_place:
             self._free.append(total.xx)
         if reuse:
             self._free += [part.xx for part in parts.values()]
 
-    def _rest(self, place, parts, fold, total, scratch):
+    def _rest(self, label, parts, fold, total, scratch):
         others = [part for other, part in parts.items() if other != fold]
         if len(others) <= 1:
-            return self._solved(place, others[0], scratch) if others else None
+            return self._solved(label, others[0], scratch) if others else None
         rest = total.minus(parts[fold], self.memory_of(total.xx.dtype))
-        solved = self._solved(place, rest, scratch)
+        solved = self._solved(label, rest, scratch)
         self._free.append(rest.xx)
         return solved
 
-    def _solved(self, place, group, scratch):
-        """Keep the means of a group, and its ridge unless it has the rows in no bin, whose place is 0."""
-        return SolvedMoments.of(group, ridge(group, self.alpha, scratch=scratch) if place else None)
+    def _solved(self, label, group, scratch):
+        """Keep the means of a group, and its ridge unless it has the rows in no bin."""
+        is_bin = label is not None
+        return SolvedMoments.of(group, ridge(group, self.alpha, scratch=scratch) if is_bin else None)
 
     def _pool(self, name, part):
         if name not in self.pools:
             self.pools[name] = Moments.zeros(part.n_features, part.n_targets, dtype=self.pool_dtype)
         self.pools[name] += part
 
-    def rest_of(self, place, fold: int):
+    def rest_of(self, label, fold: int):
         """Return what a solved bin is without a fold; None if nothing is left."""
-        return self.rests.get((place, fold), self.totals[place])
+        return self.rests.get((label, fold), self.totals[label])
 
     def pool_without(self, fold: int):
         """Products of the rows of all solved bins outside a fold; None if there are no such bins."""
@@ -164,6 +165,8 @@ class _Solver:
 
 class _InTurn(ByBinAndFold):
     """Moments by bin and fold; a bin that is solved has its means in the place of its products."""
+
+    n_folds = 0
 
     def __init__(self, n_features, n_targets, product_dtype, solver: _Solver):
         super().__init__(n_features, n_targets, product_dtype=product_dtype)
@@ -178,20 +181,19 @@ class _InTurn(ByBinAndFold):
 
     def start(self, label, groups, product_dtype, directory) -> Moments:
         """Solve the bins before that of `label`, all of whose rows are in, and begin in their memory."""
-        self.solve(groups, besides=self.family(label))
+        self.solve(groups, besides=[self.family(label)])
         memory = self.solver.memory_of(np.dtype(product_dtype))
         return Moments.zeros(self.n_features, self.n_targets, dtype=product_dtype, memory=memory)
 
-    def solve(self, groups, besides=None):
-        """Solve the bins of `groups` that have products, but for the bin at the place `besides`."""
-        places: dict = {}
-        for label, group in groups.items():
-            if isinstance(group, Moments) and self.family(label) != besides:
-                places.setdefault(self.family(label), []).append(label)
-        for place, labels in places.items():
-            parts = {label % self.n_folds: groups[label] for label in sorted(labels)}
-            groups.update((label, SolvedMoments.of(groups[label])) for label in labels)
-            self.solver.solve(place, parts, reuse=self.by_bin)
+    def solve(self, groups, besides=()):
+        """Solve the bins of `groups` that have products, but for those `besides`."""
+        bins: dict = {}
+        for (label, fold), group in groups.items():
+            if isinstance(group, Moments) and label not in besides:
+                bins.setdefault(label, {})[fold] = group
+        for label, parts in bins.items():
+            groups.update(((label, fold), SolvedMoments.of(part)) for fold, part in parts.items())
+            self.solver.solve(label, dict(sorted(parts.items())), reuse=self.by_bin)
 
 
 class SolvedFoldMoments(FoldMoments):
@@ -227,14 +229,14 @@ class SolvedFoldMoments(FoldMoments):
     def of(cls, folds: FoldMoments, alpha: float, n_fitted: int, scratch: Scratch) -> SolvedFoldMoments:
         """Solve the bins of other moments, which stay as they are, one after the other."""
         solved = cls(folds.n_features, folds.n_targets, alpha=alpha, n_fitted=n_fitted, scratch=scratch)
+        solved.n_folds = folds.n_folds
         folds.lend_groups(solved._refer_to)
         return solved
 
-    def _refer_to(self, moments, labels):
-        own, self._labels, self.n_folds = self._moments, labels, moments.n_folds
-        own.n_folds, own.groups = moments.n_folds, dict(moments.groups)
+    def _refer_to(self, moments):
+        own, own.groups = self._moments, dict(moments.groups)
         own.store, own.product_dtype = moments.store, moments.product_dtype
-        self._solver.begin(moments.n_rows, moments.n_folds, moments.product_dtype)
+        self._solver.begin(moments.n_rows, self.n_folds, moments.product_dtype)
         self._solve()
 
     def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> SolvedFoldMoments:
@@ -242,7 +244,8 @@ class SolvedFoldMoments(FoldMoments):
         own = self._moments
         own.by_bin = True
         own.follow(as_source(X).dtype)
-        self._solver.begin(len(y), int(np.max(folds)) + 1, own.product_dtype)
+        own.n_folds = int(np.max(folds)) + 1
+        self._solver.begin(len(y), own.n_folds, own.product_dtype)
         super().update(X, y, bins, folds, sample_weight, watch=watch)
         self._solve()
         return self
@@ -254,13 +257,12 @@ class SolvedFoldMoments(FoldMoments):
 
     def total_of(self, label):
         """Moments of a bin over all folds."""
-        return self._solver.totals.get(self.place_of(label)) or super().total_of(label)
+        return self._solver.totals.get(label) or super().total_of(label)
 
     def rest_of(self, label, fold: int):
         """Moments of a bin over all rows outside one of the fitted folds; None if there are no such rows."""
-        place = self.place_of(label)
-        if place in self._solver.totals:
-            return self._solver.rest_of(place, fold)
+        if label in self._solver.totals:
+            return self._solver.rest_of(label, fold)
         return super().rest_of(label, fold)
 
     def pool(self):
