@@ -9,7 +9,7 @@ from same_moments import assert_same, assert_same_groups, parts
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit, ShuffleSplit
+from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit
 
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.data import fold_of_rows
@@ -125,26 +125,6 @@ def test_parts_and_total(data):
     assert_allclose(moments.pool().covariance(), np.cov(X.T))
     counts = [part.n_rows for part in moments.pooled_parts(covered_only=True)]
     assert counts == np.bincount(folds[bins >= 0]).tolist()
-
-
-def test_folds_must_hold_every_row_out_once(data):
-    X, y, bins = data
-    message = "cv must hold every row out exactly once"
-    rows = np.arange(N)
-    never, twice = [(rows, rows[1:])], [(rows, rows[:200]), (rows, rows[199:])]
-    for cv in (ShuffleSplit(3), never, twice):
-        with pytest.raises(ValueError, match=message):
-            BinnedRidgeExperts(alphas=ALPHAS, cv=cv).fit(X, y, bins=bins)
-
-
-def test_groups_stay_together_where_the_splitter_is_given_them(data):
-    X, y, bins = data
-    groups = np.arange(N) // 10
-    cv = list(GroupKFold(4).split(X, groups=groups))
-    folds = fold_of_rows(cv, X)
-    assert all(len(set(folds[groups == group])) == 1 for group in range(N // 10))
-    experts = BinnedRidgeExperts(alphas=ALPHAS, cv=cv).fit(X, y, bins=bins)
-    assert experts.cv_results_["split3_test_score"].shape == (12,)
 
 
 @pytest.mark.parametrize("product_dtype", ["float64", "float32"])

@@ -15,7 +15,7 @@ from ..data import (
     BatchRecord,
     CachingSource,
     CrossValidationFolds,
-    RecordedFolds,
+    FoldRule,
     StratifiedFolds,
     as_source,
     check_length,
@@ -204,12 +204,12 @@ def _kept(array, positions):
     return CachingSource(as_source(array), positions)
 
 
-def fold_rule(experts, cross_fit: bool) -> RecordedFolds | None:
+def fold_rule(experts, cross_fit: bool) -> FoldRule | None:
     """Return what divides rows into folds; None if neither the experts nor the gate need folds.
 
     The folds are stratified by bin. If the experts compare `alphas`, the folds of their `cv` are used
     instead.
     """
     if experts.compares_candidates:
-        return RecordedFolds(CrossValidationFolds(experts.cv))
-    return RecordedFolds(StratifiedFolds()) if cross_fit else None
+        return CrossValidationFolds(experts.cv)
+    return StratifiedFolds() if cross_fit else None

@@ -7,7 +7,6 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ..data import (
-    RecordedFolds,
     RowSource,
     StratifiedFolds,
     as_source,
@@ -130,7 +129,7 @@ def _fits(model, moments, rows, sizes, scratch):
     """Yield the model fitted at each size; the rows are added to the moments, in place."""
     ((X, y, labels, _, x_std),) = rows.batches()
     source, labels = as_source(X), label_array(labels, len(y))
-    folds, start = RecordedFolds(StratifiedFolds()), 0
+    folds, start = StratifiedFolds(), 0
     for stop in sizes:
         more, noise = slice(start, stop), _between(x_std, start, stop)
         add_in_folds(moments, (source.between(start, stop), y[more], labels[more], None, noise), folds)
