@@ -156,7 +156,7 @@ def choose_alphas(
 
 def check_folds_given(folds, candidates: str, parameter: str):
     """Raise a ValueError if moments are not those of folds, by which the `candidates` are compared."""
-    if not hasattr(folds, "parts"):
+    if not folds.n_folds:
         raise ValueError(
             f"{candidates} are compared by the moments of folds: use fit, or give fit_moments the "
             f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
@@ -240,7 +240,7 @@ def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None =
     ValueError
         If such bins of several rows hold more than a tenth of all rows.
     """
-    counts = {label: [part.n_rows for part in folds.parts(label)] for label in labels}
+    counts = {label: folds.n_rows_of(label) for label in labels}
     alone = [label for label, rows in counts.items() if sum(rows) == max(rows)]
     several = [label for label in alone if sum(counts[label]) > 1]
     n_rows = sum(map(sum, counts.values()))

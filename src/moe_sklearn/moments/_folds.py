@@ -5,16 +5,24 @@ from __future__ import annotations
 import shutil
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from tempfile import mkdtemp
 
 import numpy as np
 
 from ..data import NO_BIN, as_source, check_same_kind, encode_labels, in_order
 from ..linalg import lower_bytes
-from ._binned import BinnedMoments
-from ._moments import FLOAT32_ROWS
+from ._binned import (
+    BinnedMoments,
+    ChunkBuffers,
+    _check_memory,
+    _chunks,
+    _has_extremes,
+    _what_is_not_finite,
+)
+from ._moments import FLOAT32_ROWS, Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
 
@@ -140,9 +148,17 @@ class FoldMoments:
         joined._take_folds(moments)
         return joined
 
-    def lend_groups(self, take):
-        """Call ``take(moments)`` with the moments by bin and fold, which stay as they are."""
-        take(self._moments)
+    def select(self, labels) -> FoldMoments:
+        """Return moments of some bins only, None among them; their groups are shared with these moments."""
+        part = FoldMoments(self.n_features, self.n_targets)
+        part.n_folds = self.n_folds
+        part._share(self._moments, labels)
+        return part
+
+    def _share(self, moments, labels):
+        own = self._moments
+        own.groups = {key: group for key, group in moments.groups.items() if key[0] in labels}
+        own.store, own.product_dtype = moments.store, moments.product_dtype
 
     def _take_folds(self, moments):
         """Take over the groups of the moments of each fold."""
@@ -172,6 +188,11 @@ class FoldMoments:
     def bins(self) -> np.ndarray:
         """Labels of the bins that have rows, in order."""
         return self._moments.bins
+
+    @property
+    def product_dtype(self) -> np.dtype:
+        """Precision of the products within a chunk."""
+        return self._moments.product_dtype
 
     @property
     def storage(self) -> str:
@@ -223,6 +244,56 @@ class FoldMoments:
         self._moments.update(source, y, keys, sample_weight, x_std, watch=watch)
         self.n_folds = n_folds
         return self
+
+    def gather_in_turn(
+        self, X, y, bins, folds, sample_weight=None, *, n_held: int, memory_of: Callable, watch=None
+    ) -> Iterator[tuple[int | str | None, dict]]:
+        """Add the rows of bins that are kept as rows; yield the products of one other bin after the other.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            It is in memory, and is read bin after bin.
+        y, bins, folds, sample_weight, watch
+            As in `update`.
+        n_held : int
+            Number of matrices that the caller holds at most.
+        memory_of : callable
+            Function of a dtype that gives an X'X that is no longer needed, or None.
+
+        Yields
+        ------
+        label : int, str or None
+        parts : dict of {int: Moments}
+            All rows of the bin in each fold that has some.
+        """
+        source = as_source(X)
+        y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
+        keys = self._keys_of(bins, folds)
+        few = self._moments._few(keys.keys, keys.codes, sample_weight)
+        weight = np.ones(len(y)) if sample_weight is None else sample_weight
+        of_few = np.array([key in few for key in keys.keys], bool)[keys.codes]
+        self.update(source, y, bins, folds, np.where(of_few, weight, 0.0), watch=watch)
+        of_many = ~of_few & (weight > 0)
+        dtype = np.dtype(float) if _has_extremes(sample_weight) else self.product_dtype
+        n_groups = len(np.unique(keys.codes[of_many]))
+        _check_memory(min(n_groups, n_held), self.n_features, dtype)
+        buffers = ChunkBuffers(source, self._moments.chunk_bytes, dtype, n_groups)
+        chunks = (chunk for (chunk,) in _chunks(source, keys.keys, keys.codes, of_many, buffers))
+        for label, chunks_of_bin in groupby(chunks, lambda chunk: chunk[0][0]):
+            parts: dict = {}
+            for (_, fold), rows, gathered in chunks_of_bin:
+                if fold not in parts:
+                    memory = memory_of(dtype)
+                    parts[fold] = Moments.zeros(self.n_features, self.n_targets, dtype=dtype, memory=memory)
+                weights = None if sample_weight is None else sample_weight[rows]
+                try:
+                    buffers.add_to(parts[fold], gathered, y[rows], weights)
+                except FloatingPointError:
+                    raise ValueError(_what_is_not_finite(source, sample_weight, 0)) from None
+                if watch:
+                    watch(len(rows))
+            yield label, parts
 
     def add_noise(self, x_std, bins, folds, sample_weight=None, *, factor=1.0) -> FoldMoments:
         """Add noise to the rows, which are in these moments already, in place, and return them.
@@ -281,6 +352,10 @@ class FoldMoments:
         groups = [self._moments.groups.get((label, fold)) for fold in range(self.n_folds)]
         return [group or self._moments.empty() for group in groups]
 
+    def n_rows_of(self, label) -> list[int]:
+        """Rows of a bin in each fold."""
+        return [part.n_rows for part in self.parts(label)]
+
     def pooled_parts(self, *, covered_only: bool = False) -> list:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""
         labels = [*self.bins.tolist(), *([] if covered_only else [None])]
@@ -298,30 +373,22 @@ class FoldMoments:
         """Moments of all rows outside the fold, covered or not."""
         return _without(self.pooled_parts(), fold, self.pool())
 
-    def total_of(self, label):
-        """Moments of a bin over all folds."""
-        return merged(self.parts(label))
-
-    def rest_of(self, label, fold: int):
-        """Moments of a bin over all rows outside the fold, which can share memory with these moments."""
-        return _without(self.parts(label), fold, self.total().groups[label])
-
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
-        return self._kept("total", lambda: self._of_bins(self.total_of))
+        return self._kept("total", lambda: self._of_bins(lambda label: merged(self.parts(label))))
 
     def without(self, fold: int) -> BinnedMoments:
         """Moments of every bin over all rows outside the fold; bins without such rows are left out.
 
         They can share memory with these moments.
         """
-        known = self.total().groups
-        return self._of_bins(lambda label: self.rest_of(label, fold) if label in known else None)
+        totals = self.total().groups
+        return self._of_bins(lambda label: _without(self.parts(label), fold, totals[label]), totals)
 
-    def _of_bins(self, group_of):
+    def _of_bins(self, group_of, labels=None):
         moments = self._moments.select([])
-        found = {label: group_of(label) for label in [*self.bins.tolist(), None]}
-        moments.groups = {label: group for label, group in found.items() if group and group.n_rows}
+        found = {k: group_of(k) for k in ([*self.bins.tolist(), None] if labels is None else labels)}
+        moments.groups = {label: group for label, group in found.items() if group.n_rows}
         return moments
 
     def _kept(self, name, make):
