@@ -142,7 +142,6 @@ def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
         ({"alphas": [1.0]}, None, 2, FEWEST_COLUMNS, False),
         ({"shrink_to": "global"}, None, 2, FEWEST_COLUMNS, False),
         ({"alpha": {0: 1.0}}, None, 2, FEWEST_COLUMNS, False),
-        ({"n_jobs": 2}, None, 2, FEWEST_COLUMNS, False),
         ({}, 0.1, 2, FEWEST_COLUMNS, False),
         ({}, None, 3, FEWEST_COLUMNS, True),
         ({}, None, 2, FEWEST_COLUMNS - 1, False),

@@ -91,7 +91,6 @@ def test_each_expert_is_the_ridge_of_its_rows(data, n_targets, weighted):
     np.testing.assert_allclose(experts.predict(X), expected[-1], rtol=1e-9)
     every = np.stack([expected[k] for k in range(3)], axis=1)
     np.testing.assert_allclose(experts.transform(X), every.reshape(150, -1), rtol=1e-9)
-    assert experts.predict_all(X).shape == (150, 4, n_targets or 1)
 
 
 def test_rows_in_no_bin_or_an_unseen_one_get_the_global_model(data):
@@ -332,7 +331,7 @@ def test_predict_refuses_bins_of_another_length(data):
         BinnedRidgeExperts().fit(X, y, bins=bins).predict(X, bins=bins[:9])
 
 
-@pytest.mark.parametrize("method", ["predict", "predict_all", "transform", "get_feature_names_out"])
+@pytest.mark.parametrize("method", ["predict", "transform", "get_feature_names_out"])
 def test_unfitted(data, method):
     arguments = [] if method == "get_feature_names_out" else [data[0]]
     with pytest.raises(NotFittedError, match="BinnedRidgeExperts instance is not fitted yet"):
@@ -584,7 +583,6 @@ def test_one_target_in_a_column_keeps_its_axis(data, way, shrink_to):
     assert experts.global_coef_.shape == (1, 4)
     assert experts.global_intercept_.shape == (1,)
     assert experts.predict(X).shape == experts.predict(X, bins=bins).shape == (150, 1)
-    assert experts.predict_all(X).shape == (150, 4, 1)
     assert experts.transform(X).shape == (150, 3)
     assert experts.get_feature_names_out().tolist() == ["expert_0_y0", "expert_1_y0", "expert_2_y0"]
     np.testing.assert_allclose(experts.coef_[:, 0], flat.coef_, rtol=1e-9)

@@ -10,7 +10,6 @@ its moments. The pools stay, for the global model and the discriminants need X'X
 from __future__ import annotations
 
 import math
-import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -30,7 +29,6 @@ from ..moments import (
     merged_products,
     ridge,
 )
-from ._cross_validation import check_alpha
 
 # With fewer columns, products take little memory.
 FEWEST_COLUMNS = 512
@@ -255,13 +253,9 @@ def solve_moments(moments: FoldMoments, alpha: float, n_fitted: int, scratch: Sc
     return solved
 
 
-def known_alpha(experts, n_features: int) -> float | None:
-    """Return the penalty of all bins, if they are ridges that can be solved in turn and that is worth it."""
-    if experts.compares_candidates or not isinstance(getattr(experts, "alpha", None), numbers.Real):
-        return None
-    if n_features < FEWEST_COLUMNS or experts.shrink_to != "zero" or experts.n_jobs not in (None, 1):
-        return None
-    return check_alpha(experts.alpha, "alpha")
+def alpha_in_turn(experts, n_features: int) -> float | None:
+    """Return the penalty of all bins, if they can be solved in turn and that is worth it."""
+    return experts.known_alpha if n_features >= FEWEST_COLUMNS else None
 
 
 def gather_in_turn(
@@ -283,7 +277,7 @@ def gather_in_turn(
     if scratch is None:
         return None
     (X, y, bins, sample_weight, x_std), *more = batches
-    alpha = known_alpha(experts, X.shape[1])
+    alpha = alpha_in_turn(experts, X.shape[1])
     # Known noise is added after the pass, which is too late.
     if alpha is None or more or x_std is not None or as_source(X).array is None:
         return None
@@ -300,7 +294,7 @@ def gather_in_turn(
 
 def solve_in_turn(experts, moments, n_fitted: int, scratch: Scratch):
     """Return moments with solved bins, also without each of the first folds, or `moments` as they are."""
-    alpha = known_alpha(experts, moments.n_features)
+    alpha = alpha_in_turn(experts, moments.n_features)
     if alpha is None or isinstance(moments, SolvedBins):
         return moments
     return solve_moments(moments, alpha, n_fitted, scratch)
