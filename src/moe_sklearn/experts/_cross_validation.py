@@ -15,8 +15,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 from ..data import check_choice
 from ..moments import FoldMoments, Moments, merged, ridge, ridge_path
 
-# Share of the rows that may be in bins whose rows all lie in one fold. The global model stands in for the
-# experts of these bins.
+# Share of the rows that may be in bins whose rows all lie in one fold: none are left to train their experts
+# on. These bins get the value of the global model.
 MAX_IN_ONE_FOLD = 0.1
 SCORINGS = ["neg_mean_squared_error", "r2"]
 
@@ -77,6 +77,7 @@ def choose_alphas(
         raise ValueError("alphas is empty: pass candidate penalties such as [0.1, 1, 10], or set alpha.")
     given = None if global_alpha is None else check_alpha(global_alpha, "global_alpha")
 
+    # What experts shrink to has not seen the fold either.
     @cache
     def global_coef(fold, alpha):
         return ridge(folds.pool_without(fold), alpha, scratch=scratch)[0]
@@ -118,7 +119,8 @@ def choose_values(
     given : default=None
         Value of the global model. None means that it is chosen too.
     scoring : {"neg_mean_squared_error", "r2"}
-        Score of a candidate on a held-out fold, the mean over the targets. A fold without rows, or for "r2"
+        Score of a candidate on a held-out fold, the mean over the targets. The mean over the folds decides,
+        as in `sklearn.model_selection.GridSearchCV`. A fold without rows, or for "r2"
         one in which every target is constant, does not count.
     per_expert : bool
         Whether each expert gets its own value, or all the one that is best for all their rows together.
@@ -173,14 +175,12 @@ def held_out_errors(parts: list, fit: Callable, test_parts: list | None = None) 
     test_parts : list of Moments, optional
         Rows to predict in each fold, where they are not the fold itself.
     """
-    total = merged(parts)
-    return np.array(
-        [
-            # The moments of the training rows are a difference: no row is read again.
-            test.squared_errors(*fit(total - part, fold))
-            for fold, (part, test) in enumerate(zip(parts, test_parts or parts, strict=True))
-        ]
-    )
+    # Moments of the training rows are a difference, and errors are a quadratic form in those of the held-out
+    # rows: K folds and all candidates cost one pass over X.
+    total, errors = merged(parts), []
+    for fold, (part, test) in enumerate(zip(parts, test_parts or parts, strict=True)):
+        errors.append(test.squared_errors(*fit(total - part, fold)))
+    return np.array(errors)
 
 
 def _scores(errors, groups, scoring):

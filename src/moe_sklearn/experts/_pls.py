@@ -91,6 +91,7 @@ def _components(product: Callable, right, n_components: int, floor: float):
     weights, images = np.empty((size, len(right))), np.empty((size, len(right)))
     factor, solved = np.zeros((size, size)), np.empty((size, right.shape[1]))
     coefs, residual = [np.empty((0, right.shape[1]))], right
+    # X and y are not deflated: both would need the rows. X'y - X'X coef' is all that the next weights need.
     smallest = LEFT_OF_PRODUCTS * EPS * np.linalg.norm(right)
     k = 0
     while k < size and np.linalg.norm(residual) > smallest:
@@ -115,6 +116,8 @@ def _first_left_vector(residual, weights):
     """The first left singular vector of `residual`, made orthogonal to the `weights` but for rounding."""
     vector = residual[:, 0] if residual.shape[1] == 1 else svd(residual, full_matrices=False)[0][:, 0]
     vector = vector / np.linalg.norm(vector)
+    # Twice is enough (Giraud, Langou and Rozloznik, 2005, Computers & Mathematics with Applications 50,
+    # 1069-1075).
     for _ in range(2):
         vector = vector - weights.T @ (weights @ vector)
         vector /= np.linalg.norm(vector)

@@ -63,7 +63,11 @@ class ByBinAndFold(BinnedMoments):
         return in_order(list({label for label, _ in self.groups} - {None}))
 
     def family(self, key):
-        """Return the label: the folds of a bin take one form together, as their kernel serves them all."""
+        """Return the label: the folds of a bin take one form together.
+
+        As rows they share one kernel, of which any fold and any rest is a sub-block. A mixture of rows and
+        products would have to become products whenever it is added or subtracted.
+        """
         return key[0]
 
     def _names_and_codes(self, bins, n):
@@ -178,11 +182,11 @@ class FoldMoments:
         """Give the folds of a bin one form: rows where all are and fit together, else products."""
         groups = self._moments.groups
         for label in {label for label, _ in groups}:
-            parts = [part for part in self.parts(label) if part.n_rows]
-            in_rows = all(part.is_rows for part in parts)
-            if not (in_rows and fits_as_rows(sum(part.n_rows for part in parts), self.n_features)):
-                of_label = [key for key in groups if key[0] == label]
-                groups.update((key, groups[key].as_products()) for key in of_label)
+            parts = {key: group for key, group in groups.items() if key[0] == label}
+            n_rows = sum(part.n_rows for part in parts.values())
+            in_rows = all(part.is_rows for part in parts.values())
+            if not (in_rows and fits_as_rows(n_rows, self.n_features)):
+                groups.update({key: part.as_products() for key, part in parts.items()})
 
     @property
     def bins(self) -> np.ndarray:
@@ -249,6 +253,8 @@ class FoldMoments:
         self, X, y, bins, folds, sample_weight=None, *, n_held: int, memory_of: Callable, watch=None
     ) -> Iterator[tuple[int | str | None, dict]]:
         """Add the rows of bins that are kept as rows; yield the products of one other bin after the other.
+
+        The matrices of one bin are then held at a time, not those of all bins and folds.
 
         Parameters
         ----------
@@ -380,7 +386,8 @@ class FoldMoments:
     def without(self, fold: int) -> BinnedMoments:
         """Moments of every bin over all rows outside the fold; bins without such rows are left out.
 
-        They can share memory with these moments.
+        They can share memory with these moments. All models of a fold come from them, whichever bin a row is
+        from: were only the row's own expert another one, a gate could tell the bin by that.
         """
         totals = self.total().groups
         return self._of_bins(lambda label: _without(self.parts(label), fold, totals[label]), totals)
@@ -399,13 +406,13 @@ class FoldMoments:
 
 
 def _without(parts, fold, total):
-    """Moments of the total without one of its parts; no digits are lost if that is most of it.
-
-    If one other part has rows, it is the result itself, for a copy costs as much as a factorisation.
-    """
+    """Moments of the total without one of its parts, which can be one of the parts themselves."""
     others = [part for other, part in enumerate(parts) if other != fold and part.n_rows]
     if len(others) == 1:
+        # A copy costs as much as a factorisation.
         return others[0]
+    # A difference reads two matrices, where a sum reads all others. It has the rounding of the whole, so that
+    # a small rest would lose digits (Chan, Golub and LeVeque, 1983): the others are summed then.
     if not others or parts[fold].weight <= total.weight / 2:
         return total - parts[fold]
     return merged(others)
