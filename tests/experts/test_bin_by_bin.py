@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
+from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
 from moe_sklearn.data import GivenFolds, as_source
 from moe_sklearn.experts import _bin_by_bin
 from moe_sklearn.experts._bin_by_bin import (
@@ -96,6 +96,17 @@ def test_moments_with_noise_or_in_files_are_solved_and_stay_as_they_are(max_byte
         assert_array_equal(np.tril(part.xx), np.tril(copy))
 
 
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_rows_are_counted_whatever_form_they_are_kept_in(in_turn):
+    X, y, bins = make_rows()
+    solved, whole = both(X, y, bins, np.arange(len(y)) % 3, in_turn=in_turn)
+    assert solved.bins.tolist() == [0, 1, 2, 3]
+    assert solved.n_rows == len(y)
+    assert solved.form == whole.form == "rows and float64 products"
+    for label in (0, 3, None):
+        assert solved.n_rows_of(label) == whole.n_rows_of(label)
+
+
 def test_a_bin_within_one_fold_has_models_where_it_has_rows():
     X, y, bins = make_rows()
     folds = np.where(bins == 0, 0, np.where(bins == 1, 1, np.arange(len(y)) % 5 > 0)).astype(int)
@@ -136,31 +147,29 @@ def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("params", "x_std", "n_folds", "n_columns", "is_in_turn"),
+    ("params", "changes", "is_in_turn"),
     [
-        ({}, None, 2, FEWEST_COLUMNS, True),
-        ({"alphas": [1.0]}, None, 2, FEWEST_COLUMNS, False),
-        ({"shrink_to": "global"}, None, 2, FEWEST_COLUMNS, False),
-        ({"alpha": {0: 1.0}}, None, 2, FEWEST_COLUMNS, False),
-        ({}, 0.1, 2, FEWEST_COLUMNS, False),
-        ({}, None, 3, FEWEST_COLUMNS, True),
-        ({}, None, 2, FEWEST_COLUMNS - 1, False),
+        ({}, {}, True),
+        ({}, {"n_folds": 3}, True),
+        ({"alphas": [1.0]}, {}, False),
+        ({"shrink_to": "global"}, {}, False),
+        ({"alpha": {0: 1.0}}, {}, False),
+        ({}, {"x_std": 0.1}, False),
+        ({}, {"n_columns": FEWEST_COLUMNS - 1}, False),
+        ({}, {"n_batches": 2}, False),
+        ({}, {"n_shards": 2}, False),
     ],
 )
-def test_bins_are_solved_in_turn_where_that_is_possible(params, x_std, n_folds, n_columns, is_in_turn):
+def test_bins_are_solved_in_turn_where_that_is_possible(params, changes, is_in_turn):
+    n_folds, n_columns = changes.get("n_folds", 2), changes.get("n_columns", FEWEST_COLUMNS)
     X, y = np.ones((8, n_columns)), np.arange(8.0)
+    X = as_source([X[:4], X[4:]]) if "n_shards" in changes else X
+    batches = [(X, y, np.zeros(8, int), None, changes.get("x_std"))] * changes.get("n_batches", 1)
     folds = GivenFolds(np.arange(8) % n_folds, n_folds, 1)
-    batch = (X, y, np.zeros(8, int), None, x_std)
-    moments = gather_in_turn(BinnedRidgeExperts(**params), [batch], folds, "auto", Scratch())
+    moments = gather_in_turn(BinnedRidgeExperts(**params), batches, folds, "auto", Scratch())
     assert (moments is not None) == is_in_turn
-
-
-def test_bins_of_a_shard_or_a_second_batch_are_solved_after_the_pass():
-    X, y = np.ones((8, FEWEST_COLUMNS)), np.arange(8.0)
-    experts, batch = BinnedRidgeExperts(), (X, y, np.zeros(8, int), None, None)
-    assert gather_in_turn(experts, [batch, batch], None, "auto", Scratch()) is None
-    in_shards = (as_source([X[:4], X[4:]]), *batch[1:])
-    assert gather_in_turn(experts, [in_shards], None, "auto", Scratch()) is None
+    pls = gather_in_turn(BinnedPLSExperts(2), batches, folds, "auto", Scratch())
+    assert pls is None
 
 
 @pytest.mark.parametrize("fit", ["shards", "batches", "moments"])
