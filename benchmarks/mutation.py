@@ -58,6 +58,7 @@ TABLE = {
     ],
     # folds
     "data/_folds.py": [
+        "data/test_folds.py",
         "moments/test_folds.py",
         "mixture/test_gate_training.py",
         "mixture/test_training_rows.py",

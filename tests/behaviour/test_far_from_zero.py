@@ -52,12 +52,12 @@ def test_experts_of_many_columns(kind, signs):
 def check_experts(X, y, bins):
     experts = BinnedRidgeExperts(10.0).fit(X, y, bins=bins)
     exact = BinnedRidgeExperts(10.0).fit(X.astype(float), y, bins=bins)
-    expected = exact.predict_all(X.astype(float))
+    expected = exact.transform(X.astype(float))
     own = X.astype(float) @ experts.coef_.T.astype(float) + experts.intercept_
     for rows in (X, X.astype(float)):
         assert_allclose(experts.transform(rows), own, rtol=0, atol=TOLERANCE / 5)
-        assert_allclose(experts.predict_all(rows), expected, rtol=0, atol=TOLERANCE)
-        assert_allclose(experts.predict(rows), expected[:, -1, 0], rtol=0, atol=TOLERANCE)
+        assert_allclose(experts.transform(rows), expected, rtol=0, atol=TOLERANCE)
+        assert_allclose(experts.predict(rows), exact.predict(X.astype(float)), rtol=0, atol=TOLERANCE)
         assert_allclose(experts.predict(rows, bins=bins), exact.predict(X, bins=bins), rtol=0, atol=TOLERANCE)
         assert experts.predict(rows).dtype == experts.transform(rows).dtype == rows.dtype
 

@@ -82,7 +82,6 @@ def test_predictions_of_the_experts_are_lazy(data, n_targets):
     assert_lazy(experts.predict, X)
     assert_lazy(lambda rows: experts.predict(rows, bins=regime), X)
     assert_lazy(experts.transform, X)
-    assert_lazy(experts.predict_all, X)
 
 
 def test_gate_features_are_lazy(data):

@@ -5,9 +5,16 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
-from moe_sklearn.data import GivenFolds, as_source
-from moe_sklearn.experts._bin_by_bin import MIN_COLUMNS, SolvedFoldMoments, SolvedMoments, gather_in_turn
+from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
+from moe_sklearn.data import GivenFolds, Rows, as_source
+from moe_sklearn.experts import _bin_by_bin
+from moe_sklearn.experts._bin_by_bin import (
+    FEWEST_COLUMNS,
+    SolvedMoments,
+    gather_in_turn,
+    solve_moments,
+    solve_rows,
+)
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
 from moe_sklearn.moments import BinnedMoments, FoldMoments, Moments, _binned, discriminants, ridge
@@ -29,9 +36,11 @@ def both(X, y, bins, folds, weight=None, in_turn=True, n_fitted=1):
     """The same rows, solved in turn or after the pass, and gathered whole."""
     whole = FoldMoments(D, 1).update(X, y, bins, folds, weight)
     if not in_turn:
-        return SolvedFoldMoments.of(whole, ALPHA, n_fitted, Scratch()), whole
-    solved = SolvedFoldMoments(D, 1, alpha=ALPHA, n_fitted=n_fitted, scratch=Scratch())
-    return solved.update(X, y, bins, folds, weight), whole
+        return solve_moments(whole, ALPHA, n_fitted, Scratch()), whole
+    in_rows = FoldMoments(D, 1)
+    in_rows.n_folds = whole.n_folds
+    rows = Rows(as_source(X), y, bins, weight)
+    return solve_rows(in_rows, rows, folds, ALPHA, n_fitted, Scratch()), whole
 
 
 def assert_same_models(solved, whole, tol):
@@ -81,11 +90,22 @@ def test_moments_with_noise_or_in_files_are_solved_and_stay_as_they_are(max_byte
     whole = FoldMoments(D, 1, max_bytes=max_bytes).update(in_shards, y, bins, folds, None, x_std)
     assert whole.storage == ("memory" if max_bytes > 1e6 else "file")
     before = [np.array(part.xx) for part in whole.parts(0)]
-    solved = SolvedFoldMoments.of(whole, ALPHA, 2, Scratch())
+    solved = solve_moments(whole, ALPHA, 2, Scratch())
     assert_same_models(solved.total(), whole.total(), 1e-11)
     assert_same_models(solved.without(1), whole.without(1), 1e-11)
     for part, copy in zip(whole.parts(0), before, strict=True):
         assert_array_equal(np.tril(part.xx), np.tril(copy))
+
+
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_rows_are_counted_whatever_form_they_are_kept_in(in_turn):
+    X, y, bins = make_rows()
+    solved, whole = both(X, y, bins, np.arange(len(y)) % 3, in_turn=in_turn)
+    assert solved.bins.tolist() == [0, 1, 2, 3]
+    assert solved.n_rows == len(y)
+    assert solved.form == whole.form == "rows and float64 products"
+    for label in (0, 3, None):
+        assert solved.n_rows_of(label) == whole.n_rows_of(label)
 
 
 def test_a_bin_within_one_fold_has_models_where_it_has_rows():
@@ -100,14 +120,14 @@ def test_a_bin_within_one_fold_has_models_where_it_has_rows():
 def wide_rows(n_per_bin=600, n_bins=5):
     rng = np.random.default_rng(2)
     bins = np.repeat(np.arange(n_bins), n_per_bin)
-    X = rng.normal(size=(len(bins), MIN_COLUMNS)).astype(np.float32)
+    X = rng.normal(size=(len(bins), FEWEST_COLUMNS)).astype(np.float32)
     y = X[:, :n_bins][np.arange(len(bins)), bins] + 0.1 * rng.normal(size=len(bins))
     return X, y, bins
 
 
 def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
     X, y, bins = wide_rows()
-    of_one = _triangles.lower_bytes(MIN_COLUMNS, np.float32)
+    of_one = _triangles.lower_bytes(FEWEST_COLUMNS, np.float32)
     in_turn = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
     monkeypatch.setattr(_binned, "available_memory", lambda: 3.5 * of_one)
     again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
@@ -128,47 +148,45 @@ def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("params", "x_std", "n_folds", "n_columns", "is_in_turn"),
+    ("params", "changes", "is_in_turn"),
     [
-        ({}, None, 2, MIN_COLUMNS, True),
-        ({"alphas": [1.0]}, None, 2, MIN_COLUMNS, False),
-        ({"shrink_to": "global"}, None, 2, MIN_COLUMNS, False),
-        ({"alpha": {0: 1.0}}, None, 2, MIN_COLUMNS, False),
-        ({"n_jobs": 2}, None, 2, MIN_COLUMNS, False),
-        ({}, 0.1, 2, MIN_COLUMNS, False),
-        ({}, None, 3, MIN_COLUMNS, True),
-        ({}, None, 2, MIN_COLUMNS - 1, False),
+        ({}, {}, True),
+        ({}, {"n_folds": 3}, True),
+        ({"alphas": [1.0]}, {}, False),
+        ({"shrink_to": "global"}, {}, False),
+        ({"alpha": {0: 1.0}}, {}, False),
+        ({}, {"x_std": 0.1}, False),
+        ({}, {"n_columns": FEWEST_COLUMNS - 1}, False),
+        ({}, {"n_batches": 2}, False),
+        ({}, {"n_shards": 2}, False),
     ],
 )
-def test_bins_are_solved_in_turn_where_that_is_possible(params, x_std, n_folds, n_columns, is_in_turn):
+def test_bins_are_solved_in_turn_where_that_is_possible(params, changes, is_in_turn):
+    n_folds, n_columns = changes.get("n_folds", 2), changes.get("n_columns", FEWEST_COLUMNS)
     X, y = np.ones((8, n_columns)), np.arange(8.0)
+    X = as_source([X[:4], X[4:]]) if "n_shards" in changes else X
+    batch = Rows(as_source(X), y, np.zeros(8, int), x_std=changes.get("x_std"))
+    batches = [batch] * changes.get("n_batches", 1)
     folds = GivenFolds(np.arange(8) % n_folds, n_folds, 1)
-    batch = (X, y, np.zeros(8, int), None, x_std)
-    moments = gather_in_turn(BinnedRidgeExperts(**params), [batch], folds, "auto", Scratch())
+    moments = gather_in_turn(BinnedRidgeExperts(**params), batches, folds, "auto", Scratch())
     assert (moments is not None) == is_in_turn
-
-
-def test_bins_of_a_shard_or_a_second_batch_are_solved_after_the_pass():
-    X, y = np.ones((8, MIN_COLUMNS)), np.arange(8.0)
-    experts, batch = BinnedRidgeExperts(), (X, y, np.zeros(8, int), None, None)
-    assert gather_in_turn(experts, [batch, batch], None, "auto", Scratch()) is None
-    in_shards = (as_source([X[:4], X[4:]]), *batch[1:])
-    assert gather_in_turn(experts, [in_shards], None, "auto", Scratch()) is None
+    pls = gather_in_turn(BinnedPLSExperts(2), batches, folds, "auto", Scratch())
+    assert pls is None
 
 
 @pytest.mark.parametrize("fit", ["shards", "batches", "moments"])
 def test_all_ways_to_fit_solve_in_turn(fit, monkeypatch):
     X, y, bins = wide_rows()
     model, solved = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0), []
-    of = SolvedFoldMoments.of
-    monkeypatch.setattr(SolvedFoldMoments, "of", lambda *args: solved.append(1) or of(*args))
+    solve = _bin_by_bin.solve_moments
+    monkeypatch.setattr(_bin_by_bin, "solve_moments", lambda *args: solved.append(1) or solve(*args))
     halves = [(X[::2], y[::2], bins[::2]), (X[1::2], y[1::2], bins[1::2])]
     if fit == "shards":
         model.fit([X[:1000], X[1000:]], y, bins=bins)
     elif fit == "batches":
         model.fit_batches(halves)
     else:
-        shards = [BinnedMoments(MIN_COLUMNS).update(*half) for half in halves]
+        shards = [BinnedMoments(FEWEST_COLUMNS).update(*half) for half in halves]
         model.fit_moments(shards, gate_rows([[half] for half in halves]))
     assert solved == [1]
     expected = clone(model).fit(X, y, bins=bins)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import LinearRegression
 
@@ -49,7 +50,7 @@ def test_a_weight_counts_rows(rows):
     counts = np.random.default_rng(1).integers(1, 4, 60)
     weighted = pls_models(moments_of(X, y, counts.astype(float), rows), [4])
     repeated = pls_models(moments_of(X.repeat(counts, 0), y.repeat(counts, 0), rows=rows), [4])
-    np.testing.assert_allclose(predicted(weighted, 0, X), predicted(repeated, 0, X), rtol=1e-9)
+    assert_allclose(predicted(weighted, 0, X), predicted(repeated, 0, X), rtol=1e-9)
 
 
 @pytest.mark.parametrize(("n", "rows"), [(50, False), (3, False), (60, True)])
@@ -60,8 +61,8 @@ def test_components_beyond_the_rank_are_least_squares_of_least_norm(n, rows):
     models = pls_models(moments_of(X, y, rows=rows), [2, 4, 30], scale=False)
     assert models.n_components.tolist() == [2, *[min(4, n - 1)] * 2]
     expected = LinearRegression().fit(X, y)
-    np.testing.assert_allclose(models.coef[2], expected.coef_, atol=1e-9)
-    np.testing.assert_allclose(models.intercept[2], expected.intercept_, atol=1e-8)
+    assert_allclose(models.coef[2], expected.coef_, atol=1e-9)
+    assert_allclose(models.intercept[2], expected.intercept_, atol=1e-8)
 
 
 @pytest.mark.parametrize("scale", [False, True])
@@ -72,8 +73,8 @@ def test_constant_columns_and_targets_have_no_coefficients(rows, scale):
     alone = pls_models(moments_of(X[:, 1:], y[:, :1], rows=rows), [3], scale=scale)
     models = pls_models(moments_of(X, y, rows=rows), [3], scale=scale)
     assert not models.coef[0, 1].any() and not models.coef[0, :, 0].any()
-    np.testing.assert_allclose(models.coef[0, 0, 1:], alone.coef[0, 0], rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(models.intercept[0, 1], 1e6 + 0.1)
+    assert_allclose(models.coef[0, 0, 1:], alone.coef[0, 0], rtol=1e-6, atol=1e-9)
+    assert_allclose(models.intercept[0, 1], 1e6 + 0.1)
 
 
 def test_nothing_to_explain_is_the_mean():
@@ -103,4 +104,4 @@ def test_the_least_share_is_that_of_the_weakest_direction():
     y = X @ np.array([[0.1], [1.0], [10.0]])
     models = pls_models(Moments.zeros(3, 1).add_rows(X, y), [3], scale=False)
     values = np.linalg.eigvalsh(np.cov(X.T))
-    np.testing.assert_allclose(models.least_share, values[0] / values.sum())
+    assert_allclose(models.least_share, values[0] / values.sum())

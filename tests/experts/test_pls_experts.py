@@ -2,13 +2,16 @@
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn_checks import with_checks
 
 from moe_sklearn import BinnedPLSExperts, SoftGateMoERegressor, moe_learning_curve, regime_value, to_onnx
-from moe_sklearn.experts._pls import held_out_errors
+from moe_sklearn.data import Rows, as_source
+from moe_sklearn.experts import held_out_errors
+from moe_sklearn.experts._pls import pls_models
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.moments import BinnedMoments
 
@@ -45,7 +48,7 @@ def made(n, d):
 def assert_same_models(actual, expected, tolerance=1e-9):
     assert actual.bins_.tolist() == expected.bins_.tolist()
     for name in COEFFICIENTS:
-        np.testing.assert_allclose(getattr(actual, name), getattr(expected, name), rtol=0, atol=tolerance)
+        assert_allclose(getattr(actual, name), getattr(expected, name), rtol=0, atol=tolerance)
 
 
 def own_predictions(X, y, bins, n_components, scale):
@@ -107,7 +110,7 @@ def test_small_bins_have_as_many_components_as_rows_allow():
     bins[:], bins[:3] = 0, 1
     experts = BinnedPLSExperts(10).fit(X, y, bins=bins)
     assert experts.n_components_.tolist() == [10, 2] and experts.global_n_components_ == 10
-    np.testing.assert_allclose(experts.predict(X[:3], bins=bins[:3]), y[:3])
+    assert_allclose(experts.predict(X[:3], bins=bins[:3]), y[:3])
 
 
 @pytest.mark.parametrize("d", [40, 400])
@@ -121,29 +124,24 @@ def test_the_number_of_components_is_that_of_cross_validation(d):
         ("global", np.ones(240, bool), experts.global_n_components_),
     ]:
         # Folds of consecutive rows of a bin are those of all rows
-        search = GridSearchCV(
-            PLSRegression(),
-            {"n_components": range(1, 9)},
-            scoring="neg_mean_squared_error",
-            cv=KFold(4),
-        ).fit(X[rows], y[rows])
+        grid, scoring = {"n_components": range(1, 9)}, "neg_mean_squared_error"
+        search = GridSearchCV(PLSRegression(), grid, scoring=scoring, cv=KFold(4)).fit(X[rows], y[rows])
         assert found == search.best_params_["n_components"]
         own = experts.cv_results_["param_model"] == model
         assert experts.cv_results_["param_n_components"][own].tolist() == list(range(1, 9))
-        for fold in range(4):
-            np.testing.assert_allclose(
-                experts.cv_results_[f"split{fold}_test_score"][own],
-                search.cv_results_[f"split{fold}_test_score"],
-                rtol=1e-6,
-            )
+        for name in [f"split{fold}_test_score" for fold in range(4)]:
+            assert_allclose(experts.cv_results_[name][own], search.cv_results_[name], rtol=1e-6)
 
 
 def test_experts_can_share_the_number_of_components(data):
     X, y, bins = data
     options = {"max_components": 6, "global_n_components": 2, "components_per_expert": False}
     experts = BinnedPLSExperts(**options).fit(X, y, bins=bins)
-    moments = experts.gather([(X, y, bins, None)])
-    errors = sum(held_out_errors(moments.parts(label), range(1, 7), True) for label in range(3))
+    moments = experts.gather([Rows(as_source(X), y, bins)])
+    errors = sum(
+        held_out_errors(moments.parts(label), lambda rest, _: pls_models(rest, range(1, 7))[:2])
+        for label in range(3)
+    )
     weights = [sum(moments.parts(label)[fold].weight for label in range(3)) for fold in range(5)]
     best = 1 + (errors[:, :, 0] / np.array(weights)[:, None]).mean(axis=0).argmin()
     assert experts.n_components_.tolist() == [best] * 3 and experts.global_n_components_ == 2
@@ -164,11 +162,7 @@ def test_wrong_parameters_are_named(data, parameters, message):
     X, y, bins = data
     with pytest.raises(ValueError, match=message):
         BinnedPLSExperts(**parameters).fit(X, y, bins=bins)
-
-
-def test_candidates_need_folds(data):
-    X, y, bins = data
-    with pytest.raises(ValueError, match="moments of folds: use fit"):
+    with pytest.raises(ValueError, match="n_components are compared by the moments of folds: use fit"):
         BinnedPLSExperts(max_components=3).partial_fit(X, y, bins=bins)
 
 
@@ -191,9 +185,7 @@ def test_a_mixture_of_pls_experts(data, gate, parameters):
     model = SoftGateMoERegressor(BinnedPLSExperts(**parameters), gate=gate, random_state=0)
     model.fit(X[:200], y[:200], bins=bins[:200])
     alone = BinnedPLSExperts(**parameters).fit(X[:200], y[:200], bins=bins[:200])
-    np.testing.assert_allclose(
-        model.predict(X, mixing="oracle", bins=bins), alone.predict(X, bins=bins), atol=1e-8
-    )
+    assert_allclose(model.predict(X, mixing="oracle", bins=bins), alone.predict(X, bins=bins), atol=1e-8)
     assert model.expert_table()["n_components"] == alone.n_components_.tolist()
     assert model.score(X[200:], y[200:]) > 0.8
 
@@ -221,7 +213,7 @@ def test_a_mixture_takes_batches_targets_weights_and_noise(data):
     batches = [(X[part], y[part], bins[part], weights[part], 0.1) for part in parts]
     in_batches = clone(model).fit_batches(batches)
     assert whole.predict(X).shape == y.shape
-    np.testing.assert_allclose(in_batches.predict(X), whole.predict(X), atol=1e-6)
+    assert_allclose(in_batches.predict(X), whole.predict(X), atol=1e-6)
 
 
 def test_discriminants_follow_the_scale_of_x(data):
@@ -232,7 +224,7 @@ def test_discriminants_follow_the_scale_of_x(data):
         )
         for factor in (1.0, 1000.0)
     )
-    np.testing.assert_allclose(first.gate_proba(X), second.gate_proba(1000 * X), atol=1e-5)
+    assert_allclose(first.gate_proba(X), second.gate_proba(1000 * X), atol=1e-5)
 
 
 def test_searches_set_the_number_of_components(data):
@@ -274,5 +266,5 @@ def test_side_column_makes_the_bins():
     expected = BinnedPLSExperts(3).fit(X, y, bins=bins)
     table = np.column_stack([X, bins])
     split = BinnedPLSExperts(3, side_columns=-1).fit(table, y)
-    np.testing.assert_allclose(split.coef_, expected.coef_, atol=1e-12)
-    np.testing.assert_allclose(split.predict(table), expected.predict(X, bins=bins), atol=1e-12)
+    assert_allclose(split.coef_, expected.coef_, atol=1e-12)
+    assert_allclose(split.predict(table), expected.predict(X, bins=bins), atol=1e-12)

@@ -3,13 +3,13 @@
 import os
 import subprocess
 import sys
-import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import LinAlgWarning
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
@@ -20,6 +20,12 @@ from moe_sklearn import BinnedRidgeExperts, GridBinner
 from moe_sklearn.moments import BinnedMoments
 
 STARTS_ANEW = "ignore:partial_fit starts anew:UserWarning"
+FITS = {
+    "fit": lambda experts, X, y, bins: experts.fit(X, y, bins=bins),
+    "fit_batches": lambda experts, *rows: experts.fit_batches([rows]),
+    "partial_fit": lambda experts, X, y, bins: experts.partial_fit(X, y, bins=bins),
+    "fit_moments": lambda experts, *rows: experts.fit_moments(BinnedMoments(4).update(*rows)),
+}
 COEFFICIENTS = ("coef_", "intercept_", "global_coef_", "global_intercept_")
 
 
@@ -49,7 +55,7 @@ def assert_same_models(actual, expected, rtol=1e-9):
     assert actual.bins_.tolist() == expected.bins_.tolist()
     assert actual.bin_count_.tolist() == expected.bin_count_.tolist()
     for name in COEFFICIENTS:
-        np.testing.assert_allclose(getattr(actual, name), getattr(expected, name), rtol=rtol, atol=1e-9)
+        assert_allclose(getattr(actual, name), getattr(expected, name), rtol=rtol, atol=1e-9)
 
 
 def own_models(X, y, bins, alpha, weights=None):
@@ -77,8 +83,8 @@ def test_each_expert_is_the_ridge_of_its_rows(data, n_targets, weighted):
     assert experts.bin_count_.tolist() == [(bins == k).sum() for k in range(3)]
     assert experts.alpha_.tolist() == [0.7] * 3
     for k in range(3):
-        np.testing.assert_allclose(experts.coef_[k].reshape(-1, 4), models[k].coef_.reshape(-1, 4), rtol=1e-9)
-        np.testing.assert_allclose(experts.intercept_[k], models[k].intercept_, rtol=1e-9)
+        assert_allclose(experts.coef_[k].reshape(-1, 4), models[k].coef_.reshape(-1, 4), rtol=1e-9)
+        assert_allclose(experts.intercept_[k], models[k].intercept_, rtol=1e-9)
     shape = (4,) if n_targets is None else (n_targets, 4)
     assert experts.coef_.shape == (3, *shape)
     assert experts.global_coef_.shape == shape
@@ -87,20 +93,19 @@ def test_each_expert_is_the_ridge_of_its_rows(data, n_targets, weighted):
     own = np.stack([expected[label][i] for i, label in enumerate(bins)])
     prediction = experts.predict(X, bins=bins)
     assert prediction.shape == y.shape
-    np.testing.assert_allclose(prediction, own, rtol=1e-9)
-    np.testing.assert_allclose(experts.predict(X), expected[-1], rtol=1e-9)
+    assert_allclose(prediction, own, rtol=1e-9)
+    assert_allclose(experts.predict(X), expected[-1], rtol=1e-9)
     every = np.stack([expected[k] for k in range(3)], axis=1)
-    np.testing.assert_allclose(experts.transform(X), every.reshape(150, -1), rtol=1e-9)
-    assert experts.predict_all(X).shape == (150, 4, n_targets or 1)
+    assert_allclose(experts.transform(X), every.reshape(150, -1), rtol=1e-9)
 
 
 def test_rows_in_no_bin_or_an_unseen_one_get_the_global_model(data):
     X, y, bins = data
     experts = BinnedRidgeExperts().fit(X, y, bins=bins)
     elsewhere = np.where(np.arange(150) % 2, 7, -1)
-    np.testing.assert_allclose(experts.predict(X, bins=elsewhere), experts.predict(X), rtol=1e-12)
+    assert_allclose(experts.predict(X, bins=elsewhere), experts.predict(X), rtol=1e-12)
     without = BinnedRidgeExperts().fit(X[bins >= 0], y[bins >= 0], bins=bins[bins >= 0])
-    np.testing.assert_allclose(experts.coef_, without.coef_, rtol=1e-9)
+    assert_allclose(experts.coef_, without.coef_, rtol=1e-9)
     assert np.abs(experts.global_coef_ - without.global_coef_).max() > 1e-3  # all rows count there
 
 
@@ -122,8 +127,8 @@ def test_string_labels(data, labels, missing):
     experts = BinnedRidgeExperts().fit(X, y, bins=names)
     twin = BinnedRidgeExperts().fit(X, y, bins=bins)
     assert experts.bins_.tolist() == ["a", "b", "c"]
-    np.testing.assert_array_equal(experts.coef_, twin.coef_)
-    np.testing.assert_array_equal(experts.predict(X, bins=names), twin.predict(X, bins=bins))
+    assert_array_equal(experts.coef_, twin.coef_)
+    assert_array_equal(experts.predict(X, bins=names), twin.predict(X, bins=bins))
     assert experts.get_feature_names_out().tolist() == ["expert_a", "expert_b", "expert_c"]
     with pytest.raises(ValueError, match="pass bins of the kind that the model was fitted with"):
         experts.predict(X, bins=bins)
@@ -135,13 +140,13 @@ def test_without_bins_the_target_is_binned(data):
     twin = BinnedRidgeExperts().fit(X, y, bins=GridBinner().fit_transform(y[:, None]).ravel())
     assert_same_models(experts, twin)
     pair = BinnedRidgeExperts().fit(X, np.c_[y, X[:, 0]])
-    np.testing.assert_allclose(pair.coef_[:, 0], experts.coef_, rtol=1e-9)
+    assert_allclose(pair.coef_[:, 0], experts.coef_, rtol=1e-9)
 
 
 def test_one_bin_is_the_global_model(data):
     X, y, _ = data
     experts = BinnedRidgeExperts().fit(X, y, bins=np.zeros(150, int))
-    np.testing.assert_allclose(experts.predict(X, bins=np.zeros(150, int)), experts.predict(X), rtol=1e-12)
+    assert_allclose(experts.predict(X, bins=np.zeros(150, int)), experts.predict(X), rtol=1e-12)
 
 
 def test_weights_are_repetitions(data):
@@ -151,7 +156,7 @@ def test_weights_are_repetitions(data):
     weighted = BinnedRidgeExperts().fit(X, y, bins=bins, sample_weight=times)
     repeated = BinnedRidgeExperts().fit(X[again], y[again], bins=bins[again])
     for name in COEFFICIENTS:
-        np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-9)
+        assert_allclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-9)
     assert weighted.bin_count_.sum() == ((times > 0) & (bins >= 0)).sum()
 
 
@@ -160,18 +165,13 @@ def test_float32_in_float32_out(data, product_dtype):
     X, y, bins = data
     narrow = BinnedRidgeExperts(product_dtype=product_dtype).fit(X.astype("f4"), y, bins=bins)
     wide = BinnedRidgeExperts(product_dtype=product_dtype).fit(X, y, bins=bins)
-    for result in (
-        narrow.coef_,
-        narrow.intercept_,
-        narrow.predict(X.astype("f4")),
-        narrow.predict(X.astype("f4"), bins=bins),
-        narrow.transform(X.astype("f4")),
-    ):
+    X32 = X.astype("f4")
+    for result in (narrow.coef_, narrow.intercept_, narrow.predict(X32), narrow.transform(X32)):
         assert result.dtype == np.float32
+    own = narrow.predict(X32, bins=bins)
+    assert own.dtype == np.float32
     assert wide.predict(X, bins=bins).dtype == np.float64
-    np.testing.assert_allclose(
-        narrow.predict(X.astype("f4"), bins=bins), wide.predict(X, bins=bins), atol=1e-4
-    )
+    assert_allclose(own, wide.predict(X, bins=bins), atol=1e-4)
 
 
 def test_a_memmap_gives_the_same(data, tmp_path):
@@ -214,21 +214,17 @@ def test_frames_and_names(data):
 
 
 @pytest.mark.parametrize("alpha", [[0.1, 10.0, 1000.0], {2: 1000.0, 0: 0.1, 1: 10.0, 9: 5.0}])
-def test_a_penalty_per_bin(data, alpha):
+@pytest.mark.parametrize("global_alpha", [None, 500.0])
+def test_a_penalty_per_bin(data, alpha, global_alpha):
     X, y, bins = data
-    experts = BinnedRidgeExperts(alpha=alpha).fit(X, y, bins=bins)
+    experts = BinnedRidgeExperts(alpha=alpha, global_alpha=global_alpha).fit(X, y, bins=bins)
     assert experts.alpha_.tolist() == [0.1, 10.0, 1000.0]
-    assert experts.global_alpha_ == pytest.approx(1010.1 / 3)
+    assert experts.global_alpha_ == experts.discriminant_alpha_ == pytest.approx(global_alpha or 1010.1 / 3)
+    twin = Ridge(alpha=experts.global_alpha_).fit(X, y)
+    assert_allclose(experts.global_coef_, twin.coef_, rtol=1e-9)
     for k, penalty in enumerate([0.1, 10.0, 1000.0]):
         twin = Ridge(alpha=penalty).fit(X[bins == k], y[bins == k])
-        np.testing.assert_allclose(experts.coef_[k], twin.coef_, rtol=1e-9)
-
-
-def test_a_penalty_of_its_own_for_the_global_model(data):
-    X, y, bins = data
-    experts = BinnedRidgeExperts(alpha=1.0, global_alpha=500.0).fit(X, y, bins=bins)
-    np.testing.assert_allclose(experts.global_coef_, Ridge(alpha=500.0).fit(X, y).coef_, rtol=1e-9)
-    assert experts.global_alpha_ == 500
+        assert_allclose(experts.coef_[k], twin.coef_, rtol=1e-9)
 
 
 def test_no_penalty_on_dependent_columns_gives_the_least_norm(data):
@@ -239,20 +235,16 @@ def test_no_penalty_on_dependent_columns_gives_the_least_norm(data):
     for k in range(3):
         rows = X[bins == k] - X[bins == k].mean(axis=0)
         expected = np.linalg.pinv(rows) @ (y[bins == k] - y[bins == k].mean())
-        np.testing.assert_allclose(experts.coef_[k], expected, rtol=1e-7)
+        assert_allclose(experts.coef_[k], expected, rtol=1e-7)
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
         ({"alpha": -1}, "alpha must be a finite number >= 0, got -1"),
-        ({"alpha": [1.0, -2.0, 1.0]}, "alpha must be a finite number >= 0, got .*-2.0"),
-        ({"alpha": np.nan}, "alpha must be a finite number >= 0, got nan"),
-        ({"alpha": "big"}, "alpha must be a finite number >= 0, got 'big'"),
-        ({"alpha": 1 + 1j}, r"alpha must be a finite number >= 0, got \(1\+1j\)"),
         ({"global_alpha": -1}, "global_alpha must be a finite number >= 0, got -1"),
         ({"alpha": [1.0, 2.0]}, r"alpha has shape \(2,\), there are 3 bins: .*order \[0, 1, 2\]"),
-        ({"alpha": {0: 1.0, 1: 2.0}}, "alpha has no entry for bin 2: give one for each bin"),
+        ({"shrink_to": "mean"}, "shrink_to must be one of"),
         ({"small_bins": "merge"}, "small_bins must be one of 'auto', 'raise', 'drop', 'keep'; got 'merge'"),
         ({"product_dtype": "float16"}, "product_dtype must be 'auto', 'float32' or 'float64'"),
     ],
@@ -323,7 +315,7 @@ def test_bins_of_one_row(data):
     assert dropped.predict(X, bins=bins)[3] == pytest.approx(dropped.predict(X)[3], rel=1e-12)
     kept = BinnedRidgeExperts(small_bins="keep").fit(X, y, bins=bins)
     assert kept.bins_.tolist() == [0, 1, 2, 8]
-    np.testing.assert_allclose(kept.transform(X)[:, 3], y[3])
+    assert_allclose(kept.transform(X)[:, 3], y[3])
 
 
 def test_predict_refuses_bins_of_another_length(data):
@@ -332,7 +324,7 @@ def test_predict_refuses_bins_of_another_length(data):
         BinnedRidgeExperts().fit(X, y, bins=bins).predict(X, bins=bins[:9])
 
 
-@pytest.mark.parametrize("method", ["predict", "predict_all", "transform", "get_feature_names_out"])
+@pytest.mark.parametrize("method", ["predict", "transform", "get_feature_names_out"])
 def test_unfitted(data, method):
     arguments = [] if method == "get_feature_names_out" else [data[0]]
     with pytest.raises(NotFittedError, match="BinnedRidgeExperts instance is not fitted yet"):
@@ -375,9 +367,9 @@ def test_bins_may_appear_and_grow_from_batch_to_batch(data):
 def test_batches_without_any_bin_make_a_global_model(data):
     X, y, bins = data
     experts = BinnedRidgeExperts().partial_fit(X[:80], y[:80]).partial_fit(X[80:], y[80:])
-    np.testing.assert_allclose(experts.predict(X), Ridge().fit(X, y).predict(X), rtol=1e-9)
+    assert_allclose(experts.predict(X), Ridge().fit(X, y).predict(X), rtol=1e-9)
     for labels in (bins, bins.astype(str)):
-        np.testing.assert_allclose(experts.predict(X, bins=labels), experts.predict(X), rtol=1e-12)
+        assert_allclose(experts.predict(X, bins=labels), experts.predict(X), rtol=1e-12)
     assert experts.transform(X).shape == (150, 0)
 
 
@@ -411,7 +403,7 @@ def test_a_batch_that_raises_is_not_counted(data, changes, parameters, message):
     experts.set_params(alpha=[1.0, 2.0, 3.0])
     assert experts.bins_.tolist() == [0, 1, 2]
     for name, value in before.items():
-        np.testing.assert_array_equal(getattr(experts, name), value)
+        assert_array_equal(getattr(experts, name), value)
     twice = BinnedRidgeExperts(alpha=[1.0, 2.0, 3.0]).fit(
         np.r_[X, X + 1], np.r_[y, y], bins=np.r_[bins, bins]
     )
@@ -424,19 +416,7 @@ def test_a_batch_of_one_row_and_a_constant_batch(data):
     experts.partial_fit(X[1:], y[1:], bins=bins[1:])
     assert_same_models(experts, BinnedRidgeExperts().fit(X, y, bins=bins))
     constant = BinnedRidgeExperts().partial_fit(X, np.ones(150), bins=bins)
-    np.testing.assert_allclose(constant.predict(X, bins=bins), 1.0, rtol=1e-12)
-
-
-def test_partial_fit_after_fit_starts_anew_and_says_so(data):
-    X, y, bins = data
-    experts = BinnedRidgeExperts().fit(X, y, bins=bins)
-    with pytest.warns(UserWarning, match="partial_fit starts anew.*begin with partial_fit"):
-        experts.partial_fit(X[:90], y[:90], bins=bins[:90])
-    assert_same_models(experts, BinnedRidgeExperts().fit(X[:90], y[:90], bins=bins[:90]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        experts.partial_fit(X[90:], y[90:], bins=bins[90:])
-    assert_same_models(experts, BinnedRidgeExperts().fit(X, y, bins=bins))
+    assert_allclose(constant.predict(X, bins=bins), 1.0, rtol=1e-12)
 
 
 def test_penalties_per_bin_need_a_global_one_while_no_bin_is_known(data):
@@ -444,7 +424,7 @@ def test_penalties_per_bin_need_a_global_one_while_no_bin_is_known(data):
     with pytest.raises(ValueError, match="global_alpha must be given"):
         BinnedRidgeExperts(alpha={0: 1.0}).partial_fit(X, y)
     experts = BinnedRidgeExperts(alpha={0: 1.0}, global_alpha=3.0).partial_fit(X, y)
-    np.testing.assert_allclose(experts.global_coef_, Ridge(alpha=3.0).fit(X, y).coef_, rtol=1e-9)
+    assert_allclose(experts.global_coef_, Ridge(alpha=3.0).fit(X, y).coef_, rtol=1e-9)
 
 
 def test_fit_from_moments_is_fit(data):
@@ -470,12 +450,12 @@ def test_experts_shrink_to_the_global_model(data):
     X, y, bins = data
     experts = BinnedRidgeExperts(alpha=5.0, global_alpha=1.0, shrink_to="global").fit(X, y, bins=bins)
     everywhere = Ridge(alpha=1.0).fit(X, y)
-    np.testing.assert_allclose(experts.global_coef_, everywhere.coef_, rtol=1e-8)
+    assert_allclose(experts.global_coef_, everywhere.coef_, rtol=1e-8)
     for k in range(3):
         rows = bins == k
         twin = Ridge(alpha=5.0).fit(X[rows], y[rows] - X[rows] @ everywhere.coef_)
-        np.testing.assert_allclose(experts.coef_[k], twin.coef_ + everywhere.coef_, rtol=1e-8)
-        np.testing.assert_allclose(experts.intercept_[k], twin.intercept_, rtol=1e-8)
+        assert_allclose(experts.coef_[k], twin.coef_ + everywhere.coef_, rtol=1e-8)
+        assert_allclose(experts.intercept_[k], twin.intercept_, rtol=1e-8)
 
 
 @pytest.mark.parametrize("per_expert", [True, False])
@@ -507,7 +487,7 @@ def test_alphas_of_experts_that_shrink_to_the_global_model(data, per_expert):
     else:
         expected = -(errors.sum(axis=1) / counts.sum(axis=1)[:, None]).mean(axis=0)
         scores = table["mean_test_score"]
-    np.testing.assert_allclose(scores, expected, rtol=1e-8)
+    assert_allclose(scores, expected, rtol=1e-8)
 
 
 def test_a_bin_of_one_row_borrows_its_slope():
@@ -517,8 +497,8 @@ def test_a_bin_of_one_row_borrows_its_slope():
     bins = np.zeros(40, int)
     bins[7], y[7] = 1, y[7] + 5
     experts = BinnedRidgeExperts(shrink_to="global", small_bins="keep").fit(X, y, bins=bins)
-    np.testing.assert_allclose(experts.coef_[1], experts.global_coef_)
-    np.testing.assert_allclose(experts.predict(X[[7]], bins=[1]), y[[7]])
+    assert_allclose(experts.coef_[1], experts.global_coef_)
+    assert_allclose(experts.predict(X[[7]], bins=[1]), y[[7]])
 
 
 def test_least_rows_of_a_bin(data):
@@ -528,13 +508,7 @@ def test_least_rows_of_a_bin(data):
         BinnedRidgeExperts(min_bin_rows=9).fit(X, y, bins=bins)
     experts = BinnedRidgeExperts(min_bin_rows=9, small_bins="drop").fit(X, y, bins=bins)
     assert experts.bins_.tolist() == [0, 1, 2]
-    np.testing.assert_allclose(experts.predict(X[:1], bins=[7]), experts.predict(X[:1]))
-
-
-def test_unknown_shrinkage(data):
-    X, y, bins = data
-    with pytest.raises(ValueError, match="shrink_to must be one of"):
-        BinnedRidgeExperts(shrink_to="mean").fit(X, y, bins=bins)
+    assert_allclose(experts.predict(X[:1], bins=[7]), experts.predict(X[:1]))
 
 
 def test_float32_products_of_a_large_mean_predict_as_float64_ones():
@@ -545,7 +519,7 @@ def test_float32_products_of_a_large_mean_predict_as_float64_ones():
     y /= y.std()
     exact = BinnedRidgeExperts().fit(X, y, bins=bins).predict(X, bins=bins)
     fast = BinnedRidgeExperts(product_dtype="float32").fit(X, y, bins=bins).predict(X, bins=bins)
-    np.testing.assert_allclose(fast, exact, atol=1e-4)
+    assert_allclose(fast, exact, atol=1e-4)
 
 
 def test_number_of_threads_does_not_matter(tmp_path):
@@ -560,70 +534,63 @@ def test_number_of_threads_does_not_matter(tmp_path):
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
         subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, check=True)
         coefs.append(np.load(tmp_path / "coef.npy"))
-    np.testing.assert_allclose(coefs[0], coefs[1], rtol=1e-9, atol=1e-12)
+    assert_allclose(coefs[0], coefs[1], rtol=1e-9, atol=1e-12)
 
 
 # shapes, refits, small bins
 
 
-@pytest.mark.parametrize("way", ["fit", "fit_batches", "partial_fit", "fit_moments"])
+@pytest.mark.parametrize("way", FITS)
 @pytest.mark.parametrize("shrink_to", ["zero", "global"])
 def test_one_target_in_a_column_keeps_its_axis(data, way, shrink_to):
     """C3: y of shape (n, 1)."""
     X, y, bins = data
     flat = BinnedRidgeExperts(shrink_to=shrink_to).fit(X, y, bins=bins)
     experts = BinnedRidgeExperts(shrink_to=shrink_to)
-    if way == "fit_batches":
-        experts.fit_batches([(X[:80], y[:80, None], bins[:80]), (X[80:], y[80:, None], bins[80:])])
-    elif way == "fit_moments":
+    if way == "fit_moments":
         experts.fit_moments(BinnedMoments(4).update(X, y, bins), y_is_1d=False)
     else:
-        getattr(experts, way)(X, y[:, None], bins=bins)
+        FITS[way](experts, X, y[:, None], bins)
     assert experts.coef_.shape == (3, 1, 4)
     assert experts.intercept_.shape == (3, 1)
     assert experts.global_coef_.shape == (1, 4)
     assert experts.global_intercept_.shape == (1,)
     assert experts.predict(X).shape == experts.predict(X, bins=bins).shape == (150, 1)
-    assert experts.predict_all(X).shape == (150, 4, 1)
     assert experts.transform(X).shape == (150, 3)
     assert experts.get_feature_names_out().tolist() == ["expert_0_y0", "expert_1_y0", "expert_2_y0"]
-    np.testing.assert_allclose(experts.coef_[:, 0], flat.coef_, rtol=1e-9)
-    np.testing.assert_allclose(experts.predict(X, bins=bins)[:, 0], flat.predict(X, bins=bins), rtol=1e-9)
-    np.testing.assert_allclose(experts.score(X, y[:, None], bins=bins), flat.score(X, y, bins=bins))
+    assert_allclose(experts.coef_[:, 0], flat.coef_, rtol=1e-9)
+    assert_allclose(experts.predict(X, bins=bins)[:, 0], flat.predict(X, bins=bins), rtol=1e-9)
+    assert_allclose(experts.score(X, y[:, None], bins=bins), flat.score(X, y, bins=bins))
 
 
-def test_partial_fit_after_fit_moments_starts_anew_and_says_so(data):
-    """C4: partial_fit(A), fit_moments(B), partial_fit(C) is C, not A + C."""
-    X, y, bins = data
-    a, b, c = slice(0, 50), slice(50, 100), slice(100, None)
-    experts = BinnedRidgeExperts().partial_fit(X[a], y[a], bins=bins[a])
-    experts.fit_moments(BinnedMoments(4).update(X[b], y[b], bins[b]))
+@pytest.mark.parametrize("way", ["fit", "fit_moments"])
+def test_partial_fit_after_another_fit_starts_anew_and_says_so(data, way):
+    """C4: partial_fit(A), fit(B), partial_fit(C) is C, not A + C."""
+    a, b, c, d = ([values[rows] for values in data] for rows in np.split(np.arange(150), [40, 80, 120]))
+    partial_fit = FITS["partial_fit"]
+    experts = FITS[way](partial_fit(BinnedRidgeExperts(), *a), *b)
     assert not hasattr(experts, "moments_")
-    assert_same_models(experts, BinnedRidgeExperts().fit(X[b], y[b], bins=bins[b]))
-    with pytest.warns(UserWarning, match="partial_fit starts anew"):
-        experts.partial_fit(X[c], y[c], bins=bins[c])
-    assert_same_models(experts, BinnedRidgeExperts().fit(X[c], y[c], bins=bins[c]))
+    assert_same_models(experts, FITS["fit"](BinnedRidgeExperts(), *b))
+    with pytest.warns(UserWarning, match="partial_fit starts anew.*begin with partial_fit"):
+        partial_fit(experts, *c)
+    assert_same_models(experts, FITS["fit"](BinnedRidgeExperts(), *c))
+    both = [np.concatenate(parts) for parts in zip(c, d, strict=True)]
+    assert_same_models(partial_fit(experts, *d), FITS["fit"](BinnedRidgeExperts(), *both))
 
 
 @pytest.mark.filterwarnings(STARTS_ANEW)
-def test_attributes_of_an_earlier_fit_do_not_survive(data):
+@pytest.mark.parametrize("way", FITS)
+def test_attributes_of_an_earlier_fit_do_not_survive(data, way):
     """C4: feature_names_in_, cv_results_, fold_storage_, moments_."""
     X, y, bins = data
-    frame = pd.DataFrame(X, columns=list("abcd"))
-    refits = {
-        "fit": lambda experts: experts.fit(X, y, bins=bins),
-        "fit_batches": lambda experts: experts.fit_batches([(X, y, bins)]),
-        "partial_fit": lambda experts: experts.partial_fit(X, y, bins=bins),
-        "fit_moments": lambda experts: experts.fit_moments(BinnedMoments(4).update(X, y, bins)),
-    }
-    for name, refit in refits.items():
-        fresh = refit(BinnedRidgeExperts())
-        searched = BinnedRidgeExperts(alphas=[1.0, 10.0]).fit(frame, y, bins=bins)
-        assert {"feature_names_in_", "cv_results_", "fold_storage_"} <= vars(searched).keys()
-        assert vars(refit(searched.set_params(alphas=None))).keys() == vars(fresh).keys(), name
-        if name != "partial_fit":
-            counted = BinnedRidgeExperts().partial_fit(frame, y, bins=bins)
-            assert vars(refit(counted)).keys() == vars(fresh).keys(), name
+    frame, refit = pd.DataFrame(X, columns=list("abcd")), FITS[way]
+    fresh = refit(BinnedRidgeExperts(), X, y, bins)
+    searched = BinnedRidgeExperts(alphas=[1.0, 10.0]).fit(frame, y, bins=bins)
+    assert {"feature_names_in_", "cv_results_", "fold_storage_"} <= vars(searched).keys()
+    assert vars(refit(searched.set_params(alphas=None), X, y, bins)).keys() == vars(fresh).keys()
+    if way != "partial_fit":
+        counted = BinnedRidgeExperts().partial_fit(frame, y, bins=bins)
+        assert vars(refit(counted, X, y, bins)).keys() == vars(fresh).keys()
 
 
 def test_columns_are_named_as_in_the_first_batch(data):
@@ -658,32 +625,20 @@ def test_a_target_that_varies_in_rows_without_weight_only_is_refused(data):
         BinnedRidgeExperts().fit_batches([(X, 1.0 - weight, bins, weight)])
 
 
-@pytest.mark.parametrize("explicit", ["raise", "drop", "keep"])
-@pytest.mark.parametrize("way", ["fit", "fit_batches", "partial_fit", "fit_moments"])
-def test_small_bins_is_honoured_in_every_fit(data, explicit, way):
+@pytest.mark.parametrize("small_bins", ["auto", "raise", "drop", "keep"])
+@pytest.mark.parametrize("way", FITS)
+def test_small_bins_is_honoured_in_every_fit(data, small_bins, way):
     """C5: small_bins="raise" and "keep" in partial_fit."""
     X, y, bins = data
     bins = np.where(np.arange(150) == 3, 8, bins)
-    fits = {
-        "fit": lambda experts: experts.fit(X, y, bins=bins),
-        "fit_batches": lambda experts: experts.fit_batches([(X, y, bins)]),
-        "partial_fit": lambda experts: experts.partial_fit(X, y, bins=bins),
-        "fit_moments": lambda experts: experts.fit_moments(BinnedMoments(4).update(X, y, bins)),
-    }
-    experts = BinnedRidgeExperts(small_bins=explicit)
-    if explicit == "raise":
+    experts = BinnedRidgeExperts(small_bins=small_bins)
+    if small_bins == "raise" or (small_bins == "auto" and way != "partial_fit"):
         with pytest.raises(ValueError, match="bins: bin 8 has 1 training row"):
-            fits[way](experts)
+            FITS[way](experts, X, y, bins)
     else:
-        assert fits[way](experts).bins_.tolist() == ([0, 1, 2, 8] if explicit == "keep" else [0, 1, 2])
-    assert experts.small_bins == explicit
-    automatic = BinnedRidgeExperts()
-    if way == "partial_fit":
-        assert fits[way](automatic).bins_.tolist() == [0, 1, 2]
-    else:
-        with pytest.raises(ValueError, match="bins: bin 8 has 1 training row"):
-            fits[way](automatic)
-    assert automatic.small_bins == "auto"
+        kept = [0, 1, 2, 8] if small_bins == "keep" else [0, 1, 2]
+        assert FITS[way](experts, X, y, bins).bins_.tolist() == kept
+    assert experts.small_bins == small_bins
 
 
 def test_small_bins_is_honoured_where_the_target_is_binned(data):
@@ -713,13 +668,11 @@ def test_partial_fit_takes_one_target_in_both_shapes_and_keeps_the_first(data):
 @pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4"), ("f4", "f4")])
 def test_coefficients_have_the_widest_precision_of_all_batches(data, dtypes):
     X, y, bins = data
-    parts = [
-        (X[rows].astype(dtype), y[rows], bins[rows])
-        for rows, dtype in zip((slice(0, 80), slice(80, 150)), dtypes, strict=True)
-    ]
+    cuts = (slice(0, 80), slice(80, 150))
+    parts = [(X[k].astype(dtype), y[k], bins[k]) for k, dtype in zip(cuts, dtypes, strict=True)]
     experts = BinnedRidgeExperts()
-    for X_part, y_part, bins_part in parts:
-        experts.partial_fit(X_part, y_part, bins=bins_part)
+    for part in parts:
+        FITS["partial_fit"](experts, *part)
     assert experts.coef_.dtype == experts.global_coef_.dtype == np.dtype(max(dtypes))
     assert BinnedRidgeExperts().fit_batches(parts).coef_.dtype == np.dtype(max(dtypes))
 
@@ -771,9 +724,9 @@ def test_float32_products_are_the_default_where_they_are_precise(noise, n_readin
     for other in (model, in_batches):
         # intercepts are float32
         rounding = np.spacing(np.abs(exact.intercept_).max())
-        np.testing.assert_allclose(outputs(other, X), outputs(exact, X), atol=1e-4 * y.std() + rounding)
+        assert_allclose(outputs(other, X), outputs(exact, X), atol=1e-4 * y.std() + rounding)
     if n_readings == 2:
-        np.testing.assert_array_equal(model.coef_, exact.coef_)
+        assert_array_equal(model.coef_, exact.coef_)
     else:
         assert (model.coef_ != exact.coef_).any()
 
@@ -782,4 +735,4 @@ def test_float64_rows_keep_float64_products():
     X, y, bins = low_rank(1.0, float)
     model = BinnedRidgeExperts().fit(X, y, bins=bins)
     exact = BinnedRidgeExperts(product_dtype="float64").fit(X, y, bins=bins)
-    np.testing.assert_array_equal(model.coef_, exact.coef_)
+    assert_array_equal(model.coef_, exact.coef_)

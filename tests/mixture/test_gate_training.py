@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 from counted_reads import OnDisk
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
@@ -14,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer
-from moe_sklearn.data import BLOCK_ROWS, StratifiedFolds
+from moe_sklearn.data import BLOCK_ROWS
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.linalg import LinearPart, LinearStack, Scratch
 from moe_sklearn.mixture import _gate_training
@@ -35,61 +33,6 @@ from moe_sklearn.mixture._gate_training import (
     train_gate,
 )
 from moe_sklearn.moments import BinnedMoments, FoldMoments
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.integers(-1, 3), min_size=1, max_size=200),
-    st.lists(st.integers(0, 200), max_size=4),
-    st.integers(2, 7),
-)
-def test_folds_spread_each_bin_evenly_however_the_rows_are_cut(bins, cuts, n_folds):
-    bins = np.array(bins)
-    whole = StratifiedFolds(n_folds).assign(bins, bins)
-    piecewise, parts = StratifiedFolds(n_folds), np.split(bins, sorted(min(cut, len(bins)) for cut in cuts))
-    assert_array_equal(whole, np.concatenate([piecewise.assign(part, part) for part in parts]))
-    for label in (-1, 0, 1, 2, 3):
-        sizes = np.bincount(whole[bins == label], minlength=n_folds)
-        assert len(sizes) == n_folds and sizes.max() - sizes.min() <= 1
-
-
-def test_folds_have_no_period_and_ignore_rows_without_weight():
-    folds = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int))
-    assert all(len(np.unique(folds[start::10])) == 10 for start in range(10))
-    weight = np.tile([1.0, 0.0], 500)
-    weighted = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int), weight)
-    assert_array_equal(weighted[::2], folds[:500])
-    assert_array_equal(StratifiedFolds().assign(np.zeros(1000), None), folds)
-
-
-def test_folds_of_a_bin_depend_on_its_rows_of_positive_weight_only():
-    rng = np.random.default_rng(0)
-    bins, weight = rng.choice(["a", "b", "c"], 200), rng.integers(0, 2, 200).astype(float)
-    folds = StratifiedFolds().assign(bins, bins, weight)
-    for label in "abc":
-        counted = (bins == label) & (weight > 0)
-        alone = StratifiedFolds().assign(bins[counted], bins[counted])
-        assert_array_equal(folds[counted], alone)
-    assert_array_equal(folds[weight == 0], 0)
-
-
-def test_folds_stay_what_they_are():
-    """A model fitted again by a later release is the same."""
-    folds = StratifiedFolds(5).assign(np.zeros(20), None)
-    assert folds.tolist() == [0, 1, 2, 3, 4, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4, 4, 0, 1, 2, 3]
-    assert_array_equal(StratifiedFolds(3).assign(np.zeros(12), None), [0, 1, 2, 0, 1, 2, 2, 0, 1, 0, 1, 2])
-
-
-def test_folds_are_joined_in_pairs_where_rows_are_many():
-    y = np.zeros(25)
-    fine, joined, growing = StratifiedFolds(4, 25), StratifiedFolds(4, 24), StratifiedFolds(4, 24)
-    of_few = fine.assign(y, None)
-    assert_array_equal(joined.assign(y, None), of_few // 2)
-    assert (fine.n_folds, joined.n_folds) == (4, 2)
-    assert_array_equal(growing.assign(y[:24], None), of_few[:24])
-    assert growing.n_folds == 4
-    assert_array_equal(growing.assign(y[24:], None), of_few[24:] // 2)
-    assert growing.n_folds == 2
 
 
 def test_as_many_folds_are_fitted_as_are_cheap_or_show_the_gate_enough_rows():
@@ -371,7 +314,7 @@ def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_router_of_many_rows_sees_some_of_each_bin(monkeypatch, weighted):
     monkeypatch.setattr(_gate_training, "MAX_ROUTER_ROWS", 30)
-    monkeypatch.setattr(_gate_training, "FEW_ROWS", 25)
+    monkeypatch.setattr(_gate_training, "SMALL_SAMPLE", 25)
     rng = np.random.default_rng(0)
     codes, inputs = np.repeat([0, 1, 2], [40, 18, 2]), rng.normal(size=(60, 2))
     weight = rng.uniform(1, 2, 60) if weighted else None

@@ -6,21 +6,11 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from same_moments import assert_same, assert_same_groups, parts
-from sklearn.exceptions import UndefinedMetricWarning
-from sklearn.linear_model import Ridge
-from sklearn.metrics import r2_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, PredefinedSplit, ShuffleSplit
 
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.data import fold_of_rows
-from moe_sklearn.experts import held_out_errors
-from moe_sklearn.experts._cross_validation import coefs_of_folds, select_alpha
 from moe_sklearn.linalg import lower_bytes
-from moe_sklearn.moments import (
-    BinnedMoments,
-    FoldMoments,
-    Moments,
-)
+from moe_sklearn.moments import BinnedMoments, FoldMoments, Moments, RowKeys
 
 N, D, ALPHAS = 400, 8, [0.1, 10.0, 1000.0]
 
@@ -32,48 +22,6 @@ def data():
     bins = rng.integers(-1, 3, size=N)
     y = np.einsum("nd,nd->n", X, rng.normal(size=(4, D))[bins]) + rng.normal(size=N)
     return X, y, bins
-
-
-def search(X, y, folds, scoring="neg_mean_squared_error"):
-    """The twin: scikit-learn's own search over the same folds."""
-    grid = GridSearchCV(Ridge(), {"alpha": ALPHAS}, scoring=scoring, cv=PredefinedSplit(folds))
-    return grid.fit(X, y)
-
-
-@pytest.mark.parametrize("scoring", ["neg_mean_squared_error", "r2"])
-@pytest.mark.parametrize("cv", [4, KFold(3, shuffle=True, random_state=0)])
-def test_alphas_are_those_of_a_grid_search(data, cv, scoring):
-    X, y, bins = data
-    experts = BinnedRidgeExperts(alphas=ALPHAS, cv=cv, scoring=scoring).fit(X, y, bins=bins)
-    folds, table = fold_of_rows(cv, X), experts.cv_results_
-    for k, alpha in [*enumerate(experts.alpha_), ("global", experts.global_alpha_)]:
-        rows = bins == k if k != "global" else slice(None)
-        twin = search(X[rows], y[rows], folds[rows], scoring)
-        assert alpha == twin.best_params_["alpha"]
-        own = table["param_model"] == k
-        assert_allclose(table["param_alpha"][own], ALPHAS)
-        for name, scores in twin.cv_results_.items():
-            if name.endswith("test_score"):
-                assert_allclose(table[name][own], scores, rtol=1e-8)
-        model = experts.global_coef_ if k == "global" else experts.coef_[k]
-        assert_allclose(model, twin.best_estimator_.coef_, rtol=1e-8)
-
-
-def test_one_alpha_for_all_experts_is_best_over_all_their_rows(data):
-    X, y, bins = data
-    experts = BinnedRidgeExperts(alphas=ALPHAS, alpha_per_expert=False, cv=4).fit(X, y, bins=bins)
-    folds = fold_of_rows(4, X)
-    scores = []
-    for alpha in ALPHAS:
-        errors = np.zeros(N)
-        for fold in range(4):
-            for k in range(3):
-                train, test = (bins == k) & (folds != fold), (bins == k) & (folds == fold)
-                errors[test] = (y[test] - Ridge(alpha=alpha).fit(X[train], y[train]).predict(X[test])) ** 2
-        scores.append([-errors[(folds == fold) & (bins >= 0)].mean() for fold in range(4)])
-    own = experts.cv_results_["param_model"] == "experts"
-    assert_allclose(experts.cv_results_["mean_test_score"][own], np.mean(scores, axis=1), rtol=1e-8)
-    assert (experts.alpha_ == ALPHAS[np.argmax(np.mean(scores, axis=1))]).all()
 
 
 def test_products_in_a_file_give_the_same_and_leave_nothing(data, tmp_path, monkeypatch):
@@ -92,31 +40,6 @@ def test_products_in_a_file_give_the_same_and_leave_nothing(data, tmp_path, monk
     assert not list(Path(tmp_path).iterdir())
 
 
-def test_all_alphas_cost_one_reading_of_the_rows(data):
-    X, y, bins = data
-    source = OnDisk(X)
-    BinnedRidgeExperts(alphas=ALPHAS).fit(source, y, bins=bins)
-    assert source.reads == [slice(0, N)]
-
-
-def test_each_batch_is_divided_into_the_folds(data):
-    X, y, bins = data
-    # the last batch brings a bin that the first has not seen
-    order = np.argsort(bins == 1, kind="stable")
-    X, y, bins = X[order], y[order], bins[order]
-    parts = [slice(0, 150), slice(150, 250), slice(250, N)]
-    experts = BinnedRidgeExperts(alphas=ALPHAS, cv=4)
-    experts.fit_batches([(X[rows], y[rows], bins[rows]) for rows in parts])
-    folds = np.concatenate([fold_of_rows(4, X[rows]) for rows in parts])
-    for k, alpha in [*enumerate(experts.alpha_), ("global", experts.global_alpha_)]:
-        rows = bins == k if k != "global" else slice(None)
-        twin = search(X[rows], y[rows], folds[rows])
-        assert alpha == twin.best_params_["alpha"]
-        own = experts.cv_results_["param_model"] == k
-        found = experts.cv_results_["mean_test_score"][own]
-        assert_allclose(found, twin.cv_results_["mean_test_score"], rtol=1e-8)
-
-
 def test_parts_and_total(data):
     X, y, bins = data
     folds = fold_of_rows(5, X)
@@ -129,26 +52,6 @@ def test_parts_and_total(data):
     assert_allclose(moments.pool().covariance(), np.cov(X.T))
     counts = [part.n_rows for part in moments.pooled_parts(covered_only=True)]
     assert counts == np.bincount(folds[bins >= 0]).tolist()
-
-
-def test_folds_must_hold_every_row_out_once(data):
-    X, y, bins = data
-    message = "cv must hold every row out exactly once"
-    rows = np.arange(N)
-    never, twice = [(rows, rows[1:])], [(rows, rows[:200]), (rows, rows[199:])]
-    for cv in (ShuffleSplit(3), never, twice):
-        with pytest.raises(ValueError, match=message):
-            BinnedRidgeExperts(alphas=ALPHAS, cv=cv).fit(X, y, bins=bins)
-
-
-def test_groups_stay_together_where_the_splitter_is_given_them(data):
-    X, y, bins = data
-    groups = np.arange(N) // 10
-    cv = list(GroupKFold(4).split(X, groups=groups))
-    folds = fold_of_rows(cv, X)
-    assert all(len(set(folds[groups == group])) == 1 for group in range(N // 10))
-    experts = BinnedRidgeExperts(alphas=ALPHAS, cv=cv).fit(X, y, bins=bins)
-    assert experts.cv_results_["split3_test_score"].shape == (12,)
 
 
 @pytest.mark.parametrize("product_dtype", ["float64", "float32"])
@@ -239,6 +142,16 @@ def test_missing_labels_in_a_list_are_no_bin():
         assert [part.n_rows for part in moments.parts(bins[0])] == [2, 0]
 
 
+def test_the_key_of_each_row():
+    labels, codes, folds = np.array(["a", "b"]), np.array([1, -1, 0, 1, -1]), np.array([2, 0, 2, 2, 1])
+    keys = RowKeys.of(labels, codes, folds)
+    assert keys.keys == [(None, 0), (None, 1), ("a", 2), ("b", 2)]
+    assert [keys.keys[code] for code in keys.codes] == [
+        (None if code < 0 else labels[code], fold) for code, fold in zip(codes, folds, strict=True)
+    ]
+    assert len(RowKeys.of(labels, codes[:0], folds[:0])) == 0
+
+
 # memory
 
 
@@ -288,105 +201,3 @@ def test_products_move_to_files_when_later_rows_make_them_too_many(data, tmp_pat
         assert all(path.stat().st_size == D**2 * 8 for path in files)
     rows = np.r_[half, rest, rest]
     assert_same_groups(moments.total(), BinnedMoments(D).update(X[rows], y[rows], bins[rows]))
-
-
-# scores
-
-
-def constant_in_fold_0(n_targets=1):
-    rng = np.random.default_rng(0)
-    X, folds = rng.normal(size=(90, 3)), np.arange(90) // 30
-    y = X[:, :n_targets] + 0.1 * rng.normal(size=(90, n_targets))
-    y[folds == 0, 0] = 0.1
-    return X, y, folds
-
-
-def test_a_fold_of_constant_y_does_not_count_for_r2():
-    X, y, folds = constant_in_fold_0()
-    moments = FoldMoments(3).update(X, y, None, folds)
-    with pytest.warns(UndefinedMetricWarning, match="y is constant, as in fold 0: it is left out"):
-        alpha, scores = select_alpha([moments.parts(None)], np.array([1.0, 100.0, 1e5]), "r2")
-    assert np.isnan(scores[0]).all()
-    expected = []
-    for fold in (1, 2):
-        train, test = folds != fold, folds == fold
-        models = [Ridge(alpha=alpha).fit(X[train], y[train]) for alpha in (1.0, 100.0, 1e5)]
-        expected.append([r2_score(y[test], model.predict(X[test])) for model in models])
-    assert_allclose(scores[1:], expected)
-    assert alpha == [1.0, 100.0, 1e5][np.argmax(np.mean(expected, axis=0))]
-
-
-def test_a_target_that_is_constant_in_a_fold_does_not_count_for_r2():
-    X, y, folds = constant_in_fold_0(2)
-    moments = FoldMoments(3, 2).update(X, y, None, folds)
-    other = FoldMoments(3).update(X, y[:, 1], None, folds)
-    alphas = np.array([1.0, 100.0])
-    with pytest.warns(UndefinedMetricWarning, match="fold 0"):
-        _, scores = select_alpha([moments.parts(None)], alphas, "r2")
-    _, of_other = select_alpha([other.parts(None)], alphas, "r2")
-    assert_allclose(scores[0], of_other[0])
-    assert (scores[1:] != of_other[1:]).all()
-
-
-def test_no_fold_with_a_score_is_named():
-    X = np.random.default_rng(0).normal(size=(9, 2))
-    y = np.repeat([0.1, 0.2, 0.3], 3)
-    moments = FoldMoments(2).update(X, y, None, np.arange(9) // 3)
-    with pytest.raises(ValueError, match="R2 is not defined: y is constant within each fold"):
-        select_alpha([moments.parts(None)], np.array([1.0]), "r2")
-    _, scores = select_alpha([moments.parts(None)], np.array([1.0]), "neg_mean_squared_error")
-    assert (scores < 0).all()
-
-
-@pytest.mark.parametrize("scoring", ["r2", "neg_mean_squared_error"])
-def test_a_fold_without_rows_does_not_count(data, scoring):
-    X, y, bins = data
-    moments = FoldMoments(D).update(
-        X, y, None, np.append(np.arange(N - 1) % 2, 2), np.append(np.ones(N - 1), 0)
-    )
-    assert moments.n_folds == 3
-    alpha, scores = select_alpha([moments.parts(None)], np.array(ALPHAS), scoring)
-    assert np.isnan(scores[2]).all() and np.isfinite(scores[:2]).all()
-    assert alpha == ALPHAS[np.argmax(scores[:2].mean(axis=0))]
-
-
-@pytest.mark.parametrize("scoring", ["r2", "neg_mean_squared_error"])
-def test_scores_do_not_change_with_the_scale_of_weights_and_alphas(data, scoring):
-    X, y, bins = data
-    weights, folds = np.random.default_rng(0).uniform(0.5, 2, N), fold_of_rows(4, X)
-    found = []
-    for scale in (1.0, 1e-9):
-        moments = FoldMoments(D).update(X, y, bins, folds, scale * weights)
-        found.append(select_alpha([moments.parts(0), moments.parts(1)], scale * np.array(ALPHAS), scoring))
-    (alpha, scores), (scaled_alpha, scaled_scores) = found
-    assert scaled_alpha == pytest.approx(1e-9 * alpha, abs=0)
-    assert_allclose(scaled_scores, scores, rtol=1e-9)
-
-
-def test_no_alphas_are_named():
-    moments = FoldMoments(1).update(np.arange(4.0)[:, None], np.arange(4.0), None, np.arange(4) % 2)
-    with pytest.raises(ValueError, match="alphas is empty: give at least one penalty"):
-        select_alpha([moments.parts(None)], np.array([]), "r2")
-
-
-def test_of_equally_good_alphas_the_first_is_taken():
-    X, y = np.ones((8, 2)), np.arange(8.0)
-    moments = FoldMoments(2).update(X, y, None, np.arange(8) % 2)
-    alpha, scores = select_alpha([moments.parts(None)], np.array([3.0, 1.0, 2.0]), "neg_mean_squared_error")
-    assert alpha == 3.0
-    assert (scores == scores[:, :1]).all()
-
-
-def test_shrinking_to_coefficients_of_each_fold(data):
-    X, y, bins = data
-    folds = fold_of_rows(3, X)
-    moments = FoldMoments(D).update(X, y, bins, folds)
-    prior = coefs_of_folds(moments.pooled_parts(), 5.0)
-    errors = held_out_errors(moments.parts(1), [7.0], moments.parts(0), prior)
-    for fold in range(3):
-        everywhere = Ridge(alpha=5.0).fit(X[folds != fold], y[folds != fold])
-        assert_allclose(prior[fold][0], everywhere.coef_)
-        train, test = (folds != fold) & (bins == 1), (folds == fold) & (bins == 0)
-        rest = Ridge(alpha=7.0).fit(X[train], y[train] - X[train] @ everywhere.coef_)
-        residuals = y[test] - X[test] @ everywhere.coef_ - rest.predict(X[test])
-        assert_allclose(errors[fold, 0, 0], (residuals**2).sum())

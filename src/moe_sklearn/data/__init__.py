@@ -16,11 +16,10 @@ from ._checks import (
     mask_of,
 )
 from ._folds import (
-    FEW_ROWS,
+    SMALL_SAMPLE,
     CrossValidationFolds,
     FoldRule,
     GivenFolds,
-    RecordedFolds,
     StratifiedFolds,
     fold_of_rows,
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import numpy as np
 from sklearn.model_selection import check_cv
 
 from ._labels import NO_BIN, encode_labels
+
+# Models that train on nine tenths of few rows are nearer to the final ones. Where rows are many, a fifth less
+# makes no difference, and each fold costs a factorisation for each model.
+N_FOLDS_OF_SMALL_SAMPLE, SMALL_SAMPLE = 10, 10_000
 
 
 def fold_of_rows(cv, X, y=None) -> np.ndarray:
@@ -25,44 +29,82 @@ def fold_of_rows(cv, X, y=None) -> np.ndarray:
     ValueError
         If the splitter holds a row out twice or never.
     """
-    folds = np.full(len(X), -1)
+    folds, n_times = np.zeros(len(X), int), np.zeros(len(X), int)
     for fold, (_, held_out) in enumerate(check_cv(cv).split(X, y)):
-        if (folds[held_out] >= 0).any():
-            break
         folds[held_out] = fold
-    else:
-        if (folds >= 0).all():
-            return folds
-    raise ValueError(
-        "cv must hold every row out exactly once, as KFold and GroupKFold do: fold moments are "
-        "subtracted from their total."
-    )
+        n_times[held_out] += 1
+    if (n_times != 1).any():
+        raise ValueError(
+            "cv must hold every row out exactly once, as KFold and GroupKFold do: fold moments are "
+            "subtracted from their total."
+        )
+    return folds
 
 
-class CrossValidationFolds:
+def joined_folds(folds, n_folds: int, at_most: int) -> np.ndarray:
+    """Join whole folds, neighbours with neighbours, to `at_most` folds of about the same size."""
+    return folds * min(at_most, n_folds) // n_folds
+
+
+class FoldRule(ABC):
+    """Divides rows that arrive in batches into folds, and records the folds.
+
+    Attributes
+    ----------
+    n_folds : int
+        Number of folds of the rows so far. A batch can make it smaller: whole folds are then joined.
+    """
+
+    n_folds: int
+
+    def __init__(self):
+        self._parts: list = []
+
+    def assign(self, y, bins=None, sample_weight=None) -> np.ndarray:
+        """Return the fold of each of the next rows, (n_rows,)."""
+        folds = self._fold_of_next(y, bins, sample_weight)
+        self._parts.append((folds, self.n_folds))
+        return folds
+
+    def all(self) -> np.ndarray:
+        """Return the fold of every row so far, (n_samples,), among the present number of folds."""
+        return np.concatenate([joined_folds(folds, n, self.n_folds) for folds, n in self._parts])
+
+    @abstractmethod
+    def _fold_of_next(self, y, bins, sample_weight): ...
+
+
+class CrossValidationFolds(FoldRule):
     """Divide each batch of rows into the folds of a splitter; `n_folds` is known after the first batch."""
 
     def __init__(self, cv):
+        super().__init__()
         self.cv, self.n_folds = cv, 0
 
-    def assign(self, y, bins=None, sample_weight=None) -> np.ndarray:
-        """Return the fold of each row, (n_samples,); only y is used."""
+    def _fold_of_next(self, y, bins, sample_weight):
         folds = fold_of_rows(self.cv, y, y)
         self.n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
         return folds
 
 
-# Models that train on nine tenths of few rows are nearer to the final ones. Where rows are many, a fifth less
-# makes no difference, and each fold costs a factorisation for each model.
-N_FOLDS_OF_FEW, FEW_ROWS = 10, 10_000
+class GivenFolds(FoldRule):
+    """The folds (n_samples,) of all rows, which are known; the first ones are to have models without them."""
+
+    def __init__(self, folds, n_folds: int, n_fitted: int):
+        super().__init__()
+        self.n_folds, self.n_fitted, self._folds, self._next = n_folds, n_fitted, folds, 0
+
+    def _fold_of_next(self, y, bins, sample_weight):
+        first, self._next = self._next, self._next + len(y)
+        return self._folds[first : self._next]
 
 
-class StratifiedFolds:
-    """Divide rows that arrive in batches into folds, with the rows of each bin spread evenly.
+class StratifiedFolds(FoldRule):
+    """Divide rows into folds with the rows of each bin spread evenly, however they are cut into batches.
 
-    The fold of a row depends only on the number of earlier rows in its bin. It is therefore the same for any
-    division of the rows into batches. Each group of `n_folds` successive rows of a bin has one row in each
-    fold. The order of the folds changes from group to group.
+    The fold of a row depends only on the number of earlier rows in its bin. Each group of `n_folds`
+    successive rows of a bin has one row in each fold. The order of the folds changes from group to group.
+    Rows of sample weight 0 are not counted.
 
     Parameters
     ----------
@@ -71,7 +113,8 @@ class StratifiedFolds:
     few_rows : int, default=10,000
     """
 
-    def __init__(self, n_folds: int = N_FOLDS_OF_FEW, few_rows: int = FEW_ROWS):
+    def __init__(self, n_folds: int = N_FOLDS_OF_SMALL_SAMPLE, few_rows: int = SMALL_SAMPLE):
+        super().__init__()
         self._finest, self._few_rows, self._n_rows = n_folds, few_rows, 0
         self._n_seen: dict = {}
 
@@ -80,8 +123,7 @@ class StratifiedFolds:
         """Number of folds of the rows so far."""
         return self._finest if self._n_rows <= self._few_rows else self._finest // 2
 
-    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
-        """Return the folds (n_rows,) of the next rows; rows of sample weight 0 are not counted."""
+    def _fold_of_next(self, y, bins, sample_weight):
         n_rows = len(y)
         labels, codes = encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)
         folds = np.zeros(n_rows, dtype=int)
@@ -93,55 +135,11 @@ class StratifiedFolds:
             folds[members] = self._fold_of(ranks)
             self._n_seen[label] = self._n_seen.get(label, 0) + len(ranks)
             self._n_rows += len(ranks)
-        return folds // (self._finest // self.n_folds)
+        return joined_folds(folds, self._finest, self.n_folds)
 
     def _fold_of(self, ranks):
-        # Knuth's multiplicative hash shifts the folds of each group, in case the data are periodic.
+        # The rank alone would give periodic data folds of one phase. Knuth's multiplicative hash (The Art of
+        # Computer Programming 3, 6.4) of the number of the group moves its folds on. Without a random state
+        # batches, shards and prefixes of the rows agree on the folds.
         moved = (ranks // self._finest * 2654435761) % 2**32 >> 16
         return (ranks + moved) % self._finest
-
-
-class FoldRule(Protocol):
-    """Divides the rows of one batch after the other into folds."""
-
-    @property
-    def n_folds(self) -> int:
-        """Number of folds of the rows so far. It may become half of what it was before a batch."""
-
-    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
-        """Return the fold of each of the next rows, (n_rows,)."""
-
-
-class RecordedFolds:
-    """Keep the folds that another rule gives, for all rows."""
-
-    def __init__(self, rule: FoldRule):
-        self.rule = rule
-        self._parts: list = []
-
-    @property
-    def n_folds(self) -> int:
-        """Number of folds of the rows so far."""
-        return self.rule.n_folds
-
-    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
-        """Return the fold of each of the next rows, (n_rows,)."""
-        folds = self.rule.assign(y, bins, sample_weight)
-        self._parts.append((folds, self.n_folds))
-        return folds
-
-    def all(self) -> np.ndarray:
-        """Return the fold of every row so far, (n_samples,), among the present number of folds."""
-        return np.concatenate([folds // (n_folds // self.n_folds) for folds, n_folds in self._parts])
-
-
-class GivenFolds:
-    """The folds (n_samples,) of all rows, which are known; the first ones are to have models without them."""
-
-    def __init__(self, folds, n_folds: int, n_fitted: int):
-        self.n_folds, self.n_fitted, self._folds, self._next = n_folds, n_fitted, folds, 0
-
-    def assign(self, y, bins, sample_weight=None) -> np.ndarray:
-        """Return the fold of each of the next rows, (n_rows,)."""
-        first, self._next = self._next, self._next + len(y)
-        return self._folds[first : self._next]

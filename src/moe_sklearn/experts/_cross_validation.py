@@ -1,10 +1,10 @@
-"""Penalties: given, or chosen by K-fold from the moments of the folds."""
+"""Penalties and numbers of components: given, or chosen by K-fold from the moments of the folds."""
 
 from __future__ import annotations
 
 import numbers
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -15,8 +15,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 from ..data import check_choice
 from ..moments import FoldMoments, Moments, merged, ridge, ridge_path
 
-# Share of the rows that may be in bins whose rows all lie in one fold. The global model stands in for the
-# experts of these bins.
+# Share of the rows that may be in bins whose rows all lie in one fold: none are left to train their experts
+# on. These bins get the value of the global model.
 MAX_IN_ONE_FOLD = 0.1
 SCORINGS = ["neg_mean_squared_error", "r2"]
 
@@ -37,42 +37,8 @@ def choice_in_words(experts) -> str:
     return f"{name} {words}, of the global model {of_global:g}"
 
 
-def find_alphas(experts, moments, labels: list, scratch=None) -> dict:
-    """Compute `alpha_` and `global_alpha_` of `BinnedRidgeExperts` from its parameters and moments.
-
-    If `alphas` are compared, the result has `cv_results_` and `fold_storage_` too.
-    """
-    check_choice(experts.shrink_to, "shrink_to", ["zero", "global"])
-    if experts.alphas is None:
-        alphas, global_alpha = given_alphas(experts.alpha, experts.global_alpha, labels)
-        return {"alpha_": alphas, "global_alpha_": global_alpha, "discriminant_alpha_": global_alpha}
-    alphas, global_alpha, results = choose_alphas(
-        moments,
-        labels,
-        experts.alphas,
-        global_alpha=experts.global_alpha,
-        scoring=experts.scoring,
-        per_expert=experts.alpha_per_expert,
-        shrink=experts.shrink_to == "global",
-        scratch=scratch,
-    )
-    return {
-        "alpha_": alphas,
-        "global_alpha_": global_alpha,
-        "discriminant_alpha_": global_alpha,
-        "cv_results_": results,
-        "fold_storage_": moments.storage,
-    }
-
-
 def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
-    """Return the penalty of each bin (n_bins,) and of the global model, from the given parameters.
-
-    Raises
-    ------
-    ValueError
-        If a penalty is negative or not finite, or if there is not one penalty per bin.
-    """
+    """Return the penalty of each bin (n_bins,) and of the global model, from the given parameters."""
     alphas = _alpha_per_bin(alpha, labels)
     if global_alpha is not None:
         return alphas, check_alpha(global_alpha, "global_alpha")
@@ -81,189 +47,6 @@ def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
     if not len(alphas):
         raise ValueError("global_alpha must be given: alpha is one number per bin, and no bin has rows yet.")
     return alphas, float(np.mean(alphas))
-
-
-def check_grid(alphas) -> np.ndarray:
-    """Return the candidates (n_alphas,); raise a ValueError if there is none or one is negative."""
-    grid = np.ravel(alphas)
-    if not grid.size:
-        raise ValueError("alphas is empty: pass candidate penalties such as [0.1, 1, 10], or set alpha.")
-    return np.array([check_alpha(alpha, "alphas") for alpha in grid])
-
-
-def choose_alphas(
-    folds: FoldMoments,
-    labels: list,
-    candidates,
-    *,
-    global_alpha=None,
-    scoring: str = "neg_mean_squared_error",
-    per_expert: bool = True,
-    shrink: bool = False,
-    scratch=None,
-) -> tuple[np.ndarray, float, dict]:
-    """Choose the penalties with the best mean held-out score over the folds.
-
-    Parameters
-    ----------
-    folds : FoldMoments
-        Moments by label and fold.
-    labels : list
-        Bins with an expert.
-    candidates : array-like of shape (n_alphas,)
-        Candidate penalties.
-    global_alpha : float, default=None
-        Penalty of the global model. None means that it is chosen too.
-    scoring : {"neg_mean_squared_error", "r2"}
-        Score of a candidate on a held-out fold.
-    per_expert : bool
-        Whether each expert gets its own penalty.
-    shrink : bool
-        Whether experts shrink to the global model of the same folds.
-    scratch : Scratch, default=None
-        Memory for factorisations, see `moe_sklearn.linalg`.
-
-    Returns
-    -------
-    alphas : ndarray of shape (n_bins,)
-    global_alpha : float
-    cv_results : dict of ndarray
-        A row for each model and alpha.
-
-    Raises
-    ------
-    ValueError
-        If there are no folds or no candidates, if a candidate is negative, or if bins whose rows all lie in
-        one fold hold more than a tenth of the rows. Fewer such bins get the penalty of the global model.
-    """
-    check_folds_given(folds, "alphas", "alpha")
-    grid = check_grid(candidates)
-    check_choice(scoring, "scoring", SCORINGS)
-    global_alpha = None if global_alpha is None else check_alpha(global_alpha, "global_alpha")
-
-    @cache
-    def prior_of(alpha):
-        return coefs_of_folds(folds.pooled_parts(), alpha, scratch)
-
-    def select(groups, of_global=None):
-        prior_coef = prior_of(of_global) if shrink and of_global is not None else None
-        return select_alpha(groups, grid, scoring, prior_coef, scratch)
-
-    return choose_values(
-        folds, labels, grid, select, parameter="alpha", given=global_alpha, per_expert=per_expert
-    )
-
-
-def check_folds_given(folds, candidates: str, parameter: str):
-    """Raise a ValueError if moments are not those of folds, by which the `candidates` are compared."""
-    if not hasattr(folds, "parts"):
-        raise ValueError(
-            f"{candidates} are compared by the moments of folds: use fit, or give fit_moments the "
-            f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
-        )
-
-
-def choose_values(
-    folds: FoldMoments, labels: list, grid, select, *, parameter: str, given=None, per_expert: bool = True
-) -> tuple[np.ndarray, Any, dict]:
-    """Choose a value of a parameter for the global model and for each expert.
-
-    Parameters
-    ----------
-    folds : FoldMoments
-        Moments by label and fold.
-    labels : list
-        Bins with an expert.
-    grid : ndarray of shape (n_values,)
-        Candidates.
-    select : callable
-        ``select(groups, of_global)`` returns the best value, and the scores (n_folds, n_values), of models
-        of `groups`: for each model that shares the value, its rows in each fold. `of_global` is the value of
-        the global model, and None for the global model itself.
-    parameter : str
-        Name of the parameter in `cv_results`.
-    given : default=None
-        Value of the global model. None means that it is chosen too.
-    per_expert : bool
-        Whether each expert gets its own value.
-
-    Returns
-    -------
-    values : ndarray of shape (n_bins,)
-    of_global
-    cv_results : dict of ndarray
-        A row for each model and candidate.
-
-    Raises
-    ------
-    ValueError
-        If bins whose rows all lie in one fold hold more than a tenth of the rows. Fewer such bins get the
-        value of the global model.
-    """
-    alone = bins_in_one_fold(folds, labels)
-    table = []
-
-    def choose(name, groups, of_global=None):
-        value, scores = select(groups, of_global)
-        table.append(_cv_rows(name, parameter, grid, scores))
-        return value
-
-    of_global = choose("global", [folds.pooled_parts()]) if given is None else given
-    if per_expert:
-        values = [choose(label, [folds.parts(label)], of_global) for label in labels]
-        values = [of_global if label in alone else value for label, value in zip(labels, values, strict=True)]
-    else:
-        values = [choose("experts", list(map(folds.parts, labels)), of_global)] * len(labels)
-    results = {key: np.concatenate([rows[key] for rows in table]) for key in (table[0] if table else ())}
-    return np.array(values), of_global, results
-
-
-def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None = None) -> list:
-    """Find the bins whose rows all lie in one fold, which leaves none to train their experts on.
-
-    Parameters
-    ----------
-    folds : FoldMoments
-        Moments by label and fold.
-    labels : list
-        Bins with an expert.
-    names : list of str, default=None
-        Names of the bins in the message. None means the labels.
-
-    Returns
-    -------
-    list
-        Labels of the bins.
-
-    Raises
-    ------
-    ValueError
-        If such bins of several rows hold more than a tenth of all rows.
-    """
-    counts = {label: [part.n_rows for part in folds.parts(label)] for label in labels}
-    alone = [label for label, rows in counts.items() if sum(rows) == max(rows)]
-    several = [label for label in alone if sum(counts[label]) > 1]
-    n_rows = sum(map(sum, counts.values()))
-    if several and sum(sum(counts[label]) for label in several) > MAX_IN_ONE_FOLD * n_rows:
-        name = several[0] if names is None else names[labels.index(several[0])]
-        raise ValueError(
-            f"cv: all rows of bin {name!r} lie in one fold, which leaves none to train its expert on "
-            f"({len(several)} such bins). Pass shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
-        )
-    return alone
-
-
-def _cv_rows(name, parameter, values, scores):
-    """Make the rows of `cv_results_` for one model; `scores` is (n_folds, n_values)."""
-    mean = np.nanmean(scores, axis=0)
-    return {
-        "param_model": np.full(len(values), name, dtype=object),
-        f"param_{parameter}": values,
-        **{f"split{fold}_test_score": row for fold, row in enumerate(scores)},
-        "mean_test_score": mean,
-        "std_test_score": np.nanstd(scores, axis=0),
-        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
-    }
 
 
 def _alpha_per_bin(alpha, labels):
@@ -282,79 +65,146 @@ def _alpha_per_bin(alpha, labels):
     return np.array([check_alpha(value, "alpha") for value in alpha])
 
 
-def select_alpha(groups, alphas, scoring, prior_coef=None, scratch=None):
-    """The alpha of the best mean held-out score over the folds, and every fold's scores.
+def choose_alphas(
+    folds: FoldMoments, labels: list, candidates, *, global_alpha=None, shrink=False, scratch=None, **options
+) -> tuple[np.ndarray, float, dict]:
+    """Choose the penalties with the best mean held-out score, as `choose_values`.
+
+    With `shrink`, experts shrink to the global model of the same folds.
+    """
+    grid = np.array([check_alpha(alpha, "alphas") for alpha in np.ravel(candidates)])
+    if not grid.size:
+        raise ValueError("alphas is empty: pass candidate penalties such as [0.1, 1, 10], or set alpha.")
+    given = None if global_alpha is None else check_alpha(global_alpha, "global_alpha")
+
+    # What experts shrink to has not seen the fold either.
+    @cache
+    def global_coef(fold, alpha):
+        return ridge(folds.pool_without(fold), alpha, scratch=scratch)[0]
+
+    def fit(rest, fold, of_global):
+        prior_coef = global_coef(fold, of_global) if shrink and of_global is not None else None
+        return ridge_path(rest, grid, prior_coef, scratch)
+
+    return choose_values(folds, labels, grid, fit, parameter="alpha", given=given, **options)
+
+
+def choose_values(
+    folds: FoldMoments,
+    labels: list,
+    values,
+    fit: Callable,
+    *,
+    parameter: str,
+    given=None,
+    scoring: str = "neg_mean_squared_error",
+    per_expert: bool = True,
+) -> tuple[np.ndarray, Any, dict]:
+    """Choose the value of a parameter with the best mean held-out score, of the global model and the experts.
 
     Parameters
     ----------
-    groups : list of list of Moments
-        For each model that shares the alpha, its rows in each fold.
-    alphas : ndarray of shape (n_alphas,)
+    folds : FoldMoments
+        Moments by label and fold.
+    labels : list
+        Bins with an expert.
+    values : ndarray of shape (n_values,)
+        Candidates. Of equally good ones, the first is chosen.
+    fit : callable
+        ``fit(moments, fold, of_global)`` returns coefficients (n_values, n_targets, n_features) and
+        intercepts (n_values, n_targets) of the models of all rows of a group outside a fold. `of_global` is
+        the value of the global model, and None for the global model itself.
+    parameter : str
+        Its name.
+    given : default=None
+        Value of the global model. None means that it is chosen too.
     scoring : {"neg_mean_squared_error", "r2"}
-        Score of all models together on their rows, the mean over the targets.
-    prior_coef : list of ndarray, default=None
-        For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
-    scratch : Scratch, default=None
-        Memory for factorisations, see `moe_sklearn.linalg`.
+        Score of a candidate on a held-out fold, the mean over the targets. The mean over the folds decides,
+        as in `sklearn.model_selection.GridSearchCV`. A fold without rows, or for "r2"
+        one in which every target is constant, does not count.
+    per_expert : bool
+        Whether each expert gets its own value, or all the one that is best for all their rows together.
 
     Returns
     -------
-    alpha : float
-        Of equally good ones, the first.
-    scores : ndarray of shape (n_folds, n_alphas)
-        nan in a fold without rows, and, for "r2", in one where every target is constant. Such folds do not
-        count.
+    values : ndarray of shape (n_bins,)
+    of_global
+    cv_results : dict of ndarray
+        A row for each model and candidate.
 
     Raises
     ------
     ValueError
-        If `alphas` is empty, or as `r2_scores`.
-
-    Warns
-    -----
-    sklearn.exceptions.UndefinedMetricWarning
-        As `r2_scores`.
+        If there are no folds, or bins whose rows all lie in one fold hold more than a tenth of the rows.
+        Fewer such bins get the value of the global model. Also as `r2_scores`.
     """
-    if not len(alphas):
-        raise ValueError("alphas is empty: give at least one penalty to choose from.")
-    errors = np.sum([held_out_errors(parts, alphas, None, prior_coef, scratch) for parts in groups], axis=0)
-    return best_by_errors(alphas, errors, groups, scoring)
+    if not folds.n_folds:
+        raise ValueError(
+            f"Values of {parameter} are compared by the moments of folds: use fit, or give fit_moments the "
+            f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
+        )
+    check_choice(scoring, "scoring", SCORINGS)
+    alone = bins_in_one_fold(folds, labels)
+    table = []
+
+    def choose(name, groups, of_global=None):
+        errors = [held_out_errors(parts, lambda *rest: fit(*rest, of_global)) for parts in groups]
+        scores = _scores(np.sum(errors, axis=0), groups, scoring)
+        table.append(_cv_rows(name, parameter, values, scores))
+        return values[np.argmax(np.nanmean(scores, axis=0))]
+
+    of_global = choose("global", [folds.pooled_parts()]) if given is None else given
+    if per_expert:
+        found = [choose(label, [folds.parts(label)], of_global) for label in labels]
+        found = [of_global if label in alone else value for label, value in zip(labels, found, strict=True)]
+    else:
+        found = [choose("experts", list(map(folds.parts, labels)), of_global)] * len(labels)
+    results = {key: np.concatenate([rows[key] for rows in table]) for key in (table[0] if table else ())}
+    return np.array(found), of_global, results
 
 
-def best_by_errors(values, errors, groups, scoring):
-    """The value of the best mean held-out score over the folds, and every fold's scores.
+def held_out_errors(parts: list, fit: Callable, test_parts: list | None = None) -> np.ndarray:
+    """Held-out sums of squared errors of each fold and model, (n_folds, n_models, n_targets).
 
     Parameters
     ----------
-    values : sequence of shape (n_values,)
-        Candidates.
-    errors : ndarray of shape (n_folds, n_values, n_targets)
-        Sums of the held-out squared errors of all models that share the value.
-    groups, scoring
-        As in `select_alpha`, which says what is returned and raised.
+    parts : list of Moments
+        A group of rows in each fold.
+    fit : callable
+        ``fit(moments, fold)`` returns coefficients and intercepts of models of the rows outside the fold.
+    test_parts : list of Moments, optional
+        Rows to predict in each fold, where they are not the fold itself.
     """
-    rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
+    # Moments of the training rows are a difference, and errors are a quadratic form in those of the held-out
+    # rows: K folds and all candidates cost one pass over X.
+    total, errors = merged(parts), []
+    for fold, (part, test) in enumerate(zip(parts, test_parts or parts, strict=True)):
+        errors.append(test.squared_errors(*fit(total - part, fold)))
+    return np.array(errors)
+
+
+def _scores(errors, groups, scoring):
+    """Scores (n_folds, n_values) of the models that share a value; nan in a fold that does not count."""
     if scoring == "r2":
-        scores = r2_scores(errors, rows)
-    else:
-        weight = np.array([part.weight for part in rows])
-        scores = -errors.mean(axis=2) / np.where(weight > 0, weight, np.nan)[:, None]
-    return values[np.argmax(np.nanmean(scores, axis=0))], scores
+        rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
+        return r2_scores(errors, rows)
+    weight = np.sum([[part.weight for part in parts] for parts in groups], axis=0)
+    return -errors.mean(axis=2) / np.where(weight > 0, weight, np.nan)[:, None]
 
 
 def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
-    """R2 in each fold, (n_folds, n_alphas), averaged over the targets that vary in the fold.
+    """R2 in each fold, (n_folds, n_models), averaged over the targets that vary in the fold.
 
     Parameters
     ----------
-    errors : ndarray of shape (n_folds, n_alphas, n_targets)
+    errors : ndarray of shape (n_folds, n_models, n_targets)
         Sums of squared errors.
     parts : list of Moments
         The rows of each fold.
 
     Returns
     -------
-    ndarray of shape (n_folds, n_alphas)
+    ndarray of shape (n_folds, n_models)
         nan in a fold where no target varies.
 
     Raises
@@ -387,32 +237,36 @@ def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
     return np.nansum(scores, axis=2) / np.where(counts > 0, counts, np.nan)
 
 
-def coefs_of_folds(parts: list, alpha: float, scratch=None) -> list[np.ndarray]:
-    """Coefficients of the ridges fitted without each fold."""
-    total = merged(parts)
-    return [ridge(total - part, alpha, scratch=scratch)[0] for part in parts]
+def _cv_rows(name, parameter, values, scores):
+    """Make the rows of `cv_results_` for one model; `scores` is (n_folds, n_values)."""
+    mean = np.nanmean(scores, axis=0)
+    return {
+        "param_model": np.full(len(values), name, dtype=object),
+        f"param_{parameter}": values,
+        **{f"split{fold}_test_score": row for fold, row in enumerate(scores)},
+        "mean_test_score": mean,
+        "std_test_score": np.nanstd(scores, axis=0),
+        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
+    }
 
 
-def held_out_errors(
-    parts: list, alphas, test_parts: list | None = None, prior_coef=None, scratch=None
-) -> np.ndarray:
-    """Held-out sum of squared errors of each fold and alpha, (n_folds, n_alphas, n_targets).
+def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None = None) -> list:
+    """Find the bins whose rows all lie in one fold, which leaves none to train their experts on.
 
-    Parameters
-    ----------
-    parts : list of Moments
-        One for each fold; the model of a fold is fitted on all the others.
-    alphas : sequence of float
-    test_parts : list of Moments, optional
-        Rows to predict in each fold, where they are not the fold itself.
-    prior_coef : list of ndarray, optional
-        For each fold, what the coefficients are shrunk to, see `solvers.ridge`.
-    scratch : Scratch, optional
-        Memory for factorisations, see `moe_sklearn.linalg`.
+    Raises
+    ------
+    ValueError
+        If such bins of several rows hold more than a tenth of all rows. `names` stand for the labels in the
+        message.
     """
-    total = merged(parts)
-    errors = []
-    for part, test, to in zip(parts, test_parts or parts, prior_coef or [None] * len(parts), strict=True):
-        coefs, intercepts = ridge_path(total - part, alphas, to, scratch)
-        errors.append(test.squared_errors(coefs, intercepts))
-    return np.array(errors)
+    counts = {label: folds.n_rows_of(label) for label in labels}
+    alone = [label for label, rows in counts.items() if sum(rows) == max(rows)]
+    several = [label for label in alone if sum(counts[label]) > 1]
+    n_rows = sum(map(sum, counts.values()))
+    if several and sum(sum(counts[label]) for label in several) > MAX_IN_ONE_FOLD * n_rows:
+        name = several[0] if names is None else names[labels.index(several[0])]
+        raise ValueError(
+            f"cv: all rows of bin {name!r} lie in one fold, which leaves none to train its expert on "
+            f"({len(several)} such bins). Pass shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
+        )
+    return alone

@@ -10,8 +10,7 @@ from scipy.linalg import solve_triangular, svd
 
 from ..data import check_choice, check_number
 from ..linalg import EPS, LinearPart, transposed_product
-from ..moments import merged
-from ._cross_validation import SCORINGS, best_by_errors, check_folds_given, choose_values
+from ._cross_validation import choose_values
 from ._ridge import BinnedRidgeExperts, models_of_bins
 
 # A component ends the model if less than this many units in the last place are left of X'y, or of the
@@ -92,6 +91,7 @@ def _components(product: Callable, right, n_components: int, floor: float):
     weights, images = np.empty((size, len(right))), np.empty((size, len(right)))
     factor, solved = np.zeros((size, size)), np.empty((size, right.shape[1]))
     coefs, residual = [np.empty((0, right.shape[1]))], right
+    # X and y are not deflated: both would need the rows. X'y - X'X coef' is all that the next weights need.
     smallest = LEFT_OF_PRODUCTS * EPS * np.linalg.norm(right)
     k = 0
     while k < size and np.linalg.norm(residual) > smallest:
@@ -116,6 +116,8 @@ def _first_left_vector(residual, weights):
     """The first left singular vector of `residual`, made orthogonal to the `weights` but for rounding."""
     vector = residual[:, 0] if residual.shape[1] == 1 else svd(residual, full_matrices=False)[0][:, 0]
     vector = vector / np.linalg.norm(vector)
+    # Twice is enough (Giraud, Langou and Rozloznik, 2005, Computers & Mathematics with Applications 50,
+    # 1069-1075).
     for _ in range(2):
         vector = vector - weights.T @ (weights @ vector)
         vector /= np.linalg.norm(vector)
@@ -156,7 +158,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         Folds for `max_components`. Every row must be held out exactly once.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score of a candidate on a held-out fold.
-    min_bin_rows, small_bins, fold_bytes, n_jobs, side_columns, verbose
+    min_bin_rows, small_bins, fold_bytes, side_columns, verbose
         As in `BinnedRidgeExperts`. Products are always in float64, and never gathered twice.
 
     Attributes
@@ -207,6 +209,8 @@ class BinnedPLSExperts(BinnedRidgeExperts):
     tuned_parameter = "n_components"
     # In float32, weak components would be rounding.
     product_dtype = "float64"
+    # There is no ridge that bins could be solved for in turn.
+    known_alpha = None
 
     def __init__(
         self,
@@ -221,7 +225,6 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         min_bin_rows=2,
         small_bins="auto",
         fold_bytes=2**32,
-        n_jobs=None,
         side_columns=None,
         verbose=0,
     ):
@@ -235,7 +238,6 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         self.min_bin_rows = min_bin_rows
         self.small_bins = small_bins
         self.fold_bytes = fold_bytes
-        self.n_jobs = n_jobs
         self.side_columns = side_columns
         self.verbose = verbose
 
@@ -243,10 +245,6 @@ class BinnedPLSExperts(BinnedRidgeExperts):
     def compares_candidates(self) -> bool:
         """Whether numbers of components are compared, for which moments are gathered in folds."""
         return self.max_components is not None
-
-    def gather(self, batches, folds=None, product_dtype=None, scratch=None, progress=None):
-        """Gather moments as `BinnedRidgeExperts.gather` does; bins are never solved in turn."""
-        return super().gather(batches, folds, product_dtype, progress=progress)
 
     def choose(self, moments, pooled, scratch=None) -> dict:
         """Compute the numbers of components, and the penalty of discriminants.
@@ -258,7 +256,18 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         if given is not None:
             check_number(given, "global_n_components", 1, np.inf, integer=True)
         if self.compares_candidates:
-            found, of_global, results = self._compared(moments, given)
+            check_number(self.max_components, "max_components", 1, np.inf, integer=True)
+            grid = np.arange(1, self.max_components + 1)
+            found, of_global, results = choose_values(
+                moments,
+                self.bins_.tolist(),
+                grid,
+                lambda rest, *_: pls_models(rest, grid, scale=self.scale)[:2],
+                parameter="n_components",
+                given=given,
+                scoring=self.scoring,
+                per_expert=self.components_per_expert,
+            )
             more = {"cv_results_": results, "fold_storage_": moments.storage}
         else:
             check_number(self.n_components, "n_components", 1, np.inf, integer=True)
@@ -272,27 +281,6 @@ class BinnedPLSExperts(BinnedRidgeExperts):
             **more,
         }
 
-    def _compared(self, folds, of_global):
-        """Compare numbers of components: those of the experts, of the global model, and `cv_results_`."""
-        check_folds_given(folds, "numbers of components", "n_components")
-        check_number(self.max_components, "max_components", 1, np.inf, integer=True)
-        check_choice(self.scoring, "scoring", SCORINGS)
-        grid = np.arange(1, self.max_components + 1)
-
-        def select(groups, of_global=None):
-            errors = np.sum([held_out_errors(parts, grid, self.scale) for parts in groups], axis=0)
-            return best_by_errors(grid, errors, groups, self.scoring)
-
-        return choose_values(
-            folds,
-            self.bins_.tolist(),
-            grid,
-            select,
-            parameter="n_components",
-            given=of_global,
-            per_expert=self.components_per_expert,
-        )
-
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
         """Solve for experts and global model of other moments, with the bins and numbers of components.
 
@@ -305,16 +293,4 @@ class BinnedPLSExperts(BinnedRidgeExperts):
 
         components = dict(zip(self.bins_.tolist(), self.n_components_, strict=True))
         global_model = solve(pooled or moments.pool(), self.global_n_components_)
-        return models_of_bins(moments, components, solve, global_model, self.n_jobs)
-
-
-def held_out_errors(parts: list, n_components, scale: bool) -> np.ndarray:
-    """Held-out sums of squared errors of each fold and number of components: (n_folds, n_numbers, n_targets).
-
-    `parts` are the moments of a group of rows in each fold.
-    """
-    total, errors = merged(parts), []
-    for part in parts:
-        models = pls_models(total - part, n_components, scale=scale)
-        errors.append(part.squared_errors(models.coef, models.intercept))
-    return np.array(errors)
+        return models_of_bins(moments, components, solve, global_model)

@@ -55,22 +55,6 @@ class ExpertOutputs(TransformerMixin):
         predictions = rows.X.map(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], codes)
         return predictions if self.coef_.ndim == 3 else predictions[:, 0]
 
-    def predict_all(self, X):
-        """Predict with all models, by one product with the stacked coefficients.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_bins + 1, n_targets)
-            First the experts in the order of `bins_`, then the global model. Code -1 therefore selects the
-            global model.
-        """
-        check_is_fitted(self)
-        return features_of(self, X).map(self._of_all_models())
-
     def _outputs_of(self, part, shape):
         """Return the function that computes the outputs of a part for a block of n rows: (n, *shape)."""
         stack = LinearStack.of_part(part, self.origin_)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import RegressorMixin
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
@@ -17,6 +16,7 @@ from ..binning import usable_bins, usable_labels
 from ..data import (
     Batches,
     CrossValidationFolds,
+    check_choice,
     check_has_weight,
     check_n_targets,
     rows_of,
@@ -24,56 +24,24 @@ from ..data import (
 from ..linalg import LinearPart, Scratch, origin_of
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
 from ._bin_by_bin import gather_in_turn
-from ._cross_validation import choice_in_words, find_alphas
+from ._cross_validation import check_alpha, choice_in_words, choose_alphas, given_alphas
 from ._predictions import ExpertOutputs
 
 
 def bin_ridges(
-    moments: BinnedMoments,
-    alphas: dict,
-    global_alpha: float,
-    *,
-    shrink: bool = False,
-    pooled=None,
-    n_jobs: int | None = None,
-    scratch: Scratch | None = None,
+    moments: BinnedMoments, alphas: dict, global_alpha: float, *, shrink=False, pooled=None, scratch=None
 ) -> LinearPart:
-    """Solve for the ridges of bins and the global ridge.
+    """Solve for the ridges of bins, whose penalties are `alphas`, and the global ridge.
 
-    Parameters
-    ----------
-    moments : BinnedMoments
-        Moments by label. A bin without rows gets the global model.
-    alphas : dict of {label: float}
-        Penalty of each bin.
-    global_alpha : float
-    shrink : bool, default=False
-        Whether the penalty of a bin shrinks its coefficients to those of the global ridge instead of 0.
-    pooled : Moments, default=None
-        ``moments.pool()``, if it is already computed.
-    n_jobs : int, default=None
-        Number of threads.
-    scratch : Scratch, default=None
-        Memory for factorisations.
-
-    Returns
-    -------
-    LinearPart
-        ``(n_bins + 1) * n_targets`` outputs: the bins in the order of `alphas`, then the global model.
+    With `shrink`, the penalty of a bin shrinks its coefficients to those of the global ridge instead of 0.
     """
     scratch = scratch or Scratch()
     global_model = ridge(pooled or moments.pool(), global_alpha, scratch=scratch)
     prior_coef = global_model[0] if shrink else None
-
-    def of_bin(group, alpha):
-        return ridge(group, alpha, prior_coef, scratch)
-
-    return models_of_bins(moments, alphas, of_bin, global_model, n_jobs)
+    return models_of_bins(moments, alphas, lambda *rows: ridge(*rows, prior_coef, scratch), global_model)
 
 
-def models_of_bins(
-    moments: BinnedMoments, values: dict, solve: Callable, global_model: tuple, n_jobs: int | None = None
-) -> LinearPart:
+def models_of_bins(moments: BinnedMoments, values: dict, solve: Callable, global_model: tuple) -> LinearPart:
     """Solve for a model of each bin; put the global model behind them.
 
     Parameters
@@ -86,21 +54,14 @@ def models_of_bins(
         intercepts (n_targets,).
     global_model : tuple
         The same for the global model.
-    n_jobs : int, default=None
-        Number of threads.
 
     Returns
     -------
     LinearPart
         ``(n_bins + 1) * n_targets`` outputs.
     """
-
-    def of_bin(label, value):
-        return solve(moments.groups[label], value) if label in moments.groups else global_model
-
-    models = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(of_bin)(label, value) for label, value in values.items()
-    )
+    groups = moments.groups
+    models = [solve(groups[k], value) if k in groups else global_model for k, value in values.items()]
     coefs, intercepts = zip(*models, global_model, strict=True)
     return LinearPart(np.concatenate(coefs), np.concatenate(intercepts))
 
@@ -159,9 +120,6 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     fold_bytes : int, default=2**32
         Memory for the products of the folds, in bytes. There are up to (n_bins + 1) * n_folds products of
         n_features^2 * 8 bytes. If they need more memory than `fold_bytes`, they are kept in a temporary file.
-    n_jobs : int, default=None
-        Number of threads that solve for the experts, as in joblib. The linear algebra of each expert uses
-        several threads too.
     side_columns : str, int or list of these, default=None
         Name or position of the column of X that holds the labels; a position can be negative. `fit` then
         takes no `bins`. No model sees the column. All other methods take X with or without it: where X has
@@ -253,7 +211,6 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         small_bins="auto",
         product_dtype="auto",
         fold_bytes=2**32,
-        n_jobs=None,
         side_columns=None,
         verbose=0,
     ):
@@ -268,7 +225,6 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.small_bins = small_bins
         self.product_dtype = product_dtype
         self.fold_bytes = fold_bytes
-        self.n_jobs = n_jobs
         self.side_columns = side_columns
         self.verbose = verbose
 
@@ -361,15 +317,15 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         batches : iterable of Rows
             Checked batches.
         folds : FoldRule, default=None
-            Divides the rows into folds, see `moe_sklearn.gathering`. None means the folds of `cv` if `alphas`
+            Divides the rows into folds, see `moe_sklearn.data`. None means the folds of `cv` if `alphas`
             is set, else no folds.
         product_dtype : {"auto", "float32", "float64"}, default=None
             Precision of the products. None means the parameter `product_dtype`.
         scratch : Scratch, default=None
-            Memory for factorisations. If it is given, `batches` is a list and bins can be solved in turn, see
-            `moe_sklearn.solved_moments`. Nothing else can then be asked of the moments.
+            Memory for factorisations. If it is given, `batches` is a list and bins can be solved in turn. The
+            result then only knows what the fitted models need.
         progress : Progress, default=None
-            Prints the pass, see `moe_sklearn.progress`. None means what the parameter `verbose` says.
+            Prints the pass, see `moe_sklearn._progress`. None means what the parameter `verbose` says.
 
         Returns
         -------
@@ -469,6 +425,12 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         """Whether candidate penalties are compared, for which moments are gathered in folds."""
         return self.alphas is not None
 
+    @property
+    def known_alpha(self) -> float | None:
+        """Penalty of all bins, if each bin can be solved before the rows of the others are in."""
+        is_known = not self.compares_candidates and isinstance(self.alpha, numbers.Real)
+        return check_alpha(self.alpha, "alpha") if is_known and self.shrink_to == "zero" else None
+
     def small_bins_of(self, automatic):
         """Return `small_bins`, or `automatic` if that is "auto"."""
         return automatic if self.small_bins == "auto" else self.small_bins
@@ -498,7 +460,24 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
         Parameters are those of `linear_part_of`. Moments are `FoldMoments` if candidates are compared.
         """
-        return find_alphas(self, moments, self.bins_.tolist(), scratch)
+        check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
+        labels, more = self.bins_.tolist(), {}
+        if self.compares_candidates:
+            alphas, global_alpha, results = choose_alphas(
+                moments,
+                labels,
+                self.alphas,
+                global_alpha=self.global_alpha,
+                shrink=self.shrink_to == "global",
+                scratch=scratch,
+                scoring=self.scoring,
+                per_expert=self.alpha_per_expert,
+            )
+            more = {"cv_results_": results, "fold_storage_": moments.storage}
+        else:
+            alphas, global_alpha = given_alphas(self.alpha, self.global_alpha, labels)
+        found = {"alpha_": alphas, "global_alpha_": global_alpha, "discriminant_alpha_": global_alpha}
+        return found | more
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
         """Solve for experts and global model of other moments, with the bins and penalties of this fit.
@@ -519,8 +498,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             global model.
         """
         alphas, shrink = dict(zip(self.bins_.tolist(), self.alpha_, strict=True)), self.shrink_to == "global"
-        solve = partial(bin_ridges, pooled=pooled, n_jobs=self.n_jobs, scratch=scratch)
-        return solve(moments, alphas, self.global_alpha_, shrink=shrink)
+        options = {"shrink": shrink, "pooled": pooled, "scratch": scratch}
+        return bin_ridges(moments, alphas, self.global_alpha_, **options)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

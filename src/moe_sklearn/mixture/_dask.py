@@ -21,6 +21,7 @@ from ..data import (
 from ..moments import (
     BinnedMoments,
     FoldMoments,
+    RowKeys,
     chunks_of_rows,
     dask_moments,
     end_of_pass,
@@ -167,21 +168,12 @@ def _moments(X, rows: DaskRows, product_dtype) -> BinnedMoments:
 
 def _fold_moments(X, rows: DaskRows, product_dtype) -> FoldMoments:
     """Gather the moments by bin and fold: each pair is one label more."""
-    labels, codes = rows.encoded()
-    n_folds = int(rows.folds.max(initial=0)) + 1
-    # The rows in no bin, of code -1, come first.
-    places = rows.folds + n_folds * (codes + 1)
-    moments = rows.gather(X, places, product_dtype)
-    names: list = [None, *labels.tolist()]
-    parts = []
-    for fold in range(n_folds):
-        part = moments.select([])
-        part.groups = {
-            names[place // n_folds]: group
-            for place, group in moments.groups.items()
-            if place is not None and place % n_folds == fold
-        }
-        parts.append(part)
+    keys = RowKeys.of(*rows.encoded(), rows.folds)
+    moments = rows.gather(X, keys.codes, product_dtype)
+    parts = [moments.select([]) for _ in range(int(rows.folds.max(initial=0)) + 1)]
+    for code, group in moments.groups.items():
+        label, fold = keys.keys[code]
+        parts[fold].groups[label] = group
     return FoldMoments.of_folds(parts)
 
 

@@ -449,7 +449,7 @@ def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> 
 
 def check_folds(moments, n_folds: int, regimes: Regimes):
     """Raise a ValueError if the inputs of the gate cannot be cross-fitted, with rows in `n_folds` folds."""
-    if not n_folds or not hasattr(moments, "parts"):
+    if not (n_folds and moments.n_folds):
         raise ValueError(
             "This gate needs inputs of models that have not seen its rows: gather FoldMoments and give the "
             "fold of each row, or use gate='logistic'. The moments of two shards or more can be given as a "

@@ -11,7 +11,7 @@ from sklearn.dummy import DummyClassifier
 from sklearn.utils.validation import has_fit_parameter
 
 from .._progress import SILENT, Progress
-from ..data import FEW_ROWS
+from ..data import SMALL_SAMPLE
 from ..gates import LogisticGate, robust_fences
 from ._gate_plan import GatePlan, stratified_rows
 from ._gate_rows import GateData
@@ -99,7 +99,7 @@ def fit_router(inputs, bins, codes, sample_weight=None):
     """Fit a `LogisticGate` to some of the rows, as exactly as the choice of the most probable bin needs."""
     rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
-    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > FEW_ROWS else LogisticGate()
+    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > SMALL_SAMPLE else LogisticGate()
     return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
 

@@ -12,7 +12,7 @@ from ..binning import fit_binner, is_side_information
 from ..data import (
     Batches,
     CrossValidationFolds,
-    RecordedFolds,
+    FoldRule,
     Rows,
     RowSource,
     StratifiedFolds,
@@ -154,12 +154,12 @@ def check_fixed_bins(bins, binner):
         )
 
 
-def fold_rule(experts, cross_fit: bool) -> RecordedFolds | None:
+def fold_rule(experts, cross_fit: bool) -> FoldRule | None:
     """Return what divides rows into folds; None if neither the experts nor the gate need folds.
 
     The folds are stratified by bin. If the experts compare `alphas`, the folds of their `cv` are used
     instead.
     """
     if experts.compares_candidates:
-        return RecordedFolds(CrossValidationFolds(experts.cv))
-    return RecordedFolds(StratifiedFolds()) if cross_fit else None
+        return CrossValidationFolds(experts.cv)
+    return StratifiedFolds() if cross_fit else None

@@ -16,7 +16,7 @@ from ..data import (
     rows_of,
 )
 from ..experts import BinnedRidgeExperts, check_alpha, held_out_errors, r2_scores
-from ..moments import FoldMoments, in_enough_precision
+from ..moments import FoldMoments, in_enough_precision, ridge_path
 
 
 def oracle_headroom(
@@ -97,23 +97,23 @@ def oracle_headroom(
     folds = fold_of_rows(cv, y, y)
     used = np.full(len(rows), True) if weight is None else weight > 0
     _check_bins(labels, codes[used], folds[used])
-    alphas = [check_alpha(alpha, "alpha")]
+    alpha = check_alpha(alpha, "alpha")
 
     def errors(product_dtype, scratch):
+        def fit(rest, fold):
+            return ridge_path(rest, [alpha], scratch=scratch)
+
         parts = FoldMoments.empty_for(rows.X, y, product_dtype=product_dtype)
         parts.update(rows.X, y, bins, folds, weight, rows.x_std)
         covered = parts.pooled_parts(covered_only=True)
         everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
-        error_global = held_out_errors(everything, alphas, covered, scratch=scratch)[:, 0]
-        of_bins = [
-            held_out_errors(parts.parts(label), alphas, scratch=scratch)[:, 0] for label in labels.tolist()
-        ]
-        return covered, error_global, of_bins
+        of_bins = [held_out_errors(parts.parts(label), fit) for label in labels.tolist()]
+        return covered, held_out_errors(everything, fit, covered), of_bins
 
     covered, error_global, errors_of_bins = in_enough_precision(product_dtype, errors)
     error_oracle = np.sum(errors_of_bins, axis=0)
-    split_global = r2_scores(error_global[:, None], covered)[:, 0]
-    split_oracle = r2_scores(error_oracle[:, None], covered)[:, 0]
+    split_global = r2_scores(error_global, covered)[:, 0]
+    split_oracle = r2_scores(error_oracle, covered)[:, 0]
     return Bunch(
         r2_global=float(np.nanmean(split_global)),
         r2_oracle=float(np.nanmean(split_oracle)),

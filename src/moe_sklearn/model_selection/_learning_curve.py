@@ -7,7 +7,6 @@ from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ..data import (
-    RecordedFolds,
     StratifiedFolds,
     check_length,
     rows_of,
@@ -123,7 +122,7 @@ def moe_learning_curve(
 
 def _fits(model, moments, rows, sizes, scratch):
     """Yield the model fitted at each size; the rows are added to the moments, in place."""
-    folds, start = RecordedFolds(StratifiedFolds()), 0
+    folds, start = StratifiedFolds(), 0
     for stop in sizes:
         add_in_folds(moments, rows.source.between(start, stop), folds)
         first = rows.source.first(stop)

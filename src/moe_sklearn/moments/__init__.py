@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from .._lazy import attributes_of
 from ._accumulate import chunks_of_rows
 from ._binned import BinnedMoments, check_not_overflown
-from ._folds import ByBinAndFold, FoldMoments
+from ._folds import FoldMoments, RowKeys
 from ._gather import add_in_folds, end_of_pass, gather, in_enough_precision, warn_of_new_start
 from ._moments import FLOAT32_ROWS, Moments, merged_products
 from ._row_moments import RowMoments, RowStore, merged

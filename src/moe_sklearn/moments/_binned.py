@@ -78,6 +78,8 @@ class BinnedMoments:
 
     __module__ = "moe_sklearn.moments"
 
+    n_folds = 0  # those of FoldMoments are more
+
     def __init__(
         self,
         n_features,
@@ -141,14 +143,6 @@ class BinnedMoments:
         if fits_as_rows(0, self.n_features):
             return RowMoments(self.store, np.empty(0, int))
         return Moments.zeros(self.n_features, self.n_targets, dtype=self.product_dtype)
-
-    def start(self, label, groups, product_dtype, directory) -> Moments:
-        """Return moments of no rows yet, for products of the rows of `label` to come."""
-        return Moments.zeros(self.n_features, self.n_targets, dtype=product_dtype, directory=directory)
-
-    def n_held(self, labels) -> int:
-        """Number of matrices of products that are held at the same time for new `labels`."""
-        return len(labels)
 
     def family(self, label):
         """Return what the label shares with others of one family, which take one form together."""
@@ -352,7 +346,7 @@ class BinnedMoments:
             groups[label] = groups[label].as_products(self.directory)
         if folder is None and self.directory is None:
             new = {names[code] for code in np.unique(codes)} - few - groups.keys()
-            _check_memory(self.n_held(new), self.n_features, product_dtype)
+            _check_memory(len(new), self.n_features, product_dtype)
         kept: dict = {}
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         chunks = _chunks(source, names, codes, sample_weight, buffers)
@@ -365,11 +359,13 @@ class BinnedMoments:
                         kept.setdefault(label, []).append(part)
                         continue
                     if label not in groups:
-                        directory = folder if label in self.groups else self.directory
-                        groups[label] = self.start(label, groups, product_dtype, directory)
-                    block, narrow = buffers.block(gathered)
-                    with np.errstate(invalid="ignore", over="ignore"):
-                        groups[label].add_block(block, y[rows], weights, narrow, buffers.product)
+                        groups[label] = Moments.zeros(
+                            self.n_features,
+                            self.n_targets,
+                            dtype=product_dtype,
+                            directory=folder if label in self.groups else self.directory,
+                        )
+                    buffers.add_to(groups[label], gathered, y[rows], weights)
                 except FloatingPointError:
                     # Chunks in the order of the rows: those before this one were finite. An array is read bin
                     # after bin, so that its first such row can be anywhere.
@@ -506,7 +502,13 @@ class ChunkBuffers:
         self.rows.append(self.rows.pop(0))
         return self.rows[-1]
 
-    def block(self, rows):
+    def add_to(self, group, gathered, y, weights):
+        """Add gathered rows, of which the last is spare, to the products of a group."""
+        block, narrow = self._block(gathered)
+        with np.errstate(invalid="ignore", over="ignore"):
+            group.add_block(block, y, weights, narrow, self.product)
+
+    def _block(self, rows):
         """Return the rows in the precision of their centring, and memory for narrower rows or None."""
         if self.cast is None:
             return rows, None

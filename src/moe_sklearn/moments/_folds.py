@@ -4,26 +4,74 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from tempfile import mkdtemp
 
 import numpy as np
 
 from ..data import NO_BIN, as_source, check_same_kind, encode_labels, in_order
 from ..linalg import lower_bytes
-from ._binned import BinnedMoments
-from ._moments import FLOAT32_ROWS
+from ._binned import (
+    BinnedMoments,
+    ChunkBuffers,
+    _check_memory,
+    _chunks,
+    _has_extremes,
+    _what_is_not_finite,
+)
+from ._moments import FLOAT32_ROWS, Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
 
+@dataclass(frozen=True)
+class RowKeys:
+    """The key (label, fold) of each row; None is the label of the rows in no bin.
+
+    Parameters
+    ----------
+    keys : list of tuple
+        The keys that rows have, those in no bin first.
+    codes : ndarray of shape (n_rows,)
+        Position of the key of each row.
+    """
+
+    keys: list[tuple]
+    codes: np.ndarray
+
+    def __len__(self):
+        return len(self.codes)
+
+    @classmethod
+    def of(cls, labels, codes, folds) -> RowKeys:
+        """Make the keys of rows from distinct `labels`, the code of each row among them, and its fold."""
+        n_folds, names = int(np.max(folds, initial=0)) + 1, [*labels.tolist(), None]
+        present, of_rows = np.unique(n_folds * codes + folds, return_inverse=True)
+        places, folds = (part.tolist() for part in np.divmod(present, n_folds))
+        # The last name is that of code NO_BIN, -1.
+        return cls([(names[place], fold) for place, fold in zip(places, folds, strict=True)], of_rows)
+
+
 class ByBinAndFold(BinnedMoments):
-    """Moments whose labels are ``fold + n_folds * place of the bin``: the folds of a bin are a family."""
+    """Moments whose keys are (label, fold); `RowKeys` stand in the place of the labels of rows."""
 
-    n_folds = 1
+    @property
+    def bins(self) -> np.ndarray:
+        """Labels of the bins that have rows, in order."""
+        return in_order(list({label for label, _ in self.groups} - {None}))
 
-    def family(self, label):
-        """Return the place of the bin."""
-        return None if label is None else label // self.n_folds
+    def family(self, key):
+        """Return the label: the folds of a bin take one form together.
+
+        As rows they share one kernel, of which any fold and any rest is a sub-block. A mixture of rows and
+        products would have to become products whenever it is added or subtracted.
+        """
+        return key[0]
+
+    def _names_and_codes(self, bins, n):
+        return bins.keys, bins.codes
 
 
 class FoldMoments:
@@ -65,8 +113,6 @@ class FoldMoments:
         self.n_folds = 0
         self.max_bytes = max_bytes
         self._moments = ByBinAndFold(n_features, n_targets, product_dtype=product_dtype)
-        # None, for the rows in no bin, comes first.
-        self._labels: list[int | str | None] = [None]
         # Sums over bins or folds
         self._sums: dict = {}
 
@@ -106,44 +152,51 @@ class FoldMoments:
         joined._take_folds(moments)
         return joined
 
-    def lend_groups(self, take):
-        """Call ``take(moments, labels)`` with the moments by bin and fold, which stay as they are."""
-        take(self._moments, list(self._labels))
+    def select(self, labels) -> FoldMoments:
+        """Return moments of some bins only, None among them; their groups are shared with these moments."""
+        part = FoldMoments(self.n_features, self.n_targets)
+        part.n_folds = self.n_folds
+        part._share(self._moments, labels)
+        return part
+
+    def _share(self, moments, labels):
+        own = self._moments
+        own.groups = {key: group for key, group in moments.groups.items() if key[0] in labels}
+        own.store, own.product_dtype = moments.store, moments.product_dtype
 
     def _take_folds(self, moments):
         """Take over the groups of the moments of each fold."""
         own = self._moments
-        self.n_folds = own.n_folds = len(moments)
+        self.n_folds = len(moments)
         for fold, part in enumerate(moments):
             # Without groups, this compares the numbers of columns and targets only.
             own.merge(part.select([]))
             check_same_kind(part.bins, self.bins)
             own.product_dtype = np.promote_types(own.product_dtype, part.product_dtype)
             own.store.product_dtype = own.product_dtype
-            self._labels += [label for label in part.bins.tolist() if label not in self._labels]
             for label, group in part.groups.items():
-                place = self.place_of(label)
-                group = group.moved_to(own.store, place) if group.is_rows else group
-                own.groups[fold + self.n_folds * place] = group
+                own.groups[label, fold] = group.moved_to(own.store, label) if group.is_rows else group
         self._unite_forms()
 
     def _unite_forms(self):
         """Give the folds of a bin one form: rows where all are and fit together, else products."""
         groups = self._moments.groups
-        for label in self._labels:
-            first = self.n_folds * self.place_of(label)
-            places = [place for place in range(first, first + self.n_folds) if place in groups]
-            n_rows = sum(groups[place].n_rows for place in places)
-            if all(groups[p].is_rows for p in places) and fits_as_rows(n_rows, self.n_features):
-                continue
-            for place in places:
-                if groups[place].is_rows:
-                    groups[place] = groups[place].as_products()
+        for label in {label for label, _ in groups}:
+            parts = {key: group for key, group in groups.items() if key[0] == label}
+            n_rows = sum(part.n_rows for part in parts.values())
+            in_rows = all(part.is_rows for part in parts.values())
+            if not (in_rows and fits_as_rows(n_rows, self.n_features)):
+                groups.update({key: part.as_products() for key, part in parts.items()})
 
     @property
     def bins(self) -> np.ndarray:
         """Labels of the bins that have rows, in order."""
-        return in_order([label for label in self._labels if label is not None])
+        return self._moments.bins
+
+    @property
+    def product_dtype(self) -> np.dtype:
+        """Precision of the products within a chunk."""
+        return self._moments.product_dtype
 
     @property
     def storage(self) -> str:
@@ -187,16 +240,66 @@ class FoldMoments:
             )
         if folds.max(initial=-1) >= n_folds:
             raise ValueError(f"cv gives more folds than the {n_folds} of the first batch.")
-        groups, known = self._groups_of(bins, folds, n_folds)
-        n_more = np.bincount(groups, minlength=n_folds * len(known))
+        keys = self._keys_of(bins, folds)
         self._moments.follow(source.dtype)
-        if self.storage == "memory" and self._bytes_with(n_more, n_folds) > self.max_bytes:
+        if self.storage == "memory" and self._bytes_with(keys) > self.max_bytes:
             self._move_to_files()
         self._sums.clear()
-        self._moments.n_folds = n_folds
-        self._moments.update(source, y, groups, sample_weight, x_std, watch=watch)
-        self.n_folds, self._labels = n_folds, known
+        self._moments.update(source, y, keys, sample_weight, x_std, watch=watch)
+        self.n_folds = n_folds
         return self
+
+    def gather_in_turn(
+        self, X, y, bins, folds, sample_weight=None, *, n_held: int, memory_of: Callable, watch=None
+    ) -> Iterator[tuple[int | str | None, dict]]:
+        """Add the rows of bins that are kept as rows; yield the products of one other bin after the other.
+
+        The matrices of one bin are then held at a time, not those of all bins and folds.
+
+        Parameters
+        ----------
+        X : array of shape (n_samples, n_features)
+            It is in memory, and is read bin after bin.
+        y, bins, folds, sample_weight, watch
+            As in `update`.
+        n_held : int
+            Number of matrices that the caller holds at most.
+        memory_of : callable
+            Function of a dtype that gives an X'X that is no longer needed, or None.
+
+        Yields
+        ------
+        label : int, str or None
+        parts : dict of {int: Moments}
+            All rows of the bin in each fold that has some.
+        """
+        source = as_source(X)
+        y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
+        keys = self._keys_of(bins, folds)
+        few = self._moments._few(keys.keys, keys.codes, sample_weight)
+        weight = np.ones(len(y)) if sample_weight is None else sample_weight
+        of_few = np.array([key in few for key in keys.keys], bool)[keys.codes]
+        self.update(source, y, bins, folds, np.where(of_few, weight, 0.0), watch=watch)
+        of_many = ~of_few & (weight > 0)
+        dtype = np.dtype(float) if _has_extremes(sample_weight) else self.product_dtype
+        n_groups = len(np.unique(keys.codes[of_many]))
+        _check_memory(min(n_groups, n_held), self.n_features, dtype)
+        buffers = ChunkBuffers(source, self._moments.chunk_bytes, dtype, n_groups)
+        chunks = (chunk for (chunk,) in _chunks(source, keys.keys, keys.codes, of_many, buffers))
+        for label, chunks_of_bin in groupby(chunks, lambda chunk: chunk[0][0]):
+            parts: dict = {}
+            for (_, fold), rows, gathered in chunks_of_bin:
+                if fold not in parts:
+                    memory = memory_of(dtype)
+                    parts[fold] = Moments.zeros(self.n_features, self.n_targets, dtype=dtype, memory=memory)
+                weights = None if sample_weight is None else sample_weight[rows]
+                try:
+                    buffers.add_to(parts[fold], gathered, y[rows], weights)
+                except FloatingPointError:
+                    raise ValueError(_what_is_not_finite(source, sample_weight, 0)) from None
+                if watch:
+                    watch(len(rows))
+            yield label, parts
 
     def add_noise(self, x_std, bins, folds, sample_weight=None, *, factor=1.0) -> FoldMoments:
         """Add noise to the rows, which are in these moments already, in place, and return them.
@@ -204,42 +307,39 @@ class FoldMoments:
         Parameters are those of `update` and `BinnedMoments.add_noise`; `bins` and `folds` are those of all
         rows.
         """
-        groups, _ = self._groups_of(bins, np.asarray(folds), self.n_folds)
         self._sums.clear()
-        self._moments.add_noise(x_std, groups, sample_weight, factor=factor)
+        self._moments.add_noise(x_std, self._keys_of(bins, folds), sample_weight, factor=factor)
         return self
 
-    def _groups_of(self, bins, folds, n_folds):
-        """Return the group of each row, ``fold + n_folds * place``, and the labels in the order of places."""
+    def _keys_of(self, bins, folds) -> RowKeys:
         labels, codes = encode_labels(np.full(len(folds), NO_BIN) if bins is None else bins, len(folds))
         check_same_kind(labels, self.bins)
-        known = self._labels + [label for label in labels.tolist() if label not in self._labels]
-        # The last place is that of code NO_BIN, -1.
-        places = np.array([known.index(label) for label in labels.tolist()] + [0])
-        return folds + n_folds * places[codes], known
+        return RowKeys.of(labels, codes, np.asarray(folds))
 
     def join_pairs(self) -> FoldMoments:
         """Join folds 2k and 2k + 1 to one fold k, in place; return self. `n_folds` must be even."""
+        groups, pairs = self._moments.groups, {}
         self._sums.clear()
-        pairs = range(0, self.n_folds * len(self._labels), 2)
-        joined: dict = {}
-        for first in pairs:
-            pair = [self._moments.groups.pop(place, None) for place in (first, first + 1)]
-            found = [group for group in pair if group]
-            if found:
-                joined[first // 2] = merged(found)
-        self._moments.groups = joined
-        self.n_folds = self._moments.n_folds = self.n_folds // 2
+        for label, fold in list(groups):
+            pairs.setdefault((label, fold // 2), []).append(groups.pop((label, fold)))
+        # What is merged is forgotten at once: only one pair is in memory twice.
+        groups.update((key, merged(pairs.pop(key))) for key in list(pairs))
+        self.n_folds //= 2
         return self
 
-    def _bytes_with(self, n_more, n_folds):
-        """Bytes that the products take at most when `n_more` rows have been added to each group."""
-        groups = list(map(self._moments.groups.get, range(len(n_more))))
-        rows = n_more + np.array([group.n_rows if group else 0 for group in groups])
-        of_bins = np.repeat(rows.reshape(-1, max(n_folds, 1)).sum(axis=1), max(n_folds, 1))
-        products = (rows > 0) & ~fits_as_rows(of_bins, self.n_features)
-        narrow = (rows <= FLOAT32_ROWS) & (self._moments.product_dtype == np.float32)
-        return sum(lower_bytes(self.n_features, "f4" if few else "f8") for few in narrow[products])
+    def _bytes_with(self, more: RowKeys):
+        """Bytes that the products take at most when more rows, with these keys, have been added."""
+        rows = Counter({key: group.n_rows for key, group in self._moments.groups.items()})
+        rows.update(dict(zip(more.keys, np.bincount(more.codes).tolist(), strict=True)))
+        of_bins: Counter = Counter()
+        for (label, _), n_rows in rows.items():
+            of_bins[label] += n_rows
+        is_narrow = self._moments.product_dtype == np.float32
+        return sum(
+            lower_bytes(self.n_features, "f4" if is_narrow and n_rows <= FLOAT32_ROWS else "f8")
+            for (label, _), n_rows in rows.items()
+            if n_rows and not fits_as_rows(of_bins[label], self.n_features)
+        )
 
     def _move_to_files(self):
         directory = mkdtemp(prefix="moe_sklearn_")
@@ -253,15 +353,14 @@ class FoldMoments:
         """Rows of positive weight, covered or not."""
         return self._moments.n_rows
 
-    def place_of(self, label) -> int:
-        """Place of a label among those so far; None, for the rows in no bin, is at 0."""
-        return self._labels.index(label)
-
     def parts(self, label) -> list:
         """Moments of the bin's rows in each fold; None stands for the rows in no bin."""
-        first = self.n_folds * self.place_of(label)
-        groups = [self._moments.groups.get(first + fold) for fold in range(self.n_folds)]
+        groups = [self._moments.groups.get((label, fold)) for fold in range(self.n_folds)]
         return [group or self._moments.empty() for group in groups]
+
+    def n_rows_of(self, label) -> list[int]:
+        """Rows of a bin in each fold."""
+        return [part.n_rows for part in self.parts(label)]
 
     def pooled_parts(self, *, covered_only: bool = False) -> list:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""
@@ -280,30 +379,23 @@ class FoldMoments:
         """Moments of all rows outside the fold, covered or not."""
         return _without(self.pooled_parts(), fold, self.pool())
 
-    def total_of(self, label):
-        """Moments of a bin over all folds."""
-        return merged(self.parts(label))
-
-    def rest_of(self, label, fold: int):
-        """Moments of a bin over all rows outside the fold, which can share memory with these moments."""
-        return _without(self.parts(label), fold, self.total().groups[label])
-
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
-        return self._kept("total", lambda: self._of_bins(self.total_of))
+        return self._kept("total", lambda: self._of_bins(lambda label: merged(self.parts(label))))
 
     def without(self, fold: int) -> BinnedMoments:
         """Moments of every bin over all rows outside the fold; bins without such rows are left out.
 
-        They can share memory with these moments.
+        They can share memory with these moments. All models of a fold come from them, whichever bin a row is
+        from: were only the row's own expert another one, a gate could tell the bin by that.
         """
-        known = self.total().groups
-        return self._of_bins(lambda label: self.rest_of(label, fold) if label in known else None)
+        totals = self.total().groups
+        return self._of_bins(lambda label: _without(self.parts(label), fold, totals[label]), totals)
 
-    def _of_bins(self, group_of):
+    def _of_bins(self, group_of, labels=None):
         moments = self._moments.select([])
-        found = {label: group_of(label) for label in [*self.bins.tolist(), None]}
-        moments.groups = {label: group for label, group in found.items() if group and group.n_rows}
+        found = {k: group_of(k) for k in ([*self.bins.tolist(), None] if labels is None else labels)}
+        moments.groups = {label: group for label, group in found.items() if group.n_rows}
         return moments
 
     def _kept(self, name, make):
@@ -314,13 +406,13 @@ class FoldMoments:
 
 
 def _without(parts, fold, total):
-    """Moments of the total without one of its parts; no digits are lost if that is most of it.
-
-    If one other part has rows, it is the result itself, for a copy costs as much as a factorisation.
-    """
+    """Moments of the total without one of its parts, which can be one of the parts themselves."""
     others = [part for other, part in enumerate(parts) if other != fold and part.n_rows]
     if len(others) == 1:
+        # A copy costs as much as a factorisation.
         return others[0]
+    # A difference reads two matrices, where a sum reads all others. It has the rounding of the whole, so that
+    # a small rest would lose digits (Chan, Golub and LeVeque, 1983): the others are summed then.
     if not others or parts[fold].weight <= total.weight / 2:
         return total - parts[fold]
     return merged(others)

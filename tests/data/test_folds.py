@@ -1,0 +1,123 @@
+"""The rules that divide rows into folds."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
+
+from moe_sklearn.data import CrossValidationFolds, GivenFolds, StratifiedFolds, fold_of_rows
+from moe_sklearn.data._folds import joined_folds
+
+ROWS = np.arange(12)
+
+
+@pytest.mark.parametrize(
+    "cv",
+    [
+        ShuffleSplit(3),
+        [(ROWS, ROWS[1:])],
+        [(ROWS, ROWS[:7]), (ROWS, ROWS[6:])],
+    ],
+    ids=["at random", "never", "twice"],
+)
+def test_every_row_is_held_out_once(cv):
+    with pytest.raises(ValueError, match="cv must hold every row out exactly once"):
+        fold_of_rows(cv, ROWS)
+
+
+def test_groups_stay_together_where_the_splitter_is_given_them():
+    groups = ROWS // 2
+    folds = fold_of_rows(list(GroupKFold(3).split(ROWS, groups=groups)), ROWS)
+    assert_array_equal(folds[::2], folds[1::2])
+    assert set(folds) == {0, 1, 2}
+
+
+def test_each_batch_is_divided_by_the_splitter():
+    rule = CrossValidationFolds(KFold(3))
+    assert rule.n_folds == 0
+    parts = [rule.assign(np.zeros(n)).tolist() for n in (3, 6)]
+    assert parts == [[0, 1, 2], [0, 0, 1, 1, 2, 2]]
+    assert rule.n_folds == 3
+    assert rule.all().tolist() == [*parts[0], *parts[1]]
+
+
+def test_given_folds_are_handed_out_in_their_order():
+    rule = GivenFolds(ROWS % 4, 4, 1)
+    assert [rule.assign(np.zeros(n)).tolist() for n in (5, 2)] == [[0, 1, 2, 3, 0], [1, 2]]
+    assert_array_equal(rule.all(), ROWS[:7] % 4)
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "at_most", "expected"),
+    [
+        (3, 5, [0, 1, 2]),
+        (5, 5, [0, 1, 2, 3, 4]),
+        (6, 5, [0, 0, 1, 2, 3, 4]),
+        (10, 5, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]),
+        (12, 5, [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4]),
+    ],
+)
+def test_whole_folds_are_joined_evenly(n_folds, at_most, expected):
+    folds = np.random.default_rng(0).permutation(np.repeat(np.arange(n_folds), 4))
+    assert_array_equal(joined_folds(folds, n_folds, at_most), np.array(expected)[folds])
+
+
+# spread over the bins
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.integers(-1, 3), min_size=1, max_size=200),
+    st.lists(st.integers(0, 200), max_size=4),
+    st.integers(2, 7),
+)
+def test_folds_spread_each_bin_evenly_however_the_rows_are_cut(bins, cuts, n_folds):
+    bins = np.array(bins)
+    whole = StratifiedFolds(n_folds).assign(bins, bins)
+    piecewise, parts = StratifiedFolds(n_folds), np.split(bins, sorted(min(cut, len(bins)) for cut in cuts))
+    assert_array_equal(whole, np.concatenate([piecewise.assign(part, part) for part in parts]))
+    for label in (-1, 0, 1, 2, 3):
+        sizes = np.bincount(whole[bins == label], minlength=n_folds)
+        assert len(sizes) == n_folds and sizes.max() - sizes.min() <= 1
+
+
+def test_folds_have_no_period_and_ignore_rows_without_weight():
+    folds = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int))
+    assert all(len(np.unique(folds[start::10])) == 10 for start in range(10))
+    weight = np.tile([1.0, 0.0], 500)
+    weighted = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int), weight)
+    assert_array_equal(weighted[::2], folds[:500])
+    assert_array_equal(StratifiedFolds().assign(np.zeros(1000), None), folds)
+
+
+def test_folds_of_a_bin_depend_on_its_rows_of_positive_weight_only():
+    rng = np.random.default_rng(0)
+    bins, weight = rng.choice(["a", "b", "c"], 200), rng.integers(0, 2, 200).astype(float)
+    folds = StratifiedFolds().assign(bins, bins, weight)
+    for label in "abc":
+        counted = (bins == label) & (weight > 0)
+        alone = StratifiedFolds().assign(bins[counted], bins[counted])
+        assert_array_equal(folds[counted], alone)
+    assert_array_equal(folds[weight == 0], 0)
+
+
+def test_folds_stay_what_they_are():
+    """A model fitted again by a later release is the same."""
+    folds = StratifiedFolds(5).assign(np.zeros(20), None)
+    assert folds.tolist() == [0, 1, 2, 3, 4, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4, 4, 0, 1, 2, 3]
+    assert_array_equal(StratifiedFolds(3).assign(np.zeros(12), None), [0, 1, 2, 0, 1, 2, 2, 0, 1, 0, 1, 2])
+
+
+def test_folds_are_joined_in_pairs_where_rows_are_many():
+    y = np.zeros(25)
+    fine, joined, growing = StratifiedFolds(4, 25), StratifiedFolds(4, 24), StratifiedFolds(4, 24)
+    of_few = fine.assign(y, None)
+    assert_array_equal(joined.assign(y, None), of_few // 2)
+    assert (fine.n_folds, joined.n_folds) == (4, 2)
+    assert_array_equal(growing.assign(y[:24], None), of_few[:24])
+    assert growing.n_folds == 4
+    assert_array_equal(growing.assign(y[24:], None), of_few[24:] // 2)
+    assert growing.n_folds == 2
+    assert_array_equal(growing.all(), of_few // 2)
