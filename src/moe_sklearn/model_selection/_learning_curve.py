@@ -18,9 +18,9 @@ from ..data import (
     check_x_std,
     label_array,
 )
-from ..metrics import curve_of
 from ..mixture import SoftGateMoERegressor, make_experts, rows_in_memory
-from ..moments import FoldMoments, add_in_folds, in_enough_precision
+from ..moments import FoldMoments, add_in_folds
+from ._curve import curve_of, increases
 
 
 def moe_learning_curve(
@@ -118,18 +118,20 @@ def moe_learning_curve(
         rows = _shuffled(rows, random_state)
     ((X, y, *_),) = rows.batches()
 
-    def reports(product_dtype, scratch):
+    def points(product_dtype):
         moments = FoldMoments.empty_for(X, y, product_dtype=product_dtype, max_bytes=experts.fold_bytes)
-        fits = _fits(model, moments, rows, sizes.tolist(), scratch)
-        return [fit.evaluate(X_test, y_test, bins=bins_test) for fit in fits]
+        for at_size in _add_rows(moments, rows, sizes.tolist()):
+            yield moments, at_size, X_test
 
-    return curve_of(in_enough_precision(experts.product_dtype, reports), train_sizes=sizes)
+    return curve_of(model, experts.product_dtype, points, y_test, bins_test, train_sizes=sizes)
 
 
-def _fits(model, moments, rows, sizes, scratch):
-    """Yield the model fitted at each size; the rows are added to the moments, in place."""
+def _add_rows(moments, rows, sizes):
+    """Yield the first rows up to each size, when the moments have them; they are added in place."""
     ((X, y, labels, _, x_std),) = rows.batches()
     source, labels = as_source(X), label_array(labels, len(y))
+    # The fold of a row depends on its rank in its bin, so that later rows move none to another fold (at most
+    # they join two folds): the moments only grow, and each point is that of a fit to its rows alone.
     folds, start = RecordedFolds(StratifiedFolds()), 0
     for stop in sizes:
         more, noise = slice(start, stop), _between(x_std, start, stop)
@@ -137,14 +139,13 @@ def _fits(model, moments, rows, sizes, scratch):
         # Some gate features are fitted to an array only.
         first = X[:stop] if isinstance(X, np.ndarray) else source.between(0, stop)
         noise = check_x_std(_between(x_std, 0, stop), first.shape)
-        at_size = replace(
+        yield replace(
             rows,
             batches=[(first, y[:stop], labels[:stop], None, noise)].copy,
             labels=[labels[:stop]],
             folds=folds.all(),
             has_noise=noise is not None,
         )
-        yield clone(model).fit_moments(moments, at_size, scratch=scratch)
         start = stop
 
 
@@ -166,8 +167,9 @@ def _shuffled(rows, random_state):
 
 
 def _absolute(train_sizes, n_rows):
+    """Numbers of rows from numbers or shares; 1 alone is one row, 1.0 all of them."""
     sizes = np.asarray(train_sizes)
-    if sizes.ndim != 1 or not len(sizes) or not (np.diff(sizes) > 0).all() or sizes[0] <= 0:
+    if not increases(sizes) or sizes[0] <= 0:
         raise ValueError(f"train_sizes must be increasing and positive, got {train_sizes!r}.")
     if sizes.dtype.kind == "f" and sizes[-1] <= 1:
         sizes = np.round(sizes * n_rows)

@@ -16,9 +16,8 @@ from ..data import (
     check_x_std,
     scaled,
 )
-from ..metrics import curve_of
 from ..mixture import SoftGateMoERegressor, draw_seed, prepare_rows, rows_in_memory
-from ..moments import in_enough_precision
+from ._curve import curve_of, increases
 
 
 def noise_curve(
@@ -101,7 +100,7 @@ def noise_curve(
     model = clone(estimator)
     X, y, bins, sample_weight, frame = check_fit_rows(model, X, y, bins, sample_weight)
     check_varies(y, sample_weight)
-    levels = _increasing(levels)
+    levels = _check_levels(levels)
     x_std = check_x_std(x_std, X.shape)
     bins_test = bins_of_rows(model, X_test, bins_test)
     test = as_source(check_rows(model, X_test))
@@ -115,28 +114,22 @@ def noise_curve(
     rows = rows_in_memory(model.binner, X, y, bins, sample_weight, frame=frame)
     setup, rows, gather = prepare_rows(model, rows, in_folds=True)
 
-    def reports(product_dtype, scratch):
-        fits = _fits(model, gather(product_dtype), rows, x_std, levels.tolist(), scratch)
-        tests = (NoisyRows(test, scaled(x_std_test, level), seed=seed) for level in levels.tolist())
-        return [fit.evaluate(noisy, y_test, bins=bins_test) for fit, noisy in zip(fits, tests, strict=True)]
+    def points(product_dtype):
+        ((X, y, labels, weight, _),) = rows.batches()
+        moments, variance = gather(product_dtype), 0.0
+        for level in levels.tolist():
+            # Independent noise only adds its variance to the diagonal of X'X, so one pass serves all levels.
+            moments.add_noise(x_std, labels, rows.folds, weight, factor=level**2 - variance)
+            variance, noisy = level**2, scaled(x_std, level)
+            batch = X, y, labels, weight, noisy
+            at_level = replace(rows, has_noise=noisy is not None, batches=[batch].copy)
+            yield moments, at_level, NoisyRows(test, scaled(x_std_test, level), seed=seed)
 
-    return curve_of(in_enough_precision(setup.experts.product_dtype, reports), levels=levels)
-
-
-def _fits(model, moments, rows, x_std, levels, scratch):
-    """Yield the model fitted at each level; the noise is added to the moments, in place."""
-    ((X, y, labels, sample_weight, _),) = rows.batches()
-    variance = 0.0
-    for level in levels:
-        moments.add_noise(x_std, labels, rows.folds, sample_weight, factor=level**2 - variance)
-        variance, noisy = level**2, scaled(x_std, level)
-        batch = X, y, labels, sample_weight, noisy
-        at_level = replace(rows, has_noise=noisy is not None, batches=[batch].copy)
-        yield clone(model).fit_moments(moments, at_level, scratch=scratch)
+    return curve_of(model, setup.experts.product_dtype, points, y_test, bins_test, levels=levels)
 
 
-def _increasing(levels):
+def _check_levels(levels):
     levels = np.asarray(levels, dtype=float)
-    if levels.ndim != 1 or not len(levels) or not (np.diff(levels) > 0).all() or not 0 <= levels[0]:
+    if not increases(levels) or not levels[0] >= 0:
         raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")
     return levels

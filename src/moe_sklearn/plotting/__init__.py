@@ -7,8 +7,7 @@ Each display is made by ``from_estimator`` (fitted mixture and test set), ``from
 colour-blind readers can tell apart.
 """
 
-from ._learning_curve import MoELearningCurveDisplay
-from ._noise_curve import NoiseCurveDisplay
+from ._curves import MoELearningCurveDisplay, NoiseCurveDisplay
 from ._predictions import MoEPredictionDisplay
 from ._routing import GateProbabilityDisplay, RoutingConfusionDisplay
 from ._scores import BinScoresDisplay, ModeScoresDisplay, RhoDisplay
