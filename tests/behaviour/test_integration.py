@@ -19,7 +19,6 @@ from moe_sklearn import (
     BinnedRidgeExperts,
     GateFeatureTransformer,
     GridBinner,
-    RhoScorer,
     SoftGateMoERegressor,
     rho_scorer,
 )
@@ -141,17 +140,6 @@ def test_grid_search_over_alpha_and_bins(stars, routing, n_jobs):
     assert search.best_params_ == {"experts__alpha": 0.1, "binner__n_bins": 3}
     twin = mixture().set_params(**search.best_params_).fit(X, y, bins=side)
     np.testing.assert_array_equal(search.predict(X), twin.predict(X))
-
-
-def test_grid_search_without_routing(stars):
-    X, y, side, _ = stars
-    scoring = {"r2": "r2", "rho": RhoScorer(bins=side)}
-    search = GridSearchCV(mixture(), GRID, scoring=scoring, refit="r2", cv=CV, error_score="raise")
-    search.fit(X, y, bins=side)
-    for i, parameters in enumerate(search.cv_results_["params"]):
-        expected = scores_by_hand(X, y, side, CV.split(X), **parameters).mean(axis=0)
-        assert search.cv_results_["mean_test_r2"][i] == pytest.approx(expected[0], rel=1e-9)
-        assert search.cv_results_["mean_test_rho"][i] == pytest.approx(expected[1], rel=1e-9)
 
 
 def test_grid_search_of_a_pipeline(stars, routing):

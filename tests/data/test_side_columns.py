@@ -18,7 +18,6 @@ from sklearn.preprocessing import StandardScaler
 from moe_sklearn import (
     BinnedRidgeExperts,
     GridBinner,
-    RhoScorer,
     SoftGateMoERegressor,
     moe_learning_curve,
     noise_curve,
@@ -237,7 +236,7 @@ def test_bins_beside_side_columns_are_an_error(stars):
         lambda: model.predict(X, bins=X[SIDE]),
         lambda: model.predict(X, mixing="oracle", bins=X[SIDE]),
         lambda: model.evaluate(X, y, bins=X[SIDE]),
-        lambda: RhoScorer(X[SIDE])(model, X, y),
+        lambda: rho_scorer(model, X, y, bins=X[SIDE]),
     ]
     for call in calls:
         with pytest.raises(ValueError, match="leave bins out"):

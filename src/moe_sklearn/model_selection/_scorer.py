@@ -14,7 +14,7 @@ from ._nested import inner_mixture, rows_of_mixture, without_search
 NO_BINS = (
     "rho needs the bins of the scored rows. If X holds them, set side_columns of the mixture. Otherwise call "
     "sklearn.set_config(enable_metadata_routing=True) and pass bins=... to the search's fit (cross_validate: "
-    "params={'bins': bins}), or use scoring=RhoScorer(bins=series) with a pandas Series indexed like X."
+    "params={'bins': bins})."
 )
 
 
@@ -28,14 +28,7 @@ class RhoScorer(BaseEstimator):
 
     The oracle needs the bins of the test rows. A mixture with `side_columns` reads them from X. Otherwise
     enable metadata routing with ``sklearn.set_config(enable_metadata_routing=True)`` and pass `bins` to
-    the search's ``fit`` (or in ``params`` of ``cross_validate``), or give this scorer a pandas object to
-    look them up in.
-
-    Parameters
-    ----------
-    bins : pandas Series or DataFrame, optional
-        Labels, or side information, of every row that will be scored, looked up by the index of X.
-        Bins that are routed take precedence.
+    the search's ``fit`` (or in ``params`` of ``cross_validate``).
 
     Notes
     -----
@@ -50,9 +43,6 @@ class RhoScorer(BaseEstimator):
     """
 
     __module__ = "moe_sklearn.model_selection"
-
-    def __init__(self, bins: Any = None):
-        self.bins = bins
 
     def get_metadata_routing(self) -> MetadataRequest:
         """Request `bins` and `sample_weight`.
@@ -107,7 +97,7 @@ class RhoScorer(BaseEstimator):
         """
         check_no_missing(y, "y")
         check_no_missing(sample_weight, "sample_weight")
-        bins = self._aligned_to(X) if bins is None else aligned(bins, X)
+        bins = aligned(bins, X)
         estimator = without_search(estimator)
         mixture, known = inner_mixture(estimator), bins
         if known is None:
@@ -132,22 +122,6 @@ class RhoScorer(BaseEstimator):
             y_oracle=predict("oracle"),
             sample_weight=None if sample_weight is None else np.asarray(sample_weight)[covered],
         )
-
-    def _aligned_to(self, X):
-        """Bins of the scorer itself in the order of the rows of X; None if it has none."""
-        if self.bins is None:
-            return None
-        if not hasattr(self.bins, "loc"):
-            raise TypeError(
-                "RhoScorer(bins=...) must be a pandas Series or DataFrame indexed like X, got "
-                f"{type(self.bins).__name__}: wrap it, or enable metadata routing and pass bins."
-            )
-        if not hasattr(X, "iloc"):
-            raise TypeError(
-                f"RhoScorer(bins=...) looks bins up by the index of X, but X is a "
-                f"{type(X).__name__} without one: pass X as a pandas DataFrame."
-            )
-        return aligned(self.bins, X, "RhoScorer(bins=...)")
 
     def _accept_sample_weight(self):
         # scikit-learn 1.8 and later ask this of each scorer in a dictionary
