@@ -411,16 +411,24 @@ def test_from_estimator_is_from_report(cls, fitted):
             np.testing.assert_equal(getattr(display, name), value)
 
 
-def test_learning_curve_from_estimator_is_from_curve(fitted):
+@pytest.mark.parametrize(
+    ("cls", "compute", "along"),
+    [
+        (MoELearningCurveDisplay, moe_learning_curve, {"train_sizes": [60, 150]}),
+        (NoiseCurveDisplay, noise_curve, {"levels": [0, 2]}),
+    ],
+)
+def test_curve_from_estimator_is_from_curve(fitted, cls, compute, along):
     X, y, bins = fitted
     data = {"bins": bins[:150], "X_test": X[150:], "y_test": y[150:], "bins_test": bins[150:]}
-    options = data | {"train_sizes": [60, 150], "random_state": 3}
-    _, ax = plt.subplots()
-    model = SoftGateMoERegressor()
-    display = MoELearningCurveDisplay.from_estimator(model, X[:150], y[:150], ax=ax, **options)
-    expected = moe_learning_curve(model, X[:150], y[:150], **options)
-    assert display.ax_ is ax
-    assert display.train_sizes.tolist() == [60, 150]
+    options = data | along | {"x_std": 0.5, "random_state": 3}
+    _, (ax, rho_ax) = plt.subplots(2)
+    arguments = SoftGateMoERegressor(random_state=0), X[:150], y[:150]
+    display = cls.from_estimator(*arguments, ax=ax, rho_ax=rho_ax, lower=0.5, **options)
+    expected = compute(*arguments, **options)
+    assert (display.ax_, display.rho_ax_, ax.get_ylim()[0]) == (ax, rho_ax, 0.5)
+    for name, values in along.items():
+        assert getattr(display, name).tolist() == values
     np.testing.assert_equal(display.r2, expected.r2)
     np.testing.assert_equal(display.rho, expected.rho)
 
@@ -460,20 +468,6 @@ def test_noise_curve_names_the_levels_that_have_room(levels, names):
     zeros = np.zeros(len(levels))
     ax = NoiseCurveDisplay(levels, {"soft": zeros}, {"soft": zeros}).plot().rho_ax_
     assert tick_names(ax.xaxis) == names
-
-
-def test_noise_curve_from_estimator_is_from_curve(fitted):
-    X, y, bins = fitted
-    data = {"bins": bins[:150], "X_test": X[150:], "y_test": y[150:], "bins_test": bins[150:]}
-    options = data | {"levels": [0, 2], "x_std": 0.5, "random_state": 3}
-    _, ax = plt.subplots()
-    model = SoftGateMoERegressor(random_state=0)
-    display = NoiseCurveDisplay.from_estimator(model, X[:150], y[:150], ax=ax, **options)
-    expected = noise_curve(model, X[:150], y[:150], **options)
-    assert display.ax_ is ax
-    assert display.levels.tolist() == [0, 2]
-    np.testing.assert_equal(display.r2, expected.r2)
-    np.testing.assert_equal(display.rho, expected.rho)
 
 
 def test_from_estimator_looks_through_searches_and_pipelines(fitted):

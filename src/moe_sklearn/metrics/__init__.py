@@ -7,7 +7,6 @@ from ._report import (
     bin_mean_proba,
     bin_r2,
     count_routes,
-    curve_of,
     make_report,
     plain_types,
     rho_tables,

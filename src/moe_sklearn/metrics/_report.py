@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, r2_score, recall_score
-from sklearn.utils import Bunch
 
 from ..data import check_choice, check_sample_weight
 from ._scores import ERROR_SCORES, prediction_errors, rho_interval, rho_score
@@ -429,13 +428,3 @@ def plain_types(value):
     if np.ndim(value):
         return [plain_types(item) for item in np.asarray(value).tolist()]
     return None if isinstance(value, float) and not np.isfinite(value) else value
-
-
-def curve_of(reports: list, **points) -> Bunch:
-    """Gather R2 of every mode, and rho, of several reports, with what they stand against."""
-    return Bunch(
-        **points,
-        r2={mode: np.array([report.r2[mode] for report in reports]) for mode in MODES},
-        rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
-        reports=reports,
-    )

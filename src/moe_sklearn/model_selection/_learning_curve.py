@@ -11,9 +11,9 @@ from ..data import (
     check_length,
     rows_of,
 )
-from ..metrics import curve_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
-from ..moments import FoldMoments, add_in_folds, in_enough_precision
+from ..moments import FoldMoments, add_in_folds
+from ._curve import curve_of, increases
 
 
 def moe_learning_curve(
@@ -110,30 +110,31 @@ def moe_learning_curve(
         shuffled = rows.source.shuffled(check_random_state(random_state))
         rows = replace(rows, source=shuffled, labels=[shuffled.labels])
 
-    def reports(product_dtype, scratch):
-        moments = FoldMoments.empty_for(
-            read.X, read.y, product_dtype=product_dtype, max_bytes=experts.fold_bytes
-        )
-        fits = _fits(model, moments, rows, sizes.tolist(), scratch)
-        return [fit.evaluate(test.X, y_test, bins=test.labels) for fit in fits]
+    def points(product_dtype):
+        options = {"product_dtype": product_dtype, "max_bytes": experts.fold_bytes}
+        moments = FoldMoments.empty_for(read.X, read.y, **options)
+        for at_size in _add_rows(moments, rows, sizes.tolist()):
+            yield moments, at_size, test.X
 
-    return curve_of(in_enough_precision(experts.product_dtype, reports), train_sizes=sizes)
+    return curve_of(model, experts.product_dtype, points, y_test, test.labels, train_sizes=sizes)
 
 
-def _fits(model, moments, rows, sizes, scratch):
-    """Yield the model fitted at each size; the rows are added to the moments, in place."""
+def _add_rows(moments, rows, sizes):
+    """Yield the first rows up to each size, when the moments have them; they are added in place."""
+    # The fold of a row depends on its rank in its bin, so that later rows move none to another fold (at most
+    # they join two folds): the moments only grow, and each point is that of a fit to its rows alone.
     folds, start = StratifiedFolds(), 0
     for stop in sizes:
         add_in_folds(moments, rows.source.between(start, stop), folds)
         first = rows.source.first(stop)
-        at_size = replace(rows, source=first, labels=[first.labels], folds=folds.all())
-        yield clone(model).fit_moments(moments, at_size, scratch=scratch)
+        yield replace(rows, source=first, labels=[first.labels], folds=folds.all())
         start = stop
 
 
 def _absolute(train_sizes, n_rows):
+    """Numbers of rows from numbers or shares; 1 alone is one row, 1.0 all of them."""
     sizes = np.asarray(train_sizes)
-    if sizes.ndim != 1 or not len(sizes) or not (np.diff(sizes) > 0).all() or sizes[0] <= 0:
+    if not increases(sizes) or sizes[0] <= 0:
         raise ValueError(f"train_sizes must be increasing and positive, got {train_sizes!r}.")
     if sizes.dtype.kind == "f" and sizes[-1] <= 1:
         sizes = np.round(sizes * n_rows)

@@ -11,9 +11,8 @@ from ..data import (
     check_x_std,
     rows_of,
 )
-from ..metrics import curve_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, gather_rows, prepare_rows
-from ..moments import in_enough_precision
+from ._curve import curve_of, increases
 
 
 def noise_curve(
@@ -95,7 +94,7 @@ def noise_curve(
     """
     model = clone(estimator)
     read = rows_of(model, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
-    levels, x_std = _increasing(levels), read.x_std
+    levels, x_std = _check_levels(levels), read.x_std
     if x_std_test is None and isinstance(x_std, RowSource):
         raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")
     test = rows_of(model, X_test, bins=bins_test)
@@ -107,29 +106,21 @@ def noise_curve(
     rows = TrainingRows.of(replace(read, x_std=None), model.binner)
     setup, rows = prepare_rows(model, rows, in_folds=True)
 
-    def reports(product_dtype, scratch):
-        moments = gather_rows(setup, rows, product_dtype)
-        fits = _fits(model, moments, rows, x_std, levels.tolist(), scratch)
-        tests = (test.with_noise(x_std_test, level).noisy(seed=seed) for level in levels.tolist())
-        return [
-            fit.evaluate(noisy.X, y_test, bins=test.labels) for fit, noisy in zip(fits, tests, strict=True)
-        ]
+    def points(product_dtype):
+        moments, variance = gather_rows(setup, rows, product_dtype), 0.0
+        labels, weight = rows.source.labels, rows.source.sample_weight
+        for level in levels.tolist():
+            # Independent noise only adds its variance to the diagonal of X'X, so one pass serves all levels.
+            moments.add_noise(x_std, labels, rows.folds, weight, factor=level**2 - variance)
+            variance = level**2
+            at_level = replace(rows, source=rows.source.with_noise(x_std, level))
+            yield moments, at_level, test.with_noise(x_std_test, level).noisy(seed=seed).X
 
-    return curve_of(in_enough_precision(setup.experts.product_dtype, reports), levels=levels)
-
-
-def _fits(model, moments, rows, x_std, levels, scratch):
-    """Yield the model fitted at each level; the noise is added to the moments, in place."""
-    read, variance = rows.source, 0.0
-    for level in levels:
-        moments.add_noise(x_std, read.labels, rows.folds, read.sample_weight, factor=level**2 - variance)
-        variance = level**2
-        at_level = replace(rows, source=read.with_noise(x_std, level))
-        yield clone(model).fit_moments(moments, at_level, scratch=scratch)
+    return curve_of(model, setup.experts.product_dtype, points, y_test, test.labels, levels=levels)
 
 
-def _increasing(levels):
+def _check_levels(levels):
     levels = np.asarray(levels, dtype=float)
-    if levels.ndim != 1 or not len(levels) or not (np.diff(levels) > 0).all() or not 0 <= levels[0]:
+    if not increases(levels) or not levels[0] >= 0:
         raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")
     return levels

@@ -11,6 +11,7 @@ from ..metrics import MoEReport
 from ..model_selection import report_from
 
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
+MODE_MARKERS = {"global": "D", "hard": "s", "soft": "o", "oracle": "^"}
 
 # Width in points of a character in the font of names, of 10 points
 CHARACTER = 6.0

@@ -1,4 +1,4 @@
-"""Curves: lines of R2 by mode, and of rho in a panel below, against training rows or against noise."""
+"""R2 of the modes, and rho in a panel below, against the number of training rows and against noise."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -7,15 +7,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..model_selection import moe_learning_curve, noise_curve
-from ._base import MODE_COLORS, AxesDisplay, tell_what_is_hidden
-
-# Width of a character of the names of noise levels, in shares of the axis
-LEVEL_CHARACTER = 0.02
-MODE_MARKERS = {"global": "D", "hard": "s", "soft": "o", "oracle": "^"}
+from ._base import MODE_COLORS, MODE_MARKERS, AxesDisplay, tell_what_is_hidden
 
 
 class CurveDisplay(AxesDisplay):
-    """Base of the displays of R2 and rho against something.
+    """Base of the displays of R2 and rho along something.
 
     Parameters
     ----------
@@ -35,41 +31,13 @@ class CurveDisplay(AxesDisplay):
     """
 
     rho_ax_: Any
-    # Name of the attribute, and of the entry of a curve, that the lines are drawn against
-    _points: str
-    # Function that computes such a curve
+    # Name of what the points lie along, as attribute and in the curve, and what computes such a curve
+    _along: str
     _compute: Callable
 
     def __init__(self, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
         self.r2 = {mode: np.asarray(values, dtype=float) for mode, values in r2.items()}
         self.rho = {mode: np.asarray(values, dtype=float) for mode, values in rho.items()}
-
-    @classmethod
-    def from_estimator(cls, estimator: Any, X: Any, y: ArrayLike, *, ax: Any = None, **options: Any) -> Self:
-        """Compute the curve of a mixture and draw it.
-
-        Parameters
-        ----------
-        estimator : SoftGateMoERegressor
-            Estimator whose clones are fitted.
-        X : array-like or source of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets of the training rows.
-        ax : matplotlib Axes, optional
-            Where to draw R2; by default a new figure, with a panel of rho below.
-        **options
-            `rho_ax` and `lower` as in `plot`. All others are further arguments of the function that computes
-            the curve, such as `bins`, `X_test`, `y_test`, `bins_test` and `x_std`: see
-            `moe_sklearn.moe_learning_curve` and `moe_sklearn.noise_curve`.
-
-        Returns
-        -------
-        display
-            The display, drawn.
-        """
-        drawn = {name: options.pop(name) for name in ("rho_ax", "lower") if name in options}
-        return cls.from_curve(cls._compute(estimator, X, y, **options), ax=ax, **drawn)
 
     @classmethod
     def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> Self:
@@ -89,10 +57,45 @@ class CurveDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        points = {cls._points: curve[cls._points]}
-        return cls(**points, r2=curve.r2, rho=curve.rho).plot(ax, **kwargs)
+        return cls(curve[cls._along], curve.r2, curve.rho).plot(ax, **kwargs)
 
-    def _place(self, ax):
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: ArrayLike,
+        *,
+        ax: Any = None,
+        rho_ax: Any = None,
+        lower: float = -1.0,
+        **options: Any,
+    ) -> Self:
+        """Compute the curve of a mixture and draw it.
+
+        Parameters
+        ----------
+        estimator : SoftGateMoERegressor
+            Estimator whose clones are fitted.
+        X : array-like or source of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets of the training rows.
+        ax, rho_ax, lower
+            As in ``plot``.
+        **options
+            All other arguments of `moe_sklearn.moe_learning_curve`, or of `moe_sklearn.noise_curve`, such as
+            `bins`, `x_std` and the test rows.
+
+        Returns
+        -------
+        display
+            The display, drawn.
+        """
+        curve = cls._compute(estimator, X, y, **options)
+        return cls.from_curve(curve, ax=ax, rho_ax=rho_ax, lower=lower)
+
+    def _name_points(self, ax):
         """Set scale, ticks and name of the x axis."""
         raise NotImplementedError
 
@@ -117,36 +120,28 @@ class CurveDisplay(AxesDisplay):
         split = ax is None and rho_ax is None
         ax = self._start(ax, (5.6, 5.4))
         self.rho_ax_ = rho_ax = _panel_below(ax) if split else rho_ax
-        self._draw(ax, self.r2)
-        if ax.get_ylim()[0] < lower:
-            ax.set_ylim(bottom=lower)
-        tell_what_is_hidden(ax, self.r2, ax.get_ylim())
+        self._draw(ax, self.r2, lower, np.inf)
         ax.set_ylabel(r"$R^2$ on the test set")
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(self.r2), frameon=False)
         if rho_ax is not None:
             for mode, level in {"global": 0, "oracle": 1}.items():
                 rho_ax.axhline(level, color=MODE_COLORS[mode], linestyle="--", zorder=1)
-            self._draw(rho_ax, self.rho)
-            low, high = rho_ax.get_ylim()
-            rho_ax.set_ylim(max(low, -1), min(high, 2))
-            tell_what_is_hidden(rho_ax, self.rho, rho_ax.get_ylim())
+            self._draw(rho_ax, self.rho, -1, 2)
             rho_ax.set_ylabel(r"$\rho$")
         if split:
             ax.set_xlabel("")
             ax.tick_params(labelbottom=False)
         return self
 
-    def _draw(self, ax, lines):
+    def _draw(self, ax, lines, lowest, highest):
+        """Draw a line for each mode, on an axis that ends at `lowest` and `highest` if not before."""
         for mode, values in lines.items():
-            ax.plot(
-                getattr(self, self._points),
-                values,
-                color=MODE_COLORS.get(mode, "#999999"),
-                marker=MODE_MARKERS.get(mode, "o"),
-                markersize=5.5,
-                label=mode,
-            )
-        self._place(ax)
+            look = {"color": MODE_COLORS.get(mode, "#999999"), "marker": MODE_MARKERS.get(mode, "o")}
+            ax.plot(getattr(self, self._along), values, **look, markersize=5.5, label=mode)
+        self._name_points(ax)
+        low, high = ax.get_ylim()
+        ax.set_ylim(max(low, lowest), min(high, highest))
+        tell_what_is_hidden(ax, lines, ax.get_ylim())
 
 
 class MoELearningCurveDisplay(CurveDisplay):
@@ -186,16 +181,17 @@ class MoELearningCurveDisplay(CurveDisplay):
     ['100', '20k']
     """
 
-    _points = "train_sizes"
+    _along = "train_sizes"
     _compute = staticmethod(moe_learning_curve)
 
     def __init__(self, train_sizes: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
         super().__init__(r2, rho)
         self.train_sizes = np.asarray(train_sizes)
 
-    def _place(self, ax):
+    def _name_points(self, ax):
         ax.set_xscale("log")
-        ticks = _apart(self.train_sizes)
+        places = np.log(self.train_sizes)
+        ticks = self.train_sizes[_apart(places, 0.1 * (places[-1] - places[0]))]
         ax.set_xticks(ticks, [_short(size) for size in ticks])
         ax.set_xticks([], minor=True)
         ax.set_xlabel("Training rows")
@@ -238,39 +234,28 @@ class NoiseCurveDisplay(CurveDisplay):
     'Noise level'
     """
 
-    _points = "levels"
+    _along = "levels"
     _compute = staticmethod(noise_curve)
 
     def __init__(self, levels: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
         super().__init__(r2, rho)
         self.levels = np.asarray(levels, dtype=float)
 
-    def _place(self, ax):
-        names = {level: f"{level:.3g}" for level in self.levels}
-        least_gap = LEVEL_CHARACTER * (1 + max(map(len, names.values())))
-        ticks = [self.levels[-1]]
-        for level in self.levels[-2::-1]:
-            if ticks[0] - level >= least_gap * self.levels[-1]:
-                ticks.insert(0, level)
-        ax.set_xticks(ticks, [names[level] for level in ticks])
+    def _name_points(self, ax):
+        longest = max(len(f"{level:.3g}") for level in self.levels)
+        # a character takes a fiftieth of the axis, and one more stays free between two names
+        ticks = self.levels[_apart(self.levels, 0.02 * (1 + longest) * self.levels[-1])]
+        ax.set_xticks(ticks, [f"{level:.3g}" for level in ticks])
         ax.set_xlabel("Noise level")
 
 
-def _panel_below(ax):
-    """Give the lower third of the only axes of a figure to new ones."""
-    upper, lower = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(2, 1))
-    ax.set_subplotspec(upper)
-    return ax.figure.add_subplot(lower, sharex=ax)
-
-
-def _apart(sizes):
-    """Sizes whose names have room on a log axis, the largest among them."""
-    kept = list(sizes[-1:])
-    gap = 0.1 * np.log(sizes[-1] / sizes[0])
-    for size in sizes[-2::-1]:
-        if np.log(kept[-1] / size) >= gap:
-            kept.append(size)
-    return kept[::-1]
+def _apart(places, gap):
+    """Positions of the places, the last among them, whose names have room: they are `gap` or more apart."""
+    kept = [len(places) - 1]
+    for position in range(len(places) - 2, -1, -1):
+        if places[kept[0]] - places[position] >= gap:
+            kept.insert(0, position)
+    return kept
 
 
 def _short(size):
@@ -279,3 +264,10 @@ def _short(size):
         return f"{size:.0f}"
     size = float(f"{size:.3g}")
     return f"{size / 1e6:g}M" if size >= 1e6 else f"{size / 1e3:g}k"
+
+
+def _panel_below(ax):
+    """Give the lower third of the only axes of a figure to new ones."""
+    upper, lower = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(2, 1))
+    ax.set_subplotspec(upper)
+    return ax.figure.add_subplot(lower, sharex=ax)

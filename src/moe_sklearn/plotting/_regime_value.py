@@ -7,8 +7,7 @@ from numpy.typing import ArrayLike
 
 from ..metrics import MODES
 from ..model_selection import RANDOM, TARGET, RegimeValue, regime_value
-from ._base import MODE_COLORS, AxesDisplay, most_lines, tell_what_is_hidden, wrapped
-from ._curves import MODE_MARKERS
+from ._base import MODE_COLORS, MODE_MARKERS, AxesDisplay, most_lines, tell_what_is_hidden, wrapped
 
 
 class RegimeValueDisplay(AxesDisplay):

@@ -1,0 +1,47 @@
+"""What the curves share: mixtures from moments that change from point to point, and their scores."""
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import Bunch
+
+from ..metrics import MODES
+from ..moments import in_enough_precision
+
+
+def curve_of(model, product_dtype, points: Callable, y_test, bins_test, **along) -> Bunch:
+    """Fit and score a clone of the model at each point, and gather R2 of every mode, and rho.
+
+    Parameters
+    ----------
+    model : SoftGateMoERegressor
+    product_dtype : {"auto", "float32", "float64"}
+        Of all points. Where "auto" turns out to be too rough at one of them, all are computed anew.
+    points : callable
+        Function of a product_dtype that yields the moments, the training rows and X of the test rows of each
+        point. The moments of a point may be those of the one before, changed in place.
+    y_test, bins_test
+        The same at all points.
+    **along
+        The array that the points lie along, by its name.
+    """
+
+    def of_points(product_dtype, scratch):
+        return [
+            clone(model).fit_moments(moments, rows, scratch=scratch).evaluate(X_test, y_test, bins=bins_test)
+            for moments, rows, X_test in points(product_dtype)
+        ]
+
+    reports = in_enough_precision(product_dtype, of_points)
+    return Bunch(
+        **along,
+        r2={mode: np.array([report.r2[mode] for report in reports]) for mode in MODES},
+        rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
+        reports=reports,
+    )
+
+
+def increases(values):
+    """Whether an array is one-dimensional, not empty, and increases at each step; nan does not."""
+    return values.ndim == 1 and len(values) > 0 and bool((np.diff(values) > 0).all())
