@@ -163,8 +163,6 @@ def make_steps(data):
     }
     for anchors in (2, 5, 9):
         steps[f"regression hidden, all, {anchors} anchors"] = mixture(hidden, ALL_INPUTS, anchors)
-    searched = RegressionGate(classification_weight="auto", alpha="auto", random_state=SEED)
-    steps["default, gate settings searched"] = lambda: make_mixture(data, gate=searched)
     half = RegressionGate(n_restarts=2, random_state=SEED)
     steps["default, 2 networks instead of 5"] = lambda: make_mixture(data, gate=half)
     finer = [halved(edges) for edges in data.edges]

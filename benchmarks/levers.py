@@ -125,7 +125,6 @@ STEPS = {
         data, shrink_to="global", alphas=data.alpha * ALPHAS
     ),
     "labels at 0.05": partial(gate, classification_weight=0.05),
-    "gate settings searched": partial(gate, classification_weight="auto", alpha="auto"),
     **{f"{rows} gate rows": partial(parts, gate_max_samples=rows) for rows in (400, 800, 2000, 4000, 8000)},
 }
 

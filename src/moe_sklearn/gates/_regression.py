@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -28,10 +28,6 @@ from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
 
 PRECISION = np.float32
-# The first of each is the default
-CLASSIFICATION_WEIGHTS = (0.0, 0.05, 0.3)
-ALPHAS = (1e-4, 1e-3, 1e-5)
-PILOT_ROWS, PILOT_ITERATIONS = 10_000, 50
 # Few networks do where rows are many, as these differ less.
 N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
 # The penalty stands for as much knowledge as it does beside so many rows.
@@ -41,6 +37,8 @@ MAX_HELD_OUT = 5_000
 BLOCK_ROWS = 1024
 # With smaller batches, threads wait for each other more than they work.
 BATCH_FOR_THREADS = 256
+# A label gate is linear: it needs no more rows or iterations.
+LABEL_GATE_ROWS, LABEL_GATE_ITERATIONS = 10_000, 50
 # Candidate shares of the label gates, and the least relative gain for which label gates are used
 LABEL_SHARES = np.linspace(0, 1, 11)
 LEAST_GAIN = 1e-3
@@ -62,14 +60,11 @@ class RegressionGate(StatefulEstimator):
     ----------
     hidden_layer_size : int, default=64
         Number of rectified linear units beside the linear part. 0 means a linear gate.
-    classification_weight : float in [0, 1] or "auto", default=0.0
+    classification_weight : float in [0, 1], default=0.0
         Share of the cross-entropy of the labels in the loss; the rest is the squared error of the mixture.
-        "auto" means 0, unless 0.05 or 0.3 make a linear gate better on held-out rows by at least a standard
-        error.
-    alpha : float or "auto", default=1e-4
+    alpha : float, default=1e-4
         L2 penalty on the coefficients. The loss is the mean squared error divided by the variance of y.
-        With n_samples > 50,000 a network is penalised by alpha * 50,000 / n_samples. "auto" means 1e-4,
-        unless 1e-3 or 1e-5 are better by the same rule.
+        With n_samples > 50,000 a network is penalised by alpha * 50,000 / n_samples.
     n_restarts : int or "auto", default="auto"
         Networks to average. Each starts from its own random units and holds out other rows: of few rows a
         fifth, so that each row is held out once. They are trained in parallel, on as many threads as BLAS
@@ -79,9 +74,9 @@ class RegressionGate(StatefulEstimator):
         many rows, a network is trained on at most 3,000 batches of up to 1,024 rows, and of more than 100,000
         rows on at most 2,048 batches.
     validation_fraction : float or "auto", default="auto"
-        Share of the rows that is held out from each network. These rows serve early stopping, the share of
-        the label gates, and every "auto" of this class. "auto" holds out a tenth of the rows, but at least
-        500 and at most 5,000, and never more than a fifth.
+        Share of the rows that is held out from each network. These rows serve early stopping and the share
+        of the label gates. "auto" holds out a tenth of the rows, but at least 500 and at most 5,000, and
+        never more than a fifth.
     random_state : int, RandomState instance or None, default=None
         Seed of the random units and of the choice of held-out rows.
     verbose : int, default=0
@@ -102,8 +97,6 @@ class RegressionGate(StatefulEstimator):
         Intercepts of the linear part, averaged likewise.
     classes_ : ndarray of shape (n_experts,)
         Columns of `experts`: 0, ..., n_experts - 1.
-    classification_weight_, alpha_ : float
-        The values that were used.
     validation_loss_ : ndarray of shape (n_restarts,)
         Mean squared error of each network's mixture on its held-out rows, divided by the variance of y.
         Errors beyond four standard deviations of y count linearly (Huber's loss).
@@ -147,8 +140,8 @@ class RegressionGate(StatefulEstimator):
         self,
         hidden_layer_size=64,
         *,
-        classification_weight: float | Literal["auto"] = 0.0,
-        alpha: float | Literal["auto"] = 1e-4,
+        classification_weight=0.0,
+        alpha=1e-4,
         n_restarts: int | Literal["auto"] = "auto",
         max_iter=50,
         validation_fraction: float | Literal["auto"] = "auto",
@@ -271,23 +264,20 @@ class RegressionGate(StatefulEstimator):
         return np.einsum("nk,nk...->n...", self.predict_proba(X), np.asarray(experts, dtype=float))
 
     def _check_parameters(self, labels):
-        check_number(self.hidden_layer_size, "hidden_layer_size", 0, np.inf, integer=True)
-        if isinstance(self.n_restarts, str):
-            check_choice(self.n_restarts, "n_restarts", ["auto"])
-        else:
-            check_number(self.n_restarts, "n_restarts", 1, np.inf, integer=True)
-        check_number(self.max_iter, "max_iter", 1, np.inf, integer=True)
-        for name, low, high in (
-            ("classification_weight", 0, 1),
-            ("alpha", 0, np.inf),
-            ("validation_fraction", 0.001, 0.9),
+        for name, low, high, integer in (
+            ("hidden_layer_size", 0, np.inf, True),
+            ("classification_weight", 0, 1, False),
+            ("alpha", 0, np.inf, False),
+            ("n_restarts", 1, np.inf, True),
+            ("max_iter", 1, np.inf, True),
+            ("validation_fraction", 0.001, 0.9, False),
         ):
             value = getattr(self, name)
-            if isinstance(value, str):
+            if name in ("n_restarts", "validation_fraction") and isinstance(value, str):
                 check_choice(value, name, ["auto"])
             else:
-                check_number(value, name, low, high)
-        if labels is None and self.classification_weight not in ("auto", 0):
+                check_number(value, name, low, high, integer)
+        if labels is None and self.classification_weight:
             raise ValueError(
                 f"classification_weight={self.classification_weight} needs labels: pass the code of each "
                 "row's bin, or set classification_weight=0."
@@ -316,37 +306,12 @@ class RegressionGate(StatefulEstimator):
         scaled = ((X - self.center_) / self.scale_).astype(PRECISION)
         return np.arcsinh(scaled, out=scaled)
 
-    def _choose(self, rows, train, held_out, rng):
-        """Return the classification weight and the penalty, given or chosen by training linear gates.
-
-        A candidate replaces the default only if it is better by a standard error.
-        """
-        train, held_out = rows.take(train[:PILOT_ROWS]), rows.take(held_out)
-
-        @cache
-        def errors(weight, alpha):
-            start = start_parameters(train, 0, weight, rng)
-            best = train_linear(start, train, held_out, weight, alpha, PILOT_ITERATIONS)
-            return mixture_errors(softmax(gate_logits(best.parameters, held_out.inputs)), held_out)
-
-        auto_weight, auto_alpha = self.classification_weight == "auto", self.alpha == "auto"
-        weight = CLASSIFICATION_WEIGHTS[0] if auto_weight else float(self.classification_weight)
-        alpha = ALPHAS[0] if auto_alpha else float(self.alpha)
-        if auto_alpha:
-            alpha = _one_standard_error(ALPHAS, [errors(weight, a) for a in ALPHAS])
-        if auto_weight and (rows.codes != NO_BIN).any():
-            candidates = CLASSIFICATION_WEIGHTS
-            weight = _one_standard_error(candidates, [errors(c, alpha) for c in candidates])
-        return weight, alpha
-
     def _train_all(self, rows, n_threads, n_draws, progress):
         """Train all networks side by side, or some of them in each thread if a batch is work enough."""
         rng = check_random_state(self.random_state)
         splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng, n_draws)
-        train, held_out = splits[0]
-        self.classification_weight_, self.alpha_ = self._choose(rows, train, held_out, rng)
         size = self.hidden_layer_size
-        starts = [start_parameters(rows, size, self.classification_weight_, rng) for _ in splits]
+        starts = [start_parameters(rows, size, self.classification_weight, rng) for _ in splits]
         # Each network shuffles its rows with a generator of its own, whatever the others do meanwhile.
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(splits))
         members = list(zip(splits, starts, map(np.random.RandomState, seeds), strict=True))
@@ -362,7 +327,7 @@ class RegressionGate(StatefulEstimator):
         splits, starts, rngs = zip(*group, strict=True)
         train = [own for own, _ in splits]
         held_out = [rows.take(held) for _, held in splits]
-        weight, alpha = self.classification_weight_, self.alpha_ * min(1, PENALISED_ROWS / len(rows.y))
+        weight, alpha = self.classification_weight, self.alpha * min(1, PENALISED_ROWS / len(rows.y))
         stage = progress.stage("training")
 
         def report(step, n_steps, networks):
@@ -381,7 +346,7 @@ class RegressionGate(StatefulEstimator):
         if rows.n_bins > 1 and weight < 1:
             start = start_parameters(rows, 0, 1.0, rngs[0])
             label_gates = [
-                train_linear(start, rows.take(own[:PILOT_ROWS]), held, 1.0, alpha, PILOT_ITERATIONS)
+                train_linear(start, rows.take(own[:LABEL_GATE_ROWS]), held, 1.0, alpha, LABEL_GATE_ITERATIONS)
                 for own, held in zip(train, held_out, strict=True)
             ]
         return [_Member(*parts) for parts in zip(networks, label_gates, held_out, strict=True)]
@@ -436,17 +401,6 @@ def _average(members, label_share):
         if share
     ]
     return stacks, shares[shares > 0]
-
-
-def _one_standard_error(candidates, errors):
-    """Return the candidate of least mean error if it beats the first by a standard error, else the first.
-
-    This is the one-standard-error rule on paired rows: Hastie, Tibshirani and Friedman, The Elements of
-    Statistical Learning, 2nd ed., section 7.10.
-    """
-    best = int(np.argmin([np.mean(error) for error in errors]))
-    gain = errors[0] - errors[best]
-    return candidates[best if gain.mean() > gain.std() / len(gain) ** 0.5 else 0]
 
 
 def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
