@@ -13,9 +13,9 @@ from moe_sklearn.data import BLOCK_ROWS, RowSource
 from moe_sklearn.data._sources import PIECE_ROWS
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.linalg import LinearPart, LinearStack
+from moe_sklearn.metrics import MODES
 from moe_sklearn.mixture import mix
 from moe_sklearn.mixture._predictor import (
-    MIXINGS,
     MixturePredictor,
     Outputs,
     complete_features,
@@ -197,7 +197,7 @@ def test_modes_mix_as_defined():
 def test_mixing_keeps_the_precision():
     outputs, anchors = draw_outputs()
     narrow = Outputs(*(array.astype("f4") for array in outputs))
-    for mode in MIXINGS:
+    for mode in MODES:
         assert mix(mode, narrow, anchors, np.zeros(6, int)).dtype == np.float32
     assert total_std(mix("soft", narrow, anchors), narrow, np.ones((3, 2))).dtype == np.float32
 
@@ -286,7 +286,7 @@ class CountedRows(RowSource):
             yield start, stop, lambda load=load: load().view(Counted)
 
 
-@pytest.mark.parametrize("mixing", MIXINGS)
+@pytest.mark.parametrize("mixing", MODES)
 @pytest.mark.parametrize("return_std", [False, True])
 def test_one_product_a_block_serves_everything(fitted, monkeypatch, mixing, return_std):
     """Invariant 7."""

@@ -418,7 +418,7 @@ def test_rows_that_are_not_finite_are_named(data, bad, features):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"mixing": "mild"}, "mixing must be one of 'soft', 'hard', 'oracle', 'global'; got 'mild'"),
+        ({"mixing": "mild"}, "mixing must be one of 'global', 'hard', 'soft', 'oracle'; got 'mild'"),
         ({"binner": GridBinner()}, "bins are 1-D labels, but a binner is set"),
         ({"experts": BinnedRidgeExperts(alpha=-1)}, "alpha must be a finite number >= 0, got -1"),
         ({"experts": BinnedRidgeExperts(alpha=[1, 2])}, r"alpha has shape \(2,\), there are 3 bins"),
@@ -495,7 +495,7 @@ def test_predict_says_what_it_needs(data):
         model.predict(X, mixing="oracle")
     with pytest.raises(ValueError, match=r"mixing='oracle' .*needs bins"):
         model.score(X, y, mixing="oracle")
-    with pytest.raises(ValueError, match="mixing must be one of 'soft', 'hard', 'oracle', 'global'"):
+    with pytest.raises(ValueError, match="mixing must be one of 'global', 'hard', 'soft', 'oracle'"):
         model.predict(X, mixing="softly")
     with pytest.raises(ValueError, match="bins has 7 rows, X has 300"):
         model.predict(X, mixing="oracle", bins=bins[:7])

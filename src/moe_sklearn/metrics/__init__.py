@@ -2,6 +2,7 @@
 
 from ._report import (
     MODES,
+    Mixing,
     MoEReport,
     bin_mean_proba,
     bin_r2,

@@ -35,11 +35,12 @@ from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, sol
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
 from ..linalg import LinearStack, Scratch, is_overridden
+from ..metrics import MODES
 from ..moments import FoldMoments, in_enough_precision
 from ._gate_plan import GatePlan, check_plan, plan_gate
 from ._gate_rows import GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
 from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
-from ._predictor import MIXINGS, MixturePredictor
+from ._predictor import MixturePredictor
 from ._training_rows import TrainingRows, fold_rule, gather_batches, kept_rows
 
 # The part that None stands for
@@ -199,7 +200,7 @@ def draw_seed(random_state) -> int:
 
 def _check_mixture(mixture):
     """Check the parameters that no part of the mixture checks."""
-    check_choice(mixture.mixing, "mixing", MIXINGS)
+    check_choice(mixture.mixing, "mixing", MODES)
     if mixture.n_noise_draws != "auto":
         check_number(mixture.n_noise_draws, "n_noise_draws", 1, np.inf, integer=True)
 

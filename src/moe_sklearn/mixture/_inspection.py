@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from ..binning import Regimes, first_target
 from ..data import bins_of_rows, check_rows, check_targets, feature_names
 from ..experts import BinnedRidgeExperts
-from ..metrics import MoEReport, make_report
+from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
-from ._predictor import MIXINGS, Mixing, MixturePredictor, mix, total_std
+from ._predictor import MixturePredictor, mix, total_std
 
 
 @dataclass(frozen=True)
@@ -30,85 +30,6 @@ class Contributions:
     """The rows."""
     feature_names: list[str] | None
     """Names of the columns seen in `fit`; None if they had none."""
-
-
-def expert_table(
-    coef, regimes: Regimes, tuned: dict, residual_variance, column_names=None, n_strongest: int = 3
-) -> dict[str, list]:
-    """List rows, penalty, residual and strongest columns of each expert.
-
-    Parameters
-    ----------
-    coef : ndarray of shape (n_bins, n_targets, n_features)
-    regimes : Regimes
-    tuned : dict of str to ndarray of shape (n_bins,)
-        Parameter that experts differ in, such as "alpha".
-    residual_variance : ndarray of shape (n_bins, n_targets) or None
-    column_names : array-like of shape (n_features,), optional
-        Names of the columns. None means their positions.
-    n_strongest : int
-        Number of columns listed for each expert.
-
-    Raises
-    ------
-    ValueError
-        If the number of `column_names` is not n_features.
-    """
-    n_features = coef.shape[2]
-    names = np.arange(n_features) if column_names is None else np.asarray(column_names)
-    if len(names) != n_features:
-        raise ValueError(
-            f"column_names has {len(names)} names, X has {n_features} columns: pass a name for each."
-        )
-    size = np.abs(coef).sum(axis=1)
-    strongest = np.argsort(-size, axis=1, kind="stable")[:, :n_strongest]
-    variance = np.full((len(coef), 1), np.nan) if residual_variance is None else residual_variance
-    return {
-        "bin": list(regimes.names),
-        "n_train": regimes.counts.tolist(),
-        **{name: values.tolist() for name, values in tuned.items()},
-        "residual_std": np.sqrt(variance.mean(axis=1)).tolist(),
-        "strongest": [names[row].tolist() for row in strongest],
-    }
-
-
-def report_of(
-    predictor: MixturePredictor, regimes: Regimes, X, y, codes, *, n_train: int, **options
-) -> MoEReport:
-    """Make the report of all mixing modes on held-out rows.
-
-    Parameters
-    ----------
-    predictor : MixturePredictor
-    regimes : Regimes
-    X : array or source of shape (n, n_features)
-    y : ndarray of shape (n,) or (n, n_targets)
-    codes : ndarray of shape (n,), int
-        Position of each row's bin; -1 for no bin.
-    n_train : int
-        Number of training rows.
-    **options
-        Keyword arguments of `make_report`.
-    """
-
-    def of_block(outputs, codes):
-        mixed = [mix(mode, outputs, predictor.anchors, codes) for mode in MIXINGS]
-        return outputs.proba, outputs.weights[:, predictor.n_bins :].sum(axis=1), *mixed
-
-    proba, anchor_weight, *mixed = predictor.map(of_block, X, codes, weights=True, proba=True)
-    return make_report(
-        y_true=y,
-        predictions={mode: values.reshape(y.shape) for mode, values in zip(MIXINGS, mixed, strict=True)},
-        proba=proba,
-        anchor_weight=anchor_weight,
-        bins=codes,
-        bin_names=regimes.names,
-        dropped_bins=regimes.dropped_names,
-        bin_train_counts=regimes.counts,
-        n_train=n_train,
-        n_train_covered=int(regimes.counts.sum()),
-        **options,
-    )
 
 
 def in_shape_of_y(mixture, array, axis=-1):
@@ -396,15 +317,24 @@ class MixtureOutputs:
             If the number of `column_names` is not n_features.
         """
         check_is_fitted(self)
+        coef, variance = self.predictor_.expert_coef, self.residual_variance_
+        names = feature_names(self) if column_names is None else column_names
+        names = np.arange(coef.shape[2]) if names is None else np.asarray(names)
+        if len(names) != coef.shape[2]:
+            raise ValueError(
+                f"column_names has {len(names)} names, X has {coef.shape[2]} columns: pass a name for each."
+            )
+        size = np.abs(coef).sum(axis=1)
+        strongest = np.argsort(-size, axis=1, kind="stable")[:, :n_strongest]
+        variance = np.full((len(coef), 1), np.nan) if variance is None else variance
         tuned = self.experts_.tuned_parameter
-        return expert_table(
-            self.predictor_.expert_coef,
-            self.regimes_,
-            {tuned: getattr(self.experts_, f"{tuned}_")},
-            self.residual_variance_,
-            feature_names(self) if column_names is None else column_names,
-            n_strongest,
-        )
+        return {
+            "bin": list(self.regimes_.names),
+            "n_train": self.regimes_.counts.tolist(),
+            tuned: getattr(self.experts_, f"{tuned}_").tolist(),
+            "residual_std": np.sqrt(variance.mean(axis=1)).tolist(),
+            "strongest": [names[row].tolist() for row in strongest],
+        }
 
     def evaluate(
         self,
@@ -453,13 +383,25 @@ class MixtureOutputs:
         y = check_targets(y, len(X), self.predictor_.n_targets)
         if bins is None and self.regimes_.of_target:
             bins = first_target(y)
-        return report_of(
-            self.predictor_,
-            self.regimes_,
-            X,
-            in_shape_of_y(self, y),
-            self.regimes_.oracle_codes(bins, len(X)),
+        predictor, regimes = self.predictor_, self.regimes_
+        codes = regimes.oracle_codes(bins, len(X))
+
+        def of_block(outputs, codes):
+            mixed = [mix(mode, outputs, predictor.anchors, codes) for mode in MODES]
+            return outputs.proba, outputs.weights[:, predictor.n_bins :].sum(axis=1), *mixed
+
+        proba, anchor_weight, *mixed = predictor.map(of_block, X, codes, weights=True, proba=True)
+        return make_report(
+            y_true=in_shape_of_y(self, y),
+            predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
+            proba=proba,
+            anchor_weight=anchor_weight,
+            bins=codes,
+            bin_names=regimes.names,
+            dropped_bins=regimes.dropped_names,
+            bin_train_counts=regimes.counts,
             n_train=self.n_train_,
+            n_train_covered=int(regimes.counts.sum()),
             sample_weight=sample_weight,
             n_resamples=n_resamples,
             confidence_level=confidence_level,

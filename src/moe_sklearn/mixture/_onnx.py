@@ -12,7 +12,7 @@ from .._version import __version__
 from ..data import check_choice, feature_names
 from ..features import MAX_NORMALISED_FLUX, GateFeatureTransformer
 from ..gates import LogisticGate, RegressionGate
-from ._predictor import MIXINGS
+from ..metrics import MODES
 
 # Of 2022: runtimes of all releases since then run the graph.
 OPSET, IR_VERSION = 17, 8
@@ -96,7 +96,7 @@ def to_onnx(model, *, mixing=None):
             "mixture itself, such as pipeline[-1] or search.best_estimator_."
         )
     mixing = model.mixing if mixing is None else mixing
-    check_choice(mixing, "mixing", MIXINGS)
+    check_choice(mixing, "mixing", MODES)
     if mixing == "oracle":
         raise ValueError(
             "mixing='oracle' needs the bins of the rows, which are no input of the graph: export 'soft', "

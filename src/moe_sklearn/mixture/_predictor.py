@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..data import map_finite
 from ..linalg import LinearStack
-
-Mixing = Literal["soft", "hard", "oracle", "global"]
-MIXINGS: tuple[Mixing, ...] = get_args(Mixing)
 
 
 class Outputs(NamedTuple):

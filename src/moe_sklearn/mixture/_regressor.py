@@ -8,12 +8,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from ..data import bins_of_rows, check_choice, check_fit_rows, check_rows, check_varies
-from ..metrics import r2_of
+from ..metrics import MODES, Mixing, r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
 from ._inspection import MixtureOutputs, in_shape_of_y
 from ._intervals import check_residuals
-from ._predictor import MIXINGS, Mixing, mix, total_std
+from ._predictor import mix, total_std
 from ._training_rows import rows_in_memory
 
 
@@ -384,7 +384,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         """
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
-        check_choice(mixing, "mixing", MIXINGS)
+        check_choice(mixing, "mixing", MODES)
         if mixing == "oracle" or bins is not None:
             bins = bins_of_rows(self, X, bins)
         X = check_rows(self, X, lazy=True)
