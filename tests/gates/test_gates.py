@@ -551,7 +551,7 @@ def test_weights_do_not_depend_on_the_blocks_of_rows(monkeypatch):
     X, y, experts, labels = regimes(200)
     gate = RegressionGate(4, n_restarts=2, max_iter=2, random_state=0).fit(X, y, experts=experts)
     whole = gate.weigh(X)
-    monkeypatch.setattr(regression_module, "BLOCK_ROWS", 30)
+    monkeypatch.setattr(regression_module, "ROWS_AT_ONCE", 30)
     np.testing.assert_allclose(gate.weigh(X), whole, rtol=1e-5)
     again = clone(gate).fit(X, y, experts=experts)
     np.testing.assert_allclose(again.scale_, gate.scale_, rtol=1e-12)

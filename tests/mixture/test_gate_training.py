@@ -371,7 +371,7 @@ def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_router_of_many_rows_sees_some_of_each_bin(monkeypatch, weighted):
     monkeypatch.setattr(_gate_training, "MAX_ROUTER_ROWS", 30)
-    monkeypatch.setattr(_gate_training, "FEW_ROWS", 25)
+    monkeypatch.setattr(_gate_training, "EXACT_ROUTER_ROWS", 25)
     rng = np.random.default_rng(0)
     codes, inputs = np.repeat([0, 1, 2], [40, 18, 2]), rng.normal(size=(60, 2))
     weight = rng.uniform(1, 2, 60) if weighted else None

@@ -16,7 +16,6 @@ from ._checks import (
     mask_of,
 )
 from ._folds import (
-    FEW_ROWS,
     CrossValidationFolds,
     FoldRule,
     GivenFolds,

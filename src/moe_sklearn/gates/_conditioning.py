@@ -11,7 +11,7 @@ from scipy.linalg import eigh
 # hidden in the least components would count as much as the rest.
 POWER = 0.3
 # Variances below this share of the largest one are taken for it.
-LEAST_SHARE = 1e-4
+LEAST_VARIANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Conditioning:
         variances, axes = eigh(covariance)
         if variances[-1] <= 0:
             return cls(center, np.eye(len(center)))
-        factors = np.maximum(variances, LEAST_SHARE * variances[-1]) ** (-POWER / 2)
+        factors = np.maximum(variances, LEAST_VARIANCE * variances[-1]) ** (-POWER / 2)
         after = np.maximum(variances, 0) @ factors**2 / len(variances)
         return cls(center, (axes * (factors / np.sqrt(after))) @ axes.T)
 

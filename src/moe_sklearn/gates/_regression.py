@@ -34,7 +34,7 @@ N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
 PENALISED_ROWS = 50_000
 MAX_HELD_OUT = 5_000
 # Temporary arrays of so many rows are made again in the same memory; those of all rows would be in fresh one.
-BLOCK_ROWS = 1024
+ROWS_AT_ONCE = 1024
 # With smaller batches, threads wait for each other more than they work.
 BATCH_FOR_THREADS = 256
 # A label gate is linear: it needs no more rows or iterations.
@@ -426,7 +426,7 @@ def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
 
 def _blocks(n_rows):
     # `gen_batches` of scikit-learn takes a third of the time of a single row.
-    return [slice(first, first + BLOCK_ROWS) for first in range(0, n_rows, BLOCK_ROWS)]
+    return [slice(first, first + ROWS_AT_ONCE) for first in range(0, n_rows, ROWS_AT_ONCE)]
 
 
 def _center_and_scale(X, weight):

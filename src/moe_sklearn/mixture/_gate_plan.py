@@ -19,7 +19,7 @@ GATE_INPUTS = ("features", "discriminants", "experts")
 # A regression gate needs this many rows to be trained well.
 MIN_REGRESSION_ROWS = 1000
 N_ANCHORS = 5
-MAX_ROWS = 250_000
+MAX_GATE_ROWS = 250_000
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def check_plan(*, gate, gate_inputs, anchors, max_samples) -> bool:
 def _most_rows(max_samples, n_bins):
     if isinstance(max_samples, str):
         check_choice(max_samples, "gate_max_samples", ["auto"])
-        return MAX_ROWS
+        return MAX_GATE_ROWS
     if max_samples is not None:
         check_number(max_samples, "gate_max_samples", 2 * n_bins, np.inf, integer=True)
     return max_samples

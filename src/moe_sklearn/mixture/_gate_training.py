@@ -11,14 +11,15 @@ from sklearn.dummy import DummyClassifier
 from sklearn.utils.validation import has_fit_parameter
 
 from .._progress import SILENT, Progress
-from ..data import FEW_ROWS
 from ..gates import LogisticGate, robust_fences
 from ._gate_plan import GatePlan, stratified_rows
 from ._gate_rows import GateData
 from ._predictor import join_inputs
 
-# With more rows or digits, hard mixing is no better.
-MAX_ROUTER_ROWS, ROUTER_TOL = 50_000, 1e-3
+# Hard mixing is no better with a router of more rows.
+MAX_ROUTER_ROWS = 50_000
+# Beyond so many rows the router is solved to fewer digits: hard mixing is as good, and more would cost time.
+EXACT_ROUTER_ROWS, ROUTER_TOL = 10_000, 1e-3
 
 
 class TrainedGate(NamedTuple):
@@ -99,7 +100,7 @@ def fit_router(inputs, bins, codes, sample_weight=None):
     """Fit a `LogisticGate` to some of the rows, as exactly as the choice of the most probable bin needs."""
     rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
-    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > FEW_ROWS else LogisticGate()
+    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > EXACT_ROUTER_ROWS else LogisticGate()
     return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
 
