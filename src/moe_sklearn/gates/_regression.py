@@ -1,10 +1,10 @@
 """A gate trained on the error of the mixture."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from joblib import cpu_count
@@ -16,7 +16,6 @@ from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..data import (
     NO_BIN,
-    check_choice,
     check_finite,
     check_kind,
     check_length,
@@ -32,7 +31,7 @@ PRECISION = np.float32
 N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
 # The penalty stands for as much knowledge as it does beside so many rows.
 PENALISED_ROWS = 50_000
-MAX_HELD_OUT = 5_000
+MIN_HELD_OUT, MAX_HELD_OUT = 500, 5_000
 # Temporary arrays of so many rows are made again in the same memory; those of all rows would be in fresh one.
 ROWS_AT_ONCE = 1024
 # With smaller batches, threads wait for each other more than they work.
@@ -66,17 +65,14 @@ class RegressionGate(StatefulEstimator):
         L2 penalty on the coefficients. The loss is the mean squared error divided by the variance of y.
         With n_samples > 50,000 a network is penalised by alpha * 50,000 / n_samples.
     n_restarts : int or "auto", default="auto"
-        Networks to average. Each starts from its own random units and holds out other rows: of few rows a
-        fifth, so that each row is held out once. They are trained in parallel, on as many threads as BLAS
-        would use; the result does not depend on that number. "auto" means 5, or 2 of more than 100,000 rows.
+        Networks to average. Each starts from its own random units and holds out other rows: a tenth of them,
+        but at least 500 and at most 5,000, and never more than a fifth. They are trained in parallel, on as
+        many threads as BLAS would use; the result does not depend on that number. "auto" means 5, or 2 of
+        more than 100,000 rows.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. Of
         many rows, a network is trained on at most 3,000 batches of up to 1,024 rows, and of more than 100,000
         rows on at most 2,048 batches.
-    validation_fraction : float or "auto", default="auto"
-        Share of the rows that is held out from each network. These rows serve early stopping and the share
-        of the label gates. "auto" holds out a tenth of the rows, but at least 500 and at most 5,000, and
-        never more than a fifth.
     random_state : int, RandomState instance or None, default=None
         Seed of the random units and of the choice of held-out rows.
     verbose : int, default=0
@@ -144,7 +140,6 @@ class RegressionGate(StatefulEstimator):
         alpha=1e-4,
         n_restarts: int | Literal["auto"] = "auto",
         max_iter=50,
-        validation_fraction: float | Literal["auto"] = "auto",
         random_state=None,
         verbose=0,
     ):
@@ -153,7 +148,6 @@ class RegressionGate(StatefulEstimator):
         self.alpha = alpha
         self.n_restarts = n_restarts
         self.max_iter = max_iter
-        self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.verbose = verbose
 
@@ -270,12 +264,9 @@ class RegressionGate(StatefulEstimator):
             ("alpha", 0, np.inf, False),
             ("n_restarts", 1, np.inf, True),
             ("max_iter", 1, np.inf, True),
-            ("validation_fraction", 0.001, 0.9, False),
         ):
             value = getattr(self, name)
-            if name in ("n_restarts", "validation_fraction") and isinstance(value, str):
-                check_choice(value, name, ["auto"])
-            else:
+            if (name, value) != ("n_restarts", "auto"):
                 check_number(value, name, low, high, integer)
         if labels is None and self.classification_weight:
             raise ValueError(
@@ -309,7 +300,7 @@ class RegressionGate(StatefulEstimator):
     def _train_all(self, rows, n_threads, n_draws, progress):
         """Train all networks side by side, or some of them in each thread if a batch is work enough."""
         rng = check_random_state(self.random_state)
-        splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng, n_draws)
+        splits = _splits(len(rows.y), self.n_restarts, rng, n_draws)
         size = self.hidden_layer_size
         starts = [start_parameters(rows, size, self.classification_weight, rng) for _ in splits]
         # Each network shuffles its rows with a generator of its own, whatever the others do meanwhile.
@@ -352,22 +343,18 @@ class RegressionGate(StatefulEstimator):
         return [_Member(*parts) for parts in zip(networks, label_gates, held_out, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A trained network, its label gate or None, and the rows held out from both."""
+class _Member(NamedTuple):
+    """A trained network, its label gate (`EarlyStopping`) or None, and the rows held out from both."""
 
     network: EarlyStopping
-    label_gate: EarlyStopping | None
+    label_gate: Any
     held_out: GateRows
 
-    def errors(self, share):
-        """Compute the errors of the mixture on the held-out rows, with this share of the label gate."""
+    def errors(self) -> np.ndarray:
+        """Compute the errors of the held-out rows with each of LABEL_SHARES: (n_shares, n)."""
         rows = self.held_out
-        proba = (1 - share) * softmax(gate_logits(self.network.parameters, rows.inputs))
-        if share:
-            label_gate: Any = self.label_gate
-            proba += share * softmax(gate_logits(label_gate.parameters, rows.inputs))
-        return mixture_errors(proba, rows)
+        of_network, of_labels = (softmax(gate_logits(t.parameters, rows.inputs)) for t in self[:2])
+        return np.stack([mixture_errors((1 - s) * of_network + s * of_labels, rows) for s in LABEL_SHARES])
 
 
 def _losses(networks):
@@ -384,9 +371,9 @@ def _in_words(members, label_share):
 
 def _label_share(members):
     """Return the share of the label gates with which the held-out rows have the least error."""
-    if not all(member.label_gate for member in members):
+    if not members[0].label_gate:
         return 0.0
-    errors = [np.concatenate([m.errors(s) for m in members]).mean(dtype=float) for s in LABEL_SHARES]
+    errors = np.hstack([member.errors() for member in members]).mean(axis=1, dtype=float)
     best = int(np.argmin(errors))
     return LABEL_SHARES[best] if errors[best] < errors[0] * (1 - LEAST_GAIN) else 0.0
 
@@ -403,7 +390,7 @@ def _average(members, label_share):
     return stacks, shares[shares > 0]
 
 
-def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
+def _splits(n_rows, n_restarts, rng, n_draws=1):
     """Return the training rows and the held-out rows of each restart; each restart holds out other rows.
 
     All draws of a row are on one side. First draws come first.
@@ -414,9 +401,8 @@ def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
     order = rng.permutation(n_own)
     if n_restarts == "auto":
         n_restarts = N_RESTARTS if n_rows <= MANY_ROWS else N_RESTARTS_OF_MANY
-    if validation_fraction == "auto":
-        validation_fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, 500 / n_own))
-    n_held = min(max(1, round(validation_fraction * n_own)), n_own - 1)
+    fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, MIN_HELD_OUT / n_own))
+    n_held = min(max(1, round(fraction * n_own)), n_own - 1)
     turned = (np.roll(order, -r * n_held) for r in range(n_restarts))
     draws = np.arange(n_draws)[:, None]
     return [

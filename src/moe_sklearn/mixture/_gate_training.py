@@ -147,19 +147,11 @@ def sample_weight_kwargs(estimator, sample_weight, required: bool = True) -> dic
     """Return the keyword arguments that pass `sample_weight` to `fit`, or to the steps of a Pipeline."""
     if sample_weight is None:
         return {}
-    if hasattr(estimator, "steps"):
-        takers = {
-            f"{name}__sample_weight": sample_weight
-            for name, step in estimator.steps
-            if has_fit_parameter(step, "sample_weight")
-        }
-        takes = has_fit_parameter(estimator.steps[-1][1], "sample_weight")
-    else:
-        takes = has_fit_parameter(estimator, "sample_weight")
-        takers = {"sample_weight": sample_weight} if takes else {}
-    if required and not takes:
+    steps = [(f"{name}__", step) for name, step in getattr(estimator, "steps", [])] or [("", estimator)]
+    takers = [prefix for prefix, step in steps if has_fit_parameter(step, "sample_weight")]
+    if required and steps[-1][0] not in takers:
         raise TypeError(
             f"sample_weight is given, but the gate {estimator!r} does not take it in fit: choose a gate "
             "that does, or fit without sample_weight."
         )
-    return takers
+    return {f"{prefix}sample_weight": sample_weight for prefix in takers}
