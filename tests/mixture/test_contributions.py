@@ -109,13 +109,3 @@ def test_selectors_take_the_coefficients_of_the_experts(selector):
     select = selector(model, importance_getter="experts_.coef_").fit(X, 3 * X[:, 2] + 3 * X[:, 4])
     support = select.get_support()
     assert support[[2, 4]].all() and not support.all()
-
-
-def test_strongest_columns_are_those_of_all_targets_in_their_order_where_equal():
-    X = np.random.default_rng(0).normal(size=(200, 3))
-    y = np.column_stack([3 * X[:, 0] - 5 * X[:, 2], X[:, 1] - 2 * X[:, 0]])
-    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=np.arange(200) % 2)
-    size = np.abs(model.experts_.coef_).sum(axis=1)
-    table = model.expert_table()
-    assert table["strongest"] == np.argsort(-size, axis=1, kind="stable").tolist()
-    assert table["strongest"] == [[0, 2, 1]] * 2 and np.isnan(table["residual_std"]).all()

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer
-from moe_sklearn.data import BLOCK_ROWS
+from moe_sklearn.data import BLOCK_ROWS, Rows, as_source
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.linalg import LinearPart, LinearStack, Scratch
 from moe_sklearn.mixture import _gate_training
@@ -225,7 +225,7 @@ def test_gate_rows_are_read_from_any_batches_in_blocks(cuts, by_fold, on_disk):
     stack, stacks = draw_stack(3, 0), [draw_stack(3, seed, features=0) for seed in (1, 2, 3)]
     features = GateFeatureTransformer(2).fit(X)
     batches = [
-        (OnDisk(part) if on_disk else part, of_y, "rest")
+        Rows(OnDisk(part) if on_disk else as_source(part), of_y)
         for part, of_y in zip(np.split(X, cuts), np.split(y, cuts), strict=True)
     ]
     given = (folds, stacks) if by_fold else ()
@@ -244,7 +244,7 @@ def test_a_block_of_a_file_is_read_once_for_the_gate():
     stack, stacks = draw_stack(3, 0), [draw_stack(3, seed, features=0) for seed in (1, 2)]
     features = GateFeatureTransformer(2).fit(X)
     folds = np.arange(len(X)) % 3 % 2
-    data = read_gate_rows([(source, X[:, 0])], len(X), rows, stack, features, folds, stacks)
+    data = read_gate_rows([Rows(source, X[:, 0])], len(X), rows, stack, features, folds, stacks)
     assert_array_equal(data.y[:, 0], X[rows, 0])
     starts = [block.start for block in source.reads]
     assert starts == [2 * BLOCK_ROWS, BLOCK_ROWS, 0]  # what was read last may still be in memory
@@ -254,14 +254,14 @@ def test_gate_rows_of_two_targets_and_features_of_another_kind():
     X = np.random.default_rng(0).normal(size=(30, 3))
     rows, stack = np.array([3, 4, 29]), draw_stack(3, 0, features=0)
     squares = FunctionTransformer(np.square)
-    data = read_gate_rows([(X, X[:, :2])], 30, rows, stack, squares)
+    data = read_gate_rows([Rows(as_source(X), X[:, :2])], 30, rows, stack, squares)
     assert_array_equal(data.y, X[rows, :2])
     assert_allclose(data.features, X[rows] ** 2)
 
 
 @pytest.mark.parametrize("second", [[20, 9], [20, 11], [20], [20, 10, 1]])
 def test_batches_that_change_in_number_of_rows_are_noticed(second):
-    batches = [(np.ones((n, 3)), np.ones(n)) for n in second]
+    batches = [Rows(as_source(np.ones((n, 3))), np.ones(n)) for n in second]
     rows, features = np.arange(0, 30, 7), GateFeatureTransformer(0).fit(np.ones((2, 3)))
     message = f"gave 30 rows at the first reading and {sum(second)} at the second: they must be the same, in"
     with pytest.raises(ValueError, match=message):
@@ -314,7 +314,7 @@ def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_router_of_many_rows_sees_some_of_each_bin(monkeypatch, weighted):
     monkeypatch.setattr(_gate_training, "MAX_ROUTER_ROWS", 30)
-    monkeypatch.setattr(_gate_training, "SMALL_SAMPLE", 25)
+    monkeypatch.setattr(_gate_training, "EXACT_ROUTER_ROWS", 25)
     rng = np.random.default_rng(0)
     codes, inputs = np.repeat([0, 1, 2], [40, 18, 2]), rng.normal(size=(60, 2))
     weight = rng.uniform(1, 2, 60) if weighted else None

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.preprocessing import FunctionTransformer
 
 from moe_sklearn import GateFeatureTransformer, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import BLOCK_ROWS, RowSource
+from moe_sklearn.data import BLOCK_ROWS, RowSource, as_source
 from moe_sklearn.data._sources import PIECE_ROWS
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.linalg import LinearPart, LinearStack
@@ -78,25 +78,25 @@ def rows(n=10, dtype=np.float64):
 @pytest.mark.parametrize("kind", [Checked, Trusting])
 def test_outputs_are_those_of_the_parts(n_targets, kind):
     predictor, X = draw_predictor(n_targets, kind=kind), rows()
-    outputs = predictor.outputs(X, weights=True, proba=True)
+    outputs = predictor.outputs(as_source(X), weights=True, proba=True)
     linear = predictor.stack.outputs(X)
     n = (N_BINS + 1) * n_targets
     assert_allclose(outputs.predictions, linear[:, :n].reshape(10, N_BINS + 1, n_targets))
     inputs = np.hstack([linear[:, :n], linear[:, n : n + 2], linear[:, n + 2 :]])
-    assert_allclose(predictor.inputs(X), inputs)
+    assert_allclose(predictor.inputs(as_source(X)), inputs)
     assert_allclose(outputs.weights, weigh(kind(N_BINS + 2), inputs))
     assert_allclose(outputs.proba, weigh(kind(N_BINS), inputs))
 
 
 def test_what_is_not_asked_for_is_not_computed():
     predictor, X = draw_predictor(), rows()
-    bare = predictor.outputs(X)
+    bare = predictor.outputs(as_source(X))
     assert (bare.weights.shape, bare.proba.shape) == ((10, 0), (10, 0))
     assert (predictor.gate.calls, predictor.router.calls) == (0, 0)
-    weighed = predictor.outputs(X, weights=True)
+    weighed = predictor.outputs(as_source(X), weights=True)
     assert (weighed.weights.shape, weighed.proba.shape) == ((10, 5), (10, 0))
     assert (predictor.gate.calls, predictor.router.calls) == (1, 0)
-    routed = predictor.outputs(X, proba=True)
+    routed = predictor.outputs(as_source(X), proba=True)
     assert (routed.weights.shape, routed.proba.shape) == ((10, 0), (10, 3))
     assert (predictor.gate.calls, predictor.router.calls) == (1, 1)
     assert_array_equal(bare.predictions, weighed.predictions)
@@ -104,22 +104,22 @@ def test_what_is_not_asked_for_is_not_computed():
 
 def test_a_gate_that_is_the_router_is_asked_once():
     predictor, X = draw_predictor(n_anchors=0, same=True), rows()
-    outputs = predictor.outputs(X, weights=True, proba=True)
+    outputs = predictor.outputs(as_source(X), weights=True, proba=True)
     assert predictor.gate.calls == 1
     assert_array_equal(outputs.weights, outputs.proba)
-    assert_array_equal(predictor.outputs(X, proba=True).proba, outputs.proba)
+    assert_array_equal(predictor.outputs(as_source(X), proba=True).proba, outputs.proba)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_precision_is_that_of_the_stack(dtype):
-    outputs = draw_predictor(dtype=dtype).outputs(rows(dtype=dtype), weights=True, proba=True)
+    outputs = draw_predictor(dtype=dtype).outputs(as_source(rows(dtype=dtype)), weights=True, proba=True)
     assert {array.dtype for array in outputs} == {np.dtype(dtype)}
-    assert draw_predictor(dtype=dtype).inputs(rows(dtype=dtype)).dtype == np.float64
+    assert draw_predictor(dtype=dtype).inputs(as_source(rows(dtype=dtype))).dtype == np.float64
 
 
 def test_features_that_are_not_linear_are_transformed():
     predictor, X = draw_predictor(features=FunctionTransformer(np.square)), rows()
-    assert_allclose(predictor.inputs(X)[:, 4:8], X**2)
+    assert_allclose(predictor.inputs(as_source(X))[:, 4:8], X**2)
     scores = np.ones((10, 9))
     assert_allclose(complete_features(predictor.features, predictor.stack, scores, X), X**2)
 
@@ -142,9 +142,9 @@ def test_coefficients_of_the_experts_leave_out_the_global_model():
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_blocks_do_not_matter(n, on_disk):
     predictor, X = draw_predictor(2), rows(n)
-    whole = predictor.outputs(OnDisk(X) if on_disk else X, weights=True, proba=True)
+    whole = predictor.outputs(as_source(OnDisk(X) if on_disk else X), weights=True, proba=True)
     for start in (0, n // 2, n - 7):
-        few = predictor.outputs(X[start : start + 7], weights=True, proba=True)
+        few = predictor.outputs(as_source(X[start : start + 7]), weights=True, proba=True)
         for one, other in zip(whole, few, strict=True):
             assert_allclose(one[start : start + 7], other, rtol=1e-12)
 
@@ -155,9 +155,9 @@ def test_rows_that_are_not_finite_are_named(asked):
     for bad in (np.nan, np.inf):
         X[3, 2] = bad
         with pytest.raises(ValueError, match=r"X contains NaN or infinity \(first in row 3, column 2\)"):
-            draw_predictor().outputs(X, **asked)
+            draw_predictor().outputs(as_source(X), **asked)
     with pytest.raises(ValueError, match=r"\(first in row 3, column 2\)"):
-        draw_predictor().inputs(X)
+        draw_predictor().inputs(as_source(X))
 
 
 @pytest.mark.parametrize("asked", [{"weights": True}, {"proba": True}])
@@ -165,7 +165,7 @@ def test_rows_that_are_not_finite_are_named_in_later_blocks_too(asked):
     X = rows(BLOCK_ROWS + 10)
     X[BLOCK_ROWS + 3, 2] = np.nan
     with pytest.raises(ValueError, match=rf"first in row {BLOCK_ROWS + 3}, column 2"):
-        draw_predictor().outputs(X, **asked)
+        draw_predictor().outputs(as_source(X), **asked)
 
 
 # mixing

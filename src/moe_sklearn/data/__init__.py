@@ -16,7 +16,6 @@ from ._checks import (
     mask_of,
 )
 from ._folds import (
-    SMALL_SAMPLE,
     CrossValidationFolds,
     FoldRule,
     GivenFolds,

@@ -6,8 +6,9 @@ A gate maps inputs z to weights p = softmax(a(z)) of K experts. Its logits are
     a(z) = V z + v + U max(0, H z + h)      (one hidden layer beside the linear part).
 
 The arrays of a gate are passed together as `parameters`: (V, v), or (W, w, U) where W stacks V on H and w
-stacks v on h, so that one product serves both. Experts come before rows in all arrays that are computed,
-since sums over a short last axis are slow.
+stacks v on h, so that one product serves both. Experts come before rows in all arrays that are computed:
+sums over a last axis of 14 experts cost more than the products, most of all where two threads share the
+interpreter (a step of 1,024 rows of two networks on two cores takes 0.84 in place of 1.05 ms).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ import numpy as np
 
 from ..data import NO_BIN
 
-# An error beyond this number of standard deviations of y counts linearly, so that a few wrong targets have
-# little influence on the gate.
+# An error beyond this number of standard deviations of y counts linearly. Three of 1,650 targets at a hundred
+# standard deviations, squared, would count more than all others and steer the gate.
 HUBER_BOUND = 4.0
 
 
@@ -112,6 +113,7 @@ def mixture_loss(
     scale = rows.weight / logits.dtype.type(n_rows)
     loss, gradient = 0.0, np.zeros_like(logits)
     if c < 1:
+        # Errors of the mixture, not of labels: where regimes meet, a blend of experts beats any one of them.
         proba = softmax(logits)
         parts, mixture, residual = _mixture(proba, rows)
         errors, slope = huber(residual)
@@ -210,6 +212,7 @@ def gate_loss(
 def _forward(parameters, inputs):
     """Compute the logits and the hidden units (None for a linear gate)."""
     coef, bias, *coef_out = parameters
+    # One product for the linear part and the hidden layer
     units = coef @ inputs.swapaxes(-1, -2)
     units += bias[..., None]
     if not coef_out:
@@ -221,7 +224,8 @@ def _forward(parameters, inputs):
     return logits, active
 
 
-# Distance from the median, in robust standard deviations, beyond which a value is an outlier
+# Distance from the median, in robust standard deviations, beyond which a value is an outlier: heavy tails
+# are hardly cut, of a lognormal sample less than 0.5 %
 FENCE = 10.0
 # Median absolute deviation of a normal distribution, in standard deviations
 MAD_OF_NORMAL = 0.6745

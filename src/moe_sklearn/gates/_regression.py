@@ -1,10 +1,10 @@
 """A gate trained on the error of the mixture."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from joblib import cpu_count
@@ -16,7 +16,6 @@ from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..data import (
     NO_BIN,
-    check_choice,
     check_finite,
     check_kind,
     check_length,
@@ -27,21 +26,22 @@ from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
 
+# Of the networks: the inputs of a gate need no more digits.
 PRECISION = np.float32
-# A label gate is linear and is trained on as many rows as that needs.
-LABEL_GATE_ROWS, LABEL_GATE_ITERATIONS = 10_000, 50
-# Few networks do where rows are many, as these differ less.
+# Two are nearly as good as five, in less than half the time. Of many rows they differ less, and two do.
 N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
-# The penalty is worth so many rows, however many there are beyond them.
+# The penalty stands for as much knowledge as it does beside so many rows.
 PENALISED_ROWS = 50_000
-MAX_HELD_OUT = 5_000
+MIN_HELD_OUT, MAX_HELD_OUT = 500, 5_000
 # Temporary arrays of so many rows are made again in the same memory; those of all rows would be in fresh one.
-BLOCK_ROWS = 1024
+ROWS_AT_ONCE = 1024
 # With smaller batches, threads wait for each other more than they work.
 BATCH_FOR_THREADS = 256
-# Candidate shares of the label gates, and the least relative gain for which label gates are used
+# A label gate is linear: it needs no more rows or iterations.
+LABEL_GATE_ROWS, LABEL_GATE_ITERATIONS = 10_000, 50
+# Candidate shares of the label gates, and the least relative gain that is worth twice the gates in `predict`
 LABEL_SHARES = np.linspace(0, 1, 11)
-LEAST_GAIN = 1e-3
+LEAST_LABEL_GAIN = 1e-3
 
 
 class RegressionGate(StatefulEstimator):
@@ -66,17 +66,14 @@ class RegressionGate(StatefulEstimator):
         L2 penalty on the coefficients. The loss is the mean squared error divided by the variance of y.
         With n_samples > 50,000 a network is penalised by alpha * 50,000 / n_samples.
     n_restarts : int or "auto", default="auto"
-        Networks to average. Each starts from its own random units and holds out other rows: of few rows a
-        fifth, so that each row is held out once. They are trained in parallel, on as many threads as BLAS
-        would use; the result does not depend on that number. "auto" means 5, or 2 of more than 100,000 rows.
+        Networks to average. Each starts from its own random units and holds out other rows: a tenth of them,
+        but at least 500 and at most 5,000, and never more than a fifth. They are trained in parallel, on as
+        many threads as BLAS would use; the result does not depend on that number. "auto" means 5, or 2 of
+        more than 100,000 rows.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. Of
         many rows, a network is trained on at most 3,000 batches of up to 1,024 rows, and of more than 100,000
         rows on at most 2,048 batches.
-    validation_fraction : float or "auto", default="auto"
-        Share of the rows that is held out from each network. These rows serve early stopping and the share of
-        the label gates. "auto" holds out a tenth of the rows, but at least
-        500 and at most 5,000, and never more than a fifth.
     random_state : int, RandomState instance or None, default=None
         Seed of the random units and of the choice of held-out rows.
     verbose : int, default=0
@@ -144,7 +141,6 @@ class RegressionGate(StatefulEstimator):
         alpha=1e-4,
         n_restarts: int | Literal["auto"] = "auto",
         max_iter=50,
-        validation_fraction: float | Literal["auto"] = "auto",
         random_state=None,
         verbose=0,
     ):
@@ -153,7 +149,6 @@ class RegressionGate(StatefulEstimator):
         self.alpha = alpha
         self.n_restarts = n_restarts
         self.max_iter = max_iter
-        self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.verbose = verbose
 
@@ -195,13 +190,14 @@ class RegressionGate(StatefulEstimator):
         X = validate_data(fitted, X, dtype=np.float64, ensure_min_samples=2)
         arrays = _check_rows(X, y, experts, labels, sample_weight)
         # Threads of BLAS cost more than they bring in products of this size, above all where other jobs run
-        # beside. They would also change the last digits of the result.
+        # beside. They would also change the last digits: a gate is the same for any number of cores.
         controller = ThreadpoolController()
         n_threads = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
         progress = Progress.of(self)
         stage = progress.stage("training")
         with controller.limit(limits=1, user_api="blas"):
             rows = fitted._prepare(X, *arrays)
+            # Of fewer rows it loses with the rate of many (see MANY_ROWS) and gains little without.
             conditioning = None
             if len(rows.y) > MANY_ROWS:
                 conditioning = Conditioning.of(rows.inputs)
@@ -264,16 +260,16 @@ class RegressionGate(StatefulEstimator):
         return np.einsum("nk,nk...->n...", self.predict_proba(X), np.asarray(experts, dtype=float))
 
     def _check_parameters(self, labels):
-        check_number(self.hidden_layer_size, "hidden_layer_size", 0, np.inf, integer=True)
-        check_number(self.max_iter, "max_iter", 1, np.inf, integer=True)
-        check_number(self.classification_weight, "classification_weight", 0, 1)
-        check_number(self.alpha, "alpha", 0, np.inf)
-        for name, low, high in (("n_restarts", 1, np.inf), ("validation_fraction", 0.001, 0.9)):
+        for name, low, high, integer in (
+            ("hidden_layer_size", 0, np.inf, True),
+            ("classification_weight", 0, 1, False),
+            ("alpha", 0, np.inf, False),
+            ("n_restarts", 1, np.inf, True),
+            ("max_iter", 1, np.inf, True),
+        ):
             value = getattr(self, name)
-            if isinstance(value, str):
-                check_choice(value, name, ["auto"])
-            else:
-                check_number(value, name, low, high, integer=name == "n_restarts")
+            if (name, value) != ("n_restarts", "auto"):
+                check_number(value, name, low, high, integer)
         if labels is None and self.classification_weight:
             raise ValueError(
                 f"classification_weight={self.classification_weight} needs labels: pass the code of each "
@@ -287,6 +283,7 @@ class RegressionGate(StatefulEstimator):
             X, y, experts, codes, weight = (array[used] for array in (X, y, experts, codes, weight))
         weight = weight / weight.mean()
         self.center_, self.scale_ = _center_and_scale(X, weight)
+        # The unit of the loss is the spread of the targets that are no outliers, see HUBER_BOUND.
         mean, spread = _center_and_scale(np.clip(y, *robust_fences(y)), weight)
         # The squared error is then a mean over the targets.
         spread = spread * y.shape[1] ** 0.5
@@ -306,15 +303,12 @@ class RegressionGate(StatefulEstimator):
     def _train_all(self, rows, n_threads, n_draws, progress):
         """Train all networks side by side, or some of them in each thread if a batch is work enough."""
         rng = check_random_state(self.random_state)
-        splits = _splits(len(rows.y), self.n_restarts, self.validation_fraction, rng, n_draws)
+        splits = _splits(len(rows.y), self.n_restarts, rng, n_draws)
         size = self.hidden_layer_size
         starts = [start_parameters(rows, size, self.classification_weight, rng) for _ in splits]
         # Each network shuffles its rows with a generator of its own, whatever the others do meanwhile.
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(splits))
         members = list(zip(splits, starts, map(np.random.RandomState, seeds), strict=True))
-        # Of few rows, products are so small that the interpreter takes most of the time: the networks are
-        # stacked, and one step trains all. From batches of 256 rows on, each thread has some of the
-        # networks.
         n_groups = min(n_threads, len(members)) if batches_of(len(rows.y))[1] >= BATCH_FOR_THREADS else 1
         bounds = len(members) * np.arange(n_groups + 1) // n_groups
         groups = [members[first:end] for first, end in pairwise(bounds)]
@@ -342,9 +336,9 @@ class RegressionGate(StatefulEstimator):
             ]
         for network in networks:
             progress.say(f"network: {network.n_steps:,} steps, held-out loss {network.loss:.4f}", level=2)
+        # Where the regimes are all there is to find, a gate on the labels is better than a network.
         label_gates: list = [None] * len(group)
         if rows.n_bins > 1 and weight < 1:
-            # Where the regimes are all there is to find, a gate on labels is better than a network.
             start = start_parameters(rows, 0, 1.0, rngs[0])
             label_gates = [
                 train_linear(start, rows.take(own[:LABEL_GATE_ROWS]), held, 1.0, alpha, LABEL_GATE_ITERATIONS)
@@ -353,22 +347,18 @@ class RegressionGate(StatefulEstimator):
         return [_Member(*parts) for parts in zip(networks, label_gates, held_out, strict=True)]
 
 
-@dataclass(frozen=True)
-class _Member:
-    """A trained network, its label gate or None, and the rows held out from both."""
+class _Member(NamedTuple):
+    """A trained network, its label gate (`EarlyStopping`) or None, and the rows held out from both."""
 
     network: EarlyStopping
-    label_gate: EarlyStopping | None
+    label_gate: Any
     held_out: GateRows
 
-    def errors(self, share):
-        """Compute the errors of the mixture on the held-out rows, with this share of the label gate."""
+    def errors(self) -> np.ndarray:
+        """Compute the errors of the held-out rows with each of LABEL_SHARES: (n_shares, n)."""
         rows = self.held_out
-        proba = (1 - share) * softmax(gate_logits(self.network.parameters, rows.inputs))
-        if share:
-            label_gate: Any = self.label_gate
-            proba += share * softmax(gate_logits(label_gate.parameters, rows.inputs))
-        return mixture_errors(proba, rows)
+        of_network, of_labels = (softmax(gate_logits(t.parameters, rows.inputs)) for t in self[:2])
+        return np.stack([mixture_errors((1 - s) * of_network + s * of_labels, rows) for s in LABEL_SHARES])
 
 
 def _losses(networks):
@@ -385,11 +375,11 @@ def _in_words(members, label_share):
 
 def _label_share(members):
     """Return the share of the label gates with which the held-out rows have the least error."""
-    if not all(member.label_gate for member in members):
+    if not members[0].label_gate:
         return 0.0
-    errors = [np.concatenate([m.errors(s) for m in members]).mean(dtype=float) for s in LABEL_SHARES]
+    errors = np.hstack([member.errors() for member in members]).mean(axis=1, dtype=float)
     best = int(np.argmin(errors))
-    return LABEL_SHARES[best] if errors[best] < errors[0] * (1 - LEAST_GAIN) else 0.0
+    return LABEL_SHARES[best] if errors[best] < errors[0] * (1 - LEAST_LABEL_GAIN) else 0.0
 
 
 def _average(members, label_share):
@@ -404,7 +394,7 @@ def _average(members, label_share):
     return stacks, shares[shares > 0]
 
 
-def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
+def _splits(n_rows, n_restarts, rng, n_draws=1):
     """Return the training rows and the held-out rows of each restart; each restart holds out other rows.
 
     All draws of a row are on one side. First draws come first.
@@ -415,9 +405,9 @@ def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
     order = rng.permutation(n_own)
     if n_restarts == "auto":
         n_restarts = N_RESTARTS if n_rows <= MANY_ROWS else N_RESTARTS_OF_MANY
-    if validation_fraction == "auto":
-        validation_fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, 500 / n_own))
-    n_held = min(max(1, round(validation_fraction * n_own)), n_own - 1)
+    fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, MIN_HELD_OUT / n_own))
+    # One row that is all there is has no held-out rows.
+    n_held = min(max(1, round(fraction * n_own)), n_own - 1)
     turned = (np.roll(order, -r * n_held) for r in range(n_restarts))
     draws = np.arange(n_draws)[:, None]
     return [
@@ -427,7 +417,7 @@ def _splits(n_rows, n_restarts, validation_fraction, rng, n_draws=1):
 
 def _blocks(n_rows):
     # `gen_batches` of scikit-learn takes a third of the time of a single row.
-    return [slice(first, first + BLOCK_ROWS) for first in range(0, n_rows, BLOCK_ROWS)]
+    return [slice(first, first + ROWS_AT_ONCE) for first in range(0, n_rows, ROWS_AT_ONCE)]
 
 
 def _center_and_scale(X, weight):

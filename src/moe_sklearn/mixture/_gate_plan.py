@@ -18,8 +18,11 @@ from ..gates import LogisticGate, RegressionGate
 GATE_INPUTS = ("features", "discriminants", "experts")
 # A regression gate needs this many rows to be trained well.
 MIN_REGRESSION_ROWS = 1000
+# Two, five and nine are equally good within the noise (docs/accuracy.md).
 N_ANCHORS = 5
-MAX_ROWS = 250_000
+# A bound for memory only, as more rows are better: on simulated spectra R2 is 0.702 with 4,096 rows, 0.718
+# with 16,384 and 0.726 with 50,000.
+MAX_GATE_ROWS = 250_000
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ def check_plan(*, gate, gate_inputs, anchors, max_samples) -> bool:
 def _most_rows(max_samples, n_bins):
     if isinstance(max_samples, str):
         check_choice(max_samples, "gate_max_samples", ["auto"])
-        return MAX_ROWS
+        return MAX_GATE_ROWS
     if max_samples is not None:
         check_number(max_samples, "gate_max_samples", 2 * n_bins, np.inf, integer=True)
     return max_samples

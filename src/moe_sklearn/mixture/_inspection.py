@@ -314,15 +314,15 @@ class MixtureOutputs:
             If the number of `column_names` is not n_features.
         """
         check_is_fitted(self)
-        coef = self.predictor_.expert_coef
-        known = feature_names(self) if column_names is None else column_names
-        names = np.arange(coef.shape[2]) if known is None else np.asarray(known)
+        coef, variance = self.predictor_.expert_coef, self.residual_variance_
+        names = feature_names(self) if column_names is None else column_names
+        names = np.arange(coef.shape[2]) if names is None else np.asarray(names)
         if len(names) != coef.shape[2]:
             raise ValueError(
                 f"column_names has {len(names)} names, X has {coef.shape[2]} columns: pass a name for each."
             )
-        strongest = np.argsort(-np.abs(coef).sum(axis=1), axis=1, kind="stable")[:, :n_strongest]
-        variance = self.residual_variance_
+        size = np.abs(coef).sum(axis=1)
+        strongest = np.argsort(-size, axis=1, kind="stable")[:, :n_strongest]
         variance = np.full((len(coef), 1), np.nan) if variance is None else variance
         tuned = self.experts_.tuned_parameter
         return {

@@ -200,7 +200,7 @@ def _prediction(graph, predictor, mixing) -> str:
     stack, n_bins, n_targets = predictor.stack, predictor.n_bins, predictor.n_targets
     n_outputs = n_bins * n_targets
     rows = "X" if stack.origin is None else graph("Sub", "X", stack.origin)
-    if mixing == "global":
+    if mixing == "global":  # No gate: this mode can be written whatever the gate is.
         coef = stack.part(stack.coef, "experts")[:, n_outputs:]
         return graph("Gemm", rows, coef, stack.part(stack.intercept[None], "experts")[0, n_outputs:])
     outputs = graph("Gemm", rows, stack.coef, stack.intercept)
@@ -212,6 +212,7 @@ def _prediction(graph, predictor, mixing) -> str:
     if mixing == "soft":
         weights = graph.cast(_weights(graph, predictor.gate, inputs), graph.dtype)
     else:
+        # Weights of 1 and 0, so that the sum below serves both modes.
         best = graph("ArgMax", _weights(graph, predictor.router, inputs), axis=1, keepdims=1)
         weights = graph.cast(graph("Equal", best, np.arange(n_bins)), graph.dtype)
     of_experts = graph("Unsqueeze", graph.columns(weights, slice(0, n_bins)), np.array([2]))
@@ -224,7 +225,7 @@ def _prediction(graph, predictor, mixing) -> str:
 
 
 def _gate_inputs(graph, predictor, outputs) -> str:
-    """Add the inputs of the gate, in float64."""
+    """Add the inputs of the gate, in float64 as in `join_inputs`."""
     parts = [
         _features(graph, predictor, outputs)
         if name == "features"
@@ -263,6 +264,7 @@ def _with_lines(graph, features, scores) -> str:
     ratio = graph("Where", lit, ratio, graph.number(1))
     bounds = graph.number(-MAX_NORMALISED_FLUX), graph.number(MAX_NORMALISED_FLUX)
     missing = graph("Sub", graph.number(1), graph("Clip", ratio, *bounds))
+    # In set 17 the axes of ReduceMax are an attribute, those of ReduceSum an input.
     depth = graph("ReduceMax", missing, axes=[2])
     width = graph.sum(graph("Mul", missing, windows.step.astype(graph.dtype)), 2)
     measured = graph("Reshape", graph("Concat", mean, depth, width, axis=2), np.array([0, 3 * n_lines]))
@@ -281,6 +283,7 @@ def _medians(graph, sets, chosen) -> str:
     within = np.arange(n_pixels) < sizes[:, None]
     values = graph("Where", within, graph("Gather", "X", sets.pixels, axis=1), graph.number(np.inf))
     n_least = max(sizes) // 2 + 1
+    # No operator takes a median. The lesser half and one more, sorted, end with the one or two in the middle.
     least = graph("TopK", values, np.array([n_least]), axis=2, largest=0, n_outputs=2)
     flat = graph("Reshape", least, np.array([0, n_sets * n_least, 1]))
     starts = n_least * np.arange(n_sets)
@@ -315,6 +318,7 @@ def _write_logistic(graph, gate, inputs) -> str:
 
 def _write_regression(graph, gate, inputs) -> str:
     scaled = graph("Div", graph("Sub", inputs, gate.center_), gate.scale_)
+    # The networks stay in float32, as in `RegressionGate`; their mean is in float64.
     scaled = graph("Asinh", graph.cast(scaled, np.float32))
     weighted = []
     n = len(gate.classes_)  # the rows of coef and bias after these belong to hidden units

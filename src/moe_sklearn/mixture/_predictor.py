@@ -94,6 +94,7 @@ class MixturePredictor:
         return Outputs(*self.map(tuple, X, weights=weights, proba=proba))
 
     def _outputs(self, X, weights, proba):
+        # The one product of a block: experts, global model, features and discriminants are stacked.
         linear_outputs = self.stack.outputs(X)
         shape = len(X), self.n_bins + 1, self.n_targets
         predictions = self.stack.part(linear_outputs, "experts").reshape(shape)
@@ -122,6 +123,7 @@ class MixturePredictor:
         The first are sum_k p_k c_kj (x_j - mean_j) with the coefficients c_k of the experts. The second are
         the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k and the anchors c_a.
         """
+        # About the mean, because coefficients times x itself would be large and cancel in the rest.
         coef = self.expert_coef.swapaxes(1, 2)
         at_mean = self.stack.part(self.stack.outputs_at(self.x_mean)[None], "experts")
         constants = np.concatenate([at_mean.reshape(-1, self.n_targets)[:-1], self.anchors])
