@@ -39,7 +39,7 @@ def test_side_columns_reports_and_scorers():
     frame = pd.DataFrame(X, columns=list("abcd")).assign(side=bins + 0.5)
     model = SoftGateMoERegressor(side_columns=["side"], gate_inputs=("features", "experts")).fit(frame, y)
     report = model.calibrate(frame, y).evaluate(frame, y, n_resamples=2)
-    for stored in (model, report, model.contributions(frame), RhoScorer(bins=bins)):
+    for stored in (model, report, model.contributions(frame), RhoScorer()):
         assert private_names(stored) == []
 
 

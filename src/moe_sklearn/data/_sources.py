@@ -294,6 +294,9 @@ class LazySource(RowSource):
         self.dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(float)
         self.X, self.shape, self.in_memory = X.rechunk({1: -1}).astype(self.dtype), X.shape, False
 
+    def __len__(self):
+        return len(self.X)  # where it is unknown, dask says how to compute it
+
     def map(self, function: Callable, *row_values: np.ndarray) -> Any:
         """Map lazily, see `RowSource.map`."""
         return map_lazily(_naming_what_is_not_finite(function), self.X, *row_values)
