@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -27,18 +26,14 @@ from ..data import (
     label_array,
     split,
 )
-from ..metrics import MODES, html_table, number, plain_types, text_table
+from ..metrics import MODES, Readable, table_of
 from ..mixture import draw_seed, mix, trains_on_errors
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 REAL, TARGET, ONE, RANDOM = "real bins", "bins of the target", "one bin", "random labels"
 
 
 @dataclass(frozen=True, eq=False)
-class RegimeValue:
+class RegimeValue(Readable):
     """Out-of-fold scores of one mixture with its bins, and with other bins of the same rows.
 
     ``print(value)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` convert it. Each line
@@ -106,49 +101,20 @@ class RegimeValue:
             text += f", {self.gain[RANDOM]:+.4f} beyond random labels (p = {self.p_value:.3g})"
         return f"{text}, by {self._n_folds} folds"
 
-    def __str__(self) -> str:
-        parts = [self._headline(), text_table(*_cells(self.table)), self.summary()]
-        if self.columns["column"]:
-            parts.append(text_table(*_cells(self.columns)))
-        return "\n\n".join(parts)
-
-    def _repr_html_(self) -> str:
-        parts = [f"<p>{escape(self._headline())}</p>", html_table(*_cells(self.table))]
-        parts.append(f"<p>{escape(self.summary())}</p>")
-        if self.columns["column"]:
-            parts.append(html_table(*_cells(self.columns)))
-        return "\n".join(parts)
-
-    def _headline(self):
-        return (
+    def _parts(self):
+        headline = (
             f"{self.n_bins[REAL]} bins; R2 of held-out rows; {self._n_folds} folds; shuffles of random "
             f"labels: {len(self.shuffled_r2)}; {self.n_covered:,} of {self.n_rows:,} rows scored"
         )
+        columns = [table_of(self.columns)] if self.columns["column"] else []
+        return [headline, table_of(self.table), self.summary(), *columns]
+
+    def _columns(self):
+        return self.table
 
     @property
     def _n_folds(self):
         return len(self.fold_r2[REAL]["soft"])
-
-    def to_frame(self) -> "pd.DataFrame":
-        """`table` as a pandas DataFrame, indexed by the bins.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "RegimeValue.to_frame needs pandas: pip install pandas. RegimeValue.table holds the same "
-                "columns as lists."
-            ) from error
-        return pd.DataFrame(self.table).set_index("bins")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything in types that ``json.dump`` takes; nan becomes None."""
-        return {key: plain_types(value) for key, value in vars(self).items()}
 
 
 def regime_value(
@@ -513,10 +479,3 @@ def _columns(names, r2):
         "r2_alone": [soft[_alone(name)] for name in names],
         "lost_without": [soft[REAL] - soft[line] for line in without],
     }
-
-
-def _cells(table: Mapping[str, list]):
-    """Return header and rows of text of a table of columns."""
-    header = [name.replace("_", " ").replace("r2", "R2") for name in table]
-    rows = zip(*table.values(), strict=True)
-    return header, [[number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
