@@ -120,6 +120,32 @@ class ReportDisplay(AxesDisplay):
         return cls.from_report(report, ax=ax, **kwargs)
 
 
+def look_of(mode):
+    """Colour and marker of a mode."""
+    return {"color": MODE_COLORS.get(mode, "#999999"), "marker": MODE_MARKERS.get(mode, "o")}
+
+
+def legend_above(ax, ncols=1):
+    """Write the legend above the axes, where it hides nothing."""
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols, frameon=False)
+
+
+def line_at_0(ax):
+    """Draw what bars stand on."""
+    ax.axhline(0, color=ink(ax), linewidth=0.8)
+
+
+def write_above(ax, text, place, shift=3, **style):
+    """Write a text `shift` points above a place."""
+    above = {"xytext": (0, shift), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+    ax.annotate(text, place, **above, **style)
+
+
+def ground(ax):
+    """Box behind a text that covers what is drawn there."""
+    return {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}
+
+
 def codes_and_names(bins, bin_names):
     """Integer codes and the names that they index; if no names are given, these are the sorted labels."""
     if bin_names is None:
@@ -171,9 +197,8 @@ def tell_what_is_hidden(ax, values, limits):
     told = {"cut": cut, "undefined": undefined}
     notes = [f"{what}: {', '.join(modes)}" for what, modes in told.items() if modes]
     if notes:
-        box = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}
         place = {"xycoords": "axes fraction", "xytext": (4, 4), "textcoords": "offset points"}
-        ax.annotate("; ".join(notes), (0, 0), **place, fontsize=8, bbox=box)
+        ax.annotate("; ".join(notes), (0, 0), **place, fontsize=8, bbox=ground(ax))
 
 
 def font_size(names, room):
