@@ -209,7 +209,8 @@ def make_report(
     routed, mean_proba = gate.argmax(axis=1)[covered], bin_mean_proba(gate, codes, weight)
     y, codes, weight = y[covered], codes[covered], weight[covered]
     predicted = {mode: np.asarray(predictions[mode], dtype=float)[covered] for mode in MODES}
-    rho, interval = rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
+    options = {"n_resamples": n_resamples, "confidence_level": confidence_level, "random_state": random_state}
+    rho, interval = rho_tables(y, predicted, weight, **options)
     return MoEReport(
         r2={mode: float(r2_score(y, predicted[mode], sample_weight=weight)) for mode in MODES},
         rho=rho,
@@ -250,12 +251,7 @@ def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]
     """Scores within each bin, and where the gate sends the rows of each bin."""
     n_bins = len(train_counts)
     recall = recall_score(
-        codes,
-        routed,
-        labels=range(n_bins),
-        average=None,
-        sample_weight=weight,
-        zero_division=np.nan,
+        codes, routed, labels=range(n_bins), average=None, sample_weight=weight, zero_division=np.nan
     )
     columns = {
         "n_train": train_counts,
@@ -330,32 +326,18 @@ def bin_mean_proba(proba: NDArray, codes: NDArray, weight: NDArray | None = None
 
 
 def rho_tables(
-    y: ArrayLike,
-    predicted: Mapping[Mixing, ArrayLike],
-    weight: ArrayLike | None,
-    n_resamples: int,
-    confidence_level: float,
-    random_state: Any,
+    y: ArrayLike, predicted: Mapping[Mixing, ArrayLike], weight: ArrayLike | None, **options: Any
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Rho and its interval for the modes "hard" and "soft"; (nan, nan) where rho is undefined."""
+    """Rho and its interval for the modes "hard" and "soft"; (nan, nan) where rho is undefined.
+
+    `options` are those of `rho_interval`.
+    """
+    given = {"y_global": predicted["global"], "y_oracle": predicted["oracle"], "sample_weight": weight}
     rho, interval = {}, {}
-    arguments: dict[str, Any] = {
-        "y_global": predicted["global"],
-        "y_oracle": predicted["oracle"],
-        "sample_weight": weight,
-    }
     for mode in ("hard", "soft"):
-        rho[mode] = rho_score(y, predicted[mode], **arguments)
-        interval[mode] = (np.nan, np.nan)
+        rho[mode], interval[mode] = rho_score(y, predicted[mode], **given), (np.nan, np.nan)
         if not np.isnan(rho[mode]):
-            interval[mode] = rho_interval(
-                y,
-                predicted[mode],
-                **arguments,
-                n_resamples=n_resamples,
-                confidence_level=confidence_level,
-                random_state=random_state,
-            )
+            interval[mode] = rho_interval(y, predicted[mode], **given, **options)
     return rho, interval
 
 

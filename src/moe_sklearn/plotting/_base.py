@@ -1,6 +1,7 @@
 """What the displays share: making them from a model or a report, and naming bins."""
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -55,6 +56,9 @@ class ReportDisplay(AxesDisplay):
         Figure of these axes.
     """
 
+    # Attributes of a report that the class is constructed from
+    _shown: tuple[str, ...]
+
     @classmethod
     def from_report(cls, report: MoEReport, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw what a report holds.
@@ -73,11 +77,12 @@ class ReportDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        return cls._of(report).plot(ax, **kwargs)
+        return cls(*cls._of(report)).plot(ax, **kwargs)
 
     @classmethod
-    def _of(cls, report: MoEReport) -> Any:
-        raise NotImplementedError
+    def _of(cls, report: MoEReport) -> Iterable:
+        """What the class is constructed from."""
+        return (getattr(report, name) for name in cls._shown)
 
     @classmethod
     def from_estimator(

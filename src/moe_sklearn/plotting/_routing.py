@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import check_length
-from ..metrics import MoEReport, bin_mean_proba, count_routes
+from ..metrics import bin_mean_proba, count_routes
 from ._base import (
     ReportDisplay,
     codes_and_names,
@@ -72,6 +72,8 @@ class GateProbabilityDisplay(HeatMapDisplay):
            [0. , 1. ]])
     """
 
+    _shown = ("gate_proba", "bin_names")
+
     def __init__(self, gate_proba: ArrayLike, bin_names: Sequence[str]):
         self.gate_proba = np.asarray(gate_proba, dtype=float)
         self.bin_names = bin_names
@@ -80,10 +82,6 @@ class GateProbabilityDisplay(HeatMapDisplay):
         """Draw the map, each cell with its value."""
         text = [["" if np.isnan(p) else f"{p:.2f}" for p in row] for row in self.gate_proba]
         return self._draw(ax, self.gate_proba, text, "Mean gate probability", "Bin of the gate")
-
-    @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.gate_proba, report.bin_names)
 
     @classmethod
     def from_predictions(
@@ -139,6 +137,8 @@ class RoutingConfusionDisplay(HeatMapDisplay):
     ['1\n50 %', '1\n50 %', '0', '1\n100 %']
     """
 
+    _shown = ("confusion", "bin_names")
+
     def __init__(self, confusion: ArrayLike, bin_names: Sequence[str]):
         self.confusion = np.asarray(confusion)
         self.bin_names = bin_names
@@ -152,10 +152,6 @@ class RoutingConfusionDisplay(HeatMapDisplay):
             for row in zip(self.confusion, share, strict=True)
         ]
         return self._draw(ax, share, text, "Share of the true bin", "Most probable bin")
-
-    @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.confusion, report.bin_names)
 
     @classmethod
     def from_predictions(

@@ -43,6 +43,8 @@ class ModeScoresDisplay(ReportDisplay):
     ['0.6000', '0.8000', '0.9500', '1.0000']
     """
 
+    _shown = ("r2",)
+
     def __init__(self, r2: Mapping[str, float]):
         self.r2 = r2
 
@@ -56,10 +58,6 @@ class ModeScoresDisplay(ReportDisplay):
         line_at_0(ax)
         ax.set(xlabel="Mixing", ylabel=r"$R^2$ on the test set")
         return self
-
-    @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.r2)
 
     @classmethod
     def from_predictions(
@@ -102,6 +100,8 @@ class RhoDisplay(ReportDisplay):
     ['0.680\n[0.600, 0.750]']
     """
 
+    _shown = ("rho", "rho_interval", "confidence_level")
+
     def __init__(
         self,
         rho: Mapping[str, float],
@@ -139,10 +139,6 @@ class RhoDisplay(ReportDisplay):
         write_above(ax, text, (place, top), 5, bbox=ground(ax))
 
     @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.rho, report.rho_interval, report.confidence_level)
-
-    @classmethod
     def from_predictions(
         cls,
         y_true: ArrayLike,
@@ -160,8 +156,9 @@ class RhoDisplay(ReportDisplay):
     ) -> Self:
         """Score and draw predictions; see :func:`~moe_sklearn.metrics.rho_interval`."""
         predicted = dict(zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True))
+        options = {"n_resamples": n_resamples, "random_state": random_state}
         rho, interval = rho_tables(
-            y_true, predicted, sample_weight, n_resamples, confidence_level, random_state
+            y_true, predicted, sample_weight, confidence_level=confidence_level, **options
         )
         return cls(rho, interval, confidence_level).plot(ax, **kwargs)
 
@@ -217,9 +214,9 @@ class BinScoresDisplay(ReportDisplay):
         return self
 
     @classmethod
-    def _of(cls, report: MoEReport) -> Self:
+    def _of(cls, report: MoEReport) -> tuple:
         r2 = {mode: report.bins[f"r2_{mode}"] for mode in ("global", "soft", "oracle")}
-        return cls(r2, report.bin_names)
+        return r2, report.bin_names
 
     @classmethod
     def from_predictions(
