@@ -15,7 +15,7 @@ from moe_sklearn import GridBinner
 from moe_sklearn.__main__ import main
 from moe_sklearn.datasets import load_gaia_xp
 from moe_sklearn.experiment._models import fit_model, make_model
-from moe_sklearn.experiment._results import alike, check_saved, describe_bins, draw_figures, save_results
+from moe_sklearn.experiment._results import alike, check_saved, describe_bins, save_results
 from moe_sklearn.experiment._spectra import (
     Spectra,
     bin_names,
@@ -32,14 +32,6 @@ TOLERANCES = {
     "r2": {"global": 1e-6, "oracle": 1e-6, "soft": 0.005, "hard": 0.005},
     "rho": {"soft": 0.05, "hard": 0.05},
 }
-FIGURES = [
-    "1_r2.png",
-    "2_rho.png",
-    "3_gate_probability.png",
-    "4_r2_by_bin.png",
-    "5_predictions.png",
-    "6_routing.png",
-]
 
 
 @pytest.fixture
@@ -182,12 +174,6 @@ def test_message_of_wrong_noise_or_scale(spectra, options, message):
         observe(spectra, **options)
 
 
-def test_noise_needs_errors(arrays):
-    del arrays["error"]
-    with pytest.raises(ValueError, match="noise 1 needs the array error"):
-        observe(spectra_of_arrays(arrays), noise=1.0)
-
-
 # --- model and search ---
 
 
@@ -233,12 +219,6 @@ def test_grid_is_searched_on_covered_rows(spectra):
     changed = np.where(spectra.side[:, 1] < -1.5, 1e3, spectra.target)
     _, other = fit_model(model, spectra.flux, changed, spectra.side, alpha=[0.01, 1e6], components=[2])
     assert other["mean_r2_soft"] == pytest.approx(search["mean_r2_soft"][::2])
-
-
-def test_edges_without_rows(spectra):
-    model = make_model(spectra, edges=[[3, 4], [5, 6]])
-    with pytest.raises(ValueError, match="edges: no training row lies inside them"):
-        fit_model(model, spectra.flux, spectra.target, spectra.side, alpha=[1.0], components=[2])
 
 
 def test_bins_are_described():
@@ -293,13 +273,6 @@ def test_saved_model_that_differs_is_noticed(spectra, fitted, tmp_path):
 )
 def test_alike(one, other, same):
     assert alike(one, other) is alike(other, one) is same
-
-
-def test_figures(spectra, fitted, tmp_path):
-    pytest.importorskip("matplotlib")
-    draw_figures(tmp_path, evaluated(fitted, spectra), "logg")
-    assert sorted(path.name for path in tmp_path.iterdir()) == FIGURES
-    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in FIGURES)
 
 
 # --- golden numbers ---

@@ -11,7 +11,6 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 
 from moe_sklearn.metrics import MODES, MoEReport, make_report, rho_interval, rho_score
-from moe_sklearn.metrics._tables import report_html, report_text
 from moe_sklearn.mixture import SoftGateMoERegressor
 
 NAMES = ["Cool Metal-poor", "Cool Solar", "Hot Solar", "Hot <rare>"]
@@ -150,9 +149,8 @@ def test_no_headroom_is_nan_in_every_display(data):
 
 
 def test_report_is_shown_as_text_and_html(report):
-    assert str(report) == report_text(report)
-    assert report._repr_html_() == report_html(report)
     assert f"{report.rho['soft']:.4f}" in str(report)
+    assert f">{report.rho['soft']:.4f}</td>" in report._repr_html_()
 
 
 def test_text_fits_a_terminal(report):

@@ -6,8 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from moe_sklearn.metrics import html_table, number, text_table
-from moe_sklearn.metrics._tables import percent, report_html, report_text
+from moe_sklearn.metrics import Readable
+from moe_sklearn.metrics._tables import html_table, number, percent, report_parts, text_table
+
+
+class Report(Readable, SimpleNamespace):
+    """What the tables read of a MoEReport."""
+
+    def _parts(self):
+        return report_parts(self)
 
 
 def report(**changes):
@@ -39,7 +46,7 @@ def report(**changes):
         "bins": columns,
         "errors": None,
     }
-    return SimpleNamespace(**{**values, **changes})
+    return Report(**{**values, **changes})
 
 
 TEXT = """\
@@ -60,11 +67,11 @@ Hot <rare>       20       0        nan       nan     nan"""
 
 
 def test_text_of_a_report():
-    assert report_text(report()) == TEXT
+    assert str(report()) == TEXT
 
 
 def test_html_of_a_report_holds_the_same_cells():
-    html = report_html(report())
+    html = report()._repr_html_()
     assert html.count("<table>") == 2
     assert html.count("<p>") == 2
     assert "<p>2 experts; covered 158 of 200 test rows (79.0 %), 1,520 of 2,000" in html
@@ -74,7 +81,7 @@ def test_html_of_a_report_holds_the_same_cells():
 
 
 def test_footnotes_of_html_have_lines_of_their_own():
-    html = report_html(report(dropped_bins=("Cold",), anchor_weight=0.125))
+    html = report(dropped_bins=("Cold",), anchor_weight=0.125)._repr_html_()
     notes = html.split("<p>")[2].split("</p>")[0].split("<br>")
     assert [note.split()[0] for note in notes] == ["in", "1", "without", "constant"]
 
@@ -82,13 +89,13 @@ def test_footnotes_of_html_have_lines_of_their_own():
 def test_dropped_bins_and_constant_experts_are_told():
     changed = report(dropped_bins=("Cold", "R&D"), anchor_weight=0.125)
     dropped = "without expert, for want of training rows: Cold, R"
-    assert f"{dropped}&D\nconstant experts carry 12.5 % of the weight" in report_text(changed)
-    assert f"{dropped}&amp;D<br>constant experts carry 12.5 % of the weight" in report_html(changed)
+    assert f"{dropped}&D\nconstant experts carry 12.5 % of the weight" in str(changed)
+    assert f"{dropped}&amp;D<br>constant experts carry 12.5 % of the weight" in changed._repr_html_()
 
 
 @pytest.mark.parametrize(("level", "shown"), [(0.5, "50 %"), (0.999, "99.9 %"), (0.68268, "68.27 %")])
 def test_confidence_level_is_shown(level, shown):
-    assert f"in brackets: {shown} bootstrap" in report_text(report(confidence_level=level))
+    assert f"in brackets: {shown} bootstrap" in str(report(confidence_level=level))
 
 
 def test_columns_of_text_are_as_wide_as_their_widest_cell():

@@ -262,7 +262,3 @@ def fraction(text):
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
     return value
-
-
-if __name__ == "__main__":
-    main()

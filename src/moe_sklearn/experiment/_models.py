@@ -158,11 +158,6 @@ def fit_known_noise(
     SoftGateMoERegressor
         A fitted clone.
 
-    Raises
-    ------
-    ValueError
-        If the spectra have no error, or the mixture refuses the data.
-
     Examples
     --------
     >>> import numpy as np
@@ -176,7 +171,5 @@ def fit_known_noise(
     >>> bool(abs(model.experts_.global_coef_[0]) < abs(noiseless.experts_.global_coef_[0]))
     True
     """
-    if spectra.error is None:
-        raise ValueError(f"noise {noise:g} needs the array error: add it, or set noise to 0.")
     x_std = noise * spectra.error[rows]
     return clone(model).fit(spectra.flux[rows], spectra.target[rows], bins=spectra.side[rows], x_std=x_std)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,11 +10,7 @@ from sklearn.metrics import accuracy_score, r2_score, recall_score
 
 from ..data import check_choice, check_sample_weight
 from ._scores import ERROR_SCORES, prediction_errors, rho_interval, rho_score
-from ._tables import report_html, report_text
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from ._tables import Readable, report_parts
 
 Mixing = Literal["global", "hard", "soft", "oracle"]
 MODES: tuple[Mixing, ...] = get_args(Mixing)
@@ -22,7 +18,7 @@ MODES: tuple[Mixing, ...] = get_args(Mixing)
 
 
 @dataclass(frozen=True, eq=False)
-class MoEReport:
+class MoEReport(Readable):
     """Scores of a mixture of experts on the covered rows of a test set.
 
     ``print(report)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` convert it.
@@ -79,6 +75,8 @@ class MoEReport:
 
     __module__ = "moe_sklearn.metrics"
 
+    _of_rows: ClassVar = ("y_true", "y_pred", "bin_codes")
+
     r2: dict[str, float]
     rho: dict[str, float]
     rho_interval: dict[str, tuple[float, float]]
@@ -104,33 +102,11 @@ class MoEReport:
     errors: dict[str, dict[str, Any]] | None = None
     bin_errors: dict[str, NDArray] | None = None
 
-    def __str__(self) -> str:
-        return report_text(self)
+    def _parts(self):
+        return report_parts(self)
 
-    def _repr_html_(self) -> str:
-        return report_html(self)
-
-    def to_frame(self) -> "pd.DataFrame":
-        """Table of the bins as a pandas DataFrame, indexed by bin name.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "MoEReport.to_frame needs pandas: pip install pandas. "
-                "MoEReport.bins holds the same columns as arrays."
-            ) from error
-        return pd.DataFrame(self.bins, index=pd.Index(self.bin_names, name="bin"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything but the rows, in types that ``json.dump`` takes; nan becomes None."""
-        rows = ("y_true", "y_pred", "bin_codes")
-        return {key: plain_types(value) for key, value in vars(self).items() if key not in rows}
+    def _columns(self):
+        return {"bin": self.bin_names, **self.bins}
 
     @property
     def loss(self) -> dict[str, float]:
@@ -228,22 +204,29 @@ def make_report(
     y, codes, gate, weight = _checked_rows(y_true, bins, proba, bin_names, sample_weight)
     _check_modes(predictions, mixing, len(y))
     covered = _covered(codes, weight)
-    counts = _counts(np.count_nonzero(weight), np.count_nonzero(covered), n_train, n_train_covered)
+    n_test, n_test_covered = map(int, (np.count_nonzero(weight), np.count_nonzero(covered)))
+    anchor_weight = np.broadcast_to(np.asarray(anchor_weight, dtype=float), covered.shape)[covered]
     routed, mean_proba = gate.argmax(axis=1)[covered], bin_mean_proba(gate, codes, weight)
     y, codes, weight = y[covered], codes[covered], weight[covered]
     predicted = {mode: np.asarray(predictions[mode], dtype=float)[covered] for mode in MODES}
-    rho, interval = rho_tables(y, predicted, weight, n_resamples, confidence_level, random_state)
+    options = {"n_resamples": n_resamples, "confidence_level": confidence_level, "random_state": random_state}
+    rho, interval = rho_tables(y, predicted, weight, **options)
     return MoEReport(
         r2={mode: float(r2_score(y, predicted[mode], sample_weight=weight)) for mode in MODES},
         rho=rho,
         rho_interval=interval,
         confidence_level=confidence_level,
-        **counts,
+        coverage=n_test_covered / n_test,
+        train_coverage=float(n_train_covered / n_train),
+        n_test=n_test,
+        n_test_covered=n_test_covered,
+        n_train=int(n_train),
+        n_train_covered=int(n_train_covered),
         bin_names=tuple(map(str, bin_names)),
         dropped_bins=tuple(map(str, dropped_bins)),
         **_by_bin(y, predicted, codes, routed, weight, np.asarray(bin_train_counts)),
         gate_proba=mean_proba,
-        anchor_weight=float(np.average(_per_row(anchor_weight, covered), weights=weight)),
+        anchor_weight=float(np.average(anchor_weight, weights=weight)),
         mixing=mixing,
         y_true=y,
         y_pred=predicted[mixing],
@@ -264,28 +247,11 @@ def _covered(codes, weight):
     return covered
 
 
-def _counts(n_test, n_test_covered, n_train, n_train_covered) -> dict[str, Any]:
-    """Numbers of rows, and the covered shares of them."""
-    return {
-        "coverage": float(n_test_covered / n_test),
-        "train_coverage": float(n_train_covered / n_train),
-        "n_test": int(n_test),
-        "n_test_covered": int(n_test_covered),
-        "n_train": int(n_train),
-        "n_train_covered": int(n_train_covered),
-    }
-
-
 def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]:
     """Scores within each bin, and where the gate sends the rows of each bin."""
     n_bins = len(train_counts)
     recall = recall_score(
-        codes,
-        routed,
-        labels=range(n_bins),
-        average=None,
-        sample_weight=weight,
-        zero_division=np.nan,
+        codes, routed, labels=range(n_bins), average=None, sample_weight=weight, zero_division=np.nan
     )
     columns = {
         "n_train": train_counts,
@@ -318,25 +284,21 @@ def count_routes(codes: NDArray, routed: NDArray, n_bins: int) -> NDArray:
 
 def _errors(y, predicted, codes, n_bins, weight) -> dict[str, Any]:
     """Errors of every mode, and those within each bin."""
-    nothing = dict.fromkeys(ERROR_SCORES, np.full(y.shape[1:], np.nan))
-    by_bin: dict[str, list] = {f"{score}_{mode}": [] for score in ERROR_SCORES for mode in MODES}
-    for code in range(n_bins):
-        rows = codes == code
-        for mode in MODES:
-            scores = nothing
-            if rows.any():
-                scores = prediction_errors(y[rows], predicted[mode][rows], sample_weight=weight[rows])
-            for score in ERROR_SCORES:
-                by_bin[f"{score}_{mode}"].append(scores[score])
+
+    def of(mode, rows):
+        if not rows.any():
+            return dict.fromkeys(ERROR_SCORES, np.full(y.shape[1:], np.nan))
+        return prediction_errors(y[rows], predicted[mode][rows], sample_weight=weight[rows])
+
+    by_bin = {mode: [of(mode, codes == code) for code in range(n_bins)] for mode in MODES}
     return {
-        "errors": {mode: prediction_errors(y, predicted[mode], sample_weight=weight) for mode in MODES},
-        "bin_errors": {name: np.array(column) for name, column in by_bin.items()},
+        "errors": {mode: of(mode, codes >= 0) for mode in MODES},
+        "bin_errors": {
+            f"{score}_{mode}": np.array([scores[score] for scores in by_bin[mode]])
+            for score in ERROR_SCORES
+            for mode in MODES
+        },
     }
-
-
-def _per_row(values, rows):
-    """`values` at `rows`; a single number stands for all."""
-    return np.broadcast_to(np.asarray(values, dtype=float), rows.shape)[rows]
 
 
 def bin_r2(
@@ -364,32 +326,18 @@ def bin_mean_proba(proba: NDArray, codes: NDArray, weight: NDArray | None = None
 
 
 def rho_tables(
-    y: ArrayLike,
-    predicted: Mapping[Mixing, ArrayLike],
-    weight: ArrayLike | None,
-    n_resamples: int,
-    confidence_level: float,
-    random_state: Any,
+    y: ArrayLike, predicted: Mapping[Mixing, ArrayLike], weight: ArrayLike | None, **options: Any
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Rho and its interval for the modes "hard" and "soft"; (nan, nan) where rho is undefined."""
+    """Rho and its interval for the modes "hard" and "soft"; (nan, nan) where rho is undefined.
+
+    `options` are those of `rho_interval`.
+    """
+    given = {"y_global": predicted["global"], "y_oracle": predicted["oracle"], "sample_weight": weight}
     rho, interval = {}, {}
-    arguments: dict[str, Any] = {
-        "y_global": predicted["global"],
-        "y_oracle": predicted["oracle"],
-        "sample_weight": weight,
-    }
     for mode in ("hard", "soft"):
-        rho[mode] = rho_score(y, predicted[mode], **arguments)
-        interval[mode] = (np.nan, np.nan)
+        rho[mode], interval[mode] = rho_score(y, predicted[mode], **given), (np.nan, np.nan)
         if not np.isnan(rho[mode]):
-            interval[mode] = rho_interval(
-                y,
-                predicted[mode],
-                **arguments,
-                n_resamples=n_resamples,
-                confidence_level=confidence_level,
-                random_state=random_state,
-            )
+            interval[mode] = rho_interval(y, predicted[mode], **given, **options)
     return rho, interval
 
 
@@ -417,14 +365,3 @@ def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
         raise ValueError(f"proba has shape {proba.shape}, expected ({n_rows}, {n_bins}).")
     weight = check_sample_weight(sample_weight, n_rows)
     return y, codes, proba, np.ones(n_rows) if weight is None else weight
-
-
-def plain_types(value):
-    """Dicts and lists of Python's own types; what is not finite becomes None."""
-    if hasattr(value, "to_dict"):
-        return value.to_dict()
-    if isinstance(value, dict):
-        return {key: plain_types(item) for key, item in value.items()}
-    if np.ndim(value):
-        return [plain_types(item) for item in np.asarray(value).tolist()]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

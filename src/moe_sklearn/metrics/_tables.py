@@ -1,46 +1,86 @@
-"""A report as text and as HTML."""
+"""Results as text, HTML and data frames: paragraphs and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+Table = tuple[list[str], list[list[str]]]
+"""Header and rows."""
 NAMES = ("bin", "bins", "column", "mode")
 """Columns that hold names."""
 
 
-def report_text(report: Any) -> str:
-    """Text of a `MoEReport` for a terminal, at most 100 columns wide with short bin names."""
-    parts = [
-        headline(report),
-        text_table(*score_table(report)),
-        footnote(report),
-        text_table(*bin_table(report)),
-        *(text_table(*table) for table in error_tables(report)),
-    ]
-    return "\n\n".join(parts)
+class Readable:
+    """Base of results that are shown as text and as HTML, and convert to a DataFrame and to plain types."""
+
+    # Attributes of one value a row, which `to_dict` leaves out
+    _of_rows: ClassVar[tuple[str, ...]] = ()
+
+    def _parts(self) -> list[str | Table]:
+        """Paragraphs and tables, in their order."""
+        raise NotImplementedError
+
+    def _columns(self) -> Mapping[str, Any]:
+        """Columns of `to_frame`; the first one is the index."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        parts = (part if isinstance(part, str) else text_table(*part) for part in self._parts())
+        return "\n\n".join(parts)
+
+    def _repr_html_(self) -> str:
+        parts = (paragraph(part) if isinstance(part, str) else html_table(*part) for part in self._parts())
+        return "\n".join(parts)
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Main table as a pandas DataFrame, indexed by the names of its bins.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                f"{type(self).__name__}.to_frame needs pandas: pip install pandas. "
+                "to_dict holds the same columns."
+            ) from error
+        columns = self._columns()
+        return pd.DataFrame(columns).set_index(next(iter(columns)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but values of single rows, in types that ``json.dump`` takes; nan becomes None."""
+        return {key: plain_types(value) for key, value in vars(self).items() if key not in self._of_rows}
 
 
-def report_html(report: Any) -> str:
-    """HTML of a `MoEReport` for a notebook."""
-    parts = [
-        f"<p>{escape(headline(report))}</p>",
-        html_table(*score_table(report)),
-        f"<p>{'<br>'.join(map(escape, footnote(report).splitlines()))}</p>",
-        html_table(*bin_table(report)),
-        *(html_table(*table) for table in error_tables(report)),
-    ]
-    return "\n".join(parts)
+def plain_types(value):
+    """Dicts and lists of Python's own types; what is not finite becomes None."""
+    if isinstance(value, Readable):
+        return value.to_dict()
+    if isinstance(value, dict):
+        return {key: plain_types(item) for key, item in value.items()}
+    if np.ndim(value):
+        return [plain_types(item) for item in np.asarray(value).tolist()]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def headline(report: Any) -> str:
-    """Numbers of experts and of covered rows."""
-    return (
+def report_parts(report: Any) -> list[str | Table]:
+    """Paragraphs and tables of a `MoEReport`, at most 100 columns wide with short bin names."""
+    covered = (
         f"{len(report.bin_names)} experts; covered {report.n_test_covered:,} of {report.n_test:,} "
         f"test rows ({percent(report.coverage)}), {report.n_train_covered:,} of "
         f"{report.n_train:,} training rows ({percent(report.train_coverage)})"
     )
+    recall = map(percent, report.bins["recall"])
+    by_bin = table_of({"bin": report.bin_names, **report.bins, "recall": recall})
+    return [covered, score_table(report), footnote(report), by_bin, *error_tables(report)]
 
 
 def footnote(report: Any) -> str:
@@ -59,41 +99,42 @@ def footnote(report: Any) -> str:
     return "\n".join(lines)
 
 
-def score_table(report: Any) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the scores over all bins: the scores, then the interval of each rho."""
-    header = [f"R2 {mode}" for mode in report.r2] + [f"rho {mode}" for mode in report.rho]
-    scores = [number(value) for value in (*report.r2.values(), *report.rho.values())]
-    intervals = (report.rho_interval[mode] for mode in report.rho)
-    bounds = [f"[{number(low)}, {number(high)}]" for low, high in intervals]
-    return [*header, "routing accuracy"], [
-        [*scores, percent(report.routing_accuracy)],
-        [*[""] * len(report.r2), *bounds, ""],
-    ]
+def score_table(report: Any) -> Table:
+    """Scores over all bins, and below them the interval of each rho."""
+    r2 = {f"R2 {mode}": [r2, ""] for mode, r2 in report.r2.items()}
+    rho = {}
+    for mode, value in report.rho.items():
+        low, high = map(number, report.rho_interval[mode])
+        rho[f"rho {mode}"] = [value, f"[{low}, {high}]"]
+    return table_of({**r2, **rho, "routing accuracy": [percent(report.routing_accuracy), ""]})
 
 
-def bin_table(report: Any) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the scores within each bin."""
-    header = ["bin", *(key.replace("_", " ").replace("r2", "R2") for key in report.bins)]
-    formats = {"n_train": "{:,}".format, "n_test": "{:,}".format, "recall": percent}
-    columns = [[formats.get(key, number)(value) for value in values] for key, values in report.bins.items()]
-    return header, [list(row) for row in zip(report.bin_names, *columns, strict=True)]
-
-
-def error_tables(report: Any) -> list[tuple[list[str], list[list[str]]]]:
-    """Headers and rows of the errors of every mode, and of RMSEP within each bin; none if not reported.
+def error_tables(report: Any) -> list[Table]:
+    """Errors of every mode, and RMSEP within each bin; none if not reported.
 
     Errors of several targets stand side by side.
     """
     if report.errors is None:
         return []
-    scores = {"rmsep": "RMSEP", "bias": "bias", "sep": "SEP", "rpd": "RPD"}
-    modes = [[mode, *(numbers(errors[score]) for score in scores)] for mode, errors in report.errors.items()]
-    columns = [map(numbers, report.bin_errors[f"rmsep_{mode}"]) for mode in report.errors]
-    bins = [list(row) for row in zip(report.bin_names, *columns, strict=True)]
-    return [
-        (["mode", *scores.values()], modes),
-        (["bin", *(f"RMSEP {mode}" for mode in report.errors)], bins),
-    ]
+    names = {"rmsep": "RMSEP", "bias": "bias", "sep": "SEP", "rpd": "RPD"}
+    modes = {
+        name: [numbers(errors[score]) for errors in report.errors.values()] for score, name in names.items()
+    }
+    bins = {f"RMSEP {mode}": map(numbers, report.bin_errors[f"rmsep_{mode}"]) for mode in report.errors}
+    return [table_of({"mode": report.errors, **modes}), table_of({"bin": report.bin_names, **bins})]
+
+
+def table_of(columns: Mapping[str, Iterable]) -> Table:
+    """Header and rows of named columns of text, of counts, or of numbers, which get four decimals."""
+    header = [name.replace("_", " ").replace("r2", "R2") for name in columns]
+    return header, [list(map(cell, row)) for row in zip(*columns.values(), strict=True)]
+
+
+def cell(value: Any) -> str:
+    """Text of a cell of a table."""
+    if isinstance(value, str):
+        return value
+    return number(value) if isinstance(value, float) else f"{value:,}"
 
 
 def numbers(values: Any) -> str:
@@ -124,22 +165,25 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def paragraph(text: str) -> str:
+    """Paragraph of HTML with the lines of the text."""
+    return f"<p>{'<br>'.join(map(escape, text.splitlines()))}</p>"
+
+
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Table element with a head and a body; cells are escaped, and aligned as in `text_table`.
 
     The colours are those of the page. The first cell of a row is its header if it is a name.
     """
 
+    def element(column, text, scope):
+        tag, scoped = ("th", f' scope="{scope}"') if scope else ("td", "")
+        side = "left" if column in NAMES else "right"
+        return f'<{tag}{scoped} style="text-align: {side}">{escape(text)}</{tag}>'
+
     def line(cells, scopes):
-        return "<tr>" + "".join(map(html_cell, header, cells, scopes)) + "</tr>"
+        return "<tr>" + "".join(map(element, header, cells, scopes)) + "</tr>"
 
     scopes = ["row" if header[0] in NAMES else "", *[""] * (len(header) - 1)]
     head, body = line(header, ["col"] * len(header)), "".join(line(row, scopes) for row in rows)
     return f"<table><thead>{head}</thead><tbody>{body}</tbody></table>"
-
-
-def html_cell(column: str, text: str, scope: str) -> str:
-    """Cell of a column; with a `scope`, "col" or "row", it is the header of that."""
-    tag, scoped = ("th", f' scope="{scope}"') if scope else ("td", "")
-    side = "left" if column in NAMES else "right"
-    return f'<{tag}{scoped} style="text-align: {side}">{escape(text)}</{tag}>'

@@ -7,6 +7,7 @@ from sklearn.pipeline import Pipeline
 
 from ..data import aligned
 from ..metrics import MoEReport
+from ..mixture import SoftGateMoERegressor
 
 
 def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any) -> MoEReport:
@@ -58,7 +59,7 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     mixture = estimator
     while isinstance(mixture, Pipeline):
         mixture = mixture.steps[-1][1]
-    if not hasattr(mixture, "evaluate"):
+    if not isinstance(mixture, SoftGateMoERegressor):
         raise TypeError(
             "A report needs a fitted SoftGateMoERegressor, or a Pipeline or search that ends in one; got "
             f"{estimator!r}. For other predictions see moe_sklearn.metrics.make_report."
@@ -68,7 +69,7 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
 
 def rows_of_mixture(estimator: Any, X: Any) -> Any:
     """Transform the rows X of an estimator without searches to those that its mixture gets."""
-    while not hasattr(estimator, "assign_bins"):
+    while not isinstance(estimator, SoftGateMoERegressor):
         if isinstance(estimator, Pipeline):
             for _, step in estimator.steps[:-1]:
                 X = step.transform(X) if hasattr(step, "transform") else X
@@ -81,17 +82,8 @@ def rows_of_mixture(estimator: Any, X: Any) -> Any:
 def without_search(estimator: Any) -> Any:
     """Replace fitted searches by their best estimator, also inside pipelines and target transforms.
 
-    The ``predict`` of a search takes X alone; that of its best estimator takes `mixing` and `bins`.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted estimator, never changed.
-
-    Returns
-    -------
-    estimator
-        The same, or a shallow copy that shares the fitted parts.
+    The ``predict`` of a search takes X alone; that of its best estimator takes `mixing` and `bins`. The
+    estimator is not changed: what holds a search is copied, and the copy shares the fitted parts.
     """
     if hasattr(estimator, "best_estimator_"):
         return without_search(estimator.best_estimator_)
@@ -109,15 +101,9 @@ def without_search(estimator: Any) -> Any:
 
 
 def inner_mixture(estimator: Any) -> Any:
-    """Fitted mixture at the end of Pipelines and TransformedTargetRegressors.
-
-    Raises
-    ------
-    TypeError
-        If there is none.
-    """
+    """Fitted mixture at the end of Pipelines and TransformedTargetRegressors."""
     inner = estimator
-    while not hasattr(inner, "assign_bins"):
+    while not isinstance(inner, SoftGateMoERegressor):
         if isinstance(inner, Pipeline):
             inner = inner.steps[-1][1]
         elif hasattr(inner, "regressor_"):

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -27,18 +27,15 @@ from ..data import (
     label_array,
     split,
 )
-from ..metrics import MODES, html_table, number, plain_types, text_table
-from ..mixture import draw_seed, mix, trains_on_errors
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from ..metrics import MODES, Readable, table_of
+from ..mixture import SoftGateMoERegressor, draw_seed, mix, trains_on_errors
 
 REAL, TARGET, ONE, RANDOM = "real bins", "bins of the target", "one bin", "random labels"
+ALONE, WITHOUT = "{} alone".format, "without {}".format
 
 
 @dataclass(frozen=True, eq=False)
-class RegimeValue:
+class RegimeValue(Readable):
     """Out-of-fold scores of one mixture with its bins, and with other bins of the same rows.
 
     ``print(value)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` convert it. Each line
@@ -106,49 +103,26 @@ class RegimeValue:
             text += f", {self.gain[RANDOM]:+.4f} beyond random labels (p = {self.p_value:.3g})"
         return f"{text}, by {self._n_folds} folds"
 
-    def __str__(self) -> str:
-        parts = [self._headline(), text_table(*_cells(self.table)), self.summary()]
-        if self.columns["column"]:
-            parts.append(text_table(*_cells(self.columns)))
-        return "\n\n".join(parts)
-
-    def _repr_html_(self) -> str:
-        parts = [f"<p>{escape(self._headline())}</p>", html_table(*_cells(self.table))]
-        parts.append(f"<p>{escape(self.summary())}</p>")
-        if self.columns["column"]:
-            parts.append(html_table(*_cells(self.columns)))
-        return "\n".join(parts)
-
-    def _headline(self):
-        return (
+    def _parts(self):
+        headline = (
             f"{self.n_bins[REAL]} bins; R2 of held-out rows; {self._n_folds} folds; shuffles of random "
             f"labels: {len(self.shuffled_r2)}; {self.n_covered:,} of {self.n_rows:,} rows scored"
         )
+        columns = [table_of(self.columns)] if self.columns["column"] else []
+        return [headline, table_of(self.table), self.summary(), *columns]
+
+    def _columns(self):
+        return self.table
 
     @property
     def _n_folds(self):
         return len(self.fold_r2[REAL]["soft"])
 
-    def to_frame(self) -> "pd.DataFrame":
-        """`table` as a pandas DataFrame, indexed by the bins.
 
-        Raises
-        ------
-        ImportError
-            If pandas is not installed.
-        """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                "RegimeValue.to_frame needs pandas: pip install pandas. RegimeValue.table holds the same "
-                "columns as lists."
-            ) from error
-        return pd.DataFrame(self.table).set_index("bins")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything in types that ``json.dump`` takes; nan becomes None."""
-        return {key: plain_types(value) for key, value in vars(self).items()}
+def _std(values):
+    """Return the standard deviation of the finite values, nan if there are none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.std()) if len(finite) else np.nan
 
 
 def regime_value(
@@ -300,7 +274,7 @@ def _parts(estimator):
     if isinstance(estimator, Pipeline):
         *steps, (_, mixture) = estimator.steps
         before = Pipeline(steps) if steps else None
-    if not hasattr(mixture, "gate_features"):
+    if not isinstance(mixture, SoftGateMoERegressor):
         raise TypeError(
             f"regime_value needs a SoftGateMoERegressor, or a Pipeline that ends in one; got {estimator!r}. "
             "Of a fitted search, pass best_estimator_."
@@ -323,14 +297,28 @@ class _Rows:
     X: Any
     y: NDArray
     bins: Any
-    weight: NDArray | None
+    sample_weight: NDArray | None
     folds: NDArray
     keys: list
     """Random numbers (n_samples,) of each shuffle: their order within each fold is that of the labels."""
 
-    def in_training(self, rows):
-        """Return the sample weights of training rows as keyword arguments of `fit`."""
-        return {} if self.weight is None else {"sample_weight": self.weight[rows]}
+    @cached_property
+    def weight(self):
+        return np.ones(len(self.y)) if self.sample_weight is None else self.sample_weight
+
+    @property
+    def targets(self):
+        """The targets as columns, (n_samples, n_targets)."""
+        return self.y.reshape(len(self.y), -1)
+
+    def covered(self, codes):
+        """Rows of positive weight in a bin."""
+        return (codes >= 0) & (self.weight > 0)
+
+    def fit(self, model, positions, X, bins):
+        """Fit a clone of the model to the rows at `positions`, which have this X and these bins."""
+        weighted = {} if self.sample_weight is None else {"sample_weight": self.weight[positions]}
+        return clone(model).fit(X, self.y[positions], bins=bins, **weighted)
 
 
 def _score_fold(before, mixture, rows: _Rows, fold: int):
@@ -343,27 +331,34 @@ def _score_fold(before, mixture, rows: _Rows, fold: int):
     n_bins : dict of str to int
     columns : list of str
     scored : ndarray of int
-        The rows of the fold that are scored.
+        Positions of the rows of the fold that are scored.
     """
     train, test = np.flatnonzero(rows.folds != fold), np.flatnonzero(rows.folds == fold)
     X_train, X_test = _take(rows.X, train), _take(rows.X, test)
     if before is not None:
         before = clone(before)
         X_train, X_test = before.fit_transform(X_train, rows.y[train]), before.transform(X_test)
-    real = clone(mixture).fit(X_train, rows.y[train], bins=_take(rows.bins, train), **rows.in_training(train))
+    real = rows.fit(mixture, train, X_train, _take(rows.bins, train))
     codes = real.assign_bins(rows.bins)
     kept = np.flatnonzero(codes[test] >= 0)
     scored, X_test = test[kept], _take(X_test, kept)
-    errors = {REAL: [_squared_errors(real, X_test, codes[scored], rows, scored)]}
-    other, n_bins = _with_labels(mixture, real), {REAL: len(real.bins_)}
-    names, labels_of_columns = _labels_of_columns(real, codes)
-    shuffled = [(RANDOM, _shuffled(codes, rows, key)) for key in rows.keys]
-    lines = [(TARGET, _target_labels(rows, codes, train, len(real.bins_))), (ONE, np.minimum(codes, 0))]
-    for line, labels in [*lines, *shuffled, *labels_of_columns]:
-        model = clone(other).fit(X_train, rows.y[train], bins=labels[train], **rows.in_training(train))
-        model_codes = model.assign_bins(labels[scored])
+    errors: dict[str, list] = {}
+    n_bins = {}
+
+    def score(line, model, codes):
+        errors.setdefault(line, []).append(_squared_errors(model, X_test, codes, rows, scored))
         n_bins[line] = len(model.bins_)
-        errors.setdefault(line, []).append(_squared_errors(model, X_test, model_codes, rows, scored))
+
+    score(REAL, real, codes[scored])
+    # All lines are fitted to the same rows and scored on the same rows, so that chance hits them alike and
+    # their differences are smaller than their errors.
+    names, labels_of_columns = _labels_of_columns(real, codes)
+    lines = [(TARGET, _target_labels(rows, codes, train, len(real.bins_))), (ONE, np.minimum(codes, 0))]
+    lines += [(RANDOM, _shuffled(codes, rows, key)) for key in rows.keys]
+    other = _with_labels(mixture, real)
+    for line, labels in [*lines, *labels_of_columns]:
+        model = rows.fit(other, train, X_train, labels[train])
+        score(line, model, model.assign_bins(labels[scored]))
     return errors, n_bins, names, scored
 
 
@@ -376,9 +371,12 @@ def _with_labels(mixture, fitted):
 
 
 def _shuffled(codes, rows: _Rows, key):
-    """Return the codes with those of the rows in a bin in another order within each fold."""
-    covered = codes >= 0 if rows.weight is None else (codes >= 0) & (rows.weight > 0)
-    places, shuffled = np.flatnonzero(covered), codes.copy()
+    """Return the codes with those of the rows in a bin in another order within each fold.
+
+    Folds keep their numbers of rows of each bin, so that no training set loses a bin. A row has the same key
+    whichever fold is held out: all folds see one shuffle, as they see one set of real labels.
+    """
+    places, shuffled = np.flatnonzero(rows.covered(codes)), codes.copy()
     folds = rows.folds[places]
     shuffled[places[np.argsort(folds, kind="stable")]] = codes[places[np.lexsort((key[places], folds))]]
     return shuffled
@@ -386,9 +384,8 @@ def _shuffled(codes, rows: _Rows, key):
 
 def _target_labels(rows: _Rows, codes, train, n_bins):
     """Return quantile bins of the first target; rows in no bin stay in none."""
-    target = rows.y.reshape(len(codes), -1)[:, :1]
-    known = train[codes[train] >= 0]
-    known = known if rows.weight is None else known[rows.weight[known] > 0]
+    target = rows.targets[:, :1]
+    known = train[rows.covered(codes)[train]]
     labels = np.ravel(GridBinner(n_bins).fit(target[known]).transform(target))
     return np.where(codes >= 0, labels, NO_BIN)
 
@@ -407,18 +404,10 @@ def _labels_of_columns(fitted, codes):
         return np.append(joint, NO_BIN)[codes]
 
     everything = range(len(shape))
-    lines = [(_alone(names[j]), labels_of([j])) for j in everything]
+    lines = [(ALONE(names[j]), labels_of([j])) for j in everything]
     if len(shape) > 2:
-        lines += [(_without(names[j]), labels_of([k for k in everything if k != j])) for j in everything]
+        lines += [(WITHOUT(names[j]), labels_of([k for k in everything if k != j])) for j in everything]
     return list(map(str, names)), lines
-
-
-def _alone(column):
-    return f"{column} alone"
-
-
-def _without(column):
-    return f"without {column}"
 
 
 def _squared_errors(model, X, codes, rows: _Rows, scored):
@@ -431,32 +420,35 @@ def _squared_errors(model, X, codes, rows: _Rows, scored):
 
     source = features_of(model, X, lazy=False)
     predicted = model.predictor_.map(of_block, source, codes, weights=True, proba=True)
-    errors = (rows.y[scored].reshape(len(scored), 1, -1) - np.asarray(predicted, dtype=float)) ** 2
-    return errors.sum(axis=0) if rows.weight is None else np.tensordot(rows.weight[scored], errors, axes=1)
+    errors = (rows.targets[scored][:, None] - np.asarray(predicted, dtype=float)) ** 2
+    return np.tensordot(rows.weight[scored], errors, axes=1)
 
 
 def _value_of(rows: _Rows, folds) -> RegimeValue:
     """Make R2 of all lines from the squared errors of all folds."""
     errors_of_folds, n_bins_of_folds, names_of_folds, scored_of_folds = zip(*folds, strict=True)
-    squares = np.array([_squares(rows, scored) for scored in scored_of_folds])
     everything = np.concatenate(scored_of_folds)
-    used = np.ones(len(rows.y), bool) if rows.weight is None else rows.weight > 0
-    n_covered = int(np.count_nonzero(used[everything]))
+    n_rows, n_covered = np.count_nonzero(rows.weight), int(np.count_nonzero(rows.weight[everything]))
     if n_covered < 2:
         raise ValueError(
-            f"bins covers {n_covered} of {np.count_nonzero(used)} rows, R2 needs at least 2: check the "
-            "labels, or the edges and the order of the columns."
+            f"bins covers {n_covered} of {n_rows} rows, R2 needs at least 2: check the labels, or the edges "
+            "and the order of the columns."
         )
-    total = _squares(rows, everything)
+    squares, total = (
+        np.array([_squares(rows, scored) for scored in scored_of_folds]),
+        _squares(rows, everything),
+    )
     r2, fold_r2, shuffled = {}, {}, np.empty(0)
     for line in errors_of_folds[0]:
         errors = np.array([of_fold[line] for of_fold in errors_of_folds])  # folds, models, modes, targets
-        of_models = _r2(errors.sum(axis=0), total)
+        of_models = (1 - errors.sum(axis=0) / total).mean(axis=-1)
+        of_folds = (1 - errors / squares[:, None, None]).mean(axis=(1, -1))
         if line == RANDOM:
             shuffled = of_models[:, MODES.index("soft")]
-        of_folds = _r2(errors, squares[:, None, None]).mean(axis=1)
         r2[line] = dict(zip(MODES, of_models.mean(axis=0).tolist(), strict=True))
         fold_r2[line] = dict(zip(MODES, of_folds.T, strict=True))
+    # The real order of the labels is one of the equally probable ones and counts as such: p is never 0, and
+    # at least 1 / (1 + n_shuffles) (Phipson and Smyth 2010).
     n_above = int(np.count_nonzero(shuffled >= r2[REAL]["soft"]))
     return RegimeValue(
         r2=r2,
@@ -466,31 +458,19 @@ def _value_of(rows: _Rows, folds) -> RegimeValue:
         shuffled_r2=shuffled,
         p_value=(1 + n_above) / (1 + len(shuffled)) if len(shuffled) else np.nan,
         columns=_columns(names_of_folds[0], r2),
-        n_rows=int(np.count_nonzero(used)),
+        n_rows=int(n_rows),
         n_covered=n_covered,
     )
 
 
 def _squares(rows: _Rows, scored):
-    """Return the weighted sum of squares of the scored targets about their mean, (n_targets,)."""
-    used = scored if rows.weight is None else scored[rows.weight[scored] > 0]
-    y = rows.y.reshape(len(rows.y), -1)[used]
-    if not len(used):
+    """Return the weighted sums of squares of the scored targets about their means; nan if they are equal."""
+    scored = scored[rows.weight[scored] > 0]
+    y, weight = rows.targets[scored], rows.weight[scored]
+    if not len(y):
         return np.full(y.shape[1], np.nan)
-    weight = np.ones(len(used)) if rows.weight is None else rows.weight[used]
     squares = weight @ (y - np.average(y, axis=0, weights=weight)) ** 2
     return np.where((y == y[0]).all(axis=0), np.nan, squares)
-
-
-def _std(values):
-    """Return the standard deviation of the finite values, nan if there are none."""
-    finite = values[np.isfinite(values)]
-    return float(finite.std()) if len(finite) else np.nan
-
-
-def _r2(errors, squares):
-    """Return R2, the mean over the targets, which are the last axis."""
-    return (1 - errors / squares).mean(axis=-1)
 
 
 def _rho(scores: Mapping[str, float], one_bin: bool):
@@ -505,19 +485,10 @@ def _rho(scores: Mapping[str, float], one_bin: bool):
 
 def _columns(names, r2):
     """Return the worth of each column of the side information."""
-    soft = {line: scores["soft"] for line, scores in r2.items()}
-    without = [_without(name) for name in names]
-    if len(names) == 2:
-        without = [_alone(name) for name in reversed(names)]
+    # of two columns, the bins without one are those of the other alone
+    without = map(ALONE, reversed(names)) if len(names) == 2 else map(WITHOUT, names)
     return {
-        "column": list(names),
-        "r2_alone": [soft[_alone(name)] for name in names],
-        "lost_without": [soft[REAL] - soft[line] for line in without],
+        "column": names,
+        "r2_alone": [r2[ALONE(name)]["soft"] for name in names],
+        "lost_without": [r2[REAL]["soft"] - r2[line]["soft"] for line in without],
     }
-
-
-def _cells(table: Mapping[str, list]):
-    """Return header and rows of text of a table of columns."""
-    header = [name.replace("_", " ").replace("r2", "R2") for name in table]
-    rows = zip(*table.values(), strict=True)
-    return header, [[number(cell) if isinstance(cell, float) else str(cell) for cell in row] for row in rows]

@@ -1,6 +1,7 @@
 """What the displays share: making them from a model or a report, and naming bins."""
 
 import textwrap
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -55,6 +56,9 @@ class ReportDisplay(AxesDisplay):
         Figure of these axes.
     """
 
+    # Attributes of a report that the class is constructed from
+    _shown: tuple[str, ...]
+
     @classmethod
     def from_report(cls, report: MoEReport, *, ax: Any = None, **kwargs: Any) -> Self:
         """Draw what a report holds.
@@ -73,11 +77,12 @@ class ReportDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        return cls._of(report).plot(ax, **kwargs)
+        return cls(*cls._of(report)).plot(ax, **kwargs)
 
     @classmethod
-    def _of(cls, report: MoEReport) -> Any:
-        raise NotImplementedError
+    def _of(cls, report: MoEReport) -> Iterable:
+        """What the class is constructed from."""
+        return (getattr(report, name) for name in cls._shown)
 
     @classmethod
     def from_estimator(
@@ -118,6 +123,32 @@ class ReportDisplay(AxesDisplay):
         weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
         report = report_from(estimator, X, y, bins, **weighted)
         return cls.from_report(report, ax=ax, **kwargs)
+
+
+def look_of(mode):
+    """Colour and marker of a mode."""
+    return {"color": MODE_COLORS.get(mode, "#999999"), "marker": MODE_MARKERS.get(mode, "o")}
+
+
+def legend_above(ax, ncols=1):
+    """Write the legend above the axes, where it hides nothing."""
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols, frameon=False)
+
+
+def line_at_0(ax):
+    """Draw what bars stand on."""
+    ax.axhline(0, color=ink(ax), linewidth=0.8)
+
+
+def write_above(ax, text, place, shift=3, **style):
+    """Write a text `shift` points above a place."""
+    above = {"xytext": (0, shift), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+    ax.annotate(text, place, **above, **style)
+
+
+def ground(ax):
+    """Box behind a text that covers what is drawn there."""
+    return {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}
 
 
 def codes_and_names(bins, bin_names):
@@ -171,9 +202,8 @@ def tell_what_is_hidden(ax, values, limits):
     told = {"cut": cut, "undefined": undefined}
     notes = [f"{what}: {', '.join(modes)}" for what, modes in told.items() if modes]
     if notes:
-        box = {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}
         place = {"xycoords": "axes fraction", "xytext": (4, 4), "textcoords": "offset points"}
-        ax.annotate("; ".join(notes), (0, 0), **place, fontsize=8, bbox=box)
+        ax.annotate("; ".join(notes), (0, 0), **place, fontsize=8, bbox=ground(ax))
 
 
 def font_size(names, room):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..model_selection import moe_learning_curve, noise_curve
-from ._base import MODE_COLORS, MODE_MARKERS, AxesDisplay, tell_what_is_hidden
+from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, tell_what_is_hidden
 
 
 class CurveDisplay(AxesDisplay):
@@ -122,7 +122,7 @@ class CurveDisplay(AxesDisplay):
         self.rho_ax_ = rho_ax = _panel_below(ax) if split else rho_ax
         self._draw(ax, self.r2, lower, np.inf)
         ax.set_ylabel(r"$R^2$ on the test set")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(self.r2), frameon=False)
+        legend_above(ax, len(self.r2))
         if rho_ax is not None:
             for mode, level in {"global": 0, "oracle": 1}.items():
                 rho_ax.axhline(level, color=MODE_COLORS[mode], linestyle="--", zorder=1)
@@ -136,8 +136,7 @@ class CurveDisplay(AxesDisplay):
     def _draw(self, ax, lines, lowest, highest):
         """Draw a line for each mode, on an axis that ends at `lowest` and `highest` if not before."""
         for mode, values in lines.items():
-            look = {"color": MODE_COLORS.get(mode, "#999999"), "marker": MODE_MARKERS.get(mode, "o")}
-            ax.plot(getattr(self, self._along), values, **look, markersize=5.5, label=mode)
+            ax.plot(getattr(self, self._along), values, **look_of(mode), markersize=5.5, label=mode)
         self._name_points(ax)
         low, high = ax.get_ylim()
         ax.set_ylim(max(low, lowest), min(high, highest))

@@ -6,7 +6,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..metrics import MoEReport
 from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, wrapped
 
 BIN_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
@@ -36,13 +35,9 @@ class MoEPredictionDisplay(ReportDisplay):
     ['Cool', 'Hot']
     """
 
-    def __init__(
-        self,
-        y_true: ArrayLike,
-        y_pred: ArrayLike,
-        bin_codes: ArrayLike,
-        bin_names: Sequence[str],
-    ):
+    _shown = ("y_true", "y_pred", "bin_codes", "bin_names")
+
+    def __init__(self, y_true: ArrayLike, y_pred: ArrayLike, bin_codes: ArrayLike, bin_names: Sequence[str]):
         self.y_true = np.asarray(y_true)
         self.y_pred = np.asarray(y_pred)
         self.bin_codes = np.asarray(bin_codes)
@@ -79,10 +74,6 @@ class MoEPredictionDisplay(ReportDisplay):
         for handle in legend.legend_handles:
             handle.set(alpha=1, sizes=[30])
         return self
-
-    @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.y_true, report.y_pred, report.bin_codes, report.bin_names)
 
     @classmethod
     def from_predictions(

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from ..metrics import MODES
 from ..model_selection import RANDOM, TARGET, RegimeValue, regime_value
-from ._base import MODE_COLORS, MODE_MARKERS, AxesDisplay, most_lines, tell_what_is_hidden, wrapped
+from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, most_lines, tell_what_is_hidden, wrapped
 
 
 class RegimeValueDisplay(AxesDisplay):
@@ -120,19 +120,18 @@ class RegimeValueDisplay(AxesDisplay):
         for mode in MODES:
             hidden = TARGET if mode == "oracle" else None
             drawn[mode] = [np.nan if line == hidden else value.r2[line][mode] for line in lines]
-            style = {"color": MODE_COLORS[mode], "marker": MODE_MARKERS[mode], "label": mode}
-            ax.plot(drawn[mode], places, linestyle="none", markersize=7, **style)
-        soft = value.table["r2_soft"]
-        ax.errorbar(soft, places, xerr=value.table["sd"], fmt="none", ecolor=MODE_COLORS["soft"], capsize=4)
+            ax.plot(drawn[mode], places, linestyle="none", markersize=7, label=mode, **look_of(mode))
+        soft, color = value.table["r2_soft"], MODE_COLORS["soft"]
+        ax.errorbar(soft, places, xerr=value.table["sd"], fmt="none", ecolor=color, capsize=4)
         if RANDOM in lines:
             strokes = np.full(len(value.shuffled_r2), lines.index(RANDOM) + 0.3)
-            ax.plot(value.shuffled_r2, strokes, "|", color=MODE_COLORS["soft"], markersize=6)
-        ax.axvline(soft[0], color=MODE_COLORS["soft"], linestyle=":", zorder=0)
+            ax.plot(value.shuffled_r2, strokes, "|", color=color, markersize=6)
+        ax.axvline(soft[0], color=color, linestyle=":", zorder=0)
         ax.set_yticks(places, names.values())
         ax.set_ylim(len(lines) - 0.5, -0.5)
         if ax.get_xlim()[0] < lower:
             ax.set_xlim(left=lower)
         tell_what_is_hidden(ax, drawn, ax.get_xlim())
         ax.set_xlabel(r"$R^2$ of held-out rows")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(MODES), frameon=False)
+        legend_above(ax, len(MODES))
         return self

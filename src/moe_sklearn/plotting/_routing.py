@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..data import check_length
-from ..metrics import MoEReport, bin_mean_proba, count_routes
+from ..metrics import bin_mean_proba, count_routes
 from ._base import (
     ReportDisplay,
     codes_and_names,
@@ -21,7 +21,36 @@ from ._base import (
 )
 
 
-class GateProbabilityDisplay(ReportDisplay):
+class HeatMapDisplay(ReportDisplay):
+    """Base of the displays of a value for each pair of bins."""
+
+    bin_names: Sequence[str]
+
+    def _draw(self, ax, values: NDArray, text, label, x_label) -> Self:
+        """Draw square cells coloured from 0 to 1, each with its text; a row of nan stays grey."""
+        names, length = wrapped_names(self.bin_names), inches(self.bin_names)
+        side = float(np.clip(1.2 + max(0.45, 0.2 * most_lines(names)) * len(names), 4.2, 16))
+        ax = self._start(ax, (side + 1.2 + length, side + max(length - 0.8, 0)))
+        import matplotlib
+
+        colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
+        image = ax.imshow(values, cmap=colors, vmin=0, vmax=1)
+        # points per cell, at least: tick names and colour bar take part of the axes
+        cell = 0.9 * min(points(ax)) / len(values)
+        longest = max((longest_line(row) for row in text), default=0)
+        fontsize = min(9.0, 0.33 * cell, 1.6 * cell / max(longest, 1))
+        for (i, j), value in np.ndenumerate(values):
+            color = "white" if value < 0.5 else "black"
+            ax.text(j, i, text[i][j], ha="center", va="center", color=color, fontsize=fontsize)
+        ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
+        ax.set_yticks(range(len(names)), names, fontsize=font_size(names, cell))
+        ax.set_xticks(range(len(names)))
+        name_x_ticks(ax, self.bin_names, cell)
+        ax.set(xlabel=x_label, ylabel="True bin")
+        return self
+
+
+class GateProbabilityDisplay(HeatMapDisplay):
     """Heat map of the gate's mean probabilities by true bin.
 
     Parameters
@@ -43,21 +72,16 @@ class GateProbabilityDisplay(ReportDisplay):
            [0. , 1. ]])
     """
 
+    _shown = ("gate_proba", "bin_names")
+
     def __init__(self, gate_proba: ArrayLike, bin_names: Sequence[str]):
         self.gate_proba = np.asarray(gate_proba, dtype=float)
         self.bin_names = bin_names
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the map, each cell with its value."""
-        ax = self._start(ax, _heat_size(self.bin_names))
         text = [["" if np.isnan(p) else f"{p:.2f}" for p in row] for row in self.gate_proba]
-        _heat_map(ax, self.gate_proba, text, self.bin_names, "Mean gate probability")
-        ax.set_xlabel("Bin of the gate")
-        return self
-
-    @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.gate_proba, report.bin_names)
+        return self._draw(ax, self.gate_proba, text, "Mean gate probability", "Bin of the gate")
 
     @classmethod
     def from_predictions(
@@ -95,7 +119,7 @@ class GateProbabilityDisplay(ReportDisplay):
         return cls(bin_mean_proba(gate, codes), names).plot(ax, **kwargs)
 
 
-class RoutingConfusionDisplay(ReportDisplay):
+class RoutingConfusionDisplay(HeatMapDisplay):
     r"""Confusion matrix of the routing: counts, coloured by their share of the true bin.
 
     Parameters
@@ -113,26 +137,21 @@ class RoutingConfusionDisplay(ReportDisplay):
     ['1\n50 %', '1\n50 %', '0', '1\n100 %']
     """
 
+    _shown = ("confusion", "bin_names")
+
     def __init__(self, confusion: ArrayLike, bin_names: Sequence[str]):
         self.confusion = np.asarray(confusion)
         self.bin_names = bin_names
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the matrix, each cell with its count and share."""
-        ax = self._start(ax, _heat_size(self.bin_names))
         total = self.confusion.sum(axis=1, keepdims=True)
         share = np.where(total > 0, self.confusion / np.maximum(total, 1), np.nan)
         text = [
             [f"{n:,}\n{100 * part:.0f} %" if n else "0" for n, part in zip(*row, strict=True)]
             for row in zip(self.confusion, share, strict=True)
         ]
-        _heat_map(ax, share, text, self.bin_names, "Share of the true bin")
-        ax.set_xlabel("Most probable bin")
-        return self
-
-    @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.confusion, report.bin_names)
+        return self._draw(ax, share, text, "Share of the true bin", "Most probable bin")
 
     @classmethod
     def from_predictions(
@@ -162,31 +181,3 @@ class RoutingConfusionDisplay(ReportDisplay):
         codes, names = codes_and_names(np.concatenate([bins, bins_pred]), bin_names)
         true, routed = np.split(codes, 2)
         return cls(count_routes(true, routed, len(names)), names).plot(ax, **kwargs)
-
-
-def _heat_size(bin_names):
-    names, length = wrapped_names(bin_names), inches(bin_names)
-    side = float(np.clip(1.2 + max(0.45, 0.2 * most_lines(names)) * len(names), 4.2, 16))
-    return side + 1.2 + length, side + max(length - 0.8, 0)
-
-
-def _heat_map(ax, values: NDArray, text, bin_names, label) -> None:
-    """Square cells coloured from 0 to 1, each with its text; a row of nan stays grey."""
-    import matplotlib
-
-    colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
-    image = ax.imshow(values, cmap=colors, vmin=0, vmax=1)
-    # points per cell, at least: tick names and colour bar take part of the axes
-    cell = 0.9 * min(points(ax)) / len(values)
-    longest = max((longest_line(row) for row in text), default=0)
-    fontsize = min(9.0, 0.33 * cell, 1.6 * cell / max(longest, 1))
-    for (i, j), value in np.ndenumerate(values):
-        color = "white" if value < 0.5 else "black"
-        ax.text(j, i, text[i][j], ha="center", va="center", color=color, fontsize=fontsize)
-    ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
-    places = range(len(bin_names))
-    names = wrapped_names(bin_names)
-    ax.set_yticks(places, names, fontsize=font_size(names, cell))
-    ax.set_xticks(places)
-    name_x_ticks(ax, bin_names, cell)
-    ax.set_ylabel("True bin")

@@ -9,7 +9,19 @@ from sklearn.metrics import r2_score
 
 from ..data import check_length
 from ..metrics import MODES, MoEReport, bin_r2, rho_tables
-from ._base import MODE_COLORS, ReportDisplay, codes_and_names, inches, ink, name_x_ticks, points
+from ._base import (
+    ReportDisplay,
+    codes_and_names,
+    ground,
+    inches,
+    ink,
+    legend_above,
+    line_at_0,
+    look_of,
+    name_x_ticks,
+    points,
+    write_above,
+)
 
 
 class ModeScoresDisplay(ReportDisplay):
@@ -31,23 +43,21 @@ class ModeScoresDisplay(ReportDisplay):
     ['0.6000', '0.8000', '0.9500', '1.0000']
     """
 
+    _shown = ("r2",)
+
     def __init__(self, r2: Mapping[str, float]):
         self.r2 = r2
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the bars, each with its value."""
         ax = self._start(ax, (5.6, 4.2))
-        colors = [MODE_COLORS.get(mode, "#999999") for mode in self.r2]
+        colors = [look_of(mode)["color"] for mode in self.r2]
         bars = ax.bar(list(self.r2), list(self.r2.values()), color=colors, width=0.65)
         ax.bar_label(bars, fmt="%.4f", padding=3)
         ax.margins(y=0.12)
-        ax.axhline(0, color=ink(ax), linewidth=0.8)
+        line_at_0(ax)
         ax.set(xlabel="Mixing", ylabel=r"$R^2$ on the test set")
         return self
-
-    @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.r2)
 
     @classmethod
     def from_predictions(
@@ -90,6 +100,8 @@ class RhoDisplay(ReportDisplay):
     ['0.680\n[0.600, 0.750]']
     """
 
+    _shown = ("rho", "rho_interval", "confidence_level")
+
     def __init__(
         self,
         rho: Mapping[str, float],
@@ -104,14 +116,13 @@ class RhoDisplay(ReportDisplay):
         """Draw the bars; `threshold` is a dashed line, None leaves it out."""
         ax = self._start(ax, (5.6, 4.6))
         for place, (mode, rho) in enumerate(self.rho.items()):
-            color = MODE_COLORS.get(mode, "#999999")
-            ax.bar(place, 0 if np.isnan(rho) else rho, color=color, width=0.55)
+            ax.bar(place, 0 if np.isnan(rho) else rho, color=look_of(mode)["color"], width=0.55)
             self._draw_interval(ax, place, rho, np.array(self.interval[mode]))
         if threshold is not None:
             style = {"color": "#D55E00", "linestyle": "--", "zorder": 1}
             ax.axhline(threshold, label=f"threshold {threshold:.2f}", **style)
-            ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-        ax.axhline(0, color=ink(ax), linewidth=0.8)
+            legend_above(ax)
+        line_at_0(ax)
         ax.set_xticks(range(len(self.rho)), list(self.rho))
         ax.set_xlim(-0.6, len(self.rho) - 0.4)
         ax.margins(y=0.2)
@@ -125,19 +136,7 @@ class RhoDisplay(ReportDisplay):
             half = np.diff(bounds) / 2
             ax.errorbar(place, bounds.mean(), yerr=half, fmt="none", ecolor=ink(ax), capsize=8)
             text, top = f"{text}\n[{bounds[0]:.3f}, {bounds[1]:.3f}]", max(top, bounds[1])
-        ax.annotate(
-            text,
-            (place, top),
-            (0, 5),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            bbox={"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1},
-        )
-
-    @classmethod
-    def _of(cls, report: MoEReport) -> Self:
-        return cls(report.rho, report.rho_interval, report.confidence_level)
+        write_above(ax, text, (place, top), 5, bbox=ground(ax))
 
     @classmethod
     def from_predictions(
@@ -157,8 +156,9 @@ class RhoDisplay(ReportDisplay):
     ) -> Self:
         """Score and draw predictions; see :func:`~moe_sklearn.metrics.rho_interval`."""
         predicted = dict(zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True))
+        options = {"n_resamples": n_resamples, "random_state": random_state}
         rho, interval = rho_tables(
-            y_true, predicted, sample_weight, n_resamples, confidence_level, random_state
+            y_true, predicted, sample_weight, confidence_level=confidence_level, **options
         )
         return cls(rho, interval, confidence_level).plot(ax, **kwargs)
 
@@ -195,44 +195,28 @@ class BinScoresDisplay(ReportDisplay):
         width = 0.8 / len(self.r2)
         for k, (mode, values) in enumerate(self.r2.items()):
             places = np.arange(len(values)) + (k - (len(self.r2) - 1) / 2) * width
-            color = MODE_COLORS.get(mode, "#999999")
-            ax.bar(places, np.maximum(values, lower), width, color=color, label=mode)
-            for place, value in zip(places, values, strict=True):
-                if value < lower:
-                    text = f"{value:.3g}"
-                    ax.annotate(
-                        text,
-                        (place, lower),
-                        (0, 3),
-                        textcoords="offset points",
-                        rotation=90,
-                        ha="center",
-                        va="bottom",
-                        fontsize=8,
-                        color="white" if mode == "soft" else "black",
-                    )
-        self._name_undefined(ax)
-        ax.axhline(0, color=ink(ax), linewidth=0.8)
+            ax.bar(places, np.maximum(values, lower), width, color=look_of(mode)["color"], label=mode)
+            inside = {"rotation": 90, "fontsize": 8, "color": "white" if mode == "soft" else "black"}
+            for cut in np.flatnonzero(values < lower):
+                write_above(ax, f"{values[cut]:.3g}", (places[cut], lower), **inside)
+        # bins without any score have too few rows, and are told from those whose scores are 0
+        undefined = np.isnan(list(self.r2.values())).all(axis=0)
+        for place in np.flatnonzero(undefined):
+            write_above(ax, "undefined", (place, 0), rotation=90, fontsize=8)
+        if undefined.all():
+            ax.set_ylim(0, 1)
+        line_at_0(ax)
         ax.set_xticks(range(len(self.bin_names)))
         name_x_ticks(ax, self.bin_names, points(ax)[0] / max(len(self.bin_names), 1))
         ax.set_xlim(-0.6, len(self.bin_names) - 0.4)
         ax.set_ylabel(r"$R^2$ within the bin")
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(self.r2), frameon=False)
+        legend_above(ax, len(self.r2))
         return self
 
-    def _name_undefined(self, ax):
-        """Tell bins without any score, which have too few rows, from those whose scores are 0."""
-        undefined = np.all([np.isnan(values) for values in self.r2.values()], axis=0)
-        for place in np.flatnonzero(undefined):
-            above = {"xytext": (0, 3), "textcoords": "offset points", "rotation": 90}
-            ax.annotate("undefined", (place, 0), **above, ha="center", va="bottom", fontsize=8)
-        if undefined.all():
-            ax.set_ylim(0, 1)
-
     @classmethod
-    def _of(cls, report: MoEReport) -> Self:
+    def _of(cls, report: MoEReport) -> tuple:
         r2 = {mode: report.bins[f"r2_{mode}"] for mode in ("global", "soft", "oracle")}
-        return cls(r2, report.bin_names)
+        return r2, report.bin_names
 
     @classmethod
     def from_predictions(

@@ -1,0 +1,54 @@
+"""Heat maps of where the gate sends the rows."""
+
+import numpy as np
+import pytest
+from displays import assert_text_fits, grid_names, texts, tick_names
+from sklearn.metrics import confusion_matrix
+
+from moe_sklearn.plotting import GateProbabilityDisplay, RoutingConfusionDisplay
+
+
+def test_gate_probability(data, report):
+    display = GateProbabilityDisplay.from_predictions(
+        data["proba"], data["bins"], bin_names=data["bin_names"]
+    )
+    np.testing.assert_allclose(display.ax_.images[0].get_array(), report.gate_proba)
+    first = data["proba"][data["bins"] == 0].mean(axis=0)
+    assert texts(display.ax_)[:9] == [f"{value:.2f}" for value in first]
+    assert tick_names(display.ax_.xaxis) == tick_names(display.ax_.yaxis) == grid_names(9)
+    assert display.figure_.axes[1].get_ylabel() == "Mean gate probability"
+
+
+def test_gate_probability_of_an_empty_bin_stays_grey():
+    ax = GateProbabilityDisplay([[1.0, 0.0], [np.nan, np.nan]], ["a", "b"]).plot().ax_
+    assert texts(ax) == ["1.00", "0.00", "", ""]
+    assert ax.images[0].get_array().mask.tolist() == [[False, False], [True, True]]
+
+
+def test_routing_confusion(data, report):
+    routed, covered = data["proba"].argmax(axis=1), data["bins"] >= 0
+    display = RoutingConfusionDisplay.from_predictions(data["bins"], routed, bin_names=data["bin_names"])
+    expected = confusion_matrix(data["bins"][covered], routed[covered])
+    np.testing.assert_array_equal(display.confusion, expected)
+    np.testing.assert_array_equal(report.confusion, expected)
+    np.testing.assert_allclose(display.ax_.images[0].get_array().sum(axis=1), 1)
+    assert texts(display.ax_)[0] == f"{expected[0, 0]}\n{100 * expected[0, 0] / expected[0].sum():.0f} %"
+    assert tick_names(display.ax_.yaxis) == grid_names(9)
+
+
+def test_routes_of_small_integers_are_counted_right():
+    bins = np.arange(36, dtype=np.int8)
+    display = RoutingConfusionDisplay.from_predictions(bins, bins, bin_names=list(map(str, bins)))
+    np.testing.assert_array_equal(display.confusion, np.eye(36))
+
+
+def test_large_counts_fit_into_their_cells():
+    counts = 1_234_567 * np.ones((9, 9), dtype=int)
+    assert_text_fits(RoutingConfusionDisplay(counts, grid_names(9)).plot().ax_)
+
+
+def test_bad_bins_are_named(data):
+    with pytest.raises(ValueError, match="proba has shape .*Pass bin_names"):
+        GateProbabilityDisplay.from_predictions(data["proba"], data["bins"] % 2)
+    with pytest.raises(ValueError, match="bins_pred has 3 rows"):
+        RoutingConfusionDisplay.from_predictions(data["bins"], [0, 1, 2])
