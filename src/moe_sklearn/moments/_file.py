@@ -52,7 +52,7 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
     ValueError
         If moments are not finite, or are not those of any rows.
     """
-    parts = {label: _parts_of(group) for label, group in groups.items()}
+    parts = {label: group.stored() for label, group in groups.items()}
     sizes = [[label, *numbers] for label, (numbers, _) in parts.items()]
     header = dict(format=FORMAT, version=VERSION, layout=layout, groups=sizes, progress=progress)
     members = {"header": np.array(json.dumps(header))}
@@ -86,15 +86,6 @@ def read_moments(path) -> tuple[dict, dict, RowStore, dict]:
     with _damage_named(path):
         groups, store = _restored(header["layout"], header["groups"], members)
         return header["layout"], groups, store, header["progress"]
-
-
-def _parts_of(group):
-    """What is written of a group: its numbers, none of a group of rows, and its arrays."""
-    if group.is_rows:
-        noise = np.zeros(group.n_features) if group.noise is None else group.noise
-        return [], dict(zip(ROW_ARRAYS, (*group.rows(), noise), strict=True))
-    numbers = [int(group.n_rows), float(group.weight), float(group.product_eps)]
-    return numbers, {name: np.asarray(getattr(group, name)) for name in PRODUCT_ARRAYS}
 
 
 def _restored(layout, sizes, members):

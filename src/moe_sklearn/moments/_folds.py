@@ -123,8 +123,7 @@ class FoldMoments:
             self._labels += [label for label in part.bins.tolist() if label not in self._labels]
             for label, group in part.groups.items():
                 place = self.place_of(label)
-                group = group.moved_to(own.store, place) if group.is_rows else group
-                own.groups[fold + self.n_folds * place] = group
+                own.groups[fold + self.n_folds * place] = group.in_store(own.store, place)
         self._unite_forms()
 
     def _unite_forms(self):
@@ -133,12 +132,10 @@ class FoldMoments:
         for label in self._labels:
             first = self.n_folds * self.place_of(label)
             places = [place for place in range(first, first + self.n_folds) if place in groups]
-            n_rows = sum(groups[place].n_rows for place in places)
-            if all(groups[p].is_rows for p in places) and fits_as_rows(n_rows, self.n_features):
+            if fits_as_rows(sum(groups[place].n_rows_held for place in places), self.n_features):
                 continue
             for place in places:
-                if groups[place].is_rows:
-                    groups[place] = groups[place].as_products()
+                groups[place] = groups[place].as_products()
 
     @property
     def bins(self) -> np.ndarray:
