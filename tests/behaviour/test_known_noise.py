@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
-from same_moments import assert_same_groups
+from same_moments import assert_same_groups, moments_of
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.preprocessing import FunctionTransformer
 
@@ -14,7 +14,6 @@ from moe_sklearn.gates import RegressionGate
 from moe_sklearn.moments import (
     BinnedMoments,
     FoldMoments,
-    Moments,
     discriminants,
     pca_axes,
     ridge,
@@ -497,7 +496,7 @@ def test_noise_is_split_with_the_rows_in_cross_validation(regimes):
 
 
 def test_products_grow_by_the_variances_alone():
-    moments = Moments.zeros(3, 1).add_rows(np.eye(3), np.ones((3, 1)))
+    moments = moments_of(np.eye(3), np.ones((3, 1)))
     before = moments.covariance()
     moments.add_noise(np.array([1.0, 2.0, 0.0]))
     assert_allclose(moments.covariance() - before, np.diag([0.5, 1.0, 0.0]), atol=1e-12)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from same_moments import moments_of
 from sklearn.base import clone
 
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
@@ -17,7 +18,7 @@ from moe_sklearn.experts._bin_by_bin import (
 )
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
-from moe_sklearn.moments import BinnedMoments, FoldMoments, Moments, _binned, discriminants, ridge
+from moe_sklearn.moments import BinnedMoments, FoldMoments, _binned, discriminants, ridge
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
@@ -204,7 +205,7 @@ def test_what_is_not_finite_is_named(value, message):
 def test_a_kept_factor_serves_other_right_sides(monkeypatch):
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(1500, 1030)), rng.normal(size=(1500, 1))
-    moments, scratch, made = Moments.zeros(1030, 1).add_rows(X, y), Scratch(), []
+    moments, scratch, made = moments_of(X, y), Scratch(), []
     potrf = _cholesky.potrf
     monkeypatch.setattr(_cholesky, "potrf", lambda work: made.append(1) or potrf(work))
     with moments.keeping_factor(scratch):

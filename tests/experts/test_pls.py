@@ -7,7 +7,7 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import LinearRegression
 
 from moe_sklearn.experts._pls import pls_models
-from moe_sklearn.moments import BinnedMoments, Moments
+from moe_sklearn.moments import BinnedMoments
 
 COMPONENTS = range(1, 11)
 
@@ -78,7 +78,7 @@ def test_constant_columns_and_targets_have_no_coefficients(rows, scale):
 
 
 def test_nothing_to_explain_is_the_mean():
-    moments = Moments.zeros(3, 1).add_rows(np.eye(3), np.full((3, 1), 2.0))
+    moments = moments_of(np.eye(3), np.full((3, 1), 2.0))
     models = pls_models(moments, [1, 2])
     assert not models.coef.any() and models.intercept.tolist() == [[2.0], [2.0]]
     assert models.n_components.tolist() == [0, 0] and models.least_share == 1.0
@@ -102,6 +102,6 @@ def test_known_noise_is_the_limit_of_many_noisy_copies(rows, scale):
 def test_the_least_share_is_that_of_the_weakest_direction():
     X = np.random.default_rng(0).normal(size=(500, 3)) * [100, 10, 1]
     y = X @ np.array([[0.1], [1.0], [10.0]])
-    models = pls_models(Moments.zeros(3, 1).add_rows(X, y), [3], scale=False)
+    models = pls_models(moments_of(X, y), [3], scale=False)
     values = np.linalg.eigvalsh(np.cov(X.T))
     assert_allclose(models.least_share, values[0] / values.sum())

@@ -1,5 +1,6 @@
 """Kernels on symmetric matrices against numpy."""
 
+import os
 from contextlib import nullcontext
 
 import numpy as np
@@ -205,7 +206,7 @@ def test_products_with_float32_moments_are_summed_in_float64():
 
 
 def test_scratch_is_used_again_and_scales_the_lower_triangle():
-    scratch, xx = Scratch(), np.asfortranarray(np.tril(np.arange(1.0, 10).reshape(3, 3)))
+    scratch, xx = Scratch().memory, np.asfortranarray(np.tril(np.arange(1.0, 10).reshape(3, 3)))
     scale = np.array([[1.0], [2.0], [4.0]])
     with scratch.scaled(xx, 10.0, scale) as work, scratch.scaled(xx, 0.0, scale) as other:
         assert np.tril(work).tolist() == [[11, 0, 0], [8, 60, 0], [28, 64, 304]]
@@ -246,6 +247,19 @@ def test_lower_bytes_are_the_pages_that_panels_touch(d, dtype):
     pages = np.pad(touched.ravel(order="K").repeat(size), (0, -d * d * size % 4096)).reshape(-1, 4096)
     expected = 4096 * pages.any(axis=1).sum() if d * d * size >= 2**22 else d * d * size
     assert _triangles.lower_bytes(d, dtype) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("d", [3, 1000])
+def test_a_forked_process_has_zeros_of_its_own(d):
+    xx = _triangles.zeros_lower((d, d), float)
+    number = os.fork()
+    if not number:
+        xx[-1, 0] = 7.0
+        os._exit(0)
+    assert os.waitpid(number, 0)[1] == 0
+    assert xx[-1, 0] == 0
 
 
 def test_zeros_in_a_file(tmp_path):

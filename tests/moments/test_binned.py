@@ -9,7 +9,7 @@ from counted_reads import OnDisk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from same_moments import assert_same, assert_same_groups, parts
+from same_moments import assert_same, assert_same_groups, moments_of, parts
 
 from moe_sklearn.data import as_source
 from moe_sklearn.moments import BinnedMoments, Moments, ridge
@@ -64,16 +64,16 @@ def test_groups_are_the_rows_of_each_bin(data):
     assert set(moments.groups) == {0, 1, 2, 3, None}
     for label, group in moments.groups.items():
         rows = bins == (-1 if label is None else label)
-        assert_same(parts(group), parts(Moments.zeros(5, 2).add_rows(X[rows], y[rows])))
+        assert_same(parts(group), parts(moments_of(X[rows], y[rows])))
 
 
 def test_pool_is_all_rows_or_those_of_some_bins(data):
     X, y, bins = data
     moments = BinnedMoments(5, 2).update(X, y, bins)
-    every = parts(Moments.zeros(5, 2).add_rows(X, y))
+    every = parts(moments_of(X, y))
     assert_same(parts(moments.pool()), every)
     some = np.isin(bins, [1, 3])
-    assert_same(parts(moments.pool([1, 3])), parts(Moments.zeros(5, 2).add_rows(X[some], y[some])))
+    assert_same(parts(moments.pool([1, 3])), parts(moments_of(X[some], y[some])))
     assert moments.n_rows == len(X)
     assert_same(parts(moments.pool()), every, tolerance=1e-12)  # pooling has not changed the groups
 
@@ -537,7 +537,7 @@ def test_a_chunk_is_left_alone_while_two_more_are_read(monkeypatch):
     monkeypatch.setattr(Moments, "add_block", wait_and_add)
     moments = BinnedMoments(4, 1, chunk_bytes=1).update(source, X[:, 0])
     assert len(source.reads) == len(added) == n_chunks
-    assert_same(parts(moments.pool()), parts(Moments.zeros(4, 1).add_rows(X, X[:, :1])))
+    assert_same(parts(moments.pool()), parts(moments_of(X, X[:, :1])))
 
 
 # sizes

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from same_moments import moments_of
 from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -19,10 +20,6 @@ def draw(n_rows, n_features, n_targets=2, seed=0):
     X = rng.normal(size=(n_rows, n_features)) @ rng.normal(size=(n_features, n_features)) + 3
     y = X @ rng.normal(size=(n_features, n_targets)) + rng.normal(size=(n_rows, n_targets)) + 7
     return X, y, rng.uniform(0.2, 3, n_rows)
-
-
-def moments_of(X, y, weights=None):
-    return Moments.zeros(X.shape[1], y.shape[1]).add_rows(X, y, weights)
 
 
 def lower_only(moments):

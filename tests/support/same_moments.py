@@ -2,6 +2,15 @@
 
 import numpy as np
 
+from moe_sklearn.moments import BinnedMoments
+
+
+def moments_of(X, y, sample_weight=None):
+    """Float64 products of rows."""
+    n_targets = y.shape[1] if np.ndim(y) == 2 else 1
+    moments = BinnedMoments(X.shape[1], n_targets, product_dtype="float64")
+    return moments.update(X, y, sample_weight=sample_weight).pool().as_products()
+
 
 def parts(moments):
     """The seven statistics, X'X mirrored to a full matrix."""

@@ -58,9 +58,9 @@ def pls_models(moments, n_components: Sequence[int], *, scale: bool = True) -> P
     Examples
     --------
     >>> import numpy as np
-    >>> from moe_sklearn.moments import Moments
+    >>> from moe_sklearn.moments import BinnedMoments
     >>> X = np.random.default_rng(0).normal(size=(50, 4))
-    >>> models = pls_models(Moments.zeros(4, 1).add_rows(X, X[:, :1] + 1), [1, 2, 9])
+    >>> models = pls_models(BinnedMoments(4).update(X, X[:, 0] + 1).pool(), [1, 2, 9])
     >>> models.n_components.tolist(), (models.coef[2].round(6) + 0.0).tolist()
     ([1, 2, 4], [[1.0, 0.0, 0.0, 0.0]])
     """

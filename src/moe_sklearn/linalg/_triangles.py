@@ -33,7 +33,9 @@ def zeros_lower(shape, dtype, directory=None):
             return np.asarray(np.memmap(file, dtype, "w+", shape=shape, order="F"))
     if size < HUGE_PAGES_FROM:
         return np.zeros(shape, dtype, order="F")
-    memory = mmap.mmap(-1, size)
+    # Without these flags a forked process would share the memory, and write into the matrix of its parent.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, size, **private)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.ndarray(shape, dtype, memory, order="F")

@@ -22,6 +22,7 @@ from ..data import (
 )
 from ..linalg import available_memory, lower_bytes, sum_of_squares, transposed_product
 from ._file import read_moments, write_moments
+from ._group import GroupMoments
 from ._moments import FLOAT32_ROWS, Moments, checked_targets
 from ._row_moments import RowMoments, RowStore, fits_as_rows, merged
 
@@ -122,7 +123,7 @@ class BinnedMoments:
         kinds = {"rows" if group.is_rows else products for group in self.groups.values()}
         return " and ".join(sorted(kinds, reverse=True)) or "nothing"
 
-    def pool(self, labels=None) -> Moments:
+    def pool(self, labels=None) -> GroupMoments:
         """Merge the moments of the bins `labels`, or of all rows if `labels` is None."""
         groups = list(self.groups.values()) if labels is None else [self.groups[k] for k in labels]
         return merged(groups) if groups else self.empty()
@@ -154,8 +155,7 @@ class BinnedMoments:
         if other.groups:
             self.follow(other.product_dtype)
         for label, group in other.groups.items():
-            own = group.moved_to(self.store, self.family(label)) if group.is_rows else group.copy()
-            self._add(label, own)
+            self._add(label, group.copy().in_store(self.store, self.family(label)))
         return self
 
     def follow(self, dtype):
@@ -165,12 +165,10 @@ class BinnedMoments:
 
     def _add(self, label, group):
         """Add a group of rows that nothing else refers to."""
-        if label not in self.groups:
-            self.groups[label] = group
-        elif self.groups[label].is_rows:
-            self.groups[label] = merged([self.groups[label], group])
-        else:
+        if label in self.groups:
             self.groups[label] += group
+        else:
+            self.groups[label] = group
 
     def subtract(self, other: BinnedMoments) -> BinnedMoments:
         """Return moments without the rows of `other`, which are part of these. Bins without rows disappear.
@@ -333,8 +331,7 @@ class BinnedMoments:
         for label, group in self.groups.items():
             family = self.family(label)
             # A group that is products stays so, and its family with it.
-            n_rows = group.n_rows if group.is_rows else self.n_features + 1
-            totals[family] = totals.get(family, 0) + n_rows
+            totals[family] = totals.get(family, 0) + group.n_rows_held
         return {label for label in names if fits_as_rows(totals[self.family(label)], self.n_features)}
 
     def _gather_into(self, groups, source, y, names, codes, sample_weight, noise, folder=None, watch=None):
@@ -347,39 +344,17 @@ class BinnedMoments:
         if folder is None and self.directory is None:
             new = {names[code] for code in np.unique(codes)} - few - groups.keys()
             _check_memory(len(new), self.n_features, product_dtype)
-        kept: dict = {}
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
-        chunks = _chunks(source, names, codes, sample_weight, buffers)
-        for parts in chunks if source.in_memory else prefetch(chunks):
-            for label, rows, gathered in parts:
-                weights = None if sample_weight is None else sample_weight[rows]
-                try:
-                    if label in few:
-                        part = self._copied(gathered[:-1], y[rows], weights)
-                        kept.setdefault(label, []).append(part)
-                        continue
-                    if label not in groups:
-                        groups[label] = Moments.zeros(
-                            self.n_features,
-                            self.n_targets,
-                            dtype=product_dtype,
-                            directory=folder if label in self.groups else self.directory,
-                        )
-                    buffers.add_to(groups[label], gathered, y[rows], weights)
-                except FloatingPointError:
-                    # Chunks in the order of the rows: those before this one were finite. An array is read bin
-                    # after bin, so that its first such row can be anywhere.
-                    first = 0 if source.array is not None else min(rows[0] for _, rows, _ in parts)
-                    raise ValueError(_what_is_not_finite(source, sample_weight, first)) from None
-            if watch:
-                watch(sum(len(rows) for _, rows, _ in parts))
-        for label in noise.keys() - kept.keys():
+        adder = _Adder(self, groups, few, y, sample_weight, product_dtype, folder, buffers)
+        add = _add_bin_after_bin if source.array is not None else _add_chunk_after_chunk
+        add(adder, source, names, codes, watch or (lambda n_rows: None))
+        for label in noise.keys() - adder.kept.keys():
             groups[label].add_noise(noise[label])
         for group in groups.values():
             check_not_overflown(group, product_dtype)
-        for label, parts in kept.items():
+        for label, parts in adder.kept.items():
             group = self._kept(parts, label, noise.get(label))
-            groups[label] = merged([groups[label], group]) if label in groups else group
+            groups[label] = groups[label] + group if label in groups else group
 
     def _kept(self, parts, label, noise):
         """Moments of rows that are kept, and their noise."""
@@ -388,13 +363,6 @@ class BinnedMoments:
         if noise is not None:
             group.add_noise(noise)
         return group
-
-    def _copied(self, rows, y, weights):
-        """A copy of rows to keep; a FloatingPointError where they are not finite or too large."""
-        squares = sum_of_squares(rows)
-        if not squares < ROOM * np.finfo(self.product_dtype).max:
-            raise FloatingPointError("NaN or infinity among the rows, or products that overflow")
-        return rows.copy(), y, np.ones(len(rows)) if weights is None else weights
 
     def save(self, path, *, progress: dict | None = None):
         """Write the moments to a file, in one step. If that fails, an earlier file stays as it was.
@@ -543,19 +511,73 @@ def _folder_within(directory):
     return TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) if directory else nullcontext()
 
 
-def _chunks(source, names, codes, sample_weight, buffers):
-    """Yield lists of (label, rows, block), where a block holds rows of one bin and one spare row.
+class _Adder:
+    """Adds blocks of rows to the moments of their groups, or keeps the rows of groups that have `few`.
 
-    An array in memory is read bin after bin, and each list holds one block. Any other source is read in the
-    order of its rows, and each list holds the blocks of one chunk.
+    Attributes
+    ----------
+    kept : dict of {label: list of (X, y, weights)}
     """
-    if source.array is not None:
-        for label, rows in _by_bin(0, len(source), names, codes, sample_weight):
-            for part in np.array_split(rows, -(-len(rows) // buffers.chunk_rows)):
-                out = buffers.next_rows()[: len(part) + 1]
-                np.take(source.array, np.append(part, part[0]), axis=0, out=out, mode="clip")
-                yield [(label, part, out)]
-        return
+
+    def __init__(self, moments, groups, few, y, sample_weight, product_dtype, folder, buffers):
+        self.moments, self.groups, self.few, self.kept = moments, groups, few, {}
+        self.y, self.sample_weight, self.product_dtype = y, sample_weight, product_dtype
+        self.folder, self.buffers = folder, buffers
+
+    def add(self, label, rows, gathered):
+        """Add rows of one group, in a block with a spare row; a FloatingPointError if they are not finite."""
+        weights = None if self.sample_weight is None else self.sample_weight[rows]
+        if label in self.few:
+            if not sum_of_squares(gathered[:-1]) < ROOM * np.finfo(self.product_dtype).max:
+                raise FloatingPointError("NaN or infinity among the rows, or products that overflow")
+            part = gathered[:-1].copy(), self.y[rows], np.ones(len(rows)) if weights is None else weights
+            self.kept.setdefault(label, []).append(part)
+            return
+        moments = self.moments
+        if label not in self.groups:
+            directory = self.folder if label in moments.groups else moments.directory
+            sizes = moments.n_features, moments.n_targets
+            self.groups[label] = Moments.zeros(*sizes, dtype=self.product_dtype, directory=directory)
+        self.buffers.add_to(self.groups[label], gathered, self.y[rows], weights)
+
+
+def _add_bin_after_bin(adder, source, names, codes, watch):
+    """Add the rows of an array in memory, in blocks that stay in the cache between centring and product."""
+    try:
+        for label, rows, block in _blocks_of_bins(
+            source.array, names, codes, adder.sample_weight, adder.buffers
+        ):
+            adder.add(label, rows, block)
+            watch(len(rows))
+    except FloatingPointError:
+        # The first such row of the array can be in another bin.
+        raise ValueError(_what_is_not_finite(source, adder.sample_weight, 0)) from None
+
+
+def _add_chunk_after_chunk(adder, source, names, codes, watch):
+    """Add the rows of any other source in their order, a chunk at a time, grouped by bin in a buffer."""
+    chunks = _chunks(source, names, codes, adder.sample_weight, adder.buffers)
+    for groups in chunks if source.in_memory else prefetch(chunks):
+        try:
+            for label, rows, block in groups:
+                adder.add(label, rows, block)
+        except FloatingPointError:
+            first = min(rows[0] for _, rows, _ in groups)  # chunks before this one were finite
+            raise ValueError(_what_is_not_finite(source, adder.sample_weight, first)) from None
+        watch(sum(len(rows) for _, rows, _ in groups))
+
+
+def _blocks_of_bins(array, names, codes, sample_weight, buffers):
+    """Yield (label, rows, block) of an array, bin after bin; a block has a spare row."""
+    for label, rows in _by_bin(0, len(array), names, codes, sample_weight):
+        for part in np.array_split(rows, -(-len(rows) // buffers.chunk_rows)):
+            out = buffers.next_rows()[: len(part) + 1]
+            np.take(array, np.append(part, part[0]), axis=0, out=out, mode="clip")
+            yield label, part, out
+
+
+def _chunks(source, names, codes, sample_weight, buffers):
+    """Yield a list of (label, rows, block) for each chunk; a block holds rows of one bin and a spare row."""
     for start, stop, load in source.blocks(buffers.chunk_rows):
         groups = _by_bin(start, stop, names, codes, sample_weight)
         order = [np.append(rows, rows[0]) - start for _, rows in groups]

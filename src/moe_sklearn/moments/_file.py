@@ -1,65 +1,67 @@
-"""The moments of bins in one file, checked when they are written and when they are read."""
+"""The moments of bins in one npz file, checked when they are written and when they are read."""
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import math
-from dataclasses import replace
+import os
+import re
+import secrets
+import shutil
+import socket
+import sys
+import zipfile
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 
 from ..data import NO_BIN
-from ..linalg import copy_lower
-from ._archive import damage_named, read_archive, write_archive
+from ..linalg import EPS, copy_lower
 from ._moments import Moments
 from ._row_moments import RowMoments, RowStore
 
-ARCHIVE_VERSION = 4
-ARRAYS = ("x_mean", "y_mean", "xx", "xy", "yy")
-# What is written of a group that is kept as rows
-ROW_ARRAYS = ("X", "y", "weights", "noise")
+FORMAT, VERSION = "moe_sklearn moments", 5
+# Arrays of a group and their sides: columns of X (d), of y (t), rows (n). X and X'X may be float32.
+PRODUCT_ARRAYS = {"x_mean": "d", "y_mean": "t", "xx": "dd", "xy": "dt", "yy": "t"}
+ROW_ARRAYS = {"X": "nd", "y": "nt", "weights": "n", "noise": "d"}
+MAY_BE_FLOAT32 = ("X", "xx")
 
 
 def write_moments(path, layout: dict, groups: dict, progress: dict):
     """Write the moments of each label to a file, in one step.
 
+    The members of the npz file are a `header` in JSON, the arrays of the groups, and the `digest` of these.
+
     Parameters
     ----------
     path : path
+        A symbolic link is followed. The new file has the mode of an earlier one, or follows the umask.
     layout : dict
         `n_features`, `n_targets` and `product_dtype` (a name).
-    groups : dict of {label: Moments}
+    groups : dict of {label: Moments or RowMoments}
     progress : dict
         JSON-serialisable notes.
 
     Raises
     ------
     OSError
-        If the file cannot be written.
+        If the file cannot be written. An earlier file then stays as it was.
     ValueError
         If moments are not finite, or are not those of any rows.
     """
-    sizes: list = []
-    arrays: dict[str, np.ndarray] = {}
-    for i, (label, group) in enumerate(groups.items()):
-        if group.is_rows:
-            noise = np.zeros(layout["n_features"]) if group.noise is None else group.noise
-            rows = (*group.rows(), noise)
-            _check_rows(label, rows, layout)
-            sizes.append([label])
-            arrays |= {f"{name}_{i}": array for name, array in zip(ROW_ARRAYS, rows, strict=True)}
-            continue
-        group = replace(
-            group,
-            n_rows=int(group.n_rows),
-            weight=float(group.weight),
-            product_eps=float(group.product_eps),
-        )
-        _check_group(label, group, layout)
-        sizes.append([label, group.n_rows, group.weight, group.product_eps])
-        arrays |= {f"{name}_{i}": np.asarray(getattr(group, name)) for name in ARRAYS}
-    _check_header(layout, sizes, progress)
-    header = {"layout": layout, "groups": sizes, "progress": progress}
-    write_archive(path, "moments", ARCHIVE_VERSION, header, arrays)
+    parts = {label: group.stored() for label, group in groups.items()}
+    sizes = [[label, *numbers] for label, (numbers, _) in parts.items()]
+    header = dict(format=FORMAT, version=VERSION, layout=layout, groups=sizes, progress=progress)
+    members = {"header": np.array(json.dumps(header))}
+    _check_labels(list(parts))
+    for i, (label, (numbers, arrays)) in enumerate(parts.items()):
+        _check_group(label, numbers, arrays, layout)
+        members |= {f"{name}_{i}": array for name, array in arrays.items()}
+    with _replacing(path) as file:
+        np.savez(file, **members, digest=np.array(_digest(members)))
 
 
 def read_moments(path) -> tuple[dict, dict, RowStore, dict]:
@@ -72,89 +74,161 @@ def read_moments(path) -> tuple[dict, dict, RowStore, dict]:
     ValueError
         If the file is damaged, foreign or of another version.
     """
-    header, arrays = read_archive(path, "moments", ARCHIVE_VERSION)
-    with damage_named(path):
-        layout, sizes, progress = header["layout"], header["groups"], header["progress"]
-        _check_header(layout, sizes, progress)
-        named = [(f"{name}_{i}") for i, size in enumerate(sizes) for name in _names(size)]
-        if arrays.keys() != set(named):
-            raise ValueError("its arrays are not those of its labels")
-        store = RowStore(layout["n_features"], layout["n_targets"], layout["product_dtype"])
-        groups: dict = {}
-        for i, (label, *sums) in enumerate(sizes):
-            found = [arrays.pop(f"{name}_{i}") for name in _names((label, *sums))]
-            if not sums:
-                _check_rows(label, found, layout)
-                *rows, noise = found
-                groups[label] = RowMoments(store, store.append(tuple(rows), label))
-                if noise.any():
-                    groups[label].add_noise(noise)
-                continue
-            n_rows, weight, eps = sums
-            group = Moments(n_rows, weight, *found, product_eps=eps)
-            _check_group(label, group, layout)
+    with open(path, "rb") as file, _damage_named(path):
+        members = dict(_members(file))
+        digest, found = str(members.pop("digest")), _digest(members)
+        header = json.loads(str(members.pop("header")))
+        if digest != found or header["format"] != FORMAT:
+            raise ValueError("its digest does not fit its content")
+        version = header["version"]
+    if version != VERSION:
+        raise ValueError(f"{path} is of version {version}, not {VERSION}: use the release that wrote it.")
+    with _damage_named(path):
+        groups, store = _restored(header["layout"], header["groups"], members)
+        return header["layout"], groups, store, header["progress"]
+
+
+def _restored(layout, sizes, members):
+    _check_labels([label for label, *_ in sizes])
+    store = RowStore(layout["n_features"], layout["n_targets"], layout["product_dtype"])
+    groups: dict = {}
+    for i, (label, *numbers) in enumerate(sizes):
+        arrays = {name: members.pop(f"{name}_{i}") for name in (PRODUCT_ARRAYS if numbers else ROW_ARRAYS)}
+        _check_group(label, numbers, arrays, layout)
+        if numbers:
+            n_rows, weight, eps = numbers
             # Fortran-ordered, and without memory for the upper triangle
-            groups[label] = replace(group, xx=copy_lower(group.xx, group.xx.dtype))
-    return layout, groups, store, progress
+            arrays["xx"] = copy_lower(arrays["xx"], arrays["xx"].dtype)
+            groups[label] = Moments(n_rows, weight, **arrays, product_eps=eps)
+            continue
+        *rows, noise = arrays.values()
+        groups[label] = RowMoments(store, store.append(tuple(rows), label))
+        if noise.any():
+            groups[label].add_noise(noise)
+    if members:
+        raise ValueError(f"{', '.join(members)} belong to no label")
+    return groups, store
 
 
-def _names(size):
-    """Names of the arrays of a label: sums come with their sizes, rows without."""
-    return ARRAYS if len(size) > 1 else ROW_ARRAYS
-
-
-def _check_header(layout, sizes, progress):
-    """Raise a ValueError unless layout, labels and progress are of the kinds that are written."""
-    widths = [layout["n_features"], layout["n_targets"]]
-    if len(layout) != 3 or layout["product_dtype"] not in ("float32", "float64"):
-        raise ValueError(f"its layout is {layout}")
-    if any(type(width) is not int or width < 0 for width in widths) or type(progress) is not dict:
-        raise ValueError("its header has values of the wrong type")
-    labels = [label for label, *_ in sizes]
+def _check_labels(labels):
+    """Raise a ValueError unless labels are of one kind that JSON keeps, and distinct."""
     kinds = {type(label) for label in labels if label is not None}
     if kinds - {int, bool} and kinds != {str} or NO_BIN in labels or len(set(labels)) < len(labels):
-        raise ValueError(f"its labels are {labels}")
+        raise ValueError(f"the labels are {labels}")
 
 
-def _check_rows(label, rows, layout):
-    """Raise a ValueError unless rows are finite, fit the layout and have positive weights."""
-    n_rows, weights = len(rows[2]), rows[2]
-    d = layout["n_features"]
-    shapes = (n_rows, d), (n_rows, layout["n_targets"]), (n_rows,), (d,)
-    for name, array, shape in zip(ROW_ARRAYS, rows, shapes, strict=True):
-        if array.shape != shape or array.dtype not in ((np.float32, float) if name == "X" else (float,)):
-            raise ValueError(
-                f"{name} of bin {label!r} is of {array.dtype} and shape {array.shape}, not {shape}."
-            )
+def _check_group(label, numbers, arrays, layout):
+    """Raise a ValueError unless a group is finite, fits the layout and can be that of some rows."""
+    weights = arrays.get("weights", np.ones(1))
+    lengths = {"d": layout["n_features"], "t": layout["n_targets"], "n": weights.size}
+    for name, sides in (PRODUCT_ARRAYS if numbers else ROW_ARRAYS).items():
+        array, shape = arrays[name], tuple(lengths[side] for side in sides)
+        if array.shape != shape or array.dtype not in (float, np.float32)[: 1 + (name in MAY_BE_FLOAT32)]:
+            raise ValueError(f"{name} of bin {label!r} is {array.dtype} of shape {array.shape}, not {shape}.")
         if not np.isfinite(array).all():
-            raise ValueError(f"{name} of bin {label!r} holds nan or infinity.")
-    if not n_rows or (weights <= 0).any() or (rows[3] < 0).any():
+            raise ValueError(f"{name} of bin {label!r} holds nan or infinity: scale X and y down.")
+    squares = {"xx": np.diag(arrays["xx"]), "yy": arrays["yy"]} if numbers else {"noise": arrays["noise"]}
+    for name, values in squares.items():
+        if (values < 0).any():
+            raise ValueError(f"{name} of bin {label!r} is negative: subtract only rows that were added.")
+    n_rows, weight, eps = numbers or (weights.size, weights.min(initial=1.0), EPS)
+    if not (
+        0 <= n_rows and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0) and EPS <= eps < math.inf
+    ):
         raise ValueError(
-            f"bin {label!r} has {n_rows} rows, weights that are not positive, or negative noise."
+            f"bin {label!r} has {n_rows} rows of weight {weight}, with a relative error of {eps}."
         )
 
 
-def _check_group(label, group, layout):
-    """Raise a ValueError unless moments are finite, fit the layout and can be those of some rows."""
-    d, t = layout["n_features"], layout["n_targets"]
-    shapes = {"x_mean": (d,), "y_mean": (t,), "xx": (d, d), "xy": (d, t), "yy": (t,)}
-    for name, shape in shapes.items():
-        array = getattr(group, name)
-        if array.shape != shape or array.dtype not in ((np.float32, float) if name == "xx" else (float,)):
-            raise ValueError(
-                f"{name} of bin {label!r} is of {array.dtype} and shape {array.shape}, not {shape}."
-            )
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} of bin {label!r} holds nan or infinity: scale X and y down.")
-    n_rows, weight = group.n_rows, group.weight
-    plain = type(n_rows) is int and type(weight) is float and math.isfinite(weight)
-    if not plain or min(n_rows, weight) < 0 or (n_rows > 0) != (weight > 0):
-        raise ValueError(f"bin {label!r} has {n_rows} rows of weight {weight}.")
-    eps = group.product_eps
-    if type(eps) is not float or not np.finfo(float).eps <= eps < math.inf:
-        raise ValueError(f"the products of bin {label!r} have the relative error {eps}.")
-    for name, squares in (("xx", group.x_squares), ("yy", group.yy)):
-        if (squares < 0).any():
-            raise ValueError(
-                f"{name} of bin {label!r} has a negative sum of squares: subtract only rows that were added."
-            )
+def _members(file):
+    """Yield (name, array) of each member of an npz file.
+
+    The size of an array is known to be that of its member, and all of these to be within the file, before
+    memory is taken: a false header reserves none.
+    """
+    size = file.seek(0, os.SEEK_END)
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        packed = any(member.compress_type != zipfile.ZIP_STORED for member in members)
+        names = {member.filename for member in members}
+        if packed or len(names) < len(members) or sum(member.file_size for member in members) > size:
+            raise ValueError("its members are compressed, or claim to be larger than the file")
+        for member in members:
+            with archive.open(member) as stream:
+                np.lib.format.read_magic(stream)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+                held = member.file_size - stream.tell()
+                if math.prod(shape) * dtype.itemsize != held:
+                    raise ValueError(f"{member.filename} claims the shape {shape}, but holds {held} bytes")
+                stream.seek(0)
+                yield member.filename.removesuffix(".npy"), np.lib.format.read_array(stream)
+
+
+def _digest(members):
+    """SHA-256 of names, types, shapes and values, in their order; arrays are not copied."""
+    digest = hashlib.sha256()
+    for name, array in members.items():
+        digest.update(f"{name} {array.dtype.str} {array.shape} {array.flags.fnc};".encode())
+        digest.update(array.ravel(order="A").view(np.uint8))
+    return digest.hexdigest()
+
+
+@contextmanager
+def _damage_named(path):
+    """Turn every error that the content of a file causes into a ValueError that names the file.
+
+    Errors of the machine, such as a disk that cannot be read or too little memory, are not changed.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        # A damaged offset leads to an invalid seek, which has this number. Other numbers are of the machine.
+        if getattr(error, "errno", errno.EINVAL) != errno.EINVAL:
+            raise
+        raise ValueError(f"{path} is damaged or is no file of moe_sklearn: {error}") from error
+
+
+@contextmanager
+def _replacing(path):
+    """Open a file that takes the place of the one at `path` when it is whole, and is removed after an error.
+
+    Each writer has a file of its own, so that writers of the same path never mix.
+    """
+    path = Path(os.path.realpath(path))
+    begin = f".{path.name}.{socket.gethostname()}."
+    partial = path.with_name(f"{begin}{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        _remove_stale(path.parent, begin)
+        with open(partial, "xb") as file:
+            # Before the content comes: what was private is so at all times.
+            if path.exists():
+                shutil.copymode(path, partial)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror or error}; {path} is as it was before. Free disk space, or name another place",
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def _remove_stale(folder, begin):
+    """Remove partial files, whose names begin so, of processes of this machine that were killed.
+
+    A process that runs may still write to its own. Windows does not say which processes run: there they stay.
+    """
+    for name in os.listdir(folder) if sys.platform != "win32" else ():
+        found = re.fullmatch(re.escape(begin) + r"(\d{1,9})-\w{8}\.partial", name)
+        with suppress(OSError):
+            try:
+                if found:
+                    os.kill(int(found[1]), 0)
+            except ProcessLookupError:
+                os.unlink(Path(folder, name))

@@ -17,8 +17,8 @@ from ..linalg import lower_bytes
 from ._binned import (
     BinnedMoments,
     ChunkBuffers,
+    _blocks_of_bins,
     _check_memory,
-    _chunks,
     _has_extremes,
     _what_is_not_finite,
 )
@@ -175,7 +175,7 @@ class FoldMoments:
             own.product_dtype = np.promote_types(own.product_dtype, part.product_dtype)
             own.store.product_dtype = own.product_dtype
             for label, group in part.groups.items():
-                own.groups[label, fold] = group.moved_to(own.store, label) if group.is_rows else group
+                own.groups[label, fold] = group.in_store(own.store, label)
         self._unite_forms()
 
     def _unite_forms(self):
@@ -183,9 +183,7 @@ class FoldMoments:
         groups = self._moments.groups
         for label in {label for label, _ in groups}:
             parts = {key: group for key, group in groups.items() if key[0] == label}
-            n_rows = sum(part.n_rows for part in parts.values())
-            in_rows = all(part.is_rows for part in parts.values())
-            if not (in_rows and fits_as_rows(n_rows, self.n_features)):
+            if not fits_as_rows(sum(part.n_rows_held for part in parts.values()), self.n_features):
                 groups.update({key: part.as_products() for key, part in parts.items()})
 
     @property
@@ -285,7 +283,7 @@ class FoldMoments:
         n_groups = len(np.unique(keys.codes[of_many]))
         _check_memory(min(n_groups, n_held), self.n_features, dtype)
         buffers = ChunkBuffers(source, self._moments.chunk_bytes, dtype, n_groups)
-        chunks = (chunk for (chunk,) in _chunks(source, keys.keys, keys.codes, of_many, buffers))
+        chunks = _blocks_of_bins(source.array, keys.keys, keys.codes, of_many, buffers)
         for label, chunks_of_bin in groupby(chunks, lambda chunk: chunk[0][0]):
             parts: dict = {}
             for (_, fold), rows, gathered in chunks_of_bin:

@@ -12,9 +12,9 @@ products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -23,7 +23,6 @@ from scipy.linalg import blas
 from ..data import check_no_missing
 from ..linalg import (
     EPS,
-    Scratch,
     clear_lower,
     copy_lower,
     lower_panels,
@@ -32,6 +31,7 @@ from ..linalg import (
     transposed_product,
     zeros_lower,
 )
+from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 
 # Groups of more rows than this are summed in float64, whatever the precision of their products.
 FLOAT32_ROWS = 2**15
@@ -41,9 +41,8 @@ SPREAD_ROWS = 64
 SUMMED_ROWS = 256
 # Positive weights outside this range would overflow or vanish when they are squared.
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-200, 1e200
-# Rounding leaves less than this many units in the last place of a mean that is subtracted ...
-MEAN_ROUNDING = 32
-# ... and of sums of squares, where a part is subtracted from its whole.
+# Rounding leaves less than this many units in the last place of sums of squares, where a part is subtracted
+# from its whole.
 DIFFERENCE_ROUNDING = 32
 # Smaller squares have lost digits of their own.
 TINY = np.finfo(float).tiny
@@ -51,30 +50,8 @@ TINY = np.finfo(float).tiny
 NEGLIGIBLE_WEIGHT = 1e-12
 
 
-class NormalEquations(NamedTuple):
-    """Linear equations (A + alpha I) v = b, and the map from their solutions to coefficients.
-
-    A is X'X of centred rows, or their kernel X X'.
-    """
-
-    matrix: np.ndarray
-    """A, (size, size); only the lower triangle is meaningful"""
-    right: np.ndarray
-    """b for each target, (size, n_targets)"""
-    eps: float
-    """Relative error of the entries of A"""
-    floor: np.ndarray | float
-    """Diagonal entries of A up to this are rounding."""
-    to_coef: Callable[[np.ndarray], np.ndarray]
-    """Function from solutions (size, n_sides) to coefficients (n_sides, n_features)"""
-    is_deficient: bool = False
-    """Whether there are fewer rows than columns: without a penalty, many coefficients are equally good"""
-    penalty: float | None = None
-    """What stands in the place of alpha, if these are the equations of one alpha only"""
-
-
 @dataclass
-class Moments:
+class Moments(GroupMoments):
     """Row count, weight, means and centred products of one group of rows.
 
     Parameters
@@ -101,8 +78,9 @@ class Moments:
     >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> X, y = rng.normal(size=(20, 3)), rng.normal(size=(20, 1))
-    >>> whole = Moments.zeros(3, 1).add_rows(X, y)
-    >>> halves = Moments.zeros(3, 1).add_rows(X[:7], y[:7]) + Moments.zeros(3, 1).add_rows(X[7:], y[7:])
+    >>> from moe_sklearn.moments import BinnedMoments
+    >>> whole = BinnedMoments(3).update(X, y).pool()
+    >>> halves = BinnedMoments(3).update(X[:7], y[:7]).pool() + BinnedMoments(3).update(X[7:], y[7:]).pool()
     >>> np.allclose(whole.covariance(), halves.covariance())
     True
     >>> np.allclose(whole.covariance(), np.cov(X.T))
@@ -143,30 +121,22 @@ class Moments:
             yy=np.zeros(n_targets),
         )
 
-    is_rows = False
-    # A group whose X'X is not kept has its ridge instead, see `solved_moments`.
-    solution: ClassVar[tuple | None] = None
-    # Noise is a part of X'X; moments in rows keep it beside them.
-    noise: ClassVar[np.ndarray | None] = None
+    n_rows_held = math.inf
 
     @property
     def n_features(self) -> int:
-        """Number of columns of X."""
         return len(self.x_mean)
 
     @property
     def n_targets(self) -> int:
-        """Number of columns of y."""
         return len(self.y_mean)
 
     @property
     def x_squares(self) -> np.ndarray:
-        """Centred sum of squares of each column of x, (n_features,), in float64."""
         return np.diag(self.xx).astype(float)
 
     @property
     def is_finite(self) -> bool:
-        """Whether no sum of squares has overflowed."""
         return bool(np.isfinite(self.x_squares).all() and np.isfinite(self.yy).all())
 
     def copy(self, memory=None) -> Moments:
@@ -180,42 +150,32 @@ class Moments:
             yy=self.yy.copy(),
         )
 
+    def in_store(self, store, family) -> Moments:
+        return self
+
+    def rows_within(self, whole) -> None:
+        return None
+
     def move_to(self, directory):
-        """Move X'X to a float64 file in `directory`."""
         self.xx = copy_lower(self.xx, float, directory)
 
+    def stored(self) -> tuple[list, dict[str, np.ndarray]]:
+        numbers = [int(self.n_rows), float(self.weight), float(self.product_eps)]
+        names = ("x_mean", "y_mean", "xx", "xy", "yy")
+        return numbers, {name: np.asarray(getattr(self, name)) for name in names}
+
     def as_products(self, directory=None) -> Moments:
-        """Return these moments, which are products."""
         return self
 
     def add_noise(self, variances):
-        """Add independent noise to the columns of the rows, in place.
-
-        X'X gets its expectation, X'X + diag(sum_i weight_i s_ij^2), where s_ij is the standard deviation.
-
-        Parameters
-        ----------
-        variances : ndarray of shape (n_features,)
-            The sums over the rows.
-        """
         diagonal = np.diag_indices_from(self.xx)
         self.xx[diagonal] = self.x_squares + variances
 
     def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
-        """Normal equations of the targets.
-
-        Parameters
-        ----------
-        alpha : float
-            Smallest penalty for which they are solved.
-        prior_coef : ndarray of shape (n_targets, n_features), optional
-            Coefficients whose residuals are the targets instead.
-        """
         right = self.xy if prior_coef is None else self.xy - symmetric_product(self.xx, prior_coef.T)
         return self._equations(right)
 
     def indicator_equations(self, groups: Sequence, alpha: float = 0.0) -> NormalEquations:
-        """Normal equations of the indicators of `groups` of these rows."""
         weight = np.array([group.weight for group in groups])
         between = np.stack([group.x_mean - self.x_mean for group in groups])
         return self._equations((weight[:, None] * between).T)
@@ -223,32 +183,17 @@ class Moments:
     def _equations(self, right):
         return NormalEquations(self.xx, right, self.product_eps, self.x_floor(), np.transpose)
 
-    def keeping_factor(self, scratch: Scratch):
-        """Make the context within which several systems of equations with X'X share a factorisation."""
+    def keeping_factor(self, scratch):
         return scratch.keeping(self.xx)
 
     def gram(self) -> np.ndarray:
-        """X'X in float64, (n_features, n_features); only the lower triangle is meaningful."""
         return self.xx.astype(float, copy=False)
 
     def axes_of(self, values, vectors, n_axes: int) -> np.ndarray:
-        """Principal axes (n_axes, n_features) from the largest eigenvalues of `gram` and their vectors."""
         return vectors.T
 
     def squared_errors(self, coef, intercept) -> np.ndarray:
-        """Weighted sum of squared errors of (coef, intercept) on these rows, for each output.
-
-        sum_i weight_i (y_i - b - w'x_i)^2 = y'y - 2 w's + w'S w + W (m_y - b - w'm_x)^2
-
-        Parameters
-        ----------
-        coef : ndarray of shape (..., n_targets, n_features)
-        intercept : ndarray of shape (..., n_targets)
-
-        Returns
-        -------
-        ndarray of shape (..., n_targets)
-        """
+        # sum_i weight_i (y_i - b - w'x_i)^2 = y'y - 2 w's + w'S w + W (m_y - b - w'm_x)^2
         stacked = coef.reshape(-1, self.n_features)
         product = symmetric_product(self.xx, stacked.T).T.reshape(coef.shape)
         quadratic = np.einsum("...d,...d->...", coef, product)
@@ -257,7 +202,6 @@ class Moments:
         return np.maximum(self.yy - 2 * linear + quadratic, 0.0) + self.weight * offset**2
 
     def product_with(self) -> Callable[[np.ndarray], np.ndarray]:
-        """Return the function v -> X'X v of a vector (n_features,)."""
         return lambda v: symmetric_product(self.xx, v[:, None])[:, 0]
 
     def covariance(self) -> np.ndarray:
@@ -266,40 +210,9 @@ class Moments:
         return (lower + np.tril(lower, -1).T) / (self.weight - 1)
 
     def x_floor(self) -> np.ndarray:
-        """Largest sum of squares that rounding alone can give a constant column of x, (n_features,)."""
         # Chunks are centred twice in their own precision, which squares its rounding.
         rounding = max(MEAN_ROUNDING * EPS, (MEAN_ROUNDING * self.product_eps) ** 2)
         return self.weight * (rounding * self.x_mean) ** 2
-
-    def y_floor(self) -> np.ndarray:
-        """Largest sum of squares that rounding alone can give a constant target, (n_targets,)."""
-        return self.weight * (MEAN_ROUNDING * EPS * self.y_mean) ** 2
-
-    def add_rows(self, X, y, sample_weight=None) -> Moments:
-        """Add rows X (n, n_features), y (n, n_targets) in place, in float64; return self.
-
-        Raises
-        ------
-        ValueError
-            As `BinnedMoments.update`. The moments are then as they were.
-        """
-        X = np.asarray(X, float)
-        y, sample_weight = checked_targets(len(X), len(self.y_mean), y, sample_weight)
-        if sample_weight is not None:
-            used = sample_weight > 0
-            X, y, sample_weight = X[used], y[used], sample_weight[used]
-        if not np.isfinite(X).all():
-            raise ValueError("X contains NaN or infinity: remove or impute such rows.")
-        if len(X):
-            block = np.empty((len(X) + 1, self.n_features))
-            block[:-1] = X
-            added = Moments.zeros(self.n_features, len(self.y_mean))
-            with np.errstate(over="ignore", invalid="ignore"):
-                added.add_block(block, y, sample_weight)
-            if not added.is_finite:
-                raise ValueError("X or y is too large: its products overflow. Scale it down.")
-            self += added
-        return self
 
     def add_block(self, block, y, sample_weight=None, narrow=None, scratch=None):
         """Add the rows of `block` but its last, which is spare, without checks; `block` is overwritten.
@@ -368,7 +281,7 @@ class Moments:
         if self.xx.dtype == np.float32 and (dtype == np.float64 or self.n_rows + n_more > FLOAT32_ROWS):
             self.xx = copy_lower(self.xx, float)
 
-    def __iadd__(self, other: Moments) -> Moments:
+    def __iadd__(self, other: GroupMoments) -> Moments:
         """Merge `other` in place."""
         if other.weight:
             other = other.as_products()
@@ -378,17 +291,15 @@ class Moments:
             self.product_eps = max(self.product_eps, other.product_eps)
         return self
 
-    def __add__(self, other: Moments) -> Moments:
-        """Moments of both groups together."""
+    def __add__(self, other: GroupMoments) -> Moments:
         merged = self.copy()
         merged += other
         return merged
 
-    def __sub__(self, other: Moments) -> Moments:
-        """Moments of the rows that are in this group and not in `other`, as `minus` gives them."""
+    def __sub__(self, other: GroupMoments) -> Moments:
         return self.minus(other)
 
-    def minus(self, other: Moments, memory=None) -> Moments:
+    def minus(self, other: GroupMoments, memory=None) -> Moments:
         """Moments of the rows that are in this group and not in `other`, a part of it.
 
         Columns of which only rounding is left are 0. An X'X of the same precision that is no longer needed

@@ -15,6 +15,7 @@ same, N only adds to alpha.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -33,7 +34,8 @@ from ..linalg import (
     transposed_product,
     zeros_lower,
 )
-from ._moments import MEAN_ROUNDING, Moments, NormalEquations, merged_products
+from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
+from ._moments import Moments, merged_products
 
 # With fewer columns than this, products are always small.
 MIN_COLUMNS = 128
@@ -170,8 +172,8 @@ class RowStore:
         return covered if len(covered) <= max(self.X.shape[1], 2 * len(index)) else np.unique(index)
 
 
-class RowMoments:
-    """The statistics of `Moments`, of a group of rows in a `RowStore`.
+class RowMoments(GroupMoments):
+    """The statistics of a group of rows in a `RowStore`.
 
     Parameters
     ----------
@@ -184,8 +186,6 @@ class RowMoments:
 
     __module__ = "moe_sklearn.moments"
 
-    is_rows = True
-    solution = None
     _kept = None
 
     def __init__(self, store: RowStore, index, x_sum=None):
@@ -193,22 +193,20 @@ class RowMoments:
 
     @property
     def n_rows(self) -> int:
-        """Number of rows; all weights are positive."""
-        return len(self.index)
+        return len(self.index)  # all weights are positive
+
+    n_rows_held = n_rows
 
     @property
     def n_features(self) -> int:
-        """Number of columns of X."""
         return self.store.X.shape[1]
 
     @property
     def n_targets(self) -> int:
-        """Number of columns of y."""
         return self.store.y.shape[1]
 
     @property
     def product_eps(self) -> float:
-        """Machine epsilon of the kernels."""
         return float(np.finfo(self.store.product_dtype).eps)
 
     @cached_property
@@ -217,12 +215,10 @@ class RowMoments:
 
     @cached_property
     def weight(self) -> float:
-        """Sum of the sample weights."""
         return float(self._weights.sum())
 
     @cached_property
     def y_mean(self) -> np.ndarray:
-        """Weighted means of the targets, (n_targets,)."""
         return self._weights @ self.store.y[self.index] / (self.weight or 1.0)
 
     @cached_property
@@ -231,12 +227,10 @@ class RowMoments:
 
     @cached_property
     def yy(self) -> np.ndarray:
-        """Centred sum of squares of each target, (n_targets,)."""
         return self._weights @ self._targets**2
 
     @cached_property
     def x_mean(self) -> np.ndarray:
-        """Weighted means of the columns of X, (n_features,)."""
         return self.store.origin + self.x_sum / self.weight if self.n_rows else np.zeros(self.n_features)
 
     @cached_property
@@ -248,12 +242,10 @@ class RowMoments:
 
     @property
     def xy(self) -> np.ndarray:
-        """Centred X'y, (n_features, n_targets)."""
         return self.coef_of(np.sqrt(self._weights)[:, None] * self._targets).T
 
     @property
     def x_squares(self) -> np.ndarray:
-        """Centred sum of squares of each column of x and of its noise, (n_features,)."""
         return self._x_squares if self.noise is None else self._x_squares + self.noise
 
     @cached_property
@@ -267,35 +259,25 @@ class RowMoments:
 
     @property
     def noise(self) -> np.ndarray | None:
-        """Weighted sums of the variances of the noise, (n_features,); None without noise."""
         return self.store.noise(self.index)
 
     def add_noise(self, variances):
-        """Add independent noise to the columns of the rows, in place, see `Moments.add_noise`.
-
-        The variances are spread evenly over the rows: moments of some of these rows have a share of them.
-        """
+        # They are spread evenly over the rows: moments of some of these rows have a share of them.
         self.store.add_noise(self.index, variances)
 
     def x_floor(self) -> np.ndarray:
-        """Largest sum of squares that rounding alone can give a constant column of x, (n_features,)."""
         return self.weight * (MEAN_ROUNDING * EPS * self.x_mean) ** 2
 
     @property
     def is_finite(self) -> bool:
-        """Whether no sum of squares of y has overflowed."""
+        # X is checked before its rows are kept.
         return bool(np.isfinite(self.yy).all())
 
-    def y_floor(self) -> np.ndarray:
-        """Largest sum of squares that rounding alone can give a constant target, (n_targets,)."""
-        return self.weight * (MEAN_ROUNDING * EPS * self.y_mean) ** 2
-
     def copy(self) -> RowMoments:
-        """Return these moments, whose rows never change."""
-        return self
+        return self  # rows never change
 
     def move_to(self, directory):
-        """Do nothing: rows stay in memory."""
+        pass  # rows stay in memory
 
     def __getstate__(self):
         # What is cached is found again from the rows.
@@ -305,57 +287,51 @@ class RowMoments:
         """X, y and weights of the rows."""
         return self.store.X[self.index], self.store.y[self.index], self._weights
 
-    def moved_to(self, store: RowStore, family=0) -> RowMoments:
-        """Moments of a copy of the rows in another store."""
+    def stored(self) -> tuple[list, dict[str, np.ndarray]]:
+        X, y, weights = self.rows()
+        noise = np.zeros(self.n_features) if self.noise is None else self.noise
+        return [], {"X": X, "y": y, "weights": weights, "noise": noise}
+
+    def in_store(self, store: RowStore, family) -> RowMoments:
         moved = RowMoments(store, store.append(self.rows(), family))
         if self.noise is not None:
             moved.add_noise(self.noise)
         return moved
 
     def __add__(self, other):
-        """Moments of both groups together."""
         return merged([self, other])
 
     def __sub__(self, other):
-        """Moments of the rows that are in this group and not in `other`, a part of it.
-
-        Raises
-        ------
-        ValueError
-            If a row of `other` is not in this group.
-        """
         if not other.n_rows:
             return self
-        elsewhere = not other.is_rows or other.store is not self.store
-        # The noise of a group is known as a sum, of which rows found by value have no exact share.
-        if not other.is_rows or (elsewhere and self.noise is not None):
+        part = other.rows_within(self)
+        if part is None:
             return self.as_products() - other.as_products()
-        if elsewhere:
-            other = self._found(other)
         positions, counts = np.unique(self.index, return_counts=True)
-        gone, n_gone = np.unique(other.index, return_counts=True)
+        gone, n_gone = np.unique(part.index, return_counts=True)
         places = np.minimum(np.searchsorted(positions, gone), len(positions) - 1)
         left = counts.copy()
         left[places] -= n_gone
         if (positions[places] != gone).any() or (left < 0).any():
             raise ValueError(NO_PART)
-        return RowMoments(self.store, np.repeat(positions, left), lambda: self.x_sum - other.x_sum)
+        return RowMoments(self.store, np.repeat(positions, left), lambda: self.x_sum - part.x_sum)
 
-    def _found(self, other):
-        """The rows of this group that are those of `other`, which is in another store."""
-        own_rows, other_rows = self.rows(), other.rows()
+    def rows_within(self, whole: RowMoments) -> RowMoments | None:
+        if self.store is whole.store:
+            return self
+        if whole.noise is not None:
+            return None  # It is known as a sum, of which rows found by value have no exact share.
+        (X, *rest), all_rows = self.rows(), whole.rows()
         places: dict = {}
-        for position, key in zip(self.index.tolist(), _keys(*own_rows), strict=True):
+        for position, key in zip(whole.index.tolist(), _keys(*all_rows), strict=True):
             places.setdefault(key, []).append(position)
-        other_keys = _keys(other_rows[0].astype(own_rows[0].dtype), *other_rows[1:])
         try:
-            found = [places[key].pop() for key in other_keys]
+            found = [places[key].pop() for key in _keys(X.astype(all_rows[0].dtype), *rest)]
         except (KeyError, IndexError):
             raise ValueError(NO_PART) from None
-        return RowMoments(self.store, np.sort(np.array(found, int)))
+        return RowMoments(whole.store, np.sort(np.array(found, int)))
 
     def as_products(self, directory=None) -> Moments:
-        """The same statistics as products."""
         store, dtype = self.store, self.store.product_dtype
         products = Moments.zeros(self.n_features, self.n_targets, dtype=dtype, directory=directory)
         scratch = cache(lambda: np.zeros(products.xx.shape, np.float32, order="F"))
@@ -378,7 +354,6 @@ class RowMoments:
         return products
 
     def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
-        """Normal equations of the targets in sample space, see `Moments.equations`."""
         targets, offset = self._targets, 0.0
         if self._needs_products(alpha):
             return self.as_products().equations(alpha, prior_coef)
@@ -391,7 +366,6 @@ class RowMoments:
         return self._equations(targets, alpha, offset)
 
     def indicator_equations(self, groups: Sequence, alpha: float = 0.0) -> NormalEquations:
-        """Normal equations of the indicators of `groups`, which share the store with these moments."""
         if self._needs_products(alpha):
             return self.as_products().indicator_equations(groups, alpha)
         member = np.stack([np.isin(self.index, group.index) for group in groups], axis=1).astype(float)
@@ -424,7 +398,6 @@ class RowMoments:
 
     @contextmanager
     def keeping_factor(self, scratch):
-        """Make the context within which several systems of equations of these rows share a factorisation."""
         if not self.n_rows or _is_uneven(self.noise):
             yield
             return
@@ -442,11 +415,13 @@ class RowMoments:
         return self._gram(dtype, scale, regular=True)
 
     def gram(self) -> np.ndarray:
-        """R X X' R of the centred rows without noise, in float64, R = diag(sqrt(weight)): lower triangle."""
         return self._gram(self.store.product_dtype, result_dtype=float)
 
     def _gram(self, dtype, scale=None, regular=False, result_dtype=None):
-        """The same with sums in `dtype`, of columns multiplied by `scale` (n_features,)."""
+        """R X X' R of the centred rows, R = diag(sqrt(weight)), with sums in `dtype`; a lower triangle.
+
+        Columns are multiplied by `scale` (n_features,).
+        """
         store = self.store
         if scale is None:
             kernel = store.kernel(self.index, dtype, result_dtype)
@@ -464,17 +439,13 @@ class RowMoments:
         return coef
 
     def axes_of(self, values, vectors, n_axes: int) -> np.ndarray:
-        """Principal axes (n_axes, n_features) from the largest eigenvalues of `gram` and their vectors.
-
-        Axes of no variance are any that are orthogonal to the others.
-        """
         varies = values > NO_VARIANCE * values[0]
         axes = self.coef_of(vectors[:, varies]) / np.sqrt(values[varies])[:, None]
+        # Axes of no variance are any that are orthogonal to the others.
         spare = np.eye(n_axes - len(axes), self.n_features)
         return np.concatenate([axes, qr(np.vstack([axes, spare]).T, mode="economic")[0].T[len(axes) :]])
 
     def squared_errors(self, coef, intercept) -> np.ndarray:
-        """Weighted sums of squared errors, see `Moments.squared_errors`."""
         if not self.n_rows:
             return np.zeros(coef.shape[:-1])
         outputs = self._centred_outputs(coef.reshape(-1, self.n_features)).reshape(-1, *coef.shape[:-1])
@@ -484,7 +455,6 @@ class RowMoments:
         return squares if self.noise is None else squares + coef**2 @ self.noise
 
     def product_with(self):
-        """Return the function v -> (X'X + N) v of the weighted centred rows X and their noise N."""
         rows, roots = np.empty((self.n_rows, self.n_features)), np.sqrt(self._weights)[:, None]
         noise, centre = self.noise, self.x_mean - self.store.origin
         for of_block, block in self.store.blocks(self.index):
@@ -520,19 +490,18 @@ def _keys(X, y, weights):
 def merged(parts: Sequence):
     """Moments of the rows of all `parts` together: as rows if all are and they fit, else as products."""
     filled = [part for part in parts if part.n_rows] or parts[:1]
-    in_rows = [part for part in filled if part.is_rows]
-    if not in_rows:
-        return merged_products(filled)
-    joined = _joined(in_rows)
-    if len(in_rows) == len(filled) and fits_as_rows(joined.n_rows, joined.n_features):
-        return joined
-    return merged_products([joined.as_products(), *(part for part in filled if not part.is_rows)])
+    in_rows = [part for part in filled if part.n_rows_held < math.inf]
+    if fits_as_rows(sum(part.n_rows_held for part in filled), parts[0].n_features):
+        return _joined(in_rows)
+    # Groups of few rows join before they become products, so that there is one matrix for all of them.
+    joined = [_joined(in_rows).as_products()] if in_rows else []
+    return merged_products([*joined, *(part for part in filled if part.n_rows_held == math.inf)])
 
 
 def _joined(parts):
     store = parts[0].store
     if any(part.store is not store for part in parts):
         store = RowStore(parts[0].n_features, parts[0].n_targets, store.product_dtype)
-        parts = [part.moved_to(store) for part in parts]
+        parts = [part.in_store(store, 0) for part in parts]
     index = np.sort(np.concatenate([part.index for part in parts]))
     return RowMoments(store, index, lambda: np.sum([part.x_sum for part in parts], axis=0))

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..linalg import Scratch, rounding, solve_regular, solve_spd, warn_singular
 from ._binned import BinnedMoments
-from ._moments import Moments
+from ._group import GroupMoments
 
 # An eigendecomposition costs about as much as this many Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
@@ -21,7 +21,7 @@ KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 
 
 def ridge(
-    moments: Moments, alpha: float, prior_coef=None, scratch: Scratch | None = None
+    moments: GroupMoments, alpha: float, prior_coef=None, scratch: Scratch | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     r"""Ridge coefficients :math:`w = (S + \alpha I)^{-1} s` and intercepts :math:`b = m_y - w^\top m_x`.
 
@@ -32,7 +32,7 @@ def ridge(
 
     Parameters
     ----------
-    moments : Moments or RowMoments
+    moments : GroupMoments
     alpha : float
         Penalty, >= 0, in units of x^2 times rows.
     prior_coef : ndarray of shape (n_targets, n_features), default=None
@@ -53,7 +53,7 @@ def ridge(
     --------
     >>> import numpy as np
     >>> X = np.array([[0.0], [1.0], [2.0]])
-    >>> coef, intercept = ridge(Moments.zeros(1, 1).add_rows(X, 2 * X + 1), alpha=0.0)
+    >>> coef, intercept = ridge(BinnedMoments(1).update(X, 2 * X + 1).pool(), alpha=0.0)
     >>> coef.round(6), intercept.round(6)
     (array([[2.]]), array([1.]))
     """
@@ -65,7 +65,7 @@ def ridge(
 
 
 def ridge_path(
-    moments: Moments, alphas, prior_coef=None, scratch: Scratch | None = None
+    moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """`ridge` for many alphas: coefficients (n_alphas, n_targets, n_features) and intercepts.
 
@@ -110,12 +110,12 @@ def _path(equations, alphas, scratch):
     return solutions
 
 
-def pca_axes(moments: Moments, n_components: int) -> tuple[np.ndarray, np.ndarray]:
+def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.ndarray]:
     """First principal axes of the rows behind `moments`.
 
     Parameters
     ----------
-    moments : Moments or RowMoments
+    moments : GroupMoments
     n_components : int
         At most n_features.
 
@@ -190,7 +190,7 @@ def discriminants(
     moments : BinnedMoments
     alpha : float
         Penalty of the ridge, >= 0.
-    pooled : Moments, default=None
+    pooled : GroupMoments, default=None
         ``moments.pool()``, if it is known already.
     scratch : Scratch, default=None
 

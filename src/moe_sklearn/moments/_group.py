@@ -1,0 +1,211 @@
+"""What solvers, folds and files need of the moments of one group of rows, in whichever form they are kept."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ..linalg import EPS, Scratch
+
+if TYPE_CHECKING:
+    from ._moments import Moments
+
+# Rounding leaves less than this many units in the last place of a mean that is subtracted.
+MEAN_ROUNDING = 32
+
+
+class NormalEquations(NamedTuple):
+    """Linear equations (A + alpha I) v = b, and the map from their solutions to coefficients.
+
+    A is X'X of centred rows, or their kernel X X'.
+    """
+
+    matrix: np.ndarray
+    """A, (size, size); only the lower triangle is meaningful"""
+    right: np.ndarray
+    """b for each target, (size, n_targets)"""
+    eps: float
+    """Relative error of the entries of A"""
+    floor: np.ndarray | float
+    """Diagonal entries of A up to this are rounding."""
+    to_coef: Callable[[np.ndarray], np.ndarray]
+    """Function from solutions (size, n_sides) to coefficients (n_sides, n_features)"""
+    is_deficient: bool = False
+    """Whether there are fewer rows than columns: without a penalty, many coefficients are equally good"""
+    penalty: float | None = None
+    """What stands in the place of alpha, if these are the equations of one alpha only"""
+
+
+class GroupMoments(ABC):
+    """Sufficient statistics of linear least squares for one group of rows with weights.
+
+    They are kept as products (`Moments`) or, where rows are fewer than columns, as the rows (`RowMoments`).
+    Groups add up with ``+``, and ``whole - part`` gives the moments of the rows that are not in the part.
+    """
+
+    n_rows: int
+    """Number of rows of positive weight"""
+    weight: float
+    """Sum of the sample weights"""
+    x_mean: np.ndarray
+    """Weighted means of the columns of X, (n_features,)"""
+    y_mean: np.ndarray
+    """Weighted means of the targets, (n_targets,)"""
+    xy: np.ndarray
+    """Centred X'y, (n_features, n_targets)"""
+    yy: np.ndarray
+    """Centred sum of squares of each target, (n_targets,)"""
+    product_eps: float
+    """Relative error of products of X"""
+    noise: np.ndarray | None = None
+    """Weighted sums of the variances of known noise, (n_features,), where these are not a part of X'X"""
+    solution: tuple | None = None
+    """Its ridge (coef, intercept), if that was found before X'X was given up"""
+
+    @property
+    @abstractmethod
+    def n_features(self) -> int:
+        """Number of columns of X."""
+
+    @property
+    @abstractmethod
+    def n_targets(self) -> int:
+        """Number of columns of y."""
+
+    @property
+    @abstractmethod
+    def n_rows_held(self) -> float:
+        """Number of rows that are kept; infinity for products, which never become rows again."""
+
+    @property
+    def is_rows(self) -> bool:
+        """Whether the rows are kept."""
+        return self.n_rows_held < math.inf
+
+    @property
+    @abstractmethod
+    def x_squares(self) -> np.ndarray:
+        """Centred sum of squares of each column of x, with its noise, (n_features,), in float64."""
+
+    @property
+    @abstractmethod
+    def is_finite(self) -> bool:
+        """Whether no sum of squares has overflowed."""
+
+    @abstractmethod
+    def x_floor(self) -> np.ndarray:
+        """Largest sum of squares that rounding alone can give a constant column of x, (n_features,)."""
+
+    def y_floor(self) -> np.ndarray:
+        """Largest sum of squares that rounding alone can give a constant target, (n_targets,)."""
+        return self.weight * (MEAN_ROUNDING * EPS * self.y_mean) ** 2
+
+    @abstractmethod
+    def copy(self):
+        """Return moments that do not change with these."""
+
+    @abstractmethod
+    def in_store(self, store, family):
+        """Return the same moments, with a copy of rows that are kept in another store; else themselves."""
+
+    @abstractmethod
+    def move_to(self, directory):
+        """Move X'X, if there is one, to a float64 file in `directory`."""
+
+    @abstractmethod
+    def stored(self) -> tuple[list, dict[str, np.ndarray]]:
+        """Return the numbers and the arrays that a file holds of this group."""
+
+    @abstractmethod
+    def as_products(self, directory=None) -> Moments:
+        """Return the same statistics as products, with X'X in a file in `directory` if that is given."""
+
+    @abstractmethod
+    def rows_within(self, whole):
+        """Return this group as rows in the store of `whole`, a group of rows; None where that cannot be.
+
+        Raises
+        ------
+        ValueError
+            If a row is not in `whole`.
+        """
+
+    @abstractmethod
+    def __add__(self, other):
+        """Moments of both groups together."""
+
+    @abstractmethod
+    def __sub__(self, other):
+        """Moments of the rows that are in this group and not in `other`, a part of it.
+
+        Raises
+        ------
+        ValueError
+            If `other` cannot be a part.
+        """
+
+    @abstractmethod
+    def add_noise(self, variances):
+        """Add independent noise to the columns of the rows, in place.
+
+        X'X gets its expectation, X'X + diag(sum_i weight_i s_ij^2), where s_ij is the standard deviation.
+
+        Parameters
+        ----------
+        variances : ndarray of shape (n_features,)
+            The sums over the rows.
+        """
+
+    @abstractmethod
+    def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
+        """Normal equations of the targets.
+
+        Parameters
+        ----------
+        alpha : float
+            Smallest penalty for which they are solved.
+        prior_coef : ndarray of shape (n_targets, n_features), optional
+            Coefficients whose residuals are the targets instead.
+        """
+
+    @abstractmethod
+    def indicator_equations(self, groups: Sequence, alpha: float = 0.0) -> NormalEquations:
+        """Normal equations of the indicators of `groups` of these rows."""
+
+    @abstractmethod
+    def keeping_factor(self, scratch: Scratch) -> AbstractContextManager:
+        """Make the context within which several systems of equations share a factorisation."""
+
+    @abstractmethod
+    def gram(self) -> np.ndarray:
+        """A matrix in float64 with the eigenvalues of X'X without noise: X'X or, of rows, X X'.
+
+        Only its lower triangle is meaningful.
+        """
+
+    @abstractmethod
+    def axes_of(self, values, vectors, n_axes: int) -> np.ndarray:
+        """Principal axes (n_axes, n_features) from the largest eigenvalues of `gram` and their vectors."""
+
+    @abstractmethod
+    def product_with(self) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the function v -> X'X v of a vector (n_features,), noise included."""
+
+    @abstractmethod
+    def squared_errors(self, coef, intercept) -> np.ndarray:
+        """Weighted sum of squared errors of (coef, intercept) on these rows, for each output.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (..., n_targets, n_features)
+        intercept : ndarray of shape (..., n_targets)
+
+        Returns
+        -------
+        ndarray of shape (..., n_targets)
+        """
