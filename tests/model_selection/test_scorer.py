@@ -13,7 +13,6 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from moe_sklearn.binning import GridBinner
 from moe_sklearn.experts import BinnedRidgeExperts
 from moe_sklearn.metrics import rho_score
 from moe_sklearn.mixture import SoftGateMoERegressor
@@ -123,21 +122,6 @@ def test_grid_search_routes_bins(spectra, routing):
     assert search.score(X.to_numpy(), y, bins=bins) == pytest.approx(
         rho_by_hand(search.best_estimator_, X.to_numpy(), y, bins), rel=1e-9
     )
-
-
-def test_grid_search_over_the_binner(spectra, routing):
-    X, y, _, side = spectra
-    search = GridSearchCV(
-        mixture(binner=GridBinner()),
-        {"binner__n_bins": [2, 3], **ALPHAS},
-        scoring={"r2": "r2", "rho": rho_scorer},
-        refit="rho",
-        cv=CV,
-        error_score="raise",
-    ).fit(X, y, bins=side)
-    table = pd.DataFrame(search.cv_results_)
-    assert table["mean_test_rho"].nunique() == 4
-    assert search.best_score_ == table["mean_test_rho"].max()
 
 
 def test_sample_weight_reaches_fit_and_scorer_without_routing(spectra):
