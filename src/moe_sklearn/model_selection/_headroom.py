@@ -112,6 +112,7 @@ def oracle_headroom(
     def errors(product_dtype, scratch):
         parts = FoldMoments.empty_for(X, y, product_dtype=product_dtype)
         parts.update(X, y, bins, folds, weight, x_std)
+        # The global ridge learns from all rows, as in a mixture; both are scored on the rows in a bin.
         covered = parts.pooled_parts(covered_only=True)
         everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
         error_global = held_out_errors(everything, alphas, covered, scratch=scratch)[:, 0]
