@@ -47,10 +47,7 @@ def test_global_is_0_oracle_is_1_and_shift_and_scale_do_not_matter(error, error_
     assert rho_score(y, y_global, **anchors) == 0
     assert rho_score(y, y_oracle, **anchors) == 1
     moved = rho_score(
-        5 * y + shift,
-        5 * y_pred + shift,
-        y_global=5 * y_global + shift,
-        y_oracle=5 * y_oracle + shift,
+        5 * y + shift, 5 * y_pred + shift, y_global=5 * y_global + shift, y_oracle=5 * y_oracle + shift
     )
     assert moved == pytest.approx(rho_score(y, y_pred, **anchors), rel=1e-6, abs=1e-6)
 
@@ -235,12 +232,7 @@ def test_interval_narrows_with_rows_and_widens_with_confidence():
     def width(n_rows, level):
         y, y_pred, y_global, y_oracle = draw(n_rows)
         low, high = rho_interval(
-            y,
-            y_pred,
-            y_global=y_global,
-            y_oracle=y_oracle,
-            confidence_level=level,
-            random_state=0,
+            y, y_pred, y_global=y_global, y_oracle=y_oracle, confidence_level=level, random_state=0
         )
         return high - low
 

@@ -9,7 +9,8 @@ from moe_sklearn.gates import RegressionGate
 
 
 @pytest.fixture(scope="module")
-def data():
+def nine():
+    """A mixture of nine bins, X, y and the side information."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 6))
     side = X[:, :2] + 0.1 * rng.normal(size=(1000, 2))
@@ -17,79 +18,14 @@ def data():
     binner = GridBinner(edges=[[-9, -0.4, 0.4, 9]] * 2)
     bins = binner.fit_transform(side).ravel()
     y = np.einsum("nd,nd->n", X, coef[bins]) + rng.normal(size=1000)
-    return X, y, side, binner
+    return SoftGateMoERegressor(BinnedRidgeExperts(2.0), binner=binner), X, y, side
 
 
-def curve(data, **options):
-    X, y, side, binner = data
-    model = SoftGateMoERegressor(BinnedRidgeExperts(2.0), binner=binner)
-    options = {"train_sizes": [200, 450, 700]} | options
-    return model, moe_learning_curve(
-        model,
-        X[:700],
-        y[:700],
-        bins=side[:700],
-        X_test=X[700:],
-        y_test=y[700:],
-        bins_test=side[700:],
-        **options,
-    )
-
-
-def test_each_point_is_a_fit_to_the_first_rows(data):
-    model, result = curve(data, shuffle=False)
-    X, y, side, _ = data
-    for i, size in enumerate([200, 450, 700]):
-        report = model.fit(X[:size], y[:size], bins=side[:size]).evaluate(X[700:], y[700:], bins=side[700:])
-        for mode, r2 in report.r2.items():
-            assert_allclose(result.r2[mode][i], r2, atol=1e-6)
-        assert_allclose(result.rho["soft"][i], report.rho["soft"], atol=1e-5)
-        assert result.reports[i].n_train == size
-
-
-def test_shuffled_rows_end_where_all_rows_do(data):
-    _, one = curve(data, random_state=0)
-    _, other = curve(data, random_state=1)
-    assert_allclose(one.r2["oracle"][-1], other.r2["oracle"][-1], atol=1e-9)
-    assert one.r2["oracle"][0] != other.r2["oracle"][0]
-
-
-def test_shares_of_the_rows(data):
-    assert curve(data, train_sizes=[0.5, 1.0], random_state=0)[1].train_sizes.tolist() == [350, 700]
-
-
-@pytest.mark.parametrize(
-    ("sizes", "message"), [([300, 200], "increasing"), ([], "increasing"), ([800], "there are 700")]
-)
-def test_bad_sizes(data, sizes, message):
-    with pytest.raises(ValueError, match=message):
-        curve(data, train_sizes=sizes)
-
-
-def test_alphas_are_refused(data):
-    X, y, side, binner = data
-    model = SoftGateMoERegressor(BinnedRidgeExperts(alphas=[1, 2]), binner=binner)
-    with pytest.raises(ValueError, match="set alpha, and no candidates"):
-        moe_learning_curve(model, X, y, bins=side, X_test=X, y_test=y, bins_test=side)
-
-
-def test_shards_in_their_order(data):
-    X, y, side, binner = data
-    model = SoftGateMoERegressor(BinnedRidgeExperts(2.0), binner=binner)
-    rest = {"bins": side[:700], "X_test": X[700:], "y_test": y[700:], "bins_test": side[700:]}
-    shards = [X[:300], X[300:700]]
-    with pytest.raises(ValueError, match="pass shuffle=False"):
-        moe_learning_curve(model, shards, y[:700], **rest)
-    sharded = moe_learning_curve(model, shards, y[:700], shuffle=False, train_sizes=[350, 700], **rest)
-    whole = moe_learning_curve(model, X[:700], y[:700], shuffle=False, train_sizes=[350, 700], **rest)
-    assert_allclose(sharded.r2["soft"], whole.r2["soft"], atol=1e-6)
-
-
-def labelled(model, X, y, bins, **options):
-    """The curve of the first 700 rows, tested on the others."""
+def curve(model, X, y, bins, rows=None, **options):
+    """The curve of the first 700 rows in their order, tested on the others."""
     options = {"train_sizes": [300, 700], "shuffle": False} | options
     rest = {"bins": bins[:700], "X_test": X[700:], "y_test": y[700:], "bins_test": bins[700:]}
-    return moe_learning_curve(model, X[:700], y[:700], **rest, **options)
+    return moe_learning_curve(model, X[:700] if rows is None else rows, y[:700], **rest, **options)
 
 
 def assert_points_are_fits(result, model, X, y, bins, x_std=None):
@@ -100,7 +36,44 @@ def assert_points_are_fits(result, model, X, y, bins, x_std=None):
         for mode, r2 in report.r2.items():
             # In hard mixing, rounding can send a row to another expert.
             assert_allclose(result.r2[mode][i], r2, atol=0.02 if mode == "hard" else 1e-6)
+        assert_allclose(result.rho["soft"][i], report.rho["soft"], atol=1e-5)
         assert result.reports[i].n_train == size
+
+
+def test_each_point_is_a_fit_to_the_first_rows(nine):
+    assert_points_are_fits(curve(*nine, train_sizes=[200, 450, 700]), *nine)
+
+
+def test_shuffled_rows_end_where_all_rows_do(nine):
+    one, other = (curve(*nine, shuffle=True, random_state=seed) for seed in (0, 1))
+    assert_allclose(one.r2["oracle"][-1], other.r2["oracle"][-1], atol=1e-9)
+    assert one.r2["oracle"][0] != other.r2["oracle"][0]
+
+
+def test_shares_of_the_rows(nine):
+    assert curve(*nine, train_sizes=[0.5, 1.0]).train_sizes.tolist() == [350, 700]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"), [([300, 200], "increasing"), ([], "increasing"), ([800], "there are 700")]
+)
+def test_bad_sizes(nine, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        curve(*nine, train_sizes=sizes)
+
+
+def test_alphas_are_refused(nine):
+    model = SoftGateMoERegressor(BinnedRidgeExperts(alphas=[1, 2]), binner=nine[0].binner)
+    with pytest.raises(ValueError, match="set alpha, and no candidates"):
+        curve(model, *nine[1:])
+
+
+def test_shards_in_their_order(nine):
+    shards = [nine[1][:300], nine[1][300:700]]
+    with pytest.raises(ValueError, match="pass shuffle=False"):
+        curve(*nine, rows=shards, shuffle=True)
+    sharded, whole = curve(*nine, rows=shards), curve(*nine)
+    assert_allclose(sharded.r2["soft"], whole.r2["soft"], atol=1e-6)
 
 
 @pytest.mark.parametrize("gate", ["logistic", RegressionGate(max_iter=3, n_restarts=2, random_state=0)])
@@ -112,7 +85,7 @@ def test_rows_are_read_again_where_float32_does_not_determine_the_coefficients(g
     bins = (X[:, 2] > 0).astype(int)
     y = np.where(bins, 3.0, -1.0) * 1000 * (X[:, 1].astype(float) - X[:, 0]) + X[:, 3]
     model = SoftGateMoERegressor(BinnedRidgeExperts(1e-9), gate=gate, random_state=0)
-    result = labelled(model, X, y, bins)
+    result = curve(model, X, y, bins)
     assert result.r2["oracle"][-1] > 0.999  # 0.08 from float32 products
     assert_points_are_fits(result, model, X, y, bins)
 
@@ -131,9 +104,9 @@ def test_points_with_noise_are_fits_with_noise(kind, n_columns):
     late = np.where(np.arange(700)[:, None] < 300, 0, std[:700])
     x_std = {"number": 0.7, "vector": std[0], "array": std[:700], "late": late}[kind]
     model = SoftGateMoERegressor(BinnedRidgeExperts(2.0), gate="logistic", n_noise_draws=2, random_state=0)
-    result = labelled(model, X, y, bins, x_std=x_std)
+    result = curve(model, X, y, bins, x_std=x_std)
     assert_points_are_fits(result, model, X, y, bins, x_std)
-    clean = labelled(model, X, y, bins)
+    clean = curve(model, X, y, bins)
     assert abs(result.r2["oracle"][-1] - clean.r2["oracle"][-1]) > 1e-3
 
 
@@ -141,7 +114,7 @@ def test_points_with_noise_are_fits_with_noise(kind, n_columns):
 def test_noise_of_0_changes_nothing(none):
     X, y, bins, _ = regimes(6)
     model = SoftGateMoERegressor(random_state=0)
-    quiet, clean = labelled(model, X, y, bins, x_std=none), labelled(model, X, y, bins)
+    quiet, clean = curve(model, X, y, bins, x_std=none), curve(model, X, y, bins)
     for mode, r2 in clean.r2.items():
         assert_array_equal(quiet.r2[mode], r2)
 
@@ -150,23 +123,23 @@ def test_noise_goes_with_its_rows():
     X, y, bins, _ = regimes(6)
     x_std = np.where(bins[:700, None] == 0, 3, 0) * np.ones((700, 6), int)
     model = SoftGateMoERegressor(gate="logistic", n_noise_draws=1, random_state=0)
-    ordered = labelled(model, X, y, bins, x_std=x_std)
+    ordered = curve(model, X, y, bins, x_std=x_std)
     on_disk = OnDisk(x_std.astype(float))
     for shuffled in (x_std, [x_std[:100], x_std[100:]], on_disk):
-        found = labelled(model, X, y, bins, x_std=shuffled, shuffle=True, random_state=0)
+        found = curve(model, X, y, bins, x_std=shuffled, shuffle=True, random_state=0)
         assert_allclose(found.r2["oracle"][-1], ordered.r2["oracle"][-1], atol=1e-9)
-    assert_allclose(labelled(model, X, y, bins, x_std=on_disk).r2["soft"], ordered.r2["soft"], atol=1e-9)
+    assert_allclose(curve(model, X, y, bins, x_std=on_disk).r2["soft"], ordered.r2["soft"], atol=1e-9)
 
 
 @pytest.mark.parametrize("bad", [-1.0, np.nan, np.ones(5), np.ones((699, 6))])
 def test_bad_noise_is_named(bad):
     X, y, bins, _ = regimes(6)
     with pytest.raises(ValueError, match="x_std"):
-        labelled(SoftGateMoERegressor(), X, y, bins, x_std=bad)
+        curve(SoftGateMoERegressor(), X, y, bins, x_std=bad)
 
 
 @pytest.mark.parametrize("x_std", [None, 0.5])
 def test_features_that_need_X_are_fitted_to_the_rows_of_each_point(x_std):
     X, y, bins, _ = regimes(6)
     model = SoftGateMoERegressor(gate="logistic", gate_features=PCA(3), random_state=0)
-    assert_points_are_fits(labelled(model, X, y, bins, x_std=x_std), model, X, y, bins, x_std)
+    assert_points_are_fits(curve(model, X, y, bins, x_std=x_std), model, X, y, bins, x_std)

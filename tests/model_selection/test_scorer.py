@@ -13,7 +13,6 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from moe_sklearn.binning import GridBinner
 from moe_sklearn.experts import BinnedRidgeExperts
 from moe_sklearn.metrics import rho_score
 from moe_sklearn.mixture import SoftGateMoERegressor
@@ -125,19 +124,26 @@ def test_grid_search_routes_bins(spectra, routing):
     )
 
 
-def test_grid_search_over_the_binner(spectra, routing):
-    X, y, _, side = spectra
+def test_sample_weight_reaches_fit_and_scorer_without_routing(spectra):
+    X, y, bins, _ = spectra
+    weight = np.where(np.arange(len(y)) % 3, 1.0, 5.0)
+    X_with_bins = X.assign(bin=np.array(["a", "b", "c", None], object)[bins])
     search = GridSearchCV(
-        mixture(binner=GridBinner()),
-        {"binner__n_bins": [2, 3], **ALPHAS},
-        scoring={"r2": "r2", "rho": rho_scorer},
+        mixture(side_columns="bin"),
+        {"experts__alpha": [1.0]},
+        scoring={"rho": rho_scorer},
         refit="rho",
         cv=CV,
-        error_score="raise",
-    ).fit(X, y, bins=side)
-    table = pd.DataFrame(search.cv_results_)
-    assert table["mean_test_rho"].nunique() == 4
-    assert search.best_score_ == table["mean_test_rho"].max()
+    )
+    search.set_params(error_score="raise").fit(X_with_bins, y, sample_weight=weight)
+    expected = []
+    for train, test in CV.split(X):
+        fitted = mixture().fit(
+            X.iloc[train], y.iloc[train], bins=bins.iloc[train], sample_weight=weight[train]
+        )
+        rows = X.iloc[test], y.iloc[test], bins.iloc[test]
+        expected.append(rho_by_hand(fitted, *rows, weight[test][rows[2] >= 0]))
+    assert search.cv_results_["mean_test_rho"] == pytest.approx(np.mean(expected), rel=1e-9)
 
 
 def test_sample_weight_is_routed_to_the_scorer(spectra, routing):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from displays import assert_text_fits, grid_names, overlap, report_of, rows, texts
 from matplotlib.colors import to_rgb
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -69,10 +70,12 @@ def test_from_estimator_looks_through_searches_and_pipelines(stars):
     assert display.rho["soft"] == pytest.approx(expected)
 
 
-def test_from_estimator_needs_a_mixture(stars):
+def test_from_estimator_needs_a_mixture_of_these_targets(stars):
     X, y, bins = stars
-    with pytest.raises(TypeError, match="A report needs a fitted SoftGateMoE"):
-        RhoDisplay.from_estimator(Ridge().fit(X, y), X, y, bins=bins)
+    of_others = TransformedTargetRegressor(SoftGateMoERegressor(), transformer=StandardScaler())
+    for model in (Ridge().fit(X, y), of_others.fit(X, y, bins=bins)):
+        with pytest.raises(TypeError, match="A report needs a fitted SoftGateMoE"):
+            RhoDisplay.from_estimator(model, X, y, bins=bins)
 
 
 def test_without_matplotlib_the_extra_is_named(report, monkeypatch):
@@ -123,11 +126,7 @@ def test_names_of_a_default_grid_can_be_read(cls, side):
 
 @pytest.mark.parametrize(
     ("cls", "n_bins"),
-    [
-        *itertools.product(DISPLAYS, [1, 2, 9]),
-        (BinScoresDisplay, 36),
-        (MoEPredictionDisplay, 36),
-    ],
+    [*itertools.product(DISPLAYS, [1, 2, 9]), (BinScoresDisplay, 36), (MoEPredictionDisplay, 36)],
 )
 def test_long_names_leave_room_for_what_they_name(cls, n_bins):
     bins = np.arange(1000) % n_bins

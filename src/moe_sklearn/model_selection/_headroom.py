@@ -105,6 +105,7 @@ def oracle_headroom(
 
         parts = FoldMoments.empty_for(rows.X, y, product_dtype=product_dtype)
         parts.update(rows.X, y, bins, folds, weight, rows.x_std)
+        # The global ridge learns from all rows, as in a mixture; both are scored on the rows in a bin.
         covered = parts.pooled_parts(covered_only=True)
         everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
         of_bins = [held_out_errors(parts.parts(label), fit) for label in labels.tolist()]

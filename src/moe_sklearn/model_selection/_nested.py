@@ -56,10 +56,9 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     True
     """
     estimator = without_search(estimator)
-    mixture = estimator
-    while isinstance(mixture, Pipeline):
-        mixture = mixture.steps[-1][1]
-    if not isinstance(mixture, SoftGateMoERegressor):
+    *outer, mixture = _path(estimator)
+    # what a TransformedTargetRegressor holds was fitted to other targets
+    if not isinstance(mixture, SoftGateMoERegressor) or not all(isinstance(part, Pipeline) for part in outer):
         raise TypeError(
             "A report needs a fitted SoftGateMoERegressor, or a Pipeline or search that ends in one; got "
             f"{estimator!r}. For other predictions see moe_sklearn.metrics.make_report."
@@ -67,16 +66,32 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     return mixture.evaluate(rows_of_mixture(estimator, X), y, bins=aligned(bins, X), **options)
 
 
+def _path(estimator):
+    """Yield an estimator without searches, and what it ends in, down to the mixture."""
+    yield estimator
+    if isinstance(estimator, Pipeline):
+        yield from _path(estimator.steps[-1][1])
+    elif hasattr(estimator, "regressor_"):
+        yield from _path(estimator.regressor_)
+
+
 def rows_of_mixture(estimator: Any, X: Any) -> Any:
     """Transform the rows X of an estimator without searches to those that its mixture gets."""
-    while not isinstance(estimator, SoftGateMoERegressor):
-        if isinstance(estimator, Pipeline):
-            for _, step in estimator.steps[:-1]:
-                X = step.transform(X) if hasattr(step, "transform") else X
-            estimator = estimator.steps[-1][1]
-        else:
-            estimator = estimator.regressor_
+    for part in _path(estimator):
+        for _, step in part.steps[:-1] if isinstance(part, Pipeline) else ():
+            X = step.transform(X) if hasattr(step, "transform") else X
     return X
+
+
+def inner_mixture(estimator: Any) -> SoftGateMoERegressor:
+    """Fitted mixture at the end of Pipelines and TransformedTargetRegressors."""
+    *_, inner = _path(estimator)
+    if not isinstance(inner, SoftGateMoERegressor):
+        raise TypeError(
+            "rho needs a fitted SoftGateMoERegressor, by itself or inside a Pipeline, a "
+            f"TransformedTargetRegressor or a search with refit=True; got {estimator!r}."
+        )
+    return inner
 
 
 def without_search(estimator: Any) -> Any:
@@ -98,19 +113,3 @@ def without_search(estimator: Any) -> Any:
             estimator = copy.copy(estimator)
             estimator.regressor = estimator.regressor_ = inner
     return estimator
-
-
-def inner_mixture(estimator: Any) -> Any:
-    """Fitted mixture at the end of Pipelines and TransformedTargetRegressors."""
-    inner = estimator
-    while not isinstance(inner, SoftGateMoERegressor):
-        if isinstance(inner, Pipeline):
-            inner = inner.steps[-1][1]
-        elif hasattr(inner, "regressor_"):
-            inner = inner.regressor_
-        else:
-            raise TypeError(
-                "rho needs a fitted SoftGateMoERegressor, by itself or inside a Pipeline, a "
-                f"TransformedTargetRegressor or a search with refit=True; got {estimator!r}."
-            )
-    return inner

@@ -112,6 +112,7 @@ class RhoScorer(BaseEstimator):
                 "and use fewer or shuffled folds."
             )
 
+        # The outer estimator predicts: it knows the steps before the mixture and the scale of y.
         def predict(mixing=None):
             return np.asarray(estimator.predict(X, mixing=mixing, bins=bins))[covered]
 
