@@ -93,27 +93,10 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     The learning rate falls like a half cosine. Adam: Kingma and Ba (2015), "Adam: a method for stochastic
     optimization", ICLR.
 
-    Parameters
-    ----------
-    starts : list of list of ndarray
-        Parameters of each untrained network.
-    rows : GateRows
-    train : list of ndarray
-        Positions of the training rows of each network among `rows`, as many for each.
-    held_out : list of GateRows
-        Held-out rows of each network.
-    classification_weight, alpha, max_iter
-        As in `RegressionGate`.
-    rngs : list of RandomState
-        Of each network; they shuffle its rows.
-    report : callable, optional
-        Is called with the number of steps, the greatest number of steps and the `EarlyStopping` of each
-        network, whenever the held-out rows are looked at.
-
-    Returns
-    -------
-    list of EarlyStopping
-        One for each network.
+    For each network there are its untrained parameters in `starts`, its positions among `rows` in `train` (as
+    many for each), its held-out rows and, in `rngs`, a generator that shuffles its rows. `report` is called
+    with the number of steps, the greatest number of steps and the `EarlyStopping` of all networks, whenever
+    the held-out rows are looked at. These are returned.
     """
     best = [EarlyStopping(some, classification_weight) for some in held_out]
     n_batches, size = batches_of(len(train[0]))
