@@ -117,12 +117,26 @@ def test_networks_side_by_side_are_those_trained_alone():
             assert_allclose(one, other, rtol=1e-7, atol=1e-10)
 
 
-def test_training_keeps_the_best_and_stops_in_time():
-    """Held-out rows that contradict the training rows: the start is best."""
+@pytest.fixture
+def contradicted():
+    """Training rows, held-out rows that contradict them, and a start that is therefore best."""
     train = draw_rows(0, 64)
     held_out = replace(train, y=2 * train.experts.mean(axis=1) - train.y)
+    return train, held_out, start_parameters(train, 5, 0.0, np.random.RandomState(0))
+
+
+def test_a_network_that_has_stopped_does_not_stop_the_others(contradicted):
+    train, held_out, start = contradicted
+    rows, rngs = [np.arange(64)] * 2, [np.random.RandomState(seed) for seed in range(2)]
+    first, second = train_hidden([start] * 2, train, rows, [held_out, train], 0.0, 0.0, 100, rngs)
+    assert first.stale == PATIENCE
+    alone = train_alone(start, train, train, 0.0, 100, np.random.RandomState(1))
+    assert second.loss == pytest.approx(alone.loss)
+
+
+def test_training_keeps_the_best_and_stops_in_time(contradicted):
+    train, held_out, start = contradicted
     rng = CountedPermutations(0)
-    start = start_parameters(train, 5, 0.0, np.random.RandomState(0))
     best = train_alone(start, train, held_out, 0.0, 500, rng)
     assert rng.count < 500
     linear = train_linear(start_parameters(train, 0, 0.0, None), train, train, 0.0, 0.0, 200)

@@ -27,16 +27,16 @@ MAX_GATE_ROWS = 250_000
 
 @dataclass(frozen=True)
 class GatePlan:
-    """The unfitted gate, its inputs (some of `GATE_INPUTS`), anchors and rows."""
+    """The unfitted gate, its inputs (some of `GATE_INPUTS`), and its anchors (their number, or their values).
+
+    `rows` are the sorted positions of the training rows that train it, at most `limit`; None is no limit.
+    """
 
     gate: Any
     inputs: tuple[str, ...]
     anchors: Any
-    """Their number, or their values."""
     rows: np.ndarray
-    """Sorted positions of the training rows that train the gate."""
     limit: int | None = None
-    """Greatest number of these rows; None for no limit."""
 
     @property
     def cross_fit(self) -> bool:

@@ -23,14 +23,12 @@ EXACT_ROUTER_ROWS, ROUTER_TOL = 10_000, 1e-3
 
 
 class TrainedGate(NamedTuple):
-    """A trained gate with its router, anchors and residual variances."""
+    """A trained gate, its router, anchors (n_anchors, n_targets), residual variances (n_bins, n_targets)."""
 
     gate: Any
     router: Any
     anchors: np.ndarray
-    """(n_anchors, n_targets)"""
     residual_variance: np.ndarray | None
-    """(n_bins, n_targets)"""
 
 
 def train_gate(

@@ -13,14 +13,15 @@ from ..linalg import LinearStack
 
 
 class Outputs(NamedTuple):
-    """Outputs of the predictor; weights and probabilities have no columns unless they are requested."""
+    """Outputs of the predictor; weights and probabilities have no columns unless they are requested.
+
+    Predictions (n, n_bins + 1, n_targets) are those of the experts, then of the global model, weights (n,
+    n_bins + n_anchors) the gate's of the experts, then of the anchors, and `proba` (n, n_bins) of the bins.
+    """
 
     predictions: np.ndarray
-    """Predictions of the experts, then of the global model: (n, n_bins + 1, n_targets)."""
     weights: np.ndarray
-    """Gate's weights of the experts, then of the anchors: (n, n_bins + n_anchors)."""
     proba: np.ndarray
-    """Probability of each bin: (n, n_bins)."""
 
 
 @dataclass(frozen=True)
