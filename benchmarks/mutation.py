@@ -38,7 +38,7 @@ COPIED = ["src", "tests", "conftest.py", "pyproject.toml"]
 
 # Module below SOURCE -> files below TESTS, the one that is most likely to fail first.
 MOMENTS = ["moments/test_binned.py", "moments/test_folds.py", "behaviour/test_known_noise.py"]
-GATES = ["gates/test_gates.py", "gates/test_robust.py"]
+GATES = [f"gates/test_{name}.py" for name in ("training", "loss", "regression", "conditioning")]
 SOLVERS = ["moments/test_solvers.py", "linalg/test_kernels.py"]
 GATE_ROWS = ["mixture/test_gate_training.py", "behaviour/test_honesty.py", "mixture/test_training_rows.py"]
 TABLE = {

@@ -175,19 +175,6 @@ def test_stacks_of_the_folds_have_the_precision_of_the_rows(folded):
     assert stacks[0].coef.shape == (5, 4 * 2 + 3)  # the bin of one row has no expert
 
 
-def test_moments_without_a_fold_are_those_of_the_other_rows(folded):
-    X, y, bins, folds = folded
-    moments = FoldMoments(5, 2).update(X, y, bins, folds)
-    for fold in range(4):
-        rest = moments.without(fold)
-        twin = BinnedMoments(5, 2).update(X[folds != fold], y[folds != fold], bins[folds != fold])
-        assert rest.groups.keys() == twin.groups.keys()
-        for label, group in twin.groups.items():
-            assert rest.groups[label].n_rows == group.n_rows
-            assert_allclose(rest.groups[label].xy, group.xy, atol=1e-9)
-    assert 2 not in moments.without(1).groups
-
-
 def test_discriminants_of_a_bin_without_rows_are_0(folded):
     X, y, bins, _ = folded
     moments = BinnedMoments(5, 2).update(X, y, bins)

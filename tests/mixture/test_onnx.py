@@ -73,6 +73,12 @@ def lines(n_components=4):
     return GateFeatureTransformer(n_components, wavelength=WAVELENGTH, lines=LINES)
 
 
+def fitted(gate="logistic", n_targets=1, n_bins=3, dtype=np.float64, **params):
+    X, y, bins = spectra(n_targets, n_bins, dtype)
+    model = SoftGateMoERegressor(**{"gate": gate, "gate_features": lines(), "random_state": 0} | params)
+    return model.fit(X, y, bins=bins), X, y
+
+
 GATES = {
     "logistic": LogisticGate(),
     "networks": RegressionGate(8, n_restarts=2, random_state=0),
@@ -84,35 +90,28 @@ GATES = {
 @pytest.mark.parametrize("gate", GATES)
 @pytest.mark.parametrize("n_targets", [1, 2])
 def test_graph_predicts_the_same(gate, n_targets):
-    X, y, bins = spectra(n_targets)
-    model = SoftGateMoERegressor(None, lines(), GATES[gate], random_state=0).fit(X, y, bins=bins)
+    model, X, y = fitted(GATES[gate], n_targets=n_targets)
     assert_same(model, X, y)
 
 
 @pytest.mark.parametrize("gate", ["logistic", "networks"])
 def test_graph_of_float32_predicts_the_same(gate):
-    X, y, bins = spectra(dtype=np.float32)
-    experts = BinnedRidgeExperts(0.1)
-    model = SoftGateMoERegressor(experts, lines(), GATES[gate], random_state=0).fit(X, y, bins=bins)
+    model, X, y = fitted(GATES[gate], dtype=np.float32, experts=BinnedRidgeExperts(0.1))
     # Sums of float32 differ by their order.
     assert_same(model, X, y, tolerance=1e-4)
 
 
 @pytest.mark.parametrize(
-    "inputs", [("features",), ("experts",), ("discriminants",), ("experts", "discriminants", "features")]
+    "params",
+    [
+        *[{"gate_inputs": name} for name in ("features", "experts", "discriminants")],
+        {"gate_inputs": ("experts", "discriminants", "features")},
+        *[{"gate_features": features} for features in (GateFeatureTransformer(3), lines(0))],
+        {"gate_features": FrozenEstimator(lines().fit(spectra()[0]))},
+    ],
 )
-def test_graph_of_every_gate_input(inputs):
-    X, y, bins = spectra()
-    model = SoftGateMoERegressor(None, lines(), "logistic", gate_inputs=inputs).fit(X, y, bins=bins)
-    assert_same(model, X, y)
-
-
-@pytest.mark.parametrize("features", [GateFeatureTransformer(3), lines(0), FrozenEstimator(lines())])
-def test_graph_of_gate_features(features):
-    X, y, bins = spectra()
-    if isinstance(features, FrozenEstimator):
-        features.estimator.fit(X)
-    model = SoftGateMoERegressor(None, features, "logistic").fit(X, y, bins=bins)
+def test_graph_of_every_gate_input(params):
+    model, X, y = fitted(**params)
     assert_same(model, X, y)
 
 
@@ -140,22 +139,19 @@ def test_graph_where_label_gates_have_a_share():
 @pytest.mark.parametrize("gate", ["logistic", "networks"])
 @pytest.mark.parametrize("anchors", [0, 2])
 def test_graph_of_few_bins_and_anchors(n_bins, gate, anchors):
-    X, y, bins = spectra(n_bins=n_bins)
     anchors = anchors if gate == "networks" else 0
-    model = SoftGateMoERegressor(gate=GATES[gate], anchors=anchors).fit(X, y, bins=bins)
+    model, X, y = fitted(GATES[gate], n_bins=n_bins, anchors=anchors, gate_features=None)
     assert_same(model, X, y)
 
 
 def test_graph_takes_any_number_of_rows():
-    X, y, bins = spectra()
-    model = SoftGateMoERegressor(None, lines(), GATES["networks"]).fit(X, y, bins=bins)
+    model, X, _ = fitted(GATES["networks"])
     for n_rows in (1, 7):
         assert_allclose(run(model, X[:n_rows]), model.predict(X[:n_rows]), rtol=1e-5)
 
 
 def test_rows_that_are_not_finite_show():
-    X, y, bins = spectra()
-    model = SoftGateMoERegressor(None, lines(), GATES["networks"]).fit(X, y, bins=bins)
+    model, X, _ = fitted(GATES["networks"])
     bad = X[:3].copy()
     bad[0, 3], bad[1, 5] = np.nan, np.inf
     for mixing in ("soft", "hard", "global"):

@@ -20,14 +20,8 @@ LEAST_VARIANCE = 1e-4
 class Conditioning:
     """The map z -> T (z - c) of the inputs of a gate, T = C^(-POWER / 2) of their covariance matrix C.
 
-    T is scaled so that the mean variance becomes 1. A gate that is trained on the mapped inputs is one of the
-    inputs themselves, see `undone`.
-
-    Parameters
-    ----------
-    center : ndarray of shape (n_inputs,)
-    turn : ndarray of shape (n_inputs, n_inputs)
-        T, symmetric.
+    T is symmetric, and scaled so that the mean variance becomes 1. A gate that is trained on mapped inputs is
+    one of the inputs themselves, see `undone`.
 
     Examples
     --------

@@ -88,10 +88,6 @@ class RegressionGate(StatefulEstimator):
         gates have a share, their (V, v) are a second list; with a share of 1 they are the only one.
     shares_ : ndarray of shape (1,) or (2,)
         Share of the mean network and of the mean label gate. They sum to 1.
-    coef_ : ndarray of shape (n_experts, n_inputs)
-        Coefficients of the linear part on the scaled inputs, averaged with `shares_`.
-    intercept_ : ndarray of shape (n_experts,)
-        Intercepts of the linear part, averaged likewise.
     classes_ : ndarray of shape (n_experts,)
         Columns of `experts`: 0, ..., n_experts - 1.
     validation_loss_ : ndarray of shape (n_restarts,)
@@ -209,11 +205,7 @@ class RegressionGate(StatefulEstimator):
         if conditioning:
             fitted.networks_ = [conditioning.undone(stacked) for stacked in fitted.networks_]
         stage.end(f"{len(rows.y):,} rows", *_in_words(members, label_share))
-        n_experts = rows.experts.shape[1]
-        parts = [np.dstack(kind[:2])[:, :n_experts].mean(axis=0, dtype=float) for kind in fitted.networks_]
-        mean = np.average(parts, axis=0, weights=fitted.shares_)
-        fitted.coef_, fitted.intercept_ = mean[:, :-1], mean[:, -1]
-        fitted.classes_ = np.arange(n_experts)
+        fitted.classes_ = np.arange(rows.experts.shape[1])
         return adopt(self, fitted)
 
     def predict_proba(self, X) -> np.ndarray:

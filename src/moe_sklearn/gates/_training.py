@@ -65,23 +65,20 @@ class EarlyStopping:
 def train_linear(parameters, train, held_out, classification_weight, alpha, max_iter):
     """Train a linear gate by L-BFGS over all rows; return the `EarlyStopping` of its iterations."""
     best = EarlyStopping(held_out, classification_weight)
-    cut, dtype = parameters[0].size, parameters[0].dtype
 
     def unpack(flat):
-        flat = flat.astype(dtype)
-        return [flat[:cut].reshape(parameters[0].shape), flat[cut:]]
+        return _views(flat.astype(parameters[0].dtype), parameters)
 
     def objective(flat):
         loss, gradient = gate_loss(unpack(flat), train, classification_weight, alpha)
-        return loss, np.concatenate([slope.ravel() for slope in gradient]).astype(float)
+        return loss, _flat(gradient).astype(float)
 
     def stop_when_stale(flat):
         if best.update(unpack(flat)):
             raise StopIteration
 
     best.update(parameters)
-    start = np.concatenate([array.ravel() for array in parameters]).astype(float)
-    options = {"maxiter": max_iter}
+    start, options = _flat(parameters).astype(float), {"maxiter": max_iter}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", callback=stop_when_stale, options=options)
     best.n_steps = found.nit
     return best
@@ -93,27 +90,10 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     The learning rate falls like a half cosine. Adam: Kingma and Ba (2015), "Adam: a method for stochastic
     optimization", ICLR.
 
-    Parameters
-    ----------
-    starts : list of list of ndarray
-        Parameters of each untrained network.
-    rows : GateRows
-    train : list of ndarray
-        Positions of the training rows of each network among `rows`, as many for each.
-    held_out : list of GateRows
-        Held-out rows of each network.
-    classification_weight, alpha, max_iter
-        As in `RegressionGate`.
-    rngs : list of RandomState
-        Of each network; they shuffle its rows.
-    report : callable, optional
-        Is called with the number of steps, the greatest number of steps and the `EarlyStopping` of each
-        network, whenever the held-out rows are looked at.
-
-    Returns
-    -------
-    list of EarlyStopping
-        One for each network.
+    For each network there are its untrained parameters in `starts`, its positions among `rows` in `train` (as
+    many for each), its held-out rows and, in `rngs`, a generator that shuffles its rows. `report` is called
+    with the number of steps, the greatest number of steps and the `EarlyStopping` of all networks, whenever
+    the held-out rows are looked at. These are returned.
     """
     best = [EarlyStopping(some, classification_weight) for some in held_out]
     n_batches, size = batches_of(len(train[0]))
@@ -121,7 +101,9 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     n_steps = min(max_iter * n_batches, max(MAX_STEPS_OF_MANY if is_many else MAX_STEPS, n_batches))
     top_rate = RATE_OF_MANY if is_many else LEARNING_RATE * math.sqrt(max(size, 64) / 64)
     # Of few rows the interpreter takes most of the time: stacked networks take one step together.
-    flat, parameters = _joined([np.stack(arrays) for arrays in zip(*starts, strict=True)])
+    stacked = [np.stack(arrays) for arrays in zip(*starts, strict=True)]
+    flat = _flat(stacked)
+    parameters = _views(flat, stacked)
     mean, square = np.zeros_like(flat), np.zeros_like(flat)
 
     def look():
@@ -137,7 +119,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
             batches = np.array_split(order, n_batches, axis=1)
         batch = rows.take(batches[step % n_batches])
         _, gradient = gate_loss(parameters, batch, classification_weight, alpha)
-        slope = np.concatenate([part.ravel() for part in gradient])
+        slope = _flat(gradient)
         rate = top_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         # The means start at 0; their corrections are in the rate, as at the end of section 2 of that paper.
         rate *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
@@ -169,9 +151,11 @@ def batches_of(n_rows: int) -> tuple[int, int]:
     return max(1, n_rows // size), size
 
 
-def _joined(arrays):
-    """Return a flat copy of all arrays, and views of it in their shapes."""
-    flat = np.concatenate([array.ravel() for array in arrays])
-    ends = np.cumsum([array.size for array in arrays])
-    parts = np.split(flat, ends[:-1])
-    return flat, [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
+def _flat(arrays):
+    return np.concatenate([array.ravel() for array in arrays])
+
+
+def _views(flat, arrays):
+    """Return views of `flat` in the shapes of the arrays."""
+    parts = np.split(flat, np.cumsum([array.size for array in arrays])[:-1])
+    return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]

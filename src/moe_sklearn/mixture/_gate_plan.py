@@ -27,20 +27,9 @@ MAX_GATE_ROWS = 250_000
 
 @dataclass(frozen=True)
 class GatePlan:
-    """The gate to train, its inputs, anchors and rows.
+    """The unfitted gate, its inputs (some of `GATE_INPUTS`), and its anchors (their number, or their values).
 
-    Parameters
-    ----------
-    gate : estimator
-        Unfitted.
-    inputs : tuple of str
-        Some of "features", "discriminants", "experts".
-    anchors : int or array-like
-        Number or values of the anchors.
-    rows : ndarray of int
-        Sorted positions of the training rows that train the gate.
-    limit : int or None
-        Greatest number of rows; None for no limit.
+    `rows` are the sorted positions of the training rows that train it, at most `limit`; None is no limit.
     """
 
     gate: Any
@@ -83,24 +72,11 @@ def plan_gate(
     verbose=0,
     in_folds=None,
 ) -> GatePlan:
-    """Choose the gate, its inputs and its rows.
+    """Choose the gate, its inputs and its rows; raise if the parameters of the mixture do not fit together.
 
-    Parameters
-    ----------
-    codes : ndarray of shape (n_samples,), int
-        Position of each row's bin among the bins with an expert; -1 for no bin.
-    n_bins : int
-    sample_weight : ndarray of shape (n_samples,), optional
-    gate, gate_inputs, anchors, max_samples, random_state, verbose
-        Parameters of `SoftGateMoERegressor`.
-    in_folds : callable, optional
-        Function of the greatest number of rows that returns the rows (n_samples,), bool, of the folds for
-        which there are models. It is called if the inputs are cross-fitted. None means all rows.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If a parameter is out of its range, or parameters do not fit together.
+    `codes` are -1 for a row in no bin with an expert. `in_folds` takes the greatest number of rows and says
+    which rows, (n_samples,) bool, are in the folds for which there are models. It is called if the inputs
+    are cross-fitted; None means all rows.
     """
     covered = codes != NO_BIN
     if sample_weight is not None:
@@ -116,15 +92,7 @@ def plan_gate(
 
 
 def choose_gate(gate, n_covered: int, n_bins: int, random_state, verbose=0):
-    """Return the unfitted gate that the parameter `gate` stands for.
-
-    Raises
-    ------
-    ValueError
-        If `gate` is an unknown name.
-    TypeError
-        If `gate` has no `predict_proba`.
-    """
+    """Return the unfitted gate that the parameter `gate` stands for; raise if it is none."""
     if isinstance(gate, str):
         check_choice(gate, "gate", ["auto", "logistic", "regression"])
         if gate == "auto":
@@ -168,13 +136,7 @@ def choose_anchors(anchors, gate):
 
 
 def check_plan(*, gate, gate_inputs, anchors, max_samples) -> bool:
-    """Check parameters before the rows are known; return True if some number of rows would need folds.
-
-    Raises
-    ------
-    ValueError, TypeError
-        If `plan_gate` would refuse the parameters whatever the rows are.
-    """
+    """Check parameters before the rows are known; return True if some number of rows would need folds."""
     gate = choose_gate(gate, MIN_REGRESSION_ROWS, 2, None)
     cross_fit = needs_folds(choose_inputs(gate_inputs, gate))
     choose_anchors(anchors, gate)

@@ -23,14 +23,12 @@ EXACT_ROUTER_ROWS, ROUTER_TOL = 10_000, 1e-3
 
 
 class TrainedGate(NamedTuple):
-    """A trained gate with its router, anchors and residual variances."""
+    """A trained gate, its router, anchors (n_anchors, n_targets), residual variances (n_bins, n_targets)."""
 
     gate: Any
     router: Any
     anchors: np.ndarray
-    """(n_anchors, n_targets)"""
     residual_variance: np.ndarray | None
-    """(n_bins, n_targets)"""
 
 
 def train_gate(
@@ -44,20 +42,8 @@ def train_gate(
 ) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
-    Parameters
-    ----------
-    plan : GatePlan
-    data : GateData
-    bins : ndarray of shape (n_bins,)
-        Labels of the bins.
-    codes : ndarray of shape (n,), int
-        Position of each row's bin.
-    sample_weight : ndarray of shape (n,), optional
-        Sample weights of these rows.
-    n_draws : int, default=1
-        So many successive rows are noisy draws of one row.
-    progress : Progress, optional
-        Prints the stages "router" and "gate".
+    `bins` are the labels of the bins, `codes` the position of each row's bin among them. `n_draws` successive
+    rows are noisy draws of one row.
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
     if data.predictions.shape[1] != (n_bins + 1) * n_targets:

@@ -26,15 +26,7 @@ def check_residuals(residual_variance):
 def conformal_scores(y, prediction, std, groups=None) -> dict[int, np.ndarray]:
     """Compute the sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by group; 0 / 0 is 0.
 
-    Parameters
-    ----------
-    y, prediction, std : ndarray of shape (n_samples, n_targets)
-    groups : ndarray of shape (n_samples,), int, optional
-        Group of each row. None means that all rows form the group -1.
-
-    Returns
-    -------
-    dict of {int: ndarray of shape (n_group, n_targets)}
+    Without `groups` all rows form the group -1. The scores of a group are (n_group, n_targets).
     """
     error = np.abs(y - prediction)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -48,11 +40,6 @@ def interval_widths(scores: dict[int, np.ndarray], coverage: float, n_groups: in
 
     The half width of a group is the ceil((n + 1) coverage)-th smallest of its n scores. It is infinite if the
     group has fewer scores. The scores of group -1 are used for every group.
-
-    Raises
-    ------
-    ValueError
-        If `coverage` does not lie between 0 and 1.
 
     Examples
     --------

@@ -126,14 +126,7 @@ def _import_onnx() -> Any:
 
 
 class _Graph:
-    """An ONNX graph in the making. Its values are known by their names, and "X" is the first.
-
-    Parameters
-    ----------
-    onnx : module
-    dtype : dtype
-        Precision of "X" and "y".
-    """
+    """An ONNX graph in the making, "X" and "y" in `dtype`. Its values are known by their names."""
 
     def __init__(self, onnx, dtype):
         self._onnx, self.dtype = onnx, dtype

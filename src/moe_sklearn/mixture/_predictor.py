@@ -12,14 +12,15 @@ from ..linalg import LinearStack
 
 
 class Outputs(NamedTuple):
-    """Outputs of the predictor; weights and probabilities have no columns unless they are requested."""
+    """Outputs of the predictor; weights and probabilities have no columns unless they are requested.
+
+    Predictions (n, n_bins + 1, n_targets) are those of the experts, then of the global model, weights (n,
+    n_bins + n_anchors) the gate's of the experts, then of the anchors, and `proba` (n, n_bins) of the bins.
+    """
 
     predictions: np.ndarray
-    """Predictions of the experts, then of the global model: (n, n_bins + 1, n_targets)."""
     weights: np.ndarray
-    """Gate's weights of the experts, then of the anchors: (n, n_bins + n_anchors)."""
     proba: np.ndarray
-    """Probability of each bin: (n, n_bins)."""
 
 
 @dataclass(frozen=True)
@@ -164,18 +165,9 @@ def join_inputs(gate_inputs, features, discriminant_scores, predictions) -> np.n
 def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:
     """Combine the predictions of all models: (n, n_targets).
 
-    Parameters
-    ----------
-    mixing : {"soft", "hard", "oracle", "global"}
-        "soft": sum_k p_k f_k + sum_a p_a c_a, with the gate's weights p. "hard": the expert of the most
-        probable bin. "oracle": the expert of the bin that `codes` gives; code -1 is the global model.
-        "global": the global model.
-    outputs : Outputs
-        Predictions, with weights for "soft" and probabilities for "hard".
-    anchors : ndarray of shape (n_anchors, n_targets)
-        The constants c_a.
-    codes : ndarray of shape (n,), int, optional
-        Position of each row's bin, for "oracle".
+    "soft" is sum_k p_k f_k + sum_a p_a c_a, with the gate's weights p and the anchors c_a (n_anchors,
+    n_targets). "hard" is the expert of the most probable bin, "oracle" that of the bin that `codes` gives;
+    code -1 is the global model. "global" is the global model.
     """
     predictions = outputs.predictions
     n_bins = predictions.shape[1] - 1

@@ -1,0 +1,61 @@
+"""The gate that is trained on labels: scikit-learn's regression on standardised inputs."""
+
+import numpy as np
+import pytest
+from drawn_gates import regimes
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn_checks import with_checks
+
+from moe_sklearn.gates import LogisticGate, _logistic
+
+
+@with_checks(LogisticGate(), LogisticGate(C=0.1))
+def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("n_bins", [2, 4])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
+def test_logistic_gate_is_a_regression_on_standardised_inputs(monkeypatch, n_bins, weighted, solver):
+    monkeypatch.setattr(_logistic, "NEWTON_ROWS", 300 if solver == "lbfgs" else 299)
+    rng = np.random.default_rng(0)
+    X = rng.normal(3, 2, size=(300, 3))
+    labels = np.digitize(X[:, 0] + rng.normal(size=300), [1, 3, 5][: n_bins - 1])
+    names = np.array(["d", "a", "c", "b"])[labels]
+    weight = rng.integers(1, 4, 300).astype(float) if weighted else None
+    gate = LogisticGate(C=0.3).fit(X, names, weight)
+    weights = {f"{step}__sample_weight": weight for step in ("standardscaler", "logisticregression")}
+    regression = LogisticRegression(C=0.3, solver=solver, max_iter=1000, tol=1e-4)
+    twin = make_pipeline(StandardScaler(), regression).fit(X, names, **weights)
+    assert gate.classes_.tolist() == sorted(set(names))
+    assert_allclose(gate.predict_proba(X), twin.predict_proba(X), rtol=1e-9)
+    assert_allclose(gate.weigh(X), twin.predict_proba(X), rtol=1e-9)
+    assert_array_equal(gate.predict(X), twin.predict(X))
+    assert gate.score(X, names) == twin.score(X, names)
+
+
+def test_what_the_logistic_gate_refuses():
+    X, _, _, labels = regimes(20)
+    with pytest.raises(NotFittedError):
+        LogisticGate().predict_proba(X)
+    gate = LogisticGate().fit(X, labels)
+    with pytest.raises(ValueError, match="2 features, but LogisticGate is expecting 3"):
+        gate.predict_proba(X[:, :2])
+    with pytest.raises(ValueError, match="NaN"):
+        gate.predict_proba(X * np.nan)
+    with pytest.raises(ValueError, match="sample_weight has 3 rows, X has 20"):
+        LogisticGate().fit(X, labels, np.ones(3))
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        LogisticGate().fit(X, np.zeros(20))
+
+
+def test_iterations_of_the_logistic_gate_are_limited():
+    X, _, _, labels = regimes(200)
+    with pytest.warns(ConvergenceWarning):
+        assert LogisticGate(C=1e6, max_iter=1).fit(X, labels).n_iter_.max() == 1
+    assert LogisticGate(C=1e6).fit(X, labels).n_iter_.max() > 1
