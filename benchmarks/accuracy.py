@@ -36,11 +36,7 @@ from common import print_header, print_machine, print_row, timed
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
-from sklearn.ensemble import (
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    StackingRegressor,
-)
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, StackingRegressor
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import RepeatedKFold, train_test_split
@@ -50,12 +46,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils import Bunch
 
-from moe_sklearn import (
-    BinnedRidgeExperts,
-    GateFeatureTransformer,
-    GridBinner,
-    SoftGateMoERegressor,
-)
+from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
 from moe_sklearn.datasets import load_gaia_xp, make_stellar_spectra
 from moe_sklearn.experiment import DEFAULTS
 from moe_sklearn.gates import RegressionGate

@@ -11,11 +11,7 @@ from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, 
 from moe_sklearn.datasets import make_stellar_spectra
 from moe_sklearn.experiment import SIMULATED_EDGES, STELLAR_NAMES
 
-WANTED = {
-    "R2 global": (0.40, 0.60),
-    "R2 oracle - R2 global": (0.08, 1.0),
-    "routing accuracy": (0.78, 0.92),
-}
+WANTED = {"R2 global": (0.40, 0.60), "R2 oracle - R2 global": (0.08, 1.0), "routing accuracy": (0.78, 0.92)}
 
 
 def fit_and_evaluate(stars, n_train, alpha, seed):

@@ -6,15 +6,7 @@ python benchmarks/predict.py --n 100000 --pixels 4096 --onnx
 import argparse
 
 import numpy as np
-from common import (
-    best_seconds,
-    emulate,
-    print_header,
-    print_machine,
-    print_row,
-    stacked_columns,
-    timed,
-)
+from common import best_seconds, emulate, print_header, print_machine, print_row, stacked_columns, timed
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline

@@ -36,11 +36,7 @@ from moe_sklearn.datasets import load_gaia_xp
 
 spectra = load_gaia_xp()
 X_train, X_test, y_train, y_test, side_train, _ = train_test_split(
-    normalize(spectra.data),
-    spectra.target,
-    spectra.side,
-    test_size=0.2,
-    random_state=0,
+    normalize(spectra.data), spectra.target, spectra.side, test_size=0.2, random_state=0
 )
 model = SoftGateMoERegressor(
     BinnedRidgeExperts(alpha=0.003),

@@ -11,13 +11,7 @@ from sklearn.preprocessing import FunctionTransformer
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, accumulate, dask_moments
 from moe_sklearn.experts import held_out_errors
 from moe_sklearn.gates import RegressionGate
-from moe_sklearn.moments import (
-    BinnedMoments,
-    FoldMoments,
-    discriminants,
-    pca_axes,
-    ridge,
-)
+from moe_sklearn.moments import BinnedMoments, FoldMoments, discriminants, pca_axes, ridge
 from moe_sklearn.moments._solvers import ridge_path
 
 KINDS = ["number", "vector", "array"]

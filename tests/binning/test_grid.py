@@ -84,8 +84,7 @@ def test_quantile_bins_are_of_equal_size(n_bins, per_bin):
 
 @EXAMPLES
 @given(
-    arrays(int, 25, elements=st.integers(0, 4)).filter(lambda times: (times > 0).sum() > 1),
-    st.integers(1, 5),
+    arrays(int, 25, elements=st.integers(0, 4)).filter(lambda times: (times > 0).sum() > 1), st.integers(1, 5)
 )
 def test_weights_of_quantiles_are_repetitions(times, n_bins):
     side = np.random.default_rng(0).normal(size=(25, 2))

@@ -98,8 +98,7 @@ def test_rows_without_weight_or_bin_do_not_count():
 
 
 @pytest.mark.parametrize(
-    ("small_bins", "expected"),
-    [("drop", [False, False, True, True]), ("keep", [False, True, True, True])],
+    ("small_bins", "expected"), [("drop", [False, False, True, True]), ("keep", [False, True, True, True])]
 )
 def test_small_bins_are_dropped_or_kept_and_empty_ones_never_are(small_bins, expected):
     assert_array_equal(usable_bins(list("abcd"), [0, 2, 3, 9], 3, small_bins), expected)

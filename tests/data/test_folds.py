@@ -15,11 +15,7 @@ ROWS = np.arange(12)
 
 @pytest.mark.parametrize(
     "cv",
-    [
-        ShuffleSplit(3),
-        [(ROWS, ROWS[1:])],
-        [(ROWS, ROWS[:7]), (ROWS, ROWS[6:])],
-    ],
+    [ShuffleSplit(3), [(ROWS, ROWS[1:])], [(ROWS, ROWS[:7]), (ROWS, ROWS[6:])]],
     ids=["at random", "never", "twice"],
 )
 def test_every_row_is_held_out_once(cv):

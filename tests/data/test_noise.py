@@ -5,12 +5,7 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 
-from moe_sklearn.data import (
-    Rows,
-    RowSource,
-    as_source,
-    check_x_std,
-)
+from moe_sklearn.data import Rows, RowSource, as_source, check_x_std
 from moe_sklearn.data._noise import NoisyRows, scaled
 from moe_sklearn.mixture._fit import n_draws_of
 

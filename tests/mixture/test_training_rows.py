@@ -11,12 +11,7 @@ from sklearn.model_selection import KFold
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
 from moe_sklearn.data import Rows, StratifiedFolds, as_source
 from moe_sklearn.mixture import _training_rows
-from moe_sklearn.mixture._training_rows import (
-    TrainingRows,
-    check_fixed_bins,
-    fold_rule,
-    gather_batches,
-)
+from moe_sklearn.mixture._training_rows import TrainingRows, check_fixed_bins, fold_rule, gather_batches
 from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 EDGES = [[-9.0, 0.0, 9.0]]

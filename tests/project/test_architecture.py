@@ -266,10 +266,7 @@ def test_checker_lets_pass(path, source):
         ("class A(B):\n    def f(self):\n        return self._of_b", "self._of_b"),
         ("class A(B):\n    def f(self):\n        return super()._of_b()", "super()._of_b"),
         # an attribute of the same name is no excuse
-        (
-            "class A:\n    def f(self):\n        self._w = 1\n        return self.gate_._w",
-            "self.gate_._w",
-        ),
+        ("class A:\n    def f(self):\n        self._w = 1\n        return self.gate_._w", "self.gate_._w"),
     ],
 )
 def test_checker_finds_private_names(source, fault):

@@ -163,10 +163,7 @@ def ridges_of_few_rows():
 def ridges_with_weights():
     rows = Rows()
     experts = BinnedRidgeExperts().fit(rows.X, rows.y, bins=rows.bins, sample_weight=rows.weight)
-    return {
-        **of_experts(experts, rows),
-        "score": experts.score(rows.X, rows.y, rows.weight, bins=rows.bins),
-    }
+    return {**of_experts(experts, rows), "score": experts.score(rows.X, rows.y, rows.weight, bins=rows.bins)}
 
 
 @golden("float32")

@@ -15,13 +15,7 @@ from ._checks import (
     check_varies,
     mask_of,
 )
-from ._folds import (
-    CrossValidationFolds,
-    FoldRule,
-    GivenFolds,
-    StratifiedFolds,
-    fold_of_rows,
-)
+from ._folds import CrossValidationFolds, FoldRule, GivenFolds, StratifiedFolds, fold_of_rows
 from ._frames import FrameMaker, OnFrames, aligned, columns_of, frame_of, library_of, numbers_of
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
 from ._noise import check_values, check_x_std

@@ -13,14 +13,7 @@ from sklearn.base import RegressorMixin
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..binning import usable_bins, usable_labels
-from ..data import (
-    Batches,
-    CrossValidationFolds,
-    check_choice,
-    check_has_weight,
-    check_n_targets,
-    rows_of,
-)
+from ..data import Batches, CrossValidationFolds, check_choice, check_has_weight, check_n_targets, rows_of
 from ..linalg import LinearPart, Scratch, origin_of
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
 from ._bin_by_bin import gather_in_turn

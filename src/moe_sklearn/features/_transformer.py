@@ -10,10 +10,7 @@ from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import (
-    features_of,
-    rows_of,
-)
+from ..data import features_of, rows_of
 from ..linalg import LinearPart, LinearStack, origin_of
 from ..moments import BinnedMoments, Moments, pca_axes
 from ._lines import Lines, measure_lines, pack_windows, place_lines, species_of

@@ -14,14 +14,7 @@ from threadpoolctl import ThreadpoolController
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
-from ..data import (
-    NO_BIN,
-    check_finite,
-    check_kind,
-    check_length,
-    check_number,
-    check_sample_weight,
-)
+from ..data import NO_BIN, check_finite, check_kind, check_length, check_number, check_sample_weight
 from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear

@@ -8,16 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ..data import (
-    Batches,
-    Rows,
-    RowSource,
-    check_x_std,
-    encode_labels,
-    is_lazy,
-    open_batches,
-    rows_of,
-)
+from ..data import Batches, Rows, RowSource, check_x_std, encode_labels, is_lazy, open_batches, rows_of
 from ..moments import (
     BinnedMoments,
     FoldMoments,

@@ -19,14 +19,7 @@ from sklearn.utils import check_random_state
 
 from .._progress import Progress
 from ..binning import GridBinner, Regimes, count_rows, fit_regimes
-from ..data import (
-    NO_BIN,
-    GivenFolds,
-    OnFrames,
-    check_choice,
-    check_number,
-    codes_of,
-)
+from ..data import NO_BIN, GivenFolds, OnFrames, check_choice, check_number, codes_of
 from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
@@ -42,11 +35,7 @@ from ._training_rows import TrainingRows, fold_rule, gather_batches
 # More draws of a row add little to the first ones.
 MAX_DRAWS = 16
 # The part that None stands for
-DEFAULT_PARTS = {
-    "experts": BinnedRidgeExperts,
-    "gate_features": GateFeatureTransformer,
-    "binner": GridBinner,
-}
+DEFAULT_PARTS = {"experts": BinnedRidgeExperts, "gate_features": GateFeatureTransformer, "binner": GridBinner}
 
 
 @dataclass(frozen=True)

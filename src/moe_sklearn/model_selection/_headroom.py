@@ -7,14 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
 from ..binning import GridBinner, is_side_information
-from ..data import (
-    NO_BIN,
-    check_length,
-    encode_labels,
-    fold_of_rows,
-    label_array,
-    rows_of,
-)
+from ..data import NO_BIN, check_length, encode_labels, fold_of_rows, label_array, rows_of
 from ..experts import BinnedRidgeExperts, check_alpha, held_out_errors, r2_scores
 from ..moments import FoldMoments, in_enough_precision, ridge_path
 

@@ -6,11 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ..data import (
-    StratifiedFolds,
-    check_length,
-    rows_of,
-)
+from ..data import StratifiedFolds, check_length, rows_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
 from ..moments import FoldMoments, add_in_folds
 from ._curve import curve_of, increases

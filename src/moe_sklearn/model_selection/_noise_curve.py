@@ -6,11 +6,7 @@ from dataclasses import replace
 import numpy as np
 from sklearn.base import clone
 
-from ..data import (
-    RowSource,
-    check_x_std,
-    rows_of,
-)
+from ..data import RowSource, check_x_std, rows_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, gather_rows, prepare_rows
 from ._curve import curve_of, increases
 

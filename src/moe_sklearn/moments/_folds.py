@@ -14,14 +14,8 @@ import numpy as np
 
 from ..data import NO_BIN, as_source, check_same_kind, encode_labels, in_order
 from ..linalg import lower_bytes
-from ._binned import (
-    BinnedMoments,
-    ChunkBuffers,
-    _blocks_of_bins,
-    _check_memory,
-    _has_extremes,
-    _what_is_not_finite,
-)
+from ._binned import BinnedMoments, _check_memory
+from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, what_is_not_finite
 from ._moments import FLOAT32_ROWS, Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
@@ -279,11 +273,11 @@ class FoldMoments:
         of_few = np.array([key in few for key in keys.keys], bool)[keys.codes]
         self.update(source, y, bins, folds, np.where(of_few, weight, 0.0), watch=watch)
         of_many = ~of_few & (weight > 0)
-        dtype = np.dtype(float) if _has_extremes(sample_weight) else self.product_dtype
+        dtype = np.dtype(float) if has_extremes(sample_weight) else self.product_dtype
         n_groups = len(np.unique(keys.codes[of_many]))
         _check_memory(min(n_groups, n_held), self.n_features, dtype)
         buffers = ChunkBuffers(source, self._moments.chunk_bytes, dtype, n_groups)
-        chunks = _blocks_of_bins(source.array, keys.keys, keys.codes, of_many, buffers)
+        chunks = blocks_of_bins(source.array, keys.keys, keys.codes, of_many, buffers)
         for label, chunks_of_bin in groupby(chunks, lambda chunk: chunk[0][0]):
             parts: dict = {}
             for (_, fold), rows, gathered in chunks_of_bin:
@@ -294,7 +288,7 @@ class FoldMoments:
                 try:
                     buffers.add_to(parts[fold], gathered, y[rows], weights)
                 except FloatingPointError:
-                    raise ValueError(_what_is_not_finite(source, sample_weight, 0)) from None
+                    raise ValueError(what_is_not_finite(source, sample_weight, 0)) from None
                 if watch:
                     watch(len(rows))
             yield label, parts
