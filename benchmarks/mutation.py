@@ -46,6 +46,7 @@ TABLE = {
     "moments/_moments.py": ["moments/test_moments.py", "moments/test_solvers.py", *MOMENTS],
     "moments/_row_moments.py": ["moments/test_row_moments.py", *MOMENTS],
     "moments/_binned.py": ["moments/test_binned.py", "moments/test_file.py", *MOMENTS[1:]],
+    "moments/_pass.py": ["moments/test_binned.py", *MOMENTS[1:]],
     "moments/_file.py": ["moments/test_file.py", "moments/test_binned.py"],
     # solvers
     "moments/_solvers.py": [*SOLVERS, "experts/test_cross_validation.py", "experts/test_pls.py"],

@@ -13,7 +13,7 @@ from same_moments import assert_same, assert_same_groups, moments_of, parts
 
 from moe_sklearn.data import as_source
 from moe_sklearn.moments import BinnedMoments, Moments, ridge
-from moe_sklearn.moments._binned import ChunkBuffers
+from moe_sklearn.moments._pass import ChunkBuffers
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 

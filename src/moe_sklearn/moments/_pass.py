@@ -1,0 +1,176 @@
+"""How the rows of one update are read, grouped by bin and added to the moments of their groups."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from ..data import BLOCK_ROWS, prefetch
+from ..linalg import sum_of_squares
+from ._moments import FLOAT32_ROWS
+
+# Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
+CACHE_BYTES = 2**24
+# A chunk has at least CACHE_ROWS rows, even if they need more than chunk_bytes. If X is not one array in
+# memory, a chunk has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
+CACHE_ROWS, CHUNK_ROWS = 256, 4096
+# The sum of squares does not overflow if it is smaller than the largest number by this factor.
+ROOM = 1e-6
+TOO_LARGE = "X or y is too large: its products overflow. Scale it down."
+
+
+class ChunkBuffers:
+    """Memory that one update reuses for all its chunks, because new memory costs more than the arithmetic.
+
+    Rows are centred in their own precision or in that of the products, whichever is wider.
+
+    Parameters
+    ----------
+    source : RowSource
+    chunk_bytes : int
+    product_dtype : dtype
+    n_groups : int
+        Greatest number of groups in a chunk: one for each bin, and one for the rows in no bin.
+
+    Attributes
+    ----------
+    chunk_rows : int
+        Number of rows of a chunk.
+    rows : list of ndarray
+        Buffers. Each has room for the rows of a chunk and one spare row for each group.
+    """
+
+    def __init__(self, source, chunk_bytes, product_dtype, n_groups):
+        d, dtype, product_dtype = source.shape[1], source.dtype, np.dtype(product_dtype)
+        row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
+        n = max(len(source), 1)
+        if source.array is not None:
+            self.chunk_rows = max(min(chunk_bytes, CACHE_BYTES) // row_bytes, CACHE_ROWS)
+            self.chunk_rows = min(self.chunk_rows, FLOAT32_ROWS, n)
+            shape, n_buffers = (self.chunk_rows + 1, d), 1
+        else:
+            self.chunk_rows = min(max(chunk_bytes // row_bytes, CACHE_ROWS), max(n // 16, CHUNK_ROWS))
+            self.chunk_rows = min(self.chunk_rows, FLOAT32_ROWS, n)
+            shape = (self.chunk_rows + n_groups, d)
+            # While one buffer is in use, the next one is ready and the one after it is being filled.
+            n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
+            n_buffers = 1 if source.in_memory else min(n_blocks, 3)
+        self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
+        self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
+        self.product = cache(lambda: np.zeros((d, d), np.float32, order="F"))
+
+    def next_rows(self):
+        """Return the buffer that was used longest ago."""
+        self.rows.append(self.rows.pop(0))
+        return self.rows[-1]
+
+    def block(self, rows):
+        """Return the rows in the precision of their centring, and memory for narrower rows or None."""
+        if self.cast is None:
+            return rows, None
+        cast = self.cast[: len(rows)]
+        if cast.dtype == np.float32:
+            return rows, cast
+        np.copyto(cast, rows)
+        return cast, None
+
+
+class Adder:
+    """Adds blocks of rows to the moments of their groups, or keeps the rows of groups that have `few`.
+
+    Attributes
+    ----------
+    kept : dict of {label: list of (X, y, weights)}
+    """
+
+    def __init__(self, moments, groups, few, y, sample_weight, product_dtype, folder, buffers):
+        self.moments, self.groups, self.few, self.kept = moments, groups, few, {}
+        self.y, self.sample_weight, self.product_dtype = y, sample_weight, product_dtype
+        self.folder, self.buffers = folder, buffers
+
+    def add(self, label, rows, gathered):
+        """Add rows of one group, in a block with a spare row; a FloatingPointError if they are not finite."""
+        weights = None if self.sample_weight is None else self.sample_weight[rows]
+        if label in self.few:
+            if not sum_of_squares(gathered[:-1]) < ROOM * np.finfo(self.product_dtype).max:
+                raise FloatingPointError("NaN or infinity among the rows, or products that overflow")
+            part = gathered[:-1].copy(), self.y[rows], np.ones(len(rows)) if weights is None else weights
+            self.kept.setdefault(label, []).append(part)
+            return
+        moments = self.moments
+        if label not in self.groups:
+            directory = self.folder if label in moments.groups else moments.directory
+            self.groups[label] = moments.start(label, self.groups, self.product_dtype, directory)
+        block, narrow = self.buffers.block(gathered)
+        with np.errstate(invalid="ignore", over="ignore"):
+            self.groups[label].add_block(block, self.y[rows], weights, narrow, self.buffers.product)
+
+
+def add_bin_after_bin(adder, source, names, codes, watch):
+    """Add the rows of an array in memory, in blocks that stay in the cache between centring and product."""
+    buffers = adder.buffers
+    try:
+        for label, rows in by_bin(0, len(source), names, codes, adder.sample_weight):
+            for part in np.array_split(rows, -(-len(rows) // buffers.chunk_rows)):
+                out = buffers.next_rows()[: len(part) + 1]
+                np.take(source.array, np.append(part, part[0]), axis=0, out=out, mode="clip")
+                adder.add(label, part, out)
+                watch(len(part))
+    except FloatingPointError:
+        # The first such row of the array can be in another bin.
+        raise ValueError(_what_is_not_finite(source, adder.sample_weight, 0)) from None
+
+
+def add_chunk_after_chunk(adder, source, names, codes, watch):
+    """Add the rows of any other source in their order, a chunk at a time, grouped by bin in a buffer."""
+    chunks = _chunks(source, names, codes, adder.sample_weight, adder.buffers)
+    for groups in chunks if source.in_memory else prefetch(chunks):
+        try:
+            for label, rows, block in groups:
+                adder.add(label, rows, block)
+        except FloatingPointError:
+            first = min(rows[0] for _, rows, _ in groups)  # chunks before this one were finite
+            raise ValueError(_what_is_not_finite(source, adder.sample_weight, first)) from None
+        watch(sum(len(rows) for _, rows, _ in groups))
+
+
+def _chunks(source, names, codes, sample_weight, buffers):
+    """Yield a list of (label, rows, block) for each chunk; a block holds rows of one bin and a spare row."""
+    for start, stop, load in source.blocks(buffers.chunk_rows):
+        groups = by_bin(start, stop, names, codes, sample_weight)
+        order = [np.append(rows, rows[0]) - start for _, rows in groups]
+        out = buffers.next_rows()[: sum(map(len, order))]
+        loaded = load()
+        if groups:
+            np.take(loaded, np.concatenate(order), axis=0, out=out, mode="clip")
+        blocks = np.split(out, np.cumsum(list(map(len, order)))[:-1])
+        yield [(*group, block) for group, block in zip(groups, blocks, strict=False)]
+
+
+def by_bin(start, stop, names, codes, sample_weight):
+    """Group the rows `start` to `stop` of positive weight by bin: a list of (label, rows)."""
+    rows = np.arange(start, stop)
+    if sample_weight is not None:
+        rows = rows[sample_weight[start:stop] > 0]
+    rows = rows[np.argsort(codes[rows], kind="stable")]
+    present, firsts = np.unique(codes[rows], return_index=True)
+    groups = np.split(rows, firsts[1:]) if rows.size else []
+    return [(names[code], group) for code, group in zip(present, groups, strict=True)]
+
+
+def _what_is_not_finite(source, sample_weight, first):
+    """Return the message that names the first row of X with nan or infinity, from row `first` on."""
+    for start, stop, load in source.blocks(BLOCK_ROWS):
+        if stop <= first:
+            continue
+        bad = ~np.isfinite(load())
+        if sample_weight is not None:
+            bad &= sample_weight[start:stop, None] > 0
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            return (
+                f"X contains NaN or infinity (first in {source.locate(start + int(row))}, column "
+                f"{column}): remove or impute such rows, or give them sample_weight 0."
+            )
+    return TOO_LARGE
