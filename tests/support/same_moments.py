@@ -16,15 +16,7 @@ def parts(moments):
     """The seven statistics, X'X mirrored to a full matrix."""
     lower = np.tril(moments.xx)
     full = lower + np.tril(lower, -1).T
-    return (
-        moments.n_rows,
-        moments.weight,
-        moments.x_mean,
-        moments.y_mean,
-        full,
-        moments.xy,
-        moments.yy,
-    )
+    return (moments.n_rows, moments.weight, moments.x_mean, moments.y_mean, full, moments.xy, moments.yy)
 
 
 def assert_same(actual, expected, tolerance=1e-9, scale=1e4):

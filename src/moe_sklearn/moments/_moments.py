@@ -151,12 +151,6 @@ class Moments(GroupMoments):
             yy=self.yy.copy(),
         )
 
-    def in_store(self, store, family) -> Moments:
-        return self
-
-    def rows_within(self, whole) -> None:
-        return None
-
     def move_to(self, directory):
         self.xx = copy_lower(self.xx, float, directory)
 
