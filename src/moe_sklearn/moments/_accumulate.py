@@ -114,26 +114,9 @@ def accumulate(
 
 
 def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight, x_std=None) -> list[str]:
-    """Compute checksums of y, bins and sample_weight of a batch, and of a sample of the rows of X and x_std.
+    """Compute checksums of X, y, bins, sample_weight and x_std of a batch; those of missing ones are empty.
 
-    Parameters
-    ----------
-    source : RowSource of shape (n, n_features)
-        The first rows, the last rows, and some rows at each quarter are read.
-    y : ndarray of float64
-    bins : array-like of shape (n,) or None
-    sample_weight : array-like or None
-    x_std : float, array-like, source or None
-
-    Returns
-    -------
-    list of 5 str
-        Checksums of X, y, bins, sample_weight and x_std. Those of missing ones are empty.
-
-    Raises
-    ------
-    ValueError
-        If bins are not labels, or their number is not n. Also if `x_std` has a wrong shape.
+    Of X, and of an x_std of its shape, the first rows, the last rows, and some rows at each quarter are read.
     """
     n = len(source)
     mark = [_checksum_of_sample(source), _checksum(y.shape, y), "", "", ""]

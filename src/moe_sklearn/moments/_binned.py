@@ -171,10 +171,8 @@ class BinnedMoments:
         for label, group in other.groups.items():
             if group.n_rows and label not in self.groups:
                 raise ValueError(f"other has rows in bin {label!r}, these moments have none there.")
-        rest = BinnedMoments(
-            self.n_features, self.n_targets, product_dtype=self.product_dtype, chunk_bytes=self.chunk_bytes
-        )
-        rest.store, rest.follows_rows = self.store, self.follows_rows
+        rest = self.select([])
+        rest.chunk_bytes = self.chunk_bytes
         for label, group in self.groups.items():
             left = group - other.groups[label] if label in other.groups else group.copy()
             if left.n_rows:

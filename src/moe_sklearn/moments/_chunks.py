@@ -21,7 +21,7 @@ CACHE_ROWS, CHUNK_ROWS = 256, 4096
 
 # The products are float64 if a weight lies outside these limits: its root times X can overflow or vanish in
 # float32.
-SMALL_WEIGHT, LARGE_WEIGHT = 1e-12, 1e12
+SMALLEST_FLOAT32_WEIGHT, LARGEST_FLOAT32_WEIGHT = 1e-12, 1e12
 
 
 # The sum of squares does not overflow if it is smaller than the largest number by this factor.
@@ -96,7 +96,7 @@ def has_extremes(sample_weight):
     if sample_weight is None:
         return False
     used = sample_weight[sample_weight > 0]
-    return used.min(initial=1.0) < SMALL_WEIGHT or used.max(initial=1.0) > LARGE_WEIGHT
+    return used.min(initial=1.0) < SMALLEST_FLOAT32_WEIGHT or used.max(initial=1.0) > LARGEST_FLOAT32_WEIGHT
 
 
 class Adder:

@@ -34,23 +34,7 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
     """Write the moments of each label to a file, in one step.
 
     The members of the npz file are a `header` in JSON, the arrays of the groups, and the `digest` of these.
-
-    Parameters
-    ----------
-    path : path
-        A symbolic link is followed. The new file has the mode of an earlier one, or follows the umask.
-    layout : dict
-        `n_features`, `n_targets` and `product_dtype` (a name).
-    groups : dict of {label: Moments or RowMoments}
-    progress : dict
-        JSON-serialisable notes.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written. An earlier file then stays as it was.
-    ValueError
-        If moments are not finite, or are not those of any rows.
+    The `layout` is that of `BinnedMoments`: `n_features`, `n_targets` and the name of `product_dtype`.
     """
     parts = {label: group.stored() for label, group in groups.items()}
     sizes = [[label, *numbers] for label, (numbers, _) in parts.items()]
@@ -65,15 +49,7 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
 
 
 def read_moments(path) -> tuple[dict, dict, RowStore, dict]:
-    """Layout, groups, the store of groups of rows, and progress of a file, as given to `write_moments`.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be opened or read.
-    ValueError
-        If the file is damaged, foreign or of another version.
-    """
+    """Layout, groups, the store of groups of rows, and progress of a file, as given to `write_moments`."""
     with open(path, "rb") as file, _damage_named(path):
         members = dict(_members(file))
         digest, found = str(members.pop("digest")), _digest(members)

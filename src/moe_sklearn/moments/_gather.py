@@ -17,13 +17,7 @@ from ._folds import FoldMoments
 def in_enough_precision(product_dtype, attempt: Callable, progress: Progress = SILENT):
     """Return ``attempt(product_dtype, scratch)``; if "auto" means float32 and that is too rough, in float64.
 
-    Parameters
-    ----------
-    product_dtype : {"auto", "float32", "float64"}
-    attempt : callable
-        Function of a product_dtype and a `Scratch` that gathers moments and solves for coefficients.
-    progress : Progress, optional
-        Says so if there is a second attempt.
+    An attempt gathers moments and solves for coefficients.
     """
     if product_dtype == "auto":
         with suppress(NotEnoughDigits):
@@ -47,39 +41,16 @@ def warn_of_new_start():
 
 
 def gather(
-    batches: Iterable[tuple],
+    batches: Iterable[Rows],
     folds: FoldRule | None = None,
     progress: Progress = SILENT,
     *,
     product_dtype="auto",
     max_bytes: int = 2**32,
 ):
-    """Gather the moments of checked batches of rows.
-
-    Parameters
-    ----------
-    batches : iterable of Rows
-    folds : FoldRule, optional
-        Divides the rows into folds. None means no folds.
-    progress : Progress, optional
-        Prints the stage "moments".
-    product_dtype : {"auto", "float32", "float64"}
-        See `BinnedMoments`.
-    max_bytes : int
-        See `FoldMoments`.
-
-    Returns
-    -------
-    BinnedMoments or FoldMoments
-        `FoldMoments` if there are folds.
-
-    Raises
-    ------
-    ValueError
-        If there is no batch. Also as `BinnedMoments.update`.
-    """
+    """Gather the moments of checked batches of rows: `BinnedMoments`, or `FoldMoments` if there are folds."""
     moments: Any = None
-    stage = progress.stage("moments", n_rows_of(batches))
+    stage = progress.stage("moments", sum(map(len, batches)) if isinstance(batches, list) else None)
     for rows in batches:
         if folds is None:
             moments = moments or BinnedMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
@@ -92,11 +63,6 @@ def gather(
         raise ValueError("batches is empty: there is nothing to fit.")
     end_of_pass(stage, moments)
     return moments
-
-
-def n_rows_of(batches) -> int | None:
-    """Return the number of rows of a list of batches; None for batches that are still to be made."""
-    return sum(map(len, batches)) if isinstance(batches, list) else None
 
 
 def end_of_pass(stage: Stage, moments):

@@ -23,22 +23,32 @@ class NormalEquations(NamedTuple):
     """Linear equations (A + alpha I) v = b, and the map from their solutions to coefficients.
 
     A is X'X of centred rows, or their kernel X X'.
+
+    Attributes
+    ----------
+    matrix : ndarray
+        A, (size, size); only the lower triangle is meaningful.
+    right : ndarray
+        b for each target, (size, n_targets).
+    eps : float
+        Relative error of the entries of A.
+    floor : ndarray or float
+        Diagonal entries of A up to this are rounding.
+    to_coef : callable
+        Function from solutions (size, n_sides) to coefficients (n_sides, n_features).
+    is_deficient : bool, default=False
+        Whether there are fewer rows than columns: without a penalty, many coefficients are equally good.
+    penalty : float, default=None
+        What stands in the place of alpha, if these are the equations of one alpha only.
     """
 
     matrix: np.ndarray
-    """A, (size, size); only the lower triangle is meaningful"""
     right: np.ndarray
-    """b for each target, (size, n_targets)"""
     eps: float
-    """Relative error of the entries of A"""
     floor: np.ndarray | float
-    """Diagonal entries of A up to this are rounding."""
     to_coef: Callable[[np.ndarray], np.ndarray]
-    """Function from solutions (size, n_sides) to coefficients (n_sides, n_features)"""
     is_deficient: bool = False
-    """Whether there are fewer rows than columns: without a penalty, many coefficients are equally good"""
     penalty: float | None = None
-    """What stands in the place of alpha, if these are the equations of one alpha only"""
 
 
 class GroupMoments(ABC):
@@ -46,56 +56,58 @@ class GroupMoments(ABC):
 
     They are kept as products (`Moments`) or, where rows are fewer than columns, as the rows (`RowMoments`).
     Groups add up with ``+``, and ``whole - part`` gives the moments of the rows that are not in the part.
+
+    Attributes
+    ----------
+    n_rows : int
+        Number of rows of positive weight.
+    weight : float
+        Sum of the sample weights.
+    x_mean : ndarray
+        Weighted means of the columns of X, (n_features,).
+    y_mean : ndarray
+        Weighted means of the targets, (n_targets,).
+    xy : ndarray
+        Centred X'y, (n_features, n_targets).
+    yy : ndarray
+        Centred sum of squares of each target, (n_targets,).
+    n_features : int
+        Number of columns of X.
+    n_targets : int
+        Number of columns of y.
+    n_rows_held : float
+        Number of rows that are kept; infinity for products, which never become rows again.
+    x_squares : ndarray
+        Centred sum of squares of each column of x, with its noise, (n_features,), in float64.
+    is_finite : bool
+        Whether no sum of squares has overflowed.
+    product_eps : float
+        Relative error of products of X.
+    noise : ndarray, default=None
+        Weighted sums of the variances of known noise, (n_features,), where these are not a part of X'X.
+    solution : tuple, default=None
+        Its ridge (coef, intercept), if that was found before X'X was given up.
     """
 
     n_rows: int
-    """Number of rows of positive weight"""
     weight: float
-    """Sum of the sample weights"""
     x_mean: np.ndarray
-    """Weighted means of the columns of X, (n_features,)"""
     y_mean: np.ndarray
-    """Weighted means of the targets, (n_targets,)"""
     xy: np.ndarray
-    """Centred X'y, (n_features, n_targets)"""
     yy: np.ndarray
-    """Centred sum of squares of each target, (n_targets,)"""
+    n_features: int
+    n_targets: int
+    n_rows_held: float
+    x_squares: np.ndarray
+    is_finite: bool
     product_eps: float
-    """Relative error of products of X"""
     noise: np.ndarray | None = None
-    """Weighted sums of the variances of known noise, (n_features,), where these are not a part of X'X"""
     solution: tuple | None = None
-    """Its ridge (coef, intercept), if that was found before X'X was given up"""
-
-    @property
-    @abstractmethod
-    def n_features(self) -> int:
-        """Number of columns of X."""
-
-    @property
-    @abstractmethod
-    def n_targets(self) -> int:
-        """Number of columns of y."""
-
-    @property
-    @abstractmethod
-    def n_rows_held(self) -> float:
-        """Number of rows that are kept; infinity for products, which never become rows again."""
 
     @property
     def is_rows(self) -> bool:
         """Whether the rows are kept."""
         return self.n_rows_held < math.inf
-
-    @property
-    @abstractmethod
-    def x_squares(self) -> np.ndarray:
-        """Centred sum of squares of each column of x, with its noise, (n_features,), in float64."""
-
-    @property
-    @abstractmethod
-    def is_finite(self) -> bool:
-        """Whether no sum of squares has overflowed."""
 
     @abstractmethod
     def x_floor(self) -> np.ndarray:
@@ -109,9 +121,9 @@ class GroupMoments(ABC):
     def copy(self):
         """Return moments that do not change with these."""
 
-    @abstractmethod
     def in_store(self, store, family):
         """Return the same moments, with a copy of rows that are kept in another store; else themselves."""
+        return self
 
     @abstractmethod
     def move_to(self, directory):
@@ -125,7 +137,6 @@ class GroupMoments(ABC):
     def as_products(self, directory=None) -> Moments:
         """Return the same statistics as products, with X'X in a file in `directory` if that is given."""
 
-    @abstractmethod
     def rows_within(self, whole):
         """Return this group as rows in the store of `whole`, a group of rows; None where that cannot be.
 
@@ -134,6 +145,7 @@ class GroupMoments(ABC):
         ValueError
             If a row is not in `whole`.
         """
+        return None
 
     @abstractmethod
     def __add__(self, other):

@@ -33,7 +33,8 @@ from ..linalg import (
 )
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 
-# Groups of more rows than this are summed in float64, whatever the precision of their products.
+# Up to so many rows float32 products are summed in float32, where the sum loses no more digits than the
+# products have lost, and half the memory is touched. Sums of more rows are in float64.
 FLOAT32_ROWS = 2**15
 # The first rows of a chunk show how widely its columns spread.
 SPREAD_ROWS = 64
@@ -150,12 +151,6 @@ class Moments(GroupMoments):
             yy=self.yy.copy(),
         )
 
-    def in_store(self, store, family) -> Moments:
-        return self
-
-    def rows_within(self, whole) -> None:
-        return None
-
     def move_to(self, directory):
         self.xx = copy_lower(self.xx, float, directory)
 
@@ -246,6 +241,7 @@ class Moments(GroupMoments):
         y = np.append(y, y[:1], axis=0)
         y_mean = _centre(y[:-1], weights / added)
         block[-1], y[-1] = x_mean - self.x_mean, y_mean - self.y_mean
+        # W1 W2 / W of the merge of Chan, Golub and LeVeque: its term d d' is one more row under the chunk.
         roots = np.sqrt(np.append(weights, self.weight * (added / total)))
         y *= roots[:, None]
         if sample_weight is None:
@@ -266,6 +262,7 @@ class Moments(GroupMoments):
         if block.dtype == self.xx.dtype:
             syrk(block, self.xx, beta=1.0)
         else:
+            # SYRK writes straight into a sum of its precision only. One matrix serves all groups of the pass.
             product = scratch()
             syrk(block, product, beta=0.0)
             for part in lower_panels(len(self.xx)):
@@ -312,6 +309,7 @@ class Moments(GroupMoments):
         """
         other = other.as_products()
         n_rows, weight = self.n_rows - other.n_rows, self.weight - other.weight
+        # What is no part shows in its rows, weight and squares: their difference would be nonsense.
         if n_rows < 0:
             raise ValueError("other has more rows than the group it is subtracted from.")
         negligible = NEGLIGIBLE_WEIGHT * self.weight
@@ -329,12 +327,17 @@ class Moments(GroupMoments):
             rest._combine(other, weight, -1.0)
             rest.n_rows = n_rows
             rest._clear_rounding(*self._rounding_of_differences(other.weight / weight))
+            # Cancellation: the errors are those of the whole, relative to what is left.
             left = rest.x_squares.sum()
             rest.product_eps *= max(1.0, self.x_squares.sum() / left) if left > 0 else 1.0
         return rest
 
     def _combine(self, other, weight, sign):
-        """Add (sign 1) or take away (sign -1) `other`, which leaves the total `weight`."""
+        """Add (sign 1) or take away (sign -1) `other`, which leaves the total `weight`.
+
+        This is the merge of Chan, Golub and LeVeque, which taken backwards subtracts too. It goes panel by
+        panel over the lower triangle and needs no other matrix.
+        """
         dx, dy = other.x_mean - self.x_mean, other.y_mean - self.y_mean
         share = sign * (other.weight / weight)
         factor = self.weight * share
@@ -429,8 +432,10 @@ def checked_targets(n_rows: int, n_targets: int, y, sample_weight):
 def _centre(rows, weights):
     """Subtract the weighted mean (weights sum to 1) from `rows` in place; return it in float64.
 
-    A second step takes away what rounding leaves of the mean, where that matters: the products are off by
-    its square, which is below their own rounding if it is below sqrt(eps) of the spread.
+    X'X of rows that are not centred, less W m m', would cancel: at a mean of 1000 standard deviations float32
+    would keep a digit or two. A second step takes away what rounding leaves of the mean, where that matters:
+    the products are off by its square, which is below their own rounding if it is below sqrt(eps) of the
+    spread.
     """
     weights = weights.astype(rows.dtype)
     shift = _weighted_sum(rows, weights).astype(rows.dtype)

@@ -37,13 +37,14 @@ from ..linalg import (
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 from ._moments import Moments, merged_products
 
-# With fewer columns than this, products are always small.
-MIN_COLUMNS = 128
+# Groups are kept as rows from so many columns on. With fewer, products are always small.
+ROWS_FROM_COLUMNS = 128
 # A smaller share of the largest eigenvalue of a kernel is rounding.
 NO_VARIANCE = 1e-12
 NO_PART = "other has rows that are not in the group it is subtracted from."
-# Rows are read and centred so many at a time: many for X'X, of which each block updates all, else few.
-BLOCK_ROWS, FEW_ROWS = 512, 128
+# Rows are read and centred so many at a time: many for X'X, of which each block updates all, else as few as
+# stay in the cache.
+ROWS_OF_PRODUCTS, ROWS_IN_CACHE = 512, 128
 # Columns that differ by more in their noise and penalty would lose digits in one kernel.
 WIDEST_PENALTIES = 1e10
 
@@ -54,7 +55,8 @@ def _is_uneven(noise):
 
 def fits_as_rows(n_rows, n_features: int):
     """Return True if a group of so many rows is kept as rows rather than as products."""
-    return (n_features >= MIN_COLUMNS) & (n_rows <= n_features)
+    # X is then no larger than X'X, and the kernel X X' no larger than either.
+    return (n_features >= ROWS_FROM_COLUMNS) & (n_rows <= n_features)
 
 
 class RowStore:
@@ -137,9 +139,11 @@ class RowStore:
     @cached_property
     def origin(self) -> np.ndarray:
         """A point amid the rows, (n_features,), in their precision. Kernels are of the rows about it."""
-        return np.mean(self.X[:BLOCK_ROWS], axis=0, dtype=float).astype(self.X.dtype)
+        # Far from the rows, float32 kernels would lose digits. Any point amid them does: a kernel is centred
+        # about the mean of its group afterwards.
+        return np.mean(self.X[:ROWS_OF_PRODUCTS], axis=0, dtype=float).astype(self.X.dtype)
 
-    def blocks(self, index, max_rows=FEW_ROWS):
+    def blocks(self, index, max_rows=ROWS_IN_CACHE):
         """Yield (positions in `index`, rows about the origin) of a block after the other, in one buffer."""
         dtype = np.result_type(self.X.dtype, self.product_dtype)
         raw = np.empty((min(max_rows, len(index)), self.X.shape[1]), self.X.dtype)
@@ -164,7 +168,11 @@ class RowStore:
         return fill_from(taken, kernel, np.searchsorted(covered, index))
 
     def _covering(self, index):
-        """Positions of the rows of which one kernel is made, those at `index` among them."""
+        """Positions of the rows of which one kernel is made, those at `index` among them.
+
+        Where rows are fewer than columns, one kernel of all of them serves every bin, fold and penalty by its
+        sub-blocks. Else one of its family serves a bin and its folds.
+        """
         if len(self) <= self.X.shape[1]:
             return np.arange(len(self))
         families = np.unique(self._family[index])
@@ -335,10 +343,10 @@ class RowMoments(GroupMoments):
         store, dtype = self.store, self.store.product_dtype
         products = Moments.zeros(self.n_features, self.n_targets, dtype=dtype, directory=directory)
         scratch = cache(lambda: np.zeros(products.xx.shape, np.float32, order="F"))
-        wide = np.empty((BLOCK_ROWS + 1, self.n_features), np.result_type(store.X.dtype, dtype))
+        wide = np.empty((ROWS_OF_PRODUCTS + 1, self.n_features), np.result_type(store.X.dtype, dtype))
         narrow = None if wide.dtype == dtype else np.empty(wide.shape, dtype)
         unweighted = (self._weights == 1).all()
-        for of_block, rows in store.blocks(self.index, BLOCK_ROWS):
+        for of_block, rows in store.blocks(self.index, ROWS_OF_PRODUCTS):
             held = slice(len(rows) + 1)
             wide[: len(rows)] = rows
             wide[: len(rows)] += store.origin
@@ -387,6 +395,8 @@ class RowMoments(GroupMoments):
             scale = 1 / np.sqrt(variances)
         least, eps = alpha if penalty is None else penalty, self.product_eps
         matrix = self._regular_gram(self.store.product_dtype, scale)
+        # The digit check: where the penalty does not exceed what rounding of a float32 kernel can do to its
+        # eigenvalues, the rows, which are here, make a float64 one. Products would need another reading.
         if least <= rounding(matrix, eps) and eps > EPS:
             matrix, eps = self._regular_gram(np.dtype(float), scale), EPS
 

@@ -13,7 +13,7 @@ from ..linalg import Scratch, rounding, solve_regular, solve_spd, warn_singular
 from ._binned import BinnedMoments
 from ._group import GroupMoments
 
-# An eigendecomposition costs about as much as this many Cholesky factorisations.
+# An eigendecomposition, which serves all alphas, costs about as much as this many Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
 # Below these, a factorisation for each alpha is as fast as a Krylov space for all.
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
@@ -89,6 +89,7 @@ def _path(equations, alphas, scratch):
     matrix, right = equations.matrix.astype(float, copy=False), equations.right
     precision = {"eps": equations.eps, "floor": equations.floor}
     solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
+    # Three ways, the cheapest first: what one leaves nan is left to the next.
     # An alpha beyond rounding makes the matrix regular, and so does any alpha beyond one that does.
     large = regular = alphas > rounding(matrix, equations.eps)
     if len(alphas) >= KRYLOV_MIN_ALPHAS and len(matrix) >= KRYLOV_MIN_SIZE:
@@ -97,6 +98,7 @@ def _path(equations, alphas, scratch):
         for target, rhs in enumerate(right.T):
             solutions[:, target] = _krylov_path(matrix, alphas, rhs, regular)
     is_left = np.isnan(solutions).any(axis=(1, 2))
+    # Small alphas are left out here: an eigendecomposition does not tell rounding from an eigenvalue.
     together = np.flatnonzero(is_left & large)
     if len(together) > MAX_CHOLESKY_ALPHAS:
         values, vectors = eigh(matrix, lower=True, driver="evd")
@@ -162,12 +164,14 @@ def _largest_eigenvectors(matrix, n_vectors):
 
 
 def _is_small(size, n_vectors):
-    """Whether the matrix itself is best."""
+    """Whether an eigendecomposition is faster than products with vectors."""
     return size <= 512 or n_vectors > size // 8
 
 
 def _lanczos(product, size, n_vectors):
     """As `_largest_eigenvectors`, of the matrix that the function `product` multiplies a vector by."""
+    # For few axes of a large matrix, some products with vectors cost less than its reduction. The start is
+    # fixed, so that results are; ones would be orthogonal to all axes where rows add up to 0.
     operator = LinearOperator((size, size), lambda v: product(v.ravel()), dtype=float)
     start = np.linspace(1, 2, size)
     values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=4 * n_vectors + 20)
