@@ -297,7 +297,9 @@ def test_another_product_dtype_is_refused(kinds, tmp_path):
     assert resumed.n_rows == 1600
 
 
-@pytest.mark.parametrize("progress", [None, {"batches": 3}, {"note": "x"}])
+@pytest.mark.parametrize(
+    "progress", [None, {"note": "x"}, *({"batches": marks} for marks in (3, [3], [None], [["a"]], ["abcde"]))]
+)
 def test_moments_that_accumulate_did_not_write_are_not_added_to(progress, tmp_path):
     path = tmp_path / "moments.npz"
     BinnedMoments(3).update(np.eye(3), np.arange(3.0)).save(path, progress=progress)
@@ -312,6 +314,13 @@ def test_a_damaged_checkpoint_is_refused_and_left(resumable):
     with pytest.raises(ValueError, match="is damaged"):
         accumulate(tuples(parts), path)
     assert path.read_bytes() == content
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_before_the_first_batch(tmp_path):
+    for name in ("none/moments.npz", "n" * 300):
+        with pytest.raises(OSError, match="is as it was before"):
+            accumulate(lambda: pytest.fail("a batch is read"), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_batch_with_an_error_leaves_the_checkpoint_of_those_before(resumable):

@@ -298,7 +298,10 @@ GROUP, OTHER = ["hot", 30, 8.0, 1e-15], [None, 30, 8.0, 1e-15]
             {"groups": [["hot", 30, weight, 1e-15], OTHER]}
             for weight in (0.0, -8.0, np.nan, np.inf, "x", None)
         ),
-        *({"groups": [["hot", n_rows, 8.0, 1e-15], OTHER]} for n_rows in (0, -30, "x", None)),
+        *(
+            {"groups": [["hot", n_rows, 8.0, 1e-15], OTHER]}
+            for n_rows in (0, -30, 5.0, True, 10**400, "x", None)
+        ),
         *({"groups": [["hot", 30, 8.0, eps], OTHER]} for eps in (0.0, 1e-17, np.nan, np.inf, "x", None)),
         {"groups": [["hot"], OTHER]},
         {"groups": [["hot", 30], OTHER]},

@@ -43,8 +43,6 @@ class LinearPart(NamedTuple):
     method ``complete(outputs, X)`` makes the output of `transform` from them.
     """
 
-    __module__ = "moe_sklearn.linalg"
-
     coef: np.ndarray
     """Coefficients of shape (n_outputs, n_features)."""
     intercept: np.ndarray
@@ -58,6 +56,10 @@ class LinearPart(NamedTuple):
         """
         coef = self.coef.astype(dtype)
         return LinearPart(coef, self.intercept + (self.coef - coef) @ centre)
+
+
+# A NamedTuple takes no such attribute in its body.
+LinearPart.__module__ = "moe_sklearn.linalg"
 
 
 @dataclass(frozen=True)

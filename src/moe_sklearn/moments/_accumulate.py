@@ -20,6 +20,7 @@ from ..data import (
     open_batches,
 )
 from ._binned import BinnedMoments
+from ._file import check_can_be_written
 
 PARTS = ("X", "y", "bins", "sample_weight", "x_std")
 # The fingerprint of X covers five runs of this many rows
@@ -82,8 +83,10 @@ def accumulate(
     [100, 100]
     """
     moments, marks = None, []
-    if checkpoint is not None and Path(checkpoint).exists():
-        moments, marks = _resumed(checkpoint, product_dtype)
+    if checkpoint is not None:
+        check_can_be_written(checkpoint)
+        if Path(checkpoint).exists():
+            moments, marks = _resumed(checkpoint, product_dtype)
     number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
     for number, (X, y, bins, sample_weight, x_std) in enumerate(open_batches(batches), start=1):
         check_no_missing(y, "y")
@@ -155,7 +158,7 @@ def _resumed(checkpoint, product_dtype):
     """Load the moments of a checkpoint and the fingerprints of its batches."""
     moments, progress = BinnedMoments.load(checkpoint, with_progress=True)
     marks = progress.get("batches")
-    if type(marks) is not list:
+    if type(marks) is not list or any(type(mark) is not list or len(mark) != len(PARTS) for mark in marks):
         raise ValueError(
             f"{checkpoint} holds moments that accumulate did not write: name another checkpoint."
         )

@@ -15,6 +15,7 @@ import sys
 import zipfile
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,7 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
     parts = {label: group.stored() for label, group in groups.items()}
     sizes = [[label, *numbers] for label, (numbers, _) in parts.items()]
     header = dict(format=FORMAT, version=VERSION, layout=layout, groups=sizes, progress=progress)
-    members = {"header": np.array(json.dumps(header))}
+    members: dict[str, Any] = {"header": np.array(json.dumps(header))}
     _check_labels(list(parts))
     for i, (label, (numbers, arrays)) in enumerate(parts.items()):
         _check_group(label, numbers, arrays, layout)
@@ -108,8 +109,13 @@ def _check_group(label, numbers, arrays, layout):
         if (values < 0).any():
             raise ValueError(f"{name} of bin {label!r} is negative: subtract only rows that were added.")
     n_rows, weight, eps = numbers or (weights.size, weights.min(initial=1.0), EPS)
+    if type(n_rows) is not int or type(weight) not in (float, np.float64) or type(eps) is not float:
+        raise ValueError(f"bin {label!r} has {n_rows} rows, a weight or an error that is no such number.")
     if not (
-        0 <= n_rows and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0) and EPS <= eps < math.inf
+        0 <= n_rows < 2**63
+        and 0 <= weight < math.inf
+        and (n_rows > 0) == (weight > 0)
+        and EPS <= eps < math.inf
     ):
         raise ValueError(
             f"bin {label!r} has {n_rows} rows of weight {weight}, with a relative error of {eps}."
@@ -164,6 +170,16 @@ def _damage_named(path):
         if getattr(error, "errno", errno.EINVAL) != errno.EINVAL:
             raise
         raise ValueError(f"{path} is damaged or is no file of moe_sklearn: {error}") from error
+
+
+def check_can_be_written(path):
+    """Raise the OSError that `write_moments` would raise, e.g. for want of a folder, before hours of work."""
+    with suppress(_Tried), _replacing(path):
+        raise _Tried
+
+
+class _Tried(Exception):
+    pass
 
 
 @contextmanager

@@ -10,6 +10,9 @@ products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque
     S = S_1 + S_2 + \frac{W_1 W_2}{W} d d^\top
 """
 
+# mypy: disable-error-code=override
+# What GroupMoments declares as attributes are properties here.
+
 from __future__ import annotations
 
 import math

@@ -13,6 +13,9 @@ The kernel is then that of X (N + alpha I)^-1/2, and the penalty is 1. Where the
 same, N only adds to alpha.
 """
 
+# mypy: disable-error-code=override
+# What GroupMoments declares as attributes are properties here.
+
 from __future__ import annotations
 
 import math
