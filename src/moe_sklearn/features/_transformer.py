@@ -66,7 +66,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     species_ : dict of {str: list of int}
         Positions of the lines of each species that has a total equivalent width.
     windows_ : PackedWindows or None
-        Pixels of each line, see `moe_sklearn.lines`.
+        Pixels of each line.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 

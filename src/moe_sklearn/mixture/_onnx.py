@@ -236,7 +236,7 @@ def _features(graph, predictor, outputs) -> str:
     if "features" not in predictor.stack.columns or not (complete is None or completed_here):
         raise TypeError(
             f"gate_features {features!r} cannot be written as ONNX: use a GateFeatureTransformer, give a "
-            "transformer that is linear in X the method linear_part (moe_sklearn.linear), or leave the "
+            "transformer that is linear in X the method linear_part (moe_sklearn.linalg.LinearPart), or leave the "
             "features out, as in gate_inputs=('discriminants', 'experts')."
         )
     scores = graph.columns(outputs, predictor.stack.columns["features"])
