@@ -3,14 +3,14 @@
     python benchmarks/honesty.py
     python benchmarks/honesty.py --seeds 5 --only "visits|wide"
 
-No row tells anything of its target: the best R2 is 0, and a model has less as far as it fits noise. Means over
-seeds of R2 of the global ridge and of soft mixing, of the mean squared error of soft mixing divided by the
-variance of y ("loss"), and of the loss that a regression gate finds on the rows held out for early stopping
-("seen by the gate": below 1 where its inputs tell of the targets).
+No row tells anything of its target: the best R2 is 0, and a model has less as far as it fits noise. Means
+over seeds of R2 of the global ridge and of soft mixing, of the mean squared error of soft mixing divided by
+the variance of y ("loss"), and of the loss that a regression gate finds on the rows held out for early
+stopping ("seen by the gate": below 1 where its inputs tell of the targets).
 
-Limits: both losses from .9 to 1.1; R2 of soft at least -.03 wherever that of the global ridge is; and at least
-that of the global ridge less .03. Settings that break one are marked. Those with visits pass groups to `fit` if
-it takes them.
+Limits: both losses from .9 to 1.1; R2 of soft at least -.03 wherever that of the global ridge is; and at
+least that of the global ridge less .03. Settings that break one are marked. Those with visits pass groups to
+`fit` if it takes them.
 """
 
 import argparse
@@ -57,7 +57,8 @@ class Noise(NamedTuple):
         if self.rank:
             X = X @ rng.normal(size=(self.rank, self.n_features))
         y = rng.standard_t(3, size=n) if self.tails else rng.normal(size=n)
-        bins = rng.integers(0, self.n_bins, n)
+        # As many objects in each bin, so that every expert has rows.
+        bins = np.append(rng.permutation(np.arange(n_objects) % self.n_bins), np.arange(N_NEW) % self.n_bins)
         visits = rng.permutation(np.repeat(np.arange(n_objects), self.visits))
         objects = np.append(visits, np.arange(n_objects, n))
         X, y, bins = X[objects], y[objects], bins[objects]
