@@ -88,7 +88,7 @@ SETTINGS = {
     "wide: 60 rows of 200": Noise(60, 200),
     "wide: 200 rows of 400, regression": Noise(200, 400, gate="regression"),
     "wide: 150 rows of 300, rank 5": Noise(150, 300, rank=5),
-    "60 visits, by 3": Noise(60, 3, visits=3),
+    "120 visits, by 2": Noise(120, 3, visits=2),
     "300 visits, by 5, regression": Noise(300, 10, gate="regression", visits=5),
     "1,000 visits, by 5": Noise(1000, 10, visits=5),
     "1,500 visits, by 3, weights": Noise(1500, 20, visits=3, weights=1.0),
