@@ -92,9 +92,11 @@ QUICK = {
     "alphas.py": "--n 1000 --pixels 16",
     "calibrate_simulator.py": "--n 3000 --pixels 128 --alpha 1 10",
     "comparison.py": "--tools moe_sklearn",
+    "coverage.py": "--repeats 2 --only logistic",
     "fit.py": "--n 3000 --pixels 64 --repeats 1",
     "gate_rows.py": "--n 3000 --pixels 64 --rows 1000 --seeds 1",
     "growth.py": "--only PredictRows --shrink 16 --repeats 1",
+    "honesty.py": "--seeds 2 --only rows$|visits.*2$",
     "large.py": "--n 4000 --pixels 128 --shards 3",
     "learned_regimes.py": "--data gaia --splits 2",
     "make_gaia_sample.py": "source.npz target.npz --rows 50 --per-bin 4",
@@ -103,6 +105,8 @@ QUICK = {
     "mutation.py": "--mutants 2 --only kernels.py",
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
+    "repeats.py": "--seeds 2 --stars 200 --visits 5",
+    "sorted_rows.py": "--data diabetes --gates auto --shuffles 2",
 }
 
 
@@ -132,6 +136,51 @@ def test_growth_varies_one_size(name):
     expected = {"n": (1000 if name == "FitWide" else 20_000) // 16, "pixels": 64, "n_bins": 9}
     assert sizes == expected | {varied: value if varied == "n_bins" else value // 16}
     assert seconds > 0 and bare > 0 and extra >= 0
+
+
+# --- honest folds ---
+
+
+def test_visits_are_those_of_one_star_and_new_stars_are_others():
+    data = importlib.import_module("repeats").repeated_visits(40, 3, seed=1, n_new=10)
+    assert data.X.shape == (120, 80) and data.X_new.shape == (10, 80)
+    assert_array_equal(np.bincount(data.groups), np.full(40, 3))
+    assert len(np.unique(data.bins)) == 4
+    for star in range(40):
+        own = data.groups == star
+        assert len(np.unique(data.bins[own])) == 1
+        assert data.X[own].std(axis=0).mean() < 0.1 and data.y[own].std() < 0.5
+    assert data.X.std(axis=0).min() > 0.5 and data.y.std() > 0.5
+    # An order of its own: visits of a star do not stand together.
+    assert np.mean(np.diff(data.groups) == 0) < 0.1
+
+
+def test_limits_of_noise():
+    honesty = importlib.import_module("honesty")
+    assert len(honesty.SETTINGS) == 24
+    assert honesty.broken(-0.02, -0.02, 1.0) == honesty.broken(-0.2, -0.05, np.nan) == []
+    assert honesty.broken(-0.02, -0.04, np.nan) == ["soft < -0.03"]
+    assert honesty.broken(-0.05, -0.09, 1.0) == ["soft < global - 0.03"]
+    assert honesty.broken(-0.2, -0.11, 0.8) == ["loss", "loss seen by the gate"]
+
+
+@pytest.mark.parametrize("name", ["visits", "weights", "known noise"])
+def test_noise_is_of_one_size(name):
+    honesty = importlib.import_module("honesty")
+    for noise in (noise for key, noise in honesty.SETTINGS.items() if name in key):
+        train, new = noise.draw(0)
+        assert len(train[1]) == noise.n_rows and len(new[1]) == honesty.N_NEW
+        assert not set(train[4]) & set(new[4])
+        assert np.var(new[1]) == pytest.approx(1, abs=0.1)
+        assert np.bincount(train[4]).max() == noise.visits
+
+
+def test_options_are_passed_where_they_are_taken(common):
+    def fit(X, groups=None, bins=None):
+        pass
+
+    assert common.taken(fit, groups=[1], bins=None, cv=5) == {"groups": [1]}
+    assert common.taken(lambda X: None, groups=[1]) == {}
 
 
 # --- fits beside scikit-learn's ---
