@@ -10,7 +10,9 @@ import pytest  # noqa: E402
 import sklearn  # noqa: E402
 
 # Its example needs an optional package.
-collect_ignore = [] if find_spec("onnxruntime") and find_spec("onnx") else ["src/moe_sklearn/mixture/_onnx.py"]
+collect_ignore = (
+    [] if find_spec("onnxruntime") and find_spec("onnx") else ["src/moe_sklearn/mixture/_onnx.py"]
+)
 
 
 @pytest.fixture(autouse=True)

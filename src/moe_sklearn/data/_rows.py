@@ -275,7 +275,7 @@ def _check_features(estimator, X, lazy) -> RowSource:
     check_kind(X)
     if is_source(X):
         return _check_source(estimator, X, lazy=lazy)
-    return as_source(validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False))
+    return RowSource(validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False))
 
 
 def _check_source(estimator, X, reset=False, lazy=False) -> RowSource:
