@@ -103,16 +103,16 @@ def cross_fitted_stacks(
 
 
 class GateData(NamedTuple):
-    """Targets and inputs of the rows that train the gate."""
+    """Targets (n, n_targets) and inputs of the rows that train the gate.
+
+    Features are (n, n_gate_features), discriminant scores (n, n_bins) or without columns, predictions
+    (n, (n_bins + 1) * n_targets).
+    """
 
     y: np.ndarray
-    """(n, n_targets)"""
     features: np.ndarray
-    """(n, n_gate_features)"""
     discriminant_scores: np.ndarray
-    """(n, n_bins), or no columns"""
     predictions: np.ndarray
-    """(n, (n_bins + 1) * n_targets)"""
 
 
 def read_gate_rows(

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils.validation import has_fit_parameter
 
-from .._progress import SILENT, Progress
+from .._progress import SILENT
 from ..gates import LogisticGate, robust_fences
 from ._gate_plan import GatePlan, stratified_rows
 from ._gate_rows import GateData
@@ -32,13 +32,7 @@ class TrainedGate(NamedTuple):
 
 
 def train_gate(
-    plan: GatePlan,
-    data: GateData,
-    bins,
-    codes,
-    sample_weight=None,
-    n_draws: int = 1,
-    progress: Progress = SILENT,
+    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, n_draws: int = 1, progress=SILENT
 ) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
