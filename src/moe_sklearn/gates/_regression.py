@@ -416,9 +416,9 @@ def _check_rows(X, y, experts, labels, sample_weight):
     n = len(X)
     y = np.asarray(y, dtype=float)
     experts = check_array(experts, dtype=np.float64, allow_nd=True, input_name="experts")
-    for name, array in (("y", y), ("experts", experts)):
-        check_length(array, name, n)
-        check_finite(array, name)
+    check_length(y, "y", n)
+    check_length(experts, "experts", n)
+    check_finite(y, "y")
     y = y.reshape(n, -1)
     if experts.ndim == 2 and y.shape[1] == 1:
         experts = experts[:, :, None]

@@ -252,9 +252,7 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
     if hasattr(features, "linear_part") and not is_overridden(features, "transform", "linear_part"):
         parts["features"] = features.linear_part()
     if "discriminants" in plan.inputs:
-        parts["discriminants"] = discriminant_part(
-            total, experts.bins_, experts.discriminant_alpha_, pooled, scratch
-        )
+        parts["discriminants"] = discriminant_part(total, experts, pooled, scratch)
     return LinearStack.of(parts, dtype, experts.origin_)
 
 
@@ -372,12 +370,11 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         moments = solve_in_turn(setup.experts, moments, n_fitted, scratch)
     total = moments.total()
     pooled = moments.pool()
-    in_folds = setup.experts.compares_candidates
     stage = setup.progress.stage("experts and global model")
     # Global ridge and discriminants have one matrix.
     with pooled.keeping_factor(scratch):
         experts = setup.experts.fit_moments(
-            moments if in_folds else total,
+            moments if setup.experts.compares_candidates else total,
             dtype=rows.source.dtype,
             y_is_1d=rows.source.y_is_1d,
             small_bins=setup.small_bins,

@@ -49,9 +49,7 @@ def train_gate(
     bins = bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
     inputs = join_inputs(plan.inputs, data.features, data.discriminant_scores, data.predictions)
-    variance = None
-    if plan.cross_fit:
-        variance = residual_variance(predictions, data.y, codes, sample_weight)
+    variance = residual_variance(predictions, data.y, codes, sample_weight) if plan.cross_fit else None
     if not plan.on_errors:
         stage = progress.stage("gate")
         gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
