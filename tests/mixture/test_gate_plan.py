@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
+from moe_sklearn import SoftGateMoERegressor
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.mixture._gate_plan import check_plan, plan_gate, stratified_rows
 
@@ -59,9 +60,8 @@ def test_a_bin_keeps_two_rows_whatever_its_share():
 
 
 def plan(codes, n_bins=2, sample_weight=None, **parameters):
-    defaults = {"gate": "auto", "gate_inputs": "auto", "anchors": "auto", "max_samples": "auto"}
-    options = {**defaults, "random_state": 0, **parameters}
-    return plan_gate(np.asarray(codes), n_bins, sample_weight, **options)
+    mixture = SoftGateMoERegressor(**{"random_state": 0, **parameters})
+    return plan_gate(mixture, np.asarray(codes), n_bins, sample_weight)
 
 
 @pytest.mark.parametrize(("n_rows", "kind"), [(999, LogisticGate), (1000, RegressionGate)])
@@ -123,16 +123,16 @@ def test_a_gate_takes_all_rows_up_to_its_limit(gate):
     codes = np.arange(260_000) % 2
     assert len(plan(codes[:240_000], gate=gate).rows) == 240_000
     assert len(plan(codes, gate=gate).rows) == 250_000
-    assert len(plan(codes, max_samples=None).rows) == 260_000
-    assert len(plan(codes, max_samples=300).rows) == 300
+    assert len(plan(codes, gate_max_samples=None).rows) == 260_000
+    assert len(plan(codes, gate_max_samples=300).rows) == 300
 
 
 @pytest.mark.parametrize("max_samples", [0, -5, 1.5, 3, True, np.nan])
 def test_gate_max_samples_is_two_rows_a_bin_or_more(max_samples):
     """C12: gate_max_samples of 0, -5, 1.5."""
     with pytest.raises(ValueError, match="gate_max_samples must be an integer >= 4; got"):
-        plan([0, 0, 1, 1], max_samples=max_samples)
-    assert len(plan([0, 0, 1, 1], max_samples=4).rows) == 4
+        plan([0, 0, 1, 1], gate_max_samples=max_samples)
+    assert len(plan([0, 0, 1, 1], gate_max_samples=4).rows) == 4
 
 
 @pytest.mark.parametrize("anchors", [3, [1.0], [0.0], np.zeros((1, 2))])
@@ -159,7 +159,7 @@ def test_no_anchors_suit_every_gate():
         ({"anchors": "all"}, ValueError, "anchors must be one of 'auto'"),
         ({"anchors": -1}, ValueError, "anchors must be an integer >= 0"),
         ({"anchors": 2.5}, ValueError, "anchors must be an integer >= 0"),
-        ({"max_samples": "all"}, ValueError, "gate_max_samples must be one of 'auto'"),
+        ({"gate_max_samples": "all"}, ValueError, "gate_max_samples must be one of 'auto'"),
     ],
 )
 def test_bad_plans_are_named(parameters, error, message):
@@ -167,15 +167,14 @@ def test_bad_plans_are_named(parameters, error, message):
     with pytest.raises(error, match=message):
         plan([0, 1], **given)
     with pytest.raises(error, match=message):  # before the rows are known, too
-        check_plan(**{"gate_inputs": "auto", "anchors": "auto", "max_samples": "auto", **given})
+        check_plan(SoftGateMoERegressor(**given))
 
 
 @pytest.mark.parametrize("max_samples", [-5, 0, 1, 1.5])
 def test_the_least_number_of_gate_rows_without_known_bins_is_two(max_samples):
-    given = {"gate": "logistic", "gate_inputs": "auto", "anchors": "auto"}
     with pytest.raises(ValueError, match="gate_max_samples must be an integer >= 2"):
-        check_plan(**given, max_samples=max_samples)
-    assert check_plan(**given, max_samples=2) is False
+        check_plan(SoftGateMoERegressor(gate="logistic", gate_max_samples=max_samples))
+    assert check_plan(SoftGateMoERegressor(gate="logistic", gate_max_samples=2)) is False
 
 
 @pytest.mark.parametrize(
@@ -190,4 +189,4 @@ def test_the_least_number_of_gate_rows_without_known_bins_is_two(max_samples):
     ],
 )
 def test_folds_are_kept_where_the_number_of_rows_may_ask_for_them(gate, gate_inputs, expected):
-    assert check_plan(gate=gate, gate_inputs=gate_inputs, anchors="auto", max_samples="auto") is expected
+    assert check_plan(SoftGateMoERegressor(gate=gate, gate_inputs=gate_inputs)) is expected

@@ -1,5 +1,7 @@
 """Training of the gate: folds, honest inputs, anchors, classifiers."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from counted_reads import OnDisk
@@ -19,10 +21,10 @@ from moe_sklearn.mixture import _gate_training
 from moe_sklearn.mixture._gate_plan import GatePlan, stratified_rows
 from moe_sklearn.mixture._gate_rows import (
     GateData,
+    GateReader,
     cross_fitted_stacks,
     discriminant_part,
     n_folds_to_fit,
-    read_gate_rows,
 )
 from moe_sklearn.mixture._gate_training import (
     anchor_values,
@@ -179,7 +181,8 @@ def test_discriminants_of_a_bin_without_rows_are_0(folded):
     X, y, bins, _ = folded
     moments = BinnedMoments(5, 2).update(X, y, bins)
     pooled = moments.pool()
-    part = discriminant_part(moments, np.array([0, 1, 3, 8]), 2.0, pooled, Scratch())
+    experts = SimpleNamespace(bins_=np.array([0, 1, 3, 8]), discriminant_alpha_=2.0)
+    part = discriminant_part(moments, experts, pooled, Scratch())
     twin = Ridge(2.0).fit(X, (bins[:, None] == [0, 1, 3]).astype(float))
     assert_allclose(part.coef[:3], twin.coef_, atol=1e-9)
     assert_allclose(part.intercept[:3], twin.intercept_, atol=1e-9)
@@ -215,8 +218,8 @@ def test_gate_rows_are_read_from_any_batches_in_blocks(cuts, by_fold, on_disk):
         Rows(OnDisk(part) if on_disk else as_source(part), of_y)
         for part, of_y in zip(np.split(X, cuts), np.split(y, cuts), strict=True)
     ]
-    given = (folds, stacks) if by_fold else ()
-    data = read_gate_rows(iter(batches), 10_000, rows, stack, features, *given)
+    reader = GateReader(stack, features, stacks if by_fold else None)
+    data = reader.read(iter(batches), 10_000, rows, folds)
     assert_array_equal(data.y, y[rows, None])
     used = np.array([s.outputs(X) for s in stacks])[folds, np.arange(10_000)] if by_fold else stack.outputs(X)
     one = stacks[0] if by_fold else stack
@@ -231,7 +234,7 @@ def test_a_block_of_a_file_is_read_once_for_the_gate():
     stack, stacks = draw_stack(3, 0), [draw_stack(3, seed, features=0) for seed in (1, 2)]
     features = GateFeatureTransformer(2).fit(X)
     folds = np.arange(len(X)) % 3 % 2
-    data = read_gate_rows([Rows(source, X[:, 0])], len(X), rows, stack, features, folds, stacks)
+    data = GateReader(stack, features, stacks).read([Rows(source, X[:, 0])], len(X), rows, folds)
     assert_array_equal(data.y[:, 0], X[rows, 0])
     starts = [block.start for block in source.reads]
     assert starts == [2 * BLOCK_ROWS, BLOCK_ROWS, 0]  # what was read last may still be in memory
@@ -241,7 +244,7 @@ def test_gate_rows_of_two_targets_and_features_of_another_kind():
     X = np.random.default_rng(0).normal(size=(30, 3))
     rows, stack = np.array([3, 4, 29]), draw_stack(3, 0, features=0)
     squares = FunctionTransformer(np.square)
-    data = read_gate_rows([Rows(as_source(X), X[:, :2])], 30, rows, stack, squares)
+    data = GateReader(stack, squares).read([Rows(as_source(X), X[:, :2])], 30, rows)
     assert_array_equal(data.y, X[rows, :2])
     assert_allclose(data.features, X[rows] ** 2)
 
@@ -252,7 +255,7 @@ def test_batches_that_change_in_number_of_rows_are_noticed(second):
     rows, features = np.arange(0, 30, 7), GateFeatureTransformer(0).fit(np.ones((2, 3)))
     message = f"gave 30 rows at the first reading and {sum(second)} at the second: they must be the same, in"
     with pytest.raises(ValueError, match=message):
-        read_gate_rows(batches, 30, rows, draw_stack(3, 0, features=0), features)
+        GateReader(draw_stack(3, 0, features=0), features).read(batches, 30, rows)
 
 
 # the gate and what belongs to it

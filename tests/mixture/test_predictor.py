@@ -70,6 +70,10 @@ def draw_predictor(n_targets=1, dtype=np.float64, kind=Checked, n_anchors=2, fea
     )
 
 
+def outputs_of(predictor, X, **asked):
+    return Outputs(*predictor.map(tuple, X, **asked))
+
+
 def rows(n=10, dtype=np.float64):
     return np.random.default_rng(1).normal(size=(n, N_FEATURES)).astype(dtype)
 
@@ -78,7 +82,7 @@ def rows(n=10, dtype=np.float64):
 @pytest.mark.parametrize("kind", [Checked, Trusting])
 def test_outputs_are_those_of_the_parts(n_targets, kind):
     predictor, X = draw_predictor(n_targets, kind=kind), rows()
-    outputs = predictor.outputs(as_source(X), weights=True, proba=True)
+    outputs = outputs_of(predictor, as_source(X), weights=True, proba=True)
     linear = predictor.stack.outputs(X)
     n = (N_BINS + 1) * n_targets
     assert_allclose(outputs.predictions, linear[:, :n].reshape(10, N_BINS + 1, n_targets))
@@ -90,13 +94,13 @@ def test_outputs_are_those_of_the_parts(n_targets, kind):
 
 def test_what_is_not_asked_for_is_not_computed():
     predictor, X = draw_predictor(), rows()
-    bare = predictor.outputs(as_source(X))
+    bare = outputs_of(predictor, as_source(X))
     assert (bare.weights.shape, bare.proba.shape) == ((10, 0), (10, 0))
     assert (predictor.gate.calls, predictor.router.calls) == (0, 0)
-    weighed = predictor.outputs(as_source(X), weights=True)
+    weighed = outputs_of(predictor, as_source(X), weights=True)
     assert (weighed.weights.shape, weighed.proba.shape) == ((10, 5), (10, 0))
     assert (predictor.gate.calls, predictor.router.calls) == (1, 0)
-    routed = predictor.outputs(as_source(X), proba=True)
+    routed = outputs_of(predictor, as_source(X), proba=True)
     assert (routed.weights.shape, routed.proba.shape) == ((10, 0), (10, 3))
     assert (predictor.gate.calls, predictor.router.calls) == (1, 1)
     assert_array_equal(bare.predictions, weighed.predictions)
@@ -104,15 +108,15 @@ def test_what_is_not_asked_for_is_not_computed():
 
 def test_a_gate_that_is_the_router_is_asked_once():
     predictor, X = draw_predictor(n_anchors=0, same=True), rows()
-    outputs = predictor.outputs(as_source(X), weights=True, proba=True)
+    outputs = outputs_of(predictor, as_source(X), weights=True, proba=True)
     assert predictor.gate.calls == 1
     assert_array_equal(outputs.weights, outputs.proba)
-    assert_array_equal(predictor.outputs(as_source(X), proba=True).proba, outputs.proba)
+    assert_array_equal(outputs_of(predictor, as_source(X), proba=True).proba, outputs.proba)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_precision_is_that_of_the_stack(dtype):
-    outputs = draw_predictor(dtype=dtype).outputs(as_source(rows(dtype=dtype)), weights=True, proba=True)
+    outputs = outputs_of(draw_predictor(dtype=dtype), as_source(rows(dtype=dtype)), weights=True, proba=True)
     assert {array.dtype for array in outputs} == {np.dtype(dtype)}
     assert draw_predictor(dtype=dtype).inputs(as_source(rows(dtype=dtype))).dtype == np.float64
 
@@ -142,9 +146,9 @@ def test_coefficients_of_the_experts_leave_out_the_global_model():
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_blocks_do_not_matter(n, on_disk):
     predictor, X = draw_predictor(2), rows(n)
-    whole = predictor.outputs(as_source(OnDisk(X) if on_disk else X), weights=True, proba=True)
+    whole = outputs_of(predictor, as_source(OnDisk(X) if on_disk else X), weights=True, proba=True)
     for start in (0, n // 2, n - 7):
-        few = predictor.outputs(as_source(X[start : start + 7]), weights=True, proba=True)
+        few = outputs_of(predictor, as_source(X[start : start + 7]), weights=True, proba=True)
         for one, other in zip(whole, few, strict=True):
             assert_allclose(one[start : start + 7], other, rtol=1e-12)
 
@@ -155,7 +159,7 @@ def test_rows_that_are_not_finite_are_named(asked):
     for bad in (np.nan, np.inf):
         X[3, 2] = bad
         with pytest.raises(ValueError, match=r"X contains NaN or infinity \(first in row 3, column 2\)"):
-            draw_predictor().outputs(as_source(X), **asked)
+            outputs_of(draw_predictor(), as_source(X), **asked)
     with pytest.raises(ValueError, match=r"\(first in row 3, column 2\)"):
         draw_predictor().inputs(as_source(X))
 
@@ -165,7 +169,7 @@ def test_rows_that_are_not_finite_are_named_in_later_blocks_too(asked):
     X = rows(BLOCK_ROWS + 10)
     X[BLOCK_ROWS + 3, 2] = np.nan
     with pytest.raises(ValueError, match=rf"first in row {BLOCK_ROWS + 3}, column 2"):
-        draw_predictor().outputs(as_source(X), **asked)
+        outputs_of(draw_predictor(), as_source(X), **asked)
 
 
 # mixing

@@ -67,8 +67,8 @@ def test_batches_give_the_moments_and_rows_of_one_array(arrays, side, weighted):
         (X[part], y[part], given[part], *([weight[part]] if weighted else []))
         for part in (slice(0, 20), slice(20, 50))
     ]
-    estimator = SoftGateMoERegressor()
-    moments, rows = gather_batches(estimator, BinnedRidgeExperts(), binner, batches, cross_fit=True)
+    estimator = SoftGateMoERegressor(binner=binner)
+    moments, rows = gather_batches(estimator, BinnedRidgeExperts(), batches, cross_fit=True)
     assert estimator.n_features_in_ == 3
     used = weight if weighted else None
     twin = FoldMoments(3).update(X, y, bins, StratifiedFolds().assign(y, bins, used), used)
@@ -92,7 +92,7 @@ def test_batches_that_do_not_fit_are_refused(arrays):
     X, y, bins, _ = arrays
 
     def of(*batches, binner=None):
-        return gather_batches(SoftGateMoERegressor(), BinnedRidgeExperts(), binner, list(batches), False)
+        return gather_batches(SoftGateMoERegressor(binner=binner), BinnedRidgeExperts(), list(batches), False)
 
     with pytest.raises(ValueError, match="bins has 49 rows, X has 50"):
         of((X, y, bins[1:]))

@@ -254,12 +254,10 @@ def robust_fences(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     >>> bool(low[0] < -1), bool(1 < high[0] < 20)
     (True, True)
     """
-    deviation = y - np.median(y, axis=0)
+    median = np.median(y, axis=0)
 
-    def spread(side):
-        return np.array([np.median(column[column >= 0]) for column in side.T]) / MAD_OF_NORMAL
+    def reach(side):
+        spread = np.array([np.median(column[column >= 0]) for column in side.T]) / MAD_OF_NORMAL
+        return np.where(spread > 0, FENCE * spread, np.inf)
 
-    below, above = spread(-deviation), spread(deviation)
-    low = np.where(below > 0, np.median(y, axis=0) - FENCE * below, -np.inf)
-    high = np.where(above > 0, np.median(y, axis=0) + FENCE * above, np.inf)
-    return low, high
+    return median - reach(median - y), median + reach(y - median)

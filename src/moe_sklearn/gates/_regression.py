@@ -310,7 +310,8 @@ class RegressionGate(StatefulEstimator):
         stage = progress.stage("training")
 
         def report(step, n_steps, networks):
-            stage.report(lambda: f"step {step:,} of at most {n_steps:,}, held-out loss {_losses(networks)}")
+            losses = ", ".join(f"{network.loss:.4f}" for network in networks)
+            stage.report(lambda: f"step {step:,} of at most {n_steps:,}, held-out loss {losses}")
 
         if self.hidden_layer_size:
             networks = train_hidden(starts, rows, train, held_out, weight, alpha, self.max_iter, rngs, report)
@@ -344,10 +345,6 @@ class _Member(NamedTuple):
         rows = self.held_out
         of_network, of_labels = (softmax(gate_logits(t.parameters, rows.inputs)) for t in self[:2])
         return np.stack([mixture_errors((1 - s) * of_network + s * of_labels, rows) for s in LABEL_SHARES])
-
-
-def _losses(networks):
-    return ", ".join(f"{network.loss:.4f}" for network in networks)
 
 
 def _in_words(members, label_share):
@@ -419,9 +416,9 @@ def _check_rows(X, y, experts, labels, sample_weight):
     n = len(X)
     y = np.asarray(y, dtype=float)
     experts = check_array(experts, dtype=np.float64, allow_nd=True, input_name="experts")
-    for name, array in (("y", y), ("experts", experts)):
-        check_length(array, name, n)
-        check_finite(array, name)
+    check_length(y, "y", n)
+    check_length(experts, "experts", n)
+    check_finite(y, "y")
     y = y.reshape(n, -1)
     if experts.ndim == 2 and y.shape[1] == 1:
         experts = experts[:, :, None]

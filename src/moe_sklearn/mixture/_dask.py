@@ -101,7 +101,7 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftG
 
     def attempt(product_dtype, scratch):
         stage = setup.progress.stage("moments")
-        moments = (_moments if rows.folds is None else _fold_moments)(X, rows, product_dtype)
+        moments = _gather(X, rows, product_dtype)
         end_of_pass(stage, moments)
         return model.fit_moments(moments, rows, scratch=scratch)
 
@@ -121,12 +121,6 @@ class DaskRows(TrainingRows):
 
     chunks: Any = None
     x_std: Any = None
-
-    def gather(self, X, bins, product_dtype) -> BinnedMoments:
-        """Gather the moments of the dask array with the labels `bins`."""
-        return dask_moments(
-            X, self.source.y, bins, self.sample_weight, x_std=self.x_std, product_dtype=product_dtype
-        )
 
     def gate_data(self, reader: GateReader, n_rows: int, positions) -> GateData:
         """Read rows where they are, and return what the gate sees of them."""
@@ -149,23 +143,16 @@ def _read_block(reader, block, start, y, x_std, rows, folds):
     return reader.read([Rows(source, y, x_std=x_std)], len(source), rows, folds, first_row=start)
 
 
-def _moments(X, rows: DaskRows, product_dtype) -> BinnedMoments:
-    labels, codes = rows.encoded()
-    moments = rows.gather(X, codes, product_dtype)
-    names = dict(enumerate(labels.tolist()))
-    moments.groups = {names.get(code): group for code, group in moments.groups.items()}
-    return moments
-
-
-def _fold_moments(X, rows: DaskRows, product_dtype) -> FoldMoments:
-    """Gather the moments by bin and fold: each pair is one label more."""
-    keys = RowKeys.of(*rows.encoded(), rows.folds)
-    moments = rows.gather(X, keys.codes, product_dtype)
-    parts = [moments.select([]) for _ in range(int(rows.folds.max(initial=0)) + 1)]
+def _gather(X, rows: DaskRows, product_dtype) -> BinnedMoments | FoldMoments:
+    """Gather the moments by bin, and by fold if there are folds: each pair of them is one label."""
+    keys = RowKeys.of(*rows.encoded(), 0 if rows.folds is None else rows.folds)
+    y, weight = rows.source.y, rows.sample_weight
+    moments = dask_moments(X, y, keys.codes, weight, x_std=rows.x_std, product_dtype=product_dtype)
+    parts = [moments.select([]) for _ in range(1 + max(fold for _, fold in keys.keys))]
     for code, group in moments.groups.items():
         label, fold = keys.keys[code]
         parts[fold].groups[label] = group
-    return FoldMoments.of_folds(parts)
+    return parts[0] if rows.folds is None else FoldMoments.of_folds(parts)
 
 
 def _computed(array):

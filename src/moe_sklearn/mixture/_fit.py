@@ -40,23 +40,32 @@ DEFAULT_PARTS = {"experts": BinnedRidgeExperts, "gate_features": GateFeatureTran
 
 @dataclass(frozen=True)
 class Setup:
-    """Decisions that are made before X is read."""
+    """Decisions that are made before X is read.
+
+    Attributes
+    ----------
+    experts, gate_features : estimator
+        Unfitted.
+    regimes : Regimes
+    small_bins : str
+    codes : ndarray of shape (n_samples,)
+        Position of each row's bin among the bins with an expert; -1 for no bin.
+    plan : GatePlan
+    n_draws, seed : int
+        Noisy draws of each row of the gate, and their seed.
+    progress : Progress
+        Prints the stages of the fit.
+    """
 
     experts: Any
-    """Unfitted."""
     gate_features: Any
-    """Unfitted."""
     regimes: Regimes
     small_bins: str
     codes: np.ndarray
-    """Position of each row's bin among the bins with an expert; -1 for no bin."""
     plan: GatePlan
     n_draws: int
-    """Noisy draws of each row of the gate."""
     seed: int
-    """Seed of the draws."""
     progress: Progress
-    """Prints the stages of the fit."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,6 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
     ValueError, TypeError
         If a parameter is out of its range, if parameters do not fit together, or if a bin is small.
     """
-    _check_mixture(mixture)
     progress = Progress.of(mixture)
     experts = make_experts(mixture.experts)
     features = GateFeatureTransformer() if mixture.gate_features is None else clone(mixture.gate_features)
@@ -137,18 +145,8 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
     regimes = fit_regimes(labels, counts, experts.min_bin_rows, small_bins, rows.binner, rows.of_target)
     codes = np.append(codes_of(labels, regimes.bins), NO_BIN)[codes]
     own_counts = count_rows(codes, len(regimes.bins), rows.sample_weight)
-    plan = plan_gate(
-        codes,
-        len(regimes.bins),
-        rows.sample_weight,
-        gate=mixture.gate,
-        gate_inputs=mixture.gate_inputs,
-        anchors=mixture.anchors,
-        max_samples=mixture.gate_max_samples,
-        random_state=mixture.random_state,
-        verbose=progress.verbose,
-        in_folds=partial(_in_fitted_folds, experts, rows, own_counts, n_features),
-    )
+    in_folds = partial(_in_fitted_folds, experts, rows, own_counts, n_features)
+    plan = plan_gate(mixture, codes, len(regimes.bins), rows.sample_weight, in_folds)
     n_draws, seed = 1, 0
     if rows.source.has_noise:
         n_draws = n_draws_of(mixture.n_noise_draws, len(plan.rows), plan.limit)
@@ -190,13 +188,6 @@ def n_draws_of(n_noise_draws, n_rows: int, limit: int | None) -> int:
 def draw_seed(random_state) -> int:
     """Return a seed of noisy draws."""
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _check_mixture(mixture):
-    """Check the parameters that no part of the mixture checks."""
-    check_choice(mixture.mixing, "mixing", MODES)
-    if mixture.n_noise_draws != "auto":
-        check_number(mixture.n_noise_draws, "n_noise_draws", 1, np.inf, integer=True)
 
 
 def _in_fitted_folds(experts, rows, counts, n_features, limit):
@@ -261,9 +252,7 @@ def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch
     if hasattr(features, "linear_part") and not is_overridden(features, "transform", "linear_part"):
         parts["features"] = features.linear_part()
     if "discriminants" in plan.inputs:
-        parts["discriminants"] = discriminant_part(
-            total, experts.bins_, experts.discriminant_alpha_, pooled, scratch
-        )
+        parts["discriminants"] = discriminant_part(total, experts, pooled, scratch)
     return LinearStack.of(parts, dtype, experts.origin_)
 
 
@@ -327,6 +316,7 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMi
     if not hasattr(rows, "gate_data"):
         kind = type(rows).__name__
         raise TypeError(f"gate_data must be TrainingRows, as gate_rows makes them; got {kind}.")
+    check_parameters(mixture)
     if isinstance(moments, list | tuple):
         moments = FoldMoments.of_folds(moments)
     mixture.n_features_in_ = moments.n_features
@@ -341,9 +331,7 @@ def fit_batches(mixture, batches) -> FittedMixture:
     progress = Progress.of(mixture)
 
     def attempt(product_dtype, scratch):
-        moments, rows = gather_batches(
-            mixture, experts, mixture.binner, batches, cross_fit, product_dtype, progress
-        )
+        moments, rows = gather_batches(mixture, experts, batches, cross_fit, product_dtype, progress)
         return fit_mixture(prepare(mixture, rows, moments.n_features), moments, rows, scratch)
 
     return in_enough_precision(experts.product_dtype, attempt, progress)
@@ -351,13 +339,10 @@ def fit_batches(mixture, batches) -> FittedMixture:
 
 def check_parameters(mixture) -> bool:
     """Check what can be checked before rows are read; return True if the gate may need folds."""
-    _check_mixture(mixture)
-    return check_plan(
-        gate=mixture.gate,
-        gate_inputs=mixture.gate_inputs,
-        anchors=mixture.anchors,
-        max_samples=mixture.gate_max_samples,
-    )
+    check_choice(mixture.mixing, "mixing", MODES)
+    if mixture.n_noise_draws != "auto":
+        check_number(mixture.n_noise_draws, "n_noise_draws", 1, np.inf, integer=True)
+    return check_plan(mixture)
 
 
 def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None) -> FittedMixture:
@@ -385,12 +370,11 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         moments = solve_in_turn(setup.experts, moments, n_fitted, scratch)
     total = moments.total()
     pooled = moments.pool()
-    in_folds = setup.experts.compares_candidates
     stage = setup.progress.stage("experts and global model")
     # Global ridge and discriminants have one matrix.
     with pooled.keeping_factor(scratch):
         experts = setup.experts.fit_moments(
-            moments if in_folds else total,
+            moments if setup.experts.compares_candidates else total,
             dtype=rows.source.dtype,
             y_is_1d=rows.source.y_is_1d,
             small_bins=setup.small_bins,

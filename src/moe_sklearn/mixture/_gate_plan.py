@@ -59,20 +59,8 @@ def trains_on_errors(gate) -> bool:
     return has_fit_parameter(gate, "experts")
 
 
-def plan_gate(
-    codes,
-    n_bins: int,
-    sample_weight=None,
-    *,
-    gate,
-    gate_inputs,
-    anchors,
-    max_samples,
-    random_state,
-    verbose=0,
-    in_folds=None,
-) -> GatePlan:
-    """Choose the gate, its inputs and its rows; raise if the parameters of the mixture do not fit together.
+def plan_gate(mixture, codes, n_bins: int, sample_weight=None, in_folds=None) -> GatePlan:
+    """Choose the gate, its inputs and its rows; raise if the parameters of `mixture` do not fit together.
 
     `codes` are -1 for a row in no bin with an expert. `in_folds` takes the greatest number of rows and says
     which rows, (n_samples,) bool, are in the folds for which there are models. It is called if the inputs
@@ -81,25 +69,26 @@ def plan_gate(
     covered = codes != NO_BIN
     if sample_weight is not None:
         covered = covered & (sample_weight > 0)
-    gate = choose_gate(gate, int(np.count_nonzero(covered)), n_bins, random_state, verbose)
-    inputs = choose_inputs(gate_inputs, gate)
-    anchors = choose_anchors(anchors, gate)
-    limit = _most_rows(max_samples, n_bins)
+    gate = choose_gate(mixture, int(np.count_nonzero(covered)), n_bins)
+    inputs = choose_inputs(mixture.gate_inputs, gate)
+    anchors = choose_anchors(mixture.anchors, gate)
+    limit = _most_rows(mixture.gate_max_samples, n_bins)
     if in_folds is not None and needs_folds(inputs):
         covered = covered & in_folds(limit)
-    rows = stratified_rows(np.where(covered, codes, NO_BIN), n_bins, limit, random_state)
+    rows = stratified_rows(np.where(covered, codes, NO_BIN), n_bins, limit, mixture.random_state)
     return GatePlan(gate, inputs, anchors, rows, limit)
 
 
-def choose_gate(gate, n_covered: int, n_bins: int, random_state, verbose=0):
-    """Return the unfitted gate that the parameter `gate` stands for; raise if it is none."""
+def choose_gate(mixture, n_covered: int, n_bins: int):
+    """Return the unfitted gate that the parameter `gate` of `mixture` stands for; raise if it is none."""
+    gate = mixture.gate
     if isinstance(gate, str):
         check_choice(gate, "gate", ["auto", "logistic", "regression"])
         if gate == "auto":
             gate = "regression" if n_covered >= MIN_REGRESSION_ROWS and n_bins > 1 else "logistic"
         if gate == "logistic":
             return LogisticGate()
-        return RegressionGate(random_state=random_state, verbose=verbose)
+        return RegressionGate(random_state=mixture.random_state, verbose=mixture.verbose)
     if not hasattr(gate, "predict_proba"):
         raise TypeError(
             f"gate must be 'auto', 'logistic', 'regression' or an estimator with predict_proba; {gate!r} has "
@@ -135,13 +124,12 @@ def choose_anchors(anchors, gate):
     return anchors
 
 
-def check_plan(*, gate, gate_inputs, anchors, max_samples) -> bool:
+def check_plan(mixture) -> bool:
     """Check parameters before the rows are known; return True if some number of rows would need folds."""
-    gate = choose_gate(gate, MIN_REGRESSION_ROWS, 2, None)
-    cross_fit = needs_folds(choose_inputs(gate_inputs, gate))
-    choose_anchors(anchors, gate)
-    _most_rows(max_samples, 1)
-    return cross_fit
+    gate = choose_gate(mixture, MIN_REGRESSION_ROWS, 2)
+    choose_anchors(mixture.anchors, gate)
+    _most_rows(mixture.gate_max_samples, 1)
+    return needs_folds(choose_inputs(mixture.gate_inputs, gate))
 
 
 def _most_rows(max_samples, n_bins):

@@ -53,12 +53,13 @@ def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: in
     return int(np.clip(min(wanted, most), 1, n_folds))
 
 
-def discriminant_part(moments: BinnedMoments, bins, alpha: float, pooled, scratch) -> LinearPart:
-    """Return the linear discriminants of the bins (n_bins,); they are 0 for a bin without rows."""
+def discriminant_part(moments: BinnedMoments, experts, pooled, scratch) -> LinearPart:
+    """Return the linear discriminants of the bins of `experts`; they are 0 for a bin without rows."""
+    bins = experts.bins_
     present = [label in moments.groups for label in bins.tolist()]
     coef, intercept = np.zeros((len(bins), moments.n_features)), np.zeros(len(bins))
     found = moments.select(bins[present].tolist())
-    coef[present], intercept[present] = discriminants(found, alpha, pooled, scratch)
+    coef[present], intercept[present] = discriminants(found, experts.discriminant_alpha_, pooled, scratch)
     return LinearPart(coef, intercept)
 
 
@@ -95,65 +96,22 @@ def cross_fitted_stacks(
         with pooled.keeping_factor(scratch):
             parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
             if "discriminants" in inputs:
-                parts["discriminants"] = discriminant_part(
-                    rest, experts.bins_, experts.discriminant_alpha_, pooled, scratch
-                )
+                parts["discriminants"] = discriminant_part(rest, experts, pooled, scratch)
         stacks.append(LinearStack.of(parts, dtype, experts.origin_))
     return stacks
 
 
 class GateData(NamedTuple):
-    """Targets and inputs of the rows that train the gate."""
+    """Targets (n, n_targets) and inputs of the rows that train the gate.
+
+    Features are (n, n_gate_features), discriminant scores (n, n_bins) or without columns, predictions
+    (n, (n_bins + 1) * n_targets).
+    """
 
     y: np.ndarray
-    """(n, n_targets)"""
     features: np.ndarray
-    """(n, n_gate_features)"""
     discriminant_scores: np.ndarray
-    """(n, n_bins), or no columns"""
     predictions: np.ndarray
-    """(n, (n_bins + 1) * n_targets)"""
-
-
-def read_gate_rows(
-    batches, n_rows: int, rows, stack: LinearStack, features, folds=None, fold_stacks=None
-) -> GateData:
-    """Read targets, features and linear outputs of the rows at the sorted positions `rows`.
-
-    With `fold_stacks`, the discriminant scores and predictions of a row come from the stack of its fold,
-    which was fitted without the row. The features do not depend on y and always come from `stack`. `n_rows`
-    is the number of all rows in the batches.
-    """
-    if fold_stacks is None:
-        stacks, folds = [stack], np.zeros(n_rows, int)
-    else:
-        stacks = [of_fold.joined_with(stack, "features") for of_fold in fold_stacks]
-    parts, offset = [], 0
-    for batch in batches:
-        source, y = batch.X, batch.y
-        if source.shape[1] != len(stack.coef):
-            raise ValueError(
-                f"X of the gate's rows has {source.shape[1]} columns, the moments have {len(stack.coef)}: "
-                "give the rows that the moments were gathered from."
-            )
-        starts = np.arange(offset, offset + len(batch), BLOCK_ROWS)
-        # A block of the source is read for one part only, the last one first: of a file, the pass that
-        # gathered the moments read it last, so that it may still be in memory.
-        of_blocks = np.split(rows, np.searchsorted(rows, [*starts, offset + len(batch)]))[-2:0:-1]
-        of_blocks = [block - offset for block in of_blocks if len(block)]
-        blocks = _blocks_by_fold(source, of_blocks, folds[offset : offset + len(batch)], len(stacks))
-        of_batch = [
-            GateData(y[own].reshape(len(own), -1), *_gate_inputs(block, ends, order, stacks, features))
-            for own, block, ends, order in (blocks if source.in_memory else prefetch(blocks))
-        ]
-        parts += of_batch[::-1]
-        offset += len(batch)
-    if offset != n_rows:
-        raise ValueError(
-            f"batches gave {n_rows} rows at the first reading and {offset} at the second: they must be the "
-            "same, in the same order, each time."
-        )
-    return GateData(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -166,7 +124,8 @@ class GateReader:
     features : transformer
         Fitted gate features.
     fold_stacks : list of LinearStack or None
-        Models that have not seen the rows of each fold, see `read_gate_rows`.
+        Models that have not seen the rows of each fold. The discriminant scores and predictions of a row
+        then come from the stack of its fold. The features do not depend on y and always come from `stack`.
     n_draws, seed : int
         Noisy draws of each row, and their seed.
     has_noise : bool
@@ -175,24 +134,55 @@ class GateReader:
 
     stack: LinearStack
     features: Any
-    fold_stacks: list[LinearStack] | None
-    n_draws: int
-    seed: int
-    has_noise: bool
+    fold_stacks: list[LinearStack] | None = None
+    n_draws: int = 1
+    seed: int = 0
+    has_noise: bool = False
 
     def read(self, batches, n_rows: int, rows, folds=None, first_row: int = 0) -> GateData:
         """Read the rows at the sorted positions `rows` of the batches, which have `n_rows` rows in all.
 
         There are `first_row` rows before these. `folds` are those of the `n_rows` rows.
         """
-        n_draws = self.n_draws
         if self.has_noise:
             batches = self._noisy(batches, first_row)
-            folds = None if folds is None else np.repeat(folds, n_draws)
-            rows = (n_draws * rows[:, None] + np.arange(n_draws)).ravel()
-        return read_gate_rows(
-            batches, n_draws * n_rows, rows, self.stack, self.features, folds, self.fold_stacks
-        )
+            n_rows, folds = n_rows * self.n_draws, None if folds is None else np.repeat(folds, self.n_draws)
+            rows = (self.n_draws * rows[:, None] + np.arange(self.n_draws)).ravel()
+        if self.fold_stacks is None:
+            stacks, folds = [self.stack], np.zeros(n_rows, int)
+        else:
+            stacks = [of_fold.joined_with(self.stack, "features") for of_fold in self.fold_stacks]
+        parts, offset = [], 0
+        for batch in batches:
+            end = offset + len(batch)
+            own = rows[slice(*np.searchsorted(rows, [offset, end]))] - offset
+            parts += self._read_batch(batch, own, folds[offset:end], stacks)
+            offset = end
+        if offset != n_rows:
+            raise ValueError(
+                f"batches gave {n_rows} rows at the first reading and {offset} at the second: they must be "
+                "the same, in the same order, each time."
+            )
+        return GateData(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def _read_batch(self, batch, rows, folds, stacks):
+        """Return a list of `GateData`: the rows at the sorted positions `rows` of one batch, by block."""
+        source, y = batch.X, batch.y
+        if source.shape[1] != len(self.stack.coef):
+            raise ValueError(
+                f"X of the gate's rows has {source.shape[1]} columns, the moments have "
+                f"{len(self.stack.coef)}: give the rows that the moments were gathered from."
+            )
+        ends = np.searchsorted(rows, np.arange(BLOCK_ROWS, len(batch), BLOCK_ROWS))
+        # A block of the source is read for one part only, the last one first: of a file, the pass that
+        # gathered the moments read it last, so that it may still be in memory.
+        of_blocks = [block for block in np.split(rows, ends)[::-1] if len(block)]
+        blocks = _blocks_by_fold(source, of_blocks, folds, len(stacks))
+        parts = [
+            GateData(y[own].reshape(len(own), -1), *_gate_inputs(block, ends, order, stacks, self.features))
+            for own, block, ends, order in (blocks if source.in_memory else prefetch(blocks))
+        ]
+        return parts[::-1]
 
     def _noisy(self, batches, first_row):
         """Yield the batches with noisy draws of each row; there are `first_row` rows before the first."""

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
 from sklearn.utils.validation import has_fit_parameter
 
-from .._progress import SILENT, Progress
+from .._progress import SILENT
 from ..gates import LogisticGate, robust_fences
 from ._gate_plan import GatePlan, stratified_rows
 from ._gate_rows import GateData
@@ -32,13 +32,7 @@ class TrainedGate(NamedTuple):
 
 
 def train_gate(
-    plan: GatePlan,
-    data: GateData,
-    bins,
-    codes,
-    sample_weight=None,
-    n_draws: int = 1,
-    progress: Progress = SILENT,
+    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, n_draws: int = 1, progress=SILENT
 ) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
@@ -55,9 +49,7 @@ def train_gate(
     bins = bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
     inputs = join_inputs(plan.inputs, data.features, data.discriminant_scores, data.predictions)
-    variance = None
-    if plan.cross_fit:
-        variance = residual_variance(predictions, data.y, codes, sample_weight)
+    variance = residual_variance(predictions, data.y, codes, sample_weight) if plan.cross_fit else None
     if not plan.on_errors:
         stage = progress.stage("gate")
         gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)

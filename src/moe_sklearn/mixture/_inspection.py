@@ -18,18 +18,26 @@ from ._predictor import MixturePredictor, mix, total_std
 
 @dataclass(frozen=True)
 class Contributions:
-    """Predictions divided among the columns of X; the names are those of `shap.Explanation`."""
+    """Predictions divided among the columns of X; the names are those of `shap.Explanation`.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_samples, n_features) or (n_samples, n_features, n_targets)
+        Contribution of each column.
+    base_values : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        The rest of each prediction.
+    data : array of shape (n_samples, n_features)
+        The rows.
+    feature_names : list of str or None
+        Names of the columns seen in `fit`; None if they had none.
+    """
 
     __module__ = "moe_sklearn.mixture"
 
     values: Any
-    """Contribution of each column: (n_samples, n_features) or (n_samples, n_features, n_targets)."""
     base_values: Any
-    """The rest of each prediction: (n_samples,) or (n_samples, n_targets)."""
     data: Any
-    """The rows."""
     feature_names: list[str] | None
-    """Names of the columns seen in `fit`; None if they had none."""
 
 
 def in_shape_of_y(mixture, array, axis=-1):

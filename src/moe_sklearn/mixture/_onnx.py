@@ -17,29 +17,21 @@ from ..metrics import MODES
 # Of 2022: runtimes of all releases since then run the graph.
 OPSET, IR_VERSION = 17, 8
 
+STORED_CLASSES = {
+    "binning": ("ClusterBinner", "GridBinner", "Regimes"),
+    "data": ("FrameMaker", "OnFrames", "SideColumns"),
+    "experts": ("BinnedPLSExperts", "BinnedRidgeExperts"),
+    "features": ("GateFeatureTransformer", "PackedWindows", "PixelSets"),
+    "gates": ("LogisticGate", "RegressionGate"),
+    "linalg": ("LinearStack",),
+    "mixture": ("MixturePredictor", "SoftGateMoERegressor"),
+    "model_selection": ("RhoScorer",),
+    "moments": ("BinnedMoments", "Moments", "RowStore"),
+}
 SKOPS_TRUSTED = [
-    "moe_sklearn.moments.BinnedMoments",
-    "moe_sklearn.binning.GridBinner",
-    "moe_sklearn.binning.ClusterBinner",
-    "moe_sklearn.experts.BinnedRidgeExperts",
-    "moe_sklearn.experts.BinnedPLSExperts",
-    "moe_sklearn.features.GateFeatureTransformer",
-    "moe_sklearn.data.FrameMaker",
-    "moe_sklearn.data.OnFrames",
-    "moe_sklearn.gates.LogisticGate",
-    "moe_sklearn.gates.RegressionGate",
-    "moe_sklearn.linalg.LinearStack",
-    "moe_sklearn.features.PackedWindows",
-    "moe_sklearn.features.PixelSets",
-    "moe_sklearn.mixture.SoftGateMoERegressor",
-    "moe_sklearn.moments.Moments",
-    "moe_sklearn.mixture.MixturePredictor",
-    "moe_sklearn.binning.Regimes",
-    "moe_sklearn.moments.RowStore",
-    "moe_sklearn.model_selection.RhoScorer",
-    "moe_sklearn.data.SideColumns",
-    "numpy.dtype",
+    f"moe_sklearn.{package}.{name}" for package, names in STORED_CLASSES.items() for name in names
 ]
+SKOPS_TRUSTED.append("numpy.dtype")
 """Types in skops files of the estimators: ``skops.io.load(file, trusted=SKOPS_TRUSTED)``."""
 
 
@@ -88,7 +80,10 @@ def to_onnx(model, *, mixing=None):
     >>> bool(np.allclose(y, model.predict(X[:3])))
     True
     """
-    onnx = _import_onnx()
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError("to_onnx needs the package onnx: pip install moe-sklearn[onnx].") from error
     check_is_fitted(model)
     if not hasattr(model, "predictor_"):
         raise TypeError(
@@ -115,14 +110,6 @@ def to_onnx(model, *, mixing=None):
         "feature_names": json.dumps(None if names is None else list(map(str, names))),
     }
     return graph.finish(len(predictor.stack.coef), shape, metadata)
-
-
-def _import_onnx() -> Any:
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError("to_onnx needs the package onnx: pip install moe-sklearn[onnx].") from error
-    return onnx
 
 
 class _Graph:
@@ -169,13 +156,9 @@ class _Graph:
     def finish(self, n_features: int, shape_of_y: list[int], metadata: dict[str, str]):
         """Return the checked model."""
         helper, kind = self._onnx.helper, self.type_of(self.dtype)
-        graph = helper.make_graph(
-            self._nodes,
-            "mixture",
-            [helper.make_tensor_value_info("X", kind, ["n_samples", n_features])],
-            [helper.make_tensor_value_info("y", kind, ["n_samples", *shape_of_y])],
-            self._constants,
-        )
+        X = helper.make_tensor_value_info("X", kind, ["n_samples", n_features])
+        y = helper.make_tensor_value_info("y", kind, ["n_samples", *shape_of_y])
+        graph = helper.make_graph(self._nodes, "mixture", [X], [y], self._constants)
         model = helper.make_model(
             graph,
             producer_name="moe_sklearn",

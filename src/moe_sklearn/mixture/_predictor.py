@@ -90,10 +90,6 @@ class MixturePredictor:
 
         return X.map(of_block, *row_values)
 
-    def outputs(self, X, *, weights: bool = False, proba: bool = False) -> Outputs:
-        """Compute predictions and, on request, weights and probabilities of all rows, as `map` does."""
-        return Outputs(*self.map(tuple, X, weights=weights, proba=proba))
-
     def _outputs(self, X, weights, proba):
         # The one product of a block: experts, global model, features and discriminants are stacked.
         linear_outputs = self.stack.outputs(X)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._progress import SILENT, Progress
+from .._progress import SILENT
 from ..binning import fit_binner, is_side_information
 from ..data import (
     Batches,
@@ -90,9 +90,7 @@ class TrainingRows:
         return replace(self, source=replace(self.source, X=X, x_std=x_std))
 
 
-def gather_batches(
-    estimator, experts, binner, batches, cross_fit: bool, product_dtype="auto", progress: Progress = SILENT
-):
+def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto", progress=SILENT):
     """Gather the moments and the `TrainingRows` of `fit_batches`, in one reading.
 
     Parameters
@@ -100,7 +98,6 @@ def gather_batches(
     estimator : estimator
         Unfitted mixture. Its `n_features_in_` is set.
     experts : BinnedRidgeExperts
-    binner : transformer or None
     batches : iterable or callable
     cross_fit : bool
         Whether the gate may need cross-fitted inputs.
@@ -119,7 +116,7 @@ def gather_batches(
     TypeError, ValueError
         As `SoftGateMoERegressor.fit_batches`.
     """
-    read = Batches(estimator, batches)
+    read, binner = Batches(estimator, batches), estimator.binner
     labels: list = []
     fitted_binner = None
 
