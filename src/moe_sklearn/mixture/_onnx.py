@@ -219,8 +219,8 @@ def _features(graph, predictor, outputs) -> str:
     if "features" not in predictor.stack.columns or not (complete is None or completed_here):
         raise TypeError(
             f"gate_features {features!r} cannot be written as ONNX: use a GateFeatureTransformer, give a "
-            "transformer that is linear in X the method linear_part (moe_sklearn.linalg.LinearPart), or leave the "
-            "features out, as in gate_inputs=('discriminants', 'experts')."
+            "transformer that is linear in X the method linear_part (moe_sklearn.linalg.LinearPart), or "
+            "leave the features out, as in gate_inputs=('discriminants', 'experts')."
         )
     scores = graph.columns(outputs, predictor.stack.columns["features"])
     if not completed_here or features.windows_ is None:
