@@ -171,5 +171,5 @@ def fit_known_noise(
     >>> bool(abs(model.experts_.global_coef_[0]) < abs(noiseless.experts_.global_coef_[0]))
     True
     """
-    x_std = noise * spectra.error[rows]
+    x_std = noise * np.asarray(spectra.error)[rows]
     return clone(model).fit(spectra.flux[rows], spectra.target[rows], bins=spectra.side[rows], x_std=x_std)

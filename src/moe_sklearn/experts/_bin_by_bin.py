@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -142,7 +143,7 @@ class SolvedBins:
 
     def pool_without(self, fold: int):
         """Moments of all rows outside one of the fitted folds."""
-        pool = self.pools.get(1 if self.has_rest else "all")
+        pool: Any = self.pools.get(1 if self.has_rest else "all")
         if not self.has_rest and fold in self.pools:
             pool = pool.minus(self.pools[fold], self.take_spare(pool.xx.dtype))
         return self._with_rows(pool, [other for other in range(self.n_folds) if other != fold])

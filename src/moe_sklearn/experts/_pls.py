@@ -257,7 +257,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
             check_number(given, "global_n_components", 1, np.inf, integer=True)
         if self.compares_candidates:
             check_number(self.max_components, "max_components", 1, np.inf, integer=True)
-            grid = np.arange(1, self.max_components + 1)
+            grid = list(range(1, self.max_components + 1))
             found, of_global, results = choose_values(
                 moments,
                 self.bins_.tolist(),

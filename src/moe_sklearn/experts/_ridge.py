@@ -31,7 +31,9 @@ def bin_ridges(
     scratch = scratch or Scratch()
     global_model = ridge(pooled or moments.pool(), global_alpha, scratch=scratch)
     prior_coef = global_model[0] if shrink else None
-    return models_of_bins(moments, alphas, lambda *rows: ridge(*rows, prior_coef, scratch), global_model)
+    return models_of_bins(
+        moments, alphas, lambda group, alpha: ridge(group, alpha, prior_coef, scratch), global_model
+    )
 
 
 def models_of_bins(moments: BinnedMoments, values: dict, solve: Callable, global_model: tuple) -> LinearPart:

@@ -182,7 +182,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
 
     def _place_lines(self, n_features):
         if self.wavelength is None:
-            self.windows_, self.lines_, self.species_, self.lines_unit_ = None, {}, {}, None
+            nothing: dict = {}
+            self.windows_, self.lines_, self.species_, self.lines_unit_ = None, nothing, nothing, None
             return
         self.lines_, self.lines_unit_, windows = place_lines(
             self.wavelength,

@@ -226,7 +226,7 @@ def make_report(
         dropped_bins=tuple(map(str, dropped_bins)),
         **_by_bin(y, predicted, codes, routed, weight, np.asarray(bin_train_counts)),
         gate_proba=mean_proba,
-        anchor_weight=float(np.average(anchor_weight, weights=weight)),
+        anchor_weight=float(np.average(np.asarray(anchor_weight), weights=weight)),
         mixing=mixing,
         y_true=y,
         y_pred=predicted[mixing],
@@ -332,7 +332,8 @@ def rho_tables(
 
     `options` are those of `rho_interval`.
     """
-    given = {"y_global": predicted["global"], "y_oracle": predicted["oracle"], "sample_weight": weight}
+    given: dict[str, Any] = {"y_global": predicted["global"], "y_oracle": predicted["oracle"]}
+    given["sample_weight"] = weight
     rho, interval = {}, {}
     for mode in ("hard", "soft"):
         rho[mode], interval[mode] = rho_score(y, predicted[mode], **given), (np.nan, np.nan)

@@ -77,7 +77,8 @@ class ReportDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        return cls(*cls._of(report)).plot(ax, **kwargs)
+        display: Any = cls(*cls._of(report))
+        return display.plot(ax, **kwargs)
 
     @classmethod
     def _of(cls, report: MoEReport) -> Iterable:

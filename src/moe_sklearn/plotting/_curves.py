@@ -57,7 +57,8 @@ class CurveDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        return cls(curve[cls._along], curve.r2, curve.rho).plot(ax, **kwargs)
+        make: Any = cls
+        return make(curve[cls._along], curve.r2, curve.rho).plot(ax, **kwargs)
 
     @classmethod
     def from_estimator(
