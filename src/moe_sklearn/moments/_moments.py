@@ -107,20 +107,14 @@ class Moments(GroupMoments):
 
         An X'X that is no longer needed can be given as `memory`.
         """
-        shape = (n_features, n_features)
         if memory is None:
-            memory = zeros_lower(shape, dtype if directory is None else float, directory)
+            dtype = dtype if directory is None else float
+            memory = zeros_lower((n_features, n_features), dtype, directory)
         else:
             clear_lower(memory)
-        return cls(
-            n_rows=0,
-            weight=0.0,
-            x_mean=np.zeros(n_features),
-            y_mean=np.zeros(n_targets),
-            xx=memory,
-            xy=np.zeros((n_features, n_targets)),
-            yy=np.zeros(n_targets),
-        )
+        means = {"x_mean": np.zeros(n_features), "y_mean": np.zeros(n_targets)}
+        products = {"xx": memory, "xy": np.zeros((n_features, n_targets)), "yy": np.zeros(n_targets)}
+        return cls(0, 0.0, **means, **products)
 
     n_rows_held = math.inf
 
@@ -142,14 +136,8 @@ class Moments(GroupMoments):
 
     def copy(self, memory=None) -> Moments:
         """Return a copy that shares no memory with this one; its X'X lies in `memory`, if that is given."""
-        return replace(
-            self,
-            x_mean=self.x_mean.copy(),
-            y_mean=self.y_mean.copy(),
-            xx=copy_lower(self.xx, self.xx.dtype, memory=memory),
-            xy=self.xy.copy(),
-            yy=self.yy.copy(),
-        )
+        others = {name: getattr(self, name).copy() for name in ("x_mean", "y_mean", "xy", "yy")}
+        return replace(self, xx=copy_lower(self.xx, self.xx.dtype, memory=memory), **others)
 
     def move_to(self, directory):
         self.xx = copy_lower(self.xx, float, directory)
@@ -163,8 +151,7 @@ class Moments(GroupMoments):
         return self
 
     def add_noise(self, variances):
-        diagonal = np.diag_indices_from(self.xx)
-        self.xx[diagonal] = self.x_squares + variances
+        np.fill_diagonal(self.xx, self.x_squares + variances)
 
     def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
         right = self.xy if prior_coef is None else self.xy - symmetric_product(self.xx, prior_coef.T)
@@ -449,6 +436,5 @@ def _centre(rows, weights):
 
 def _weighted_sum(rows, weights):
     """Sum of the rows times their weights, (n_features,); of many rows, float32 would lose digits."""
-    starts = range(0, len(rows), SUMMED_ROWS)
-    blocks = (slice(start, start + SUMMED_ROWS) for start in starts)
+    blocks = (slice(start, start + SUMMED_ROWS) for start in range(0, len(rows), SUMMED_ROWS))
     return np.sum([transposed_product(rows[block], weights[block]) for block in blocks], axis=0, dtype=float)
