@@ -233,7 +233,8 @@ def solve_rows(
 
     Those that are kept as rows are added to `in_rows`, which know the number of folds.
     """
-    solved, n_folds = SolvedBins(in_rows, n_fitted, len(rows)), in_rows.n_folds
+    solved = SolvedBins(in_rows, n_fitted, len(rows))
+    n_folds = in_rows.n_folds
     # Matrices of a bin, one for each fold and two of many, and of the pools, which can be float64
     n_held = n_folds + 2 * (n_folds > 2) + 2 * (n_fitted + 1)
     bins = in_rows.gather_in_turn(rows, folds, n_held=n_held, memory_of=solved.take_spare, watch=watch)

@@ -223,8 +223,8 @@ class BinnedMoments:
             self._gather_into(self.groups, *rows, watch=watch)
             return self
         added: dict = {}
-        dir = self.directory
-        with TemporaryDirectory(dir=dir, ignore_cleanup_errors=True) if dir else nullcontext() as folder:
+        place = self.directory
+        with TemporaryDirectory(dir=place, ignore_cleanup_errors=True) if place else nullcontext() as folder:
             self._gather_into(added, *rows, folder=folder, watch=watch)
             for label, group in added.items():
                 self._add(label, group)

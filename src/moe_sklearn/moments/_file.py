@@ -108,9 +108,8 @@ def _check_group(label, numbers, arrays, layout):
         if (values < 0).any():
             raise ValueError(f"{name} of bin {label!r} is negative: subtract only rows that were added.")
     n_rows, weight, eps = numbers or (weights.size, weights.min(initial=1.0), EPS)
-    if not (
-        0 <= n_rows and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0) and EPS <= eps < math.inf
-    ):
+    can_be = 0 <= n_rows and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0)
+    if not (can_be and EPS <= eps < math.inf):
         raise ValueError(
             f"bin {label!r} has {n_rows} rows of weight {weight}, with a relative error of {eps}."
         )
@@ -186,10 +185,8 @@ def _replacing(path):
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{error.strerror or error}; {path} is as it was before. Free disk space, or name another place",
-        ) from error
+        advice = f"{path} is as it was before. Free disk space, or name another place"
+        raise OSError(error.errno, f"{error.strerror or error}; {advice}") from error
     finally:
         with suppress(OSError):
             partial.unlink()

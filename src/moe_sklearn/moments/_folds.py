@@ -351,12 +351,12 @@ class FoldMoments:
 
     def pooled_parts(self, *, covered_only: bool = False) -> list:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""
-        labels = [*self.bins.tolist(), *([] if covered_only else [None])]
 
-        def pooled():
+        def pooled(labels):
             return [merged(parts) for parts in zip(*map(self.parts, labels), strict=True)]
 
-        return pooled() if covered_only else self._kept("pooled parts", pooled)
+        bins = self.bins.tolist()
+        return pooled(bins) if covered_only else self._kept("pooled parts", lambda: pooled([*bins, None]))
 
     def pool(self):
         """Moments of all rows, covered or not."""

@@ -21,16 +21,7 @@ from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
 from ..data import check_no_missing
-from ..linalg import (
-    EPS,
-    clear_lower,
-    copy_lower,
-    lower_panels,
-    symmetric_product,
-    syrk,
-    transposed_product,
-    zeros_lower,
-)
+from ..linalg import EPS, copy_lower, lower_panels, symmetric_product, syrk, transposed_product, zeros_lower
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 
 # Up to so many rows float32 products are summed in float32, where the sum loses no more digits than the
@@ -111,7 +102,8 @@ class Moments(GroupMoments):
             dtype = dtype if directory is None else float
             memory = zeros_lower((n_features, n_features), dtype, directory)
         else:
-            clear_lower(memory)
+            for part in lower_panels(n_features):
+                memory[part] = 0.0
         means = {"x_mean": np.zeros(n_features), "y_mean": np.zeros(n_targets)}
         products = {"xx": memory, "xy": np.zeros((n_features, n_targets)), "yy": np.zeros(n_targets)}
         return cls(0, 0.0, **means, **products)

@@ -22,17 +22,7 @@ from functools import cache, cached_property
 import numpy as np
 from scipy.linalg import blas, qr
 
-from ..linalg import (
-    EPS,
-    Kernels,
-    centred,
-    fill_from,
-    kernel_of,
-    rounding,
-    row_product,
-    transposed_product,
-    zeros_lower,
-)
+from ..linalg import EPS, Kernels, centred, kernel_of, rounding, row_product, transposed_product
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 from ._moments import Moments, merged_products
 
@@ -162,9 +152,7 @@ class RowStore:
         Its sums are in `dtype`, and so is the result unless `result_dtype` says otherwise.
         """
         covered = self._covering(index)
-        kernel = self._kernels.over(covered, self.X, self.origin, dtype)
-        taken = zeros_lower((len(index), len(index)), result_dtype or dtype)
-        return fill_from(taken, kernel, np.searchsorted(covered, index))
+        return self._kernels.part(index, covered, self.X, self.origin, dtype, result_dtype)
 
     def _covering(self, index):
         """Positions of the rows of which one kernel is made, those at `index` among them.

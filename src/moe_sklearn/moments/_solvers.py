@@ -250,18 +250,16 @@ def _krylov_path(xx, alphas, rhs, regular):
         off_diagonal[step] = blas.dnrm2(vector)
         # The first entry may be rounding below 0.
         exhausted = off_diagonal[step] <= 1e-14 * abs(diagonal[0])
-        if (step + 1) % 10 and not exhausted:
-            basis[step + 1] = vector / off_diagonal[step]
-            continue
-        values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
-        shifted = np.maximum(values, 0.0) + alphas[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            weights = blas.dgemm(1.0, norm * vectors[0] / shifted, vectors, trans_b=1)
-        converged = off_diagonal[step] * np.abs(weights[:, -1]) <= KRYLOV_TOLERANCE * norm
-        done = converged & regular
-        if done.any():
-            solutions[done] = blas.dgemm(1.0, weights[done], basis[: step + 1])
-        if converged[regular].all() or exhausted:
-            break
+        if (step + 1) % 10 == 0 or exhausted:
+            values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
+            shifted = np.maximum(values, 0.0) + alphas[:, None]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                weights = blas.dgemm(1.0, norm * vectors[0] / shifted, vectors, trans_b=1)
+            converged = off_diagonal[step] * np.abs(weights[:, -1]) <= KRYLOV_TOLERANCE * norm
+            done = converged & regular
+            if done.any():
+                solutions[done] = blas.dgemm(1.0, weights[done], basis[: step + 1])
+            if converged[regular].all() or exhausted:
+                break
         basis[step + 1] = vector / off_diagonal[step]
     return solutions
