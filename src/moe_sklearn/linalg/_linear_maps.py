@@ -146,5 +146,7 @@ def is_overridden(estimator, method: str, within: str) -> bool:
     `GateFeatureTransformer` with its own `transform` can compute other features than the inherited
     `linear_part`.
     """
-    first = next((vars(cls) for cls in type(estimator).__mro__ if {method, within} & vars(cls).keys()), {})
-    return method in first and within not in first
+    for cls in type(estimator).__mro__:
+        if {method, within} & vars(cls).keys():
+            return within not in vars(cls)
+    return False

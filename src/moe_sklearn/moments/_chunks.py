@@ -125,11 +125,11 @@ class Adder:
         and product; those of any other source in their order, a chunk at a time, grouped by bin in a buffer.
         """
         given = names, codes, self.sample_weight, self.buffers
-        if source.array is not None:
-            chunks = ([block] for block in blocks_of_bins(source.array, *given))
+        if source.array is None:
+            chunks = _chunks(source, *given)
         else:
-            chunks = _chunks(source, *given) if source.in_memory else prefetch(_chunks(source, *given))
-        for groups in chunks:
+            chunks = ([block] for block in blocks_of_bins(source.array, *given))
+        for groups in chunks if source.in_memory else prefetch(chunks):
             try:
                 for group in groups:
                     self.add(*group)

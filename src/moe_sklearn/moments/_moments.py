@@ -104,9 +104,9 @@ class Moments(GroupMoments):
         else:
             for part in lower_panels(n_features):
                 memory[part] = 0.0
-        means = {"x_mean": np.zeros(n_features), "y_mean": np.zeros(n_targets)}
-        products = {"xx": memory, "xy": np.zeros((n_features, n_targets)), "yy": np.zeros(n_targets)}
-        return cls(0, 0.0, **means, **products)
+        x_mean, y_mean = np.zeros(n_features), np.zeros(n_targets)
+        xy, yy = np.zeros((n_features, n_targets)), np.zeros(n_targets)
+        return cls(n_rows=0, weight=0.0, x_mean=x_mean, y_mean=y_mean, xx=memory, xy=xy, yy=yy)
 
     n_rows_held = math.inf
 
