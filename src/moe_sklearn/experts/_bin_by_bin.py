@@ -238,8 +238,7 @@ def solve_rows(
     n_folds = in_rows.n_folds
     # Matrices of a bin, one for each fold and two of many, and of the pools, which can be float64
     n_held = n_folds + 2 * (n_folds > 2) + 2 * (n_fitted + 1)
-    given = rows.X, rows.y, rows.labels, folds, rows.sample_weight
-    bins = in_rows.gather_in_turn(*given, n_held=n_held, memory_of=solved.take_spare, watch=watch)
+    bins = in_rows.gather_in_turn(rows, folds, n_held=n_held, memory_of=solved.take_spare, watch=watch)
     solve_bins(solved, bins, alpha, scratch, overwrite=True)
     return solved
 
@@ -286,10 +285,10 @@ def gather_in_turn(
     # Known noise is added after the pass, which is too late.
     if alpha is None or more or rows.has_noise or rows.X.array is None:
         return None
-    of_rows = np.zeros(len(rows), int)
+    of_rows, n_folds, n_fitted = np.zeros(len(rows), int), 1, 0
     if folds is not None:
         of_rows = folds.assign(rows.y, rows.labels, rows.sample_weight)
-    n_folds, n_fitted = (1, 0) if folds is None else (folds.n_folds, folds.n_fitted)
+        n_folds, n_fitted = folds.n_folds, folds.n_fitted
     in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype, max_bytes=math.inf)
     in_rows.n_folds = n_folds
     stage = progress.stage("moments", len(rows))

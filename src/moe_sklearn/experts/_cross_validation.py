@@ -177,10 +177,8 @@ def held_out_errors(parts: list, fit: Callable, test_parts: list | None = None) 
     """
     # Moments of the training rows are a difference, and errors are a quadratic form in those of the held-out
     # rows: K folds and all candidates cost one pass over X.
-    total, errors = merged(parts), []
-    for fold, (part, test) in enumerate(zip(parts, test_parts or parts, strict=True)):
-        errors.append(test.squared_errors(*fit(total - part, fold)))
-    return np.array(errors)
+    total, folds = merged(parts), enumerate(zip(parts, test_parts or parts, strict=True))
+    return np.array([test.squared_errors(*fit(total - part, fold)) for fold, (part, test) in folds])
 
 
 def _scores(errors, groups, scoring):
@@ -224,10 +222,10 @@ def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
             "R2 is not defined: y is constant within each fold. Use fewer or shuffled folds, or "
             "scoring='neg_mean_squared_error'."
         )
-    constant = [fold for fold, part in enumerate(parts) if part.n_rows and not varies[fold].all()]
+    constant = [str(fold) for fold, part in enumerate(parts) if part.n_rows and not varies[fold].all()]
     if constant:
         warnings.warn(
-            f"R2 is not defined where y is constant, as in fold {', '.join(map(str, constant))}: it is left "
+            f"R2 is not defined where y is constant, as in fold {', '.join(constant)}: it is left "
             "out of the mean. Fewer or shuffled folds avoid that.",
             UndefinedMetricWarning,
             stacklevel=2,

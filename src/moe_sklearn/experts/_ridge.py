@@ -21,21 +21,6 @@ from ._cross_validation import check_alpha, choice_in_words, choose_alphas, give
 from ._predictions import ExpertOutputs
 
 
-def bin_ridges(
-    moments: BinnedMoments, alphas: dict, global_alpha: float, *, shrink=False, pooled=None, scratch=None
-) -> LinearPart:
-    """Solve for the ridges of bins, whose penalties are `alphas`, and the global ridge.
-
-    With `shrink`, the penalty of a bin shrinks its coefficients to those of the global ridge instead of 0.
-    """
-    scratch = scratch or Scratch()
-    global_model = ridge(pooled or moments.pool(), global_alpha, scratch=scratch)
-    prior_coef = global_model[0] if shrink else None
-    return models_of_bins(
-        moments, alphas, lambda group, alpha: ridge(group, alpha, prior_coef, scratch), global_model
-    )
-
-
 def models_of_bins(moments: BinnedMoments, values: dict, solve: Callable, global_model: tuple) -> LinearPart:
     """Solve for a model of each bin; put the global model behind them.
 
@@ -458,16 +443,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
         labels, more = self.bins_.tolist(), {}
         if self.compares_candidates:
-            alphas, global_alpha, results = choose_alphas(
-                moments,
-                labels,
-                self.alphas,
-                global_alpha=self.global_alpha,
-                shrink=self.shrink_to == "global",
-                scratch=scratch,
-                scoring=self.scoring,
-                per_expert=self.alpha_per_expert,
-            )
+            options = {"global_alpha": self.global_alpha, "shrink": self.shrink_to == "global"}
+            options |= {"scoring": self.scoring, "per_expert": self.alpha_per_expert, "scratch": scratch}
+            alphas, global_alpha, results = choose_alphas(moments, labels, self.alphas, **options)
             more = {"cv_results_": results, "fold_storage_": moments.storage}
         else:
             alphas, global_alpha = given_alphas(self.alpha, self.global_alpha, labels)
@@ -492,9 +470,10 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             It has ``(n_bins + 1) * n_targets`` outputs: first the experts in the order of `bins_`, then the
             global model.
         """
-        alphas, shrink = dict(zip(self.bins_.tolist(), self.alpha_, strict=True)), self.shrink_to == "global"
-        options = {"shrink": shrink, "pooled": pooled, "scratch": scratch}
-        return bin_ridges(moments, alphas, self.global_alpha_, **options)
+        scratch, alphas = scratch or Scratch(), dict(zip(self.bins_.tolist(), self.alpha_, strict=True))
+        global_model = ridge(pooled or moments.pool(), self.global_alpha_, scratch=scratch)
+        prior_coef = global_model[0] if self.shrink_to == "global" else None
+        return models_of_bins(moments, alphas, lambda *rows: ridge(*rows, prior_coef, scratch), global_model)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,13 +1,12 @@
 """Symmetric matrices given by a triangle, in NumPy and SciPy alone."""
 
 from ._cholesky import NotEnoughDigits, Scratch, solve_regular, solve_spd, warn_singular
-from ._kernels import Kernels, centred, fill_from, kernel_of
+from ._kernels import Kernels, centred, kernel_of
 from ._linear_maps import LinearPart, LinearStack, is_overridden, origin_of
 from ._threads import map_in_threads
 from ._triangles import (
     EPS,
     available_memory,
-    clear_lower,
     copy_lower,
     lower_bytes,
     lower_panels,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import defaultdict
 from contextlib import contextmanager
-from copy import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ class _Memory:
     """
 
     def __init__(self):
-        self._free: dict[tuple, list] = {}
+        self._free: defaultdict[tuple, list] = defaultdict(list)
         self._kept_of: np.ndarray | None = None
         self._kept: dict = {}
 
@@ -52,7 +52,7 @@ class _Memory:
         # Relative to the least they fit into float32, whatever the size of S.
         factors = (scale / least).astype(dtype)
         is_uniform = (factors == 1).all()
-        free = self._free_of(xx.shape, dtype)
+        free = self._free[xx.shape, np.dtype(dtype)]
         try:
             work = free.pop()
         except IndexError:
@@ -93,43 +93,31 @@ class _Memory:
             yield
         finally:
             used = [factor for factor, _ in self._kept.values() if factor is not None]
-            self._free_of(xx.shape, np.float32).extend(used)
+            self._free[xx.shape, np.dtype(np.float32)] += used
             self._kept_of, self._kept = None, {}
-
-    def _free_of(self, shape, dtype) -> list:
-        return self._free.setdefault((*shape, np.dtype(dtype)), [])
-
-
-class _Digits(NamedTuple):
-    """How good solutions from float32 products are to be; those from float64 products are always exact.
-
-    Attributes
-    ----------
-    strict : bool, default=False
-        Whether too few digits are an error, `NotEnoughDigits`.
-    refined : bool, default=True
-        Whether the solution is refined to more digits than the products have.
-    from_near : bool, default=False
-        Whether the kept factor is that of a matrix nearby, from which steps lead to the solution.
-    """
-
-    strict: bool = False
-    refined: bool = True
-    from_near: bool = False
 
 
 class Scratch:
     """What one solution after another has in common: their memory and, apart from it, their digits.
+
+    The digits are those of solutions from float32 products; those from float64 products are always exact.
 
     Parameters
     ----------
     strict : bool, default=False
         Whether to raise `NotEnoughDigits` where predictions from float32 products may be off by 1e-4 of the
         standard deviation of y or more. Otherwise they are used up to the limit of float32.
+    refined : bool, default=True
+        Whether the solution is refined to more digits than the products have.
+    from_near : bool, default=False
+        Whether the kept factor is that of a matrix nearby, from which steps lead to the solution.
+    memory : _Memory, default=None
+        That of another `Scratch`. None means new memory.
     """
 
-    def __init__(self, strict: bool = False):
-        self.memory, self.digits = _Memory(), _Digits(strict)
+    def __init__(self, strict: bool = False, *, refined=True, from_near=False, memory=None):
+        self.strict, self.refined, self.from_near = strict, refined, from_near
+        self.memory = memory or _Memory()
 
     def keeping(self, xx):
         """Make the context within which the float32 factors of a matrix are kept for more right sides."""
@@ -142,9 +130,7 @@ class Scratch:
         inputs of a gate. Where the matrices are `near` the one whose factor is kept, as that of most rows is
         to that of all, conjugate gradients from this factor are tried first.
         """
-        other = copy(self)
-        other.digits = _Digits(refined=False, from_near=near)
-        return other
+        return Scratch(refined=False, from_near=near, memory=self.memory)
 
 
 def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS, floor=0.0) -> np.ndarray:
@@ -157,7 +143,7 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
     scratch, scale = scratch or Scratch(), _unit_scale(xx, alpha, floor)
     solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
     if solution is None:
-        if scratch.digits.strict and eps > EPS:
+        if scratch.strict and eps > EPS:
             raise NotEnoughDigits("float32 products do not determine the coefficients")
         solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)
     if rank < len(xx) or _lacks_columns(xx, alpha, floor):
@@ -253,18 +239,18 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     None where the matrix may be singular to working precision. It is scaled to ones on its diagonal, so that
     units of columns do not count, or, where alpha alone makes it regular, by one number, which is faster.
     """
-    memory, digits, is_float32 = scratch.memory, scratch.digits, eps > EPS
-    strict = digits.strict and is_float32
+    is_float32 = eps > EPS
+    strict = scratch.strict and is_float32
     is_sure = alpha > rounding(xx, eps) * (STRICT_MARGIN if strict else 1)
     if is_sure:
         scale = np.where(scale > 0, np.min(scale, where=scale > 0, initial=np.inf), 0.0)
     system = _System(xx, alpha, rhs, scale, eps, is_sure, STRICT_EIGENVALUE * eps if strict else 0.0)
-    is_large, is_rough = len(xx) >= MIXED_PRECISION_SIZE, is_float32 and not digits.refined
+    is_large, is_rough = len(xx) >= MIXED_PRECISION_SIZE, is_float32 and not scratch.refined
     attempts = [
         # Where the penalty or the rows determine the solution, it is some steps from the factor of a matrix
         # nearby: a third of the time of a factorisation (11 steps with a fifth of 5,450 x 4096 rows away and
         # alpha 1,000).
-        (_by_near_factor, is_sure and is_float32 and digits.from_near),
+        (_by_near_factor, is_sure and is_float32 and scratch.from_near),
         # A float32 factor alone has the digits of float32 products, in half the time of a float64 one.
         (_by_float32_factor, is_large and is_rough),
         # The same factor and steps with float64 residuals, which give all digits where they converge.
@@ -272,15 +258,8 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
         # Small matrices, and those too ill-conditioned for a float32 factor.
         (_by_float64_factor, True),
     ]
-    solutions = (attempt(system, memory) for attempt, fits in attempts if fits)
+    solutions = (attempt(system, scratch.memory) for attempt, fits in attempts if fits)
     return next((solution for solution in solutions if solution is not None), None)
-
-
-def _by_near_factor(system, memory):
-    factor, scale = memory.kept(system.alpha)
-    if factor is None:
-        return None
-    return _solution_near(system.xx, system.alpha, system.rhs, factor, scale)
 
 
 def _by_float32_factor(system, memory):
@@ -288,10 +267,7 @@ def _by_float32_factor(system, memory):
     with memory.factor(system.xx, system.alpha, system.scale, trusted) as factor:
         if factor is None:
             return None
-        rhs = system.scale * system.rhs
-        size = np.abs(rhs).max(axis=0)
-        size[size == 0] = 1.0
-        return system.scale * (size * _solve_by_factor(factor, (rhs / size).astype(np.float32)))
+        return system.scale * _solve_in_float32(factor, system.scale * system.rhs)
 
 
 def _by_refined_factor(system, memory):
@@ -352,6 +328,18 @@ def singular_below(d, eps=EPS, largest=1.0):
     return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * math.sqrt(d) * eps
 
 
+def _peaks(columns):
+    """The largest size of an entry of each column, by which it fits into float32; 1 for a column of 0."""
+    peaks = np.abs(columns).max(axis=0)
+    return np.where(peaks == 0, 1.0, peaks)
+
+
+def _solve_in_float32(factor, rhs):
+    """`_solve_by_factor` for a float64 right side of any size."""
+    peaks = _peaks(rhs)
+    return peaks * _solve_by_factor(factor, (rhs / peaks).astype(np.float32))
+
+
 def _solve_by_factor(factor, rhs):
     """Solution of L L' w = rhs in the precision of both."""
     single = factor.dtype == np.float32
@@ -363,15 +351,18 @@ def _solve_by_factor(factor, rhs):
     return np.stack([trsv(factor, half, lower=1, trans=1) for half in halves], axis=1)
 
 
-def _solution_near(xx, alpha, rhs, factor, scale):
+def _by_near_factor(system, memory):
     """Solution of (S + alpha I) w = rhs by conjugate gradients; None where they take too many steps.
 
-    They are preconditioned by the `factor` of D (S' + alpha I) D for another matrix S', and D = `scale`
+    They are preconditioned by the kept factor of D (S' + alpha I) D for another matrix S' and a scale D
     (Golub and Van Loan, Matrix Computations, 4th ed., section 11.5). Nothing but S' is known of the rows that
     S lacks: the solution depends on no target of theirs.
     """
-    size = np.abs(scale * rhs).max(axis=0)
-    size[size == 0] = 1.0
+    xx, alpha, rhs = system[:3]
+    factor, scale = memory.kept(alpha)
+    if factor is None:
+        return None
+    size = _peaks(scale * rhs)
 
     def preconditioned(residual):
         return scale * _solve_by_factor(factor, (scale * residual).astype(np.float32))
@@ -402,8 +393,7 @@ def _solution_near(xx, alpha, rhs, factor, scale):
 
 def _rough_product(xx, right):
     """`symmetric_product` in the precision of S."""
-    peaks = np.abs(right).max(axis=0)
-    peaks[peaks == 0] = 1.0
+    peaks = _peaks(right)
     symv = blas.ssymv if xx.dtype == np.float32 else blas.dsymv
     columns = [symv(1.0, xx, column, lower=1) for column in (right / peaks).astype(xx.dtype).T]
     return peaks * np.stack(columns, axis=1)
@@ -416,11 +406,9 @@ def _refine(factor, xx, alpha, rhs, scale, eps, max_steps=12):
     accuracy = 1e-13 if eps < EPS32 else 1e-9
     residual, target = rhs, accuracy * np.abs(rhs).max(axis=0)
     for _ in range(max_steps):
-        peaks = np.abs(residual).max(axis=0)
-        if (peaks <= target).all():
+        if (np.abs(residual).max(axis=0) <= target).all():
             return solution
-        peaks[peaks == 0] = 1.0
-        solution = solution + peaks * _solve_by_factor(factor, (residual / peaks).astype(np.float32))
+        solution = solution + _solve_in_float32(factor, residual)
         previous = np.abs(residual).max()
         unscaled = scale * solution
         residual = rhs - scale * (alpha * unscaled + symmetric_product(xx, unscaled))

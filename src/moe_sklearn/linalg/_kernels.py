@@ -121,6 +121,15 @@ class Kernels:
                 self._current[key] = covered, _completed(kernel, n_known, X, covered, origin)
             return self._current[key][1]
 
+    def part(self, index, covered, X, origin, dtype, result_dtype=None) -> np.ndarray:
+        """Rows and columns at the sorted positions `index` of the kernel `over` others; a new lower triangle.
+
+        Its sums are in `dtype`, and so is the result unless `result_dtype` says otherwise.
+        """
+        kernel = self.over(covered, X, origin, dtype)
+        taken = zeros_lower((len(index), len(index)), result_dtype or dtype)
+        return fill_from(taken, kernel, np.searchsorted(covered, index))
+
     def _begun(self, covered, dtype):
         """Zeros for a kernel, with what is known of its first rows, and the number of these rows."""
         kernel, n_known, best = zeros_lower((len(covered), len(covered)), dtype), 0, None

@@ -148,9 +148,7 @@ def is_overridden(estimator, method: str, within: str) -> bool:
     `GateFeatureTransformer` with its own `transform` can compute other features than the inherited
     `linear_part`.
     """
-    ancestors = type(estimator).__mro__
-    depth = {
-        name: next((i for i, cls in enumerate(ancestors) if name in vars(cls)), len(ancestors))
-        for name in (method, within)
-    }
-    return depth[method] < depth[within]
+    for cls in type(estimator).__mro__:
+        if {method, within} & vars(cls).keys():
+            return within not in vars(cls)
+    return False

@@ -13,9 +13,7 @@ from threadpoolctl import ThreadpoolController
 _cores = Lock()
 
 
-@cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # it searches all loaded libraries, which takes milliseconds
+_controller = cache(ThreadpoolController)  # it searches all loaded libraries, which takes milliseconds
 
 
 @contextmanager

@@ -71,12 +71,6 @@ def copy_lower(xx, dtype, directory=None, memory=None):
     return copy
 
 
-def clear_lower(xx):
-    """Set the lower triangle of a matrix to 0."""
-    for part in lower_panels(len(xx)):
-        xx[part] = 0.0
-
-
 def lower_panels(d):
     """Slices that cover the lower triangle of a (d, d) matrix, and little more."""
     return [np.s_[start:, start : start + PANEL] for start in range(0, d, PANEL)]

@@ -228,8 +228,8 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
     sample_weight = check_sample_weight(sample_weight, len(X))
     # All labels are encoded together: those of one block can seem to be of another kind, if all are missing.
     labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
-    parts = []
     check_x_std(x_std, X.shape)
+    parts = []
     for block, start, stop in chunks:
         part = [None if array is None else array[start:stop] for array in (y, codes, sample_weight)]
         part.append(x_std[start:stop] if np.ndim(x_std) == 2 else x_std)
@@ -259,9 +259,8 @@ def chunks_of_rows(X) -> list[tuple]:
 
 
 def _moments_of(X, first_row, y, bins, sample_weight, x_std, product_dtype):
+    x_std = RowSource(x_std, first_row) if np.ndim(x_std) == 2 else x_std
     moments = BinnedMoments.empty_for(X, y, product_dtype=product_dtype)
-    if np.ndim(x_std) == 2:
-        x_std = RowSource(x_std, first_row)
     return moments.update(RowSource(X, first_row), y, bins, sample_weight, x_std)
 
 

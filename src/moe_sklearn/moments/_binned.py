@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import nullcontext
 from tempfile import TemporaryDirectory
 
@@ -19,16 +20,7 @@ from ..data import (
     in_order,
 )
 from ..linalg import available_memory, lower_bytes, sum_of_squares, transposed_product
-from ._chunks import (
-    ROOM,
-    TOO_LARGE,
-    Adder,
-    ChunkBuffers,
-    add_bin_after_bin,
-    add_chunk_after_chunk,
-    by_bin,
-    has_extremes,
-)
+from ._chunks import ROOM, TOO_LARGE, Adder, ChunkBuffers, by_bin, has_extremes
 from ._file import read_moments, write_moments
 from ._group import GroupMoments
 from ._moments import Moments, checked_targets
@@ -79,12 +71,13 @@ class BinnedMoments:
     n_folds = 0  # those of FoldMoments are more
 
     def __init__(self, n_features, n_targets=1, *, product_dtype="auto", chunk_bytes=2**28, directory=None):
-        check_product_dtype(product_dtype)
         self.n_features = n_features
         self.n_targets = n_targets
         # "auto" begins with float32, and ends there at the first float64 rows.
         self.follows_rows = isinstance(product_dtype, str) and product_dtype == "auto"
         self.product_dtype = np.dtype(np.float32 if self.follows_rows else product_dtype)
+        if self.product_dtype not in (np.float32, np.float64):
+            raise ValueError(f"product_dtype must be 'auto', 'float32' or 'float64', got {product_dtype!r}.")
         self.chunk_bytes = chunk_bytes
         self.directory = directory
         self.groups: dict = {}
@@ -98,7 +91,7 @@ class BinnedMoments:
     @property
     def bins(self) -> np.ndarray:
         """Labels of the bins that have rows, in order, without the None of the rows in no bin."""
-        return in_order([label for label in self.groups if label is not None])
+        return in_order(list({self.family(key) for key in self.groups} - {None}))
 
     @property
     def n_rows(self) -> int:
@@ -230,7 +223,8 @@ class BinnedMoments:
             self._gather_into(self.groups, *rows, watch=watch)
             return self
         added: dict = {}
-        with _folder_within(self.directory) as folder:
+        place = self.directory
+        with TemporaryDirectory(dir=place, ignore_cleanup_errors=True) if place else nullcontext() as folder:
             self._gather_into(added, *rows, folder=folder, watch=watch)
             for label, group in added.items():
                 self._add(label, group)
@@ -273,13 +267,13 @@ class BinnedMoments:
             # The last name is that of code NO_BIN, -1.
             totals = np.bincount(codes % len(names), weights, minlength=len(names))
             return {name: x_std**2 * total for name, total in zip(names, totals, strict=True) if total > 0}
-        sums: dict = {}
+        sums: defaultdict = defaultdict(float)
         for start, stop, load in x_std.blocks(BLOCK_ROWS):
             block = load()
             for label, rows in by_bin(start, stop, names, codes, sample_weight):
                 std = block[rows - start].astype(float)
                 check_values(std, locate=lambda row, rows=rows: x_std.locate(int(rows[row])))
-                sums[label] = sums.get(label, 0.0) + transposed_product(std**2, weights[rows])
+                sums[label] += transposed_product(std**2, weights[rows])
         return sums
 
     def _names_and_codes(self, bins, n):
@@ -308,14 +302,12 @@ class BinnedMoments:
         counted = codes if sample_weight is None else codes[sample_weight > 0]
         # The last name is that of code NO_BIN, -1.
         added = np.bincount(counted % len(names), minlength=len(names))
-        totals: dict = {}
+        totals: defaultdict = defaultdict(int)
         for label, n_rows in zip(names, added.tolist(), strict=True):
-            family = self.family(label)
-            totals[family] = totals.get(family, 0) + n_rows
+            totals[self.family(label)] += n_rows
         for label, group in self.groups.items():
-            family = self.family(label)
             # A group that is products stays so, and its family with it.
-            totals[family] = totals.get(family, 0) + group.n_rows_held
+            totals[self.family(label)] += group.n_rows_held
         return {label for label in names if fits_as_rows(totals[self.family(label)], self.n_features)}
 
     def _gather_into(self, groups, source, y, names, codes, sample_weight, noise, folder=None, watch=None):
@@ -330,23 +322,17 @@ class BinnedMoments:
             _check_memory(len(new), self.n_features, product_dtype)
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         adder = Adder(self, groups, few, y, sample_weight, product_dtype, folder, buffers)
-        add = add_bin_after_bin if source.array is not None else add_chunk_after_chunk
-        add(adder, source, names, codes, watch or (lambda n_rows: None))
+        adder.add_rows_of(source, names, codes, watch or (lambda n_rows: None))
         for label in noise.keys() - adder.kept.keys():
             groups[label].add_noise(noise[label])
         for group in groups.values():
             check_not_overflown(group, product_dtype)
         for label, parts in adder.kept.items():
-            group = self._kept(parts, label, noise.get(label))
+            index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])
+            group = RowMoments(self.store, index)
+            if label in noise:
+                group.add_noise(noise[label])
             groups[label] = groups[label] + group if label in groups else group
-
-    def _kept(self, parts, label, noise):
-        """Moments of rows that are kept, and their noise."""
-        index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])
-        group = RowMoments(self.store, index)
-        if noise is not None:
-            group.add_noise(noise)
-        return group
 
     def save(self, path, *, progress: dict | None = None):
         """Write the moments to a file, in one step. If that fails, an earlier file stays as it was.
@@ -395,14 +381,6 @@ class BinnedMoments:
         return (moments, progress) if with_progress else moments
 
 
-def check_product_dtype(product_dtype):
-    """Raise a ValueError unless it is "auto", "float32" or "float64"."""
-    if isinstance(product_dtype, str) and product_dtype == "auto":
-        return
-    if np.dtype(product_dtype) not in (np.float32, np.float64):
-        raise ValueError(f"product_dtype must be 'auto', 'float32' or 'float64', got {product_dtype!r}.")
-
-
 def check_not_overflown(group, product_dtype):
     """Raise a ValueError if the products of a group are not finite."""
     if not group.is_finite:
@@ -418,8 +396,3 @@ def _check_memory(n_groups, n_features, product_dtype):
             f"and {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer "
             "columns, for example PCA scores."
         )
-
-
-def _folder_within(directory):
-    """Make the context of a temporary folder in `directory`, or of None if `directory` is None."""
-    return TemporaryDirectory(dir=directory, ignore_cleanup_errors=True) if directory else nullcontext()

@@ -55,16 +55,13 @@ class ChunkBuffers:
         row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
         n = max(len(source), 1)
         if source.array is not None:
-            self.chunk_rows = max(min(chunk_bytes, CACHE_BYTES) // row_bytes, CACHE_ROWS)
-            self.chunk_rows = min(self.chunk_rows, FLOAT32_ROWS, n)
-            shape, n_buffers = (self.chunk_rows + 1, d), 1
+            chunk_bytes, most, n_groups = min(chunk_bytes, CACHE_BYTES), FLOAT32_ROWS, 1
         else:
-            self.chunk_rows = min(max(chunk_bytes // row_bytes, CACHE_ROWS), max(n // 16, CHUNK_ROWS))
-            self.chunk_rows = min(self.chunk_rows, FLOAT32_ROWS, n)
-            shape = (self.chunk_rows + n_groups, d)
-            # While one buffer is in use, the next one is ready and the one after it is being filled.
-            n_blocks = sum(1 for _ in source.blocks(self.chunk_rows))
-            n_buffers = 1 if source.in_memory else min(n_blocks, 3)
+            most = min(max(n // 16, CHUNK_ROWS), FLOAT32_ROWS)
+        self.chunk_rows = min(max(chunk_bytes // row_bytes, CACHE_ROWS), most, n)
+        shape = (self.chunk_rows + n_groups, d)
+        # While one buffer is in use, the next one is ready and the one after it is being filled.
+        n_buffers = 1 if source.in_memory else min(sum(1 for _ in source.blocks(self.chunk_rows)), 3)
         self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
         self.product = cache(lambda: np.zeros((d, d), np.float32, order="F"))
@@ -76,19 +73,12 @@ class ChunkBuffers:
 
     def add_to(self, group, gathered, y, weights):
         """Add gathered rows, of which the last is spare, to the products of a group."""
-        block, narrow = self._block(gathered)
+        cast = None if self.cast is None else self.cast[: len(gathered)]
+        if cast is not None and cast.dtype == np.float64:  # wider than the rows, which are centred in it
+            np.copyto(cast, gathered)
+            gathered, cast = cast, None
         with np.errstate(invalid="ignore", over="ignore"):
-            group.add_block(block, y, weights, narrow, self.product)
-
-    def _block(self, rows):
-        """Return the rows in the precision of their centring, and memory for narrower rows or None."""
-        if self.cast is None:
-            return rows, None
-        cast = self.cast[: len(rows)]
-        if cast.dtype == np.float32:
-            return rows, cast
-        np.copyto(cast, rows)
-        return cast, None
+            group.add_block(gathered, y, weights, cast, self.product)
 
 
 def has_extremes(sample_weight):
@@ -128,31 +118,26 @@ class Adder:
             self.groups[label] = Moments.zeros(*sizes, dtype=self.product_dtype, directory=directory)
         self.buffers.add_to(self.groups[label], gathered, self.y[rows], weights)
 
+    def add_rows_of(self, source, names, codes, watch):
+        """Add the rows of a source.
 
-def add_bin_after_bin(adder, source, names, codes, watch):
-    """Add the rows of an array in memory, in blocks that stay in the cache between centring and product."""
-    try:
-        for label, rows, block in blocks_of_bins(
-            source.array, names, codes, adder.sample_weight, adder.buffers
-        ):
-            adder.add(label, rows, block)
-            watch(len(rows))
-    except FloatingPointError:
-        # The first such row of the array can be in another bin.
-        raise ValueError(what_is_not_finite(source, adder.sample_weight, 0)) from None
-
-
-def add_chunk_after_chunk(adder, source, names, codes, watch):
-    """Add the rows of any other source in their order, a chunk at a time, grouped by bin in a buffer."""
-    chunks = _chunks(source, names, codes, adder.sample_weight, adder.buffers)
-    for groups in chunks if source.in_memory else prefetch(chunks):
-        try:
-            for label, rows, block in groups:
-                adder.add(label, rows, block)
-        except FloatingPointError:
-            first = min(rows[0] for _, rows, _ in groups)  # chunks before this one were finite
-            raise ValueError(what_is_not_finite(source, adder.sample_weight, first)) from None
-        watch(sum(len(rows) for _, rows, _ in groups))
+        Those of an array in memory are added bin after bin, in blocks that stay in the cache between centring
+        and product; those of any other source in their order, a chunk at a time, grouped by bin in a buffer.
+        """
+        given = names, codes, self.sample_weight, self.buffers
+        if source.array is None:
+            chunks = _chunks(source, *given)
+        else:
+            chunks = ([block] for block in blocks_of_bins(source.array, *given))
+        for groups in chunks if source.in_memory else prefetch(chunks):
+            try:
+                for group in groups:
+                    self.add(*group)
+            except FloatingPointError:
+                # Chunks before this one were finite. Of an array, the first such row can be in another bin.
+                first = 0 if source.array is not None else min(rows[0] for _, rows, _ in groups)
+                raise ValueError(what_is_not_finite(source, self.sample_weight, first)) from None
+            watch(sum(len(rows) for _, rows, _ in groups))
 
 
 def blocks_of_bins(array, names, codes, sample_weight, buffers):

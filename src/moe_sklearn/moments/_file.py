@@ -111,12 +111,8 @@ def _check_group(label, numbers, arrays, layout):
     n_rows, weight, eps = numbers or (weights.size, weights.min(initial=1.0), EPS)
     if type(n_rows) is not int or type(weight) not in (float, np.float64) or type(eps) is not float:
         raise ValueError(f"bin {label!r} has {n_rows} rows, a weight or an error that is no such number.")
-    if not (
-        0 <= n_rows < 2**63
-        and 0 <= weight < math.inf
-        and (n_rows > 0) == (weight > 0)
-        and EPS <= eps < math.inf
-    ):
+    can_be = 0 <= n_rows < 2**63 and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0)
+    if not (can_be and EPS <= eps < math.inf):
         raise ValueError(
             f"bin {label!r} has {n_rows} rows of weight {weight}, with a relative error of {eps}."
         )
@@ -202,10 +198,8 @@ def _replacing(path):
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        raise OSError(
-            error.errno,
-            f"{error.strerror or error}; {path} is as it was before. Free disk space, or name another place",
-        ) from error
+        advice = f"{path} is as it was before. Free disk space, or name another place"
+        raise OSError(error.errno, f"{error.strerror or error}; {advice}") from error
     finally:
         with suppress(OSError):
             partial.unlink()

@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from ..data import NO_BIN, as_source, check_same_kind, encode_labels, in_order
+from ..data import NO_BIN, Rows, as_source, check_same_kind, encode_labels
 from ..linalg import lower_bytes
 from ._binned import BinnedMoments, _check_memory
 from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, what_is_not_finite
@@ -50,11 +50,6 @@ class RowKeys:
 
 class ByBinAndFold(BinnedMoments):
     """Moments whose keys are (label, fold); `RowKeys` stand in the place of the labels of rows."""
-
-    @property
-    def bins(self) -> np.ndarray:
-        """Labels of the bins that have rows, in order."""
-        return in_order(list({label for label, _ in self.groups} - {None}))
 
     def family(self, key):
         """Return the label: the folds of a bin take one form together.
@@ -242,7 +237,7 @@ class FoldMoments:
         return self
 
     def gather_in_turn(
-        self, X, y, bins, folds, sample_weight=None, *, n_held: int, memory_of: Callable, watch=None
+        self, rows: Rows, folds, *, n_held: int, memory_of: Callable, watch=None
     ) -> Iterator[tuple[int | str | None, dict]]:
         """Add the rows of bins that are kept as rows; yield the products of one other bin after the other.
 
@@ -250,9 +245,9 @@ class FoldMoments:
 
         Parameters
         ----------
-        X : array of shape (n_samples, n_features)
-            It is in memory, and is read bin after bin.
-        y, bins, folds, sample_weight, watch
+        rows : Rows
+            Their X is one array in memory, and is read bin after bin.
+        folds, watch
             As in `update`.
         n_held : int
             Number of matrices that the caller holds at most.
@@ -265,13 +260,13 @@ class FoldMoments:
         parts : dict of {int: Moments}
             All rows of the bin in each fold that has some.
         """
-        source = as_source(X)
-        y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
-        keys = self._keys_of(bins, folds)
+        source = rows.X
+        y, sample_weight = checked_targets(len(source), self.n_targets, rows.y, rows.sample_weight)
+        keys = self._keys_of(rows.labels, folds)
         few = self._moments._few(keys.keys, keys.codes, sample_weight)
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         of_few = np.array([key in few for key in keys.keys], bool)[keys.codes]
-        self.update(source, y, bins, folds, np.where(of_few, weight, 0.0), watch=watch)
+        self.update(source, y, rows.labels, folds, np.where(of_few, weight, 0.0), watch=watch)
         of_many = ~of_few & (weight > 0)
         dtype = np.dtype(float) if has_extremes(sample_weight) else self.product_dtype
         n_groups = len(np.unique(keys.codes[of_many]))
@@ -280,17 +275,17 @@ class FoldMoments:
         chunks = blocks_of_bins(source.array, keys.keys, keys.codes, of_many, buffers)
         for label, chunks_of_bin in groupby(chunks, lambda chunk: chunk[0][0]):
             parts: dict = {}
-            for (_, fold), rows, gathered in chunks_of_bin:
+            for (_, fold), positions, gathered in chunks_of_bin:
                 if fold not in parts:
                     memory = memory_of(dtype)
                     parts[fold] = Moments.zeros(self.n_features, self.n_targets, dtype=dtype, memory=memory)
-                weights = None if sample_weight is None else sample_weight[rows]
+                weights = None if sample_weight is None else sample_weight[positions]
                 try:
-                    buffers.add_to(parts[fold], gathered, y[rows], weights)
+                    buffers.add_to(parts[fold], gathered, y[positions], weights)
                 except FloatingPointError:
                     raise ValueError(what_is_not_finite(source, sample_weight, 0)) from None
                 if watch:
-                    watch(len(rows))
+                    watch(len(positions))
             yield label, parts
 
     def add_noise(self, x_std, bins, folds, sample_weight=None, *, factor=1.0) -> FoldMoments:
@@ -356,12 +351,12 @@ class FoldMoments:
 
     def pooled_parts(self, *, covered_only: bool = False) -> list:
         """Moments of each fold over all bins, and over the rows in no bin unless `covered_only`."""
-        labels = [*self.bins.tolist(), *([] if covered_only else [None])]
 
-        def pooled():
+        def pooled(labels):
             return [merged(parts) for parts in zip(*map(self.parts, labels), strict=True)]
 
-        return pooled() if covered_only else self._kept("pooled parts", pooled)
+        bins = self.bins.tolist()
+        return pooled(bins) if covered_only else self._kept("pooled parts", lambda: pooled([*bins, None]))
 
     def pool(self):
         """Moments of all rows, covered or not."""

@@ -55,10 +55,10 @@ def gather(
         if folds is None:
             moments = moments or BinnedMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
             moments.update(rows.X, rows.y, rows.labels, rows.sample_weight, rows.x_std, watch=stage.watch)
-            continue
-        if moments is None:
-            moments = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype, max_bytes=max_bytes)
-        add_in_folds(moments, rows, folds, stage.watch)
+        else:
+            options = {"product_dtype": product_dtype, "max_bytes": max_bytes}
+            moments = moments or FoldMoments.empty_for(rows.X, rows.y, **options)
+            add_in_folds(moments, rows, folds, stage.watch)
     if moments is None:
         raise ValueError("batches is empty: there is nothing to fit.")
     end_of_pass(stage, moments)

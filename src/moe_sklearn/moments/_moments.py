@@ -24,16 +24,7 @@ from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
 from ..data import check_no_missing
-from ..linalg import (
-    EPS,
-    clear_lower,
-    copy_lower,
-    lower_panels,
-    symmetric_product,
-    syrk,
-    transposed_product,
-    zeros_lower,
-)
+from ..linalg import EPS, copy_lower, lower_panels, symmetric_product, syrk, transposed_product, zeros_lower
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 
 # Up to so many rows float32 products are summed in float32, where the sum loses no more digits than the
@@ -110,20 +101,15 @@ class Moments(GroupMoments):
 
         An X'X that is no longer needed can be given as `memory`.
         """
-        shape = (n_features, n_features)
         if memory is None:
-            memory = zeros_lower(shape, dtype if directory is None else float, directory)
+            dtype = dtype if directory is None else float
+            memory = zeros_lower((n_features, n_features), dtype, directory)
         else:
-            clear_lower(memory)
-        return cls(
-            n_rows=0,
-            weight=0.0,
-            x_mean=np.zeros(n_features),
-            y_mean=np.zeros(n_targets),
-            xx=memory,
-            xy=np.zeros((n_features, n_targets)),
-            yy=np.zeros(n_targets),
-        )
+            for part in lower_panels(n_features):
+                memory[part] = 0.0
+        x_mean, y_mean = np.zeros(n_features), np.zeros(n_targets)
+        xy, yy = np.zeros((n_features, n_targets)), np.zeros(n_targets)
+        return cls(n_rows=0, weight=0.0, x_mean=x_mean, y_mean=y_mean, xx=memory, xy=xy, yy=yy)
 
     n_rows_held = math.inf
 
@@ -145,14 +131,8 @@ class Moments(GroupMoments):
 
     def copy(self, memory=None) -> Moments:
         """Return a copy that shares no memory with this one; its X'X lies in `memory`, if that is given."""
-        return replace(
-            self,
-            x_mean=self.x_mean.copy(),
-            y_mean=self.y_mean.copy(),
-            xx=copy_lower(self.xx, self.xx.dtype, memory=memory),
-            xy=self.xy.copy(),
-            yy=self.yy.copy(),
-        )
+        others = {name: getattr(self, name).copy() for name in ("x_mean", "y_mean", "xy", "yy")}
+        return replace(self, xx=copy_lower(self.xx, self.xx.dtype, memory=memory), **others)
 
     def move_to(self, directory):
         self.xx = copy_lower(self.xx, float, directory)
@@ -166,8 +146,7 @@ class Moments(GroupMoments):
         return self
 
     def add_noise(self, variances):
-        diagonal = np.diag_indices_from(self.xx)
-        self.xx[diagonal] = self.x_squares + variances
+        np.fill_diagonal(self.xx, self.x_squares + variances)
 
     def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
         right = self.xy if prior_coef is None else self.xy - symmetric_product(self.xx, prior_coef.T)
@@ -452,6 +431,5 @@ def _centre(rows, weights):
 
 def _weighted_sum(rows, weights):
     """Sum of the rows times their weights, (n_features,); of many rows, float32 would lose digits."""
-    starts = range(0, len(rows), SUMMED_ROWS)
-    blocks = (slice(start, start + SUMMED_ROWS) for start in starts)
+    blocks = (slice(start, start + SUMMED_ROWS) for start in range(0, len(rows), SUMMED_ROWS))
     return np.sum([transposed_product(rows[block], weights[block]) for block in blocks], axis=0, dtype=float)

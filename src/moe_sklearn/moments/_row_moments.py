@@ -18,7 +18,6 @@ same, N only adds to alpha.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
@@ -26,17 +25,7 @@ from functools import cache, cached_property
 import numpy as np
 from scipy.linalg import blas, qr
 
-from ..linalg import (
-    EPS,
-    Kernels,
-    centred,
-    fill_from,
-    kernel_of,
-    rounding,
-    row_product,
-    transposed_product,
-    zeros_lower,
-)
+from ..linalg import EPS, Kernels, centred, kernel_of, rounding, row_product, transposed_product
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 from ._moments import Moments, merged_products
 
@@ -118,8 +107,8 @@ class RowStore:
         self._parts.append(X)
         self.y, self.weight = np.concatenate([self.y, y]), np.concatenate([self.weight, weight])
         number = self._families.setdefault(family, len(self._families))
-        self._family = np.concatenate([self._family, np.full(len(X), number)])
-        self._variance_of = np.concatenate([self._variance_of, np.full(len(X), -1)])
+        self._family = np.append(self._family, np.full(len(X), number))
+        self._variance_of = np.append(self._variance_of, np.full(len(X), -1))
         self._kernels.note_new_rows()
         return np.arange(first, len(self))
 
@@ -166,9 +155,7 @@ class RowStore:
         Its sums are in `dtype`, and so is the result unless `result_dtype` says otherwise.
         """
         covered = self._covering(index)
-        kernel = self._kernels.over(covered, self.X, self.origin, dtype)
-        taken = zeros_lower((len(index), len(index)), result_dtype or dtype)
-        return fill_from(taken, kernel, np.searchsorted(covered, index))
+        return self._kernels.part(index, covered, self.X, self.origin, dtype, result_dtype)
 
     def _covering(self, index):
         """Positions of the rows of which one kernel is made, those at `index` among them.
@@ -321,11 +308,10 @@ class RowMoments(GroupMoments):
         positions, counts = np.unique(self.index, return_counts=True)
         gone, n_gone = np.unique(part.index, return_counts=True)
         places = np.minimum(np.searchsorted(positions, gone), len(positions) - 1)
-        left = counts.copy()
-        left[places] -= n_gone
-        if (positions[places] != gone).any() or (left < 0).any():
+        counts[places] -= n_gone
+        if (positions[places] != gone).any() or (counts < 0).any():
             raise ValueError(NO_PART)
-        return RowMoments(self.store, np.repeat(positions, left), lambda: self.x_sum - part.x_sum)
+        return RowMoments(self.store, np.repeat(positions, counts), lambda: self.x_sum - part.x_sum)
 
     def rows_within(self, whole: RowMoments) -> RowMoments | None:
         if self.store is whole.store:
@@ -351,30 +337,25 @@ class RowMoments(GroupMoments):
         unweighted = (self._weights == 1).all()
         for of_block, rows in store.blocks(self.index, ROWS_OF_PRODUCTS):
             held = slice(len(rows) + 1)
-            wide[: len(rows)] = rows
-            wide[: len(rows)] += store.origin
-            products.add_block(
-                wide[held],
-                store.y[self.index[of_block]],
-                None if unweighted else self._weights[of_block],
-                None if narrow is None else narrow[held],
-                scratch,
-            )
+            np.add(rows, store.origin, out=wide[: len(rows)])
+            weights = None if unweighted else self._weights[of_block]
+            room = None if narrow is None else narrow[held]
+            products.add_block(wide[held], store.y[self.index[of_block]], weights, room, scratch)
         if self.noise is not None:
             products.add_noise(self.noise)
         return products
 
     def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
-        targets, offset = self._targets, 0.0
         if self._needs_products(alpha):
             return self.as_products().equations(alpha, prior_coef)
-        if prior_coef is not None and self.noise is not None:
+        if prior_coef is None:
+            return self._equations(self._targets, alpha)
+        nearest, offset = prior_coef, 0.0
+        if self.noise is not None:
             # alpha |w - v|^2 + w'N w is the penalty N + alpha I about alpha v / (N + alpha).
             nearest = prior_coef * (alpha / (self.noise + alpha))
-            prior_coef, offset = nearest, nearest - prior_coef
-        if prior_coef is not None:
-            targets = targets - self._centred_outputs(prior_coef)
-        return self._equations(targets, alpha, offset)
+            offset = nearest - prior_coef
+        return self._equations(self._targets - self._centred_outputs(nearest), alpha, offset)
 
     def indicator_equations(self, groups: Sequence, alpha: float = 0.0) -> NormalEquations:
         if self._needs_products(alpha):
@@ -391,16 +372,15 @@ class RowMoments(GroupMoments):
         if not self.n_rows:
             right, no_coef = np.zeros((1, targets.shape[1])), np.zeros((1, self.n_features))
             return NormalEquations(np.zeros((1, 1)), right, EPS, 0.0, lambda found: found.T @ no_coef)
-        noise, scale, variances = self.noise, None, 1.0
+        noise, scale, variances, eps = self.noise, None, 1.0, self.product_eps
         penalty = None if noise is None else noise[0] + alpha
         if _is_uneven(noise):
             variances, penalty = noise + alpha, 1.0
             scale = 1 / np.sqrt(variances)
-        least, eps = alpha if penalty is None else penalty, self.product_eps
         matrix = self._regular_gram(self.store.product_dtype, scale)
         # The digit check: where the penalty does not exceed what rounding of a float32 kernel can do to its
         # eigenvalues, the rows, which are here, make a float64 one. Products would need another reading.
-        if least <= rounding(matrix, eps) and eps > EPS:
+        if (alpha if penalty is None else penalty) <= rounding(matrix, eps) and eps > EPS:
             matrix, eps = self._regular_gram(np.dtype(float), scale), EPS
 
         def to_coef(solutions):
@@ -447,7 +427,7 @@ class RowMoments(GroupMoments):
         scaled = np.sqrt(self._weights)[:, None] * solutions
         sums = scaled.sum(axis=0)
         coef = self._transposed_product(scaled)
-        if np.abs(sums).max(initial=0) > 0:
+        if sums.any():
             coef -= np.outer(sums, self.x_mean - self.store.origin)
         return coef
 
@@ -503,12 +483,12 @@ def _keys(X, y, weights):
 def merged(parts: Sequence):
     """Moments of the rows of all `parts` together: as rows if all are and they fit, else as products."""
     filled = [part for part in parts if part.n_rows] or parts[:1]
-    in_rows = [part for part in filled if part.n_rows_held < math.inf]
+    in_rows = [part for part in filled if part.is_rows]
     if fits_as_rows(sum(part.n_rows_held for part in filled), parts[0].n_features):
         return _joined(in_rows)
     # Groups of few rows join before they become products, so that there is one matrix for all of them.
     joined = [_joined(in_rows).as_products()] if in_rows else []
-    return merged_products([*joined, *(part for part in filled if part.n_rows_held == math.inf)])
+    return merged_products([*joined, *(part for part in filled if not part.is_rows)])
 
 
 def _joined(parts):

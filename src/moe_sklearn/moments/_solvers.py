@@ -5,6 +5,9 @@ Notation: S = X'X and s = X'y are the centred products of a group of rows, m its
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from scipy.linalg import blas, eigh, eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
@@ -130,12 +133,16 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
     """
     noise = np.zeros(1) if moments.noise is None else moments.noise
     if n_components and (noise != noise[0]).any():
-        values, axes = _axes_with_noise(moments, n_components)
+        values, vectors = _largest_eigenvectors(
+            moments.n_features, n_components, lambda: moments.as_products().gram(), moments.product_with
+        )
+        axes = vectors.T
     else:
         gram = moments.gram()
         if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
             return np.eye(n_components, moments.n_features), np.zeros(n_components)
-        values, vectors = _largest_eigenvectors(gram, min(n_components, len(gram)))
+        product, size = partial(blas.dsymv, 1.0, gram, lower=1), len(gram)
+        values, vectors = _largest_eigenvectors(size, min(n_components, size), lambda: gram, lambda: product)
         axes = moments.axes_of(values, vectors, n_components)
         # Equal noise of all columns turns no axis.
         values = np.pad(np.maximum(values, 0.0), (0, n_components - len(values))) + noise[0]
@@ -144,34 +151,19 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
     return axes * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
 
 
-def _axes_with_noise(moments, n_components):
-    """Eigenvalues of X'X and axes of moments in rows whose columns differ in their noise."""
-    d = moments.n_features
-    if _is_small(d, n_components):
-        values, vectors = _largest_eigenvectors(moments.as_products().gram(), n_components)
-    else:
-        values, vectors = _lanczos(moments.product_with(), d, n_components)
-    return values, vectors.T
+def _largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Callable):
+    """The largest eigenvalues, in falling order, and their vectors (size, n_vectors).
 
-
-def _largest_eigenvectors(matrix, n_vectors):
-    """The largest eigenvalues, in falling order, and their vectors (size, n_vectors)."""
-    size = len(matrix)
-    if not _is_small(size, n_vectors):
-        return _lanczos(lambda v: blas.dsymv(1.0, matrix, v, lower=1), size, n_vectors)
-    values, vectors = eigh(matrix, lower=True, subset_by_index=[size - n_vectors, size - 1], driver="evr")
-    return values[::-1], vectors[:, ::-1]
-
-
-def _is_small(size, n_vectors):
-    """Whether an eigendecomposition is faster than products with vectors."""
-    return size <= 512 or n_vectors > size // 8
-
-
-def _lanczos(product, size, n_vectors):
-    """As `_largest_eigenvectors`, of the matrix that the function `product` multiplies a vector by."""
+    The symmetric matrix is made by ``matrix()``, or stands as the function ``product_with()``, which
+    multiplies a vector by it.
+    """
+    if size <= 512 or n_vectors > size // 8:
+        subset = [size - n_vectors, size - 1]
+        values, vectors = eigh(matrix(), lower=True, subset_by_index=subset, driver="evr")
+        return values[::-1], vectors[:, ::-1]
     # For few axes of a large matrix, some products with vectors cost less than its reduction. The start is
     # fixed, so that results are; ones would be orthogonal to all axes where rows add up to 0.
+    product = product_with()
     operator = LinearOperator((size, size), lambda v: product(v.ravel()), dtype=float)
     start = np.linspace(1, 2, size)
     values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=4 * n_vectors + 20)
@@ -258,18 +250,16 @@ def _krylov_path(xx, alphas, rhs, regular):
         off_diagonal[step] = blas.dnrm2(vector)
         # The first entry may be rounding below 0.
         exhausted = off_diagonal[step] <= 1e-14 * abs(diagonal[0])
-        if (step + 1) % 10 and not exhausted:
-            basis[step + 1] = vector / off_diagonal[step]
-            continue
-        values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
-        shifted = np.maximum(values, 0.0) + alphas[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            weights = blas.dgemm(1.0, norm * vectors[0] / shifted, vectors, trans_b=1)
-        converged = off_diagonal[step] * np.abs(weights[:, -1]) <= KRYLOV_TOLERANCE * norm
-        done = converged & regular
-        if done.any():
-            solutions[done] = blas.dgemm(1.0, weights[done], basis[: step + 1])
-        if converged[regular].all() or exhausted:
-            break
+        if (step + 1) % 10 == 0 or exhausted:
+            values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
+            shifted = np.maximum(values, 0.0) + alphas[:, None]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                weights = blas.dgemm(1.0, norm * vectors[0] / shifted, vectors, trans_b=1)
+            converged = off_diagonal[step] * np.abs(weights[:, -1]) <= KRYLOV_TOLERANCE * norm
+            done = converged & regular
+            if done.any():
+                solutions[done] = blas.dgemm(1.0, weights[done], basis[: step + 1])
+            if converged[regular].all() or exhausted:
+                break
         basis[step + 1] = vector / off_diagonal[step]
     return solutions
