@@ -133,15 +133,6 @@ def check_finite(array, name, first_row=0):
         raise ValueError(f"{name} contains NaN or infinity (first in {where}): remove or impute such rows.")
 
 
-def check_n_targets(n_targets, n_before):
-    """Raise a ValueError unless a batch has as many targets as the batches before."""
-    if n_targets != n_before:
-        raise ValueError(
-            f"y has {n_targets} targets, the batches before had {n_before}: pass the same targets in every "
-            "batch."
-        )
-
-
 def check_length(array, name, n_rows):
     """Raise a ValueError unless `array` has as many rows as X."""
     if len(array) != n_rows:
@@ -194,9 +185,3 @@ def check_number(value, name, low, high, integer=False):
         what = "an integer" if integer else "a number"
         bound = f">= {low}" if high == np.inf else f"from {low} to {high}"
         raise ValueError(f"{name} must be {what} {bound}; got {value!r}.")
-
-
-def check_has_weight(n_rows: int):
-    """Raise a ValueError if no row has a positive sample weight."""
-    if not n_rows:
-        raise ValueError(NO_WEIGHT)

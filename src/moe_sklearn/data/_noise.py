@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from ._checks import check_kind
-from ._sources import BLOCK_ROWS, RowSource, as_source, is_source
+from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, is_source
 
 # The squares of larger ones would overflow.
 LARGEST_STD = 1e150
@@ -73,13 +73,6 @@ def check_values(block, name: str = "x_std", locate=None):
         )
 
 
-def scaled(x_std, factor: float):
-    """Return `x_std`, as `check_x_std` returns it, times a factor >= 0."""
-    if x_std is None or factor == 0:
-        return None
-    return ScaledRows(x_std, factor) if isinstance(x_std, RowSource) else factor * x_std
-
-
 def _normals(seed, n_values, rows_and_draws, dtype):
     """Yield the numbers of each (row, draw), which depend on nothing but these and the seed."""
     # A generator by counter: batches, chunks and threads do not change the draw of a row.
@@ -92,26 +85,18 @@ def _normals(seed, n_values, rows_and_draws, dtype):
         yield generator.standard_normal(n_values, dtype)
 
 
-class ScaledRows(RowSource):
+class ScaledRows(DerivedRows):
     """The rows of a source times a factor."""
 
     def __init__(self, source: RowSource, factor: float):
-        self.source, self.factor = source, factor
-        self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
+        super().__init__(source)
+        self.factor = source.dtype.type(factor)
 
-    values = None
-
-    def blocks(self, max_rows: int):
-        """Yield the blocks of the source, scaled."""
-        for start, stop, load in self.source.blocks(max_rows):
-            yield start, stop, lambda load=load: load() * self.dtype.type(self.factor)
-
-    def locate(self, row: int) -> str:
-        """Name of a row in error messages."""
-        return self.source.locate(row)
+    def _made(self, start, load):
+        return load() * self.factor
 
 
-class NoisyRows(RowSource):
+class NoisyRows(DerivedRows):
     """Several noisy draws of each row of a source: row ``i * n_draws + r`` is draw r of row i.
 
     The noise depends on the seed, the number of the row and the draw. It does not depend on what is read
@@ -137,12 +122,9 @@ class NoisyRows(RowSource):
     """
 
     def __init__(self, source: RowSource, x_std, n_draws: int = 1, seed: int = 0, first_row: int = 0):
-        self.source, self.x_std = source, x_std
+        super().__init__(source, (len(source) * n_draws, source.shape[1]))
+        self.x_std, self.in_memory = x_std, False
         self.n_draws, self.seed, self.first_row = n_draws, seed, first_row
-        self.shape = (len(source) * n_draws, source.shape[1])
-        self.dtype, self.in_memory = source.dtype, False
-
-    values = None
 
     def blocks(self, max_rows: int):
         """Yield (start, stop, load) of ranges of at most `max_rows` rows."""
