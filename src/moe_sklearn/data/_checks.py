@@ -111,15 +111,10 @@ def check_varies(y, sample_weight=None):
     """Raise a ValueError if y is constant over the rows of positive sample weight."""
     used = y if sample_weight is None else y[sample_weight > 0]
     if (used == used[0]).all():
-        raise_constant(used[0])
-
-
-def raise_constant(value):
-    """Raise the ValueError for a constant y."""
-    raise ValueError(
-        f"y is constant ({value}): there is nothing to regress and R2 is undefined. Check that y is the "
-        "target column."
-    )
+        raise ValueError(
+            f"y is constant ({used[0]}): there is nothing to regress and R2 is undefined. Check that y is "
+            "the target column."
+        )
 
 
 def check_finite(array, name, first_row=0):

@@ -213,10 +213,6 @@ class FrameMaker:
         """Make a frame of values (n, n_features)."""
         return FRAMES[self.library].make(values, list(self.names))
 
-    def name_columns_of(self, fitted):
-        """Tell an estimator that was fitted without names the names of its columns."""
-        fitted.feature_names_in_ = np.array(self.names, dtype=object)
-
 
 @dataclass(frozen=True)
 class OnFrames:

@@ -39,18 +39,19 @@ def check_x_std(x_std, shape: tuple, name: str = "x_std"):
         return None
     check_kind(x_std, name)
     n_rows, n_features = map(int, shape)
-    if not is_source(x_std):
+    if is_source(x_std):
+        x_std = as_source(x_std)
+    else:
         x_std = np.asarray(x_std)
         x_std = x_std if x_std.dtype.kind in "biuf" else x_std.astype(float)
         if x_std.ndim == 0:
             x_std = np.full(n_features, float(x_std))
-    found = tuple(as_source(x_std).shape) if is_source(x_std) else x_std.shape
-    if found not in ((n_features,), (n_rows, n_features)):
+    if x_std.shape not in ((n_features,), (n_rows, n_features)):
         raise ValueError(
-            f"{name} has shape {found}: pass a number, one for each of the {n_features} columns of X, or an "
-            f"array or source of the shape of X, ({n_rows}, {n_features})."
+            f"{name} has shape {x_std.shape}: pass a number, one for each of the {n_features} columns of X, "
+            f"or an array or source of the shape of X, ({n_rows}, {n_features})."
         )
-    if len(found) == 2:
+    if len(x_std.shape) == 2:
         source = as_source(x_std)
         return source if source.array is None or source.array.any() else None
     x_std = x_std.astype(float)
@@ -71,18 +72,6 @@ def check_values(block, name: str = "x_std", locate=None):
             f"{name} is {block[row, column]} in {where}: standard deviations must lie between 0 and 1e150. "
             "Where a value of X has no known noise, pass 0, or give the row sample_weight 0."
         )
-
-
-def _normals(seed, n_values, rows_and_draws, dtype):
-    """Yield the numbers of each (row, draw), which depend on nothing but these and the seed."""
-    # A generator by counter: batches, chunks and threads do not change the draw of a row.
-    bits = np.random.Philox(key=seed)
-    generator, state = np.random.Generator(bits), bits.state
-    for row, draw in rows_and_draws:
-        # The lower words of the counter count the numbers that are drawn.
-        state["state"]["counter"][2:] = draw, row
-        bits.state = state
-        yield generator.standard_normal(n_values, dtype)
 
 
 class ScaledRows(DerivedRows):
@@ -144,10 +133,15 @@ class NoisyRows(DerivedRows):
             check_values(std, locate=lambda row: self.x_std.locate(int(read[row])))
         else:
             std, places = self.x_std[None].astype(self.dtype), np.zeros(len(rows), int)
-        numbers = zip((self.first_row + positions).tolist(), draws.tolist(), strict=True)
-        noise = _normals(self.seed, self.shape[1], numbers, self.dtype)
-        for row, place, normal in zip(taken, places, noise, strict=True):
-            row += std[place] * normal
+        # A generator by counter: batches, chunks and threads do not change the draw of a row.
+        bits = np.random.Philox(key=self.seed)
+        generator, state = np.random.Generator(bits), bits.state
+        numbers = zip(draws.tolist(), (self.first_row + positions).tolist(), strict=True)
+        for row, place, draw_and_row in zip(taken, places, numbers, strict=True):
+            # The lower words of the counter count the numbers that are drawn.
+            state["state"]["counter"][2:] = draw_and_row
+            bits.state = state
+            row += std[place] * generator.standard_normal(self.shape[1], self.dtype)
         return taken
 
     def locate(self, row: int) -> str:

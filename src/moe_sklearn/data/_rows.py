@@ -17,11 +17,6 @@ from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._side_columns import SideColumns, are_labels, locate
 from ._sources import LazySource, RowSource, as_source, is_lazy, is_source
 
-BOTH_GIVEN = (
-    "bins are given, but side_columns={columns!r} of X make the bins: leave bins out, or pass X without "
-    "these columns."
-)
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -73,10 +68,6 @@ class Rows:
     def between(self, start: int, stop: int) -> Rows:
         """Take the rows `start` to `stop`, without `stop`."""
         return self._with(slice(start, stop), lambda source: source.between(start, stop))
-
-    def first(self, n: int) -> Rows:
-        """Take the first `n` rows."""
-        return self.between(0, n)
 
     def shuffled(self, rng: np.random.RandomState) -> Rows:
         """Put rows that are one array in memory in random order.
@@ -163,7 +154,7 @@ def rows_of(
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
     # stay those of X as it was given.
     to_fit = reset or is_batch
-    table, found = _split(estimator, X, reset)
+    table, found = _split(estimator, X, bins, reset)
     checker = _without_side_columns(estimator, found, reset)
     if found is None:
         if to_fit and getattr(estimator, "side_columns", None) is not None and np.ndim(table) == 2:
@@ -172,8 +163,6 @@ def rows_of(
             )
         labels, features = aligned(bins, X), table
     else:
-        if bins is not None:
-            raise ValueError(BOTH_GIVEN.format(columns=estimator.side_columns))
         side, features = found.side(table), found.features(table)
         if reset:
             found = estimator.side_columns_ = replace(found, are_labels=are_labels(estimator, side))
@@ -207,24 +196,28 @@ def split(estimator, X, bins=None):
     ValueError, TypeError
         As `rows_of`.
     """
-    table, found = _split(estimator, X, reset=True)
+    table, found = _split(estimator, X, bins, reset=True)
     if found is None:
         return X, aligned(bins, X)
-    if bins is not None:
-        raise ValueError(BOTH_GIVEN.format(columns=estimator.side_columns))
     side = found.side(table)
     return found.features(table), replace(found, are_labels=are_labels(estimator, side)).bins(side)
 
 
-def _split(estimator, X, reset=False) -> tuple[Any, SideColumns | None]:
-    """Return X as a table, and its side columns; None where the estimator or X has none."""
+def _split(estimator, X, bins=None, reset=False) -> tuple[Any, SideColumns | None]:
+    """Return X as a table, and its side columns, in place of `bins`; None if one has none."""
     known = getattr(estimator, "side_columns" if reset else "side_columns_", None)
     if known is None:
         return X, None
     table = as_table(X)
     if len(table.shape) != 2:
         return table, None  # the checks that follow say what is wrong
-    return table, locate(estimator, table) if reset else known.found_in(estimator, table)
+    found = locate(estimator, table) if reset else known.found_in(estimator, table)
+    if found is not None and bins is not None:
+        raise ValueError(
+            f"bins are given, but side_columns={estimator.side_columns!r} of X make the bins: leave bins "
+            "out, or pass X without these columns."
+        )
+    return table, found
 
 
 def _without_side_columns(estimator, found, reset=False):
@@ -253,11 +246,8 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
         y = None if y is None else check_array(y, **y_params)
     else:
         # A batch can have one row, a fit cannot.
-        X_params = {
-            "dtype": FLOAT_DTYPES,
-            "ensure_all_finite": False,
-            "ensure_min_samples": 1 if is_batch else 2,
-        }
+        fewest = 1 if is_batch else 2
+        X_params = {"dtype": FLOAT_DTYPES, "ensure_all_finite": False, "ensure_min_samples": fewest}
         if y is None:
             X = validate_data(estimator, X, reset=reset, **X_params)
         else:

@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from .._base import unfitted_copy
-from ._frames import columns_of, in_memory, numbers_of, take_columns
+from ._checks import check_kind, mask_of
+from ._frames import columns_of, frame_of, in_memory, library_of, numbers_of, take_columns
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,41 @@ def columns_seen(estimator, table) -> SideColumns:
     seen = unfitted_copy(estimator)
     validate_data(seen, table, skip_check_array=True)
     return SideColumns((), seen.n_features_in_, getattr(seen, "feature_names_in_", None))
+
+
+def checked_columns(estimator, X, *, reset: bool) -> list:
+    """Check side information that an estimator gets for itself, and return its columns."""
+    frame = frame_of(X)
+    if frame is not None:
+        if library_of(X):
+            validate_data(estimator, X, skip_check_array=True, reset=reset)
+        else:  # scikit-learn does not know the names of records.
+            _check_fields(estimator, frame.names, reset)
+        return frame.columns()
+    check_kind(X, "side_information", may_miss=True)
+    # An array of a list of numbers and strings would hold strings only.
+    X, mask = X if hasattr(X, "dtype") else np.asarray(X, dtype=object), mask_of(X)
+    finite = "allow-nan" if X.dtype.kind != "O" else False
+    X = validate_data(estimator, X, dtype=None, ensure_all_finite=finite, reset=reset)
+    return columns_of(X if mask is None else np.ma.array(X, mask=mask))
+
+
+def _check_fields(estimator, names, reset):
+    """Note or check the columns of a structured array or a table."""
+    seen = getattr(estimator, "feature_names_in_", names)
+    if reset:
+        estimator.feature_names_in_, estimator.n_features_in_ = np.array(names, dtype=object), len(names)
+    elif len(names) != estimator.n_features_in_ or list(seen) != names:
+        raise ValueError(
+            f"The side information has the columns {names}, in fit it had {column_names(estimator)}: "
+            "pass the same columns in the same order."
+        )
+
+
+def column_names(estimator) -> list:
+    """Return the names of the columns seen in `fit`, made up where there were none."""
+    made_up = [f"x{j}" for j in range(estimator.n_features_in_)]
+    return list(getattr(estimator, "feature_names_in_", made_up))
 
 
 def locate(estimator, table) -> SideColumns:
