@@ -167,9 +167,8 @@ class GridBinner(Binner):
         for name, *of_column in zip(column_names(fitted), columns, n_bins, edges, strict=True):
             with column_named(name):
                 parts.append(fitted._fit_column(name, *of_column, weights))
-        fitted.edges_, fitted.categories_, fitted.rare_categories_, names = map(
-            list, zip(*parts, strict=True)
-        )
+        found = map(list, zip(*parts, strict=True))
+        fitted.edges_, fitted.categories_, fitted.rare_categories_, names = found
         fitted.column_bin_names_ = fitted._given_names(names)
         fitted.n_bins_ = math.prod(map(len, fitted.column_bin_names_))
         return adopt(self, fitted)
@@ -226,9 +225,8 @@ class GridBinner(Binner):
         if values is None:
             raise ValueError("numbers are expected, as in fit.")
         _check_no_infinity(values)
-        return number_codes(
-            values, self.edges_[j], self.outside == "drop" and self._given_edges()[j] is not None
-        )
+        drop = self.outside == "drop" and self._given_edges()[j] is not None
+        return number_codes(values, self.edges_[j], drop)
 
     def _given_edges(self):
         """Return the given edges of each column, or None."""
