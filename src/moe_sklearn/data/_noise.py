@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -137,11 +138,12 @@ class NoisyRows(DerivedRows):
         bits = np.random.Philox(key=self.seed)
         generator, state = np.random.Generator(bits), bits.state
         numbers = zip(draws.tolist(), (self.first_row + positions).tolist(), strict=True)
+        dtype: Any = self.dtype
         for row, place, draw_and_row in zip(taken, places, numbers, strict=True):
             # The lower words of the counter count the numbers that are drawn.
             state["state"]["counter"][2:] = draw_and_row
             bits.state = state
-            row += std[place] * generator.standard_normal(self.shape[1], self.dtype)
+            row += std[place] * generator.standard_normal(self.shape[1], dtype)
         return taken
 
     def locate(self, row: int) -> str:

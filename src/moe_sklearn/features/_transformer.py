@@ -176,10 +176,9 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         self.explained_variance_ = variance[spanned]
         self.n_components_ = len(self.components_)
         self.mean_, self.origin_ = moments.x_mean.astype(dtype), origin_of(moments, dtype)
-        windows: list = []
-        self.lines_, self.lines_unit_ = {}, None
+        placed: tuple[dict, str | None, list] = ({}, None, [])
         if self.wavelength is not None:
-            self.lines_, self.lines_unit_, windows = place_lines(
+            placed = place_lines(
                 self.wavelength,
                 self.lines,
                 moments.n_features,
@@ -188,6 +187,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
                 medium=self.medium,
                 side_band=self.side_band,
             )
+        self.lines_, self.lines_unit_, windows = placed
         self.species_, self.windows_ = species_of(self.lines_), pack_windows(windows) if windows else None
         return self
 
