@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.utils.validation import validate_data
@@ -80,9 +80,7 @@ class SideColumns:
                     f"{self.n_columns} features with its side columns or {n_features} without, as input."
                 )
             positions = self.positions if seen.n_columns == self.n_columns else None
-        if positions is None:
-            return None
-        return SideColumns(positions, seen.n_columns, seen.names, self.are_labels)
+        return None if positions is None else replace(seen, positions=positions, are_labels=self.are_labels)
 
     def features(self, table):
         """Take the other columns of a table."""
@@ -158,7 +156,7 @@ def locate(estimator, table) -> SideColumns:
         raise ValueError(
             "side_columns are all columns of X: experts and gate need others. Add features to X."
         )
-    return SideColumns(positions, seen.n_columns, seen.names)
+    return replace(seen, positions=positions)
 
 
 def _position(column, seen: SideColumns) -> int:
