@@ -21,8 +21,8 @@ from moe_sklearn import (
     rho_interval,
     rho_score,
 )
-from moe_sklearn.data import check_no_missing, mask_of
-from moe_sklearn.data._checks import is_missing
+from moe_sklearn.data import check_no_missing
+from moe_sklearn.data._checks import is_missing, mask_of
 from moe_sklearn.moments import BinnedMoments
 
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn.data import Rows, RowSource, as_source, check_x_std
-from moe_sklearn.data._noise import NoisyRows, scaled
+from moe_sklearn.data._noise import NoisyRows
 from moe_sklearn.mixture._fit import n_draws_of
 
 
@@ -52,11 +52,12 @@ def test_other_values_are_refused(bad):
 
 
 def test_scaled(rows):
-    _, x_std = rows
-    assert scaled(None, 2) is None
-    assert scaled(np.ones(3), 0) is None
-    assert scaled(np.ones(3), 2).tolist() == [2, 2, 2]
-    twice = scaled(as_source(x_std), 2)
+    X, x_std = rows
+    given = Rows(as_source(X))
+    assert given.with_noise(None, 2).x_std is None
+    assert given.with_noise(np.ones(3), 0).x_std is None
+    assert given.with_noise(np.ones(3), 2).x_std.tolist() == [2, 2, 2]
+    twice = given.with_noise(as_source(x_std), 2).x_std
     assert_array_equal(twice.take(np.array([0, 5000])), 2 * x_std[[0, 5000]])
     assert twice.locate(7) == "row 7"
 

@@ -5,10 +5,10 @@ from typing import Any, Self
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._base import adopt, unfitted_copy
-from ..data import FLOAT_DTYPES, check_kind
+from ..data import checked_array
 from ..features import GateFeatureTransformer
 from ._grid import Binner
 
@@ -113,7 +113,7 @@ class ClusterBinner(Binner):
                 f"estimator must have a method predict, which labels new rows; {estimator!r} has none. Use "
                 "KMeans or GaussianMixture, or pass its labels as bins."
             )
-        X = fitted._checked(X, reset=True)
+        X = checked_array(fitted, X)
         features = GateFeatureTransformer() if features is None else clone(features)
         scores = features.fit_transform(X)
         fitted.features_, fitted.scaler_ = features, StandardScaler().fit(scores)
@@ -132,9 +132,5 @@ class ClusterBinner(Binner):
         ndarray of shape (n_samples, 1), int
         """
         check_is_fitted(self)
-        X = self._checked(X, reset=False)
+        X = checked_array(self, X, reset=False)
         return self.estimator_.predict(self.scaler_.transform(self.features_.transform(X)))[:, None]
-
-    def _checked(self, X, reset):
-        check_kind(X)
-        return validate_data(self, X, dtype=FLOAT_DTYPES, reset=reset)

@@ -9,19 +9,16 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from ..data import (
     NO_BIN,
     check_choice,
-    check_kind,
     check_number,
     check_sample_weight,
-    columns_of,
-    frame_of,
-    library_of,
-    mask_of,
+    checked_columns,
+    column_names,
     numbers_of,
 )
 from ._columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
@@ -163,16 +160,15 @@ class GridBinner(Binner):
         check_choice(fitted.outside, "outside", ["clip", "drop"])
         check_number(fitted.min_bin_rows, "min_bin_rows", 1, np.inf, integer=True)
         check_number(fitted.precision, "precision", 1, 17, integer=True)
-        columns = fitted._columns(X, reset=True)
+        columns = checked_columns(fitted, X, reset=True)
         weights = check_sample_weight(sample_weight, len(columns[0]))
         edges, n_bins = fitted._given_edges(), fitted._bins_per_column()
         parts = []
-        for name, *of_column in zip(fitted._column_names(), columns, n_bins, edges, strict=True):
+        for name, *of_column in zip(column_names(fitted), columns, n_bins, edges, strict=True):
             with column_named(name):
                 parts.append(fitted._fit_column(name, *of_column, weights))
-        fitted.edges_, fitted.categories_, fitted.rare_categories_, names = map(
-            list, zip(*parts, strict=True)
-        )
+        found = map(list, zip(*parts, strict=True))
+        fitted.edges_, fitted.categories_, fitted.rare_categories_, names = found
         fitted.column_bin_names_ = fitted._given_names(names)
         fitted.n_bins_ = math.prod(map(len, fitted.column_bin_names_))
         return adopt(self, fitted)
@@ -182,10 +178,9 @@ class GridBinner(Binner):
         values = None if n_bins is None and edges is None else numbers_of(column)
         if values is not None:
             _check_no_infinity(values)
-            if edges is None:
-                edges = quantile_edges(values, n_bins, weights)
-                return edges, None, None, range_names(name, edges, self.precision, is_open=True)
             digits, is_open = max(self.precision, GIVEN_DIGITS), self.outside == "clip"
+            if edges is None:
+                edges, digits, is_open = quantile_edges(values, n_bins, weights), self.precision, True
             return edges, None, None, range_names(name, edges, digits, is_open)
         if edges is not None:
             raise ValueError("edges are given, but it holds categories: pass None in place of its edges.")
@@ -215,15 +210,12 @@ class GridBinner(Binner):
             Joint bin, 0 to ``n_bins_ - 1``; -1 for a row in no bin.
         """
         check_is_fitted(self)
-        columns = self._columns(X, reset=False)
-        joint = np.zeros(len(columns[0]), dtype=int)
-        covered = np.full(len(joint), True)
-        for j, name in enumerate(self._column_names()):
+        columns, codes = checked_columns(self, X, reset=False), []
+        for j, name in enumerate(column_names(self)):
             with column_named(name):
-                codes = self._codes(j, columns[j])
-            joint = joint * len(self.column_bin_names_[j]) + codes
-            covered &= codes != NO_BIN
-        return np.where(covered, joint, NO_BIN)[:, None]
+                codes.append(self._codes(j, columns[j]))
+        joint = np.ravel_multi_index(codes, list(map(len, self.column_bin_names_)), mode="clip")
+        return np.where(np.min(codes, axis=0) == NO_BIN, NO_BIN, joint)[:, None]
 
     def _codes(self, j, column):
         """Bin of each row in column j."""
@@ -233,38 +225,8 @@ class GridBinner(Binner):
         if values is None:
             raise ValueError("numbers are expected, as in fit.")
         _check_no_infinity(values)
-        return number_codes(
-            values, self.edges_[j], self.outside == "drop" and self._given_edges()[j] is not None
-        )
-
-    def _columns(self, X, reset):
-        """Return the columns of checked side information."""
-        frame = frame_of(X)
-        if frame is not None:
-            if library_of(X):
-                validate_data(self, X, skip_check_array=True, reset=reset)
-            else:  # scikit-learn does not know the names of records.
-                self._check_fields(frame.names, reset)
-            return frame.columns()
-        check_kind(X, "side_information", may_miss=True)
-        # An array of a list of numbers and strings would hold strings only.
-        X, mask = X if hasattr(X, "dtype") else np.asarray(X, dtype=object), mask_of(X)
-        finite = "allow-nan" if X.dtype.kind != "O" else False
-        X = validate_data(self, X, dtype=None, ensure_all_finite=finite, reset=reset)
-        return columns_of(X if mask is None else np.ma.array(X, mask=mask))
-
-    def _check_fields(self, names, reset):
-        """Note or check the columns of a structured array or a table."""
-        if reset:
-            self.feature_names_in_, self.n_features_in_ = np.array(names, dtype=object), len(names)
-        elif len(names) != self.n_features_in_ or list(getattr(self, "feature_names_in_", names)) != names:
-            raise ValueError(
-                f"The side information has the columns {list(names)}, in fit it had {self._column_names()}: "
-                "pass the same columns in the same order."
-            )
-
-    def _column_names(self):
-        return list(getattr(self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]))
+        drop = self.outside == "drop" and self._given_edges()[j] is not None
+        return number_codes(values, self.edges_[j], drop)
 
     def _given_edges(self):
         """Return the given edges of each column, or None."""
@@ -296,16 +258,14 @@ class GridBinner(Binner):
         if self.names is None:
             return found
         names = [self.names] if isinstance(self.names[0], str) else self.names
-        wanted = list(map(len, found))
-        if len(names) != len(found) or any(
-            given is not None and len(given) != n for given, n in zip(names, wanted, strict=True)
-        ):
+        pairs, wanted = zip(names, found, strict=False), list(map(len, found))
+        named = [of_column if given is None else list(map(str, given)) for given, of_column in pairs]
+        if len(names) != len(found) or list(map(len, named)) != wanted:
             raise ValueError(
                 f"names must hold one name per bin of each column, {wanted} of them, or None for a column; "
                 f"got {self.names!r}."
             )
-        pairs = zip(names, found, strict=True)
-        return [of_column if given is None else list(map(str, given)) for given, of_column in pairs]
+        return named
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -2,23 +2,20 @@
 
 from ._batches import Batches, open_batches
 from ._checks import (
-    FLOAT_DTYPES,
+    NO_WEIGHT,
     check_choice,
     check_finite,
-    check_has_weight,
     check_kind,
     check_length,
-    check_n_targets,
     check_no_missing,
     check_number,
     check_sample_weight,
     check_varies,
-    mask_of,
 )
 from ._folds import CrossValidationFolds, FoldRule, GivenFolds, StratifiedFolds, fold_of_rows
-from ._frames import FrameMaker, OnFrames, aligned, columns_of, frame_of, library_of, numbers_of
+from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_of
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
 from ._noise import check_values, check_x_std
-from ._rows import Rows, feature_names, features_of, rows_of, split
-from ._side_columns import SideColumns
+from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split
+from ._side_columns import SideColumns, checked_columns, column_names
 from ._sources import BLOCK_ROWS, RowSource, as_source, is_lazy, prefetch

@@ -8,7 +8,7 @@ from zlib import crc32
 import numpy as np
 
 from .._base import unfitted_copy
-from ._checks import NO_WEIGHT, raise_constant
+from ._checks import NO_WEIGHT, check_varies
 from ._rows import Rows, rows_of
 from ._sources import prefetch
 
@@ -46,7 +46,7 @@ class Batches:
         self._marks: list = []  # number of rows and checksum of y of each batch
         self._is_read = False
         self._sample_weights: list = []
-        self._first_row, self._varies = None, False
+        self._ends: list = []  # least and greatest targets of each batch
 
     def batches(self) -> Iterator[Rows]:
         """Read the batches.
@@ -60,8 +60,8 @@ class Batches:
         """
         estimator = unfitted_copy(self._estimator) if self._is_read else self._estimator
         fewest = 3 if getattr(estimator, "side_columns", None) is None else 2
-        for number, batch in enumerate(open_batches(self._source, fewest)):
-            X, y, bins, sample_weight, x_std = batch
+        opened = open_batches(self._source, fewest)
+        for number, (X, y, bins, sample_weight, x_std) in enumerate(opened):
             given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
             rows = rows_of(estimator, X, y, **given, reset=number == 0, is_batch=True)
             mark = len(rows), crc32(np.ascontiguousarray(rows.y).data)
@@ -84,8 +84,7 @@ class Batches:
         self._sample_weights.append(rows.sample_weight)
         y = rows.y if rows.sample_weight is None else rows.y[rows.sample_weight > 0]
         if len(y):
-            self._first_row = y[0] if self._first_row is None else self._first_row
-            self._varies |= bool((y != self._first_row).any())
+            self._ends += [y.min(axis=0), y.max(axis=0)]
 
     @property
     def sample_weight(self):
@@ -97,10 +96,10 @@ class Batches:
 
     def check_varies(self):
         """Raise a ValueError if y is constant over the rows of positive sample weight, or there are none."""
-        if self._marks and self._first_row is None:
+        if self._marks and not self._ends:
             raise ValueError(NO_WEIGHT)
-        if self._marks and not self._varies:
-            raise_constant(self._first_row)
+        if self._marks:
+            check_varies(np.array(self._ends))
 
 
 def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:

@@ -111,15 +111,10 @@ def check_varies(y, sample_weight=None):
     """Raise a ValueError if y is constant over the rows of positive sample weight."""
     used = y if sample_weight is None else y[sample_weight > 0]
     if (used == used[0]).all():
-        raise_constant(used[0])
-
-
-def raise_constant(value):
-    """Raise the ValueError for a constant y."""
-    raise ValueError(
-        f"y is constant ({value}): there is nothing to regress and R2 is undefined. Check that y is the "
-        "target column."
-    )
+        raise ValueError(
+            f"y is constant ({used[0]}): there is nothing to regress and R2 is undefined. Check that y is "
+            "the target column."
+        )
 
 
 def check_finite(array, name, first_row=0):
@@ -131,15 +126,6 @@ def check_finite(array, name, first_row=0):
     if rows.size:
         where = f"row {first_row + rows[0]}" + (f", column {columns[0][0]}" if columns else "")
         raise ValueError(f"{name} contains NaN or infinity (first in {where}): remove or impute such rows.")
-
-
-def check_n_targets(n_targets, n_before):
-    """Raise a ValueError unless a batch has as many targets as the batches before."""
-    if n_targets != n_before:
-        raise ValueError(
-            f"y has {n_targets} targets, the batches before had {n_before}: pass the same targets in every "
-            "batch."
-        )
 
 
 def check_length(array, name, n_rows):
@@ -194,9 +180,3 @@ def check_number(value, name, low, high, integer=False):
         what = "an integer" if integer else "a number"
         bound = f">= {low}" if high == np.inf else f"from {low} to {high}"
         raise ValueError(f"{name} must be {what} {bound}; got {value!r}.")
-
-
-def check_has_weight(n_rows: int):
-    """Raise a ValueError if no row has a positive sample weight."""
-    if not n_rows:
-        raise ValueError(NO_WEIGHT)

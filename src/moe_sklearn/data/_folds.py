@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 
 import numpy as np
 from sklearn.model_selection import check_cv
@@ -116,7 +117,7 @@ class StratifiedFolds(FoldRule):
     def __init__(self, n_folds: int = N_FOLDS_OF_SMALL_SAMPLE, few_rows: int = SMALL_SAMPLE):
         super().__init__()
         self._finest, self._few_rows, self._n_rows = n_folds, few_rows, 0
-        self._n_seen: dict = {}
+        self._n_seen: Counter = Counter()
 
     @property
     def n_folds(self) -> int:
@@ -131,15 +132,12 @@ class StratifiedFolds(FoldRule):
             members = codes == (NO_BIN if label is None else code)
             if sample_weight is not None:
                 members &= sample_weight > 0
-            ranks = self._n_seen.get(label, 0) + np.arange(np.count_nonzero(members))
-            folds[members] = self._fold_of(ranks)
-            self._n_seen[label] = self._n_seen.get(label, 0) + len(ranks)
+            ranks = self._n_seen[label] + np.arange(np.count_nonzero(members))
+            # The rank alone would give periodic data folds of one phase. Knuth's multiplicative hash (The Art
+            # of Computer Programming 3, 6.4) of the number of the group moves its folds on. Without a random
+            # state batches, shards and prefixes of the rows agree on the folds.
+            moved = (ranks // self._finest * 2654435761) % 2**32 >> 16
+            folds[members] = (ranks + moved) % self._finest
+            self._n_seen[label] += len(ranks)
             self._n_rows += len(ranks)
         return joined_folds(folds, self._finest, self.n_folds)
-
-    def _fold_of(self, ranks):
-        # The rank alone would give periodic data folds of one phase. Knuth's multiplicative hash (The Art of
-        # Computer Programming 3, 6.4) of the number of the group moves its folds on. Without a random state
-        # batches, shards and prefixes of the rows agree on the folds.
-        moved = (ranks // self._finest * 2654435761) % 2**32 >> 16
-        return (ranks + moved) % self._finest

@@ -21,9 +21,9 @@ class Frame(ABC):
         self.table = table
 
     @property
-    @abstractmethod
     def names(self) -> list:
         """Names of the columns."""
+        return list(self.table.columns)
 
     @abstractmethod
     def column(self, position: int) -> Any:
@@ -37,18 +37,9 @@ class Frame(ABC):
         """Return all columns."""
         return [self.column(position) for position in range(len(self.names))]
 
-    @staticmethod
-    def make(values: np.ndarray, names: list) -> Any:
-        """Make a table of values (n, n_columns)."""
-        raise NotImplementedError
-
 
 class _Pandas(Frame):
     """A DataFrame of pandas."""
-
-    @property
-    def names(self):
-        return list(self.table.columns)
 
     def column(self, position):
         return self.table.iloc[:, position]
@@ -65,10 +56,6 @@ class _Pandas(Frame):
 
 class _Polars(Frame):
     """A DataFrame of polars."""
-
-    @property
-    def names(self):
-        return list(self.table.columns)
 
     def column(self, position):
         return self.table.to_series(position)
@@ -112,7 +99,7 @@ class _Records(Frame):
         return self.table[np.array(self.names, dtype=object)[positions].tolist()]
 
 
-FRAMES: dict[str, type[Frame]] = {"pandas": _Pandas, "polars": _Polars, "pyarrow": _Arrow}
+FRAMES: dict[str, Any] = {"pandas": _Pandas, "polars": _Polars, "pyarrow": _Arrow}
 
 
 def library_of(X) -> str | None:
@@ -220,15 +207,11 @@ class FrameMaker:
     def like(cls, X, names) -> FrameMaker | None:
         """Return a maker of frames like X; None if X is no frame of pandas or polars with names."""
         library = library_of(X)
-        return None if names is None or library in (None, "pyarrow") else cls(library, tuple(names))
+        return cls(library, tuple(names)) if names is not None and library in ("pandas", "polars") else None
 
     def of(self, values: np.ndarray):
         """Make a frame of values (n, n_features)."""
         return FRAMES[self.library].make(values, list(self.names))
-
-    def name_columns_of(self, fitted):
-        """Tell an estimator that was fitted without names the names of its columns."""
-        fitted.feature_names_in_ = np.array(self.names, dtype=object)
 
 
 @dataclass(frozen=True)

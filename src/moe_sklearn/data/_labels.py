@@ -194,9 +194,7 @@ def _as_array(bins):
 
 def _missing(array):
     """Return the mask of the rows in no bin."""
-    if array.dtype.kind == "i":
-        return array == NO_BIN
-    if array.dtype.kind == "f":
+    if array.dtype.kind in "if":
         return np.isnan(array) | (array == NO_BIN)
     if array.dtype.kind == "O":
         return ~np.fromiter(map(_is_label, array), bool, len(array))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ._checks import check_kind
-from ._sources import BLOCK_ROWS, RowSource, as_source, is_source
+from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, is_source
 
 # The squares of larger ones would overflow.
 LARGEST_STD = 1e150
@@ -39,18 +40,19 @@ def check_x_std(x_std, shape: tuple, name: str = "x_std"):
         return None
     check_kind(x_std, name)
     n_rows, n_features = map(int, shape)
-    if not is_source(x_std):
+    if is_source(x_std):
+        x_std = as_source(x_std)
+    else:
         x_std = np.asarray(x_std)
         x_std = x_std if x_std.dtype.kind in "biuf" else x_std.astype(float)
         if x_std.ndim == 0:
             x_std = np.full(n_features, float(x_std))
-    found = tuple(as_source(x_std).shape) if is_source(x_std) else x_std.shape
-    if found not in ((n_features,), (n_rows, n_features)):
+    if x_std.shape not in ((n_features,), (n_rows, n_features)):
         raise ValueError(
-            f"{name} has shape {found}: pass a number, one for each of the {n_features} columns of X, or an "
-            f"array or source of the shape of X, ({n_rows}, {n_features})."
+            f"{name} has shape {x_std.shape}: pass a number, one for each of the {n_features} columns of X, "
+            f"or an array or source of the shape of X, ({n_rows}, {n_features})."
         )
-    if len(found) == 2:
+    if len(x_std.shape) == 2:
         source = as_source(x_std)
         return source if source.array is None or source.array.any() else None
     x_std = x_std.astype(float)
@@ -73,45 +75,18 @@ def check_values(block, name: str = "x_std", locate=None):
         )
 
 
-def scaled(x_std, factor: float):
-    """Return `x_std`, as `check_x_std` returns it, times a factor >= 0."""
-    if x_std is None or factor == 0:
-        return None
-    return ScaledRows(x_std, factor) if isinstance(x_std, RowSource) else factor * x_std
-
-
-def _normals(seed, n_values, rows_and_draws, dtype):
-    """Yield the numbers of each (row, draw), which depend on nothing but these and the seed."""
-    # A generator by counter: batches, chunks and threads do not change the draw of a row.
-    bits = np.random.Philox(key=seed)
-    generator, state = np.random.Generator(bits), bits.state
-    for row, draw in rows_and_draws:
-        # The lower words of the counter count the numbers that are drawn.
-        state["state"]["counter"][2:] = draw, row
-        bits.state = state
-        yield generator.standard_normal(n_values, dtype)
-
-
-class ScaledRows(RowSource):
+class ScaledRows(DerivedRows):
     """The rows of a source times a factor."""
 
     def __init__(self, source: RowSource, factor: float):
-        self.source, self.factor = source, factor
-        self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
+        super().__init__(source)
+        self.factor = source.dtype.type(factor)
 
-    values = None
-
-    def blocks(self, max_rows: int):
-        """Yield the blocks of the source, scaled."""
-        for start, stop, load in self.source.blocks(max_rows):
-            yield start, stop, lambda load=load: load() * self.dtype.type(self.factor)
-
-    def locate(self, row: int) -> str:
-        """Name of a row in error messages."""
-        return self.source.locate(row)
+    def _made(self, start, load):
+        return load() * self.factor
 
 
-class NoisyRows(RowSource):
+class NoisyRows(DerivedRows):
     """Several noisy draws of each row of a source: row ``i * n_draws + r`` is draw r of row i.
 
     The noise depends on the seed, the number of the row and the draw. It does not depend on what is read
@@ -137,12 +112,9 @@ class NoisyRows(RowSource):
     """
 
     def __init__(self, source: RowSource, x_std, n_draws: int = 1, seed: int = 0, first_row: int = 0):
-        self.source, self.x_std = source, x_std
+        super().__init__(source, (len(source) * n_draws, source.shape[1]))
+        self.x_std, self.in_memory = x_std, False
         self.n_draws, self.seed, self.first_row = n_draws, seed, first_row
-        self.shape = (len(source) * n_draws, source.shape[1])
-        self.dtype, self.in_memory = source.dtype, False
-
-    values = None
 
     def blocks(self, max_rows: int):
         """Yield (start, stop, load) of ranges of at most `max_rows` rows."""
@@ -162,10 +134,16 @@ class NoisyRows(RowSource):
             check_values(std, locate=lambda row: self.x_std.locate(int(read[row])))
         else:
             std, places = self.x_std[None].astype(self.dtype), np.zeros(len(rows), int)
-        numbers = zip((self.first_row + positions).tolist(), draws.tolist(), strict=True)
-        noise = _normals(self.seed, self.shape[1], numbers, self.dtype)
-        for row, place, normal in zip(taken, places, noise, strict=True):
-            row += std[place] * normal
+        # A generator by counter: batches, chunks and threads do not change the draw of a row.
+        bits = np.random.Philox(key=self.seed)
+        generator, state = np.random.Generator(bits), bits.state
+        numbers = zip(draws.tolist(), (self.first_row + positions).tolist(), strict=True)
+        dtype: Any = self.dtype
+        for row, place, draw_and_row in zip(taken, places, numbers, strict=True):
+            # The lower words of the counter count the numbers that are drawn.
+            state["state"]["counter"][2:] = draw_and_row
+            bits.state = state
+            row += std[place] * generator.standard_normal(self.shape[1], dtype)
         return taken
 
     def locate(self, row: int) -> str:

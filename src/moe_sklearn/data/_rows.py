@@ -13,14 +13,9 @@ from sklearn.utils.validation import validate_data
 from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_length, check_sample_weight, check_varies
 from ._frames import FrameMaker, aligned, as_table
 from ._labels import label_array
-from ._noise import NoisyRows, check_x_std, scaled
+from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._side_columns import SideColumns, are_labels, locate
 from ._sources import LazySource, RowSource, as_source, is_lazy, is_source
-
-BOTH_GIVEN = (
-    "bins are given, but side_columns={columns!r} of X make the bins: leave bins out, or pass X without "
-    "these columns."
-)
 
 
 @dataclass(frozen=True)
@@ -72,13 +67,7 @@ class Rows:
 
     def between(self, start: int, stop: int) -> Rows:
         """Take the rows `start` to `stop`, without `stop`."""
-        return self._with(
-            self.X.between(start, stop), slice(start, stop), lambda std: std.between(start, stop)
-        )
-
-    def first(self, n: int) -> Rows:
-        """Take the first `n` rows."""
-        return self.between(0, n)
+        return self._with(slice(start, stop), lambda source: source.between(start, stop))
 
     def shuffled(self, rng: np.random.RandomState) -> Rows:
         """Put rows that are one array in memory in random order.
@@ -91,12 +80,12 @@ class Rows:
         if self.X.values is None:
             raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
         order = rng.permutation(len(self))
-        everything = np.arange(len(self))
-        return self._with(
-            as_source(np.asarray(self.X.values)[order]),
-            order,
-            lambda std: as_source(std.take(everything)[order]),
-        )
+
+        def in_order(source):
+            values = source.take(np.arange(len(self))) if source.values is None else source.values
+            return as_source(np.asarray(values)[order])
+
+        return self._with(order, in_order)
 
     def noisy(self, n_draws: int = 1, seed: int = 0, first_row: int = 0) -> Rows:
         """Take several noisy draws of each row; there are `first_row` rows before these."""
@@ -105,17 +94,20 @@ class Rows:
 
     def with_noise(self, x_std, factor: float = 1.0) -> Rows:
         """Give the rows noise of standard deviation `x_std`, as `check_x_std` returns it, times a factor."""
-        return replace(self, x_std=scaled(x_std, factor))
+        if x_std is None or factor == 0:
+            return replace(self, x_std=None)
+        is_source = isinstance(x_std, RowSource)
+        return replace(self, x_std=ScaledRows(x_std, factor) if is_source else factor * x_std)
 
-    def _with(self, X, positions, of_noise: Callable) -> Rows:
-        """The rows at `positions`, whose X is known; `of_noise` takes those of noise that differs by row."""
-        taken = {
-            "y": None if self.y is None else self.y[positions],
-            "labels": None if self.labels is None else label_array(self.labels, len(self))[positions],
-            "sample_weight": None if self.sample_weight is None else self.sample_weight[positions],
-            "x_std": of_noise(self.x_std) if isinstance(self.x_std, RowSource) else self.x_std,
-        }
-        return replace(self, X=X, **(taken | {"x_std": check_x_std(taken["x_std"], X.shape)}))
+    def _with(self, positions, of_source: Callable) -> Rows:
+        """The rows at `positions`; `of_source` takes those of X, and of noise that differs by row."""
+        labels = None if self.labels is None else label_array(self.labels, len(self))
+        y, labels, weight = (
+            values if values is None else values[positions] for values in (self.y, labels, self.sample_weight)
+        )
+        X = of_source(self.X)
+        x_std = of_source(self.x_std) if isinstance(self.x_std, RowSource) else self.x_std
+        return replace(self, X=X, y=y, labels=labels, sample_weight=weight, x_std=check_x_std(x_std, X.shape))
 
 
 def rows_of(
@@ -162,7 +154,7 @@ def rows_of(
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
     # stay those of X as it was given.
     to_fit = reset or is_batch
-    table, found = _split(estimator, X, reset)
+    table, found = _split(estimator, X, bins, reset)
     checker = _without_side_columns(estimator, found, reset)
     if found is None:
         if to_fit and getattr(estimator, "side_columns", None) is not None and np.ndim(table) == 2:
@@ -171,8 +163,6 @@ def rows_of(
             )
         labels, features = aligned(bins, X), table
     else:
-        if bins is not None:
-            raise ValueError(BOTH_GIVEN.format(columns=estimator.side_columns))
         side, features = found.side(table), found.features(table)
         if reset:
             found = estimator.side_columns_ = replace(found, are_labels=are_labels(estimator, side))
@@ -206,24 +196,28 @@ def split(estimator, X, bins=None):
     ValueError, TypeError
         As `rows_of`.
     """
-    table, found = _split(estimator, X, reset=True)
+    table, found = _split(estimator, X, bins, reset=True)
     if found is None:
         return X, aligned(bins, X)
-    if bins is not None:
-        raise ValueError(BOTH_GIVEN.format(columns=estimator.side_columns))
     side = found.side(table)
     return found.features(table), replace(found, are_labels=are_labels(estimator, side)).bins(side)
 
 
-def _split(estimator, X, reset=False) -> tuple[Any, SideColumns | None]:
-    """Return X as a table, and its side columns; None where the estimator or X has none."""
+def _split(estimator, X, bins=None, reset=False) -> tuple[Any, SideColumns | None]:
+    """Return X as a table, and its side columns, in place of `bins`; None if one has none."""
     known = getattr(estimator, "side_columns" if reset else "side_columns_", None)
     if known is None:
         return X, None
     table = as_table(X)
     if len(table.shape) != 2:
         return table, None  # the checks that follow say what is wrong
-    return table, locate(estimator, table) if reset else known.found_in(estimator, table)
+    found = locate(estimator, table) if reset else known.found_in(estimator, table)
+    if found is not None and bins is not None:
+        raise ValueError(
+            f"bins are given, but side_columns={estimator.side_columns!r} of X make the bins: leave bins "
+            "out, or pass X without these columns."
+        )
+    return table, found
 
 
 def _without_side_columns(estimator, found, reset=False):
@@ -252,11 +246,8 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
         y = None if y is None else check_array(y, **y_params)
     else:
         # A batch can have one row, a fit cannot.
-        X_params = {
-            "dtype": FLOAT_DTYPES,
-            "ensure_all_finite": False,
-            "ensure_min_samples": 1 if is_batch else 2,
-        }
+        fewest = 1 if is_batch else 2
+        X_params = {"dtype": FLOAT_DTYPES, "ensure_all_finite": False, "ensure_min_samples": fewest}
         if y is None:
             X = validate_data(estimator, X, reset=reset, **X_params)
         else:
@@ -276,6 +267,12 @@ def _check_features(estimator, X, lazy) -> RowSource:
     if is_source(X):
         return _check_source(estimator, X, lazy=lazy)
     return RowSource(validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False))
+
+
+def checked_array(estimator, X, *y, dtype=FLOAT_DTYPES, **options):
+    """Check X, or X and y, in memory by `check_kind` and by scikit-learn's `validate_data`; return arrays."""
+    check_kind(X)
+    return validate_data(estimator, X, *y, dtype=dtype, **options)
 
 
 def _check_source(estimator, X, reset=False, lazy=False) -> RowSource:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.utils.validation import validate_data
 
 from .._base import unfitted_copy
-from ._frames import columns_of, in_memory, numbers_of, take_columns
+from ._checks import check_kind, mask_of
+from ._frames import columns_of, frame_of, in_memory, library_of, numbers_of, take_columns
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,7 @@ class SideColumns:
                     f"{self.n_columns} features with its side columns or {n_features} without, as input."
                 )
             positions = self.positions if seen.n_columns == self.n_columns else None
-        if positions is None:
-            return None
-        return SideColumns(positions, seen.n_columns, seen.names, self.are_labels)
+        return None if positions is None else replace(seen, positions=positions, are_labels=self.are_labels)
 
     def features(self, table):
         """Take the other columns of a table."""
@@ -103,6 +102,41 @@ def columns_seen(estimator, table) -> SideColumns:
     return SideColumns((), seen.n_features_in_, getattr(seen, "feature_names_in_", None))
 
 
+def checked_columns(estimator, X, *, reset: bool) -> list:
+    """Check side information that an estimator gets for itself, and return its columns."""
+    frame = frame_of(X)
+    if frame is not None:
+        if library_of(X):
+            validate_data(estimator, X, skip_check_array=True, reset=reset)
+        else:  # scikit-learn does not know the names of records.
+            _check_fields(estimator, frame.names, reset)
+        return frame.columns()
+    check_kind(X, "side_information", may_miss=True)
+    # An array of a list of numbers and strings would hold strings only.
+    X, mask = X if hasattr(X, "dtype") else np.asarray(X, dtype=object), mask_of(X)
+    finite = "allow-nan" if X.dtype.kind != "O" else False
+    X = validate_data(estimator, X, dtype=None, ensure_all_finite=finite, reset=reset)
+    return columns_of(X if mask is None else np.ma.array(X, mask=mask))
+
+
+def _check_fields(estimator, names, reset):
+    """Note or check the columns of a structured array or a table."""
+    seen = getattr(estimator, "feature_names_in_", names)
+    if reset:
+        estimator.feature_names_in_, estimator.n_features_in_ = np.array(names, dtype=object), len(names)
+    elif len(names) != estimator.n_features_in_ or list(seen) != names:
+        raise ValueError(
+            f"The side information has the columns {names}, in fit it had {column_names(estimator)}: "
+            "pass the same columns in the same order."
+        )
+
+
+def column_names(estimator) -> list:
+    """Return the names of the columns seen in `fit`, made up where there were none."""
+    made_up = [f"x{j}" for j in range(estimator.n_features_in_)]
+    return list(getattr(estimator, "feature_names_in_", made_up))
+
+
 def locate(estimator, table) -> SideColumns:
     """Find the `side_columns` of an unfitted estimator in the table of its `fit`.
 
@@ -122,7 +156,7 @@ def locate(estimator, table) -> SideColumns:
         raise ValueError(
             "side_columns are all columns of X: experts and gate need others. Add features to X."
         )
-    return SideColumns(positions, seen.n_columns, seen.names)
+    return replace(seen, positions=positions)
 
 
 def _position(column, seen: SideColumns) -> int:

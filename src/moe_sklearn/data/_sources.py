@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import mmap
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -26,39 +26,16 @@ Block = tuple[int, int, Callable[[], np.ndarray]]
 
 def prefetch(iterable: Iterable) -> Iterator:
     """Yield from `iterable`, while a thread makes the next item."""
-    # One item: reading and computing overlap, and two blocks at most are in memory.
-    items: queue.Queue = queue.Queue(maxsize=1)
-    stop = threading.Event()
-
-    def hand_over(item, error=None):
-        """Wait until there is room for the item; return False if the caller needs no more items."""
-        while not stop.is_set():
-            try:
-                items.put((item, error), timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def produce():
-        try:
-            if all(map(hand_over, iterable)):
-                hand_over(None, StopIteration())
-        except BaseException as error:  # noqa: BLE001 - the thread of the caller raises it
-            hand_over(None, error)
-
-    thread = threading.Thread(target=produce, daemon=True)
-    thread.start()
+    # Two items: reading and computing overlap, and three blocks at most are in memory.
+    iterator, end = iter(iterable), object()
+    thread = ThreadPoolExecutor(max_workers=1)
     try:
-        while True:
-            item, error = items.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
+        ahead = deque(thread.submit(next, iterator, end) for _ in range(2))
+        while (item := ahead.popleft().result()) is not end:
+            ahead.append(thread.submit(next, iterator, end))
             yield item
     finally:
-        stop.set()
+        thread.shutdown(wait=False, cancel_futures=True)
 
 
 def map_rows(function: Callable, source: RowSource, *row_values: np.ndarray) -> Any:
@@ -348,16 +325,44 @@ def _map_chunk(function, chunk, first_row, *row_values):
     return results if isinstance(results, tuple) else (results,)
 
 
-class RowSlice(RowSource):
+class DerivedRows(RowSource):
+    """Rows that are made of those of a source, a block at a time.
+
+    Parameters
+    ----------
+    source : RowSource
+    shape : (int, int), default=None
+        None means that of the source.
+    """
+
+    values = None  # So that all rows are read through `blocks`.
+
+    def __init__(self, source: RowSource, shape: tuple[int, int] | None = None):
+        self.source, self.shape = source, shape or source.shape
+        self.dtype, self.in_memory = source.dtype, source.in_memory
+
+    def blocks(self, max_rows: int) -> Iterator[Block]:
+        """Yield the blocks of the source, each made into one of these rows."""
+        for start, stop, load in self.source.blocks(max_rows):
+            yield start, stop, partial(self._made, start, load)
+
+    def _made(self, start: int, load: Callable) -> np.ndarray:
+        raise NotImplementedError
+
+    def locate(self, row: int) -> str:
+        """Name of a row in error messages."""
+        return self.source.locate(row)
+
+
+class RowSlice(DerivedRows):
     """The rows `first` to `last` of a source, without `last`."""
 
     def __init__(self, source: RowSource, first: int, last: int):
-        self.source, self.first, self.last = source, first, last
-        self.shape = (last - first, source.shape[1])
-        self.dtype, self.in_memory = source.dtype, source.in_memory
+        super().__init__(source, (last - first, source.shape[1]))
+        self.first, self.last = first, last
 
     @property
-    def values(self) -> np.ndarray | None:
+    def values(self) -> np.ndarray | None:  # type: ignore[override]
         """The rows as one array, if the source has one."""
         return None if self.source.values is None else self.source.values[self.first : self.last]
 
@@ -374,38 +379,18 @@ class RowSlice(RowSource):
         return self.source.locate(self.first + row)
 
 
-class ColumnsOf(RowSource):
-    """Some columns of a source.
-
-    Parameters
-    ----------
-    source : RowSource
-    columns : slice or list of int
-    n_columns : int
-        Their number.
-    """
+class ColumnsOf(DerivedRows):
+    """Some columns of a source, by a slice or a list of `n_columns` positions."""
 
     def __init__(self, source: RowSource, columns, n_columns: int):
-        self.source, self.columns = source, columns
-        self.shape = (len(source), n_columns)
-        self.dtype, self.in_memory = source.dtype, source.in_memory
+        super().__init__(source, (len(source), n_columns))
+        self.columns = columns
 
-    values = None
-
-    def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Yield the blocks of the source, with these columns only."""
-        for start, stop, load in self.source.blocks(max_rows):
-            yield start, stop, partial(self._load_columns, load)
-
-    def _load_columns(self, load):
+    def _made(self, start, load):
         return np.ascontiguousarray(load()[:, self.columns])
 
-    def locate(self, row: int) -> str:
-        """Name of a row in error messages."""
-        return self.source.locate(row)
 
-
-class CachingSource(RowSource):
+class CachingSource(DerivedRows):
     """A source that keeps some rows when it reads them, so that they need not be read again.
 
     Parameters
@@ -416,20 +401,12 @@ class CachingSource(RowSource):
     """
 
     def __init__(self, source: RowSource, rows: np.ndarray):
-        self.source, self.rows = source, rows
-        self.shape, self.dtype, self.in_memory = source.shape, source.dtype, source.in_memory
-        self.kept = np.empty((len(rows), source.shape[1]), source.dtype)
+        super().__init__(source)
+        self.rows, self.kept = rows, np.empty((len(rows), source.shape[1]), source.dtype)
 
-    values = None  # So that all rows are read through `blocks`.
-
-    def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Yield the blocks of the source; ``load()`` also keeps those of `rows` that are in the block."""
-        for start, stop, load in self.source.blocks(max_rows):
-            yield start, stop, partial(self._load_and_keep, start, stop, load)
-
-    def _load_and_keep(self, start, stop, load):
+    def _made(self, start, load):
         block = load()
-        first, last = np.searchsorted(self.rows, [start, stop])
+        first, last = np.searchsorted(self.rows, [start, start + len(block)])
         self.kept[first:last] = block[self.rows[first:last] - start]
         return block
 
@@ -438,10 +415,6 @@ class CachingSource(RowSource):
         if len(rows) == len(self.rows):
             return self.kept
         return self.kept[np.searchsorted(self.rows, rows)]
-
-    def locate(self, row: int) -> str:
-        """Name of a row in error messages."""
-        return self.source.locate(row)
 
 
 class Shards(RowSource):
@@ -464,10 +437,7 @@ class Shards(RowSource):
         """Yield the blocks of each shard. No block has rows of two shards."""
         for offset, shard in zip(self.starts.tolist(), self.shards, strict=False):
             for start, stop, load in shard.blocks(max_rows):
-                yield offset + start, offset + stop, partial(self._load_shard, load)
-
-    def _load_shard(self, load):
-        return np.asarray(load(), dtype=self.dtype)
+                yield offset + start, offset + stop, lambda load=load: np.asarray(load(), self.dtype)  # type: ignore[misc]
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages: its number among all rows, its shard, and its number there."""

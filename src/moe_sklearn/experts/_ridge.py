@@ -13,7 +13,7 @@ from sklearn.base import RegressorMixin
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..binning import usable_bins, usable_labels
-from ..data import Batches, CrossValidationFolds, check_choice, check_has_weight, check_n_targets, rows_of
+from ..data import NO_WEIGHT, Batches, CrossValidationFolds, check_choice, rows_of
 from ..linalg import LinearPart, Scratch, origin_of
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
 from ._bin_by_bin import gather_in_turn
@@ -354,11 +354,16 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         dtype, y_is_1d = rows.dtype, rows.y_is_1d
         moments = gather(rows.batches(), progress=Progress.of(self), product_dtype=fitted.product_dtype)
         if not first:
-            check_n_targets(moments.n_targets, self.moments_.n_targets)
+            if moments.n_targets != self.moments_.n_targets:
+                raise ValueError(
+                    f"y has {moments.n_targets} targets, the batches before had {self.moments_.n_targets}: "
+                    "pass the same targets in every batch."
+                )
             # The old moments are merged into the new ones, so that an error leaves the old ones unchanged.
             moments.merge(self.moments_)
             dtype, y_is_1d = np.result_type(dtype, self.coef_.dtype), self.coef_.ndim == 2
-        check_has_weight(moments.n_rows)
+        if not moments.n_rows:
+            raise ValueError(NO_WEIGHT)
         fitted._solve(moments, dtype, y_is_1d, fitted.small_bins_of("drop"))
         fitted.moments_ = moments
         return adopt(self, fitted)
@@ -473,7 +478,11 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         scratch, alphas = scratch or Scratch(), dict(zip(self.bins_.tolist(), self.alpha_, strict=True))
         global_model = ridge(pooled or moments.pool(), self.global_alpha_, scratch=scratch)
         prior_coef = global_model[0] if self.shrink_to == "global" else None
-        return models_of_bins(moments, alphas, lambda *rows: ridge(*rows, prior_coef, scratch), global_model)
+
+        def solve(group, alpha):
+            return ridge(group, alpha, prior_coef, scratch)
+
+        return models_of_bins(moments, alphas, solve, global_model)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

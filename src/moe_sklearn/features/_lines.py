@@ -184,15 +184,13 @@ def place_lines(
             f"wavelength is in {of_axis.name}, but wavelength_unit={str(wavelength_unit)!r}: leave it out."
         )
     axis, unit = check_wavelength(numbers, n_features), of_lines or of_axis
-    band = None
+    band = SIDE_BAND if isinstance(lines, str) else None
     if side_band is not None:
         band = number_in(side_band, unit, unit, name="side_band")
         if not 0 < band < np.inf:
             raise ValueError(f"side_band must be positive and finite; got {side_band!r}.")
-    if isinstance(lines, str):
-        band = SIDE_BAND if band is None else band
-        if medium == "vacuum":
-            resolved = {name: (float(air_to_vacuum(c)), width) for name, (c, width) in resolved.items()}
+    if isinstance(lines, str) and medium == "vacuum":
+        resolved = {name: (float(air_to_vacuum(c)), width) for name, (c, width) in resolved.items()}
     if of_axis and unit:
         axis = convert(axis, of_axis, unit)
     _check_overlap(numbers, axis, resolved, of_axis, of_lines, unit)

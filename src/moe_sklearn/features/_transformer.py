@@ -168,8 +168,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
 
     def _fit(self, moments, dtype):
         check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
-        n_components = min(self.n_components, moments.n_features)
-        components, variance = pca_axes(moments, n_components)
+        components, variance = pca_axes(moments, min(self.n_components, moments.n_features))
         # Rounding of the mean can give constant columns a variance of this size.
         rounding = (np.finfo(float).eps * 100 * np.abs(moments.x_mean).max(initial=0)) ** 2
         spanned = variance > np.maximum(1e-12 * variance[:1], moments.n_features * rounding)
@@ -177,25 +176,20 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         self.explained_variance_ = variance[spanned]
         self.n_components_ = len(self.components_)
         self.mean_, self.origin_ = moments.x_mean.astype(dtype), origin_of(moments, dtype)
-        self._place_lines(moments.n_features)
+        placed: tuple[dict, str | None, list] = ({}, None, [])
+        if self.wavelength is not None:
+            placed = place_lines(
+                self.wavelength,
+                self.lines,
+                moments.n_features,
+                wavelength_unit=self.wavelength_unit,
+                lines_unit=self.lines_unit,
+                medium=self.medium,
+                side_band=self.side_band,
+            )
+        self.lines_, self.lines_unit_, windows = placed
+        self.species_, self.windows_ = species_of(self.lines_), pack_windows(windows) if windows else None
         return self
-
-    def _place_lines(self, n_features):
-        if self.wavelength is None:
-            nothing: dict = {}
-            self.windows_, self.lines_, self.species_, self.lines_unit_ = None, nothing, nothing, None
-            return
-        self.lines_, self.lines_unit_, windows = place_lines(
-            self.wavelength,
-            self.lines,
-            n_features,
-            wavelength_unit=self.wavelength_unit,
-            lines_unit=self.lines_unit,
-            medium=self.medium,
-            side_band=self.side_band,
-        )
-        self.species_ = species_of(self.lines_)
-        self.windows_ = pack_windows(windows) if windows else None
 
     def transform(self, X: Any) -> NDArray:
         """Compute PCA scores, then mean, depth and equivalent width of each line, then totals of species.
@@ -215,11 +209,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         else:  # It is the mean, whose scores are 0.
             zeros = np.zeros(self.n_components_, self.components_.dtype)
             stack = LinearStack(self.components_.T, zeros, {}, self.origin_)
-
-        def of_block(block):
-            return self.complete(stack.outputs(block), block)
-
-        return features_of(self, X).map(of_block)
+        return features_of(self, X).map(lambda block: self.complete(stack.outputs(block), block))
 
     def linear_part(self) -> LinearPart:
         """Return the PCA scores as a linear part, with the coefficients `components_`."""

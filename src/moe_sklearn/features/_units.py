@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -263,9 +264,8 @@ def guess_units(
     low, high = axis.min(), axis.max()
     if not (low > 0 and (positions > 0).all()):
         return None
-    for of_positions in position_units:
-        for of_axis in LIKELY_UNITS:
-            there = convert(positions, as_unit(of_positions), as_unit(of_axis))
-            if low <= there.min() and there.max() <= high:
-                return of_axis, of_positions
+    for of_positions, of_axis in product(position_units, LIKELY_UNITS):
+        there = convert(positions, as_unit(of_positions), as_unit(of_axis))
+        if low <= there.min() and there.max() <= high:
+            return of_axis, of_positions
     return None

@@ -5,11 +5,11 @@ from scipy.special import expit
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import check_kind, check_sample_weight
+from ..data import check_sample_weight, checked_array
 from ._loss import softmax
 
 # Of more rows, the Newton method is ten times as fast. Of fewer it is no faster, and less exact.
@@ -83,8 +83,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
             If X or `sample_weight` holds nan or infinity, if lengths differ, or if y has only one class.
         """
         fitted = unfitted_copy(self)
-        check_kind(X)
-        X, y = validate_data(fitted, X, y, dtype=np.float64)
+        X, y = checked_array(fitted, X, y, dtype=np.float64)
         sample_weight = check_sample_weight(sample_weight, len(X))
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
         solver = "newton-cg" if len(X) > NEWTON_ROWS else "lbfgs"
@@ -108,8 +107,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
             Rows sum to 1.
         """
         check_is_fitted(self)
-        check_kind(X)
-        return self.weigh(validate_data(self, X, dtype=np.float64, reset=False))
+        return self.weigh(checked_array(self, X, dtype=np.float64, reset=False))
 
     def predict(self, X):
         """Predict the most probable class.

@@ -9,12 +9,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from joblib import cpu_count
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import ThreadpoolController
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
-from ..data import NO_BIN, check_finite, check_kind, check_length, check_number, check_sample_weight
+from ..data import NO_BIN, check_finite, check_length, check_number, check_sample_weight, checked_array
 from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
@@ -175,8 +175,7 @@ class RegressionGate(StatefulEstimator):
         """
         fitted = unfitted_copy(self)
         fitted._check_parameters(labels)
-        check_kind(X)
-        X = validate_data(fitted, X, dtype=np.float64, ensure_min_samples=2)
+        X = checked_array(fitted, X, dtype=np.float64, ensure_min_samples=2)
         arrays = _check_rows(X, y, experts, labels, sample_weight)
         # Threads of BLAS cost more than they bring in products of this size, above all where other jobs run
         # beside. They would also change the last digits: a gate is the same for any number of cores.
@@ -214,8 +213,7 @@ class RegressionGate(StatefulEstimator):
             Rows sum to 1.
         """
         check_is_fitted(self)
-        check_kind(X)
-        return self.weigh(validate_data(self, X, dtype=np.float64, reset=False))
+        return self.weigh(checked_array(self, X, dtype=np.float64, reset=False))
 
     def weigh(self, X) -> np.ndarray:
         """Compute `predict_proba` without checks: X must be a finite float64 array with n_inputs columns."""

@@ -242,7 +242,7 @@ def name_columns(frame, experts, features, stack: LinearStack):
     if frame is None:
         return features
     for part in (experts, features) if fits_moments(features) else (experts,):
-        frame.name_columns_of(part)
+        part.feature_names_in_ = np.array(frame.names, dtype=object)
     return features if "features" in stack.columns else OnFrames(features, frame)
 
 

@@ -122,7 +122,7 @@ def _add_rows(moments, rows, sizes):
     folds, start = StratifiedFolds(), 0
     for stop in sizes:
         add_in_folds(moments, rows.source.between(start, stop), folds)
-        first = rows.source.first(stop)
+        first = rows.source.between(0, stop)
         yield replace(rows, source=first, labels=[first.labels], folds=folds.all())
         start = stop
 
