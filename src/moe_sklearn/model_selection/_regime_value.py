@@ -434,10 +434,8 @@ def _value_of(rows: _Rows, folds) -> RegimeValue:
             f"bins covers {n_covered} of {n_rows} rows, R2 needs at least 2: check the labels, or the edges "
             "and the order of the columns."
         )
-    squares, total = (
-        np.array([_squares(rows, scored) for scored in scored_of_folds]),
-        _squares(rows, everything),
-    )
+    squares = np.array([_squares(rows, scored) for scored in scored_of_folds])
+    total = _squares(rows, everything)
     r2, fold_r2, shuffled = {}, {}, np.empty(0)
     for line in errors_of_folds[0]:
         errors = np.array([of_fold[line] for of_fold in errors_of_folds])  # folds, models, modes, targets
