@@ -270,9 +270,8 @@ def test_no_shuffles(data):
     assert np.isnan(value.p_value)
     assert value.shuffled_r2.shape == (0,)
     assert list(value.gain) == ["one bin"]
-    assert (
-        value.summary() == f"regimes add {value.gain['one bin']:+.4f} to R2 soft beyond one bin, by 3 folds"
-    )
+    gain = f"{value.gain['one bin']:+.4f}"
+    assert value.summary() == f"regimes add {gain} to R2 soft beyond one bin, by 3 folds"
 
 
 def test_folds_without_scored_rows_or_spread(data):
