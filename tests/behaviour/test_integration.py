@@ -88,9 +88,8 @@ def scores_by_hand(X, y, side, splits, scaled=False, **parameters):
             X = (fluxes - fluxes.iloc[train].mean()) / fluxes.iloc[train].std(ddof=0)
         model = mixture().set_params(**parameters)
         model.fit(X.iloc[train], y.iloc[train], bins=side.iloc[train])
-        r2 = {
-            mode: model.score(X.iloc[test], y.iloc[test], mixing=mode, bins=side.iloc[test]) for mode in MODES
-        }
+        rows, bins = (X.iloc[test], y.iloc[test]), side.iloc[test]
+        r2 = {mode: model.score(*rows, mixing=mode, bins=bins) for mode in MODES}
         rho = (r2["soft"] - r2["global"]) / (r2["oracle"] - r2["global"])
         scores.append((r2["soft"], rho))
     return np.array(scores)
@@ -151,9 +150,8 @@ def test_cross_val_predict_without_routing(star_frames):
 
 def test_folds_leak_no_bin_edges(star_frames, routing):
     X, y, side, _ = star_frames
-    results = cross_validate(
-        mixture(), X, y, cv=CV, params={"bins": side}, return_estimator=True, error_score="raise"
-    )
+    options = {"params": {"bins": side}, "return_estimator": True, "error_score": "raise"}
+    results = cross_validate(mixture(), X, y, cv=CV, **options)
     for model, (train, _) in zip(results["estimator"], CV.split(X), strict=True):
         own = GridBinner(2).fit(side.iloc[train]).edges_
         assert [e.tolist() for e in model.binner_.edges_] == [e.tolist() for e in own]

@@ -78,15 +78,12 @@ def test_settings_of_the_interval_are_passed_on(data):
     assert "50 % bootstrap interval" in str(report)
 
 
-def test_rows_and_coverage(report):
+def test_rows_coverage_and_dropped_bins(data, report):
     assert (report.n_test, report.n_test_covered, report.coverage) == (200, 160, 0.8)
     assert (report.n_train, report.n_train_covered) == (1500, 1201)
     assert report.train_coverage == pytest.approx(1201 / 1500)
-
-
-def test_dropped_bins_are_kept(data):
+    assert report.dropped_bins == ()
     assert make_report(**data, dropped_bins=["Hot Rich", "Cold"]).dropped_bins == ("Hot Rich", "Cold")
-    assert make_report(**data).dropped_bins == ()
 
 
 def test_table_of_the_bins(data, report):
@@ -108,10 +105,10 @@ def test_table_of_the_bins(data, report):
 
 def test_bin_without_test_rows(data):
     bins = np.where(data["bins"] == 3, -1, data["bins"])
-    report = make_report(**{**data, "bins": bins})
+    report = make_report(**{**data, "bins": bins}, errors=True)
     assert report.bins["n_test"][3] == 0
-    assert np.isnan(report.bins["recall"][3])
-    assert np.isnan(report.gate_proba[3]).all()
+    assert np.isnan(report.bins["recall"][3]) and np.isnan(report.gate_proba[3]).all()
+    assert np.isnan(report.bin_errors["rmsep_soft"]).tolist() == [False, False, False, True]
     assert report.confusion.shape == (4, 4)
     assert report.confusion[3].sum() == 0
 
@@ -250,12 +247,6 @@ def test_errors_are_those_of_the_covered_rows(shape, weighted):
             assert_close(report.bin_errors[f"rmsep_{mode}"][code], np.sqrt((of_bin**2).mean(axis=0)))
             assert_close(report.bin_errors[f"bias_{mode}"][code], of_bin.mean(axis=0))
         assert np.isnan(report.bin_errors[f"sep_{mode}"][3]).all()
-
-
-def test_a_bin_without_test_rows_has_no_errors(data):
-    bins = np.where(data["bins"] == 2, -1, data["bins"])
-    report = make_report(**data | {"bins": bins}, errors=True)
-    assert np.isnan(report.bin_errors["rmsep_soft"]).tolist() == [False, False, True, False]
 
 
 def test_errors_are_shown_on_request_alone(data, report):

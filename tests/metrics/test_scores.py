@@ -283,13 +283,10 @@ def test_errors_of_a_shifted_prediction():
     assert found["rpd"] == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
 
 
-def test_errors_of_one_row_have_no_spread():
+def test_errors_of_one_row_have_no_spread_and_rows_of_weight_0_no_errors():
     found = prediction_errors([1.0], [3.0])
     assert (found["rmsep"], found["bias"]) == (2.0, 2.0)
     assert np.isnan(found["sep"]) and np.isnan(found["rpd"])
-
-
-def test_rows_of_weight_0_have_no_errors():
     found = prediction_errors([1.0, 2.0, 9.0], [1.5, 2.5, 0.0], sample_weight=[1, 1, 0])
     assert found == prediction_errors([1.0, 2.0], [1.5, 2.5])
 
