@@ -44,9 +44,8 @@ def test_each_point_is_a_fit_with_that_noise(data, kind, options):
     x_std, x_std_test = (0.7, 0.7) if kind == "number" else (std[:600], std[600:])
     weight = np.linspace(1, 2, 600)
     model = mixture(data, **options)
-    result = curve(
-        data, model, x_std, x_std_test=x_std_test, levels=[0, 0.5, 2], sample_weight=weight, random_state=3
-    )
+    options = {"levels": [0, 0.5, 2], "sample_weight": weight, "random_state": 3}
+    result = curve(data, model, x_std, x_std_test=x_std_test, **options)
     assert result.levels.tolist() == [0, 0.5, 2]
     seed = int(np.random.RandomState(3).randint(2**31 - 1))
     for i, level in enumerate(result.levels):

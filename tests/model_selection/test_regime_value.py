@@ -55,9 +55,7 @@ def test_real_bins_are_a_plain_loop_of_clones(data, weighted, shape):
     X, y, side = data
     y = y[:, 0] if shape == "1 target" else y
     weight = np.random.default_rng(1).integers(0, 3, N).astype(float) if weighted else None
-    value = regime_value(
-        mixture(), X, y, bins=side, cv=CV, n_shuffles=0, sample_weight=weight, random_state=0
-    )
+    value = regime_value(mixture(), X, y, bins=side, cv=CV, n_shuffles=0, sample_weight=weight)
     by_hand = predictions(mixture(), X, y, side, weight)
     for mode in MODES:
         expected = r2_score(y, by_hand[mode], sample_weight=weight)

@@ -96,10 +96,8 @@ def test_grid_search_routes_bins(spectra, routing):
     X, y, bins, _ = spectra
     search = GridSearchCV(mixture(), ALPHAS, scoring=rho_scorer, cv=CV, error_score="raise")
     search.fit(X.to_numpy(), y.to_numpy(), bins=bins.to_numpy())
-    expected = [
-        np.mean(scores_by_hand(mixture().set_params(experts__alpha=a), X, y, bins))
-        for a in ALPHAS["experts__alpha"]
-    ]
+    models = [mixture().set_params(experts__alpha=alpha) for alpha in ALPHAS["experts__alpha"]]
+    expected = [np.mean(scores_by_hand(model, X, y, bins)) for model in models]
     assert search.cv_results_["mean_test_score"] == pytest.approx(expected, rel=1e-9)
     assert search.score(X.to_numpy(), y, bins=bins) == pytest.approx(
         rho_by_hand(search.best_estimator_, X.to_numpy(), y, bins), rel=1e-9
