@@ -88,9 +88,8 @@ def scores_by_hand(X, y, side, splits, scaled=False, **parameters):
             X = (fluxes - fluxes.iloc[train].mean()) / fluxes.iloc[train].std(ddof=0)
         model = mixture().set_params(**parameters)
         model.fit(X.iloc[train], y.iloc[train], bins=side.iloc[train])
-        r2 = {
-            mode: model.score(X.iloc[test], y.iloc[test], mixing=mode, bins=side.iloc[test]) for mode in MODES
-        }
+        rows, bins = (X.iloc[test], y.iloc[test]), side.iloc[test]
+        r2 = {mode: model.score(*rows, mixing=mode, bins=bins) for mode in MODES}
         rho = (r2["soft"] - r2["global"]) / (r2["oracle"] - r2["global"])
         scores.append((r2["soft"], rho))
     return np.array(scores)
@@ -109,10 +108,9 @@ def assert_searched(model, grid, frames, scoring=SCORING, n_jobs=None, scaled=Fa
     return search
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_grid_search_over_alpha_and_bins(star_frames, routing, n_jobs):
+def test_grid_search_over_alpha_and_bins(star_frames, routing):
     X, y, side, _ = star_frames
-    search = assert_searched(mixture(), GRID, star_frames, n_jobs=n_jobs)
+    search = assert_searched(mixture(), GRID, star_frames, n_jobs=2)
     assert search.best_params_ == {"experts__alpha": 0.1, "binner__n_bins": 3}
     twin = mixture().set_params(**search.best_params_).fit(X, y, bins=side)
     np.testing.assert_array_equal(search.predict(X), twin.predict(X))
@@ -123,21 +121,11 @@ def test_grid_search_of_a_pipeline(star_frames, routing):
     assert_searched(make_pipeline(StandardScaler(), mixture()), grid, star_frames, scaled=True)
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_nested_cross_validation(star_frames, routing, n_jobs):
+def test_nested_cross_validation(star_frames, routing):
     X, y, side, _ = star_frames
     search = GridSearchCV(mixture(), GRID, scoring="r2", cv=CV, error_score="raise")
-    nested = cross_validate(
-        search,
-        X,
-        y,
-        cv=CV,
-        scoring=SCORING,
-        params={"bins": side},
-        n_jobs=n_jobs,
-        error_score="raise",
-        return_estimator=True,
-    )
+    options = {"cv": CV, "scoring": SCORING, "params": {"bins": side}, "error_score": "raise"}
+    nested = cross_validate(search, X, y, return_estimator=True, **options)
     for fold, split in enumerate(CV.split(X)):
         chosen = nested["estimator"][fold].best_params_
         expected = scores_by_hand(X, y, side, [split], **chosen)[0]
@@ -162,9 +150,8 @@ def test_cross_val_predict_without_routing(star_frames):
 
 def test_folds_leak_no_bin_edges(star_frames, routing):
     X, y, side, _ = star_frames
-    results = cross_validate(
-        mixture(), X, y, cv=CV, params={"bins": side}, return_estimator=True, error_score="raise"
-    )
+    options = {"params": {"bins": side}, "return_estimator": True, "error_score": "raise"}
+    results = cross_validate(mixture(), X, y, cv=CV, **options)
     for model, (train, _) in zip(results["estimator"], CV.split(X), strict=True):
         own = GridBinner(2).fit(side.iloc[train]).edges_
         assert [e.tolist() for e in model.binner_.edges_] == [e.tolist() for e in own]

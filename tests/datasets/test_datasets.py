@@ -258,12 +258,9 @@ def test_the_same_seed_gives_the_same_rows_and_a_random_state_moves_on():
 @pytest.mark.parametrize("n_jobs", [None, 2])
 def test_rows_do_not_depend_on_chunks_or_threads(chunk_size, n_jobs):
     n = 20 if chunk_size == 1 else 700
-    whole = make_stellar_spectra(700, n_pixels=48, return_clean=True, random_state=9)
-    chunks = list(
-        iter_stellar_spectra(
-            n, n_pixels=48, return_clean=True, random_state=9, chunk_size=chunk_size, n_jobs=n_jobs
-        )
-    )
+    options = {"n_pixels": 48, "return_clean": True, "random_state": 9}
+    whole = make_stellar_spectra(700, **options)
+    chunks = list(iter_stellar_spectra(n, **options, chunk_size=chunk_size, n_jobs=n_jobs))
     assert [len(chunk.data) for chunk in chunks[:-1]] == [chunk_size] * (len(chunks) - 1)
     for name in ("data", "error", "flux", "target", "side", "magnitude"):
         assert_array_equal(np.concatenate([chunk[name] for chunk in chunks]), whole[name][:n])
@@ -282,10 +279,8 @@ def test_a_long_stream_stays_in_bounded_memory():
     next(iter_stellar_spectra(1, n_pixels=pixels))  # the library itself
     tracemalloc.start()
     try:
-        seen = sum(
-            len(chunk.data)
-            for chunk in iter_stellar_spectra(rows, n_pixels=pixels, chunk_size=512, random_state=0)
-        )
+        chunks = iter_stellar_spectra(rows, n_pixels=pixels, chunk_size=512, random_state=0)
+        seen = sum(len(chunk.data) for chunk in chunks)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -330,12 +325,11 @@ def test_regimes_matter_and_can_be_told_apart():
     from moe_sklearn import BinnedRidgeExperts, GridBinner
 
     stars = make_stellar_spectra(8000, n_pixels=200, noise=0.1, random_state=0)
-    bins = GridBinner(edges=[[3750, 4500, 5250, 6000], [-2, -1, 0, 0.5]], outside="drop").fit_transform(
-        stars.side
-    )
-    covered = np.asarray(bins).ravel() >= 0
+    binner = GridBinner(edges=[[3750, 4500, 5250, 6000], [-2, -1, 0, 0.5]], outside="drop")
+    bins = binner.fit_transform(stars.side).ravel()
+    covered = bins >= 0
     assert 0.74 < covered.mean() < 0.81
-    X, y, bins = stars.data[covered], stars.target[covered], np.asarray(bins).ravel()[covered]
+    X, y, bins = stars.data[covered], stars.target[covered], bins[covered]
     train = np.arange(len(X)) % 5 > 0
     experts = BinnedRidgeExperts(0.1).fit(X[train], y[train], bins=bins[train])
     variance = y[~train].var()

@@ -234,11 +234,10 @@ def test_bins_are_described():
 
 def test_saved_results(spectra, fitted, tmp_path):
     report = evaluated(fitted, spectra).to_dict()
-    folder = tmp_path / "new" / "folder"
-    save_results(folder, fitted, {"settings": {"data": "own"}, "report": report})
-    record = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    save_results(tmp_path, fitted, {"settings": {"data": "own"}, "report": report})
+    record = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert record == {"settings": {"data": "own"}, "report": report}
-    check_saved(folder, spectra.flux, spectra.target, spectra.side)
+    check_saved(tmp_path, spectra.flux, spectra.target, spectra.side)
 
 
 def test_saved_model_that_differs_is_noticed(spectra, fitted, tmp_path):

@@ -132,7 +132,7 @@ def test_output_that_cannot_be_made_fails_before_the_fit(source, capsys):
 def test_known_noise_is_fitted_beside_one_draw(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # figures take longer than the fits
     options = ["--data", "simulated", "--n", "3000", "--pixels", "128", "--alpha", "0.3"]
-    options += ["--output", str(tmp_path), "--noise"]
+    options += ["--gate", "logistic", "--output", str(tmp_path), "--noise"]
     report = main([*options, "0.2"])
     (drawn,) = re.findall(r"one draw of the noise: R2 soft (\S+), oracle (\S+)\n", capsys.readouterr().out)
     assert report.r2["oracle"] > float(drawn[1]) + 0.005

@@ -81,10 +81,6 @@ def test_rho_is_defined_from_the_least_headroom_on(gain):
             assert np.isnan(rho_score(y, y, y_global=y_global, y_oracle=y_oracle))
 
 
-def test_two_rows_are_enough():
-    assert rho_score([0, 1], [0, 0.5], y_global=[1, 1], y_oracle=[0, 1]) == 0.75
-
-
 def test_a_constant_target_among_others_is_scored_as_scikit_learn_does():
     y, y_pred, y_global, y_oracle = draw(30, (2,))
     y[:, 1] = y_oracle[:, 1] = 5.0  # of this target R2 is 1 for the oracle and 0 for the others
@@ -170,16 +166,8 @@ def test_interval_is_that_of_a_plain_loop(shape, weighted, n_rows):
             rhos.append(plain_rho(*drawn, weight=None if weight is None else weight[rows]))
     assert (np.isnan(rhos).any() or len(rhos) < 120) == (n_rows == 4)
     y, y_pred, y_global, y_oracle = data
-    interval = rho_interval(
-        y,
-        y_pred,
-        y_global=y_global,
-        y_oracle=y_oracle,
-        sample_weight=weight,
-        n_resamples=120,
-        confidence_level=0.8,
-        random_state=5,
-    )
+    arguments = {"y_global": y_global, "y_oracle": y_oracle, "sample_weight": weight}
+    interval = rho_interval(y, y_pred, **arguments, n_resamples=120, confidence_level=0.8, random_state=5)
     assert interval == pytest.approx(tuple(np.nanquantile(rhos, [0.1, 0.9])), rel=1e-9)
 
 
@@ -228,18 +216,6 @@ def test_interval_does_not_depend_on_where_zero_is():
     assert moved == pytest.approx((low, high), rel=1e-6)
 
 
-def test_interval_narrows_with_rows_and_widens_with_confidence():
-    def width(n_rows, level):
-        y, y_pred, y_global, y_oracle = draw(n_rows)
-        low, high = rho_interval(
-            y, y_pred, y_global=y_global, y_oracle=y_oracle, confidence_level=level, random_state=0
-        )
-        return high - low
-
-    assert width(1600, 0.95) < 0.7 * width(100, 0.95)
-    assert width(100, 0.5) < 0.5 * width(100, 0.95)
-
-
 def test_interval_of_a_sample_without_headroom_is_nan():
     y, y_pred, y_worse, y_better = draw(50)
     with pytest.warns(UndefinedMetricWarning, match="sample itself has no headroom"):
@@ -277,11 +253,11 @@ def test_interval_at_the_ends_of_the_confidence_level():
     y, y_pred, y_global, y_oracle = draw(40)
 
     def interval(level):
-        arguments = {"y_global": y_global, "y_oracle": y_oracle, "random_state": 0}
+        arguments = {"y_global": y_global, "y_oracle": y_oracle, "random_state": 0, "n_resamples": 200}
         return np.array(rho_interval(y, y_pred, confidence_level=level, **arguments))
 
     rng, rhos = np.random.RandomState(0), []
-    for _ in range(1000):
+    for _ in range(200):
         rows = rng.randint(40, size=40)
         rhos.append(plain_rho(*(values[rows] for values in (y, y_pred, y_global, y_oracle))))
     np.testing.assert_allclose(interval(1e-12), np.median(rhos), rtol=1e-9)
@@ -289,19 +265,13 @@ def test_interval_at_the_ends_of_the_confidence_level():
 
 
 @pytest.mark.parametrize(
-    "bad",
-    [
-        {"n_resamples": 0},
-        {"n_resamples": 10.0},
-        {"confidence_level": 1.0},
-        {"confidence_level": 0},
-        {"confidence_level": np.nan},
-    ],
+    ("name", "values"), [("n_resamples", [0, 10.0]), ("confidence_level", [1.0, 0, np.nan])]
 )
-def test_interval_names_bad_settings(bad):
+def test_interval_names_bad_settings(name, values):
     y, y_pred, y_global, y_oracle = draw(20)
-    with pytest.raises((ValueError, TypeError), match=next(iter(bad))):
-        rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, **bad)
+    for value in values:
+        with pytest.raises((ValueError, TypeError), match=name):
+            rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, **{name: value})
 
 
 # Prediction errors
@@ -313,13 +283,10 @@ def test_errors_of_a_shifted_prediction():
     assert found["rpd"] == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
 
 
-def test_errors_of_one_row_have_no_spread():
+def test_errors_of_one_row_have_no_spread_and_rows_of_weight_0_no_errors():
     found = prediction_errors([1.0], [3.0])
     assert (found["rmsep"], found["bias"]) == (2.0, 2.0)
     assert np.isnan(found["sep"]) and np.isnan(found["rpd"])
-
-
-def test_rows_of_weight_0_have_no_errors():
     found = prediction_errors([1.0, 2.0, 9.0], [1.5, 2.5, 0.0], sample_weight=[1, 1, 0])
     assert found == prediction_errors([1.0, 2.0], [1.5, 2.5])
 

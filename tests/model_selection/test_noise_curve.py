@@ -24,17 +24,9 @@ def data():
 
 def curve(data, model, x_std, *, n=600, rows=None, **options):
     X, y, side, _, _ = data
-    return noise_curve(
-        model,
-        X[:n] if rows is None else rows,
-        y[:n],
-        bins=side[:n],
-        x_std=x_std,
-        X_test=X[600:],
-        y_test=y[600:],
-        bins_test=side[600:],
-        **options,
-    )
+    test = {"X_test": X[600:], "y_test": y[600:], "bins_test": side[600:]}
+    rows = X[:n] if rows is None else rows
+    return noise_curve(model, rows, y[:n], bins=side[:n], x_std=x_std, **test, **options)
 
 
 def mixture(data, alphas=None, **options):
@@ -43,16 +35,17 @@ def mixture(data, alphas=None, **options):
     return SoftGateMoERegressor(experts, binner=data[3], random_state=0, **{"gate": gate} | options)
 
 
-@pytest.mark.parametrize("kind", ["number", "array"])
-@pytest.mark.parametrize("options", [{}, {"gate": "logistic"}, {"alphas": [0.1, 10.0, 1000.0]}])
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("number", {}), ("array", {"gate": "logistic"}), ("array", {"alphas": [0.1, 10.0, 1000.0]})],
+)
 def test_each_point_is_a_fit_with_that_noise(data, kind, options):
     X, y, side, _, std = data
     x_std, x_std_test = (0.7, 0.7) if kind == "number" else (std[:600], std[600:])
     weight = np.linspace(1, 2, 600)
     model = mixture(data, **options)
-    result = curve(
-        data, model, x_std, x_std_test=x_std_test, levels=[0, 0.5, 2], sample_weight=weight, random_state=3
-    )
+    options = {"levels": [0, 0.5, 2], "sample_weight": weight, "random_state": 3}
+    result = curve(data, model, x_std, x_std_test=x_std_test, **options)
     assert result.levels.tolist() == [0, 0.5, 2]
     seed = int(np.random.RandomState(3).randint(2**31 - 1))
     for i, level in enumerate(result.levels):
@@ -78,7 +71,7 @@ def test_rows_are_read_once_for_all_levels(data):
 
 
 def test_noise_makes_scores_worse(data):
-    result = curve(data, mixture(data), 1.0, random_state=0)
+    result = curve(data, mixture(data, gate="logistic"), 1.0, random_state=0)
     assert (np.diff(result.r2["oracle"]) < 0).all()
     assert (np.diff(result.r2["soft"]) < 0).all()
 

@@ -183,7 +183,7 @@ def test_no_penalty_and_too_few_dimensions_give_the_least_norm(shape):
     np.testing.assert_allclose(intercept, y.mean(axis=0) - X.mean(axis=0) @ expected, atol=1e-8)
 
 
-@pytest.mark.parametrize(("n_features", "n_seeds"), [(5, 30), (20, 30), (1100, 4)])
+@pytest.mark.parametrize(("n_features", "n_seeds"), [(5, 30), (20, 30), (1100, 2)])
 def test_rounding_does_not_hide_that_columns_depend_on_each_other(n_features, n_seeds):
     for seed in range(n_seeds):
         rng = np.random.default_rng(seed)

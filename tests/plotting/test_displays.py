@@ -106,12 +106,9 @@ def least_font_size(display):
 @pytest.mark.parametrize(
     ("cls", "side"),
     [
+        *itertools.product([BinScoresDisplay, MoEPredictionDisplay], [3, 6]),
         (GateProbabilityDisplay, 3),
         (RoutingConfusionDisplay, 6),
-        (BinScoresDisplay, 3),
-        (BinScoresDisplay, 6),
-        (MoEPredictionDisplay, 3),
-        (MoEPredictionDisplay, 6),
     ],
 )
 def test_names_of_a_default_grid_can_be_read(cls, side):

@@ -29,7 +29,6 @@ ORDER = [
     "_progress",
     "data",
     "_base",
-    "_lazy",
     "_version",
     "linalg",
     "datasets",

@@ -108,9 +108,7 @@ def _to_frames(bunch):
         import pandas as pd
     except ImportError as error:
         raise ImportError("as_frame=True needs pandas: pip install pandas.") from error
-    bunch.data = pd.DataFrame(bunch.data, columns=bunch.feature_names)
-    bunch.error = pd.DataFrame(bunch.error, columns=bunch.feature_names)
-    bunch.side = pd.DataFrame(bunch.side, columns=bunch.side_names)
-    bunch.labels = pd.DataFrame(bunch.labels, columns=bunch.label_names)
+    for name, columns in {"data": "feature", "error": "feature", "side": "side", "labels": "label"}.items():
+        bunch[name] = pd.DataFrame(bunch[name], columns=bunch[f"{columns}_names"])
     bunch.target = pd.Series(bunch.target, name=bunch.target_name)
     bunch.frame = pd.concat([bunch.data, bunch.target], axis=1)

@@ -1,7 +1,6 @@
 """Simulated spectra of late-type stars between 7100 and 8850 Angstrom, as faint survey targets."""
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from numbers import Integral
 from typing import Any
 
@@ -67,20 +66,14 @@ def _check_limits(name, values, limits):
         )
 
 
-@lru_cache(maxsize=1)
-def _night_lines():
-    """Positions (A) and strengths of lines of the night sky: OH bands grow to the red."""
-    rng = np.random.default_rng(_SKY_SEED)
-    heads = np.array([6830.0, 7240.0, 7710.0, 8280.0, 8780.0, 9310.0])
-    position = (heads[:, None] + rng.uniform(0, 210, size=(len(heads), 14))).ravel()
-    strength = rng.lognormal(0.6, 0.7, position.size)
-    return position, strength
-
-
 def relative_sky(wavelength: ArrayLike) -> NDArray[np.float64]:
     """Sky brightness per pixel relative to its median, (n_pixels,): a continuum and OH-like lines."""
     wavelength = np.asarray(wavelength, dtype=float)
-    position, strength = _night_lines()
+    rng = np.random.default_rng(_SKY_SEED)
+    # OH bands grow to the red
+    heads = np.array([6830.0, 7240.0, 7710.0, 8280.0, 8780.0, 9310.0])
+    position = (heads[:, None] + rng.uniform(0, 210, size=(len(heads), 14))).ravel()
+    strength = rng.lognormal(0.6, 0.7, position.size)
     offset = (wavelength[:, None] - position) / 1.5
     sky = 1 + 0.15 * (wavelength - 7975) / 875 + np.exp(-(offset**2)) @ strength
     return sky / np.median(sky)
@@ -263,21 +256,10 @@ def make_stellar_spectra(
     >>> stars.data.shape, stars.side_names
     ((20, 128), ['teff', 'mh'])
     """
-    (bunch,) = iter_stellar_spectra(
-        n_samples,
-        chunk_size=n_samples,
-        n_pixels=n_pixels,
-        wavelength_range=wavelength_range,
-        noise=noise,
-        magnitude=magnitude,
-        teff=teff,
-        mh=mh,
-        logg=logg,
-        return_clean=return_clean,
-        random_state=random_state,
-        n_jobs=n_jobs,
-    )
-    return bunch
+    pixels: dict[str, Any] = {"n_pixels": n_pixels, "wavelength_range": wavelength_range, "noise": noise}
+    stars: dict[str, Any] = {"magnitude": magnitude, "teff": teff, "mh": mh, "logg": logg}
+    draw: dict[str, Any] = {"return_clean": return_clean, "random_state": random_state, "n_jobs": n_jobs}
+    return next(iter_stellar_spectra(n_samples, chunk_size=n_samples, **pixels, **stars, **draw))
 
 
 def _check_count(name, value, least):

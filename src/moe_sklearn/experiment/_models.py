@@ -112,10 +112,7 @@ def fit_model(
     covered = np.ravel(clone(model.binner).fit_transform(side)) >= 0
     if not covered.any():
         raise ValueError("edges: no training row lies inside them; check their units and order.")
-    choices: dict[str, list] = {
-        "experts__alpha": list(alpha),
-        "gate_features__n_components": list(components),
-    }
+    choices: dict[str, Sequence] = {"experts__alpha": alpha, "gate_features__n_components": components}
     model = clone(model).set_params(**{name: values[0] for name, values in choices.items()})
     grid = {name: values for name, values in choices.items() if len(values) > 1}
     if not grid:
@@ -129,12 +126,11 @@ def fit_model(
             error_score="raise",
             verbose=verbose,
         ).fit(X, y, bins=side, sample_weight=covered.astype(float))
-    record = {
+    return search.best_estimator_, {
         "chosen": search.best_params_,
         "tried": search.cv_results_["params"],
         "mean_r2_soft": search.cv_results_["mean_test_score"].tolist(),
     }
-    return search.best_estimator_, record
 
 
 def fit_known_noise(

@@ -54,13 +54,12 @@ def save_results(folder: Path, model: SoftGateMoERegressor, record: Mapping[str,
     Parameters
     ----------
     folder : Path
-        It is made if need be.
+        It must exist.
     model : SoftGateMoERegressor
         Fitted.
     record : mapping
         What ``report.json`` shall hold.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     joblib.dump(model, folder / "model.joblib")
     (folder / "report.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 

@@ -103,15 +103,8 @@ def load_spectra(
     else:
         arrays = read_arrays(Path(source))
         return spectra_of_arrays(arrays, target=target, bin_by=bin_by, label_names=label_names)
-    return Spectra(
-        flux=bunch.data,
-        target=bunch.target,
-        target_name=bunch.target_name,
-        side=bunch.side,
-        side_names=bunch.side_names,
-        error=bunch.error,
-        wavelength=bunch.wavelength,
-    )
+    label, side = (bunch.target, bunch.target_name), (bunch.side, bunch.side_names)
+    return Spectra(bunch.data, *label, *side, bunch.error, bunch.wavelength)
 
 
 def read_arrays(path: Path) -> dict[str, NDArray]:
@@ -199,15 +192,8 @@ def spectra_of_arrays(
         raise ValueError(
             f"labels: {target} is not finite in {bad.size} rows, the first is row {bad[0]}: remove such rows."
         )
-    return Spectra(
-        flux=flux,
-        target=y,
-        target_name=target,
-        side=np.column_stack([_label(labels, names, name, "bin_by") for name in bin_by]),
-        side_names=list(bin_by),
-        error=error,
-        wavelength=wave,
-    )
+    side = np.column_stack([_label(labels, names, name, "bin_by") for name in bin_by])
+    return Spectra(flux, y, target, side, list(bin_by), error, wave)
 
 
 def _check_shape(name, array, expected):

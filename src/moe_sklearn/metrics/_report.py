@@ -102,8 +102,7 @@ class MoEReport(Readable):
     errors: dict[str, dict[str, Any]] | None = None
     bin_errors: dict[str, NDArray] | None = None
 
-    def _parts(self):
-        return report_parts(self)
+    _parts = report_parts
 
     def _columns(self):
         return {"bin": self.bin_names, **self.bins}

@@ -251,8 +251,8 @@ def regime_value(
     check_kind(y, "y")
     X, bins = _indexable(X), _indexable(bins)
     y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
-    for values, name in ((y, "y"), (bins, "bins")):
-        check_length(values, name, X.shape[0])
+    check_length(y, "y", X.shape[0])
+    check_length(bins, "bins", X.shape[0])
     check_finite(y, "y")
     weight = check_sample_weight(sample_weight, len(y))
     check_varies(y, weight)
@@ -317,8 +317,8 @@ class _Rows:
 
     def fit(self, model, positions, X, bins):
         """Fit a clone of the model to the rows at `positions`, which have this X and these bins."""
-        weighted = {} if self.sample_weight is None else {"sample_weight": self.weight[positions]}
-        return clone(model).fit(X, self.y[positions], bins=bins, **weighted)
+        weight = None if self.sample_weight is None else self.weight[positions]
+        return clone(model).fit(X, self.y[positions], bins=bins, sample_weight=weight)
 
 
 def _score_fold(before, mixture, rows: _Rows, fold: int):
@@ -434,10 +434,8 @@ def _value_of(rows: _Rows, folds) -> RegimeValue:
             f"bins covers {n_covered} of {n_rows} rows, R2 needs at least 2: check the labels, or the edges "
             "and the order of the columns."
         )
-    squares, total = (
-        np.array([_squares(rows, scored) for scored in scored_of_folds]),
-        _squares(rows, everything),
-    )
+    squares = np.array([_squares(rows, scored) for scored in scored_of_folds])
+    total = _squares(rows, everything)
     r2, fold_r2, shuffled = {}, {}, np.empty(0)
     for line in errors_of_folds[0]:
         errors = np.array([of_fold[line] for of_fold in errors_of_folds])  # folds, models, modes, targets

@@ -1,9 +1,6 @@
 """Sufficient statistics: their algebra, by bin, by fold, in files, and what is solved from them."""
 
-from typing import TYPE_CHECKING
-
-from .._lazy import attributes_of
-from ._accumulate import chunks_of_rows
+from ._accumulate import accumulate, chunks_of_rows, dask_moments
 from ._binned import BinnedMoments, check_not_overflown
 from ._folds import FoldMoments, RowKeys
 from ._gather import add_in_folds, end_of_pass, gather, in_enough_precision, warn_of_new_start
@@ -11,8 +8,3 @@ from ._group import GroupMoments
 from ._moments import FLOAT32_ROWS, Moments, merged_products
 from ._row_moments import RowMoments, RowStore, merged
 from ._solvers import discriminants, pca_axes, ridge, ridge_path
-
-if TYPE_CHECKING:
-    from ._accumulate import accumulate, dask_moments
-
-__getattr__, __dir__ = attributes_of(__name__, {"accumulate": "_accumulate", "dask_moments": "_accumulate"})

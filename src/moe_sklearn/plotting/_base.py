@@ -121,8 +121,7 @@ class ReportDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
-        report = report_from(estimator, X, y, bins, **weighted)
+        report = report_from(estimator, X, y, bins, sample_weight=sample_weight)
         return cls.from_report(report, ax=ax, **kwargs)
 
 

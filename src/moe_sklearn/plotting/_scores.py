@@ -156,10 +156,9 @@ class RhoDisplay(ReportDisplay):
     ) -> Self:
         """Score and draw predictions; see :func:`~moe_sklearn.metrics.rho_interval`."""
         predicted = dict(zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True))
-        options = {"n_resamples": n_resamples, "random_state": random_state}
-        rho, interval = rho_tables(
-            y_true, predicted, sample_weight, confidence_level=confidence_level, **options
-        )
+        resampling = {"n_resamples": n_resamples, "random_state": random_state}
+        options = {"confidence_level": confidence_level, **resampling}
+        rho, interval = rho_tables(y_true, predicted, sample_weight, **options)
         return cls(rho, interval, confidence_level).plot(ax, **kwargs)
 
 
