@@ -15,7 +15,7 @@ from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 FILES = sorted(path.name for path in BENCHMARKS.glob("*.py"))
-SHARED = {"common.py", "ceiling.py", "accuracy_figure.py", "comparison_tools.py"}
+SHARED = {"common.py", "ceiling.py", "accuracy_figure.py", "comparison_tools.py", "differential.py"}
 SCRIPTS = [name for name in FILES if name not in SHARED]
 GAIA = Path(__file__).resolve().parents[2] / "src/moe_sklearn/datasets/data/gaia_xp.npz"
 

@@ -211,10 +211,11 @@ class GridBinner(Binner):
         """
         check_is_fitted(self)
         columns, codes = checked_columns(self, X, reset=False), []
+        joint: Any = 0
         for j, name in enumerate(column_names(self)):
             with column_named(name):
                 codes.append(self._codes(j, columns[j]))
-        joint = np.ravel_multi_index(codes, list(map(len, self.column_bin_names_)), mode="clip")
+            joint = joint * len(self.column_bin_names_[j]) + codes[-1]
         return np.where(np.min(codes, axis=0) == NO_BIN, NO_BIN, joint)[:, None]
 
     def _codes(self, j, column):

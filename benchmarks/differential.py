@@ -3,9 +3,9 @@
 A case is a line of numbers, `Case`, drawn from a seed. Its rows are made from these numbers. A case with one
 of them changed has the same random draws, so that causes can be told apart:
 
-    python tests/support/differential.py --cases 20000        # the nightly run: failing cases, one a line
-    python tests/support/differential.py --cases 2000 --causes         # and what cures the failing ones
-    python tests/support/differential.py --case "Case(...)"   # one of the lines that were printed
+    python benchmarks/differential.py --cases 20000        # the nightly run: failing cases, one a line
+    python benchmarks/differential.py --cases 2000 --causes         # and what cures the failing ones
+    python benchmarks/differential.py --case "Case(...)"   # one of the lines that were printed
 
 **The rule.** Predictions of the experts (oracle) and of the global model on new rows are compared with the
 ridges that NumPy finds in float64 for the rows *as they are given*, in standard deviations of y.
@@ -38,11 +38,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from counted_reads import OnDisk
 from scipy import sparse
 from scipy.linalg import LinAlgWarning, svd
 
 from moe_sklearn import BinnedRidgeExperts, accumulate
+from moe_sklearn.data import RowSource
 from moe_sklearn.moments import BinnedMoments
 
 LIMITS = {"f4": 1e-3, "f8": 1e-8}
@@ -55,6 +55,16 @@ READ_AGAIN = ("fit", "fit alphas", "fit_batches")
 WAYS = (*READ_AGAIN, "partial_fit", "accumulate", "merge", "save and load", "subtract")
 SOURCES = ("C", "F", "memmap", "shards", "on disk", "csr", "frame", "big-endian")
 WAY_OUT = re.compile("product_dtype|alpha|penalty|column", re.IGNORECASE)
+
+
+class OnDisk(RowSource):
+    """An array taken for a file."""
+
+    values = None
+
+    def __init__(self, X):
+        super().__init__(X)
+        self.in_memory = False
 
 
 @dataclass(frozen=True)
