@@ -12,6 +12,10 @@ from sphinx.pycode import ModuleAnalyzer
 
 import moe_sklearn
 
+# viewcode keeps one address for all names of a module. Those of the estimators are moe_sklearn.NAME; these
+# classes are documented as moe_sklearn.PACKAGE.NAME, so that they get no link to their source.
+OTHER_ADDRESS = ("Regimes", "Contributions", "MixturePredictor")
+
 
 def modules_of(package):
     """The modules of a package of moe_sklearn, in the order of their names."""
@@ -45,7 +49,7 @@ def find_source(app, module):
         for name, place in list(tags.items()):
             if name.startswith(f"{base}."):
                 tags.setdefault(f"{heir}.{name.removeprefix(base + '.')}", place)
-    return code, tags
+    return code, {name: place for name, place in tags.items() if name.split(".")[0] not in OTHER_ADDRESS}
 
 
 def setup(app):
