@@ -64,24 +64,20 @@ def test_whole_folds_are_joined_evenly(n_folds, at_most, expected):
 
 
 @settings(max_examples=50, deadline=None)
-@given(
-    st.lists(st.integers(-1, 3), min_size=1, max_size=200),
-    st.lists(st.integers(0, 200), max_size=4),
-    st.integers(2, 7),
-)
-def test_folds_spread_each_bin_evenly_however_the_rows_are_cut(bins, cuts, n_folds):
+@given(st.lists(st.integers(-1, 3), min_size=1, max_size=200), st.lists(st.integers(0, 200), max_size=4))
+def test_folds_spread_each_bin_evenly_however_the_rows_are_cut(bins, cuts):
     bins = np.array(bins)
-    whole = StratifiedFolds(n_folds).assign(bins, bins)
-    piecewise, parts = StratifiedFolds(n_folds), np.split(bins, sorted(min(cut, len(bins)) for cut in cuts))
+    whole = StratifiedFolds().assign(bins, bins)
+    piecewise, parts = StratifiedFolds(), np.split(bins, sorted(min(cut, len(bins)) for cut in cuts))
     assert_array_equal(whole, np.concatenate([piecewise.assign(part, part) for part in parts]))
     for label in (-1, 0, 1, 2, 3):
-        sizes = np.bincount(whole[bins == label], minlength=n_folds)
-        assert len(sizes) == n_folds and sizes.max() - sizes.min() <= 1
+        sizes = np.bincount(whole[bins == label], minlength=5)
+        assert len(sizes) == 5 and sizes.max() - sizes.min() <= 1
 
 
 def test_folds_have_no_period_and_ignore_rows_without_weight():
     folds = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int))
-    assert all(len(np.unique(folds[start::10])) == 10 for start in range(10))
+    assert all(len(np.unique(folds[start::5])) == 5 for start in range(5))
     weight = np.tile([1.0, 0.0], 500)
     weighted = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int), weight)
     assert_array_equal(weighted[::2], folds[:500])
@@ -101,19 +97,5 @@ def test_folds_of_a_bin_depend_on_its_rows_of_positive_weight_only():
 
 def test_folds_stay_what_they_are():
     """A model fitted again by a later release is the same."""
-    folds = StratifiedFolds(5).assign(np.zeros(20), None)
+    folds = StratifiedFolds().assign(np.zeros(20), None)
     assert folds.tolist() == [0, 1, 2, 3, 4, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4, 4, 0, 1, 2, 3]
-    assert_array_equal(StratifiedFolds(3).assign(np.zeros(12), None), [0, 1, 2, 0, 1, 2, 2, 0, 1, 0, 1, 2])
-
-
-def test_folds_are_joined_in_pairs_where_rows_are_many():
-    y = np.zeros(25)
-    fine, joined, growing = StratifiedFolds(4, 25), StratifiedFolds(4, 24), StratifiedFolds(4, 24)
-    of_few = fine.assign(y, None)
-    assert_array_equal(joined.assign(y, None), of_few // 2)
-    assert (fine.n_folds, joined.n_folds) == (4, 2)
-    assert_array_equal(growing.assign(y[:24], None), of_few[:24])
-    assert growing.n_folds == 4
-    assert_array_equal(growing.assign(y[24:], None), of_few[24:] // 2)
-    assert growing.n_folds == 2
-    assert_array_equal(growing.all(), of_few // 2)

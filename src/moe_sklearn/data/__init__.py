@@ -12,7 +12,15 @@ from ._checks import (
     check_sample_weight,
     check_varies,
 )
-from ._folds import CrossValidationFolds, FoldRule, GivenFolds, StratifiedFolds, fold_of_rows
+from ._folds import (
+    N_FOLDS,
+    CrossValidationFolds,
+    FoldRule,
+    GivenFolds,
+    StratifiedFolds,
+    fold_of_rows,
+    joined_folds,
+)
 from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_of
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
 from ._noise import check_values, check_x_std

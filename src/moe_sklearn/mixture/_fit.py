@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 
 from .._progress import Progress
 from ..binning import GridBinner, Regimes, count_rows, fit_regimes
-from ..data import NO_BIN, GivenFolds, OnFrames, check_choice, check_number, codes_of
+from ..data import N_FOLDS, NO_BIN, GivenFolds, OnFrames, check_choice, check_number, codes_of, joined_folds
 from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
@@ -367,9 +367,11 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     if plan.cross_fit:
         n_fitted = int(rows.folds[plan.rows].max(initial=0)) + 1 if rows.folds is not None else 0
         check_folds(moments, n_fitted, regimes)
-        moments = solve_in_turn(setup.experts, moments, n_fitted, scratch)
-    total = moments.total()
-    pooled = moments.pool()
+        crossed, rows, n_fitted = at_most_five_folds(moments, rows, plan, n_fitted, regimes)
+        crossed = solve_in_turn(setup.experts, crossed, n_fitted, scratch)
+        if not setup.experts.compares_candidates:
+            moments = crossed
+    total, pooled = moments.total(), moments.pool()
     stage = setup.progress.stage("experts and global model")
     # Global ridge and discriminants have one matrix.
     with pooled.keeping_factor(scratch):
@@ -390,7 +392,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     fold_stacks = None
     if plan.cross_fit:
         stage = setup.progress.stage("models without each fold")
-        fold_stacks = cross_fitted_stacks(moments, n_fitted, experts, plan.inputs, rows.source.dtype, scratch)
+        fold_stacks = cross_fitted_stacks(crossed, n_fitted, experts, plan.inputs, rows.source.dtype, scratch)
         stage.end(f"{n_fitted} fold" + "s" * (n_fitted > 1))
     gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
     predictor = MixturePredictor(
@@ -418,6 +420,16 @@ def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> 
     weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
     codes = np.repeat(codes, n_draws)
     return train_gate(plan, data, setup.regimes.bins, codes, weight, n_draws, setup.progress)
+
+
+def at_most_five_folds(moments, rows: TrainingRows, plan: GatePlan, n_fitted: int, regimes: Regimes):
+    """Join whole folds of moments and rows to five, as more of them leak more; count those with gate rows."""
+    if moments.n_folds <= N_FOLDS:
+        return moments, rows, n_fitted
+    rows = replace(rows, folds=joined_folds(rows.folds, moments.n_folds, N_FOLDS))
+    joined = moments.joined(N_FOLDS)
+    bins_in_one_fold(joined, regimes.bins.tolist(), regimes.names)
+    return joined, rows, int(rows.folds[plan.rows].max()) + 1
 
 
 def check_folds(moments, n_folds: int, regimes: Regimes):

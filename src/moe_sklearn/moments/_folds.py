@@ -12,7 +12,7 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from ..data import NO_BIN, Rows, as_source, check_same_kind, encode_labels
+from ..data import NO_BIN, Rows, as_source, check_same_kind, encode_labels, joined_folds
 from ..linalg import lower_bytes
 from ._binned import BinnedMoments, _check_memory
 from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, what_is_not_finite
@@ -145,12 +145,14 @@ class FoldMoments:
         """Return moments of some bins only, None among them; their groups are shared with these moments."""
         part = FoldMoments(self.n_features, self.n_targets)
         part.n_folds = self.n_folds
-        part._share(self._moments, labels)
+        groups = self._moments.groups.items()
+        part._share(self._moments, {key: group for key, group in groups if key[0] in labels})
         return part
 
-    def _share(self, moments, labels):
+    def _share(self, moments, groups: dict):
+        """Hold these groups, which lie in the memory of other moments by bin and fold."""
         own = self._moments
-        own.groups = {key: group for key, group in moments.groups.items() if key[0] in labels}
+        own.groups = groups
         own.store, own.product_dtype = moments.store, moments.product_dtype
 
     def _take_folds(self, moments):
@@ -303,16 +305,17 @@ class FoldMoments:
         check_same_kind(labels, self.bins)
         return RowKeys.of(labels, codes, np.asarray(folds))
 
-    def join_pairs(self) -> FoldMoments:
-        """Join folds 2k and 2k + 1 to one fold k, in place; return self. `n_folds` must be even."""
-        groups, pairs = self._moments.groups, {}
-        self._sums.clear()
-        for label, fold in list(groups):
-            pairs.setdefault((label, fold // 2), []).append(groups.pop((label, fold)))
-        # What is merged is forgotten at once: only one pair is in memory twice.
-        groups.update((key, merged(pairs.pop(key))) for key in list(pairs))
-        self.n_folds //= 2
-        return self
+    def joined(self, at_most: int) -> FoldMoments:
+        """Join whole folds, neighbours with neighbours, to at most so many; these stay as they are."""
+        if self.n_folds <= at_most:
+            return self
+        parts: dict = {}
+        for (label, fold), group in self._moments.groups.items():
+            parts.setdefault((label, joined_folds(fold, self.n_folds, at_most)), []).append(group)
+        joined = FoldMoments(self.n_features, self.n_targets)
+        joined.n_folds = at_most
+        joined._share(self._moments, {key: merged(groups) for key, groups in parts.items()})
+        return joined
 
     def _bytes_with(self, more: RowKeys):
         """Bytes that the products take at most when more rows, with these keys, have been added."""
