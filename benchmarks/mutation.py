@@ -341,7 +341,17 @@ def run_tests(folder, tests):
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
     hypothesis.settings.load_profile("mutation")
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "-m", "not slow"]
+    options = [
+        "-x",
+        "-q",
+        "--import-mode=importlib",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "addopts=",
+        "-m",
+        "not slow",
+    ]
     # hypothesis is here before pytest
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     paths = [f"{TESTS}/{test}" for test in tests]
