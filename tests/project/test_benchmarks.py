@@ -102,7 +102,7 @@ QUICK = {
     "make_gaia_sample.py": "source.npz target.npz --rows 50 --per-bin 4",
     "levers.py": "--only gaia --steps default",
     "memmap.py": "--gigabytes 0.002 --pixels 64",
-    "mutation.py": "--mutants 2 --only kernels.py",
+    "mutation.py": "--mutants 2 --only linalg/_kernels.py",
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
     "repeats.py": "--seeds 2 --stars 200 --visits 5",
