@@ -22,7 +22,7 @@ def contents(dist: Path):
     assert len(tops) == 2, f"{wheel.name} installs {tops}, not the package and its metadata alone"
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
-    for name in ("LICENSE", "README.md", "CHANGELOG.md", "Makefile", "tests/try_wheel.py", ".ci/run"):
+    for name in ("LICENSE", "README.md", "CHANGELOG.md", "Makefile", "tests/support/try_wheel.py", ".ci/run"):
         assert name in inside, f"{sdist.name} lacks {name}"
     print(f"{wheel.name}: {size / 1e6:.2f} MB")
     return wheel.name.split("-")[1]
