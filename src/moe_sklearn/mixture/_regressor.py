@@ -141,8 +141,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     ``GridBinner(outside="drop")``.
 
     The cross-fitted inputs use five folds, stratified by bin. If the experts compare `alphas`, the folds of
-    their `cv` are used instead. If rows belong together, such as repeated spectra of one star, pass
-    ``BinnedRidgeExperts(alphas=[...], cv=...)`` with folds that keep them together.
+    their `cv` are used instead; whole folds are joined to five where there are more. If rows belong together,
+    such as repeated spectra of one star, pass ``BinnedRidgeExperts(alphas=[...], cv=...)`` with folds that
+    keep them together.
 
     A row with a `sample_weight` of 2 gives the same experts, global ridge and PCA as two equal rows. The gate
     differs: two equal rows lie in different folds, and the models of each fold are then fitted to the other
