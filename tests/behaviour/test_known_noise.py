@@ -406,9 +406,9 @@ def test_the_mixture_does_not_depend_on_batches_and_sources(regimes, model):
 class Recording(RegressionGate):
     """Keeps what it is trained on."""
 
-    def fit(self, X, y, *, experts, labels=None, sample_weight=None, n_draws=1):
-        super().fit(X, y, experts=experts, labels=labels, sample_weight=sample_weight, n_draws=n_draws)
-        self.seen_ = X, y, labels, sample_weight, n_draws
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None, groups=None):
+        super().fit(X, y, experts=experts, labels=labels, sample_weight=sample_weight, groups=groups)
+        self.seen_ = X, y, labels, sample_weight, groups
         return self
 
 
@@ -420,8 +420,8 @@ def test_gate_rows_are_noisy_draws(regimes):
     features = {"gate_inputs": "features", "gate_features": FunctionTransformer()}
     model = SoftGateMoERegressor(gate=gate, **features, n_noise_draws=3, random_state=1)
     model.fit(X, y, bins=bins, sample_weight=weight, x_std=0.5)
-    inputs, targets, labels, weights, n_draws = model.gate_.seen_
-    assert n_draws == 3
+    inputs, targets, labels, weights, groups = model.gate_.seen_
+    assert_array_equal(groups, np.repeat(np.arange(300), 3))
     assert_array_equal(targets[:, 0], np.repeat(y, 3))
     assert_array_equal(labels, np.repeat(bins, 3))
     assert_array_equal(weights, np.repeat(weight, 3))
@@ -440,7 +440,9 @@ def test_draws_fill_the_budget_of_rows(regimes, limit, expected):
     gate = Recording(max_iter=1, n_restarts=1)
     model = SoftGateMoERegressor(gate=gate, gate_max_samples=limit, random_state=0)
     model.fit(X[:300], y[:300], bins=bins[:300], x_std=0.5)
-    assert model.gate_.seen_[-1] == expected
+    inputs, *_, groups = model.gate_.seen_
+    n_own = len(inputs) if groups is None else groups.max() + 1
+    assert len(inputs) == expected * n_own
     assert len(model.gate_.seen_[1]) == expected * 300
 
 
@@ -465,8 +467,6 @@ def test_draws_of_a_row_are_held_out_together():
     model = SoftGateMoERegressor(gate=RegressionGate(random_state=0), n_noise_draws=16, random_state=0)
     model.fit(X, y, bins=bins, x_std=0.01)
     assert model.gate_.validation_loss_.mean() > 0.85
-    with pytest.raises(ValueError, match="n_draws=7 does not divide the 300 rows"):
-        RegressionGate().fit(X, y, experts=X[:, :2], n_draws=7)
 
 
 @pytest.mark.parametrize("bad", [0, 1.5, "many", True, None])

@@ -27,7 +27,7 @@ from moe_sklearn import (
     __version__,
 )
 from moe_sklearn._base import StatefulEstimator, adopt, is_fitted_attribute, unfitted_copy
-from moe_sklearn.data import Rows, StratifiedFolds, as_source
+from moe_sklearn.data import Rows, as_source, fold_rule
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.mixture._training_rows import TrainingRows
 from moe_sklearn.moments import BinnedMoments, FoldMoments
@@ -273,7 +273,7 @@ def mixture_fit_batches(model, X, y, bins):
 
 
 def mixture_fit_moments(model, X, y, bins):
-    folds = StratifiedFolds().assign(y, bins)
+    folds = fold_rule().assign(y, bins)
     moments = FoldMoments(X.shape[1]).update(X, y, bins, folds)
     rows = TrainingRows(Rows(as_source(Source(X)), y), [bins], folds=folds)
     return model.fit_moments(moments, rows)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from shared_data import fold_of_rows
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
-from moe_sklearn.data import CrossValidationFolds, GivenFolds, StratifiedFolds, fold_of_rows
-from moe_sklearn.data._folds import joined_folds
+from moe_sklearn.data import GivenFolds, fold_rule, joined_folds
 
 ROWS = np.arange(12)
 
@@ -31,7 +31,7 @@ def test_groups_stay_together_where_the_splitter_is_given_them():
 
 
 def test_each_batch_is_divided_by_the_splitter():
-    rule = CrossValidationFolds(KFold(3))
+    rule = fold_rule(KFold(3))
     assert rule.n_folds == 0
     parts = [rule.assign(np.zeros(n)).tolist() for n in (3, 6)]
     assert parts == [[0, 1, 2], [0, 0, 1, 1, 2, 2]]
@@ -67,8 +67,8 @@ def test_whole_folds_are_joined_evenly(n_folds, at_most, expected):
 @given(st.lists(st.integers(-1, 3), min_size=1, max_size=200), st.lists(st.integers(0, 200), max_size=4))
 def test_folds_spread_each_bin_evenly_however_the_rows_are_cut(bins, cuts):
     bins = np.array(bins)
-    whole = StratifiedFolds().assign(bins, bins)
-    piecewise, parts = StratifiedFolds(), np.split(bins, sorted(min(cut, len(bins)) for cut in cuts))
+    whole = fold_rule().assign(bins, bins)
+    piecewise, parts = fold_rule(), np.split(bins, sorted(min(cut, len(bins)) for cut in cuts))
     assert_array_equal(whole, np.concatenate([piecewise.assign(part, part) for part in parts]))
     for label in (-1, 0, 1, 2, 3):
         sizes = np.bincount(whole[bins == label], minlength=5)
@@ -76,26 +76,26 @@ def test_folds_spread_each_bin_evenly_however_the_rows_are_cut(bins, cuts):
 
 
 def test_folds_have_no_period_and_ignore_rows_without_weight():
-    folds = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int))
+    folds = fold_rule().assign(np.zeros(1000), np.zeros(1000, int))
     assert all(len(np.unique(folds[start::5])) == 5 for start in range(5))
     weight = np.tile([1.0, 0.0], 500)
-    weighted = StratifiedFolds().assign(np.zeros(1000), np.zeros(1000, int), weight)
+    weighted = fold_rule().assign(np.zeros(1000), np.zeros(1000, int), weight)
     assert_array_equal(weighted[::2], folds[:500])
-    assert_array_equal(StratifiedFolds().assign(np.zeros(1000), None), folds)
+    assert_array_equal(fold_rule().assign(np.zeros(1000), None), folds)
 
 
 def test_folds_of_a_bin_depend_on_its_rows_of_positive_weight_only():
     rng = np.random.default_rng(0)
     bins, weight = rng.choice(["a", "b", "c"], 200), rng.integers(0, 2, 200).astype(float)
-    folds = StratifiedFolds().assign(bins, bins, weight)
+    folds = fold_rule().assign(bins, bins, weight)
     for label in "abc":
         counted = (bins == label) & (weight > 0)
-        alone = StratifiedFolds().assign(bins[counted], bins[counted])
+        alone = fold_rule().assign(bins[counted], bins[counted])
         assert_array_equal(folds[counted], alone)
     assert_array_equal(folds[weight == 0], 0)
 
 
 def test_folds_stay_what_they_are():
     """A model fitted again by a later release is the same."""
-    folds = StratifiedFolds().assign(np.zeros(20), None)
+    folds = fold_rule().assign(np.zeros(20), None)
     assert folds.tolist() == [0, 1, 2, 3, 4, 3, 4, 0, 1, 2, 0, 1, 2, 3, 4, 4, 0, 1, 2, 3]

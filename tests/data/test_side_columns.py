@@ -399,6 +399,7 @@ def test_stacking(stars):
     assert stack.fit(X, y).score(X, y) > 0.8
 
 
+@pytest.mark.filterwarnings("ignore:Many rows have others")  # which AdaBoost draws several times
 @pytest.mark.parametrize("ensemble", [AdaBoostRegressor, BaggingRegressor])
 def test_ensembles(stars, ensemble):
     X, y = stars

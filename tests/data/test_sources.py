@@ -90,7 +90,7 @@ def test_batches_that_cannot_be_read_twice_or_lack_bins(data):
     X, y, bins = data
     with pytest.raises(TypeError, match="batches is an iterator, .* Pass a function"):
         BinnedRidgeExperts().fit_batches(iter([(X, y, bins)]))
-    with pytest.raises(TypeError, match="tuple \\(X, y, bins\\)"):
+    with pytest.raises(TypeError, match="tuple \\(X, y, bins, "):
         BinnedRidgeExperts().fit_batches([(X, y)])
     with pytest.raises(ValueError, match="batches is empty"):
         BinnedRidgeExperts().fit_batches([])
@@ -284,6 +284,6 @@ def test_chunks_do_not_change_the_moments(data):
 
 
 def test_open_batches_fills_in_what_is_missing():
-    batches = [(1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4, 5)]
-    expected = [(1, 2, 3, None, None), (1, 2, 3, 4, None), (1, 2, 3, 4, 5)]
+    batches = [(1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4, 5, 6)]
+    expected = [(1, 2, 3, None, None, None), (1, 2, 3, 4, None, None), (1, 2, 3, 4, 5, 6)]
     assert list(open_batches(batches)) == expected

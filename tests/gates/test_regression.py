@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from drawn_gates import draw_parameters, draw_rows, regimes
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -298,11 +300,36 @@ def test_each_restart_holds_out_rows_of_its_own(n_rows, n_restarts, n_networks, 
         assert len(np.unique(np.concatenate([held for _, held in splits]))) == n_networks * n_held
 
 
-def test_all_draws_of_a_row_are_on_one_side():
-    ((train, held),) = _splits(30, 1, np.random.RandomState(0), n_draws=3)
-    assert len(held) == 6 and not set(train // 3) & set(held // 3)
-    ((train, held),) = _splits(3, 1, np.random.RandomState(0), n_draws=3)
-    assert (len(train), len(held)) == (3, 0)
+@given(
+    sizes=st.lists(st.integers(1, 12), min_size=2, max_size=30),
+    n_restarts=st.integers(1, 5),
+    seed=st.integers(0, 9),
+)
+def test_groups_are_held_out_whole(sizes, n_restarts, seed):
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    splits = _splits(len(groups), n_restarts, np.random.RandomState(seed), groups)
+    assert len({len(train) for train, _ in splits}) == 1
+    for train, held in splits:
+        assert held.size and not set(groups[train]) & set(groups[held])
+        # some rows count twice where groups differ in size; none is lost
+        assert set(train) | set(held) == set(range(len(groups)))
+
+
+def test_equal_groups_count_each_row_once_and_first_rows_come_first():
+    groups = np.repeat(np.arange(10), 3)
+    ((train, held),) = _splits(30, 1, np.random.RandomState(0), groups)
+    assert_array_equal(np.sort(np.r_[train, held]), np.arange(30))
+    for rows in (train, held):
+        assert_array_equal(rows % 3, np.repeat([0, 1, 2], len(rows) // 3))
+        assert len({tuple(third // 3) for third in np.split(rows, 3)}) == 1
+
+
+def test_one_group_cannot_be_held_out_from_itself():
+    X, y = np.random.default_rng(0).normal(size=(2, 20, 3))
+    with pytest.raises(ValueError, match="groups: all rows are of one group"):
+        RegressionGate().fit(X, y[:, 0], experts=y[:, :2], groups=["a"] * 20)
+    with pytest.raises(ValueError, match="groups and X have inconsistent numbers of samples"):
+        RegressionGate().fit(X, y[:, 0], experts=y[:, :2], groups=["a"] * 19)
 
 
 def test_held_out_rows_are_drawn_by_the_seed():

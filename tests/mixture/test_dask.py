@@ -151,7 +151,7 @@ def test_what_cannot_be_fitted_is_said_before_x_is_read():
         dask_fit(mixture(), X, y, bins)
     with pytest.raises(TypeError, match="gate_features PCA.* use a GateFeatureTransformer"):
         dask_fit(mixture(gate_features=PCA(2)), array, y, bins)
-    with pytest.raises(ValueError, match="takes bins, not side_columns"):
+    with pytest.raises(ValueError, match="takes bins and groups, not side_columns"):
         dask_fit(mixture(side_columns=[0]), array, y)
     with pytest.raises(ValueError, match="unknown size: call X.compute_chunk_sizes"):
         dask_fit(mixture(), array[array[:, 0] > 0], y, bins)

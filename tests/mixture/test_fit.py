@@ -26,7 +26,7 @@ from moe_sklearn import (
     SoftGateMoERegressor,
     moe_learning_curve,
 )
-from moe_sklearn.data import Rows, StratifiedFolds, as_source
+from moe_sklearn.data import Rows, as_source, fold_rule
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.mixture import make_experts
 from moe_sklearn.mixture._fit import with_default_parts
@@ -142,7 +142,7 @@ def test_rows_give_the_same_however_they_arrive(parameters, weighted, shrink_to)
     source = OnDisk(X)
     assert_same(model().fit(source, y, bins=bins, sample_weight=weight), whole, X, bins)
     assert source.reads == [slice(0, 700)]
-    folds = StratifiedFolds().assign(y, bins, weight)
+    folds = fold_rule().assign(y, bins, weight)
     moments = FoldMoments(5, 2).update(X, y, bins, folds, weight)
     rows = TrainingRows(Rows(as_source(X), y, sample_weight=weight), [bins], folds=folds)
     assert_same(model().fit_moments(moments, rows), whole, X, bins)
@@ -313,13 +313,13 @@ def test_folds_that_hold_a_whole_bin_are_named(gate):
     """With `alphas`, KFold of sorted bins leaves no rows to train the expert of a bin on."""
     X, y, bins = draw(120)
     bins = np.repeat([0, 1, 2], 40)
-    for cv in (3, KFold(3)):
+    experts = BinnedRidgeExperts(alphas=[1.0, 10.0], cv=KFold(3))
+    for model in (experts, SoftGateMoERegressor(experts, gate=gate)):
+        with pytest.raises(ValueError, match=r"cv: all rows of bin .* lie in one fold.* Pass cv=5"):
+            model.fit(X, y, bins=bins)
+    for cv in (3, KFold(3, shuffle=True, random_state=0)):
         experts = BinnedRidgeExperts(alphas=[1.0, 10.0], cv=cv)
-        for model in (experts, SoftGateMoERegressor(experts, gate=gate)):
-            with pytest.raises(ValueError, match=r"cv: all rows of bin .* lie in one fold.*shuffle=True"):
-                model.fit(X, y, bins=bins)
-    shuffled = BinnedRidgeExperts(alphas=[1.0, 10.0], cv=KFold(3, shuffle=True, random_state=0))
-    assert SoftGateMoERegressor(shuffled, gate=gate).fit(X, y, bins=bins).experts_.alpha_.shape == (3,)
+        assert SoftGateMoERegressor(experts, gate=gate).fit(X, y, bins=bins).experts_.alpha_.shape == (3,)
 
 
 def test_rows_of_no_weight_do_not_spread_a_bin_over_folds():

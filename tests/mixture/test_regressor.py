@@ -5,6 +5,7 @@ from copy import deepcopy
 import numpy as np
 import pandas as pd
 import pytest
+from shared_data import fold_of_rows
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
@@ -18,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import StratifiedFolds, fold_of_rows
+from moe_sklearn.data import fold_rule
 from moe_sklearn.gates import LogisticGate, RegressionGate
 
 MODES = ["soft", "hard", "oracle", "global"]
@@ -506,7 +507,7 @@ def test_gate_is_trained_on_predictions_of_rows_unseen(regimes, alphas, weighted
     model = SoftGateMoERegressor(experts, gate=gate, anchors=2, gate_max_samples=None)
     model.fit(X, y, bins=bins, sample_weight=weight)
     seen = model.gate_.seen_
-    folds = StratifiedFolds().assign(y, bins) if alphas is None else fold_of_rows(cv, y)
+    folds = fold_rule().assign(y, bins) if alphas is None else fold_of_rows(cv, y)
 
     def fit(rows, target, alpha, prior=0.0):
         used = None if weight is None else weight[rows]

@@ -7,9 +7,9 @@ from numpy.testing import assert_array_equal
 from sklearn.model_selection import KFold
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import Rows, StratifiedFolds, as_source
+from moe_sklearn.data import Rows, as_source, fold_rule
 from moe_sklearn.mixture import _training_rows
-from moe_sklearn.mixture._training_rows import TrainingRows, check_fixed_bins, fold_rule, gather_batches
+from moe_sklearn.mixture._training_rows import TrainingRows, check_fixed_bins, folds_of, gather_batches
 from moe_sklearn.moments import BinnedMoments, FoldMoments
 
 EDGES = [[-9.0, 0.0, 9.0]]
@@ -69,12 +69,12 @@ def test_batches_give_the_moments_and_rows_of_one_array(arrays, side, weighted):
     moments, rows = gather_batches(estimator, BinnedRidgeExperts(), batches, cross_fit=True)
     assert estimator.n_features_in_ == 3
     used = weight if weighted else None
-    twin = FoldMoments(3).update(X, y, bins, StratifiedFolds().assign(y, bins, used), used)
+    twin = FoldMoments(3).update(X, y, bins, fold_rule().assign(y, bins, used), used)
     for label in (0, 1):
         for part, other in zip(moments.parts(label), twin.parts(label), strict=True):
             assert part.n_rows == other.n_rows
     assert_array_equal(np.concatenate(rows.labels), bins)
-    assert_array_equal(rows.folds, StratifiedFolds().assign(y, bins, used))
+    assert_array_equal(rows.folds, fold_rule().assign(y, bins, used))
     assert (rows.source.dtype, rows.source.y_is_1d, rows.of_target) == (np.float32, True, False)
     if weighted:
         assert_array_equal(rows.sample_weight, weight)
@@ -141,7 +141,7 @@ def test_other_rows_are_not_kept(arrays, monkeypatch, why):
 
 
 def gather_moments(experts, batches, cross_fit):
-    folds = fold_rule(experts, cross_fit)
+    folds = folds_of(experts, cross_fit)
     batches = [Rows(as_source(X), *others) for X, *others in batches]
     return experts.gather(batches, folds), None if folds is None else folds.all()
 
@@ -153,7 +153,7 @@ def test_folds_are_those_of_the_penalties_or_spread_over_the_bins(arrays):
     assert isinstance(moments, BinnedMoments)
     assert folds is None
     moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=True)
-    assert_array_equal(folds, StratifiedFolds().assign(y, bins, weight))
+    assert_array_equal(folds, fold_rule().assign(y, bins, weight))
     assert moments.n_folds == 5
     for cross_fit in (False, True):
         experts = BinnedRidgeExperts(alphas=[1.0], cv=KFold(3))

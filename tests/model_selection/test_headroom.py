@@ -72,7 +72,7 @@ def test_side_information_is_binned(data):
 def test_bins_that_give_no_oracle(data, bins, message):
     X, y, *_ = data
     with pytest.raises(ValueError, match=message):
-        oracle_headroom(X, y, bins=bins)
+        oracle_headroom(X, y, bins=bins, cv=KFold(5))
 
 
 def test_missing_labels_in_a_list_are_no_bin(data):
@@ -104,7 +104,7 @@ def test_rows_of_weight_0_train_no_expert(data):
     X, y, _, bins = data
     weight = np.where((bins == 1) & (np.arange(N) >= N // 5), 0.0, 1.0)
     with pytest.raises(ValueError, match="rows of bin 1 lie in one fold"):
-        oracle_headroom(X, y, bins=bins, sample_weight=weight)
+        oracle_headroom(X, y, bins=bins, sample_weight=weight, cv=KFold(5))
 
 
 @pytest.mark.parametrize("none", [0.0, np.zeros(5), np.zeros((N, 5))])

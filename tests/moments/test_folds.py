@@ -6,9 +6,9 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from same_moments import assert_same, assert_same_groups, moments_of, parts
+from shared_data import fold_of_rows
 
 from moe_sklearn import BinnedRidgeExperts
-from moe_sklearn.data import fold_of_rows
 from moe_sklearn.linalg import lower_bytes
 from moe_sklearn.moments import BinnedMoments, FoldMoments, RowKeys
 

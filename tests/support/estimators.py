@@ -14,7 +14,7 @@ from moe_sklearn import (
     SoftGateMoERegressor,
     accumulate,
 )
-from moe_sklearn.data import Rows, StratifiedFolds, as_source
+from moe_sklearn.data import Rows, as_source, fold_rule
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.mixture._training_rows import TrainingRows
 from moe_sklearn.moments import FoldMoments
@@ -32,7 +32,7 @@ class Case(NamedTuple):
 
 
 def mixture_from_moments(model, X, y, bins, weight):
-    folds = StratifiedFolds().assign(y, bins, weight)
+    folds = fold_rule().assign(y, bins, weight)
     moments = FoldMoments(4).update(X, y, bins, folds, weight)
     rows = TrainingRows(Rows(as_source(X), y, sample_weight=weight), [bins], folds=folds)
     return model.fit_moments(moments, rows)

@@ -12,18 +12,20 @@ from ._checks import (
     check_sample_weight,
     check_varies,
 )
-from ._folds import (
-    N_FOLDS,
-    CrossValidationFolds,
-    FoldRule,
-    GivenFolds,
-    StratifiedFolds,
-    fold_of_rows,
-    joined_folds,
-)
+from ._folds import N_FOLDS, FoldRule, GivenFolds, check_whole_groups, fold_rule, joined_folds
 from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_of
-from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
+from ._labels import (
+    NO_BIN,
+    check_same_kind,
+    codes_of,
+    encode_labels,
+    group_array,
+    group_codes,
+    in_order,
+    label_array,
+)
 from ._noise import check_values, check_x_std
+from ._repeats import has_repeats
 from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split
-from ._side_columns import SideColumns, checked_columns, column_names
+from ._side_columns import SideColumns, checked_columns, column_names, has_side_columns
 from ._sources import BLOCK_ROWS, RowSource, as_source, is_lazy, prefetch

@@ -24,7 +24,7 @@ class Batches:
     estimator : estimator
         Unfitted. The first reading sets its `n_features_in_`.
     batches : iterable or callable
-        Tuples (X, y, bins, sample_weight, x_std), or a function that returns an iterable of them.
+        Tuples (X, y, bins, sample_weight, x_std, groups), or a function that returns an iterable of them.
 
     Attributes
     ----------
@@ -34,6 +34,8 @@ class Batches:
         Whether y is 1-D in the first batch.
     sample_weight : ndarray of shape (n_samples,) or None
         Sample weights of all rows. None if no batch has any.
+    groups : ndarray of shape (n_samples,) or None
+        Group of each row. None if the batches have none.
     has_noise : bool
         Whether a batch has `x_std`.
     frame : FrameMaker or None
@@ -46,6 +48,7 @@ class Batches:
         self._marks: list = []  # number of rows and checksum of y of each batch
         self._is_read = False
         self._sample_weights: list = []
+        self._groups: list = []
         self._ends: list = []  # least and greatest targets of each batch
 
     def batches(self) -> Iterator[Rows]:
@@ -61,8 +64,8 @@ class Batches:
         estimator = unfitted_copy(self._estimator) if self._is_read else self._estimator
         fewest = 3 if getattr(estimator, "side_columns", None) is None else 2
         opened = open_batches(self._source, fewest)
-        for number, (X, y, bins, sample_weight, x_std) in enumerate(opened):
-            given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
+        for number, (X, y, *more) in enumerate(opened):
+            given = dict(zip(("bins", "sample_weight", "x_std", "groups"), more, strict=True))
             rows = rows_of(estimator, X, y, **given, reset=number == 0, is_batch=True)
             mark = len(rows), crc32(np.ascontiguousarray(rows.y).data)
             if not self._is_read:
@@ -82,6 +85,11 @@ class Batches:
         self.dtype = rows.dtype if self.dtype is None else np.result_type(self.dtype, rows.dtype)
         self.y_is_1d = rows.y_is_1d if self.y_is_1d is None else self.y_is_1d
         self._sample_weights.append(rows.sample_weight)
+        self._groups.append(rows.groups)
+        if (rows.groups is None) != (self._groups[0] is None):
+            raise ValueError(
+                f"batch {len(self._marks)} and batch 1: either all batches have groups, or none."
+            )
         y = rows.y if rows.sample_weight is None else rows.y[rows.sample_weight > 0]
         if len(y):
             self._ends += [y.min(axis=0), y.max(axis=0)]
@@ -94,6 +102,11 @@ class Batches:
         parts = zip(self._sample_weights, self._marks, strict=True)
         return np.concatenate([np.ones(n) if part is None else part for part, (n, _) in parts])
 
+    @property
+    def groups(self):
+        """Groups of all rows; None if the batches have none."""
+        return None if not self._groups or self._groups[0] is None else np.concatenate(self._groups)
+
     def check_varies(self):
         """Raise a ValueError if y is constant over the rows of positive sample weight, or there are none."""
         if self._marks and not self._ends:
@@ -103,12 +116,12 @@ class Batches:
 
 
 def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:
-    """Yield (X, y, bins, sample_weight, x_std) of each batch of an iterable, or of a function that makes one.
+    """Yield (X, y, bins, sample_weight, x_std, groups) of each batch of an iterable or of a function.
 
     Raises
     ------
     TypeError
-        If `batches` is an iterator, which cannot be read twice, or a batch is not a tuple of `fewest` to 5
+        If `batches` is an iterator, which cannot be read twice, or a batch is not a tuple of `fewest` to 6
         items.
     """
     if isinstance(batches, Iterator):
@@ -117,9 +130,9 @@ def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:
             "fit_batches(lambda: read_batches(path)), or a list."
         )
     for batch in prefetch(batches() if callable(batches) else batches):
-        if not isinstance(batch, tuple) or not fewest <= len(batch) <= 5:
+        if not isinstance(batch, tuple) or not fewest <= len(batch) <= 6:
             raise TypeError(
-                "Each batch must be a tuple (X, y, bins), (X, y, bins, sample_weight) or "
-                "(X, y, bins, sample_weight, x_std); with side_columns (X, y) is enough."
+                "Each batch must be a tuple (X, y, bins, sample_weight, x_std, groups), of which all after "
+                "bins can be left out; with side_columns (X, y) is enough."
             )
-        yield (*batch, None, None, None)[:5]
+        yield (*batch, *[None] * 4)[:6]

@@ -1,12 +1,13 @@
-"""The rules that divide rows into folds."""
+"""The rules that divide rows, or whole groups of rows, into folds."""
 
 from __future__ import annotations
 
+import numbers
 from abc import ABC, abstractmethod
 from collections import Counter
 
 import numpy as np
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check_cv
 
 from ._labels import NO_BIN, encode_labels
 
@@ -17,40 +18,48 @@ from ._labels import NO_BIN, encode_labels
 N_FOLDS = 5
 
 
-def fold_of_rows(cv, X, y=None) -> np.ndarray:
-    """Fold in which each row is held out, (n_samples,).
-
-    Parameters
-    ----------
-    cv : int, splitter or iterable
-        As in scikit-learn. Every row must be held out exactly once.
-    X, y : array-like
-        Handed to the splitter.
-
-    Raises
-    ------
-    ValueError
-        If the splitter holds a row out twice or never.
-    """
-    folds, n_times = np.zeros(len(X), int), np.zeros(len(X), int)
-    for fold, (_, held_out) in enumerate(check_cv(cv).split(X, y)):
-        folds[held_out] = fold
-        n_times[held_out] += 1
-    if (n_times != 1).any():
-        raise ValueError(
-            "cv must hold every row out exactly once, as KFold and GroupKFold do: fold moments are "
-            "subtracted from their total."
-        )
-    return folds
-
-
 def joined_folds(folds, n_folds: int, at_most: int) -> np.ndarray:
     """Join whole folds, neighbours with neighbours, to `at_most` folds of about the same size."""
     return folds * min(at_most, n_folds) // n_folds
 
 
+def check_whole_groups(folds, groups, known: dict | None = None):
+    """Raise a ValueError if rows of a group lie in two folds, which would leak from one to the other.
+
+    Folds of groups are noted in `known`, which has those of earlier rows.
+    """
+    if groups is None:
+        return
+    names, firsts, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    known, of_firsts = {} if known is None else known, folds[firsts].tolist()
+    expected = list(map(known.setdefault, names.tolist(), of_firsts))
+    split = np.flatnonzero(np.array(expected, int)[inverse] != folds)
+    if len(split):
+        raise ValueError(
+            f"groups: rows of {groups[split[0]].item()!r} lie in two folds, which then know each other. Pass "
+            "cv=5 or another integer, which keeps groups whole in all batches, GroupKFold() for rows that "
+            "come at once, or each group in one shard."
+        )
+
+
+def fold_rule(cv=None) -> FoldRule:
+    """Return the rule that `cv` stands for: so many stratified folds, 5 for None, or those of a splitter.
+
+    Raises
+    ------
+    ValueError
+        If `cv` is an integer below 2.
+    """
+    if cv is not None and not isinstance(cv, numbers.Integral):
+        return CrossValidationFolds(cv)
+    n_folds = N_FOLDS if cv is None else int(cv)
+    if n_folds < 2:
+        raise ValueError(f"cv={cv!r} leaves no rows to train on: pass 2 folds or more.")
+    return StratifiedFolds(n_folds)
+
+
 class FoldRule(ABC):
-    """Divides rows that arrive in batches into folds, and records the folds.
+    """Divides rows that arrive in batches into folds, and records the folds. Groups stay whole.
 
     Attributes
     ----------
@@ -62,10 +71,14 @@ class FoldRule(ABC):
 
     def __init__(self):
         self._parts: list = []
+        self._fold_of_group: dict = {}
 
-    def assign(self, y, bins=None, sample_weight=None) -> np.ndarray:
-        """Return the fold of each of the next rows, (n_rows,)."""
-        folds = self._fold_of_next(y, bins, sample_weight)
+    def assign(self, y, bins=None, sample_weight=None, groups=None) -> np.ndarray:
+        """Return the fold of each of the next rows, (n_rows,); `groups` is an array of labels."""
+        counted = np.full(len(y), True) if sample_weight is None else sample_weight > 0
+        folds = self._fold_of_next(y, bins, counted, groups)
+        if groups is not None:
+            check_whole_groups(folds[counted], groups[counted], self._fold_of_group)
         self._parts.append(folds)
         return folds
 
@@ -74,7 +87,7 @@ class FoldRule(ABC):
         return np.concatenate(self._parts)
 
     @abstractmethod
-    def _fold_of_next(self, y, bins, sample_weight): ...
+    def _fold_of_next(self, y, bins, counted, groups): ...
 
 
 class CrossValidationFolds(FoldRule):
@@ -84,10 +97,45 @@ class CrossValidationFolds(FoldRule):
         super().__init__()
         self.cv, self.n_folds = cv, 0
 
-    def _fold_of_next(self, y, bins, sample_weight):
-        folds = fold_of_rows(self.cv, y, y)
+    def _fold_of_next(self, y, bins, counted, groups):
+        folds = self._held_out_in(y, bins, groups)
         self.n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
         return folds
+
+    def _held_out_in(self, y, bins, groups):
+        n_rows, splitter = len(y), check_cv(self.cv)
+        if groups is None and needs_groups(splitter):
+            raise ValueError(
+                f"cv={self.cv!r} needs groups: pass groups with one label for each row, or set group_column "
+                "to a column of X that holds them."
+            )
+        if not needs_groups(splitter) and type(splitter).__module__.startswith("sklearn."):
+            groups = None  # It would warn that it ignores them; whether they are whole is checked.
+        if isinstance(splitter, StratifiedKFold | StratifiedGroupKFold):
+            y = codes_in_bins(bins, n_rows)[1]
+        folds, n_times = np.zeros(n_rows, int), np.zeros(n_rows, int)
+        for fold, (_, held_out) in enumerate(splitter.split(np.empty((n_rows, 0)), y, groups)):
+            if len(held_out) and np.max(held_out) >= n_rows:
+                raise ValueError(
+                    f"cv holds out row {np.max(held_out)} of {n_rows} rows: splits are positions in one set "
+                    "of rows and mean nothing in a part of it, as in a search. Pass groups and cv=5, or a "
+                    "splitter."
+                )
+            folds[held_out] = fold
+            n_times[held_out] += 1
+        if (n_times != 1).any():
+            raise ValueError(
+                f"cv must hold every row out exactly once, as KFold and GroupKFold do; row "
+                f"{np.flatnonzero(n_times != 1)[0]} is held out {n_times[n_times != 1][0]} times. For "
+                "rows that follow each other in time (TimeSeriesSplit), pass blocks of time as groups, with "
+                "cv=5."
+            )
+        return folds
+
+
+def needs_groups(splitter) -> bool:
+    """Return True if a splitter of scikit-learn divides groups."""
+    return "Group" in type(splitter).__name__
 
 
 class GivenFolds(FoldRule):
@@ -97,7 +145,7 @@ class GivenFolds(FoldRule):
         super().__init__()
         self.n_folds, self.n_fitted, self._folds, self._next = n_folds, n_fitted, folds, 0
 
-    def _fold_of_next(self, y, bins, sample_weight):
+    def _fold_of_next(self, y, bins, counted, groups):
         first, self._next = self._next, self._next + len(y)
         return self._folds[first : self._next]
 
@@ -105,30 +153,54 @@ class GivenFolds(FoldRule):
 class StratifiedFolds(FoldRule):
     """Divide rows into folds with the rows of each bin spread evenly, however they are cut into batches.
 
-    The fold of a row depends only on the number of earlier rows in its bin. Each group of `n_folds`
-    successive rows of a bin has one row in each fold. The order of the folds changes from group to group.
-    Rows of sample weight 0 are not counted.
+    The fold of a row depends only on the number of earlier rows in its bin. Each run of `n_folds` successive
+    rows of a bin has one row in each fold, and the order of the folds changes from run to run: sorted rows
+    give folds that are alike. Groups are divided like that by their first rows. Rows of sample weight 0 are
+    not counted.
     """
 
-    n_folds = N_FOLDS
-
-    def __init__(self):
+    def __init__(self, n_folds: int = N_FOLDS):
         super().__init__()
+        self.n_folds = n_folds
         self._n_seen: Counter = Counter()
+        self._starts: dict = {}
 
-    def _fold_of_next(self, y, bins, sample_weight):
-        n_rows = len(y)
-        labels, codes = encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)
-        folds = np.zeros(n_rows, dtype=int)
+    def _fold_of_next(self, y, bins, counted, groups):
+        labels, codes = codes_in_bins(bins, len(y))
+        places = np.flatnonzero(counted)
+        folds = np.zeros(len(y), int)
+        if groups is None:
+            folds[places] = self._dealt(labels, codes[places])
+            return folds
+        names, firsts, inverse = np.unique(groups[places], return_index=True, return_inverse=True)
+        known = np.array([self._fold_of_group.get(name, -1) for name in names.tolist()], int)
+        new = np.flatnonzero(known < 0)[np.argsort(firsts[known < 0])]
+        # Bins of few groups begin with different folds, or else all groups would be in the first ones.
+        known[new] = self._dealt(labels, codes[places[firsts[new]]], turn=1)
+        folds[places] = known[inverse]
+        return folds
+
+    def _dealt(self, labels, codes, turn=0):
+        """Return the folds of the next rows or groups, which have these positions of their labels.
+
+        A bin begins with fold `turn` times the number of rows or groups before it.
+        """
+        folds, n_before = np.zeros(len(codes), int), self._n_seen.total()
         for code, label in enumerate([*labels.tolist(), None]):
-            members = codes == (NO_BIN if label is None else code)
-            if sample_weight is not None:
-                members &= sample_weight > 0
-            ranks = self._n_seen[label] + np.arange(np.count_nonzero(members))
+            members = np.flatnonzero(codes == (NO_BIN if label is None else code))
+            if not len(members):
+                continue
+            start = self._starts.setdefault(label, turn * (n_before + members[0]))
+            ranks = self._n_seen[label] + np.arange(len(members))
             # The rank alone would give periodic data folds of one phase. Knuth's multiplicative hash (The Art
-            # of Computer Programming 3, 6.4) of the number of the group moves its folds on. Without a random
+            # of Computer Programming 3, 6.4) of the number of the run moves its folds on. Without a random
             # state batches, shards and prefixes of the rows agree on the folds.
-            moved = (ranks // N_FOLDS * 2654435761) % 2**32 >> 16
-            folds[members] = (ranks + moved) % N_FOLDS
+            moved = (ranks // self.n_folds * 2654435761) % 2**32 >> 16
+            folds[members] = (start + ranks + moved) % self.n_folds
             self._n_seen[label] += len(ranks)
         return folds
+
+
+def codes_in_bins(bins, n_rows: int):
+    """Return `encode_labels` of bins, of which None means that no row is in a bin."""
+    return encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)

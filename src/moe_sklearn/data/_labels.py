@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._checks import is_missing, mask_of
+from ._checks import check_length, is_missing, mask_of
 
 # Labels are plain arrays (int64, bool or strings), so that every file and every gate can hold them. Their
 # order is a function of the strings alone, so that batches, files and workers agree on it. That is why an
@@ -153,6 +153,44 @@ def label_array(bins, n_rows=None):
     array = np.full(covered.shape, NO_BIN if values.dtype.kind == "i" else None)
     array[covered] = values
     return array
+
+
+def group_array(groups, n_rows: int) -> np.ndarray:
+    """Return the group of each row as an array of numbers, strings or dates, (n_rows,).
+
+    Raises
+    ------
+    ValueError
+        If `groups` is not 1-D, has the wrong length, or has missing values.
+
+    Examples
+    --------
+    >>> group_array(["star 1", "star 1", "star 2"], 3).tolist()
+    ['star 1', 'star 1', 'star 2']
+    """
+    array = _as_array(groups)
+    if array.ndim != 1:
+        raise ValueError(f"groups must be 1-D, one label for each row; got shape {array.shape}.")
+    check_length(array, "groups", n_rows)
+    missing = list(map(is_missing, array.tolist())) if array.dtype.kind in "OfM" else []
+    if any(missing):
+        raise ValueError(
+            f"groups is missing in row {missing.index(True)}: give a row that belongs to no others a group of "
+            "its own."
+        )
+    return np.array([str(_as_text(value)) for value in array]) if array.dtype.kind == "O" else array
+
+
+def group_codes(groups) -> np.ndarray:
+    """Number the groups of rows in the order of their first rows: how they are called means nothing.
+
+    Examples
+    --------
+    >>> group_codes(np.array(["b", "a", "b"])).tolist()
+    [0, 1, 0]
+    """
+    _, firsts, codes = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(firsts))[codes]
 
 
 def check_same_kind(labels, known):

@@ -12,9 +12,9 @@ from sklearn.utils.validation import validate_data
 
 from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_length, check_sample_weight, check_varies
 from ._frames import FrameMaker, aligned, as_table
-from ._labels import label_array
+from ._labels import group_array, label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
-from ._side_columns import SideColumns, are_labels, locate
+from ._side_columns import SideColumns, has_side_columns, locate
 from ._sources import LazySource, RowSource, as_source, is_lazy, is_source
 
 
@@ -32,6 +32,8 @@ class Rows:
     sample_weight : ndarray of shape (n,), default=None
     x_std : ndarray of shape (n_features,) or RowSource of the shape of X, default=None
         As `check_x_std` returns it.
+    groups : ndarray of shape (n,), default=None
+        Rows with the same label belong together.
     frame : FrameMaker, default=None
         Makes frames like X; None if X has no names.
     """
@@ -41,6 +43,7 @@ class Rows:
     labels: Any = None
     sample_weight: np.ndarray | None = None
     x_std: Any = None
+    groups: np.ndarray | None = None
     frame: FrameMaker | None = None
 
     def __len__(self):
@@ -102,12 +105,11 @@ class Rows:
     def _with(self, positions, of_source: Callable) -> Rows:
         """The rows at `positions`; `of_source` takes those of X, and of noise that differs by row."""
         labels = None if self.labels is None else label_array(self.labels, len(self))
-        y, labels, weight = (
-            values if values is None else values[positions] for values in (self.y, labels, self.sample_weight)
-        )
+        arrays = {"y": self.y, "labels": labels, "sample_weight": self.sample_weight, "groups": self.groups}
+        taken = {name: values if values is None else values[positions] for name, values in arrays.items()}
         X = of_source(self.X)
         x_std = of_source(self.x_std) if isinstance(self.x_std, RowSource) else self.x_std
-        return replace(self, X=X, y=y, labels=labels, sample_weight=weight, x_std=check_x_std(x_std, X.shape))
+        return replace(self, X=X, x_std=check_x_std(x_std, X.shape), **taken)
 
 
 def rows_of(
@@ -118,6 +120,7 @@ def rows_of(
     bins=None,
     sample_weight=None,
     x_std=None,
+    groups=None,
     reset: bool = False,
     is_batch: bool = False,
     n_targets: int | None = None,
@@ -130,7 +133,7 @@ def rows_of(
     estimator : estimator
         With `reset`, its `n_features_in_`, `feature_names_in_` and, if there are side columns,
         `side_columns_` are set: they are of X as it was given.
-    X, y, bins, sample_weight, x_std
+    X, y, bins, sample_weight, x_std, groups
         As users hand them over.
     reset : bool, default=False
         Whether the estimator is to be fitted to these rows, or to these first.
@@ -147,27 +150,25 @@ def rows_of(
         If an argument is no array, but a spectrum, a lazy frame or a Quantity with a unit.
     ValueError
         If shapes or lengths are wrong, if y or sample_weight holds nan or infinity, if a value is masked, or
-        if y of a fit is constant. Also if there are side columns and `bins`, a batch lacks the side columns,
-        or pandas `bins` lack rows of X.
+        if y of a fit is constant. Also if there are side columns and `bins`, or a group column and `groups`,
+        a batch lacks these columns, or pandas `bins` or `groups` lack rows of X.
     """
     # Side columns end here, so that no package below knows of them. scikit-learn's own checks then run on a
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
     # stay those of X as it was given.
     to_fit = reset or is_batch
-    table, found = _split(estimator, X, bins, reset)
+    table, found = _split(estimator, X, bins, groups, reset)
     checker = _without_side_columns(estimator, found, reset)
     if found is None:
-        if to_fit and getattr(estimator, "side_columns", None) is not None and np.ndim(table) == 2:
-            raise ValueError(
-                f"X lacks the side columns {estimator.side_columns!r}, which make the bins of every batch."
-            )
-        labels, features = aligned(bins, X), table
+        features = table
     else:
-        side, features = found.side(table), found.features(table)
+        features = found.features(table)
         if reset:
-            found = estimator.side_columns_ = replace(found, are_labels=are_labels(estimator, side))
+            found = estimator.side_columns_ = found.read_as(estimator, table)
             validate_data(estimator, table, skip_check_array=True)
-        labels = found.bins(side)
+    if to_fit and has_side_columns(estimator) and np.ndim(table) == 2:
+        _check_side_columns(estimator, found)
+    labels, groups = _labels_and_groups(found, table, bins, groups, X)
     if to_fit:
         source, y = _check_fit_data(checker, features, y, reset, is_batch)
     else:
@@ -177,8 +178,9 @@ def rows_of(
         sample_weight = check_sample_weight(sample_weight, len(source), all_zero=is_batch)
     if reset and not is_batch and y is not None:
         check_varies(y, sample_weight)
+    groups = None if groups is None else group_array(groups, len(source))
     frame = FrameMaker.like(X, feature_names(estimator)) if to_fit else None
-    return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), frame)
+    return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), groups, frame)
 
 
 def features_of(estimator, X, *, lazy: bool = True) -> RowSource:
@@ -188,34 +190,52 @@ def features_of(estimator, X, *, lazy: bool = True) -> RowSource:
     return _check_features(checker, table if found is None else found.features(table), lazy)
 
 
-def split(estimator, X, bins=None):
-    """Return X without the side columns of an unfitted estimator, as it was given, and the bins of its rows.
+def split(estimator, X, bins=None, groups=None):
+    """Return X without the side columns of an unfitted estimator, and the bins and groups of its rows.
 
     Raises
     ------
     ValueError, TypeError
         As `rows_of`.
     """
-    table, found = _split(estimator, X, bins, reset=True)
-    if found is None:
-        return X, aligned(bins, X)
-    side = found.side(table)
-    return found.features(table), replace(found, are_labels=are_labels(estimator, side)).bins(side)
+    table, found = _split(estimator, X, bins, groups, reset=True)
+    found = found if found is None else found.read_as(estimator, table)
+    return X if found is None else found.features(table), *_labels_and_groups(found, table, bins, groups, X)
 
 
-def _split(estimator, X, bins=None, reset=False) -> tuple[Any, SideColumns | None]:
-    """Return X as a table, and its side columns, in place of `bins`; None if one has none."""
-    known = getattr(estimator, "side_columns" if reset else "side_columns_", None)
-    if known is None:
+def _labels_and_groups(found: SideColumns | None, table, bins, groups, X):
+    """Return labels or side information, and groups: those of the table, or else as they were given."""
+    labels = aligned(bins, X) if found is None or not found.positions else found.bins(found.side(table))
+    of_column = None if found is None else found.groups(table)
+    return labels, aligned(groups, X, "groups") if of_column is None else of_column
+
+
+def _check_side_columns(estimator, found: SideColumns | None):
+    """Raise a ValueError if rows of a fit lack the side columns or the group column."""
+    side, group = (getattr(estimator, name, None) for name in ("side_columns", "group_column"))
+    if side is not None and (found is None or not found.positions):
+        raise ValueError(f"X lacks the side columns {side!r}, which make the bins of every batch.")
+    if group is not None and (found is None or found.group is None):
+        raise ValueError(f"X lacks the group column {group!r}, which every batch needs.")
+
+
+def _split(estimator, X, bins=None, groups=None, reset=False) -> tuple[Any, SideColumns | None]:
+    """Return X as a table, and its side columns, in place of `bins` and `groups`; None if it has none."""
+    known: Any = getattr(estimator, "side_columns_", None)
+    if known is None and not (reset and has_side_columns(estimator)):
         return X, None
     table = as_table(X)
     if len(table.shape) != 2:
         return table, None  # the checks that follow say what is wrong
     found = locate(estimator, table) if reset else known.found_in(estimator, table)
-    if found is not None and bins is not None:
+    if found is not None and found.positions and bins is not None:
         raise ValueError(
             f"bins are given, but side_columns={estimator.side_columns!r} of X make the bins: leave bins "
             "out, or pass X without these columns."
+        )
+    if found is not None and found.group is not None and groups is not None:
+        raise ValueError(
+            f"groups are given, but group_column={estimator.group_column!r} of X holds them: leave one out."
         )
     return table, found
 

@@ -27,6 +27,8 @@ class SideColumns:
         Names of all columns.
     are_labels : bool
         Whether the side information is one column of labels.
+    group : int or None
+        Position of the column that says which rows belong together.
     """
 
     __module__ = "moe_sklearn.data"
@@ -35,11 +37,13 @@ class SideColumns:
     n_columns: int
     names: np.ndarray | None
     are_labels: bool = False
+    group: int | None = None
 
     @property
     def feature_positions(self) -> list[int]:
         """Positions of the other columns."""
-        return [position for position in range(self.n_columns) if position not in self.positions]
+        hidden = *self.positions, self.group
+        return [position for position in range(self.n_columns) if position not in hidden]
 
     @property
     def feature_names(self) -> np.ndarray | None:
@@ -71,7 +75,9 @@ class SideColumns:
                 raise ValueError(
                     f"X lacks the side columns {missing}, but has others of {wanted}: pass all or none."
                 )
-            positions = None if missing else tuple(map(known.index, wanted))
+            positions = () if missing else tuple(map(known.index, wanted))
+            group = None if self.group is None else self.names[self.group]
+            group = known.index(group) if group in known else None
         else:
             n_features = len(self.feature_positions)
             if seen.n_columns not in (n_features, self.n_columns):
@@ -79,8 +85,11 @@ class SideColumns:
                     f"X has {seen.n_columns} features, but {type(estimator).__name__} is expecting "
                     f"{self.n_columns} features with its side columns or {n_features} without, as input."
                 )
-            positions = self.positions if seen.n_columns == self.n_columns else None
-        return None if positions is None else replace(seen, positions=positions, are_labels=self.are_labels)
+            has_all = seen.n_columns == self.n_columns
+            positions, group = (self.positions, self.group) if has_all else ((), None)
+        if not positions and group is None:
+            return None
+        return replace(seen, positions=positions, are_labels=self.are_labels, group=group)
 
     def features(self, table):
         """Take the other columns of a table."""
@@ -89,6 +98,14 @@ class SideColumns:
     def side(self, table):
         """Read the side information of a table, 2-D."""
         return in_memory(take_columns(table, self.positions))
+
+    def groups(self, table):
+        """Read the groups of a table; None if it has none."""
+        return None if self.group is None else columns_of(in_memory(take_columns(table, [self.group])))[0]
+
+    def read_as(self, estimator, table) -> SideColumns:
+        """Note whether the side information of a table is labels to an estimator."""
+        return replace(self, are_labels=bool(self.positions) and are_labels(estimator, self.side(table)))
 
     def bins(self, side):
         """Return the bins that the side information is: 1-D labels, or itself."""
@@ -137,48 +154,58 @@ def column_names(estimator) -> list:
     return list(getattr(estimator, "feature_names_in_", made_up))
 
 
+def has_side_columns(estimator) -> bool:
+    """Return True if an estimator has columns of X that models do not see."""
+    return any(getattr(estimator, name, None) is not None for name in ("side_columns", "group_column"))
+
+
 def locate(estimator, table) -> SideColumns:
-    """Find the `side_columns` of an unfitted estimator in the table of its `fit`.
+    """Find the `side_columns` and the `group_column` of an unfitted estimator in the table of its `fit`.
 
     Raises
     ------
     ValueError, TypeError
         If one is unknown or given twice, none is given, or no other column is left.
     """
-    seen, wanted = columns_seen(estimator, table), estimator.side_columns
-    wanted = [wanted] if isinstance(wanted, str) or not np.iterable(wanted) else list(wanted)
-    positions = tuple(_position(column, seen) for column in wanted)
-    if not positions or len(set(positions)) < len(positions):
-        raise ValueError(
-            f"side_columns must be different columns of X, at least one; got {estimator.side_columns!r}."
-        )
-    if len(positions) == seen.n_columns:
+    seen, wanted, group = columns_seen(estimator, table), estimator.side_columns, estimator.group_column
+    group = None if group is None else _position(group, seen, "group_column")
+    positions: tuple[int, ...] = ()
+    if wanted is not None:
+        columns = [wanted] if isinstance(wanted, str) or not np.iterable(wanted) else list(wanted)
+        positions = tuple(_position(column, seen, "side_columns") for column in columns)
+        if not positions or len({*positions, group}) <= len(positions):
+            raise ValueError(
+                f"side_columns must be different columns of X, at least one, and not the group_column; got "
+                f"{wanted!r}."
+            )
+    found = replace(seen, positions=positions, group=group)
+    if not found.feature_positions:
         raise ValueError(
             "side_columns are all columns of X: experts and gate need others. Add features to X."
         )
-    return replace(seen, positions=positions)
+    return found
 
 
-def _position(column, seen: SideColumns) -> int:
+def _position(column, seen: SideColumns, name: str) -> int:
     """Position of a column that is given by name or position."""
     if isinstance(column, str):
         if seen.names is None:
             raise ValueError(
-                f"side_columns names {column!r}, but X comes without column names here: pass a DataFrame, or "
-                "positions such as side_columns=[-1]. Some estimators of scikit-learn pass arrays on."
+                f"{name} names {column!r}, but X comes without column names here: pass a DataFrame, or "
+                f"positions such as {name}=-1. Some estimators of scikit-learn pass arrays on."
             )
         known = seen.names.tolist()
         if known.count(column) != 1:
             raise ValueError(
-                f"side_columns names {column!r}, of which X has {known.count(column)}: its columns are "
+                f"{name} names {column!r}, of which X has {known.count(column)}: its columns are "
                 f"{known[:20]}."
             )
         return known.index(column)
     if isinstance(column, bool | np.bool_) or not isinstance(column, numbers.Integral):
-        raise TypeError(f"side_columns must be names or positions of columns of X; got {column!r}.")
+        raise TypeError(f"{name} must be names or positions of columns of X; got {column!r}.")
     position = int(column)
     if not -seen.n_columns <= position < seen.n_columns:
-        raise ValueError(f"side_columns has position {position}, but X has {seen.n_columns} columns.")
+        raise ValueError(f"{name} has position {position}, but X has {seen.n_columns} columns.")
     return position % seen.n_columns
 
 

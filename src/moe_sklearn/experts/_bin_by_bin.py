@@ -287,7 +287,7 @@ def gather_in_turn(
         return None
     of_rows, n_folds, n_fitted = np.zeros(len(rows), int), 1, 0
     if folds is not None:
-        of_rows = folds.assign(rows.y, rows.labels, rows.sample_weight)
+        of_rows = folds.assign(rows.y)
         n_folds, n_fitted = folds.n_folds, folds.n_fitted
     in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype, max_bytes=math.inf)
     in_rows.n_folds = n_folds

@@ -265,6 +265,7 @@ def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None =
         name = several[0] if names is None else names[labels.index(several[0])]
         raise ValueError(
             f"cv: all rows of bin {name!r} lie in one fold, which leaves none to train its expert on "
-            f"({len(several)} such bins). Pass shuffled folds, such as cv=KFold(5, shuffle=True), or fewer."
+            f"({len(several)} such bins). Pass cv=5 or another integer, or shuffled folds; the rows of a bin "
+            "must be of two groups or more."
         )
     return alone

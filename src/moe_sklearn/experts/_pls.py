@@ -158,7 +158,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         Folds for `max_components`. Every row must be held out exactly once.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score of a candidate on a held-out fold.
-    min_bin_rows, small_bins, fold_bytes, side_columns, verbose
+    min_bin_rows, small_bins, fold_bytes, side_columns, group_column, verbose
         As in `BinnedRidgeExperts`. Products are always in float64, and never gathered twice.
 
     Attributes
@@ -226,6 +226,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         small_bins="auto",
         fold_bytes=2**32,
         side_columns=None,
+        group_column=None,
         verbose=0,
     ):
         self.n_components = n_components
@@ -239,6 +240,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         self.small_bins = small_bins
         self.fold_bytes = fold_bytes
         self.side_columns = side_columns
+        self.group_column = group_column
         self.verbose = verbose
 
     @property

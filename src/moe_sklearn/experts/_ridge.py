@@ -13,7 +13,7 @@ from sklearn.base import RegressorMixin
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..binning import usable_bins, usable_labels
-from ..data import NO_WEIGHT, Batches, CrossValidationFolds, check_choice, rows_of
+from ..data import NO_WEIGHT, Batches, check_choice, fold_rule, rows_of
 from ..linalg import LinearPart, Scratch, origin_of
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
 from ._bin_by_bin import gather_in_turn
@@ -76,7 +76,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         Whether each expert gets its own best candidate. If False, all experts get the candidate that is best
         for all their rows together.
     cv : int, splitter or iterable, default=5
-        Folds for `alphas`. Every row must be held out exactly once.
+        Folds for `alphas`. An integer is the number of folds, which have equal shares of each bin, keep
+        groups whole and do not depend on batches. A splitter divides each batch for itself; every row must be
+        held out exactly once. One that stratifies gets the bins as its y.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score of a candidate on a held-out fold.
     shrink_to : {"zero", "global"}, default="zero"
@@ -106,6 +108,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         it, `predict` and `score` use the expert of each row's own bin. None means that X has no such column.
         An array is read in place if the column is its first or last one, else its other columns are copied.
         A file is read once more for it.
+    group_column : str or int, default=None
+        Name or position of the column of X that holds the `groups`, in the same way. No model sees it.
     verbose : int, default=0
         1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints lines within a long
         pass over the rows.
@@ -141,9 +145,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     moments_ : BinnedMoments
         Moments of all rows so far. Only after `partial_fit`.
     side_columns_ : SideColumns
-        Where the side column was in the X of `fit`. Only with `side_columns`.
+        Where the side column and the group column were in the X of `fit`. Only with one of these.
     n_features_in_, feature_names_in_
-        Columns seen in `fit`, with the side column.
+        Columns seen in `fit`, with these columns.
 
     See Also
     --------
@@ -169,10 +173,11 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
     _readable_since = "0.1"
     side_columns: Any = None  # Models of earlier releases have none.
+    group_column: Any = None
     tuned_parameter = "alpha"
     verbose = 0  # Models of earlier releases have none.
 
-    __metadata_request__fit = {"bins": True, "x_std": True}
+    __metadata_request__fit = {"bins": True, "x_std": True, "groups": True}
     __metadata_request__partial_fit = {"bins": True, "x_std": True}
     __metadata_request__predict = {"bins": True}
     __metadata_request__score = {"bins": True, "sample_weight": True}
@@ -192,6 +197,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         product_dtype="auto",
         fold_bytes=2**32,
         side_columns=None,
+        group_column=None,
         verbose=0,
     ):
         self.alpha = alpha
@@ -206,9 +212,10 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.product_dtype = product_dtype
         self.fold_bytes = fold_bytes
         self.side_columns = side_columns
+        self.group_column = group_column
         self.verbose = verbose
 
-    def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
+    def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None, groups=None) -> Self:
         """Fit every expert and the global model.
 
         Parameters
@@ -229,6 +236,10 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             from value to value. The expected error on such rows takes the place of the error on X, also where
             `alphas` are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no such noise. The
             side column does not count as a column.
+        groups : array-like of shape (n_samples,), default=None
+            Rows with the same label belong together, such as spectra of one star: they lie in one fold, which
+            matters for `alphas` only. None means those in `group_column`, or that rows have nothing in
+            common. Pandas groups are looked up by the index of a pandas X.
 
         Returns
         -------
@@ -244,7 +255,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             are not one column of labels; or if there are `side_columns` and `bins`.
         """
         fitted = unfitted_copy(self)
-        rows = rows_of(fitted, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
+        given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
+        rows = rows_of(fitted, X, y, **given, reset=True)
         small_bins = fitted.small_bins_of("keep" if rows.labels is None else "raise")
         labels = usable_labels(rows.labels, rows.y, rows.sample_weight, fitted.min_bin_rows, small_bins)
         rows = replace(rows, labels=labels)
@@ -261,10 +273,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         batches : iterable or callable
-            Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight,
-            x_std), as in `fit`, or a function without arguments that returns such an iterable. With
-            `side_columns`, bins are None, and (X, y) is enough. The next batch is made while the current one
-            is used. With `alphas`, each batch is divided into the folds of `cv`.
+            Iterable of tuples (X, y, bins, sample_weight, x_std, groups), as in `fit`, or a function without
+            arguments that returns such an iterable. What is not needed can be left out at the end; with
+            `side_columns`, bins are None. The next batch is made while the current one is used.
 
         Returns
         -------
@@ -276,7 +287,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         TypeError
             If `batches` is an iterator, or a batch is not such a tuple.
         ValueError
-            As `fit`. Also if a batch has fewer rows than there are folds, with `alphas`.
+            As `fit`. Also if a batch has fewer rows than the folds of a splitter, with `alphas`.
         """
         fitted = unfitted_copy(self)
 
@@ -313,7 +324,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             `FoldMoments` if there are folds.
         """
         if folds is None and self.compares_candidates:
-            folds = CrossValidationFolds(self.cv)
+            folds = fold_rule(self.cv)
         dtype, progress = product_dtype or self.product_dtype, progress or Progress.of(self)
         in_turn = gather_in_turn(self, batches, folds, dtype, scratch, progress)
         return in_turn or gather(batches, folds, progress, product_dtype=dtype, max_bytes=self.fold_bytes)

@@ -14,7 +14,16 @@ from threadpoolctl import ThreadpoolController
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
-from ..data import NO_BIN, check_finite, check_length, check_number, check_sample_weight, checked_array
+from ..data import (
+    NO_BIN,
+    check_finite,
+    check_length,
+    check_number,
+    check_sample_weight,
+    checked_array,
+    group_array,
+    group_codes,
+)
 from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
@@ -60,9 +69,9 @@ class RegressionGate(StatefulEstimator):
         With n_samples > 50,000 a network is penalised by alpha * 50,000 / n_samples.
     n_restarts : int or "auto", default="auto"
         Networks to average. Each starts from its own random units and holds out other rows: a tenth of them,
-        but at least 500 and at most 5,000, and never more than a fifth. They are trained in parallel, on as
-        many threads as BLAS would use; the result does not depend on that number. "auto" means 5, or 2 of
-        more than 100,000 rows.
+        but at least 500 and at most 5,000, and never more than a fifth. Of groups, it is so many groups. They
+        are trained in parallel, on as many threads as BLAS would use; the result does not depend on that
+        number. "auto" means 5, or 2 of more than 100,000 rows.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. Of
         many rows, a network is trained on at most 3,000 batches of up to 1,024 rows, and of more than 100,000
@@ -141,7 +150,7 @@ class RegressionGate(StatefulEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, *, experts, labels=None, sample_weight=None, n_draws=1) -> "RegressionGate":
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None, groups=None) -> "RegressionGate":
         """Train the gate.
 
         Parameters
@@ -157,9 +166,9 @@ class RegressionGate(StatefulEstimator):
             largest label belong to no bin: the cross-entropy ignores them.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row.
-        n_draws : int, default=1
-            So many successive rows are noisy draws of one row, with its target and weight. They are held out
-            together.
+        groups : array-like of shape (n_samples,), default=None
+            Rows with the same label, such as noisy draws of one row, are held out together. None means that
+            rows have nothing in common.
 
         Returns
         -------
@@ -170,13 +179,14 @@ class RegressionGate(StatefulEstimator):
         ------
         ValueError
             If shapes or lengths differ, if an array holds nan or infinity, if a label is not a column of
-            `experts`, if labels are missing while `classification_weight` is positive, or if a parameter is
-            out of its range.
+            `experts`, if labels are missing while `classification_weight` is positive, if all rows are of
+            one group, or if a parameter is out of its range.
         """
         fitted = unfitted_copy(self)
         fitted._check_parameters(labels)
         X = checked_array(fitted, X, dtype=np.float64, ensure_min_samples=2)
-        arrays = _check_rows(X, y, experts, labels, sample_weight)
+        *arrays, weight = _check_rows(X, y, experts, labels, sample_weight)
+        groups = None if groups is None else group_codes(group_array(groups, len(X))[weight > 0])
         # Threads of BLAS cost more than they bring in products of this size, above all where other jobs run
         # beside. They would also change the last digits: a gate is the same for any number of cores.
         controller = ThreadpoolController()
@@ -184,13 +194,13 @@ class RegressionGate(StatefulEstimator):
         progress = Progress.of(self)
         stage = progress.stage("training")
         with controller.limit(limits=1, user_api="blas"):
-            rows = fitted._prepare(X, *arrays)
+            rows = fitted._prepare(X, *arrays, weight)
             # Of fewer rows it loses with the rate of many (see MANY_ROWS) and gains little without.
             conditioning = None
             if len(rows.y) > MANY_ROWS:
                 conditioning = Conditioning.of(rows.inputs)
                 rows = replace(rows, inputs=conditioning(rows.inputs))
-            members = fitted._train_all(rows, min(n_threads, default=cpu_count()), n_draws, progress)
+            members = fitted._train_all(rows, min(n_threads, default=cpu_count()), groups, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         label_share = _label_share(members)
         fitted.networks_, fitted.shares_ = _average(members, label_share)
@@ -283,10 +293,10 @@ class RegressionGate(StatefulEstimator):
         scaled = ((X - self.center_) / self.scale_).astype(PRECISION)
         return np.arcsinh(scaled, out=scaled)
 
-    def _train_all(self, rows, n_threads, n_draws, progress):
+    def _train_all(self, rows, n_threads, groups, progress):
         """Train all networks side by side, or some of them in each thread if a batch is work enough."""
         rng = check_random_state(self.random_state)
-        splits = _splits(len(rows.y), self.n_restarts, rng, n_draws)
+        splits = _splits(len(rows.y), self.n_restarts, rng, groups)
         size = self.hidden_layer_size
         starts = [start_parameters(rows, size, self.classification_weight, rng) for _ in splits]
         # Each network shuffles its rows with a generator of its own, whatever the others do meanwhile.
@@ -374,25 +384,41 @@ def _average(members, label_share):
     return stacks, shares[shares > 0]
 
 
-def _splits(n_rows, n_restarts, rng, n_draws=1):
-    """Return the training rows and the held-out rows of each restart; each restart holds out other rows.
+def _splits(n_rows, n_restarts, rng, groups=None):
+    """Return the training rows and the held-out rows of each restart; each restart holds out other groups.
 
-    All draws of a row are on one side. First draws come first.
+    `groups` are numbers from 0 on; None means that each row is one. The first rows of all groups come first.
     """
-    if n_rows % n_draws:
-        raise ValueError(f"n_draws={n_draws} does not divide the {n_rows} rows: pass all draws of each row.")
-    n_own = n_rows // n_draws
-    order = rng.permutation(n_own)
+    n_groups = n_rows if groups is None else int(groups.max()) + 1
+    if n_groups == 1 < n_rows:
+        raise ValueError("groups: all rows are of one group, so that none can be held out from the others.")
+    order = rng.permutation(n_groups)
     if n_restarts == "auto":
         n_restarts = N_RESTARTS if n_rows <= MANY_ROWS else N_RESTARTS_OF_MANY
-    fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, MIN_HELD_OUT / n_own))
+    fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, MIN_HELD_OUT / n_groups))
     # One row that is all there is has no held-out rows.
-    n_held = min(max(1, round(fraction * n_own)), n_own - 1)
-    turned = (np.roll(order, -r * n_held) for r in range(n_restarts))
-    draws = np.arange(n_draws)[:, None]
-    return [
-        tuple((part * n_draws + draws).ravel() for part in (rows[n_held:], rows[:n_held])) for rows in turned
-    ]
+    n_held = min(max(1, round(fraction * n_groups)), n_groups - 1)
+    splits = []
+    for restart in range(n_restarts):
+        turned = np.roll(order, -restart * n_held)
+        splits.append([_rows_of_groups(some, groups) for some in (turned[n_held:], turned[:n_held])])
+    # Networks are trained side by side on as many rows each: where groups differ in size, some rows count
+    # twice.
+    longest = max(len(train) for train, _ in splits)
+    return [(np.resize(train, longest), held) for train, held in splits]
+
+
+def _rows_of_groups(order, groups):
+    """Return the rows of some groups: the first one of each, in this order of the groups, then the second."""
+    if groups is None:
+        return order
+    place = np.full(groups.max() + 1, -1)
+    place[order] = np.arange(len(order))
+    rows = np.flatnonzero(place[groups] >= 0)
+    rows = rows[np.argsort(place[groups[rows]], kind="stable")]
+    _, firsts, sizes = np.unique(place[groups[rows]], return_index=True, return_counts=True)
+    number = np.arange(len(rows)) - np.repeat(firsts, sizes)
+    return rows[np.argsort(number, kind="stable")]
 
 
 def _blocks(n_rows):

@@ -8,7 +8,18 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ..data import Batches, Rows, RowSource, check_x_std, encode_labels, is_lazy, open_batches, rows_of
+from ..data import (
+    Batches,
+    Rows,
+    RowSource,
+    check_whole_groups,
+    check_x_std,
+    encode_labels,
+    has_side_columns,
+    is_lazy,
+    open_batches,
+    rows_of,
+)
 from ..moments import (
     BinnedMoments,
     FoldMoments,
@@ -24,7 +35,7 @@ from ._regressor import SoftGateMoERegressor
 from ._training_rows import TrainingRows
 
 
-def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftGateMoERegressor:
+def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=None) -> SoftGateMoERegressor:
     """Fit a mixture to a dask array, on the scheduler or cluster that dask uses.
 
     The workers gather the moments of their blocks, and pairs of them are merged, as in `dask_moments`. This
@@ -45,6 +56,8 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftG
         Weight of each row.
     x_std : float, or array or dask array of shape (n_features,) or of that of X, default=None
         Standard deviation of the noise of the rows to predict, as in `SoftGateMoERegressor.fit`.
+    groups : array-like or dask array of shape (n_samples,), default=None
+        Rows with the same label belong together, as in `SoftGateMoERegressor.fit`.
 
     Returns
     -------
@@ -58,7 +71,8 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftG
     TypeError
         If `model` is no mixture, if X is no dask array, or if `gate_features` cannot be fitted from moments.
     ValueError
-        If X has blocks of unknown size, or the model has `side_columns`. Also as `SoftGateMoERegressor.fit`.
+        If X has blocks of unknown size, or the model has `side_columns` or a `group_column`. Also as
+        `SoftGateMoERegressor.fit`.
 
     Examples
     --------
@@ -82,15 +96,17 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None) -> SoftG
             f"X must be a dask array, got {type(X).__name__}: use fit for rows in memory, and "
             "X.to_dask_array(lengths=True) of a dask DataFrame."
         )
-    if model.side_columns is not None:
+    if has_side_columns(model):
         raise ValueError(
-            "dask_fit takes bins, not side_columns: pass bins=X[:, columns] and an X without these columns."
+            "dask_fit takes bins and groups, not side_columns and a group_column: pass bins=X[:, columns] "
+            "and an X without these columns."
         )
     chunks = chunks_of_rows(X)
-    y, bins, sample_weight = map(_computed, (y, bins, sample_weight))
+    y, bins, sample_weight, groups = map(_computed, (y, bins, sample_weight, groups))
     # Its random states are copies, so that the plan that is made here is the one of the fit.
     draft = clone(model)
-    read = rows_of(draft, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
+    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
+    read = rows_of(draft, X, y, **given, reset=True)
     rows: Any = replace(DaskRows.of(read, draft.binner), chunks=chunks, x_std=x_std)
     setup, rows = prepare_rows(draft, rows)
     if not fits_moments(setup.gate_features):
@@ -171,7 +187,8 @@ def gate_rows(shards) -> TrainingRows:
     shards : list
         For each of the moments that `fit_moments` is given, in the same order, the batches of its rows: an
         iterable of tuples as in `accumulate`, or a function without arguments that returns such an iterable.
-        Bins are labels. They are read here once, without X, and again in `fit_moments`.
+        Bins are labels. They are read here once, without X, and again in `fit_moments`. Groups, if there are
+        any, lie in one shard each.
 
     Returns
     -------
@@ -183,7 +200,8 @@ def gate_rows(shards) -> TrainingRows:
     TypeError
         If batches are an iterator, or a batch is not such a tuple.
     ValueError
-        If there is no batch, if a batch has no bins, or as `accumulate`.
+        If there is no batch, if a batch has no bins, if rows of a group lie in two shards, or as
+        `accumulate`.
 
     Examples
     --------
@@ -223,4 +241,6 @@ def gate_rows(shards) -> TrainingRows:
         folds.append(np.full(len(rows), fold_of_batch[number]))
     if not labels:
         raise ValueError("shards hold no batch: there are no rows for the gate.")
-    return TrainingRows(read, labels, folds=np.concatenate(folds))
+    of_rows = np.concatenate(folds)
+    check_whole_groups(of_rows, read.groups)
+    return TrainingRows(read, labels, folds=of_rows)

@@ -19,7 +19,19 @@ from sklearn.utils import check_random_state
 
 from .._progress import Progress
 from ..binning import GridBinner, Regimes, count_rows, fit_regimes
-from ..data import N_FOLDS, NO_BIN, GivenFolds, OnFrames, check_choice, check_number, codes_of, joined_folds
+from ..data import (
+    N_FOLDS,
+    NO_BIN,
+    GivenFolds,
+    OnFrames,
+    check_choice,
+    check_number,
+    codes_of,
+    group_codes,
+    has_repeats,
+    has_side_columns,
+    joined_folds,
+)
 from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
@@ -27,10 +39,10 @@ from ..linalg import LinearStack, Scratch, is_overridden
 from ..metrics import MODES
 from ..moments import FoldMoments, in_enough_precision
 from ._gate_plan import GatePlan, check_plan, plan_gate
-from ._gate_rows import GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
+from ._gate_rows import GateData, GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
 from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
 from ._predictor import MixturePredictor
-from ._training_rows import TrainingRows, fold_rule, gather_batches
+from ._training_rows import TrainingRows, folds_of, gather_batches
 
 # More draws of a row add little to the first ones.
 MAX_DRAWS = 16
@@ -89,7 +101,7 @@ def make_experts(experts):
     TypeError
         If `experts` are not linear experts, which have a method `linear_part_of`.
     ValueError
-        If `experts` has `side_columns`.
+        If `experts` has `side_columns` or a `group_column`.
     """
     if experts is None:
         return BinnedRidgeExperts()
@@ -99,8 +111,8 @@ def make_experts(experts):
             f"BinnedPLSExperts; got {experts!r}. Models that are not linear cannot be fitted from moments: "
             "stack them with the mixture in a sklearn.ensemble.StackingRegressor."
         )
-    if getattr(experts, "side_columns", None) is not None:
-        raise ValueError("The experts have side_columns: set side_columns of the mixture instead.")
+    if has_side_columns(experts):
+        raise ValueError("The experts have side_columns or a group_column: set those of the mixture instead.")
     return clone(experts)
 
 
@@ -275,9 +287,9 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
         from a file.
     """
     experts, source = make_experts(mixture.experts), rows.source
-    rule = fold_rule(experts, check_parameters(mixture) or in_folds)
+    rule = folds_of(experts, check_parameters(mixture) or in_folds)
     if rule is not None:
-        rule.assign(source.y, source.labels, source.sample_weight)
+        rule.assign(source.y, source.labels, source.sample_weight, source.groups)
         rows = replace(rows, folds=rule.all())
     setup = prepare(mixture, rows, source.X.shape[1])
     if not experts.compares_candidates and not in_folds:
@@ -418,8 +430,31 @@ def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> 
     stage.end(n_rows=len(data.y))
     codes, weight = setup.codes[plan.rows], rows.sample_weight
     weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
+    groups = rows.source.groups
+    if groups is None:
+        warn_of_repeats(data, n_draws, plan.cross_fit)
+    if groups is not None:
+        groups = group_codes(groups[plan.rows])
+    elif n_draws > 1:
+        groups = np.arange(len(codes))
+    groups = None if groups is None else np.repeat(groups, n_draws)
     codes = np.repeat(codes, n_draws)
-    return train_gate(plan, data, setup.regimes.bins, codes, weight, n_draws, setup.progress)
+    return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, setup.progress)
+
+
+def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
+    """Warn if many rows of the gate look like repeats of others, whose groups nobody has told."""
+    # Models that have seen the rows deviate little from them, alike or not.
+    known = data.predictions[:, -data.y.shape[1] :] if cross_fit else data.y.mean(axis=0)
+    if has_repeats(data.features[::n_draws], (data.y - known)[::n_draws]):
+        warnings.warn(
+            "Many rows have others that are nearly the same in X and deviate alike in y, such as several "
+            "spectra of one star. The gate then learns to trust experts that know the star, and is wrong on "
+            "new stars. Pass the star of each row as groups=..., or set group_column to a column of X that "
+            "holds it. If the rows have nothing in common, pass groups=range(len(X)).",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def at_most_five_folds(moments, rows: TrainingRows, plan: GatePlan, n_fitted: int, regimes: Regimes):

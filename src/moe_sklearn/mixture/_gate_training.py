@@ -32,12 +32,12 @@ class TrainedGate(NamedTuple):
 
 
 def train_gate(
-    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, n_draws: int = 1, progress=SILENT
+    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, groups=None, progress=SILENT
 ) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
-    `bins` are the labels of the bins, `codes` the position of each row's bin among them. `n_draws` successive
-    rows are noisy draws of one row.
+    `bins` are the labels of the bins, `codes` the position of each row's bin among them. Rows with the same
+    number in `groups` belong together.
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
     if data.predictions.shape[1] != (n_bins + 1) * n_targets:
@@ -66,7 +66,7 @@ def train_gate(
     anchors = anchor_values(plan.anchors, data.y)
     constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
     outputs = np.concatenate([predictions[:, :-1], constants], axis=1)
-    more = {"n_draws": n_draws} if has_fit_parameter(plan.gate, "n_draws") else {}
+    more = {"groups": groups} if has_fit_parameter(plan.gate, "groups") else {}
     gate = clone(plan.gate).fit(
         inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
     )

@@ -6,8 +6,6 @@ Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), Journal of the American S
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..data import NO_BIN
@@ -23,36 +21,51 @@ def check_residuals(residual_variance):
         )
 
 
-def conformal_scores(y, prediction, std, groups=None) -> dict[int, np.ndarray]:
-    """Compute the sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by group; 0 / 0 is 0.
+def conformal_scores(y, prediction, std, bins=None, groups=None):
+    """Compute the sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by bin; 0 / 0 is 0.
 
-    Without `groups` all rows form the group -1. The scores of a group are (n_group, n_targets).
+    Without `bins` all rows form the bin -1. The scores of a bin are (n_rows, n_targets), and so are their
+    levels: the coverage for which a score is wide enough. Of K groups, each of the n rows of one adds 1 / (n
+    (K + 1)) to it (Lee, Barber and Willett, 2023, "Distribution-free inference with hierarchical data",
+    arXiv:2306.06342); without groups, each row is one.
     """
     error = np.abs(y - prediction)
     with np.errstate(divide="ignore", invalid="ignore"):
         scores = np.where(error > 0, error / std, 0.0)
-    groups = np.full(len(scores), NO_BIN) if groups is None else groups
-    return {group: np.sort(scores[groups == group], axis=0) for group in np.unique(groups).tolist()}
+    bins = np.full(len(scores), NO_BIN) if bins is None else bins
+    groups = np.arange(len(scores)) if groups is None else groups
+    by_bin, levels = {}, {}
+    for label in np.unique(bins).tolist():
+        own, (_, codes, sizes) = (
+            scores[bins == label],
+            np.unique(groups[bins == label], return_inverse=True, return_counts=True),
+        )
+        order = np.argsort(own, axis=0, kind="stable")
+        by_bin[label] = np.take_along_axis(own, order, axis=0)
+        levels[label] = np.cumsum((1 / sizes[codes])[order], axis=0) / (len(sizes) + 1)
+    return by_bin, levels
 
 
-def interval_widths(scores: dict[int, np.ndarray], coverage: float, n_groups: int) -> np.ndarray:
-    """Compute the half widths of the intervals in units of std(x): (n_groups, n_targets).
+def interval_widths(scores: dict, levels: dict, coverage: float, n_bins: int) -> np.ndarray:
+    """Compute the half widths of the intervals in units of std(x): (n_bins, n_targets).
 
-    The half width of a group is the ceil((n + 1) coverage)-th smallest of its n scores. It is infinite if the
-    group has fewer scores. The scores of group -1 are used for every group.
+    The half width of a bin is the least of its scores whose level is `coverage` or more, which is the ceil((n
+    + 1) coverage)-th smallest of n rows. It is infinite if there is none. The scores of bin -1 are used for
+    every bin.
 
     Examples
     --------
-    >>> interval_widths({-1: np.array([[0.5], [1.0], [2.0]])}, coverage=0.5, n_groups=2).tolist()
+    >>> scores, levels = conformal_scores(np.array([[0.5], [1.0], [2.0]]), np.zeros((3, 1)), np.ones((3, 1)))
+    >>> interval_widths(scores, levels, coverage=0.5, n_bins=2).tolist()
     [[1.0], [1.0]]
     """
     if not 0 < coverage < 1:
         raise ValueError(f"coverage must lie between 0 and 1, both excluded; got {coverage!r}.")
     n_targets = next(iter(scores.values())).shape[1]
-    widths = np.full((n_groups, n_targets), np.inf)
-    for group, values in scores.items():
-        # 100 * 0.07 is slightly more than 7 in floating point, so the product is rounded first.
-        rank = math.ceil(round((len(values) + 1) * coverage, 9))
-        if rank <= len(values):
-            widths[slice(None) if group == NO_BIN else group] = values[rank - 1]
+    widths = np.full((n_bins, n_targets), np.inf)
+    for label, values in scores.items():
+        # A level of 0.07 can be slightly less in floating point.
+        wide_enough = levels[label] > coverage - 1e-9
+        of_bin = np.where(wide_enough, values, np.inf).min(axis=0, initial=np.inf)
+        widths[slice(None) if label == NO_BIN else label] = of_bin
     return widths

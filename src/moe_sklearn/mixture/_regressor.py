@@ -86,6 +86,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         They are side information for `binner`; one column that is not numeric, with ``binner=None``, is
         labels. None means that X has no such columns. An array is read in place if the columns are its first
         or its last ones, else its other columns are copied. A file is read once more for them.
+    group_column : str or int, default=None
+        Name or position of the column of X that says which rows belong together, in place of the `groups` of
+        `fit`. Experts and gate never see it, and all other methods take X with or without it.
     verbose : int, default=0
         1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints lines within a long
         pass over the rows, and the held-out loss of each network of the gate. It reaches the regression gate
@@ -130,9 +133,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     n_train_ : int
         Number of training rows, including those in no bin.
     side_columns_ : SideColumns
-        Where the side columns were in the X of `fit`. Only with `side_columns`.
+        Where the side columns and the group column were in the X of `fit`. Only with some.
     n_features_in_, feature_names_in_
-        Columns seen in `fit`, with the side columns.
+        Columns seen in `fit`, with these columns.
 
     Notes
     -----
@@ -142,8 +145,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
 
     The cross-fitted inputs use five folds, stratified by bin. If the experts compare `alphas`, the folds of
     their `cv` are used instead; whole folds are joined to five where there are more. If rows belong together,
-    such as repeated spectra of one star, pass ``BinnedRidgeExperts(alphas=[...], cv=...)`` with folds that
-    keep them together.
+    such as repeated spectra of one star, pass them as `groups`: the gate would otherwise learn to trust
+    experts that know the star, and be wrong on other stars.
 
     A row with a `sample_weight` of 2 gives the same experts, global ridge and PCA as two equal rows. The gate
     differs: two equal rows lie in different folds, and the models of each fold are then fitted to the other
@@ -171,7 +174,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
 
     __module__ = "moe_sklearn.mixture"
 
-    __metadata_request__fit = {"bins": True, "x_std": True}
+    __metadata_request__fit = {"bins": True, "x_std": True, "groups": True}
+    group_column: Any = None  # Models of earlier releases have none.
+
     __metadata_request__predict = {"bins": True, "mixing": True}
     __metadata_request__score = {"bins": True, "sample_weight": True}
 
@@ -189,6 +194,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         n_noise_draws: int | Literal["auto"] = "auto",
         random_state=None,
         side_columns: Any = None,
+        group_column: Any = None,
         verbose=0,
     ):
         self.experts = experts
@@ -202,6 +208,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         self.n_noise_draws = n_noise_draws
         self.random_state = random_state
         self.side_columns = side_columns
+        self.group_column = group_column
         self.verbose = verbose
 
     def set_params(self, **params) -> Self:
@@ -226,7 +233,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         """
         return super().set_params(**with_default_parts(self, params))
 
-    def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
+    def fit(self, X, y, *, bins=None, sample_weight=None, x_std=None, groups=None) -> Self:
         """Fit experts, global ridge and PCA from one pass over X, then the gate.
 
         Parameters
@@ -247,6 +254,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             from value to value. The mixture is then fitted for such rows: X'X of experts, global ridge, PCA
             and discriminants gets its expectation over the noise, and the gate is trained on noisy draws of
             its rows, see `n_noise_draws`. None means no such noise. Side columns do not count as columns.
+        groups : array-like of shape (n_samples,), default=None
+            Rows with the same label belong together, such as spectra of one star: they lie in one fold, the
+            rows that stop the gate early are of other groups than those that train it, and new rows are of
+            other groups. None means those in `group_column`, or that rows have nothing in common. Pandas
+            groups are looked up by the index of a pandas X.
 
         Returns
         -------
@@ -264,7 +276,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             `gate_features` cannot be fitted from moments, as `GateFeatureTransformer` can.
         """
         fitted = unfitted_copy(self)
-        rows = rows_of(fitted, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
+        given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
+        rows = rows_of(fitted, X, y, **given, reset=True)
         return adopt(self, fitted._store(fit_rows(fitted, TrainingRows.of(rows, fitted.binner))))
 
     def fit_batches(self, batches) -> Self:
@@ -273,11 +286,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         batches : iterable or callable
-            Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight,
-            x_std), as in `fit`, or a function without arguments that returns such an iterable. With
-            `side_columns`, bins are None, and (X, y) is enough. It is read twice, in the same order: first
-            for experts, global ridge and PCA, then for the gate. Side information as `bins` needs a binner
-            with given edges. A batch whose weights are all zero adds nothing.
+            Iterable of tuples (X, y, bins, sample_weight, x_std, groups), as in `fit`, or a function without
+            arguments that returns such an iterable. What is not needed can be left out at the end; with
+            `side_columns`, bins are None. It is read twice, in the same order: first for experts, global
+            ridge and PCA, then for the gate. Side information as `bins` needs a binner with given edges. A
+            batch whose weights are all zero adds nothing.
 
         Returns
         -------

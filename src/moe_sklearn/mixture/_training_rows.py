@@ -11,14 +11,13 @@ from .._progress import SILENT
 from ..binning import fit_binner, is_side_information
 from ..data import (
     Batches,
-    CrossValidationFolds,
     FoldRule,
     Rows,
     RowSource,
-    StratifiedFolds,
     check_length,
     codes_of,
     encode_labels,
+    fold_rule,
     in_order,
 )
 from ._gate_rows import GateData, GateReader
@@ -133,7 +132,7 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
             labels.append(of_batch)
             yield replace(rows, labels=of_batch)
 
-    folds = fold_rule(experts, cross_fit)
+    folds = folds_of(experts, cross_fit)
     moments = experts.gather(labelled(), folds, product_dtype, progress=progress)
     read.check_varies()
     return moments, TrainingRows(read, labels, fitted_binner, folds=None if folds is None else folds.all())
@@ -151,12 +150,8 @@ def check_fixed_bins(bins, binner):
         )
 
 
-def fold_rule(experts, cross_fit: bool) -> FoldRule | None:
-    """Return what divides rows into folds; None if neither the experts nor the gate need folds.
-
-    The folds are stratified by bin. If the experts compare `alphas`, the folds of their `cv` are used
-    instead.
-    """
+def folds_of(experts, cross_fit: bool) -> FoldRule | None:
+    """Return what divides rows into folds: `cv` of experts that compare `alphas`, or 5 folds for a gate."""
     if experts.compares_candidates:
-        return CrossValidationFolds(experts.cv)
-    return StratifiedFolds() if cross_fit else None
+        return fold_rule(experts.cv)
+    return fold_rule() if cross_fit else None

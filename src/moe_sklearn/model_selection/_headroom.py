@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.utils import Bunch
 
 from ..binning import GridBinner, is_side_information
-from ..data import NO_BIN, check_length, encode_labels, fold_of_rows, label_array, rows_of
+from ..data import NO_BIN, check_length, encode_labels, fold_rule, label_array, rows_of
 from ..experts import BinnedRidgeExperts, check_alpha, held_out_errors, r2_scores
 from ..moments import FoldMoments, in_enough_precision, ridge_path
 
@@ -22,6 +22,7 @@ def oracle_headroom(
     binner: Any = None,
     sample_weight: ArrayLike | None = None,
     x_std: Any = None,
+    groups: Any = None,
     product_dtype: Literal["auto", "float32", "float64"] = "auto",
 ) -> Bunch:
     """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
@@ -39,7 +40,8 @@ def oracle_headroom(
     alpha : float, default=1.0
         Penalty of every ridge.
     cv : int, splitter or iterable, default=5
-        Every row must be held out exactly once.
+        An integer is a number of folds that have equal shares of each bin; else every row must be held out
+        exactly once. One that stratifies gets the bins as its y.
     binner : transformer, default=None
         Makes labels of 2-D `bins`; it is fitted on all rows. None: ``GridBinner()``.
     sample_weight : array-like of shape (n_samples,), default=None
@@ -47,6 +49,8 @@ def oracle_headroom(
         Standard deviation of known noise, as in `SoftGateMoERegressor.fit`. The ridges are fitted for rows
         with that much more noise than X has, and the rows that are held out have it too: the scores are those
         of many noisy copies of all rows, from one pass.
+    groups : array-like of shape (n_samples,), default=None
+        Rows with the same label belong together and lie in one fold, as in `SoftGateMoERegressor.fit`.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `moe_sklearn.moments.BinnedMoments`.
 
@@ -77,9 +81,9 @@ def oracle_headroom(
     >>> y = np.where(regime, 1, -1) * X[:, 0] + 0.5 * rng.normal(size=300)
     >>> result = oracle_headroom(X, y, bins=regime)
     >>> round(result.r2_global, 1), round(result.r2_oracle, 1)
-    (-0.0, 0.7)
+    (-0.1, 0.8)
     """
-    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
+    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
     rows = rows_of(BinnedRidgeExperts(), X, y, **given, reset=True)
     y, bins, weight = rows.y.reshape(len(rows), -1), rows.labels, rows.sample_weight
     check_length(bins, "bins", len(rows))
@@ -87,7 +91,7 @@ def oracle_headroom(
         bins = np.ravel((binner or GridBinner()).fit_transform(bins))
     bins = label_array(bins, len(rows))
     labels, codes = encode_labels(bins)
-    folds = fold_of_rows(cv, y, y)
+    folds = fold_rule(cv).assign(y, bins, weight, rows.groups)
     used = np.full(len(rows), True) if weight is None else weight > 0
     _check_bins(labels, codes[used], folds[used])
     alpha = check_alpha(alpha, "alpha")
@@ -125,5 +129,5 @@ def _check_bins(labels, codes, folds):
         if len(np.unique(folds[codes == code])) < 2:
             raise ValueError(
                 f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
-                "on. Use fewer or shuffled folds, or label its rows -1."
+                "on. Use fewer or shuffled folds, rows of two groups or more, or label its rows -1."
             )

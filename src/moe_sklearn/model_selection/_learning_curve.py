@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ..data import StratifiedFolds, check_length, rows_of
+from ..data import check_length, fold_rule, rows_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
 from ..moments import FoldMoments, add_in_folds
 from ._curve import curve_of, increases
@@ -19,6 +19,7 @@ def moe_learning_curve(
     *,
     bins=None,
     x_std=None,
+    groups=None,
     X_test,
     y_test,
     bins_test=None,
@@ -48,6 +49,8 @@ def moe_learning_curve(
     x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
         Standard deviation of known noise, as in `SoftGateMoERegressor.fit`. The mixtures are fitted for rows
         with that much more noise than X has. No noise is added to the test rows.
+    groups : array-like of shape (n_samples,), default=None
+        Rows with the same label belong together, as in `SoftGateMoERegressor.fit`.
     X_test, y_test, bins_test
         Test rows, their targets and bins, with or without side columns as X.
     train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
@@ -89,7 +92,7 @@ def moe_learning_curve(
     ([50, 600], True)
     """
     model = clone(estimator)
-    read = rows_of(model, X, y, bins=bins, x_std=x_std, reset=True)
+    read = rows_of(model, X, y, bins=bins, x_std=x_std, groups=groups, reset=True)
     test = rows_of(model, X_test, bins=bins_test)
     if read.labels is None:
         raise ValueError("moe_learning_curve needs bins: pass them, or set side_columns of the estimator.")
@@ -117,9 +120,9 @@ def moe_learning_curve(
 
 def _add_rows(moments, rows, sizes):
     """Yield the first rows up to each size, when the moments have them; they are added in place."""
-    # The fold of a row depends on its rank in its bin, so that later rows move none to another fold (at most
-    # they join two folds): the moments only grow, and each point is that of a fit to its rows alone.
-    folds, start = StratifiedFolds(), 0
+    # The fold of a row depends on the rows before it only, so that later rows move none to another fold (at
+    # most they join two folds): the moments only grow, and each point is that of a fit to its rows alone.
+    folds, start = fold_rule(), 0
     for stop in sizes:
         add_in_folds(moments, rows.source.between(start, stop), folds)
         first = rows.source.between(0, stop)

@@ -24,6 +24,7 @@ def noise_curve(
     x_std_test=None,
     levels=(0.0, 0.5, 1.0, 2.0, 4.0),
     sample_weight=None,
+    groups=None,
     random_state=None,
 ):
     """Compute R2 of every mixing mode, and rho, against the noise of the rows.
@@ -52,6 +53,8 @@ def noise_curve(
         Increasing factors on `x_std`, >= 0.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row.
+    groups : array-like of shape (n_samples,), default=None
+        Rows with the same label belong together, as in `SoftGateMoERegressor.fit`.
     random_state : int, RandomState instance or None, default=None
         Seed of the noise of the test rows. They have the same draw at all levels.
 
@@ -89,7 +92,8 @@ def noise_curve(
     ([0.0, 1.0], True)
     """
     model = clone(estimator)
-    read = rows_of(model, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
+    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
+    read = rows_of(model, X, y, **given, reset=True)
     levels, x_std = _check_levels(levels), read.x_std
     if x_std_test is None and isinstance(x_std, RowSource):
         raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")

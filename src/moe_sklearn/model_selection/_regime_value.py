@@ -23,7 +23,9 @@ from ..data import (
     check_sample_weight,
     check_varies,
     features_of,
-    fold_of_rows,
+    fold_rule,
+    group_array,
+    has_side_columns,
     label_array,
     split,
 )
@@ -134,6 +136,7 @@ def regime_value(
     cv: Any = 5,
     n_shuffles: int = 19,
     sample_weight: ArrayLike | None = None,
+    groups: Any = None,
     n_jobs: int | None = None,
     random_state: Any = None,
 ) -> RegimeValue:
@@ -168,12 +171,16 @@ def regime_value(
     bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
         Labels or side information, as in `SoftGateMoERegressor.fit`. None if the mixture has `side_columns`.
     cv : int, splitter or iterable, default=5
-        Every row must be held out exactly once. An integer does not shuffle the rows, as in scikit-learn.
+        An integer is a number of folds that have equal shares of each label, where bins are labels; else
+        every row must be held out exactly once.
     n_shuffles : int, default=19
         Number of shuffles of the labels. The p-value cannot be below 1 / (1 + n_shuffles). 0 leaves the line
         out.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights for fits and scores.
+    groups : array-like of shape (n_samples,), default=None
+        Rows with the same label belong together, as in `SoftGateMoERegressor.fit`. They are held out
+        together, and labels are shuffled among groups. None means those in the mixture's `group_column`.
     n_jobs : int, default=None
         Number of folds to fit in parallel.
     random_state : int, RandomState instance or None, default=None
@@ -233,12 +240,13 @@ def regime_value(
     """
     before, mixture = _parts(estimator)
     if before is None:
-        X, bins = split(mixture, X, bins)
-        mixture = clone(mixture).set_params(side_columns=None)
-    elif mixture.side_columns is not None:
+        check_kind(X)
+        X, bins, groups = split(mixture, X, bins, groups)
+        mixture = clone(mixture).set_params(side_columns=None, group_column=None)
+    elif has_side_columns(mixture):
         raise ValueError(
             "regime_value cannot split the side columns from X before the steps of a Pipeline: take "
-            "side_columns from the mixture and pass bins."
+            "side_columns and group_column from the mixture and pass bins and groups."
         )
     if bins is None:
         raise ValueError(
@@ -261,7 +269,9 @@ def regime_value(
     mixture = clone(mixture)
     if not isinstance(mixture.random_state, int | np.integer):
         mixture.set_params(random_state=draw_seed(mixture.random_state))
-    rows = _Rows(X, y, bins, weight, fold_of_rows(cv, y, y), keys)
+    groups = None if groups is None else group_array(groups, len(y))
+    labels = bins if np.ndim(bins) == 1 else None
+    rows = _Rows(X, y, bins, weight, groups, fold_rule(cv).assign(y, labels, weight, groups), keys)
     folds = Parallel(n_jobs=n_jobs)(
         delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1)
     )
@@ -298,6 +308,7 @@ class _Rows:
     y: NDArray
     bins: Any
     sample_weight: NDArray | None
+    groups: NDArray | None
     folds: NDArray
     keys: list
     """Random numbers (n_samples,) of each shuffle: their order within each fold is that of the labels."""
@@ -317,8 +328,10 @@ class _Rows:
 
     def fit(self, model, positions, X, bins):
         """Fit a clone of the model to the rows at `positions`, which have this X and these bins."""
-        weight = None if self.sample_weight is None else self.weight[positions]
-        return clone(model).fit(X, self.y[positions], bins=bins, sample_weight=weight)
+        weight, groups = (
+            None if array is None else array[positions] for array in (self.sample_weight, self.groups)
+        )
+        return clone(model).fit(X, self.y[positions], bins=bins, sample_weight=weight, groups=groups)
 
 
 def _score_fold(before, mixture, rows: _Rows, fold: int):
@@ -374,11 +387,19 @@ def _shuffled(codes, rows: _Rows, key):
     """Return the codes with those of the rows in a bin in another order within each fold.
 
     Folds keep their numbers of rows of each bin, so that no training set loses a bin. A row has the same key
-    whichever fold is held out: all folds see one shuffle, as they see one set of real labels.
+    whichever fold is held out: all folds see one shuffle, as they see one set of real labels. Groups, whose
+    rows are not exchangeable, get the label of the first row of another group; folds then keep the numbers of
+    groups.
     """
     places, shuffled = np.flatnonzero(rows.covered(codes)), codes.copy()
-    folds = rows.folds[places]
-    shuffled[places[np.argsort(folds, kind="stable")]] = codes[places[np.lexsort((key[places], folds))]]
+    if rows.groups is None:
+        own = np.arange(len(places))
+    else:
+        _, firsts, own = np.unique(rows.groups[places], return_index=True, return_inverse=True)
+        places = places[firsts]
+    folds, of_units = rows.folds[places], np.empty(len(places), int)
+    of_units[np.argsort(folds, kind="stable")] = codes[places[np.lexsort((key[places], folds))]]
+    shuffled[rows.covered(codes)] = of_units[own]
     return shuffled
 
 

@@ -88,7 +88,7 @@ def accumulate(
         if Path(checkpoint).exists():
             moments, marks = _resumed(checkpoint, product_dtype)
     number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
-    for number, (X, y, bins, sample_weight, x_std) in enumerate(open_batches(batches), start=1):
+    for number, (X, y, bins, sample_weight, x_std, _) in enumerate(open_batches(batches), start=1):
         check_no_missing(y, "y")
         source, y = as_source(X), np.asarray(y, float)
         if checkpoint is not None:

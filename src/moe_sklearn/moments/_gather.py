@@ -72,6 +72,6 @@ def end_of_pass(stage: Stage, moments):
 
 def add_in_folds(moments: FoldMoments, rows: Rows, folds: FoldRule, watch=None):
     """Add rows to the moments of their folds, in place."""
-    of_rows = folds.assign(rows.y, rows.labels, rows.sample_weight)
+    of_rows = folds.assign(rows.y, rows.labels, rows.sample_weight, rows.groups)
     moments.n_folds = folds.n_folds
     moments.update(rows.X, rows.y, rows.labels, of_rows, rows.sample_weight, rows.x_std, watch=watch)

@@ -1,0 +1,73 @@
+"""Rows that look like repeats of each other: spectra of one star, samples of one lot."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+MAX_ROWS, N_NEIGHBOURS = 1000, 32
+# Of rows without repeats, a share of N_NEIGHBOURS exp(-LEAST_GAP) = .0015 has such a gap; of those with
+# repeats nearly all. (On 20 real and simulated sets without repeats it was at most .008.)
+LEAST_GAP, LEAST_SHARE, FEWEST_ROWS = 10.0, 0.1, 50
+ROUNDING = 1e-7
+# Repeats that share no deviation from the model do no harm.
+MOST_DIFFERENCE = 0.5
+
+
+def has_repeats(Z, deviation) -> bool:
+    """Return True if many rows have some others much nearer than all the rest, which deviate alike.
+
+    Of rows that are drawn independently, whatever their density, the logarithm of the ratio of the distances
+    of neighbours k + 1 and k is exponentially distributed with mean 1 / (k D), where D is the dimension of
+    the data nearby (Facco, d'Errico, Rodriguez and Laio, 2017, Scientific Reports 7, 12140, for k = 1). A
+    ratio far beyond that is a gap: k rows are repeats of this one.
+
+    Parameters
+    ----------
+    Z : ndarray of shape (n_samples, n_features)
+        Few features of the rows, such as PCA scores.
+    deviation : ndarray of shape (n_samples, n_targets)
+        Of the targets from a model of other rows, or from their mean.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> Z, deviation = rng.normal(size=(400, 3)), rng.normal(size=(400, 1))
+    >>> stars = np.arange(400) // 4
+    >>> has_repeats(Z, deviation), has_repeats(Z[stars] + 0.01 * Z, deviation[stars])
+    (False, True)
+    """
+    if len(Z) < FEWEST_ROWS:
+        return False
+    # Repeats have about the same target: they stay together in a part of the rows that is cut out by it.
+    middle = max(len(Z) - MAX_ROWS, 0) // 2
+    rows = np.argsort(deviation[:, 0], kind="stable")[middle : middle + MAX_ROWS]
+    spread = Z.std(axis=0)
+    Z, found = Z[rows] / np.where(spread > 0, spread, 1.0), deviation[rows]
+    distance = cdist(Z, Z)
+    distance[distance < ROUNDING * distance.max()] = 0.0
+    np.fill_diagonal(distance, np.inf)
+    n_near = min(N_NEIGHBOURS + 1, len(rows) - 1)
+    near = np.sort(np.partition(distance, n_near - 1, axis=1)[:, :n_near], axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gaps = np.log(near[:, 1:] / near[:, :-1]) * np.arange(1, near.shape[1])
+    gaps[~(gaps > 0)] = 0.0  # of equal rows
+    finite = gaps[np.isfinite(gaps) & (gaps > 0)]
+    if not finite.size:
+        return False
+    usual = np.median(finite) / np.log(2)
+    repeated = gaps.max(axis=1) > LEAST_GAP * usual
+    if not repeated.mean() > LEAST_SHARE or _are_on_a_grid(distance):
+        return False
+    difference = (found - found[distance.argmin(axis=1)])[repeated]
+    return bool((difference**2).mean() < 2 * MOST_DIFFERENCE * deviation.var(axis=0).mean())
+
+
+def _are_on_a_grid(distance) -> bool:
+    """Return True if most distances of distinct rows are found several times: columns have few values each.
+
+    Such rows can be equal without being of one object.
+    """
+    distinct = np.flatnonzero(~np.tril(distance == 0).any(axis=1))
+    pairs = np.sort(distance[distinct][:, distinct][np.triu_indices(len(distinct), 1)])
+    return len(pairs) > 0 and bool((np.diff(pairs) < ROUNDING * pairs[-1]).mean() > 0.5)
