@@ -175,8 +175,8 @@ def group_array(groups, n_rows: int) -> np.ndarray:
     missing = list(map(is_missing, array.tolist())) if array.dtype.kind in "OfM" else []
     if any(missing):
         raise ValueError(
-            f"groups is missing in row {missing.index(True)}: give a row that belongs to no others a group of "
-            "its own."
+            f"groups is missing in row {missing.index(True)}: give a row that belongs to no others a group "
+            "of its own."
         )
     return np.array([str(_as_text(value)) for value in array]) if array.dtype.kind == "O" else array
 
