@@ -36,52 +36,78 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE, TESTS = "src/moe_sklearn", "tests"
 COPIED = ["src", "tests", "conftest.py", "pyproject.toml"]
 
-# Module below SOURCE -> files below TESTS, the one that is most likely to fail first.
+# Module below SOURCE -> files below TESTS that run it, the ones that are most likely to fail first.
 MOMENTS = ["moments/test_binned.py", "moments/test_folds.py", "behaviour/test_known_noise.py"]
-GATES = [f"gates/test_{name}.py" for name in ("training", "loss", "regression", "conditioning")]
+# Few rows of many columns, and what a fit says of its moments
+ROWS = ["moments/test_row_moments.py", "behaviour/test_costs.py", "behaviour/test_progress.py"]
 SOLVERS = ["moments/test_solvers.py", "linalg/test_kernels.py"]
-GATE_ROWS = ["mixture/test_gate_training.py", "behaviour/test_honesty.py", "mixture/test_training_rows.py"]
+FITS = ["experts/test_bin_by_bin.py", "experts/test_ridge.py", "behaviour/test_far_from_zero.py"]
+GATE_ROWS = [
+    "mixture/test_gate_training.py",
+    "behaviour/test_honesty.py",
+    "mixture/test_training_rows.py",
+    "mixture/test_gate_plan.py",
+    "mixture/test_dask.py",
+    "behaviour/test_known_noise.py",
+    "mixture/test_regressor.py",
+]
+GATES = [
+    *(f"gates/test_{name}.py" for name in ("training", "loss", "regression", "conditioning")),
+    "behaviour/test_honesty.py",
+    "behaviour/test_progress.py",
+    "behaviour/test_known_noise.py",
+]
 TABLE = {
     # moments
-    "moments/_moments.py": ["moments/test_moments.py", "moments/test_solvers.py", *MOMENTS],
-    "moments/_row_moments.py": ["moments/test_row_moments.py", *MOMENTS],
-    "moments/_binned.py": ["moments/test_binned.py", "moments/test_file.py", *MOMENTS[1:]],
-    "moments/_chunks.py": ["moments/test_binned.py", *MOMENTS[1:]],
-    "moments/_file.py": ["moments/test_file.py", "moments/test_binned.py"],
-    # solvers
-    "moments/_solvers.py": [*SOLVERS, "experts/test_cross_validation.py", "experts/test_pls.py"],
-    "linalg/_triangles.py": ["linalg/test_cholesky.py", *SOLVERS],
-    "linalg/_cholesky.py": ["linalg/test_cholesky.py", *SOLVERS],
-    "linalg/_kernels.py": [
-        "linalg/test_kernels.py",
-        "moments/test_row_moments.py",
-        "moments/test_solvers.py",
+    "moments/_moments.py": ["moments/test_moments.py", "moments/test_solvers.py", *MOMENTS, *ROWS],
+    "moments/_row_moments.py": [*ROWS, *MOMENTS, "linalg/test_kernels.py", "behaviour/test_far_from_zero.py"],
+    "moments/_binned.py": ["moments/test_binned.py", "moments/test_file.py", *MOMENTS[1:], *ROWS, FITS[0]],
+    "moments/_chunks.py": [*MOMENTS, "data/test_sources.py", *ROWS, "features/test_transformer.py", FITS[0]],
+    "moments/_file.py": [
+        "moments/test_file.py",
+        "moments/test_accumulate.py",
+        *MOMENTS,
+        "mixture/test_dask.py",
     ],
+    # solvers
+    "moments/_solvers.py": [
+        *SOLVERS,
+        "experts/test_cross_validation.py",
+        "experts/test_pls.py",
+        *ROWS,
+        *FITS,
+    ],
+    "linalg/_triangles.py": ["linalg/test_cholesky.py", *SOLVERS, *ROWS, *MOMENTS[:2], *FITS],
+    "linalg/_cholesky.py": ["linalg/test_cholesky.py", *SOLVERS, *ROWS, *FITS],
+    "linalg/_kernels.py": ["linalg/test_kernels.py", *ROWS, "moments/test_solvers.py", *FITS],
     # folds
     "data/_folds.py": [
         "data/test_folds.py",
         "moments/test_folds.py",
         "mixture/test_gate_training.py",
         "mixture/test_training_rows.py",
-    ],
-    "moments/_folds.py": [
-        "moments/test_folds.py",
         "experts/test_bin_by_bin.py",
+        "mixture/test_dask.py",
         "behaviour/test_known_noise.py",
     ],
+    "moments/_folds.py": ["moments/test_folds.py", FITS[0], "mixture/test_dask.py", MOMENTS[2], *ROWS],
     "experts/_cross_validation.py": [
         "experts/test_cross_validation.py",
         "moments/test_folds.py",
-        "experts/test_bin_by_bin.py",
+        "experts/test_pls_experts.py",
+        *FITS,
+        *ROWS,
     ],
     "experts/_bin_by_bin.py": [
         "experts/test_bin_by_bin.py",
         "experts/test_cross_validation.py",
         "moments/test_gather.py",
+        "behaviour/test_progress.py",
+        "behaviour/test_far_from_zero.py",
     ],
     # training of the gate
-    "mixture/_gate_rows.py": [*GATE_ROWS, "mixture/test_gate_plan.py"],
-    "mixture/_gate_training.py": [*GATE_ROWS, "mixture/test_gate_plan.py"],
+    "mixture/_gate_rows.py": GATE_ROWS,
+    "mixture/_gate_training.py": GATE_ROWS,
     "gates/_loss.py": GATES,
     "gates/_training.py": GATES,
     "gates/_regression.py": GATES,
@@ -465,7 +491,7 @@ def main(argv=None):
     print_machine()
     sources = {module: (ROOT / SOURCE / module).read_text(encoding="utf-8") for module in args.only}
     mutants, n_places = draw(sources, args.mutants, args.seed)
-    survivors, start = [], time.monotonic()
+    survivors, n_late, start = [], 0, time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutation_") as folder:
         copies = [Copy(Path(folder) / str(job)) for job in range(args.jobs)]
         seconds = unmutated_seconds(copies, sources)
@@ -475,6 +501,7 @@ def main(argv=None):
         ]
         print_header("survivor", "before", "after")
         for n_tried, (mutant, code, _) in enumerate(outcomes(copies, tasks), 1):
+            n_late += code is None
             if code == 0:
                 survivors.append(mutant)
                 name = f"{mutant.module}:{mutant.line}"
@@ -483,7 +510,8 @@ def main(argv=None):
                 print(f"{n_tried} of {len(mutants)} tried", file=sys.stderr, flush=True)
     print()
     print_scores(mutants, survivors, n_places, seconds)
-    print(f"\n{len(mutants)} mutants in {(time.monotonic() - start) / 60:.0f} minutes, seed {args.seed}")
+    minutes = (time.monotonic() - start) / 60
+    print(f"\n{len(mutants)} mutants in {minutes:.0f} minutes, seed {args.seed}; {n_late} took too long")
 
 
 if __name__ == "__main__":

@@ -182,6 +182,13 @@ def test_singular_matrices_are_told_by_the_error_of_their_entries(n_features):
     assert solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
 
 
+@pytest.mark.parametrize(("eigenvalue", "is_regular"), [(0.9, False), (1.1, True)])
+def test_two_columns_are_told_apart_where_they_differ_by_more_than_rounding(eigenvalue, is_regular):
+    r = 1 - eigenvalue * _cholesky.singular_below(2, 1e-4)
+    found = solve_regular(np.array([[1, r], [r, 1]], order="F"), 0.0, np.ones((2, 1)), eps=1e-4)
+    assert (found is not None) == is_regular
+
+
 def test_matrices_that_are_not_finite_are_named():
     for bad in (np.inf, np.nan):
         with pytest.raises(ValueError, match="too large for product_dtype.*product_dtype='float64'"):
@@ -260,6 +267,15 @@ def test_a_forked_process_has_zeros_of_its_own(d):
         os._exit(0)
     assert os.waitpid(number, 0)[1] == 0
     assert xx[-1, 0] == 0
+
+
+@pytest.mark.parametrize(("line", "n_bytes"), [("MemAvailable:  3 kB", 3072), ("MemFree: 3 kB", np.inf)])
+def test_memory_is_what_the_system_says_to_be_available(line, n_bytes, tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text(f"MemTotal:  9 kB\n{line}\n")
+    monkeypatch.setattr(
+        _triangles, "open", lambda *_, **how: (tmp_path / "meminfo").open(**how), raising=False
+    )
+    assert _triangles.available_memory() == n_bytes
 
 
 def test_zeros_in_a_file(tmp_path):
@@ -417,8 +433,17 @@ def test_strict_solutions_need_a_well_conditioned_matrix():
         assert_allclose(found, expected, rtol=1e-6)
         found = solve_spd(np.asfortranarray(close), 0.0, right, Scratch(True))
         assert_allclose(found, expected, rtol=1e-6)
-        with pytest.raises(NotEnoughDigits, match="do not determine"):
-            solve_spd(np.asfortranarray(close), 0.0, right, Scratch(True), eps=EPS32)
+        limit = _triangles.rounding(close, EPS32)
+        for alpha in (0.0, 2 * limit):
+            with pytest.raises(NotEnoughDigits, match="do not determine"):
+                solve_spd(np.asfortranarray(close), alpha, right, Scratch(True), eps=EPS32)
+        assert_solves(
+            solve_spd(np.asfortranarray(close), 31 * limit, right, Scratch(True), eps=EPS32),
+            close,
+            31 * limit,
+            right,
+            1e-4,
+        )
 
 
 def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monkeypatch):

@@ -220,3 +220,24 @@ def test_whole_folds_are_joined_and_the_others_stay(d):
             assert part.n_rows == other.n_rows
             assert_allclose(*(np.tril(group.as_products().xx) for group in (part, other)), atol=1e-9)
     assert moments.parts(0)[6].n_rows == (folds[bins == 0] == 6).sum()
+
+
+def test_moments_of_each_fold_take_one_form_and_one_kind_of_label():
+    rng = np.random.default_rng(0)
+    X, y, bins = rng.normal(size=(176, 140)), rng.normal(size=176), np.repeat([0, 1, 2], [160, 8, 8])
+    folds = np.arange(176) % 25 > 0
+
+    def of_folds(*arguments):
+        return FoldMoments.of_folds([BinnedMoments(140).update(*those) for those in arguments])
+
+    made = of_folds(*((X[f], y[f], bins[f]) for f in (~folds, folds)))
+    expected = FoldMoments(140).update(X, y, bins, folds.astype(int))
+    for label in (0, 1, 2):
+        for part, known in zip(made.parts(label), expected.parts(label), strict=True):
+            assert part.is_rows == (label > 0)
+            assert_same(parts(part.as_products()), parts(known.as_products()))
+    assert of_folds((X, y, bins)).n_folds == 1
+    with pytest.raises(ValueError, match="labels"):
+        of_folds((X, y, np.array(["a", "b", "c"])[bins]), (X, y, bins))
+    with pytest.raises(ValueError, match="n_features=2"):
+        FoldMoments.of_folds([BinnedMoments(3), BinnedMoments(2)])
