@@ -403,13 +403,13 @@ class Copy:
         self.n_written += 1
         os.utime(path, (self.n_written, self.n_written))
 
-    def start(self, module, source, seconds):
-        """Start the tests of a changed module in a child."""
+    def start(self, module, source, tests, seconds):
+        """Start tests of a changed module in a child."""
         self.module, self.kept = module, (self.folder / SOURCE / module).read_text(encoding="utf-8")
         self.write(module, source)
         shutil.rmtree(self.folder / "scratch", ignore_errors=True)
         fork = multiprocessing.get_context("fork")
-        self.child = fork.Process(target=run_tests, args=(self.folder, TABLE[module]))
+        self.child = fork.Process(target=run_tests, args=(self.folder, tests))
         self.started = time.monotonic()
         self.deadline = self.started + seconds
         self.child.start()
@@ -429,7 +429,7 @@ class Copy:
 
 
 def outcomes(copies, tasks):
-    """Try (key, module, source, seconds) in as many copies; yield (key, code, seconds) as they end."""
+    """Try (key, module, source, tests, seconds) in as many copies; yield (key, code, seconds) as they end."""
     tasks, free, busy = iter(tasks), list(copies), {}
     while True:
         while free and (task := next(tasks, None)):
@@ -449,14 +449,15 @@ def outcomes(copies, tasks):
 
 
 def unmutated_seconds(copies, sources):
-    """Seconds of the tests of each module as it is; they must pass."""
-    seconds = {}
-    for module, code, taken in outcomes(copies[:1], [(name, name, sources[name], 600) for name in sources]):
+    """Seconds of the tests of each module as it is; they must pass. Files of several modules are run once."""
+    unchanged, seconds = next(iter(sources.items())), {}
+    tests = sorted({test for module in sources for test in TABLE[module]})
+    for test, code, taken in outcomes(copies[:1], [(test, *unchanged, [test], 600) for test in tests]):
         if code != 0:
             log = (copies[0].folder / "log").read_text(encoding="utf-8")
-            raise SystemExit(f"the tests of {module} fail without a mutant:\n\n{log[-3000:]}")
-        seconds[module] = taken
-    return seconds
+            raise SystemExit(f"{test} fails without a mutant:\n\n{log[-3000:]}")
+        seconds[test] = taken
+    return {module: sum(seconds[test] for test in TABLE[module]) for module in sources}
 
 
 # What is printed
@@ -496,15 +497,17 @@ def main(argv=None):
         copies = [Copy(Path(folder) / str(job)) for job in range(args.jobs)]
         seconds = unmutated_seconds(copies, sources)
         tasks = [
-            (mutant, mutant.module, mutant.source, TIMES * seconds[mutant.module] + SECONDS_MORE)
-            for mutant in mutants
+            (m, m.module, m.source, TABLE[m.module], TIMES * seconds[m.module] + SECONDS_MORE)
+            for m in mutants
         ]
         print_header("survivor", "before", "after")
         for n_tried, (mutant, code, _) in enumerate(outcomes(copies, tasks), 1):
-            n_late += code is None
+            name = f"{mutant.module}:{mutant.line}"
+            if code is None:
+                n_late += 1
+                print(f"{name} took too long: {mutant.after}", file=sys.stderr, flush=True)
             if code == 0:
                 survivors.append(mutant)
-                name = f"{mutant.module}:{mutant.line}"
                 print_row(name, in_cell(mutant.before), in_cell(mutant.after))
             if n_tried % 10 == 0:
                 print(f"{n_tried} of {len(mutants)} tried", file=sys.stderr, flush=True)

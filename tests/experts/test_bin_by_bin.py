@@ -18,7 +18,7 @@ from moe_sklearn.experts._bin_by_bin import (
 )
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
-from moe_sklearn.moments import BinnedMoments, FoldMoments, _binned, discriminants, ridge
+from moe_sklearn.moments import BinnedMoments, FoldMoments, _binned, _moments, discriminants, ridge
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
@@ -137,6 +137,19 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
         BinnedRidgeExperts(alphas=[ALPHA]).fit(X, y, bins=bins)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):
         BinnedRidgeExperts(ALPHA).fit_batches([(X, y, bins)])
+
+
+def test_the_matrices_of_a_bin_serve_the_next(monkeypatch):
+    made, counts, zeros = [], [], _triangles.zeros_lower
+    for module in (_moments, _triangles):
+        monkeypatch.setattr(module, "zeros_lower", lambda *args: made.append(1) or zeros(*args))
+    for n_bins in (2, 4):
+        X, y, bins = wide_rows(n_bins=n_bins)
+        made.clear()
+        folds = GivenFolds(np.arange(len(y)) % 3, 3, 1)
+        gather_in_turn(BinnedRidgeExperts(ALPHA), [Rows(as_source(X), y, bins)], folds, "auto", Scratch())
+        counts.append(len(made))
+    assert counts == [counts[0]] * 2
 
 
 def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):

@@ -81,7 +81,15 @@ def test_a_float32_factor_is_used_where_it_serves(large, refined):
     assert len(refined) == 1  # small matrices are factorised in float64
 
 
-def test_refinement_that_does_not_converge_is_given_up(refined):
+@pytest.fixture
+def steps(monkeypatch):
+    """One entry for each step of a refinement."""
+    taken, solve = [], _cholesky._solve_by_factor
+    monkeypatch.setattr(_cholesky, "_solve_by_factor", lambda *args: taken.append(1) or solve(*args))
+    return taken
+
+
+def test_refinement_that_does_not_converge_is_given_up(refined, steps):
     rhs = np.random.default_rng(1).normal(size=(1100, 1))
     xx = with_spectrum(np.r_[np.full(1000, 1e-9), np.full(100, 1.0)])
     alpha = 1e-8  # beyond rounding, but float32 sees little of it
@@ -91,13 +99,14 @@ def test_refinement_that_does_not_converge_is_given_up(refined):
     factor = np.asfortranarray(np.eye(3, dtype=np.float32))
     ones = np.ones((3, 1))
     for wrong in (1.9, 1e3):  # steps that shrink the residual slowly, or not at all
-        assert _cholesky._refine(factor, wrong * np.asfortranarray(np.eye(3)), 0.0, ones, ones, 1e-16) is None
+        steps.clear()
+        xx = wrong * np.asfortranarray(np.eye(3))
+        assert _cholesky._refine(factor, xx, 0.0, 1e-13 * ones, ones, 1e-16) is None
+        assert len(steps) == 1
 
 
 @pytest.mark.parametrize("error", [2e-3, 1e-6, 0.0])
-def test_refinement_stops_at_the_accuracy_that_the_entries_are_worth(error, monkeypatch):
-    steps, solve = [], _cholesky._solve_by_factor
-    monkeypatch.setattr(_cholesky, "_solve_by_factor", lambda *args: steps.append(1) or solve(*args))
+def test_refinement_stops_at_the_accuracy_that_the_entries_are_worth(error, steps):
     xx, ones = np.asfortranarray((1 + error) * np.eye(3)), np.ones((3, 2)) * [1.0, 1e9]
     factor, scale = np.asfortranarray(np.eye(3, dtype=np.float32)), np.ones((3, 1))
     for eps, accuracy in ((_triangles.EPS, 1e-13), (_triangles.EPS32, 1e-9)):

@@ -212,6 +212,17 @@ def test_without_a_penalty_the_solution_is_the_shortest(data):
     assert_allclose(coef.T, np.linalg.pinv(centred, rcond=1e-10) @ (y - y.mean(axis=0)), atol=1e-9)
 
 
+def test_groups_of_several_moments_add_up(data):
+    X, y, _, weight = data
+    first, second, whole = (
+        BinnedMoments(D, 2).update(X[rows], y[rows], None, weight[rows]).pool()
+        for rows in (slice(0, 9), slice(9, N), slice(0, N))
+    )
+    for total in (first + second, second + first):
+        assert total.is_rows
+        assert_allclose(ridge(total, 1.0)[0], ridge(whole, 1.0)[0], rtol=1e-9, atol=1e-12)
+
+
 def test_no_rows_need_no_matrix_of_many_columns():
     assert BinnedMoments(D).empty().is_rows and not BinnedMoments(4).empty().is_rows
 

@@ -55,18 +55,14 @@ def test_ridge_path_is_ridge_for_each_alpha(n_alphas):
 
 def test_ridge_path_decomposes_once_beyond_20_alphas(monkeypatch):
     X, y, _ = draw(60, 9)
-    calls = []
-
-    def counted(*args, **kwargs):
-        calls.append(1)
-        return eigh(*args, **kwargs)
-
-    eigh = _solvers.eigh
-    monkeypatch.setattr(_solvers, "eigh", counted)
+    calls, eigh, solve = [], _solvers.eigh, _solvers.solve_spd
+    monkeypatch.setattr(_solvers, "eigh", lambda *a, **k: calls.append("eigh") or eigh(*a, **k))
+    monkeypatch.setattr(_solvers, "solve_spd", lambda *a, **k: calls.append("solve") or solve(*a, **k))
     ridge_path(moments_of(X, y), np.ones(20))
-    assert not calls
+    assert calls == ["solve"] * 20
+    calls.clear()
     ridge_path(moments_of(X, y), np.ones(21))
-    assert len(calls) == 1
+    assert calls == ["eigh"]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
