@@ -81,15 +81,7 @@ def test_a_float32_factor_is_used_where_it_serves(large, refined):
     assert len(refined) == 1  # small matrices are factorised in float64
 
 
-@pytest.fixture
-def steps(monkeypatch):
-    """One entry for each step of a refinement."""
-    taken, solve = [], _cholesky._solve_by_factor
-    monkeypatch.setattr(_cholesky, "_solve_by_factor", lambda *args: taken.append(1) or solve(*args))
-    return taken
-
-
-def test_refinement_that_does_not_converge_is_given_up(refined, steps):
+def test_refinement_that_does_not_converge_is_given_up(refined, calls_of):
     rhs = np.random.default_rng(1).normal(size=(1100, 1))
     xx = with_spectrum(np.r_[np.full(1000, 1e-9), np.full(100, 1.0)])
     alpha = 1e-8  # beyond rounding, but float32 sees little of it
@@ -97,7 +89,7 @@ def test_refinement_that_does_not_converge_is_given_up(refined, steps):
     assert refined == [None] * len(refined)
     assert_solves(solution, xx, alpha, rhs, 1e-5)
     factor = np.asfortranarray(np.eye(3, dtype=np.float32))
-    ones = np.ones((3, 1))
+    ones, steps = np.ones((3, 1)), calls_of(_cholesky, "_solve_by_factor")
     for wrong in (1.9, 1e3):  # steps that shrink the residual slowly, or not at all
         steps.clear()
         xx = wrong * np.asfortranarray(np.eye(3))
@@ -106,7 +98,8 @@ def test_refinement_that_does_not_converge_is_given_up(refined, steps):
 
 
 @pytest.mark.parametrize("error", [2e-3, 1e-6, 0.0])
-def test_refinement_stops_at_the_accuracy_that_the_entries_are_worth(error, steps):
+def test_refinement_stops_at_the_accuracy_that_the_entries_are_worth(error, calls_of):
+    steps = calls_of(_cholesky, "_solve_by_factor")
     xx, ones = np.asfortranarray((1 + error) * np.eye(3)), np.ones((3, 2)) * [1.0, 1e9]
     factor, scale = np.asfortranarray(np.eye(3, dtype=np.float32)), np.ones((3, 1))
     for eps, accuracy in ((_triangles.EPS, 1e-13), (_triangles.EPS32, 1e-9)):
@@ -377,11 +370,8 @@ def all_and_most():
 
 
 @pytest.fixture
-def factors(monkeypatch):
-    """The sizes of all matrices that are factorised."""
-    sizes, potrf = [], _cholesky.potrf
-    monkeypatch.setattr(_cholesky, "potrf", lambda work: sizes.append(len(work)) or potrf(work))
-    return sizes
+def factors(calls_of):
+    return calls_of(_cholesky, "potrf")
 
 
 @pytest.mark.parametrize(("alpha", "n_factors"), [(3000.0, 1), (1.0, 2)])
@@ -455,7 +445,7 @@ def test_strict_solutions_need_a_well_conditioned_matrix():
         )
 
 
-def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monkeypatch):
+def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monkeypatch, calls_of):
     """The bound is about the root of the size too low; an eigendecomposition costs twenty factorisations."""
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.normal(size=(1100, 1100)))[0]
@@ -463,9 +453,7 @@ def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monk
     xx = np.asfortranarray((turn * values) @ turn.T, np.float32)
     right = (turn @ rng.normal(size=(1100, 1))).astype(float)
     exact = np.linalg.solve(xx.astype(float), right)
-    used = []
-    least_norm = _cholesky._least_norm_solution
-    monkeypatch.setattr(_cholesky, "_least_norm_solution", lambda *a: used.append(1) or least_norm(*a))
+    used = calls_of(_cholesky, "_least_norm_solution")
     monkeypatch.setattr(_cholesky, "_eigenvalue_below", lambda factor: 0.0)
     found = solve_spd(xx, 1e-9, right, Scratch().unrefined(), eps=EPS32)
     assert not used

@@ -130,18 +130,6 @@ def test_no_rows_make_no_folds():
     assert moments.update(X, X[:, 0], None, np.arange(6) % 3).n_folds == 3
 
 
-def test_missing_labels_in_a_list_are_no_bin():
-    X = np.arange(6.0)[:, None]
-    for bins in (
-        ["hot", float("nan"), "cool", -1, "hot", None],
-        [2**53 + 1, None, 2**53, -1, 2**53 + 1, None],
-    ):
-        moments = FoldMoments(1).update(X, X[:, 0], bins, np.arange(6) % 2)
-        assert moments.bins.tolist() == sorted({bins[0], bins[2]})
-        assert [part.n_rows for part in moments.parts(None)] == [0, 3]
-        assert [part.n_rows for part in moments.parts(bins[0])] == [2, 0]
-
-
 def test_the_key_of_each_row():
     labels, codes, folds = np.array(["a", "b"]), np.array([1, -1, 0, 1, -1]), np.array([2, 0, 2, 2, 1])
     keys = RowKeys.of(labels, codes, folds)

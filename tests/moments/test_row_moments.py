@@ -243,11 +243,10 @@ def test_a_small_penalty_makes_a_float64_kernel(data):
 
 
 @pytest.mark.parametrize("noise", ["none", "even", "uneven"])
-def test_ridge_and_discriminants_share_a_factor(data, monkeypatch, noise):
+def test_ridge_and_discriminants_share_a_factor(data, monkeypatch, calls_of, noise):
     """Where the noise of the columns differs, each has a kernel of its own."""
     monkeypatch.setattr(_cholesky, "MIXED_PRECISION_SIZE", 50)
-    factors, potrf = [], _cholesky.potrf
-    monkeypatch.setattr(_cholesky, "potrf", lambda work: factors.append(len(work)) or potrf(work))
+    factors = calls_of(_cholesky, "potrf", len)
     X, y, bins, weight = data
     moments, scratch = BinnedMoments(D, 2).update(X, y, bins, weight), Scratch()
     if noise != "none":
