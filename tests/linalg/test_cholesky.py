@@ -184,6 +184,16 @@ def test_singular_matrices_are_told_by_the_error_of_their_entries(n_features):
     assert solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-13)])
+@pytest.mark.parametrize("n_targets", [1, 4, 5])  # of more than four, LAPACK is fast
+def test_a_factor_solves_in_its_own_precision(n_targets, dtype, tolerance):
+    xx, rhs = with_spectrum(np.linspace(1, 2, 30)), np.random.default_rng(0).normal(size=(30, n_targets))
+    factor, _ = _cholesky.potrf(xx.astype(dtype, order="F"))
+    found = _cholesky._solve_by_factor(factor, rhs.astype(dtype))
+    assert found.dtype == dtype
+    assert_solves(found, xx, 0.0, rhs, tolerance)
+
+
 @pytest.mark.parametrize(("eigenvalue", "is_regular"), [(0.9, False), (1.1, True)])
 def test_two_columns_are_told_apart_where_they_differ_by_more_than_rounding(eigenvalue, is_regular):
     r = 1 - eigenvalue * _cholesky.singular_below(2, 1e-4)

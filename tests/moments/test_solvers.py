@@ -10,6 +10,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
+from moe_sklearn.linalg import NotEnoughDigits, Scratch
 from moe_sklearn.moments import BinnedMoments, Moments, _solvers, discriminants, pca_axes, ridge
 from moe_sklearn.moments._solvers import ridge_path
 
@@ -319,6 +320,15 @@ def test_a_path_with_float32_products_is_ridge_for_each_alpha(n_alphas, n_featur
             expected, expected_intercept = ridge(moments, alpha)
             assert_allclose(coef, expected, atol=5e-3 * np.abs(expected).max())
             assert_allclose(intercept, expected_intercept, atol=1e-3)
+
+
+@pytest.mark.parametrize("solve", [ridge, lambda moments, alpha, *a: ridge_path(moments, [alpha], *a)])
+def test_what_float32_products_do_not_determine_is_told_where_that_matters(solve):
+    X, y = dependent(60, 9)
+    moments = BinnedMoments(9, product_dtype="float32").update(X, y).pool()
+    assert np.isfinite(solve(moments, 1e-3, None, Scratch())[0]).all()
+    with pytest.raises(NotEnoughDigits):
+        solve(moments, 1e-3, None, Scratch(strict=True))
 
 
 def test_small_alphas_share_a_krylov_space_where_the_rows_make_them_regular(calls_of):
