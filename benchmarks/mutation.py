@@ -36,52 +36,78 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE, TESTS = "src/moe_sklearn", "tests"
 COPIED = ["src", "tests", "conftest.py", "pyproject.toml"]
 
-# Module below SOURCE -> files below TESTS, the one that is most likely to fail first.
+# Module below SOURCE -> files below TESTS that run it, the ones that are most likely to fail first.
 MOMENTS = ["moments/test_binned.py", "moments/test_folds.py", "behaviour/test_known_noise.py"]
-GATES = [f"gates/test_{name}.py" for name in ("training", "loss", "regression", "conditioning")]
+# Few rows of many columns, and what a fit says of its moments
+ROWS = ["moments/test_row_moments.py", "behaviour/test_costs.py", "behaviour/test_progress.py"]
 SOLVERS = ["moments/test_solvers.py", "linalg/test_kernels.py"]
-GATE_ROWS = ["mixture/test_gate_training.py", "behaviour/test_honesty.py", "mixture/test_training_rows.py"]
+FITS = ["experts/test_bin_by_bin.py", "experts/test_ridge.py", "behaviour/test_far_from_zero.py"]
+GATE_ROWS = [
+    "mixture/test_gate_training.py",
+    "behaviour/test_honesty.py",
+    "mixture/test_training_rows.py",
+    "mixture/test_gate_plan.py",
+    "mixture/test_dask.py",
+    "behaviour/test_known_noise.py",
+    "mixture/test_regressor.py",
+]
+GATES = [
+    *(f"gates/test_{name}.py" for name in ("training", "loss", "regression", "conditioning")),
+    "behaviour/test_honesty.py",
+    "behaviour/test_progress.py",
+    "behaviour/test_known_noise.py",
+]
 TABLE = {
     # moments
-    "moments/_moments.py": ["moments/test_moments.py", "moments/test_solvers.py", *MOMENTS],
-    "moments/_row_moments.py": ["moments/test_row_moments.py", *MOMENTS],
-    "moments/_binned.py": ["moments/test_binned.py", "moments/test_file.py", *MOMENTS[1:]],
-    "moments/_chunks.py": ["moments/test_binned.py", *MOMENTS[1:]],
-    "moments/_file.py": ["moments/test_file.py", "moments/test_binned.py"],
-    # solvers
-    "moments/_solvers.py": [*SOLVERS, "experts/test_cross_validation.py", "experts/test_pls.py"],
-    "linalg/_triangles.py": ["linalg/test_cholesky.py", *SOLVERS],
-    "linalg/_cholesky.py": ["linalg/test_cholesky.py", *SOLVERS],
-    "linalg/_kernels.py": [
-        "linalg/test_kernels.py",
-        "moments/test_row_moments.py",
-        "moments/test_solvers.py",
+    "moments/_moments.py": ["moments/test_moments.py", "moments/test_solvers.py", *MOMENTS, *ROWS],
+    "moments/_row_moments.py": [*ROWS, *MOMENTS, "linalg/test_kernels.py", "behaviour/test_far_from_zero.py"],
+    "moments/_binned.py": ["moments/test_binned.py", "moments/test_file.py", *MOMENTS[1:], *ROWS, FITS[0]],
+    "moments/_chunks.py": [*MOMENTS, "data/test_sources.py", *ROWS, "features/test_transformer.py", FITS[0]],
+    "moments/_file.py": [
+        "moments/test_file.py",
+        "moments/test_accumulate.py",
+        *MOMENTS,
+        "mixture/test_dask.py",
     ],
+    # solvers
+    "moments/_solvers.py": [
+        *SOLVERS,
+        "experts/test_cross_validation.py",
+        "experts/test_pls.py",
+        *ROWS,
+        *FITS,
+    ],
+    "linalg/_triangles.py": ["linalg/test_cholesky.py", *SOLVERS, *ROWS, *MOMENTS[:2], *FITS],
+    "linalg/_cholesky.py": ["linalg/test_cholesky.py", *SOLVERS, *ROWS, *FITS],
+    "linalg/_kernels.py": ["linalg/test_kernels.py", *ROWS, "moments/test_solvers.py", *FITS],
     # folds
     "data/_folds.py": [
         "data/test_folds.py",
         "moments/test_folds.py",
         "mixture/test_gate_training.py",
         "mixture/test_training_rows.py",
-    ],
-    "moments/_folds.py": [
-        "moments/test_folds.py",
         "experts/test_bin_by_bin.py",
+        "mixture/test_dask.py",
         "behaviour/test_known_noise.py",
     ],
+    "moments/_folds.py": ["moments/test_folds.py", FITS[0], "mixture/test_dask.py", MOMENTS[2], *ROWS],
     "experts/_cross_validation.py": [
         "experts/test_cross_validation.py",
         "moments/test_folds.py",
-        "experts/test_bin_by_bin.py",
+        "experts/test_pls_experts.py",
+        *FITS,
+        *ROWS,
     ],
     "experts/_bin_by_bin.py": [
         "experts/test_bin_by_bin.py",
         "experts/test_cross_validation.py",
         "moments/test_gather.py",
+        "behaviour/test_progress.py",
+        "behaviour/test_far_from_zero.py",
     ],
     # training of the gate
-    "mixture/_gate_rows.py": [*GATE_ROWS, "mixture/test_gate_plan.py"],
-    "mixture/_gate_training.py": [*GATE_ROWS, "mixture/test_gate_plan.py"],
+    "mixture/_gate_rows.py": GATE_ROWS,
+    "mixture/_gate_training.py": GATE_ROWS,
     "gates/_loss.py": GATES,
     "gates/_training.py": GATES,
     "gates/_regression.py": GATES,
@@ -377,13 +403,13 @@ class Copy:
         self.n_written += 1
         os.utime(path, (self.n_written, self.n_written))
 
-    def start(self, module, source, seconds):
-        """Start the tests of a changed module in a child."""
+    def start(self, module, source, tests, seconds):
+        """Start tests of a changed module in a child."""
         self.module, self.kept = module, (self.folder / SOURCE / module).read_text(encoding="utf-8")
         self.write(module, source)
         shutil.rmtree(self.folder / "scratch", ignore_errors=True)
         fork = multiprocessing.get_context("fork")
-        self.child = fork.Process(target=run_tests, args=(self.folder, TABLE[module]))
+        self.child = fork.Process(target=run_tests, args=(self.folder, tests))
         self.started = time.monotonic()
         self.deadline = self.started + seconds
         self.child.start()
@@ -403,7 +429,7 @@ class Copy:
 
 
 def outcomes(copies, tasks):
-    """Try (key, module, source, seconds) in as many copies; yield (key, code, seconds) as they end."""
+    """Try (key, module, source, tests, seconds) in as many copies; yield (key, code, seconds) as they end."""
     tasks, free, busy = iter(tasks), list(copies), {}
     while True:
         while free and (task := next(tasks, None)):
@@ -423,14 +449,15 @@ def outcomes(copies, tasks):
 
 
 def unmutated_seconds(copies, sources):
-    """Seconds of the tests of each module as it is; they must pass."""
-    seconds = {}
-    for module, code, taken in outcomes(copies[:1], [(name, name, sources[name], 600) for name in sources]):
+    """Seconds of the tests of each module as it is; they must pass. Files of several modules are run once."""
+    unchanged, seconds = next(iter(sources.items())), {}
+    tests = sorted({test for module in sources for test in TABLE[module]})
+    for test, code, taken in outcomes(copies[:1], [(test, *unchanged, [test], 600) for test in tests]):
         if code != 0:
             log = (copies[0].folder / "log").read_text(encoding="utf-8")
-            raise SystemExit(f"the tests of {module} fail without a mutant:\n\n{log[-3000:]}")
-        seconds[module] = taken
-    return seconds
+            raise SystemExit(f"{test} fails without a mutant:\n\n{log[-3000:]}")
+        seconds[test] = taken
+    return {module: sum(seconds[test] for test in TABLE[module]) for module in sources}
 
 
 # What is printed
@@ -465,25 +492,29 @@ def main(argv=None):
     print_machine()
     sources = {module: (ROOT / SOURCE / module).read_text(encoding="utf-8") for module in args.only}
     mutants, n_places = draw(sources, args.mutants, args.seed)
-    survivors, start = [], time.monotonic()
+    survivors, n_late, start = [], 0, time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mutation_") as folder:
         copies = [Copy(Path(folder) / str(job)) for job in range(args.jobs)]
         seconds = unmutated_seconds(copies, sources)
         tasks = [
-            (mutant, mutant.module, mutant.source, TIMES * seconds[mutant.module] + SECONDS_MORE)
-            for mutant in mutants
+            (m, m.module, m.source, TABLE[m.module], TIMES * seconds[m.module] + SECONDS_MORE)
+            for m in mutants
         ]
         print_header("survivor", "before", "after")
         for n_tried, (mutant, code, _) in enumerate(outcomes(copies, tasks), 1):
+            name = f"{mutant.module}:{mutant.line}"
+            if code is None:
+                n_late += 1
+                print(f"{name} took too long: {mutant.after}", file=sys.stderr, flush=True)
             if code == 0:
                 survivors.append(mutant)
-                name = f"{mutant.module}:{mutant.line}"
                 print_row(name, in_cell(mutant.before), in_cell(mutant.after))
             if n_tried % 10 == 0:
                 print(f"{n_tried} of {len(mutants)} tried", file=sys.stderr, flush=True)
     print()
     print_scores(mutants, survivors, n_places, seconds)
-    print(f"\n{len(mutants)} mutants in {(time.monotonic() - start) / 60:.0f} minutes, seed {args.seed}")
+    minutes = (time.monotonic() - start) / 60
+    print(f"\n{len(mutants)} mutants in {minutes:.0f} minutes, seed {args.seed}; {n_late} took too long")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,18 @@ from shared_data import regimes_of_side
 
 
 @pytest.fixture
+def calls_of(monkeypatch):
+    """Watch a function of a module or a class: a list that grows by what `note` makes of each call."""
+
+    def watch(owner, name, note=lambda *args, **options: 1):
+        calls, function = [], getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, **k: calls.append(note(*a, **k)) or function(*a, **k))
+        return calls
+
+    return watch
+
+
+@pytest.fixture
 def stars():
     """X, y, bins and side information of 300 rows, of which every tenth is in no bin."""
     X, y, bins, side = regimes_of_side(300)

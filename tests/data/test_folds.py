@@ -39,6 +39,13 @@ def test_each_batch_is_divided_by_the_splitter():
     assert rule.all().tolist() == [*parts[0], *parts[1]]
 
 
+@pytest.mark.parametrize(("n_rows", "n_folds"), [(0, 0), (3, 1)])
+def test_few_rows_can_lie_in_one_fold_or_none(n_rows, n_folds):
+    rule = CrossValidationFolds([(ROWS, np.arange(n_rows))])
+    assert rule.assign(np.zeros(n_rows)).tolist() == [0] * n_rows
+    assert rule.n_folds == n_folds
+
+
 def test_given_folds_are_handed_out_in_their_order():
     rule = GivenFolds(ROWS % 4, 4, 1)
     assert [rule.assign(np.zeros(n)).tolist() for n in (5, 2)] == [[0, 1, 2, 3, 0], [1, 2]]

@@ -18,7 +18,7 @@ from moe_sklearn.experts._bin_by_bin import (
 )
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
-from moe_sklearn.moments import BinnedMoments, FoldMoments, _binned, discriminants, ridge
+from moe_sklearn.moments import BinnedMoments, FoldMoments, _binned, _moments, discriminants, ridge
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
@@ -58,7 +58,7 @@ def assert_same_models(solved, whole, tol):
 @pytest.mark.parametrize("in_turn", [True, False])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-11), (np.float32, 3e-5)])
-@pytest.mark.parametrize(("n_folds", "n_fitted"), [(1, 0), (2, 1), (3, 2), (3, 3)])
+@pytest.mark.parametrize(("n_folds", "n_fitted"), [(1, 0), (2, 1), (2, 2), (3, 2), (3, 3)])
 def test_models_of_all_rows_and_of_the_rest_are_those_of_fold_moments(
     n_folds, n_fitted, dtype, tol, weighted, in_turn
 ):
@@ -139,6 +139,16 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
         BinnedRidgeExperts(ALPHA).fit_batches([(X, y, bins)])
 
 
+def test_the_matrices_of_a_bin_serve_the_next(calls_of):
+    made, copied, counts = calls_of(_moments, "zeros_lower"), calls_of(_triangles, "zeros_lower"), []
+    for n_bins in (2, 4):
+        X, y, bins = wide_rows(n_bins=n_bins)
+        before, folds = len(made + copied), GivenFolds(np.arange(len(y)) % 3, 3, 1)
+        gather_in_turn(BinnedRidgeExperts(ALPHA), [Rows(as_source(X), y, bins)], folds, "auto", Scratch())
+        counts.append(len(made + copied) - before)
+    assert counts[0] == counts[1]
+
+
 def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
     X, y, bins = wide_rows()
     model = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0)
@@ -176,11 +186,10 @@ def test_bins_are_solved_in_turn_where_that_is_possible(params, changes, is_in_t
 
 
 @pytest.mark.parametrize("fit", ["shards", "batches", "moments"])
-def test_all_ways_to_fit_solve_in_turn(fit, monkeypatch):
+def test_all_ways_to_fit_solve_in_turn(fit, calls_of):
     X, y, bins = wide_rows()
-    model, solved = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0), []
-    solve = _bin_by_bin.solve_moments
-    monkeypatch.setattr(_bin_by_bin, "solve_moments", lambda *args: solved.append(1) or solve(*args))
+    model = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0)
+    solved = calls_of(_bin_by_bin, "solve_moments")
     halves = [(X[::2], y[::2], bins[::2]), (X[1::2], y[1::2], bins[1::2])]
     if fit == "shards":
         model.fit([X[:1000], X[1000:]], y, bins=bins)
@@ -202,12 +211,10 @@ def test_what_is_not_finite_is_named(value, message):
         BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
 
 
-def test_a_kept_factor_serves_other_right_sides(monkeypatch):
+def test_a_kept_factor_serves_other_right_sides(calls_of):
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(1500, 1030)), rng.normal(size=(1500, 1))
-    moments, scratch, made = moments_of(X, y), Scratch(), []
-    potrf = _cholesky.potrf
-    monkeypatch.setattr(_cholesky, "potrf", lambda work: made.append(1) or potrf(work))
+    moments, scratch, made = moments_of(X, y), Scratch(), calls_of(_cholesky, "potrf")
     with moments.keeping_factor(scratch):
         first = ridge(moments, ALPHA, scratch=scratch)[0]
         moments.xy *= 2

@@ -173,11 +173,10 @@ def test_the_penalty_of_a_network_counts_less_beside_many_rows(monkeypatch):
     assert_array_equal(fitted(4, X, *rows, alpha=0.4, max_iter=3).weigh(X), lenient.weigh(X))
 
 
-def test_many_rows_are_conditioned_and_few_are_not(monkeypatch):
+def test_many_rows_are_conditioned_and_few_are_not(monkeypatch, calls_of):
     X, y, experts, labels = regimes(2000)
     X[:, 2] = X[:, 0] + 0.1 * X[:, 2]
-    mapped, of = [], Conditioning.of
-    monkeypatch.setattr(Conditioning, "of", lambda inputs: mapped.append(len(inputs)) or of(inputs))
+    mapped = calls_of(Conditioning, "of", len)
     for least, n_mapped in ((2000, []), (1999, [2000])):
         monkeypatch.setattr(_regression, "MANY_ROWS", least)
         gate = fitted(8, X, y, experts, labels, n_restarts=2, max_iter=20)

@@ -81,7 +81,7 @@ def test_a_float32_factor_is_used_where_it_serves(large, refined):
     assert len(refined) == 1  # small matrices are factorised in float64
 
 
-def test_refinement_that_does_not_converge_is_given_up(refined):
+def test_refinement_that_does_not_converge_is_given_up(refined, calls_of):
     rhs = np.random.default_rng(1).normal(size=(1100, 1))
     xx = with_spectrum(np.r_[np.full(1000, 1e-9), np.full(100, 1.0)])
     alpha = 1e-8  # beyond rounding, but float32 sees little of it
@@ -89,15 +89,17 @@ def test_refinement_that_does_not_converge_is_given_up(refined):
     assert refined == [None] * len(refined)
     assert_solves(solution, xx, alpha, rhs, 1e-5)
     factor = np.asfortranarray(np.eye(3, dtype=np.float32))
-    ones = np.ones((3, 1))
+    ones, steps = np.ones((3, 1)), calls_of(_cholesky, "_solve_by_factor")
     for wrong in (1.9, 1e3):  # steps that shrink the residual slowly, or not at all
-        assert _cholesky._refine(factor, wrong * np.asfortranarray(np.eye(3)), 0.0, ones, ones, 1e-16) is None
+        steps.clear()
+        xx = wrong * np.asfortranarray(np.eye(3))
+        assert _cholesky._refine(factor, xx, 0.0, 1e-13 * ones, ones, 1e-16) is None
+        assert len(steps) == 1
 
 
 @pytest.mark.parametrize("error", [2e-3, 1e-6, 0.0])
-def test_refinement_stops_at_the_accuracy_that_the_entries_are_worth(error, monkeypatch):
-    steps, solve = [], _cholesky._solve_by_factor
-    monkeypatch.setattr(_cholesky, "_solve_by_factor", lambda *args: steps.append(1) or solve(*args))
+def test_refinement_stops_at_the_accuracy_that_the_entries_are_worth(error, calls_of):
+    steps = calls_of(_cholesky, "_solve_by_factor")
     xx, ones = np.asfortranarray((1 + error) * np.eye(3)), np.ones((3, 2)) * [1.0, 1e9]
     factor, scale = np.asfortranarray(np.eye(3, dtype=np.float32)), np.ones((3, 1))
     for eps, accuracy in ((_triangles.EPS, 1e-13), (_triangles.EPS32, 1e-9)):
@@ -182,6 +184,23 @@ def test_singular_matrices_are_told_by_the_error_of_their_entries(n_features):
     assert solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-13)])
+@pytest.mark.parametrize("n_targets", [1, 4, 5])  # of more than four, LAPACK is fast
+def test_a_factor_solves_in_its_own_precision(n_targets, dtype, tolerance):
+    xx, rhs = with_spectrum(np.linspace(1, 2, 30)), np.random.default_rng(0).normal(size=(30, n_targets))
+    factor, _ = _cholesky.potrf(xx.astype(dtype, order="F"))
+    found = _cholesky._solve_by_factor(factor, rhs.astype(dtype))
+    assert found.dtype == dtype
+    assert_solves(found, xx, 0.0, rhs, tolerance)
+
+
+@pytest.mark.parametrize(("eigenvalue", "is_regular"), [(0.9, False), (1.1, True)])
+def test_two_columns_are_told_apart_where_they_differ_by_more_than_rounding(eigenvalue, is_regular):
+    r = 1 - eigenvalue * _cholesky.singular_below(2, 1e-4)
+    found = solve_regular(np.array([[1, r], [r, 1]], order="F"), 0.0, np.ones((2, 1)), eps=1e-4)
+    assert (found is not None) == is_regular
+
+
 def test_matrices_that_are_not_finite_are_named():
     for bad in (np.inf, np.nan):
         with pytest.raises(ValueError, match="too large for product_dtype.*product_dtype='float64'"):
@@ -260,6 +279,15 @@ def test_a_forked_process_has_zeros_of_its_own(d):
         os._exit(0)
     assert os.waitpid(number, 0)[1] == 0
     assert xx[-1, 0] == 0
+
+
+@pytest.mark.parametrize(("line", "n_bytes"), [("MemAvailable:  3 kB", 3072), ("MemFree: 3 kB", np.inf)])
+def test_memory_is_what_the_system_says_to_be_available(line, n_bytes, tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text(f"MemTotal:  9 kB\n{line}\n")
+    monkeypatch.setattr(
+        _triangles, "open", lambda *_, **how: (tmp_path / "meminfo").open(**how), raising=False
+    )
+    assert _triangles.available_memory() == n_bytes
 
 
 def test_zeros_in_a_file(tmp_path):
@@ -352,11 +380,8 @@ def all_and_most():
 
 
 @pytest.fixture
-def factors(monkeypatch):
-    """The sizes of all matrices that are factorised."""
-    sizes, potrf = [], _cholesky.potrf
-    monkeypatch.setattr(_cholesky, "potrf", lambda work: sizes.append(len(work)) or potrf(work))
-    return sizes
+def factors(calls_of):
+    return calls_of(_cholesky, "potrf")
 
 
 @pytest.mark.parametrize(("alpha", "n_factors"), [(3000.0, 1), (1.0, 2)])
@@ -417,11 +442,20 @@ def test_strict_solutions_need_a_well_conditioned_matrix():
         assert_allclose(found, expected, rtol=1e-6)
         found = solve_spd(np.asfortranarray(close), 0.0, right, Scratch(True))
         assert_allclose(found, expected, rtol=1e-6)
-        with pytest.raises(NotEnoughDigits, match="do not determine"):
-            solve_spd(np.asfortranarray(close), 0.0, right, Scratch(True), eps=EPS32)
+        limit = _triangles.rounding(close, EPS32)
+        for alpha in (0.0, 2 * limit):
+            with pytest.raises(NotEnoughDigits, match="do not determine"):
+                solve_spd(np.asfortranarray(close), alpha, right, Scratch(True), eps=EPS32)
+        assert_solves(
+            solve_spd(np.asfortranarray(close), 31 * limit, right, Scratch(True), eps=EPS32),
+            close,
+            31 * limit,
+            right,
+            1e-4,
+        )
 
 
-def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monkeypatch):
+def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monkeypatch, calls_of):
     """The bound is about the root of the size too low; an eigendecomposition costs twenty factorisations."""
     rng = np.random.default_rng(0)
     turn = np.linalg.qr(rng.normal(size=(1100, 1100)))[0]
@@ -429,9 +463,7 @@ def test_what_needs_no_refinement_needs_no_bound_of_its_smallest_eigenvalue(monk
     xx = np.asfortranarray((turn * values) @ turn.T, np.float32)
     right = (turn @ rng.normal(size=(1100, 1))).astype(float)
     exact = np.linalg.solve(xx.astype(float), right)
-    used = []
-    least_norm = _cholesky._least_norm_solution
-    monkeypatch.setattr(_cholesky, "_least_norm_solution", lambda *a: used.append(1) or least_norm(*a))
+    used = calls_of(_cholesky, "_least_norm_solution")
     monkeypatch.setattr(_cholesky, "_eigenvalue_below", lambda factor: 0.0)
     found = solve_spd(xx, 1e-9, right, Scratch().unrefined(), eps=EPS32)
     assert not used

@@ -21,7 +21,7 @@ from moe_sklearn import (
     gate_rows,
 )
 from moe_sklearn.gates import RegressionGate
-from moe_sklearn.moments import BinnedMoments, FoldMoments
+from moe_sklearn.moments import BinnedMoments
 
 MODES = ["soft", "hard", "oracle", "global"]
 
@@ -290,24 +290,3 @@ def test_wrong_rows_of_the_gate_are_named():
         gate_rows([iter([shards[0]])])
     with pytest.raises(TypeError, match="Each batch must be a tuple"):
         gate_rows(shards)
-
-
-def test_folds_of_shards_take_one_form_and_one_kind_of_label():
-    X, y, bins = draw(160, 140)
-    few, many = slice(0, 6), slice(6, 160)
-    folds = FoldMoments.of_folds(
-        [BinnedMoments(140).update(X[s], y[s], np.zeros(len(X[s]), int)) for s in (few, many)]
-    )
-    assert [part.is_rows for part in folds.parts(0)] == [False, False]
-    expected = FoldMoments(140).update(X, y, np.zeros(160, int), np.repeat([0, 1], [6, 154]))
-    for made, known in zip(folds.parts(0), expected.parts(0), strict=True):
-        assert_allclose(np.tril(made.xx), np.tril(known.xx), atol=1e-9)
-    small = FoldMoments.of_folds(
-        [BinnedMoments(140).update(X[s], y[s], bins[s]) for s in (slice(0, 9), slice(9, 18))]
-    )
-    assert all(part.is_rows for part in small.parts(0)) and small.pool().n_rows == 18
-    words = BinnedMoments(140).update(X, y, np.array(["a", "b"])[bins % 2])
-    with pytest.raises(ValueError, match="labels"):
-        FoldMoments.of_folds([words, BinnedMoments(140).update(X, y, bins)])
-    with pytest.raises(ValueError, match="n_features"):
-        FoldMoments.of_folds([words, BinnedMoments(3).update(X[:, :3], y, bins)])

@@ -331,21 +331,14 @@ def test_rows_of_no_weight_do_not_spread_a_bin_over_folds():
         tolerant(gate="regression").fit_moments(moments, rows)
 
 
-def test_folds_of_the_rows_do_not_replace_moments_by_fold():
-    X, y, bins = draw(1100)
-    rows = TrainingRows(Rows(as_source(X), y), [bins], folds=np.arange(1100) % 4)
-    with pytest.raises(ValueError, match="gather FoldMoments and give the fold of each row"):
-        tolerant(gate="regression").fit_moments(BinnedMoments(5).update(X, y, bins), rows)
-
-
 def test_a_gate_that_needs_folds_says_so():
+    """Folds of the rows do not replace moments by fold."""
     X, y, bins = draw(1100)
-    rows = TrainingRows(Rows(as_source(X), y), [bins])
-    moments = BinnedMoments(5).update(X, y, bins)
-    with pytest.raises(
-        ValueError, match="gather FoldMoments and give the fold of each row, or use gate='log"
-    ):
-        tolerant().fit_moments(moments, rows)
+    moments, message = BinnedMoments(5).update(X, y, bins), "gather FoldMoments .* fold .*, or use gate='log"
+    for folds, gate in ((np.arange(1100) % 4, "regression"), (None, "auto")):
+        rows = TrainingRows(Rows(as_source(X), y), [bins], folds=folds)
+        with pytest.raises(ValueError, match=message):
+            tolerant(gate=gate).fit_moments(moments, rows)
     assert_same(
         tolerant(gate="logistic").fit_moments(moments, rows),
         tolerant(gate="logistic").fit(X, y, bins=bins),

@@ -43,16 +43,9 @@ def marks_of(path):
 
 
 @pytest.fixture
-def saves(monkeypatch):
+def saves(calls_of):
     """The number of batches behind each checkpoint that is saved."""
-    numbers, save = [], BinnedMoments.save
-
-    def watched(moments, path, *, progress):
-        numbers.append(len(progress["batches"]))
-        save(moments, path, progress=progress)
-
-    monkeypatch.setattr(BinnedMoments, "save", watched)
-    return numbers
+    return calls_of(BinnedMoments, "save", lambda *_, progress: len(progress["batches"]))
 
 
 @pytest.mark.parametrize("stop", [1, 5, 11])

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from same_moments import assert_same, assert_same_groups, moments_of, parts
 
 from moe_sklearn.data import as_source
-from moe_sklearn.moments import BinnedMoments, Moments, ridge
+from moe_sklearn.moments import BinnedMoments, FoldMoments, Moments, ridge
 from moe_sklearn.moments._chunks import ChunkBuffers
 
 EXAMPLES = settings(deadline=None, max_examples=50)
@@ -209,19 +209,12 @@ def test_products_that_do_not_fit_in_memory_are_refused_before_they_are_made(dat
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_memmap_is_read_in_place(tmp_path, dtype, data, monkeypatch):
+def test_a_memmap_is_read_in_place(tmp_path, dtype, data, calls_of):
     X, y, bins = data
     X = X.astype(dtype)
     X.tofile(tmp_path / "X")
     on_disk = np.memmap(tmp_path / "X", dtype, mode="r", shape=X.shape)
-    taken = []
-    take = np.take
-
-    def watched(source, rows, **kwargs):
-        taken.append((np.shares_memory(source, on_disk), len(source)))
-        return take(source, rows, **kwargs)
-
-    monkeypatch.setattr(np, "take", watched)
+    taken = calls_of(np, "take", lambda source, *_, **__: (np.shares_memory(source, on_disk), len(source)))
     moments = BinnedMoments(5, 2, chunk_bytes=1, product_dtype="float64").update(on_disk, y, bins)
     assert taken == [(True, 256), (True, 256), (True, 188)]
     assert_same_groups(moments, BinnedMoments(5, 2, product_dtype="float64").update(X, y, bins))
@@ -285,21 +278,6 @@ def test_shapes_that_differ_are_refused_and_change_nothing(changes, message):
     with pytest.raises(ValueError, match=message):
         moments.update(**{**arguments, **changes})
     assert_same(parts(moments.pool()), before, tolerance=0)
-
-
-@pytest.mark.parametrize(
-    ("other", "message"),
-    [
-        (BinnedMoments(4), "other has n_features=4, these moments have 3"),
-        (BinnedMoments(3, 2), "other has n_targets=2, these moments have 1"),
-        (BinnedMoments(3).update(np.eye(3), np.ones(3), ["a"] * 3), "bins mixes strings and numbers"),
-    ],
-)
-def test_moments_that_do_not_fit_are_not_merged(other, message):
-    moments = BinnedMoments(3).update(np.eye(3), np.arange(3.0), [0, 0, 1])
-    with pytest.raises(ValueError, match=message):
-        moments.merge(other)
-    assert moments.n_rows == 3
 
 
 def test_merging_shares_no_memory(data):
@@ -443,10 +421,8 @@ def test_later_updates_add_up_whatever_the_source(data, kind, weighted, tmp_path
     assert len(list(tmp_path.iterdir())) == len(moments.groups)
 
 
-def test_rows_in_memory_are_added_in_place(data, monkeypatch):
-    X, y, bins = data
-    made, zeros = [], Moments.zeros
-    monkeypatch.setattr(Moments, "zeros", lambda *a, **k: made.append(1) or zeros(*a, **k))
+def test_rows_in_memory_are_added_in_place(data, calls_of):
+    (X, y, bins), made = data, calls_of(Moments, "zeros")
     moments = BinnedMoments(5, 2).update(X, y, bins)
     assert len(made) == 5
     moments.update(X, y, bins).update([X[:9], X[9:]], y, bins)
@@ -611,6 +587,9 @@ def test_missing_labels_in_a_list_are_no_bin(bins):
     assert moments.bins.tolist() == sorted({bins[0], bins[2]})
     assert moments.groups[None].n_rows == 3
     assert moments.groups[bins[0]].n_rows == 2
+    folds = FoldMoments(1).update(X, X[:, 0], bins, np.arange(6) % 2)
+    assert folds.bins.tolist() == moments.bins.tolist()
+    assert (folds.n_rows_of(None), folds.n_rows_of(bins[0])) == ([0, 3], [2, 0])
 
 
 def test_unsigned_labels_are_those_of_signed_ones():
@@ -620,20 +599,29 @@ def test_unsigned_labels_are_those_of_signed_ones():
     assert moments.groups[2**60].n_rows == 4
 
 
+MISFITS = [
+    (BinnedMoments(4), "other has n_features=4, these moments have 3"),
+    (BinnedMoments(3, 2), "other has n_targets=2, these moments have 1"),
+    (BinnedMoments(3).update(np.eye(3), np.ones(3), ["a"] * 3), "bins mixes strings and numbers"),
+]
+
+
 @pytest.mark.parametrize(
-    ("other", "message"),
+    ("way", "other", "message"),
     [
-        (BinnedMoments(4), "other has n_features=4, these moments have 3"),
-        (BinnedMoments(3, 2), "other has n_targets=2, these moments have 1"),
-        (BinnedMoments(3).update(np.eye(3), np.ones(3), ["a"] * 3), "bins mixes strings and numbers"),
-        (BinnedMoments(3).update(np.eye(3), np.ones(3), [0, 1, 2]), "other has rows in bin 2.*none there"),
-        (BinnedMoments(3).update(np.eye(3), np.ones(3)), "other has rows in bin None"),
-        (BinnedMoments(3).update(np.eye(3), np.ones(3), [0, 0, 0]), "more rows than the group"),
-        (BinnedMoments(3).update(9 * np.eye(3), np.arange(3.0), [0, 0, 1]), "is no part of this group"),
+        *((way, *misfit) for way in ("merge", "subtract") for misfit in MISFITS),
+        (
+            "subtract",
+            BinnedMoments(3).update(np.eye(3), np.ones(3), [0, 1, 2]),
+            "other has rows in bin 2.*none there",
+        ),
+        ("subtract", BinnedMoments(3).update(np.eye(3), np.ones(3)), "other has rows in bin None"),
+        ("subtract", BinnedMoments(3).update(np.eye(3), np.ones(3), [0, 0, 0]), "more rows than the group"),
+        ("subtract", BinnedMoments(3).update(9 * np.eye(3), np.arange(3.0), [0, 0, 1]), "is no part of this"),
     ],
 )
-def test_moments_that_are_no_part_are_not_subtracted(other, message):
+def test_moments_that_do_not_fit_are_refused(way, other, message):
     moments = BinnedMoments(3).update(np.eye(3), np.arange(3.0), [0, 0, 1])
     with pytest.raises(ValueError, match=message):
-        moments.subtract(other)
+        getattr(moments, way)(other)
     assert moments.n_rows == 3

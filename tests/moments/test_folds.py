@@ -130,18 +130,6 @@ def test_no_rows_make_no_folds():
     assert moments.update(X, X[:, 0], None, np.arange(6) % 3).n_folds == 3
 
 
-def test_missing_labels_in_a_list_are_no_bin():
-    X = np.arange(6.0)[:, None]
-    for bins in (
-        ["hot", float("nan"), "cool", -1, "hot", None],
-        [2**53 + 1, None, 2**53, -1, 2**53 + 1, None],
-    ):
-        moments = FoldMoments(1).update(X, X[:, 0], bins, np.arange(6) % 2)
-        assert moments.bins.tolist() == sorted({bins[0], bins[2]})
-        assert [part.n_rows for part in moments.parts(None)] == [0, 3]
-        assert [part.n_rows for part in moments.parts(bins[0])] == [2, 0]
-
-
 def test_the_key_of_each_row():
     labels, codes, folds = np.array(["a", "b"]), np.array([1, -1, 0, 1, -1]), np.array([2, 0, 2, 2, 1])
     keys = RowKeys.of(labels, codes, folds)
@@ -220,3 +208,24 @@ def test_whole_folds_are_joined_and_the_others_stay(d):
             assert part.n_rows == other.n_rows
             assert_allclose(*(np.tril(group.as_products().xx) for group in (part, other)), atol=1e-9)
     assert moments.parts(0)[6].n_rows == (folds[bins == 0] == 6).sum()
+
+
+def test_moments_of_each_fold_take_one_form_and_one_kind_of_label():
+    rng = np.random.default_rng(0)
+    X, y, bins = rng.normal(size=(176, 140)), rng.normal(size=176), np.repeat([0, 1, 2], [160, 8, 8])
+    folds = np.arange(176) % 25 > 0
+
+    def of_folds(*arguments):
+        return FoldMoments.of_folds([BinnedMoments(140).update(*those) for those in arguments])
+
+    made = of_folds(*((X[f], y[f], bins[f]) for f in (~folds, folds)))
+    expected = FoldMoments(140).update(X, y, bins, folds.astype(int))
+    for label in (0, 1, 2):
+        for part, known in zip(made.parts(label), expected.parts(label), strict=True):
+            assert part.is_rows == (label > 0)
+            assert_same(parts(part.as_products()), parts(known.as_products()))
+    assert of_folds((X, y, bins)).n_folds == 1
+    with pytest.raises(ValueError, match="labels"):
+        of_folds((X, y, np.array(["a", "b", "c"])[bins]), (X, y, bins))
+    with pytest.raises(ValueError, match="n_features=2"):
+        FoldMoments.of_folds([BinnedMoments(3), BinnedMoments(2)])

@@ -212,6 +212,21 @@ def test_without_a_penalty_the_solution_is_the_shortest(data):
     assert_allclose(coef.T, np.linalg.pinv(centred, rcond=1e-10) @ (y - y.mean(axis=0)), atol=1e-9)
 
 
+def test_groups_of_several_moments_add_up(data):
+    X, y, _, weight = data
+    first, second, whole = (
+        BinnedMoments(D, 2).update(X[rows], y[rows], None, weight[rows]).pool()
+        for rows in (slice(0, 9), slice(9, N), slice(0, N))
+    )
+    for total in (first + second, second + first):
+        assert total.is_rows
+        assert_allclose(ridge(total, 1.0)[0], ridge(whole, 1.0)[0], rtol=1e-9, atol=1e-12)
+
+
+def test_no_rows_need_no_matrix_of_many_columns():
+    assert BinnedMoments(D).empty().is_rows and not BinnedMoments(4).empty().is_rows
+
+
 @pytest.mark.parametrize("n_rows", [1, 2])
 def test_one_row_and_two_equal_rows_have_coefficients_of_0(n_rows):
     X, y = np.full((n_rows, D), 2.0), np.arange(float(n_rows))
@@ -228,11 +243,10 @@ def test_a_small_penalty_makes_a_float64_kernel(data):
 
 
 @pytest.mark.parametrize("noise", ["none", "even", "uneven"])
-def test_ridge_and_discriminants_share_a_factor(data, monkeypatch, noise):
+def test_ridge_and_discriminants_share_a_factor(data, monkeypatch, calls_of, noise):
     """Where the noise of the columns differs, each has a kernel of its own."""
     monkeypatch.setattr(_cholesky, "MIXED_PRECISION_SIZE", 50)
-    factors, potrf = [], _cholesky.potrf
-    monkeypatch.setattr(_cholesky, "potrf", lambda work: factors.append(len(work)) or potrf(work))
+    factors = calls_of(_cholesky, "potrf", len)
     X, y, bins, weight = data
     moments, scratch = BinnedMoments(D, 2).update(X, y, bins, weight), Scratch()
     if noise != "none":
@@ -243,10 +257,12 @@ def test_ridge_and_discriminants_share_a_factor(data, monkeypatch, noise):
     factors.clear()
     with pooled.keeping_factor(scratch):
         found = ridge(pooled, 0.5, scratch=scratch)[0], discriminants(moments, 0.5, pooled, scratch)[0]
+        kernel = pooled.equations(0.5).matrix
     assert factors == [N] * (2 if noise == "uneven" else 1)
     for one, other in zip(found, expected, strict=True):
         assert_allclose(one, other, rtol=1e-9, atol=1e-12)
-    assert_allclose(ridge(pooled, 0.5)[0], expected[0])  # nothing stays
+    assert pooled.equations(0.5).matrix is not kernel  # nothing stays
+    assert_allclose(ridge(pooled, 0.5)[0], expected[0])
 
 
 def test_files_and_pickles_keep_rows(data, tmp_path):

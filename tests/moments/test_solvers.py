@@ -10,6 +10,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
+from moe_sklearn.linalg import NotEnoughDigits, Scratch
 from moe_sklearn.moments import BinnedMoments, Moments, _solvers, discriminants, pca_axes, ridge
 from moe_sklearn.moments._solvers import ridge_path
 
@@ -53,20 +54,13 @@ def test_ridge_path_is_ridge_for_each_alpha(n_alphas):
         np.testing.assert_allclose(intercept, twin.intercept_, rtol=1e-8)
 
 
-def test_ridge_path_decomposes_once_beyond_20_alphas(monkeypatch):
+def test_ridge_path_decomposes_once_beyond_20_alphas(calls_of):
     X, y, _ = draw(60, 9)
-    calls = []
-
-    def counted(*args, **kwargs):
-        calls.append(1)
-        return eigh(*args, **kwargs)
-
-    eigh = _solvers.eigh
-    monkeypatch.setattr(_solvers, "eigh", counted)
+    decomposed, factorised = calls_of(_solvers, "eigh"), calls_of(_solvers, "solve_spd")
     ridge_path(moments_of(X, y), np.ones(20))
-    assert not calls
+    assert (len(decomposed), len(factorised)) == (0, 20)
     ridge_path(moments_of(X, y), np.ones(21))
-    assert len(calls) == 1
+    assert (len(decomposed), len(factorised)) == (1, 20)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -115,10 +109,8 @@ def test_the_entry_of_largest_magnitude_is_positive():
     np.testing.assert_allclose(axes, flipped, atol=1e-10)
 
 
-def test_lanczos_is_used_for_few_axes_of_many_columns(monkeypatch):
-    called = []
-    eigsh = _solvers.eigsh
-    monkeypatch.setattr(_solvers, "eigsh", lambda *a, **k: called.append(1) or eigsh(*a, **k))
+def test_lanczos_is_used_for_few_axes_of_many_columns(calls_of):
+    called = calls_of(_solvers, "eigsh")
     X = np.random.default_rng(0).normal(size=(530, 520))
     moments = moments_of(X, X[:, :1])
     pca_axes(moments, 66)
@@ -248,9 +240,8 @@ def test_ridge_path_falls_back_where_krylov_does_not_converge():
 
 
 @pytest.mark.parametrize(("n_features", "n_alphas", "is_used"), [(256, 4, 1), (255, 4, 0), (256, 3, 0)])
-def test_a_krylov_space_serves_many_alphas_of_many_columns(n_features, n_alphas, is_used, monkeypatch):
-    used, path = [], _solvers._krylov_path
-    monkeypatch.setattr(_solvers, "_krylov_path", lambda *args: used.append(1) or path(*args))
+def test_a_krylov_space_serves_many_alphas_of_many_columns(n_features, n_alphas, is_used, calls_of):
+    used = calls_of(_solvers, "_krylov_path")
     moments, alphas = moments_with_spectrum(np.linspace(1, 2, n_features)), np.arange(1.0, 1 + n_alphas)
     coefs, _ = ridge_path(moments, alphas)
     assert len(used) == 2 * is_used  # one for each target
@@ -331,11 +322,19 @@ def test_a_path_with_float32_products_is_ridge_for_each_alpha(n_alphas, n_featur
             assert_allclose(intercept, expected_intercept, atol=1e-3)
 
 
-def test_small_alphas_share_a_krylov_space_where_the_rows_make_them_regular(monkeypatch):
+@pytest.mark.parametrize("solve", [ridge, lambda moments, alpha, *a: ridge_path(moments, [alpha], *a)])
+def test_what_float32_products_do_not_determine_is_told_where_that_matters(solve):
+    X, y = dependent(60, 9)
+    moments = BinnedMoments(9, product_dtype="float32").update(X, y).pool()
+    assert np.isfinite(solve(moments, 1e-3, None, Scratch())[0]).all()
+    with pytest.raises(NotEnoughDigits):
+        solve(moments, 1e-3, None, Scratch(strict=True))
+
+
+def test_small_alphas_share_a_krylov_space_where_the_rows_make_them_regular(calls_of):
     X = np.random.default_rng(0).normal(size=(900, 300)).astype(np.float32)
     moments = BinnedMoments(300, product_dtype="float32").update(X, X[:, :1] + X[:, 1:2] ** 2).pool()
-    solved, solve = [], _solvers.solve_spd
-    monkeypatch.setattr(_solvers, "solve_spd", lambda *a, **k: solved.append(1) or solve(*a, **k))
+    solved = calls_of(_solvers, "solve_spd")
     ridge_path(moments, [0.0, 1e-8, 1.0, 10.0])
     assert not solved
     X, y = dependent(900, 300)

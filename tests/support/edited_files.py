@@ -30,12 +30,12 @@ def edit(path, *, sealed=True, **changes):
 
 
 def rewrite(path, changes, compression=zipfile.ZIP_STORED):
-    """Replace members by bytes, {name: bytes}."""
+    """Replace members by bytes, {name: bytes}, and compress these."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w", compression) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, content in (members | changes).items():
-            archive.writestr(name, content)
+            archive.writestr(name, content, compression if name in changes else None)
 
 
 def npy(array):
