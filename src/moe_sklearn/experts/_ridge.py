@@ -14,7 +14,7 @@ from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..binning import usable_bins, usable_labels
 from ..data import NO_WEIGHT, Batches, CrossValidationFolds, check_choice, rows_of
-from ..linalg import LinearPart, Scratch, origin_of
+from ..linalg import LinearPart, Scratch, dtype_of_outputs, origin_of
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
 from ._bin_by_bin import gather_in_turn
 from ._cross_validation import check_alpha, choice_in_words, choose_alphas, given_alphas
@@ -113,16 +113,19 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     Attributes
     ----------
     coef_ : ndarray of shape (n_bins, n_features) or (n_bins, n_targets, n_features)
-        Coefficients of each expert, in the precision of X.
+        Coefficients of each expert, in the precision of X. In float64 where those or the predictions of
+        float32 could be off by 1e-4 standard deviations of y: the mean of y or a bin lies very far away, or
+        large terms cancel. Predictions are in their precision.
     intercept_ : ndarray of shape (n_bins,) or (n_bins, n_targets)
-        Intercept of each expert. In float64 if there is an `origin_`, else in the precision of X.
+        Intercept of each expert. In float64 if there is an `origin_`, else in the precision of `coef_`.
     global_coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
     global_intercept_ : float or ndarray of shape (n_targets,)
     origin_ : ndarray of shape (n_features,) or None
-        Mean of X, if X is float32 and its columns lie far from 0: their squared means add up to more than 10
-        times their variances. Predictions are then computed as
-        ``(X - origin_) @ coef + (intercept + origin_ @ coef)``, because large terms would cancel in
-        ``X @ coef + intercept``.
+        Mean of X, if its columns lie far from 0: their squared means add up to more than 10 times their
+        variances, or 1e8 times in float64. Predictions are then computed as
+        ``(X - origin_) @ coef + at_origin_``, because large terms would cancel in ``X @ coef + intercept``.
+    at_origin_ : ndarray of shape ((n_bins + 1) * n_targets,)
+        Outputs of all models at the `origin_`, those of the global model last. Only if there is one.
     alpha_ : ndarray of shape (n_bins,)
         Penalty of each expert.
     global_alpha_ : float
@@ -429,16 +432,36 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.bins_, self.bin_count_ = total.bins[usable], counts[usable]
         pooled = pooled or moments.pool()
         self.__dict__.update(self.choose(moments, pooled, scratch))
-        part = self.linear_part_of(total, pooled, scratch).rounded(dtype, pooled.x_mean)
-        self.origin_ = origin_of(pooled, dtype)
+        coef, intercept = self._rounded(
+            self.linear_part_of(total, pooled, scratch).coef, total, pooled, dtype
+        )
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
-        coef = part.coef.reshape(*shape, moments.n_features)
-        # A large intercept would lose digits that the outputs about the origin need.
-        intercept = part.intercept.reshape(shape).astype(dtype if self.origin_ is None else float)
+        coef, intercept = coef.reshape(*shape, moments.n_features), intercept.reshape(shape)
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         stage.end(f"{len(self.bins_)} bins", choice_in_words(self))
         return self
+
+    def _rounded(self, coef, total, pooled, dtype):
+        """Return coefficients and intercepts in `dtype`, or in float64 where digits would be lost."""
+        self.origin_ = origin_of(pooled, dtype)
+        origin = np.zeros(total.n_features) if self.origin_ is None else self.origin_.astype(float)
+        groups = [*(total.groups[label] for label in self.bins_.tolist()), pooled]
+        # Each model has the mean of y at the mean of its own rows.
+        offsets = np.repeat([origin - group.x_mean for group in groups], total.n_targets, axis=0)
+        at_origin = np.concatenate([group.y_mean for group in groups])
+        at_origin += np.einsum("od,od->o", coef, offsets)
+        distance = np.abs(offsets).max(axis=0) + np.sqrt(pooled.x_squares / pooled.weight)
+        y_std = np.tile(np.sqrt(pooled.yy / pooled.weight), len(groups))
+        dtype = dtype_of_outputs(dtype, coef, at_origin, distance, y_std)
+        rounded = coef.astype(dtype)
+        # Outputs at the mean of all rows stay, whatever rounding does to the coefficients.
+        at_origin += (coef - rounded) @ (pooled.x_mean - origin)
+        if self.origin_ is None:
+            return rounded, at_origin.astype(dtype)
+        self.at_origin_ = at_origin.astype(dtype)
+        # A large intercept would lose digits that the outputs about the origin need.
+        return rounded, at_origin - rounded @ origin
 
     def choose(self, moments, pooled, scratch=None) -> dict:
         """Compute the fitted attributes that the models are solved with, such as `alpha_`.
