@@ -14,7 +14,7 @@ from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..binning import usable_bins, usable_labels
 from ..data import NO_WEIGHT, Batches, CrossValidationFolds, check_choice, rows_of
-from ..linalg import LinearPart, Scratch, dtype_of_outputs, origin_of
+from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
 from ._bin_by_bin import gather_in_turn
 from ._cross_validation import check_alpha, choice_in_words, choose_alphas, given_alphas
@@ -432,36 +432,19 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.bins_, self.bin_count_ = total.bins[usable], counts[usable]
         pooled = pooled or moments.pool()
         self.__dict__.update(self.choose(moments, pooled, scratch))
-        coef, intercept = self._rounded(
-            self.linear_part_of(total, pooled, scratch).coef, total, pooled, dtype
-        )
+        groups = [*(total.groups[label] for label in self.bins_.tolist()), pooled]
+        stack = LinearStack.of_models(self.linear_part_of(total, pooled, scratch).coef, groups, dtype)
+        intercept, coef, self.origin_ = stack.intercept, stack.coef.T, stack.origin
+        if self.origin_ is not None:
+            self.at_origin_ = intercept
+            # In float64: a large intercept would lose digits that the outputs about the origin need.
+            intercept = intercept - coef @ self.origin_.astype(float)
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
         coef, intercept = coef.reshape(*shape, moments.n_features), intercept.reshape(shape)
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         stage.end(f"{len(self.bins_)} bins", choice_in_words(self))
         return self
-
-    def _rounded(self, coef, total, pooled, dtype):
-        """Return coefficients and intercepts in `dtype`, or in float64 where digits would be lost."""
-        self.origin_ = origin_of(pooled, dtype)
-        origin = np.zeros(total.n_features) if self.origin_ is None else self.origin_.astype(float)
-        groups = [*(total.groups[label] for label in self.bins_.tolist()), pooled]
-        # Each model has the mean of y at the mean of its own rows.
-        offsets = np.repeat([origin - group.x_mean for group in groups], total.n_targets, axis=0)
-        at_origin = np.concatenate([group.y_mean for group in groups])
-        at_origin += np.einsum("od,od->o", coef, offsets)
-        distance = np.abs(offsets).max(axis=0) + np.sqrt(pooled.x_squares / pooled.weight)
-        y_std = np.tile(np.sqrt(pooled.yy / pooled.weight), len(groups))
-        dtype = dtype_of_outputs(dtype, coef, at_origin, distance, y_std)
-        rounded = coef.astype(dtype)
-        # Outputs at the mean of all rows stay, whatever rounding does to the coefficients.
-        at_origin += (coef - rounded) @ (pooled.x_mean - origin)
-        if self.origin_ is None:
-            return rounded, at_origin.astype(dtype)
-        self.at_origin_ = at_origin.astype(dtype)
-        # A large intercept would lose digits that the outputs about the origin need.
-        return rounded, at_origin - rounded @ origin
 
     def choose(self, moments, pooled, scratch=None) -> dict:
         """Compute the fitted attributes that the models are solved with, such as `alpha_`.

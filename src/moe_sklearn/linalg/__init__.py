@@ -2,7 +2,7 @@
 
 from ._cholesky import NotEnoughDigits, Scratch, solve_regular, solve_spd, warn_singular
 from ._kernels import Kernels, centred, kernel_of
-from ._linear_maps import LinearPart, LinearStack, dtype_of_outputs, is_overridden, origin_of
+from ._linear_maps import LinearPart, LinearStack, is_overridden, origin_of
 from ._threads import map_in_threads
 from ._triangles import (
     EPS,

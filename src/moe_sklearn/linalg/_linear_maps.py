@@ -46,27 +46,17 @@ def origin_of(moments, dtype) -> np.ndarray | None:
 def dtype_of_outputs(dtype, coef, at_origin, distance, y_std) -> np.dtype:
     """Return `dtype`, or float64 where float32 coefficients or outputs would be too rough.
 
-    Parameters
-    ----------
-    dtype : dtype
-        Precision of X.
-    coef : ndarray of shape (n_outputs, n_features)
-    at_origin : ndarray of shape (n_outputs,)
-        Outputs at the origin.
-    distance : ndarray of shape (n_features,)
-        How far the columns lie from the origin.
-    y_std : ndarray of shape (n_outputs,)
-        Standard deviations of the targets; 0 for one that is constant, of which digits do not count.
+    Parameters are those of outputs about an origin, from which columns lie as far as `distance`
+    (n_features,), and the standard deviations of their targets (n_outputs,).
     """
     if np.dtype(dtype) != np.float32:
         return np.dtype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         beyond = np.linalg.norm((coef - coef.astype(dtype)) * distance, axis=1)
         size = np.linalg.norm(coef * distance, axis=1) + np.abs(at_origin)
-        # The comparisons are False for coefficients that overflow.
-        is_exact = beyond + EPS32 * size + SMALLEST32 <= OUTPUT_ACCURACY * y_std
-        is_enough = (is_exact | (y_std == 0)) & (size < LARGEST32)
-    return np.dtype(np.float32 if is_enough.all() else np.float64)
+        # The comparisons are False for coefficients that overflow. A constant target has no digits to lose.
+        is_exact = (beyond + EPS32 * size + SMALLEST32 <= OUTPUT_ACCURACY * y_std) | (y_std == 0)
+        return np.dtype(np.float32 if (is_exact & (size < LARGEST32)).all() else np.float64)
 
 
 class LinearPart(NamedTuple):
@@ -124,6 +114,32 @@ class LinearStack:
         if at_origin is not None:
             intercept[: len(at_origin)] = at_origin
         return cls(np.ascontiguousarray(coef.astype(dtype)), intercept.astype(dtype), columns, origin)
+
+    @classmethod
+    def of_models(cls, coef, groups, dtype) -> LinearStack:
+        """Make the stack of models that have the mean of y at the mean of x of their rows.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (n_models * n_targets, n_features)
+        groups : list of GroupMoments
+            Rows of each model, those of the last one being all rows.
+        dtype : dtype
+            Precision of X. That of the stack is float64 where float32 would lose digits.
+        """
+        pooled, n_targets = groups[-1], len(groups[-1].y_mean)
+        origin = origin_of(pooled, dtype)
+        centre = np.zeros(coef.shape[1]) if origin is None else origin.astype(float)
+        offsets = np.repeat([centre - group.x_mean for group in groups], n_targets, axis=0)
+        intercept = np.concatenate([group.y_mean for group in groups])
+        intercept += np.einsum("od,od->o", coef, offsets)
+        distance = np.abs(offsets).max(axis=0) + np.sqrt(pooled.x_squares / pooled.weight)
+        y_std = np.tile(np.sqrt(pooled.yy / pooled.weight), len(groups))
+        dtype = dtype_of_outputs(dtype, coef, intercept, distance, y_std)
+        rounded = coef.astype(dtype)
+        # Outputs at the mean of all rows stay, whatever rounding does to the coefficients.
+        intercept += (coef - rounded) @ (pooled.x_mean - centre)
+        return cls(rounded.T, intercept.astype(dtype), {}, origin)
 
     @classmethod
     def of_part(cls, part: LinearPart, origin=None) -> LinearStack:
