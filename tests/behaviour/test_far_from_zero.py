@@ -207,3 +207,40 @@ def test_batches_move_the_origin():
         experts.partial_fit(rows, targets, bins=labels)
         assert experts.origin_.dtype == np.float32
     assert_allclose(experts.origin_, X.mean(axis=(0, 1), dtype=float), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("size_x", "size_y", "offset", "apart"),
+    [
+        pytest.param(1, 1, 1e7, 0, id="a target far from 0"),
+        pytest.param(1, 1e44, 0, 0, id="a target beyond float32"),
+        pytest.param(1e-12, 1e29, 0, 0, id="coefficients beyond float32"),
+        pytest.param(1e12, 1e-29, 0, 0, id="coefficients below float32"),
+        pytest.param(1, 1, 0, 3e3, id="bins far apart"),
+    ],
+)
+def test_outputs_that_float32_cannot_hold_are_float64(size_x, size_y, offset, apart):
+    X, y, bins = draw(20, mean=0.0)
+    X, y = size_x * (X + apart * bins[:, None].astype("f4")), size_y * (offset + y)
+    narrow = SoftGateMoERegressor(BinnedRidgeExperts(size_x**2), GateFeatureTransformer(5), "logistic")
+    narrow.fit(X, y, bins=bins)
+    exact = BinnedRidgeExperts(size_x**2).fit(X.astype(float), y, bins=bins)
+    for mixing, labels in (("oracle", bins), ("global", None)):
+        expected = exact.predict(X.astype(float), bins=labels)
+        found = narrow.predict(X, mixing=mixing, bins=labels), narrow.experts_.predict(X, bins=labels)
+        assert found[0].dtype == found[1].dtype == float
+        assert_allclose(found, [expected] * 2, rtol=0, atol=TOLERANCE * size_y)
+
+
+def test_float64_outputs_are_computed_about_an_origin():
+    """At a mean of 1e8 standard deviations, columns with one common factor have terms that cancel."""
+    rng = np.random.default_rng(0)
+    own, factor, bins = rng.normal(size=(100, 6)), rng.normal(size=(100, 1)), np.arange(200) % 2
+    own, factor = np.concatenate([own, -own]), np.concatenate([factor, -factor])
+    X = 1e8 + (factor + 1e-3 * own)  # means are not rounded
+    y = own @ rng.normal(size=6)
+    near = BinnedRidgeExperts(1e-6).fit(X - 1e8, y, bins=bins)
+    far = SoftGateMoERegressor(BinnedRidgeExperts(1e-6), GateFeatureTransformer(2), "logistic")
+    far.fit(X, y, bins=bins)
+    assert_allclose(far.experts_.predict(X, bins=bins), near.predict(X - 1e8, bins=bins), rtol=0, atol=1e-6)
+    assert_allclose(far.predict(X, mixing="global"), near.predict(X - 1e8), rtol=0, atol=1e-6)

@@ -203,12 +203,20 @@ def test_all_ways_to_fit_solve_in_turn(fit, calls_of):
     assert_allclose(model.experts_.coef_, expected.experts_.coef_, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize(("value", "message"), [(np.nan, "row 700, column 3"), (1e30, "too large")])
+@pytest.mark.parametrize(("value", "message"), [(np.nan, "row 700, column 3"), (1e160, "too large")])
 def test_what_is_not_finite_is_named(value, message):
     X, y, bins = wide_rows()
+    X = X.astype("f8" if value > 1e38 else "f4")
     X[700, 3] = value
     with pytest.raises(ValueError, match=message):
         BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
+
+
+def test_a_value_that_float32_products_cannot_hold_is_read_again():
+    X, y, bins = wide_rows()
+    X[700, 3] = 1e30
+    found, exact = (BinnedRidgeExperts(ALPHA).fit(rows, y, bins=bins) for rows in (X, X.astype(float)))
+    assert_allclose(found.predict(X, bins=bins), exact.predict(X, bins=bins), rtol=0, atol=1e-4)
 
 
 def test_a_kept_factor_serves_other_right_sides(calls_of):

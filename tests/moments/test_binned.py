@@ -320,9 +320,9 @@ def test_the_weight_that_cannot_be_is_named(data, bad):
 @pytest.mark.parametrize("large", ["X", "y"])
 def test_numbers_too_large_to_square_are_named(large, product_dtype):
     rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(50, 3)), rng.normal(size=50)
-    if large == "X":
-        X[:, 1] *= 1e300 if product_dtype == "float64" else 1e25
+    X, y = rng.normal(size=(150, 3)), rng.normal(size=150)
+    if large == "X":  # A whole column of 1e25 has float64 products, but few rows of a chunk are looked at.
+        X[1, 1] *= 1e300 if product_dtype == "float64" else 1e25
     else:
         y *= 1e300
     message = "X or y is too large: its products overflow. Scale it down"
@@ -360,7 +360,7 @@ def last_row(array, value):
 
 FAULTS = {
     "X": (lambda X, y, w: (last_row(X, np.nan), y, w), "X contains NaN or infinity"),
-    "large X": (lambda X, y, w: (last_row(X, 1e25), y, w), "too large: its products overflow"),
+    "large X": (lambda X, y, w: (last_row(X, 1e160), y, w), "too large: its products overflow"),
     "larger X": (lambda X, y, w: (last_row(X, 1.7e308) * -1, y, w), "too large: its products overflow"),
     "y": (lambda X, y, w: (X, last_row(y, np.inf), w), "y contains NaN or infinity"),
     "large y": (lambda X, y, w: (X, last_row(y, 1e300), w), "too large: its products overflow"),

@@ -1,5 +1,6 @@
 """What fitted ridge experts say: predictions with one's own bin, with all models, and their names."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ class ExpertOutputs(TransformerMixin):
     global_coef_: np.ndarray
     global_intercept_: Any
     bins_: np.ndarray
-    origin_: np.ndarray | None = None  # Models of earlier releases have none.
+    # Models of earlier releases have none.
+    origin_: np.ndarray | None = None
+    at_origin_: np.ndarray | None = None
 
     def linear_part(self) -> LinearPart:
         """Return the coefficients and intercepts of all models, in the order of `linear_part_of`."""
@@ -58,6 +61,8 @@ class ExpertOutputs(TransformerMixin):
     def _outputs_of(self, part, shape):
         """Return the function that computes the outputs of a part for a block of n rows: (n, *shape)."""
         stack = LinearStack.of_part(part, self.origin_)
+        if self.origin_ is not None and self.at_origin_ is not None:
+            stack = replace(stack, intercept=self.at_origin_[-len(part.intercept) :])
         return lambda block: stack.outputs(block).reshape(len(block), *shape)
 
     def _of_all_models(self):

@@ -14,7 +14,7 @@ from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
 from ..binning import usable_bins, usable_labels
 from ..data import NO_WEIGHT, Batches, check_choice, fold_rule, rows_of
-from ..linalg import LinearPart, Scratch, origin_of
+from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
 from ._bin_by_bin import gather_in_turn
 from ._cross_validation import check_alpha, choice_in_words, choose_alphas, given_alphas
@@ -117,16 +117,19 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     Attributes
     ----------
     coef_ : ndarray of shape (n_bins, n_features) or (n_bins, n_targets, n_features)
-        Coefficients of each expert, in the precision of X.
+        Coefficients of each expert, in the precision of X. In float64 where those or the predictions of
+        float32 could be off by 1e-4 standard deviations of y: the mean of y or a bin lies very far away, or
+        large terms cancel. Predictions are in their precision.
     intercept_ : ndarray of shape (n_bins,) or (n_bins, n_targets)
-        Intercept of each expert. In float64 if there is an `origin_`, else in the precision of X.
+        Intercept of each expert. In float64 if there is an `origin_`, else in the precision of `coef_`.
     global_coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
     global_intercept_ : float or ndarray of shape (n_targets,)
     origin_ : ndarray of shape (n_features,) or None
-        Mean of X, if X is float32 and its columns lie far from 0: their squared means add up to more than 10
-        times their variances. Predictions are then computed as
-        ``(X - origin_) @ coef + (intercept + origin_ @ coef)``, because large terms would cancel in
-        ``X @ coef + intercept``.
+        Mean of X, if its columns lie far from 0: their squared means add up to more than 10 times their
+        variances, or 1e8 times in float64. Predictions are then computed as
+        ``(X - origin_) @ coef + at_origin_``, because large terms would cancel in ``X @ coef + intercept``.
+    at_origin_ : ndarray of shape ((n_bins + 1) * n_targets,)
+        Outputs of all models at the `origin_`, those of the global model last. Only if there is one.
     alpha_ : ndarray of shape (n_bins,)
         Penalty of each expert.
     global_alpha_ : float
@@ -440,12 +443,15 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.bins_, self.bin_count_ = total.bins[usable], counts[usable]
         pooled = pooled or moments.pool()
         self.__dict__.update(self.choose(moments, pooled, scratch))
-        part = self.linear_part_of(total, pooled, scratch).rounded(dtype, pooled.x_mean)
-        self.origin_ = origin_of(pooled, dtype)
+        groups = [*(total.groups[label] for label in self.bins_.tolist()), pooled]
+        stack = LinearStack.of_models(self.linear_part_of(total, pooled, scratch).coef, groups, dtype)
+        intercept, coef, self.origin_ = stack.intercept, stack.coef.T, stack.origin
+        if self.origin_ is not None:
+            self.at_origin_ = intercept
+            # In float64: a large intercept would lose digits that the outputs about the origin need.
+            intercept = intercept - coef @ self.origin_.astype(float)
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
-        coef = part.coef.reshape(*shape, moments.n_features)
-        # A large intercept would lose digits that the outputs about the origin need.
-        intercept = part.intercept.reshape(shape).astype(dtype if self.origin_ is None else float)
+        coef, intercept = coef.reshape(*shape, moments.n_features), intercept.reshape(shape)
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         stage.end(f"{len(self.bins_)} bins", choice_in_words(self))

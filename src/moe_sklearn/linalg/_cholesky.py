@@ -30,6 +30,10 @@ class NotEnoughDigits(ArithmeticError):
     """A matrix of float32 products is too ill-conditioned for them."""
 
 
+class ProductsOverflow(NotEnoughDigits, ValueError):
+    """Products of X are not finite: a wrong value, unless wider products hold them."""
+
+
 class _Memory:
     """Matrices that one factorisation after another uses again, and factors that are kept.
 
@@ -181,7 +185,7 @@ def _unit_scale(xx, alpha, floor):
     """Factors (n_features, 1) that give S + alpha I a diagonal of ones; 0 for columns that are rounding."""
     diagonal = np.diag(xx).astype(float)[:, None]
     if not np.isfinite(diagonal).all():
-        raise ValueError(
+        raise ProductsOverflow(
             "The products X'X are not finite: X is too large for product_dtype. Scale X down, or use "
             "product_dtype='float64'."
         )

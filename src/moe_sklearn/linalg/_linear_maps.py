@@ -8,9 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._triangles import EPS32
+
 # Columns lie far from 0 where their squared means are more than this times their variances. A mean of three
-# standard deviations can move float32 predictions by 1e-4 of that of y. Nearer data pay nothing.
-FAR = 10.0
+# standard deviations can move float32 predictions by 1e-4 of that of y, one of 10,000 float64 predictions by
+# 1e-8 where terms cancel. Nearer data pay nothing.
+FAR = {np.dtype(np.float32): 10.0, np.dtype(np.float64): 1e8}
+# Outputs are off by no more than this, in standard deviations of y, or they are in float64.
+OUTPUT_ACCURACY = 1e-4
+# Float32 numbers that are more than this, or differ by less than the second, may overflow or vanish.
+LARGEST32, SMALLEST32 = 1e37, 1e-36
 # Rows minus the origin are made in so much memory, which stays in the cache: predictions take 1.05 to 1.12
 # times as long in CPU time (20,000 x 4096).
 BUFFER_BYTES, FEWEST_ROWS_OF_BUFFER = 2**22, 16
@@ -28,12 +35,28 @@ def origin_of(moments, dtype) -> np.ndarray | None:
     moments : Moments
         Moments of all training rows.
     dtype : dtype
-        Precision of the coefficients. In float64 there is no need of an origin.
+        Precision of the coefficients.
     """
-    spread = FAR * moments.x_squares.sum()
-    if dtype != np.float32 or moments.weight * (moments.x_mean @ moments.x_mean) <= spread:
+    spread = FAR[np.dtype(dtype)] * moments.x_squares.sum()
+    if moments.weight * (moments.x_mean @ moments.x_mean) <= spread:
         return None
     return moments.x_mean.astype(dtype)
+
+
+def dtype_of_outputs(dtype, coef, at_origin, distance, y_std) -> np.dtype:
+    """Return `dtype`, or float64 where float32 coefficients or outputs would be too rough.
+
+    Parameters are those of outputs about an origin, from which columns lie as far as `distance`
+    (n_features,), and the standard deviations of their targets (n_outputs,).
+    """
+    if np.dtype(dtype) != np.float32:
+        return np.dtype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        beyond = np.linalg.norm((coef - coef.astype(dtype)) * distance, axis=1)
+        size = np.linalg.norm(coef * distance, axis=1) + np.abs(at_origin)
+        # The comparisons are False for coefficients that overflow. A constant target has no digits to lose.
+        is_exact = (beyond + EPS32 * size + SMALLEST32 <= OUTPUT_ACCURACY * y_std) | (y_std == 0)
+        return np.dtype(np.float32 if (is_exact & (size < LARGEST32)).all() else np.float64)
 
 
 class LinearPart(NamedTuple):
@@ -47,15 +70,6 @@ class LinearPart(NamedTuple):
     """Coefficients of shape (n_outputs, n_features)."""
     intercept: np.ndarray
     """Intercepts of shape (n_outputs,)."""
-
-    def rounded(self, dtype, centre) -> LinearPart:
-        """Return the part with coefficients in `dtype`; outputs at `centre` (n_features,) are as they were.
-
-        At a mean of 1000, rounding of the coefficients alone would move them. Rounding of the intercept would
-        move them too: it stays in float64.
-        """
-        coef = self.coef.astype(dtype)
-        return LinearPart(coef, self.intercept + (self.coef - coef) @ centre)
 
 
 # A NamedTuple takes no such attribute in its body.
@@ -85,8 +99,11 @@ class LinearStack:
     origin: np.ndarray | None = None
 
     @classmethod
-    def of(cls, parts: Mapping[str, LinearPart], dtype, origin=None) -> LinearStack:
-        """Stack named parts, with coefficients in `dtype`, for outputs about the point `origin`."""
+    def of(cls, parts: Mapping[str, LinearPart], dtype, origin=None, at_origin=None) -> LinearStack:
+        """Stack named parts, with coefficients in `dtype`, for outputs about the point `origin`.
+
+        Outputs of the first part `at_origin` have more digits than its intercepts.
+        """
         ends = np.cumsum([len(part.intercept) for part in parts.values()]).tolist()
         columns = {name: slice(start, end) for name, start, end in zip(parts, [0, *ends], ends, strict=False)}
         coef = np.concatenate([part.coef for part in parts.values()]).T
@@ -94,7 +111,35 @@ class LinearStack:
         # In float64: rounded to float32 before, it would be off by up to 8e-4 standard deviations of y.
         if origin is not None:
             intercept = intercept + origin.astype(float) @ coef
+        if at_origin is not None:
+            intercept[: len(at_origin)] = at_origin
         return cls(np.ascontiguousarray(coef.astype(dtype)), intercept.astype(dtype), columns, origin)
+
+    @classmethod
+    def of_models(cls, coef, groups, dtype) -> LinearStack:
+        """Make the stack of models that have the mean of y at the mean of x of their rows.
+
+        Parameters
+        ----------
+        coef : ndarray of shape (n_models * n_targets, n_features)
+        groups : list of GroupMoments
+            Rows of each model, those of the last one being all rows.
+        dtype : dtype
+            Precision of X. That of the stack is float64 where float32 would lose digits.
+        """
+        pooled, n_targets = groups[-1], len(groups[-1].y_mean)
+        origin = origin_of(pooled, dtype)
+        centre = np.zeros(coef.shape[1]) if origin is None else origin.astype(float)
+        offsets = np.repeat([centre - group.x_mean for group in groups], n_targets, axis=0)
+        intercept = np.concatenate([group.y_mean for group in groups])
+        intercept += np.einsum("od,od->o", coef, offsets)
+        distance = np.abs(offsets).max(axis=0) + np.sqrt(pooled.x_squares / pooled.weight)
+        y_std = np.tile(np.sqrt(pooled.yy / pooled.weight), len(groups))
+        dtype = dtype_of_outputs(dtype, coef, intercept, distance, y_std)
+        rounded = coef.astype(dtype)
+        # Outputs at the mean of all rows stay, whatever rounding does to the coefficients.
+        intercept += (coef - rounded) @ (pooled.x_mean - centre)
+        return cls(rounded.T, intercept.astype(dtype), {}, origin)
 
     @classmethod
     def of_part(cls, part: LinearPart, origin=None) -> LinearStack:
@@ -119,14 +164,15 @@ class LinearStack:
         """Compute the outputs (n, n_outputs) of all parts for the rows X (n, n_features)."""
         if self.origin is None:
             return X @ self.coef + self.intercept
-        size = max(FEWEST_ROWS_OF_BUFFER, BUFFER_BYTES // (X.itemsize * X.shape[1]))
+        dtype = np.result_type(X, self.coef)
+        size = max(FEWEST_ROWS_OF_BUFFER, BUFFER_BYTES // (dtype.itemsize * X.shape[1]))
         if len(X) <= size:
-            return (X - self.origin) @ self.coef + self.intercept
-        moved = np.empty((size, X.shape[1]), X.dtype)
-        outputs = np.empty((len(X), len(self.intercept)), np.result_type(X, self.coef))
+            return np.subtract(X, self.origin, dtype=dtype) @ self.coef + self.intercept
+        moved = np.empty((size, X.shape[1]), dtype)
+        outputs = np.empty((len(X), len(self.intercept)), dtype)
         for start in range(0, len(X), size):
             rows = X[start : start + size]
-            here = np.subtract(rows, self.origin, out=moved[: len(rows)])
+            here = np.subtract(rows, self.origin, out=moved[: len(rows)], dtype=dtype)
             np.matmul(here, self.coef, out=outputs[start : start + size])
         outputs += self.intercept
         return outputs

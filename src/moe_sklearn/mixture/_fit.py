@@ -258,14 +258,14 @@ def name_columns(frame, experts, features, stack: LinearStack):
     return features if "features" in stack.columns else OnFrames(features, frame)
 
 
-def stack_parts(experts, features, plan: GatePlan, total, pooled, dtype, scratch) -> LinearStack:
+def stack_parts(experts, features, plan: GatePlan, total, pooled, scratch) -> LinearStack:
     """Stack all linear parts, so that one product gives experts, global model and gate inputs."""
     parts = {"experts": experts.linear_part()}
     if hasattr(features, "linear_part") and not is_overridden(features, "transform", "linear_part"):
         parts["features"] = features.linear_part()
     if "discriminants" in plan.inputs:
         parts["discriminants"] = discriminant_part(total, experts, pooled, scratch)
-    return LinearStack.of(parts, dtype, experts.origin_)
+    return LinearStack.of(parts, experts.coef_.dtype, experts.origin_, experts.at_origin_)
 
 
 def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[Setup, TrainingRows]:
@@ -398,13 +398,13 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
         stage = setup.progress.stage("gate features")
         features = fit_features(setup, rows, pooled)
-        stack = stack_parts(experts, features, plan, total, pooled, rows.source.dtype, scratch)
+        stack = stack_parts(experts, features, plan, total, pooled, scratch)
         stage.end()
     on_blocks = name_columns(rows.source.frame, experts, features, stack)
     fold_stacks = None
     if plan.cross_fit:
         stage = setup.progress.stage("models without each fold")
-        fold_stacks = cross_fitted_stacks(crossed, n_fitted, experts, plan.inputs, rows.source.dtype, scratch)
+        fold_stacks = cross_fitted_stacks(crossed, n_fitted, experts, plan.inputs, stack.coef.dtype, scratch)
         stage.end(f"{n_fitted} fold" + "s" * (n_fitted > 1))
     gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
     predictor = MixturePredictor(

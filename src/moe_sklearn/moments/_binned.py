@@ -19,7 +19,7 @@ from ..data import (
     encode_labels,
     in_order,
 )
-from ..linalg import available_memory, lower_bytes, sum_of_squares, transposed_product
+from ..linalg import ProductsOverflow, available_memory, lower_bytes, sum_of_squares, transposed_product
 from ._chunks import ROOM, TOO_LARGE, Adder, ChunkBuffers, by_bin, has_extremes
 from ._file import read_moments, write_moments
 from ._group import GroupMoments
@@ -40,7 +40,7 @@ class BinnedMoments:
         Precision of the products within a chunk. "auto" means that of X. float32 products are off by about
         1e-7 of the diagonal and twice as fast. Chunks are centred in the wider of this and X's own precision.
         They are summed in float64, or in float32 up to 32,768 rows of a bin. Products are float64 if weights
-        lie outside 1e-12 to 1e12.
+        lie outside 1e-12 to 1e12, or the spread of a column outside 1e-14 to 1e12.
     chunk_bytes : int, default=2**28
         Largest size of a buffer, in bytes. A buffer groups the rows of a chunk by bin. Three buffers are used
         if X is not in memory, else one. A buffer holds at most 32,768 rows. It holds at most 16 MB
@@ -382,9 +382,9 @@ class BinnedMoments:
 
 
 def check_not_overflown(group, product_dtype):
-    """Raise a ValueError if the products of a group are not finite."""
+    """Raise `ProductsOverflow`, a ValueError, if the products of a group are not finite."""
     if not group.is_finite:
-        raise ValueError(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
+        raise ProductsOverflow(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
 
 
 def _check_memory(n_groups, n_features, product_dtype):

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 
 from ..data import BLOCK_ROWS, prefetch
-from ..linalg import sum_of_squares
+from ..linalg import ProductsOverflow
 from ._moments import FLOAT32_ROWS, Moments
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
@@ -22,6 +22,11 @@ CACHE_ROWS, CHUNK_ROWS = 256, 4096
 # The products are float64 if a weight lies outside these limits: its root times X can overflow or vanish in
 # float32.
 SMALLEST_FLOAT32_WEIGHT, LARGEST_FLOAT32_WEIGHT = 1e-12, 1e12
+
+
+# Kernels of rows whose largest number lies outside these limits can overflow or vanish in float32. Rows far
+# from 0 spread by less.
+SMALLEST_ROWS, LARGEST_ROWS = 1e-8, 1e12
 
 
 # The sum of squares does not overflow if it is smaller than the largest number by this factor.
@@ -106,7 +111,11 @@ class Adder:
         """Add rows of one group, in a block with a spare row; a FloatingPointError if they are not finite."""
         weights = None if self.sample_weight is None else self.sample_weight[rows]
         if label in self.few:
-            if not sum_of_squares(gathered[:-1]) < ROOM * np.finfo(self.product_dtype).max:
+            largest = float(np.abs(gathered[:-1]).max(initial=0.0))
+            if not SMALLEST_ROWS <= largest <= LARGEST_ROWS and 0 < largest < np.inf:
+                self.moments.follow(np.float64)
+            limit = np.finfo(self.moments.product_dtype).max
+            if not largest * gathered.size * largest < ROOM * limit:
                 raise FloatingPointError("NaN or infinity among the rows, or products that overflow")
             part = gathered[:-1].copy(), self.y[rows], np.ones(len(rows)) if weights is None else weights
             self.kept.setdefault(label, []).append(part)
@@ -136,7 +145,7 @@ class Adder:
             except FloatingPointError:
                 # Chunks before this one were finite. Of an array, the first such row can be in another bin.
                 first = 0 if source.array is not None else min(rows[0] for _, rows, _ in groups)
-                raise ValueError(what_is_not_finite(source, self.sample_weight, first)) from None
+                raise not_finite(source, self.sample_weight, first) from None
             watch(sum(len(rows) for _, rows, _ in groups))
 
 
@@ -173,8 +182,8 @@ def by_bin(start, stop, names, codes, sample_weight):
     return [(names[code], group) for code, group in zip(present, groups, strict=True)]
 
 
-def what_is_not_finite(source, sample_weight, first):
-    """Return the message that names the first row of X with nan or infinity, from row `first` on."""
+def not_finite(source, sample_weight, first) -> ValueError:
+    """Return the error that names the first row of X with nan or infinity, from row `first` on."""
     for start, stop, load in source.blocks(BLOCK_ROWS):
         if stop <= first:
             continue
@@ -183,8 +192,8 @@ def what_is_not_finite(source, sample_weight, first):
             bad &= sample_weight[start:stop, None] > 0
         if bad.any():
             row, column = np.argwhere(bad)[0]
-            return (
+            return ValueError(
                 f"X contains NaN or infinity (first in {source.locate(start + int(row))}, column "
                 f"{column}): remove or impute such rows, or give them sample_weight 0."
             )
-    return TOO_LARGE
+    return ProductsOverflow(TOO_LARGE)

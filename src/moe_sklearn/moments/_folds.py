@@ -15,7 +15,7 @@ import numpy as np
 from ..data import NO_BIN, Rows, as_source, check_same_kind, encode_labels, joined_folds
 from ..linalg import lower_bytes
 from ._binned import BinnedMoments, _check_memory
-from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, what_is_not_finite
+from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite
 from ._moments import FLOAT32_ROWS, Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
@@ -285,7 +285,7 @@ class FoldMoments:
                 try:
                     buffers.add_to(parts[fold], gathered, y[positions], weights)
                 except FloatingPointError:
-                    raise ValueError(what_is_not_finite(source, sample_weight, 0)) from None
+                    raise not_finite(source, sample_weight, 0) from None
                 if watch:
                     watch(len(positions))
             yield label, parts

@@ -32,6 +32,9 @@ from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 FLOAT32_ROWS = 2**15
 # The first rows of a chunk show how widely its columns spread.
 SPREAD_ROWS = 64
+# Products of columns that spread by less or more than this can vanish or overflow in float32, alone or when
+# they are summed over rows and merged with others. Less than the last share of its mean is no spread.
+SMALLEST_SPREAD, LARGEST_SPREAD, NO_SPREAD = 1e-14, 1e12, 1e-10
 # So many rows are summed in their own precision.
 SUMMED_ROWS = 256
 # Positive weights outside this range would overflow or vanish when they are squared.
@@ -204,7 +207,8 @@ class Moments(GroupMoments):
         sample_weight : ndarray of shape (n,), optional
             Positive.
         narrow : float32 array of the shape of `block`, optional
-            Memory for the centred rows, where their products are to be float32.
+            Memory for the centred rows, where their products are to be float32. They are float64 where those
+            could overflow or vanish.
         scratch : callable, optional
             Gives memory for float32 products of a sum in float64.
 
@@ -213,8 +217,10 @@ class Moments(GroupMoments):
         FloatingPointError
             If the means are not finite. Nothing is added then.
         """
+        weights = np.ones(len(block) - 1) if sample_weight is None else sample_weight
+        if (block.dtype != float or narrow is not None) and _leaves_float32(block[:-1], weights.max()):
+            block, narrow = block.astype(float, copy=False), None
         rows = block[:-1]
-        weights = np.ones(len(rows)) if sample_weight is None else sample_weight
         added = weights.sum()
         total = self.weight + added
         x_mean = _centre(rows, weights / added)
@@ -423,10 +429,19 @@ def _centre(rows, weights):
     shift = _weighted_sum(rows, weights).astype(rows.dtype)
     rows -= shift
     rest = _weighted_sum(rows, weights).astype(rows.dtype)
-    spread = rows[:SPREAD_ROWS].std(axis=0)
+    spread = rows[:SPREAD_ROWS].std(axis=0, dtype=float)
     if (np.abs(rest) > np.sqrt(np.finfo(rows.dtype).eps) * spread).any():
         rows -= rest
     return shift.astype(float) + rest
+
+
+def _leaves_float32(rows, weight) -> bool:
+    """Whether some products of centred rows of no more than this weight may not fit into float32."""
+    some = rows[:: len(rows) // SPREAD_ROWS + 1].astype(float)
+    mean = some.mean(axis=0)
+    spread = np.abs(some - mean).max(axis=0)
+    spread = math.sqrt(weight) * spread[spread > NO_SPREAD * np.abs(mean)]
+    return bool((spread < SMALLEST_SPREAD).any() or (spread > LARGEST_SPREAD).any())
 
 
 def _weighted_sum(rows, weights):

@@ -1,0 +1,78 @@
+"""Digits are never lost without a word, whatever the scale of X and y and the way to the moments."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    ClusterBinner,
+    GateFeatureTransformer,
+    SoftGateMoERegressor,
+    accumulate,
+    oracle_headroom,
+)
+
+SCALES = (1e-28, 1e-24, 1e-19, 1e19)
+
+
+def rows_of_size(size, n=600, d=12):
+    """float32 rows of such a size, y, bins, and the penalty that belongs to them."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, d)) @ rng.normal(size=(d, d))
+    y = X @ rng.normal(size=d) + rng.normal(size=n)
+    return (size * X).astype(np.float32), y, rng.integers(0, 3, n), 0.01 * size**2
+
+
+def in_batches(model, X, y, bins):
+    for start in range(0, len(X), 200):
+        rows = slice(start, start + 200)
+        model.partial_fit(X[rows], y[rows], bins=bins[rows])
+    return model
+
+
+def from_accumulated(model, X, y, bins):
+    return model.fit_moments(accumulate([(X[:100], y[:100], bins[:100]), (X[100:], y[100:], bins[100:])]))
+
+
+WAYS = {
+    "fit": lambda alpha, *rows: BinnedRidgeExperts(alpha).fit(*rows[:2], bins=rows[2]),
+    "alphas": lambda alpha, *rows: BinnedRidgeExperts(alphas=[alpha, 9 * alpha]).fit(*rows[:2], bins=rows[2]),
+    "partial_fit": lambda alpha, *rows: in_batches(BinnedRidgeExperts(alpha), *rows),
+    "accumulate": lambda alpha, *rows: from_accumulated(BinnedRidgeExperts(alpha), *rows),
+}
+
+
+@pytest.mark.parametrize("shape", [(600, 12), (90, 200)], ids=["products", "rows"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", SCALES)
+def test_rows_of_any_size_have_experts(size, way, shape):
+    X, y, bins, alpha = rows_of_size(size, *shape)
+    found, exact = (WAYS[way](alpha, rows, y, bins) for rows in (X, X.astype(float)))
+    expected = exact.predict(X.astype(float), bins=bins)
+    assert_allclose(found.predict(X, bins=bins), expected, rtol=0, atol=1e-4 * y.std())
+
+
+@pytest.mark.parametrize("shape", [(600, 12), (90, 200)], ids=["products", "rows"])
+@pytest.mark.parametrize("size", SCALES)
+def test_rows_of_any_size_have_axes_clusters_and_a_headroom(size, shape):
+    X, y, bins, alpha = rows_of_size(size, *shape)
+    axes = [GateFeatureTransformer(3).fit(rows).components_ for rows in (X, X.astype(float))]
+    assert_allclose(*axes, rtol=0, atol=1e-5)
+    clusters = [ClusterBinner(3, random_state=0).fit(rows).transform(rows) for rows in (X, X.astype(float))]
+    assert np.array_equal(*clusters)
+    options = {"bins": bins, "alpha": alpha}
+    headroom = [oracle_headroom(rows, y, **options).headroom for rows in (X, X.astype(float))]
+    assert headroom[0] == pytest.approx(headroom[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("size", SCALES)
+def test_rows_of_any_size_have_a_mixture(size):
+    X, y, bins, alpha = rows_of_size(size)
+    found, exact = (
+        SoftGateMoERegressor(BinnedRidgeExperts(alpha), GateFeatureTransformer(3), "logistic").fit(
+            rows, y, bins=bins
+        )
+        for rows in (X, X.astype(float))
+    )
+    assert_allclose(found.predict(X), exact.predict(X.astype(float)), rtol=0, atol=1e-3 * y.std())
