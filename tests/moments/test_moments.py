@@ -167,7 +167,7 @@ def test_the_rest_of_a_subtraction_is_worth_fewer_digits():
     part[:, 1] *= 1e3
     whole, eps = of_rows(part) + of_rows(rest), np.finfo(float).eps
     left = whole - of_rows(part)
-    # Each column and target has its own account, and what is added, copied or taken away later does not hide it.
+    # Each column and target has its own account, which nothing hides that is added or taken away later.
     found = [left.x_rounding() / left.x_squares, left.y_rounding() / left.yy]
     np.testing.assert_allclose(found[0] / eps, [10, 1e7, 10], rtol=0.5)
     np.testing.assert_allclose(found[1] / eps, [10, 10], rtol=0.5)

@@ -166,10 +166,12 @@ class BinnedMoments:
                 raise ValueError(f"other has rows in bin {label!r}, these moments have none there.")
         rest = self.select([])
         rest.chunk_bytes = self.chunk_bytes
+        # Rows that stay are kept apart from those that go, which can lie far from them.
+        rest.store = RowStore(self.n_features, self.n_targets, self.product_dtype)
         for label, group in self.groups.items():
             left = group - other.groups[label] if label in other.groups else group.copy()
             if left.n_rows:
-                rest.groups[label] = left
+                rest.groups[label] = left.in_store(rest.store, self.family(label))
         return rest
 
     def _check_fits(self, other):

@@ -41,6 +41,8 @@ class NormalEquations(NamedTuple):
         Whether there are fewer rows than columns: without a penalty, many coefficients are equally good.
     penalty : float, default=None
         What stands in the place of alpha, if these are the equations of one alpha only.
+    finer : callable, default=None
+        Function without arguments that makes the same equations with more digits; None where that cannot be.
     """
 
     matrix: np.ndarray
@@ -50,6 +52,7 @@ class NormalEquations(NamedTuple):
     to_coef: Callable[[np.ndarray], np.ndarray]
     is_deficient: bool = False
     penalty: float | None = None
+    finer: Callable | None = None
 
 
 class GroupMoments(ABC):

@@ -6,13 +6,14 @@ Notation: S = X'X and s = X'y are the centred products of a group of rows, m its
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 from scipy.linalg import blas, eigh, eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from ..linalg import Scratch, rounding, solve_regular, solve_spd, warn_singular
+from ..linalg import NotEnoughDigits, Scratch, rounding, solve_regular, solve_spd, warn_singular
 from ._binned import BinnedMoments
 from ._group import GroupMoments
 
@@ -21,6 +22,8 @@ MAX_CHOLESKY_ALPHAS = 20
 # Below these, a factorisation for each alpha is as fast as a Krylov space for all.
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
+# Rounding of kernels may move predictions of their rows by so much, in standard deviations of y.
+MOST_ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(float): 1e-9}
 
 
 def ridge(
@@ -79,8 +82,10 @@ def ridge_path(
     if moments.noise is not None:
         models = [ridge(moments, alpha, prior_coef, scratch) for alpha in alphas]
         return np.stack([coef for coef, _ in models]), np.stack([intercept for _, intercept in models])
-    equations = moments.equations(alphas.min(), prior_coef)
-    solutions = _path(equations, alphas, scratch or Scratch())
+    given = moments.equations(alphas.min(), prior_coef)
+    equations, solutions = _with_digits(
+        given, lambda equations: _path(equations, alphas, scratch or Scratch())
+    )
     n_alphas, n_targets, size = solutions.shape
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
@@ -205,12 +210,34 @@ def discriminants(
 
 def _solve(equations, alpha, scratch):
     """Coefficients (n_sides, n_features) of least norm."""
-    matrix = equations.matrix
-    alpha = alpha if equations.penalty is None else equations.penalty
-    if equations.is_deficient and alpha <= rounding(matrix):
-        warn_singular(alpha)
-    solution = solve_spd(matrix, alpha, equations.right, scratch, eps=equations.eps, floor=equations.floor)
-    return equations.to_coef(solution)
+
+    def solve(equations):
+        penalty = alpha if equations.penalty is None else equations.penalty
+        if equations.is_deficient and penalty <= rounding(equations.matrix):
+            warn_singular(penalty)
+        matrix, precision = equations.matrix, {"eps": equations.eps, "floor": equations.floor}
+        return solve_spd(matrix, penalty, equations.right, scratch, **precision).T[None]
+
+    equations, solutions = _with_digits(equations, solve)
+    return equations.to_coef(solutions[0].T)
+
+
+def _with_digits(equations, solve: Callable):
+    """Return equations and their solutions (n_alphas, n_targets, size), finer ones where they need digits.
+
+    Rounding dK of a kernel K, of the errors r of its diagonal, moves the outputs of the rows by
+    K (K + alpha I)^-1 dK v, which is no longer than dK v, about the root of sum(r) sum(r v^2).
+    """
+    if equations.finer is not None:
+        errors = equations.eps * np.diag(equations.matrix)
+        limit = MOST_ROUNDING[equations.matrix.dtype]
+        with suppress(NotEnoughDigits):
+            solutions = solve(equations)
+            squares = errors.sum() * (solutions**2 @ errors)
+            if (squares <= limit**2 * (equations.right**2).sum(axis=0)).all():
+                return equations, solutions
+        equations = equations.finer()
+    return equations, solve(equations)
 
 
 def _intercept(moments, coef):
