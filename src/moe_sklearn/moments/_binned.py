@@ -155,6 +155,9 @@ class BinnedMoments:
     def subtract(self, other: BinnedMoments) -> BinnedMoments:
         """Return moments without the rows of `other`, which are part of these. Bins without rows disappear.
 
+        Rounding is relative to what was there before. Where rows that lie far away are subtracted, few digits
+        can be left of the others. A fit to them then warns, unless these groups are kept as rows.
+
         Raises
         ------
         ValueError

@@ -5,6 +5,7 @@ Notation: S = X'X and s = X'y are the centred products of a group of rows, m its
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -13,15 +14,29 @@ import numpy as np
 from scipy.linalg import blas, eigh, eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from ..linalg import NotEnoughDigits, Scratch, rounding, solve_regular, solve_spd, warn_singular
+from ..linalg import (
+    EPS32,
+    NotEnoughDigits,
+    Scratch,
+    rounding,
+    solve_regular,
+    solve_spd,
+    symmetric_product,
+    warn_singular,
+)
 from ._binned import BinnedMoments
 from ._group import GroupMoments
+from ._moments import TINY
 
 # An eigendecomposition, which serves all alphas, costs about as much as this many Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
 # Below these, a factorisation for each alpha is as fast as a Krylov space for all.
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
+# Rounding is looked at where so many times more was cancelled than is left, by so many draws of it. It may
+# move predictions by about so much, in standard deviations of y.
+CANCELLED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
+MOST_ERROR_32, MOST_ERROR = 3e-4, 3e-9
 # Rounding of kernels may move predictions of their rows by so much, in standard deviations of y.
 MOST_ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(float): 1e-9}
 
@@ -54,6 +69,8 @@ def ridge(
     -----
     scipy.linalg.LinAlgWarning
         If S + alpha I is singular to working precision; the least-norm solution is returned.
+    UserWarning
+        If what was subtracted from the moments has left them too few digits.
 
     Examples
     --------
@@ -65,8 +82,13 @@ def ridge(
     """
     if moments.solution is not None:
         return moments.solution
-    coef = _solve(moments.equations(alpha, prior_coef), alpha, scratch)
+    equations = moments.equations(alpha, prior_coef)
+    probes = _probes(moments)
+    with_probes = equations._replace(right=np.hstack([equations.right, probes])) if probes.size else equations
+    coef, moved = np.split(_solve(with_probes, alpha, scratch), [moments.n_targets])
     coef = coef if prior_coef is None else coef + prior_coef
+    if probes.size and (scratch is None or scratch.refined):
+        _check_digits(moments, equations.matrix, alpha, coef, probes, moved.T, scratch)
     return coef, _intercept(moments, coef)
 
 
@@ -220,6 +242,44 @@ def _solve(equations, alpha, scratch):
 
     equations, solutions = _with_digits(equations, solve)
     return equations.to_coef(solutions[0].T)
+
+
+def _probes(moments):
+    """Rounding of X'X w, (n_features, n_probes), drawn for a w of one; none where nothing was cancelled."""
+    errors, y_errors = moments.x_rounding(), moments.y_rounding()
+    least = CANCELLED * moments.product_eps
+    if (errors <= least * moments.x_squares).all() and (y_errors <= least * moments.yy).all():
+        return np.zeros((len(errors), 0))
+    return np.sqrt(errors)[:, None] * np.random.default_rng(0).choice([-1.0, 1.0], (len(errors), N_PROBES))
+
+
+def _check_digits(moments, matrix, alpha, coef, probes, moved, scratch):
+    """Tell that subtractions have left too few digits for these coefficients.
+
+    Rounding E of X'X and e of X'y moves w by (X'X + alpha I)^-1 (E w + e), and predictions of the rows by no
+    more than the root of (E w + e)' (X'X + alpha I)^-1 (E w + e).
+    """
+    rest = probes - symmetric_product(matrix, moved) - alpha * moved
+    # What the solution of least norm leaves out counts by the penalty, or by rounding if there is none.
+    shares = (probes * moved + rest**2 / (alpha + rounding(matrix) + TINY)).sum(axis=1) / N_PROBES
+    if moments.n_rows < ENOUGH_ROWS * len(moved):
+        # New rows vary where these do not: as if the columns were independent.
+        shares = np.maximum(shares, moments.x_squares * (moved**2).mean(axis=1))
+    squares = (moments.y_rounding() + coef**2 @ moments.x_rounding()) * max(shares.sum(), 0.0)
+    error = np.sqrt((squares[moments.yy > 0] / moments.yy[moments.yy > 0]).max(initial=0.0))
+    is_float32 = moments.product_eps >= EPS32
+    if not error > (MOST_ERROR_32 if is_float32 else MOST_ERROR):
+        return
+    if scratch is not None and scratch.strict and is_float32:
+        raise NotEnoughDigits("float32 products leave too few digits after a subtraction")
+    way_out = "product_dtype='float64' for the moments, or " * is_float32
+    warnings.warn(
+        "What was subtracted from these moments took digits with it: predictions can be off by about "
+        f"{error:.1g} standard deviations of y, most of all for column {shares.argmax()}. Use {way_out}"
+        "moments of the remaining rows alone.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def _with_digits(equations, solve: Callable):
