@@ -41,7 +41,7 @@ def test_each_batch_is_divided_by_the_splitter():
 
 @pytest.mark.parametrize(("n_rows", "n_folds"), [(0, 0), (3, 1)])
 def test_few_rows_can_lie_in_one_fold_or_none(n_rows, n_folds):
-    rule = CrossValidationFolds([(ROWS, np.arange(n_rows))])
+    rule = fold_rule([(ROWS, np.arange(n_rows))])
     assert rule.assign(np.zeros(n_rows)).tolist() == [0] * n_rows
     assert rule.n_folds == n_folds
 

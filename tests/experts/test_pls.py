@@ -77,6 +77,21 @@ def test_constant_columns_and_targets_have_no_coefficients(rows, scale):
     assert_allclose(models.intercept[0, 1], 1e6 + 0.1)
 
 
+@pytest.mark.parametrize("n_constant", [1, 2])
+def test_constant_columns_beside_correlated_ones(n_constant):
+    """More components than columns that vary: the next weight has no direction, or one of rounding."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(60, 1)) @ rng.normal(size=(1, 4)) + 1e-4 * rng.normal(size=(60, 4))
+        X[:, :n_constant] = rng.choice([0, 1, 5.3])
+        y = X.sum(axis=1) + 0.1 * rng.normal(size=60)
+        models = pls_models(moments_of(X, y[:, None]), [4, 9])
+        twin = LinearRegression().fit(X, y)
+        assert models.n_components.tolist() == [4 - n_constant] * 2
+        for coef, intercept in zip(models.coef, models.intercept, strict=True):
+            assert_allclose(X @ coef[0] + intercept[0], twin.predict(X), atol=1e-6 * y.std())
+
+
 def test_nothing_to_explain_is_the_mean():
     moments = moments_of(np.eye(3), np.full((3, 1), 2.0))
     models = pls_models(moments, [1, 2])

@@ -164,8 +164,33 @@ def test_what_is_constant_after_a_subtraction_is_zero(whole_eps):
 def test_the_rest_of_a_subtraction_is_worth_fewer_digits():
     rng = np.random.default_rng(0)
     part, rest = rng.normal(size=(900, COLUMNS + TARGETS)), rng.normal(size=(100, COLUMNS + TARGETS))
-    left = (of_rows(part) + of_rows(rest)) - of_rows(part)
-    assert left.product_eps == pytest.approx(10 * np.finfo(float).eps, rel=0.2, abs=0)
+    part[:, 1] *= 1e3
+    whole, eps = of_rows(part) + of_rows(rest), np.finfo(float).eps
+    left = whole - of_rows(part)
+    # Each column and target has its own account, which nothing hides that is added or taken away later.
+    found = [left.x_rounding() / left.x_squares, left.y_rounding() / left.yy]
+    np.testing.assert_allclose(found[0] / eps, [10, 1e7, 10], rtol=0.5)
+    np.testing.assert_allclose(found[1] / eps, [10, 10], rtol=0.5)
+    again = ((left + of_rows(rest)) - of_rows(rest)).copy()
+    assert (again.x_rounding() >= left.x_rounding()).all() and (again.y_rounding() >= left.y_rounding()).all()
+    np.testing.assert_allclose(whole.x_rounding(), eps * whole.x_squares)
+
+
+@pytest.mark.parametrize("n_batches", [1, 249])
+@pytest.mark.parametrize("n_rows", [249, 20_000])
+@pytest.mark.parametrize("make_dtype", [float, np.float32])
+def test_a_column_with_a_single_one_is_subtracted(make_dtype, n_rows, n_batches):
+    """Many equal small squares are all rounded to one side: more than so many units for each sum."""
+    make = of_rows if make_dtype is float else in_float32
+    rows = np.random.default_rng(0).normal(size=(n_rows, COLUMNS + TARGETS))
+    for column in (0, COLUMNS):
+        rows[:, column], rows[n_rows // 2, column] = 0.0, 1.0
+    for part in (rows[n_rows // 3 :], rows[n_rows // 2 :]):
+        batches = [np.array_split(some, min(n_batches, len(some))) for some in (rows, part)]
+        whole, other = (merged(list(map(make, some))) for some in batches)
+        left = whole - other
+        assert left.x_squares[0] == 0 == left.yy[0] and not left.xy[0].any()
+        assert (left.x_squares[1:] > 0).all()
 
 
 def test_rows_that_are_no_part_are_not_subtracted():

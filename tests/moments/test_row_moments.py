@@ -307,3 +307,60 @@ def test_a_kernel_of_few_rows_needs_one_buffer_of_their_size():
     finally:
         tracemalloc.stop()
     assert peak < 1.5 * X.nbytes
+
+
+def exact_coef(X, y, alpha):
+    """Coefficients of a ridge by the singular values of the centred rows, in float64."""
+    D = X.astype(float) - X[0]
+    U, s, V = np.linalg.svd(D - D.mean(axis=0), full_matrices=False)
+    return V.T @ (s / (s**2 + alpha) * (U.T @ (y - y.mean())))
+
+
+@pytest.mark.parametrize("kind", ["bins lie apart", "rows have a trend", "small directions matter"])
+@pytest.mark.parametrize("alpha", [3.0, 1e-2])
+@pytest.mark.parametrize("dtype", [np.float32, float])
+def test_no_digit_is_lost_that_rows_have(kind, alpha, dtype):
+    """A kernel about a point far from its group, or in float32 for a small penalty, is made again."""
+    rng, far = np.random.default_rng(0), 1e5 if dtype is float and kind == "bins lie apart" else 1.0
+    own, bins, unit = rng.normal(size=(200, 300)), np.arange(200) % 3, 1.0
+    y = own[:, :5].sum(axis=1) + 0.1 * rng.normal(size=200)
+    if kind == "bins lie apart":
+        X = own + far * 120 * rng.normal(size=(3, 300))[bins]
+    elif kind == "rows have a trend":
+        X = own + np.linspace(0, 1000, 200)[:, None] * rng.normal(size=300)
+    else:
+        X, unit = 1e-2 * own + rng.normal(size=(200, 3)) @ rng.normal(size=(3, 300)), 1e-2
+    X, alpha = X.astype(dtype), alpha * unit**2
+    alphas = [alpha, alpha, alpha, alpha * far**2]
+    experts = BinnedRidgeExperts(alpha, global_alpha=alphas[-1]).fit(X, y, bins=bins)
+    parts = [bins == 0, bins == 1, bins == 2, bins >= 0]
+    for coef, part, a in zip([*experts.coef_, experts.global_coef_], parts, alphas, strict=True):
+        errors = own[:60] @ (coef - exact_coef(X[part], y[part], a)) * unit
+        assert np.abs(errors).max() < (1e-5 if dtype is np.float32 else 1e-8) * y.std()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, float])
+def test_rows_that_stay_do_not_depend_on_those_that_go(data, dtype):
+    X, y, bins, weight = data
+    X, y = X.astype(dtype), y[:, 0]
+    far = BinnedMoments(D).update(X[:40] + 10**4, y[:40], bins[:40], 1e6 * weight[:40])
+    whole = BinnedMoments(D).merge(far).update(X, y, bins, weight)
+    left, kept = whole.subtract(far), BinnedMoments(D).update(X, y, bins, weight)
+    for label, group in kept.groups.items():
+        assert_allclose(left.groups[label].x_mean, group.x_mean, rtol=1e-6)
+        assert_allclose(ridge(left.groups[label], 1.0)[0], ridge(group, 1.0)[0], atol=1e-6)
+    # They are other rows: their noise is that of these moments alone.
+    left.add_noise(1.0, bins, weight)
+    assert all(group.noise is None for group in whole.groups.values())
+
+
+def test_rows_of_large_weight_take_no_digits_away_when_they_go():
+    rng = np.random.default_rng(0)
+    X, y, weight = rng.normal(size=(60, D)).astype(np.float32), rng.normal(size=60), np.ones(60)
+    weight[::10] = 1e7
+    heavy = weight > 1
+    whole, part, rest = (
+        BinnedMoments(D).update(X[rows], y[rows], None, weight[rows]).pool()
+        for rows in (weight > 0, heavy, ~heavy)
+    )
+    assert_allclose((whole - part).x_mean, rest.x_mean, atol=1e-6)

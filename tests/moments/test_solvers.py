@@ -10,6 +10,7 @@ from scipy.linalg import LinAlgWarning
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 
+from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.linalg import NotEnoughDigits, Scratch
 from moe_sklearn.moments import BinnedMoments, Moments, _solvers, discriminants, pca_axes, ridge
 from moe_sklearn.moments._solvers import ridge_path
@@ -278,6 +279,50 @@ def test_rounding_that_a_subtraction_leaves_is_no_slope():
     coefs, intercepts = ridge_path(moments, [0.1, 1.0, 10.0, 100.0])
     assert np.abs(coefs).max() < 1e-16
     assert np.isfinite(intercepts).all()
+
+
+def rest_of(own, far, dtype, product_dtype="auto"):
+    """Moments of the rows `own`, from which those `far` away have been taken; y is the first column."""
+    rows = [(X.astype(dtype), X[:, 0] - X[0, 0], [0] * len(X)) for X in (own, far)]
+    made = [BinnedMoments(own.shape[1], product_dtype=product_dtype).update(*some) for some in rows]
+    whole = BinnedMoments(own.shape[1], product_dtype=product_dtype).merge(made[0]).merge(made[1])
+    return whole.subtract(made[1])
+
+
+LOST = "took digits with it: predictions can be off by .* standard deviations of y"
+
+
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+@pytest.mark.parametrize(("dtype", "far"), [("f4", 300.0), ("f4", 1000.0), ("f8", 1e8)])
+def test_digits_that_a_subtraction_took_are_told(dtype, far, tmp_path):
+    own = np.random.default_rng(0).normal(size=(100, 5)) * [1e4, 1, 1, 1, 1]
+    away = own + far * np.array([0, 1, 1, 1, 1])
+    # Wide columns do not hide narrow ones, nor do a file or rows that are added later.
+    own, away = own[:, ::-1], away[:, ::-1]
+    rest = rest_of(own, away, dtype)
+    rest.save(tmp_path / "rest.npz")
+    more = own[:9].astype(dtype)
+    later = BinnedMoments.load(tmp_path / "rest.npz").update(more, more[:, 0], [0] * 9)
+    way_out = "product_dtype='float64'" if dtype == "f4" else "moments of the remaining rows alone"
+    for moments in (rest, later, later.select([0])):
+        with pytest.warns(UserWarning, match=f"{LOST}.*{way_out}"):
+            ridge(moments.pool(), 1.0)
+    with pytest.warns(UserWarning, match=LOST):
+        BinnedRidgeExperts().fit_moments(BinnedMoments(5).merge(rest))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_subtraction_that_takes_no_digits_is_silent(dtype):
+    rng = np.random.default_rng(0)
+    own, away = rng.normal(size=(300, 5)), rng.normal(size=(2000, 5))
+    own[:, 4], away[:, 4], away[3, 4] = 0.0, 0.0, 1.0
+    coef, _ = ridge(rest_of(own, away, dtype).pool(), 1.0)
+    np.testing.assert_allclose(
+        coef, Ridge(alpha=1.0).fit(own, own[:, 0]).coef_[None], atol=1e-4 if dtype == "f4" else 1e-10
+    )
+    # float64 products keep the digits of float32 rows.
+    coef, _ = ridge(rest_of(own, away + 300, "f4", "float64").pool(), 1.0)
+    np.testing.assert_allclose(coef, Ridge(alpha=1.0).fit(own, own[:, 0]).coef_[None], atol=1e-6)
 
 
 # precision of the products

@@ -71,7 +71,7 @@ def pls_models(moments, n_components: Sequence[int], *, scale: bool = True) -> P
     right = np.where(y_varies, x_scale[:, None] * moments.xy / y_scale, 0.0)
     product = moments.product_with()
     total = x_scale**2 @ squares
-    floor = LEFT_OF_VARIANCE * moments.product_eps * total
+    floor = LEFT_OF_VARIANCE * (x_scale**2 @ moments.x_rounding())
     weights, scores, least = _components(
         lambda w: x_scale * product(x_scale * w), right, max(n_components), floor
     )
@@ -87,7 +87,8 @@ def _components(product: Callable, right, n_components: int, floor: float):
     The coefficients (i, n_targets) are those of the first i scores, for i = 0 ... k. They are solved for by
     the Cholesky factor of W'SW, which grows by a row with each component.
     """
-    size = min(n_components, len(right))
+    # A constant column has no direction. (It has no products either, so that no weight is ever along it.)
+    size = min(n_components, np.count_nonzero(right.any(axis=1)))
     weights, images = np.empty((size, len(right))), np.empty((size, len(right)))
     factor, solved = np.zeros((size, size)), np.empty((size, right.shape[1]))
     coefs, residual = [np.empty((0, right.shape[1]))], right
@@ -120,7 +121,7 @@ def _first_left_vector(residual, weights):
     # 1069-1075).
     for _ in range(2):
         vector = vector - weights.T @ (weights @ vector)
-        vector /= np.linalg.norm(vector)
+        vector /= np.linalg.norm(vector) or 1.0  # one without a direction has no variance, and ends the model
     return vector
 
 

@@ -6,6 +6,7 @@ from ._linear_maps import LinearPart, LinearStack, is_overridden, origin_of
 from ._threads import map_in_threads
 from ._triangles import (
     EPS,
+    EPS32,
     available_memory,
     copy_lower,
     lower_bytes,

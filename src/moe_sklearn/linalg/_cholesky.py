@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections import defaultdict
 from contextlib import contextmanager
@@ -12,7 +11,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgWarning, blas, eigh, lapack, qr
 
-from ._triangles import EPS, EPS32, PRODUCT_ROUNDING, lower_panels, rounding, symmetric_product
+from ._triangles import (
+    EPS,
+    EPS32,
+    PRODUCT_ROUNDING,
+    lower_panels,
+    norm_of_errors,
+    rounding,
+    symmetric_product,
+)
 
 # Predictions from float32 products are good to 1e-4 of the standard deviation of y where the penalty exceeds
 # rounding by this factor, or the smallest eigenvalue of the scaled matrix is so many eps (measured on white
@@ -141,13 +148,13 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
     """Solution (n_features, n_targets) of (S + alpha I) w = rhs, S given by its lower triangle.
 
     Where S + alpha I is singular to working precision: the solution of least norm, with a LinAlgWarning.
-    Entries of S have the relative error `eps`. Diagonal entries up to `floor` are rounding: such columns get
-    coefficients of 0.
+    Diagonal entries of S have the relative error `eps`, a number or one for each, see `rounding`. Those up to
+    `floor` are rounding: such columns get coefficients of 0.
     """
     scratch, scale = scratch or Scratch(), _unit_scale(xx, alpha, floor)
     solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
     if solution is None:
-        if scratch.strict and eps > EPS:
+        if scratch.strict and _are_float32(eps):
             raise NotEnoughDigits("float32 products do not determine the coefficients")
         solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)
     if rank < len(xx) or _lacks_columns(xx, alpha, floor):
@@ -203,8 +210,8 @@ class _System(NamedTuple):
     rhs : ndarray
     scale : ndarray
         Factors (n_features, 1) of rows and columns for the factorisation.
-    eps : float
-        Relative error of the entries of S.
+    eps : ndarray of shape (n_features,)
+        Errors of the entries of the scaled matrix.
     is_sure : bool
         Whether alpha alone makes the matrix regular.
     enough : float
@@ -230,7 +237,7 @@ class _System(NamedTuple):
             return None
         if self.is_sure:
             return factor
-        eps = self.eps if work.dtype == float else max(self.eps, EPS32)
+        eps = self.eps if work.dtype == float else np.maximum(self.eps, EPS32)
         smallest = (_smallest_eigenvalue if by_estimate else _eigenvalue_below)(factor)
         is_regular = smallest > singular_below(len(work), eps)
         is_enough = is_regular and (not self.enough or _smallest_eigenvalue(factor) > self.enough)
@@ -243,12 +250,13 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     None where the matrix may be singular to working precision. It is scaled to ones on its diagonal, so that
     units of columns do not count, or, where alpha alone makes it regular, by one number, which is faster.
     """
-    is_float32 = eps > EPS
+    is_float32 = _are_float32(eps)
     strict = scratch.strict and is_float32
     is_sure = alpha > rounding(xx, eps) * (STRICT_MARGIN if strict else 1)
     if is_sure:
         scale = np.where(scale > 0, np.min(scale, where=scale > 0, initial=np.inf), 0.0)
-    system = _System(xx, alpha, rhs, scale, eps, is_sure, STRICT_EIGENVALUE * eps if strict else 0.0)
+    eps = _scaled_errors(xx, scale, eps)
+    system = _System(xx, alpha, rhs, scale, eps, is_sure, STRICT_EIGENVALUE * eps.max() if strict else 0.0)
     is_large, is_rough = len(xx) >= MIXED_PRECISION_SIZE, is_float32 and not scratch.refined
     attempts = [
         # Where the penalty or the rows determine the solution, it is some steps from the factor of a matrix
@@ -293,7 +301,7 @@ def _least_norm_solution(xx, alpha, rhs, scale, eps):
     """Solution of least norm, and the rank, by the eigenvalues of the scaled matrix."""
     with _Memory().scaled(xx, alpha, scale) as work:
         values, vectors = eigh(work, lower=True, driver="evd", overwrite_a=True)
-    kept = values > singular_below(len(values), eps, values[-1])
+    kept = values > singular_below(len(values), _scaled_errors(xx, scale, eps), values[-1])
     solution = scale * (vectors[:, kept] @ (vectors[:, kept].T @ (scale * rhs) / values[kept, None]))
     if not kept.all():
         null_space = qr(scale * vectors[:, ~kept], mode="economic")[0]
@@ -326,10 +334,23 @@ def potrf(work):
 def singular_below(d, eps=EPS, largest=1.0):
     """Eigenvalue that rounding can leave in a singular matrix with ones on its diagonal.
 
-    `eps` is the relative error of its entries. Solvers add their own, in float64, in proportion to the
-    `largest` eigenvalue.
+    `eps` is the relative error of its entries, see `rounding`. Solvers add their own, in float64, in
+    proportion to the `largest` eigenvalue.
     """
-    return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * math.sqrt(d) * eps
+    return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * norm_of_errors(np.broadcast_to(eps, d))
+
+
+def _scaled_errors(xx, scale, eps):
+    """Errors of the diagonal entries of the scaled matrix, (d,).
+
+    Where a subtraction has left little of a column, the penalty can be much more than its error.
+    """
+    return np.maximum(eps * np.diag(xx).astype(float) * scale[:, 0] ** 2, np.min(eps))
+
+
+def _are_float32(eps):
+    """Whether products with such errors are float32."""
+    return np.min(eps, initial=np.inf) >= EPS32
 
 
 def _peaks(columns):
@@ -407,7 +428,7 @@ def _refine(factor, xx, alpha, rhs, scale, eps, max_steps=12):
     """Solution of D (S + alpha I) D v = rhs by steps through a float32 factor; None without convergence."""
     solution = np.zeros_like(rhs)
     # Products in float32 are not worth more.
-    accuracy = 1e-13 if eps < EPS32 else 1e-9
+    accuracy = 1e-9 if _are_float32(eps) else 1e-13
     residual, target = rhs, accuracy * np.abs(rhs).max(axis=0)
     for _ in range(max_steps):
         if (np.abs(residual).max(axis=0) <= target).all():

@@ -130,7 +130,15 @@ def _symmetric_product_by_panels(xx, right):
 
 
 def rounding(xx, eps=EPS):
-    """What rounding alone can do to the eigenvalues of S, whose entries have the relative error `eps`."""
+    """What rounding alone can do to the eigenvalues of S, whose entries have the relative error `eps`.
+
+    It is a number or, where columns differ, one for each diagonal entry (d,): the entry (j, k) is off by
+    about the root of the product of the errors of the entries (j, j) and (k, k).
+    """
     diagonal = np.maximum(np.diag(xx).astype(float), 0.0)
-    trace, largest = diagonal.sum(), diagonal.max(initial=0.0)
-    return max(len(xx), 10) * EPS * trace + PRODUCT_ROUNDING * eps * math.sqrt(trace) * math.sqrt(largest)
+    return max(len(xx), 10) * EPS * diagonal.sum() + PRODUCT_ROUNDING * norm_of_errors(eps * diagonal)
+
+
+def norm_of_errors(errors) -> float:
+    """Size of a matrix of random errors, given those of its diagonal entries, see `rounding`."""
+    return math.sqrt(errors.sum()) * math.sqrt(errors.max(initial=0.0))

@@ -155,6 +155,9 @@ class BinnedMoments:
     def subtract(self, other: BinnedMoments) -> BinnedMoments:
         """Return moments without the rows of `other`, which are part of these. Bins without rows disappear.
 
+        Rounding is relative to what was there before. Where rows that lie far away are subtracted, few digits
+        can be left of the others. A fit to them then warns, unless these groups are kept as rows.
+
         Raises
         ------
         ValueError
@@ -166,10 +169,12 @@ class BinnedMoments:
                 raise ValueError(f"other has rows in bin {label!r}, these moments have none there.")
         rest = self.select([])
         rest.chunk_bytes = self.chunk_bytes
+        # Rows that stay are kept apart from those that go, which can lie far from them.
+        rest.store = RowStore(self.n_features, self.n_targets, self.product_dtype)
         for label, group in self.groups.items():
             left = group - other.groups[label] if label in other.groups else group.copy()
             if left.n_rows:
-                rest.groups[label] = left
+                rest.groups[label] = left.in_store(rest.store, self.family(label))
         return rest
 
     def _check_fits(self, other):

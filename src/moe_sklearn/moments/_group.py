@@ -30,8 +30,9 @@ class NormalEquations(NamedTuple):
         A, (size, size); only the lower triangle is meaningful.
     right : ndarray
         b for each target, (size, n_targets).
-    eps : float
-        Relative error of the entries of A.
+    eps : float or ndarray of shape (size,)
+        Relative error of the diagonal entries of A. That of the entry (j, k) is the root of the product of
+        two of them.
     floor : ndarray or float
         Diagonal entries of A up to this are rounding.
     to_coef : callable
@@ -40,15 +41,18 @@ class NormalEquations(NamedTuple):
         Whether there are fewer rows than columns: without a penalty, many coefficients are equally good.
     penalty : float, default=None
         What stands in the place of alpha, if these are the equations of one alpha only.
+    finer : callable, default=None
+        Function without arguments that makes the same equations with more digits; None where that cannot be.
     """
 
     matrix: np.ndarray
     right: np.ndarray
-    eps: float
+    eps: float | np.ndarray
     floor: np.ndarray | float
     to_coef: Callable[[np.ndarray], np.ndarray]
     is_deficient: bool = False
     penalty: float | None = None
+    finer: Callable | None = None
 
 
 class GroupMoments(ABC):
@@ -108,6 +112,18 @@ class GroupMoments(ABC):
     def is_rows(self) -> bool:
         """Whether the rows are kept."""
         return self.n_rows_held < math.inf
+
+    def x_rounding(self) -> np.ndarray:
+        """Rounding of the sum of squares of each column of x, (n_features,).
+
+        The entry (j, k) of X'X is off by about the root of the product of two of them, and the entry j of X'y
+        by the root of that with `y_rounding`. After a subtraction they are relative to what was there before.
+        """
+        return self.product_eps * self.x_squares
+
+    def y_rounding(self) -> np.ndarray:
+        """Rounding of the products with each target, (n_targets,), see `x_rounding`."""
+        return self.product_eps * self.yy
 
     @abstractmethod
     def x_floor(self) -> np.ndarray:

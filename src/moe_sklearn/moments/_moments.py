@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -40,8 +41,9 @@ SUMMED_ROWS = 256
 # Positive weights outside this range would overflow or vanish when they are squared.
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-200, 1e200
 # Rounding leaves less than this many units in the last place of sums of squares, where a part is subtracted
-# from its whole.
-DIFFERENCE_ROUNDING = 32
+# from its whole, and half a unit more for each number that was added: equal ones are all rounded to one side.
+# BLAS adds so many rows before it adds them to the sum.
+DIFFERENCE_ROUNDING, ROWS_OF_BLAS = 32, 512
 # Smaller squares have lost digits of their own.
 TINY = np.finfo(float).tiny
 # A smaller share of the weight of a group is the rounding of its sum.
@@ -68,8 +70,12 @@ class Moments(GroupMoments):
     yy : ndarray of shape (n_targets,)
         Centred sum of squares of each target.
     product_eps : float
-        Machine epsilon of the coarsest products in `xx`, also where they are summed more finely; after a
-        subtraction, their relative error.
+        Machine epsilon of the coarsest products in `xx`, also where they are summed more finely.
+    x_before : ndarray of shape (n_features,), default=None
+        Sums of squares of the columns of x before parts were subtracted, to which rounding is relative. None
+        means that nothing was.
+    y_before : ndarray of shape (n_targets,), default=None
+        The same of y.
 
     Examples
     --------
@@ -95,6 +101,12 @@ class Moments(GroupMoments):
     xy: np.ndarray
     yy: np.ndarray
     product_eps: float = field(default=EPS, kw_only=True)
+    x_before: Any = field(default=None, kw_only=True)
+    y_before: Any = field(default=None, kw_only=True)
+
+    def __post_init__(self):
+        self.x_before = np.zeros(self.n_features) if self.x_before is None else self.x_before
+        self.y_before = np.zeros(self.n_targets) if self.y_before is None else self.y_before
 
     @classmethod
     def zeros(
@@ -142,7 +154,7 @@ class Moments(GroupMoments):
 
     def stored(self) -> tuple[list, dict[str, np.ndarray]]:
         numbers = [int(self.n_rows), float(self.weight), float(self.product_eps)]
-        names = ("x_mean", "y_mean", "xx", "xy", "yy")
+        names = ("x_mean", "y_mean", "xx", "xy", "yy", "x_before", "y_before")
         return numbers, {name: np.asarray(getattr(self, name)) for name in names}
 
     def as_products(self, directory=None) -> Moments:
@@ -161,7 +173,10 @@ class Moments(GroupMoments):
         return self._equations((weight[:, None] * between).T)
 
     def _equations(self, right):
-        return NormalEquations(self.xx, right, self.product_eps, self.x_floor(), np.transpose)
+        squares = self.x_squares
+        eps = np.full_like(squares, self.product_eps)
+        np.divide(self.x_rounding(), squares, out=eps, where=squares > 0)
+        return NormalEquations(self.xx, right, eps, self.x_floor(), np.transpose)
 
     def keeping_factor(self, scratch):
         return scratch.keeping(self.xx)
@@ -193,6 +208,12 @@ class Moments(GroupMoments):
         # Chunks are centred twice in their own precision, which squares its rounding.
         rounding = max(MEAN_ROUNDING * EPS, (MEAN_ROUNDING * self.product_eps) ** 2)
         return self.weight * (rounding * self.x_mean) ** 2
+
+    def x_rounding(self) -> np.ndarray:
+        return self.product_eps * np.maximum(self.x_squares, self.x_before)
+
+    def y_rounding(self) -> np.ndarray:
+        return self.product_eps * np.maximum(self.yy, self.y_before)
 
     def add_block(self, block, y, sample_weight=None, narrow=None, scratch=None):
         """Add the rows of `block` but its last, which is spare, without checks; `block` is overwritten.
@@ -274,6 +295,7 @@ class Moments(GroupMoments):
             self._combine(other, self.weight + other.weight, 1.0)
             self.n_rows += other.n_rows
             self.product_eps = max(self.product_eps, other.product_eps)
+            self.x_before, self.y_before = self.x_before + other.x_before, self.y_before + other.y_before
         return self
 
     def __add__(self, other: GroupMoments) -> Moments:
@@ -306,18 +328,22 @@ class Moments(GroupMoments):
                 f"{n_rows} rows of weight {weight:.3g} would be left of {self.n_rows} of weight "
                 f"{self.weight:.3g}: other is no part of this group, or weights differ by too much."
             )
+        before = self._before(other, other.weight / weight if n_rows else 1.0)
         if n_rows == 0:
             differences = -np.abs(self.x_squares - other.x_squares), -np.abs(self.yy - other.yy)
-            _refuse_negative(*differences, *self._rounding_of_differences(1.0))
+            self._refuse_negative(*differences, *before)
             return Moments.zeros(self.n_features, len(self.y_mean))
         rest = self.copy(memory)
         if other.weight:
             rest._combine(other, weight, -1.0)
-            rest.n_rows = n_rows
-            rest._clear_rounding(*self._rounding_of_differences(other.weight / weight))
-            # Cancellation: the errors are those of the whole, relative to what is left.
-            left = rest.x_squares.sum()
-            rest.product_eps *= max(1.0, self.x_squares.sum() / left) if left > 0 else 1.0
+            self._refuse_negative(rest.x_squares, rest.yy, *before)
+            rest.n_rows, (rest.x_before, rest.y_before) = n_rows, before
+            # A column or a target of which only rounding is left is constant.
+            n_added = min(self.n_rows, ROWS_OF_BLAS) + self.n_rows / ROWS_OF_BLAS
+            x_floor, y_floor = self._rounding_of_differences(n_added, *before)
+            constant, flat = np.flatnonzero(rest.x_squares <= x_floor), np.flatnonzero(rest.yy <= y_floor)
+            rest.xx[constant], rest.xx[:, constant], rest.xy[constant] = 0.0, 0.0, 0.0
+            rest.xy[:, flat], rest.yy[flat] = 0.0, 0.0
         return rest
 
     def _combine(self, other, weight, sign):
@@ -340,30 +366,28 @@ class Moments(GroupMoments):
         self.y_mean = self.y_mean + share * dy
         self.weight = weight
 
-    def _rounding_of_differences(self, ratio):
-        """What rounding leaves in sums of squares of x and of y after a subtraction.
+    def _before(self, other, ratio):
+        """Sums of squares of x and y to which rounding is relative when `other` is subtracted.
 
         The subtracted part weighs `ratio` times what is left. Rounding of the means counts that much more.
         """
-        squares = self.x_squares
-        x_means = EPS * np.abs(self.x_mean) * np.sqrt(self.weight * ratio) * np.sqrt(squares)
-        y_means = EPS * np.abs(self.y_mean) * np.sqrt(self.weight * ratio) * np.sqrt(self.yy)
-        x_rounding = DIFFERENCE_ROUNDING * (self.product_eps * squares + x_means + TINY) + self.x_floor()
-        y_rounding = DIFFERENCE_ROUNDING * (EPS * self.yy + y_means + TINY) + self.y_floor()
-        return x_rounding, y_rounding
+        scale = np.sqrt(self.weight * ratio)
+        x_means = scale * np.abs(self.x_mean) * np.sqrt(self.x_squares) * (EPS / self.product_eps)
+        y_means = scale * np.abs(self.y_mean) * np.sqrt(self.yy)
+        x_before = np.maximum(self.x_squares, self.x_before) + other.x_before + x_means
+        return x_before, np.maximum(self.yy, self.y_before) + other.y_before + y_means
 
-    def _clear_rounding(self, x_rounding, y_rounding):
-        """Set columns and targets to 0 of which only rounding is left."""
-        squares = self.x_squares
-        _refuse_negative(squares, self.yy, x_rounding, y_rounding)
-        constant, flat = np.flatnonzero(squares <= x_rounding), np.flatnonzero(self.yy <= y_rounding)
-        self.xx[constant], self.xx[:, constant], self.xy[constant] = 0.0, 0.0, 0.0
-        self.xy[:, flat], self.yy[flat] = 0.0, 0.0
+    def _rounding_of_differences(self, n_added, x_before, y_before):
+        """What rounding leaves in sums of squares of x and of y that were `before`, of so many numbers."""
+        units = DIFFERENCE_ROUNDING + n_added / 2
+        x_rounding = units * (self.product_eps * x_before + TINY) + self.x_floor()
+        return x_rounding, units * (EPS * y_before + TINY) + self.y_floor()
 
-
-def _refuse_negative(x_squares, y_squares, x_rounding, y_rounding):
-    if (x_squares < -x_rounding).any() or (y_squares < -y_rounding).any():
-        raise ValueError("Sums of squares would be negative: other is no part of this group.")
+    def _refuse_negative(self, x_squares, y_squares, *before):
+        # The rows may have come one by one.
+        x_rounding, y_rounding = self._rounding_of_differences(self.n_rows, *before)
+        if (x_squares < -x_rounding).any() or (y_squares < -y_rounding).any():
+            raise ValueError("Sums of squares would be negative: other is no part of this group.")
 
 
 def merged_products(parts: Sequence[Moments], memory_of: Callable | None = None) -> Moments:

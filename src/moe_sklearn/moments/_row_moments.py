@@ -20,23 +20,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 from scipy.linalg import blas, qr
 
-from ..linalg import EPS, Kernels, centred, kernel_of, rounding, row_product, transposed_product
+from ..linalg import EPS, centred, kernel_of, rounding, row_product, transposed_product
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 from ._moments import Moments, merged_products
+from ._row_store import RowStore
 
 # Groups are kept as rows from so many columns on. With fewer, products are always small.
 ROWS_FROM_COLUMNS = 128
 # A smaller share of the largest eigenvalue of a kernel is rounding.
 NO_VARIANCE = 1e-12
 NO_PART = "other has rows that are not in the group it is subtracted from."
-# Rows are read and centred so many at a time: many for X'X, of which each block updates all, else as few as
-# stay in the cache.
-ROWS_OF_PRODUCTS, ROWS_IN_CACHE = 512, 128
+# Rows are read so many at a time for X'X, of which each block updates all.
+ROWS_OF_PRODUCTS = 512
+# A group lies apart from the origin if its sum of squares about it is so many times that about its mean.
+APART = 10
 # Columns that differ by more in their noise and penalty would lose digits in one kernel.
 WIDEST_PENALTIES = 1e10
 
@@ -51,125 +53,6 @@ def fits_as_rows(n_rows, n_features: int):
     return (n_features >= ROWS_FROM_COLUMNS) & (n_rows <= n_features)
 
 
-class RowStore:
-    """Rows that several groups share, and their kernels.
-
-    Parameters
-    ----------
-    n_features, n_targets : int
-    product_dtype : dtype
-        Precision of the kernels. A kernel that is too rough for a penalty is made again in float64.
-
-    Attributes
-    ----------
-    y : ndarray of shape (n_rows, n_targets)
-    weight : ndarray of shape (n_rows,)
-    """
-
-    __module__ = "moe_sklearn.moments"
-
-    def __init__(self, n_features: int, n_targets: int, product_dtype):
-        self.product_dtype = np.dtype(product_dtype)
-        self.y, self.weight = np.empty((0, n_targets)), np.empty(0)
-        self._families: dict = {}
-        self._family = np.empty(0, int)
-        # Mean variances of the noise, (n_features,) each, and which of them a row has; -1 for none.
-        self._variances: list[np.ndarray] = []
-        self._variance_of = np.empty(0, int)
-        self._parts: list[np.ndarray] = [np.empty((0, n_features), np.float32)]
-        self._kernels = Kernels()
-
-    def __getstate__(self):
-        # Kernels are made again from the rows.
-        return {name: value for name, value in vars(self).items() if name != "_kernels"}
-
-    def __setstate__(self, state):
-        vars(self).update(state)
-        self._kernels = Kernels()
-
-    def __len__(self):
-        return len(self.weight)
-
-    @property
-    def X(self) -> np.ndarray:
-        """The rows, (n_rows, n_features)."""
-        if len(self._parts) > 1:
-            filled = [part for part in self._parts if len(part)]
-            self._parts = [filled[0] if len(filled) == 1 else np.concatenate(filled or self._parts[:1])]
-        return self._parts[0]
-
-    def append(self, rows: tuple, family) -> np.ndarray:
-        """Add rows (X, y, weights), which are not copied; return their positions.
-
-        Rows of one `family` (hashable), e.g. a bin, are likely to be in one group and share a kernel.
-        """
-        (X, y, weight), first = rows, len(self)
-        self._parts.append(X)
-        self.y, self.weight = np.concatenate([self.y, y]), np.concatenate([self.weight, weight])
-        number = self._families.setdefault(family, len(self._families))
-        self._family = np.append(self._family, np.full(len(X), number))
-        self._variance_of = np.append(self._variance_of, np.full(len(X), -1))
-        self._kernels.note_new_rows()
-        return np.arange(first, len(self))
-
-    def add_noise(self, index, variances):
-        """Spread noise, `variances` (n_features,) summed over the rows at `index`, evenly over them."""
-        more = variances / self.weight[index].sum()
-        known = self._variance_of[index]
-        for code in np.unique(known):
-            self._variance_of[index[known == code]] = len(self._variances)
-            self._variances.append(more if code < 0 else self._variances[code] + more)
-
-    def noise(self, index) -> np.ndarray | None:
-        """Weighted sums of the variances of the rows at `index`, (n_features,); None without noise."""
-        codes, weights = self._variance_of[index], self.weight[index]
-        total = np.zeros(self.X.shape[1])
-        for code in np.unique(codes[codes >= 0]):
-            total += weights[codes == code].sum() * self._variances[code]
-        return total if total.any() else None
-
-    @cached_property
-    def origin(self) -> np.ndarray:
-        """A point amid the rows, (n_features,), in their precision. Kernels are of the rows about it."""
-        # Far from the rows, float32 kernels would lose digits. Any point amid them does: a kernel is centred
-        # about the mean of its group afterwards.
-        return np.mean(self.X[:ROWS_OF_PRODUCTS], axis=0, dtype=float).astype(self.X.dtype)
-
-    def blocks(self, index, max_rows=ROWS_IN_CACHE):
-        """Yield (positions in `index`, rows about the origin) of a block after the other, in one buffer."""
-        dtype = np.result_type(self.X.dtype, self.product_dtype)
-        raw = np.empty((min(max_rows, len(index)), self.X.shape[1]), self.X.dtype)
-        buffer = raw if raw.dtype == dtype else np.empty(raw.shape, dtype)
-        for start in range(0, len(index), max_rows):
-            of_block = slice(start, min(start + max_rows, len(index)))
-            rows, block = index[of_block], buffer[: of_block.stop - start]
-            if (np.diff(rows) == 1).all():  # one run: groups are appended one after another
-                taken = self.X[rows[0] : rows[-1] + 1]
-            else:
-                taken = np.take(self.X, rows, axis=0, out=raw[: len(rows)], mode="clip")
-            yield of_block, np.subtract(taken, self.origin, out=block, dtype=dtype)
-
-    def kernel(self, index, dtype, result_dtype=None) -> np.ndarray:
-        """X X' of the rows at the sorted positions `index`, about the origin; a new lower triangle.
-
-        Its sums are in `dtype`, and so is the result unless `result_dtype` says otherwise.
-        """
-        covered = self._covering(index)
-        return self._kernels.part(index, covered, self.X, self.origin, dtype, result_dtype)
-
-    def _covering(self, index):
-        """Positions of the rows of which one kernel is made, those at `index` among them.
-
-        Where rows are fewer than columns, one kernel of all of them serves every bin, fold and penalty by its
-        sub-blocks. Else one of its family serves a bin and its folds.
-        """
-        if len(self) <= self.X.shape[1]:
-            return np.arange(len(self))
-        families = np.unique(self._family[index])
-        covered = np.flatnonzero(np.isin(self._family, families))
-        return covered if len(covered) <= max(self.X.shape[1], 2 * len(index)) else np.unique(index)
-
-
 class RowMoments(GroupMoments):
     """The statistics of a group of rows in a `RowStore`.
 
@@ -179,7 +62,7 @@ class RowMoments(GroupMoments):
     index : ndarray of int
         Sorted positions of the rows in the store. A row that counts twice is there twice.
     x_sum : callable, optional
-        Function without arguments that returns `x_sum` from those of other groups.
+        Function that returns `x_sum` about an origin from those of other groups.
     """
 
     __module__ = "moe_sklearn.moments"
@@ -188,6 +71,7 @@ class RowMoments(GroupMoments):
 
     def __init__(self, store: RowStore, index, x_sum=None):
         self.store, self.index, self._made_x_sum = store, index, x_sum
+        self._is_fine, self._own_origin = False, None
 
     @property
     def n_rows(self) -> int:
@@ -227,16 +111,42 @@ class RowMoments(GroupMoments):
     def yy(self) -> np.ndarray:
         return self._weights @ self._targets**2
 
+    @property
+    def _origin(self):
+        """The point, (n_features,), about which rows are multiplied."""
+        return self.store.origin if self._own_origin is None else self._own_origin
+
+    @property
+    def _dtype(self):
+        return np.dtype(float) if self._is_fine else self.store.product_dtype
+
+    def _refine(self, is_apart):
+        """Multiply rows in float64 from now on, and about their own mean if the origin lies apart."""
+        self._is_fine, self._made_x_sum, self._kept = True, None, None
+        for name in ("x_sum", "x_mean", "_x_squares"):
+            vars(self).pop(name, None)
+        if is_apart:
+            self._own_origin = self.x_mean
+            del self.x_sum, self.x_mean
+
     @cached_property
     def x_mean(self) -> np.ndarray:
-        return self.store.origin + self.x_sum / self.weight if self.n_rows else np.zeros(self.n_features)
+        return self._origin + self._centre if self.n_rows else np.zeros(self.n_features)
+
+    @property
+    def _centre(self):
+        return self.x_sum / self.weight
 
     @cached_property
     def x_sum(self) -> np.ndarray:
-        """Weighted sums of the columns of X about the origin of the store, (n_features,)."""
+        """Weighted sums of the columns of X about the origin, (n_features,)."""
         if self._made_x_sum is not None:
-            return self._made_x_sum()
+            return self._made_x_sum(self._origin)
         return self._transposed_product(self._weights[:, None])[0]
+
+    def sum_about(self, origin):
+        """`x_sum` about another origin."""
+        return self.x_sum + self.weight * (self._origin.astype(float) - origin)
 
     @property
     def xy(self) -> np.ndarray:
@@ -248,8 +158,8 @@ class RowMoments(GroupMoments):
 
     @cached_property
     def _x_squares(self):
-        squares, centre = np.zeros(self.n_features), self.x_mean - self.store.origin
-        for of_block, block in self.store.blocks(self.index):
+        squares, centre = np.zeros(self.n_features), self._centre
+        for of_block, block in self._blocks():
             block -= centre
             np.square(block, out=block)
             squares += transposed_product(block, self._weights[of_block])
@@ -279,7 +189,7 @@ class RowMoments(GroupMoments):
 
     def __getstate__(self):
         # What is cached is found again from the rows.
-        return {"store": self.store, "index": self.index, "_made_x_sum": None}
+        return vars(RowMoments(self.store, self.index))
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X, y and weights of the rows."""
@@ -311,7 +221,10 @@ class RowMoments(GroupMoments):
         counts[places] -= n_gone
         if (positions[places] != gone).any() or (counts < 0).any():
             raise ValueError(NO_PART)
-        return RowMoments(self.store, np.repeat(positions, counts), lambda: self.x_sum - part.x_sum)
+        # The sums of a part that weighs more would leave few digits.
+        is_light = part.weight <= self.weight / 2
+        x_sum = (lambda origin: self.sum_about(origin) - part.sum_about(origin)) if is_light else None
+        return RowMoments(self.store, np.repeat(positions, counts), x_sum)
 
     def rows_within(self, whole: RowMoments) -> RowMoments | None:
         if self.store is whole.store:
@@ -335,9 +248,9 @@ class RowMoments(GroupMoments):
         wide = np.empty((ROWS_OF_PRODUCTS + 1, self.n_features), np.result_type(store.X.dtype, dtype))
         narrow = None if wide.dtype == dtype else np.empty(wide.shape, dtype)
         unweighted = (self._weights == 1).all()
-        for of_block, rows in store.blocks(self.index, ROWS_OF_PRODUCTS):
+        for of_block, rows in store.blocks(self.index, 0.0, dtype, ROWS_OF_PRODUCTS):
             held = slice(len(rows) + 1)
-            np.add(rows, store.origin, out=wide[: len(rows)])
+            np.copyto(wide[: len(rows)], rows)
             weights = None if unweighted else self._weights[of_block]
             room = None if narrow is None else narrow[held]
             products.add_block(wide[held], store.y[self.index[of_block]], weights, room, scratch)
@@ -349,52 +262,65 @@ class RowMoments(GroupMoments):
         if self._needs_products(alpha):
             return self.as_products().equations(alpha, prior_coef)
         if prior_coef is None:
-            return self._equations(self._targets, alpha)
+            return self._equations(lambda: self._targets, alpha)
         nearest, offset = prior_coef, 0.0
         if self.noise is not None:
             # alpha |w - v|^2 + w'N w is the penalty N + alpha I about alpha v / (N + alpha).
             nearest = prior_coef * (alpha / (self.noise + alpha))
             offset = nearest - prior_coef
-        return self._equations(self._targets - self._centred_outputs(nearest), alpha, offset)
+        return self._equations(lambda: self._targets - self._centred_outputs(nearest), alpha, offset)
 
     def indicator_equations(self, groups: Sequence, alpha: float = 0.0) -> NormalEquations:
         if self._needs_products(alpha):
             return self.as_products().indicator_equations(groups, alpha)
         member = np.stack([np.isin(self.index, group.index) for group in groups], axis=1).astype(float)
-        return self._equations(member - self._weights @ member / self.weight, alpha)
+        return self._equations(lambda: member - self._weights @ member / self.weight, alpha)
 
     def _needs_products(self, alpha):
         """Whether columns differ so much in noise and penalty that one kernel would lose digits."""
         noise = self.noise
         return noise is not None and noise.max() + alpha > WIDEST_PENALTIES * (noise.min() + alpha)
 
-    def _equations(self, targets, alpha, offset=0.0):
+    def _equations(self, make_targets, alpha, offset=0.0):
         if not self.n_rows:
-            right, no_coef = np.zeros((1, targets.shape[1])), np.zeros((1, self.n_features))
+            right, no_coef = np.zeros((1, make_targets().shape[1])), np.zeros((1, self.n_features))
             return NormalEquations(np.zeros((1, 1)), right, EPS, 0.0, lambda found: found.T @ no_coef)
-        noise, scale, variances, eps = self.noise, None, 1.0, self.product_eps
+        noise, scale, variances = self.noise, None, 1.0
         penalty = None if noise is None else noise[0] + alpha
         if _is_uneven(noise):
             variances, penalty = noise + alpha, 1.0
             scale = 1 / np.sqrt(variances)
-        matrix = self._regular_gram(self.store.product_dtype, scale)
-        # The digit check: where the penalty does not exceed what rounding of a float32 kernel can do to its
-        # eigenvalues, the rows, which are here, make a float64 one. Products would need another reading.
-        if (alpha if penalty is None else penalty) <= rounding(matrix, eps) and eps > EPS:
-            matrix, eps = self._regular_gram(np.dtype(float), scale), EPS
+        matrix = self._regular_gram(self._dtype, scale)
+        # What was cancelled when the kernel was centred: rounding is relative to squares about the origin.
+        diagonal, before = np.diag(matrix).astype(float), self._squares_about_origin
+        eps = np.finfo(self._dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
+        is_apart = before.sum() > APART * diagonal.sum()
+
+        finer = None
+        if self._own_origin is None and (is_apart or self._dtype == np.float32):
+            finer = partial(self._finer_equations, is_apart, make_targets, alpha, offset)
+        # The digit check: where the penalty does not exceed what rounding can do to the eigenvalues of the
+        # kernel, the rows, which are here, make a finer one. Products would need another reading.
+        if finer and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
+            return finer()
 
         def to_coef(solutions):
             return self.coef_of(solutions) / variances + offset
 
-        right = np.sqrt(self._weights)[:, None] * targets
-        return NormalEquations(matrix, right, eps, 0.0, to_coef, is_deficient=True, penalty=penalty)
+        right = np.sqrt(self._weights)[:, None] * make_targets()
+        more = {"is_deficient": True, "penalty": penalty, "finer": finer}
+        return NormalEquations(matrix, right, eps, 0.0, to_coef, **more)
+
+    def _finer_equations(self, is_apart, *given):
+        self._refine(is_apart)
+        return self._equations(*given)
 
     @contextmanager
     def keeping_factor(self, scratch):
         if not self.n_rows or _is_uneven(self.noise):
             yield
             return
-        self._kept = self._regular_gram(self.store.product_dtype)
+        self._kept = self._regular_gram(self._dtype)
         try:
             with scratch.keeping(self._kept):
                 yield
@@ -408,7 +334,7 @@ class RowMoments(GroupMoments):
         return self._gram(dtype, scale, regular=True)
 
     def gram(self) -> np.ndarray:
-        return self._gram(self.store.product_dtype, result_dtype=float)
+        return self._gram(self._dtype, result_dtype=float)
 
     def _gram(self, dtype, scale=None, regular=False, result_dtype=None):
         """R X X' R of the centred rows, R = diag(sqrt(weight)), with sums in `dtype`; a lower triangle.
@@ -416,10 +342,11 @@ class RowMoments(GroupMoments):
         Columns are multiplied by `scale` (n_features,).
         """
         store = self.store
-        if scale is None:
+        if scale is None and self._own_origin is None:
             kernel = store.kernel(self.index, dtype, result_dtype)
         else:
-            kernel = kernel_of(store.X, self.index, store.origin, dtype, scale)
+            kernel = kernel_of(store.X, self.index, self._origin, dtype, scale)
+        self._squares_about_origin = self._weights * np.diag(kernel)
         return centred(kernel, self._weights, regular)
 
     def coef_of(self, solutions) -> np.ndarray:
@@ -428,7 +355,7 @@ class RowMoments(GroupMoments):
         sums = scaled.sum(axis=0)
         coef = self._transposed_product(scaled)
         if sums.any():
-            coef -= np.outer(sums, self.x_mean - self.store.origin)
+            coef -= np.outer(sums, self._centre)
         return coef
 
     def axes_of(self, values, vectors, n_axes: int) -> np.ndarray:
@@ -449,8 +376,8 @@ class RowMoments(GroupMoments):
 
     def product_with(self):
         rows, roots = np.empty((self.n_rows, self.n_features)), np.sqrt(self._weights)[:, None]
-        noise, centre = self.noise, self.x_mean - self.store.origin
-        for of_block, block in self.store.blocks(self.index):
+        noise, centre = self.noise, self._centre
+        for of_block, block in self._blocks():
             np.multiply(roots[of_block], block - centre, out=rows[of_block])
 
         def product(v):
@@ -462,14 +389,17 @@ class RowMoments(GroupMoments):
     def _centred_outputs(self, coef):
         """(X - mean) coef', (n_rows, n_outputs)."""
         outputs = np.empty((self.n_rows, len(coef)))
-        for of_block, block in self.store.blocks(self.index):
+        for of_block, block in self._blocks():
             outputs[of_block] = row_product(block, coef.T)
-        return outputs - coef @ (self.x_mean - self.store.origin)
+        return outputs - coef @ self._centre
+
+    def _blocks(self):
+        return self.store.blocks(self.index, self._origin, self._dtype)
 
     def _transposed_product(self, right):
         """(X - origin)' right, transposed: (n_sides, n_features)."""
         total = np.zeros((self.n_features, right.shape[1]))
-        for of_block, block in self.store.blocks(self.index):
+        for of_block, block in self._blocks():
             total += transposed_product(block, right[of_block])
         return total.T
 
@@ -497,4 +427,4 @@ def _joined(parts):
         store = RowStore(parts[0].n_features, parts[0].n_targets, store.product_dtype)
         parts = [part.in_store(store, 0) for part in parts]
     index = np.sort(np.concatenate([part.index for part in parts]))
-    return RowMoments(store, index, lambda: np.sum([part.x_sum for part in parts], axis=0))
+    return RowMoments(store, index, lambda origin: np.sum([part.sum_about(origin) for part in parts], axis=0))

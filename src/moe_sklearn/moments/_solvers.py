@@ -5,22 +5,40 @@ Notation: S = X'X and s = X'y are the centred products of a group of rows, m its
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
 from scipy.linalg import blas, eigh, eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from ..linalg import Scratch, rounding, solve_regular, solve_spd, warn_singular
+from ..linalg import (
+    EPS32,
+    NotEnoughDigits,
+    Scratch,
+    rounding,
+    solve_regular,
+    solve_spd,
+    symmetric_product,
+    warn_singular,
+)
 from ._binned import BinnedMoments
 from ._group import GroupMoments
+from ._moments import TINY
 
 # An eigendecomposition, which serves all alphas, costs about as much as this many Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
 # Below these, a factorisation for each alpha is as fast as a Krylov space for all.
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
+# Rounding is looked at where so many times more was cancelled than is left, by so many draws of it. It may
+# move predictions by about so much, in standard deviations of y.
+CANCELLED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
+MOST_ERROR_32, MOST_ERROR = 3e-4, 3e-9
+# Rounding of kernels may move predictions of their rows by so much, in standard deviations of y.
+MOST_ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(float): 1e-9}
 
 
 def ridge(
@@ -51,6 +69,8 @@ def ridge(
     -----
     scipy.linalg.LinAlgWarning
         If S + alpha I is singular to working precision; the least-norm solution is returned.
+    UserWarning
+        If what was subtracted from the moments has left them too few digits.
 
     Examples
     --------
@@ -62,8 +82,13 @@ def ridge(
     """
     if moments.solution is not None:
         return moments.solution
-    coef = _solve(moments.equations(alpha, prior_coef), alpha, scratch)
+    equations = moments.equations(alpha, prior_coef)
+    probes = _probes(moments)
+    with_probes = equations._replace(right=np.hstack([equations.right, probes])) if probes.size else equations
+    coef, moved = np.split(_solve(with_probes, alpha, scratch), [moments.n_targets])
     coef = coef if prior_coef is None else coef + prior_coef
+    if probes.size and (scratch is None or scratch.refined):
+        _check_digits(moments, equations.matrix, alpha, coef, probes, moved.T, scratch)
     return coef, _intercept(moments, coef)
 
 
@@ -79,8 +104,10 @@ def ridge_path(
     if moments.noise is not None:
         models = [ridge(moments, alpha, prior_coef, scratch) for alpha in alphas]
         return np.stack([coef for coef, _ in models]), np.stack([intercept for _, intercept in models])
-    equations = moments.equations(alphas.min(), prior_coef)
-    solutions = _path(equations, alphas, scratch or Scratch())
+    given = moments.equations(alphas.min(), prior_coef)
+    equations, solutions = _with_digits(
+        given, lambda equations: _path(equations, alphas, scratch or Scratch())
+    )
     n_alphas, n_targets, size = solutions.shape
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
@@ -205,12 +232,72 @@ def discriminants(
 
 def _solve(equations, alpha, scratch):
     """Coefficients (n_sides, n_features) of least norm."""
-    matrix = equations.matrix
-    alpha = alpha if equations.penalty is None else equations.penalty
-    if equations.is_deficient and alpha <= rounding(matrix):
-        warn_singular(alpha)
-    solution = solve_spd(matrix, alpha, equations.right, scratch, eps=equations.eps, floor=equations.floor)
-    return equations.to_coef(solution)
+
+    def solve(equations):
+        penalty = alpha if equations.penalty is None else equations.penalty
+        if equations.is_deficient and penalty <= rounding(equations.matrix):
+            warn_singular(penalty)
+        matrix, precision = equations.matrix, {"eps": equations.eps, "floor": equations.floor}
+        return solve_spd(matrix, penalty, equations.right, scratch, **precision).T[None]
+
+    equations, solutions = _with_digits(equations, solve)
+    return equations.to_coef(solutions[0].T)
+
+
+def _probes(moments):
+    """Rounding of X'X w, (n_features, n_probes), drawn for a w of one; none where nothing was cancelled."""
+    errors, y_errors = moments.x_rounding(), moments.y_rounding()
+    least = CANCELLED * moments.product_eps
+    if (errors <= least * moments.x_squares).all() and (y_errors <= least * moments.yy).all():
+        return np.zeros((len(errors), 0))
+    return np.sqrt(errors)[:, None] * np.random.default_rng(0).choice([-1.0, 1.0], (len(errors), N_PROBES))
+
+
+def _check_digits(moments, matrix, alpha, coef, probes, moved, scratch):
+    """Tell that subtractions have left too few digits for these coefficients.
+
+    Rounding E of X'X and e of X'y moves w by (X'X + alpha I)^-1 (E w + e), and predictions of the rows by no
+    more than the root of (E w + e)' (X'X + alpha I)^-1 (E w + e).
+    """
+    rest = probes - symmetric_product(matrix, moved) - alpha * moved
+    # What the solution of least norm leaves out counts by the penalty, or by rounding if there is none.
+    shares = (probes * moved + rest**2 / (alpha + rounding(matrix) + TINY)).sum(axis=1) / N_PROBES
+    if moments.n_rows < ENOUGH_ROWS * len(moved):
+        # New rows vary where these do not: as if the columns were independent.
+        shares = np.maximum(shares, moments.x_squares * (moved**2).mean(axis=1))
+    squares = (moments.y_rounding() + coef**2 @ moments.x_rounding()) * max(shares.sum(), 0.0)
+    error = np.sqrt((squares[moments.yy > 0] / moments.yy[moments.yy > 0]).max(initial=0.0))
+    is_float32 = moments.product_eps >= EPS32
+    if not error > (MOST_ERROR_32 if is_float32 else MOST_ERROR):
+        return
+    if scratch is not None and scratch.strict and is_float32:
+        raise NotEnoughDigits("float32 products leave too few digits after a subtraction")
+    way_out = "product_dtype='float64' for the moments, or " * is_float32
+    warnings.warn(
+        "What was subtracted from these moments took digits with it: predictions can be off by about "
+        f"{error:.1g} standard deviations of y, most of all for column {shares.argmax()}. Use {way_out}"
+        "moments of the remaining rows alone.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _with_digits(equations, solve: Callable):
+    """Return equations and their solutions (n_alphas, n_targets, size), finer ones where they need digits.
+
+    Rounding dK of a kernel K, of the errors r of its diagonal, moves the outputs of the rows by
+    K (K + alpha I)^-1 dK v, which is no longer than dK v, about the root of sum(r) sum(r v^2).
+    """
+    if equations.finer is not None:
+        errors = equations.eps * np.diag(equations.matrix)
+        limit = MOST_ROUNDING[equations.matrix.dtype]
+        with suppress(NotEnoughDigits):
+            solutions = solve(equations)
+            squares = errors.sum() * (solutions**2 @ errors)
+            if (squares <= limit**2 * (equations.right**2).sum(axis=0)).all():
+                return equations, solutions
+        equations = equations.finer()
+    return equations, solve(equations)
 
 
 def _intercept(moments, coef):
