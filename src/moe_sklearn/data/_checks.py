@@ -117,14 +117,14 @@ def check_varies(y, sample_weight=None):
         )
 
 
-def check_finite(array, name, first_row=0):
-    """Raise a ValueError that names the first row with nan or infinity; rows count from `first_row`."""
+def check_finite(array, name, locate="row {}".format):
+    """Raise a ValueError that names the first row with nan or infinity; the function `locate` names rows."""
     with np.errstate(invalid="ignore", over="ignore"):
         if np.isfinite(array.sum()):
             return
     rows, *columns = np.nonzero(~np.isfinite(array))
     if rows.size:
-        where = f"row {first_row + rows[0]}" + (f", column {columns[0][0]}" if columns else "")
+        where = locate(int(rows[0])) + (f", column {columns[0][0]}" if columns else "")
         raise ValueError(f"{name} contains NaN or infinity (first in {where}): remove or impute such rows.")
 
 

@@ -212,12 +212,13 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
     if fits_moments(features):
         return features.fit_moments(pooled, dtype=rows.source.dtype)
     read, *more = rows.source.batches()
-    if more or read.X.values is None:
+    X = None if more else read.X.values
+    if X is None:
         raise TypeError(
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "
             "shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
         )
-    X, y = read.X.values, read.y
+    y = read.y
     if read.has_noise:
         X = read.noisy(seed=setup.seed).X.take(np.arange(len(X)))
     X = X if read.frame is None else read.frame.of(X)
@@ -405,6 +406,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         router=gate.router,
         anchors=gate.anchors,
         x_mean=pooled.x_mean.copy(),
+        gate_columns=gate.columns,
     )
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
 

@@ -7,13 +7,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import Rows, check_choice, features_of, rows_of
+from ..data import check_choice, rows_of
 from ..metrics import MODES, Mixing, r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
 from ._inspection import MixtureOutputs, in_shape_of_y
-from ._intervals import check_residuals
-from ._predictor import mix, total_std
+from ._predictor import mix
 from ._training_rows import TrainingRows
 
 
@@ -113,6 +112,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         by an expert fitted to the rows outside its fold. None if the gate sees features only.
     interval_scores_ : dict of {int: ndarray}
         Scores of the held-out rows. Only after `calibrate`.
+    interval_mixing_ : str
+        The `mixing` that they belong to. Only after `calibrate`.
     predictor_ : MixturePredictor
         The coefficients and the gate that every prediction uses.
     regimes_ : Regimes
@@ -366,7 +367,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             the law of total variance it is :math:`\sqrt{\sum_k q_k(x) (v_k + (f_k(x) - m(x))^2)}`, where
             :math:`q_k` are the probabilities of the bins (`gate_proba`) and :math:`v_k` is the
             `residual_variance_` of the experts. It is too large where one regime changes gradually into
-            another, because both experts are then nearly right. `predict_interval` corrects this.
+            another, because both experts are then nearly right. `predict_interval` corrects this. In mode
+            "oracle" the bin is known: its probability is 1, but in a row in no bin.
 
         Returns
         -------
@@ -384,24 +386,19 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
         check_choice(mixing, "mixing", MODES)
-        if mixing == "oracle" or bins is not None:
-            rows = rows_of(self, X, bins=bins, lazy=True)
-        else:  # Side columns of a file are not read for nothing.
-            rows = Rows(features_of(self, X))
-        codes = [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
-        anchors, variance = self.predictor_.anchors, self.residual_variance_
+        rows, codes = self._rows_to_mix(X, bins, mixing)
         if return_std:
-            check_residuals(variance)
-
-        def of_block(outputs, codes=None):
-            prediction = mix(mixing, outputs, anchors, codes)
-            return (prediction, total_std(prediction, outputs, variance)) if return_std else prediction
-
-        proba = return_std or mixing == "hard"
-        result = self.predictor_.map(of_block, rows.X, *codes, weights=mixing == "soft", proba=proba)
-        return (
-            tuple(in_shape_of_y(self, part) for part in result) if return_std else in_shape_of_y(self, result)
+            parts = self._map_with_std(lambda prediction, std, _: (prediction, std), rows, codes, mixing)
+            return tuple(in_shape_of_y(self, part) for part in parts)
+        anchors = self.predictor_.anchors
+        result = self.predictor_.map(
+            lambda outputs, codes=None: mix(mixing, outputs, anchors, codes),
+            rows.X,
+            *codes,
+            weights=mixing == "soft",
+            proba=mixing == "hard",
         )
+        return in_shape_of_y(self, result)
 
     def score(self, X, y, sample_weight=None, *, bins=None, mixing: Mixing | None = None) -> float:
         """Compute R2 of ``predict(X, mixing=mixing, bins=bins)``.
