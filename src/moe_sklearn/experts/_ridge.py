@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
@@ -76,7 +76,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         Whether each expert gets its own best candidate. If False, all experts get the candidate that is best
         for all their rows together.
     cv : int, splitter or iterable, default=5
-        Folds for `alphas`. Every row must be held out exactly once.
+        Folds for `alphas`. Every row must be held out exactly once. The splits of an iterator, which can be
+        read once, are kept; a clone has them as a list.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score of a candidate on a held-out fold.
     shrink_to : {"zero", "global"}, default="zero"
@@ -171,6 +172,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     side_columns: Any = None  # Models of earlier releases have none.
     tuned_parameter = "alpha"
     verbose = 0  # Models of earlier releases have none.
+    _splits: tuple = (None, [])  # an iterator `cv`, and its splits
 
     __metadata_request__fit = {"bins": True, "x_std": True}
     __metadata_request__partial_fit = {"bins": True, "x_std": True}
@@ -243,7 +245,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             penalty is negative. Also if `x_std` has a wrong shape, or is negative or nan; if `side_columns`
             are not one column of labels; or if there are `side_columns` and `bins`.
         """
-        fitted = unfitted_copy(self)
+        fitted = self._to_fit()
         rows = rows_of(fitted, X, y, bins=bins, sample_weight=sample_weight, x_std=x_std, reset=True)
         small_bins = fitted.small_bins_of("keep" if rows.labels is None else "raise")
         labels = usable_labels(rows.labels, rows.y, rows.sample_weight, fitted.min_bin_rows, small_bins)
@@ -278,7 +280,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         ValueError
             As `fit`. Also if a batch has fewer rows than there are folds, with `alphas`.
         """
-        fitted = unfitted_copy(self)
+        fitted = self._to_fit()
 
         def attempt(product_dtype, scratch):
             rows = Batches(fitted, batches)
@@ -313,7 +315,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             `FoldMoments` if there are folds.
         """
         if folds is None and self.compares_candidates:
-            folds = CrossValidationFolds(self.cv)
+            folds = CrossValidationFolds(self.splits)
         dtype, progress = product_dtype or self.product_dtype, progress or Progress.of(self)
         in_turn = gather_in_turn(self, batches, folds, dtype, scratch, progress)
         return in_turn or gather(batches, folds, progress, product_dtype=dtype, max_bytes=self.fold_bytes)
@@ -404,6 +406,31 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         y_is_1d = moments.n_targets == 1 if y_is_1d is None else y_is_1d
         small_bins = small_bins or fitted.small_bins_of("raise")
         return adopt(self, fitted._solve(moments, dtype, y_is_1d, small_bins, pooled, scratch))
+
+    @property
+    def splits(self):
+        """`cv`, as it can be read again and again: of an iterator, the list of its splits."""
+        if not isinstance(self.cv, Iterator):
+            return self.cv
+        if self._splits[0] is not self.cv:
+            self._splits = self.cv, list(self.cv)
+        return self._splits[1]
+
+    def _to_fit(self):
+        """Return an unfitted copy, with the splits of an iterator: not even a failed fit loses them."""
+        if self.compares_candidates:
+            _ = self.splits
+        return unfitted_copy(self)
+
+    # Iterators can neither be copied nor pickled.
+    def __sklearn_clone__(self):
+        copy = unfitted_copy(self)
+        copy.cv = self.splits
+        return BaseEstimator.__sklearn_clone__(copy)
+
+    def __getstate__(self):
+        state = super().__getstate__() | {"cv": self.splits}
+        return {name: value for name, value in state.items() if name != "_splits"}
 
     @property
     def compares_candidates(self) -> bool:

@@ -183,7 +183,9 @@ def gate_rows(shards) -> TrainingRows:
     TypeError
         If batches are an iterator, or a batch is not such a tuple.
     ValueError
-        If there is no batch, if a batch has no bins, or as `accumulate`.
+        If there is no batch, if a batch has no bins, or as `accumulate`. `fit_moments` raises one if y and
+        sample weights show that the rows of a shard are not among those of its moments. Of all rows, any
+        other order of the shards shows; of a part that is like the other shards, it does not.
 
     Examples
     --------
@@ -214,13 +216,14 @@ def gate_rows(shards) -> TrainingRows:
                 yield batch
 
     read = Batches(SoftGateMoERegressor(), batches_of_all)
-    labels, folds = [], []
+    labels, folds, targets = [], [], []
     for number, rows in enumerate(read.batches()):
         if rows.labels is None:
             raise ValueError("A batch has no bins: give the labels that its rows have in the moments.")
         encode_labels(rows.labels, len(rows))
         labels.append(rows.labels)
         folds.append(np.full(len(rows), fold_of_batch[number]))
+        targets.append(rows.y.reshape(len(rows), -1))
     if not labels:
         raise ValueError("shards hold no batch: there are no rows for the gate.")
-    return TrainingRows(read, labels, folds=np.concatenate(folds))
+    return TrainingRows(read, labels, folds=np.concatenate(folds), targets=np.concatenate(targets))

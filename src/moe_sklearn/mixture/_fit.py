@@ -323,6 +323,8 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMi
     mixture.n_features_in_ = moments.n_features
     setup = prepare(mixture, rows, moments.n_features, moments)
     _check_rows_of_each_bin(setup)
+    if setup.plan.cross_fit and moments.n_folds and np.shape(rows.targets)[1:] == (moments.n_targets,):
+        rows.check_in(moments)
     return fit_mixture(setup, moments, rows, scratch)
 
 

@@ -48,7 +48,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture.
         - a scikit-learn classifier with `predict_proba`.
         - ``"auto"``: ``"regression"`` if there are two bins or more and at least 1,000 covered training
-          rows, else ``"logistic"``.
+          rows, else ``"logistic"``. Rows of weights w count as (sum w)^2 / sum w^2 rows.
     gate_inputs : "auto" or tuple of {"features", "discriminants", "experts"}, default="auto"
         What the gate sees. "features" are the `gate_features` of X. "discriminants" are the outputs of one
         ridge per bin, fitted to the indicator of the bin. "experts" are the predictions of all experts and
@@ -320,8 +320,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `fit`. Also if the gate needs folds and `moments` or `gate_data` have none, or `gate_data` has
-            more folds than `moments`.
+            As `fit`. Also if the gate needs folds and `moments` or `gate_data` have none, if `gate_data` has
+            more folds than `moments`, or if its y shows that a fold has rows that its moments do not have.
 
         See Also
         --------

@@ -57,7 +57,7 @@ class RegimeValue(Readable):
         R2 of soft mixing for each shuffle of the labels.
     p_value : float
         (1 + number of shuffles whose R2 of soft mixing is not below that of the real bins) /
-        (1 + n_shuffles); nan without shuffles.
+        (1 + n_shuffles); nan without shuffles. It is `least_p_value` at least.
     columns : dict of str to list
         What each column of the side information is worth: "column" (its name), "r2_alone" (R2 of soft mixing
         with the bins of that column alone) and "lost_without" (R2 of soft mixing with the real bins, less
@@ -85,6 +85,11 @@ class RegimeValue(Readable):
         return {line: self.r2[REAL]["soft"] - self.r2[line]["soft"] for line in others}
 
     @property
+    def least_p_value(self) -> float:
+        """The smallest p-value that so many shuffles can give, 1 / (1 + n_shuffles)."""
+        return 1 / (1 + len(self.shuffled_r2))
+
+    @property
     def table(self) -> dict[str, list]:
         """Columns of the table, as `pandas.DataFrame` takes them; "sd" is that of R2 soft over the folds."""
         lines = list(self.r2)
@@ -104,9 +109,10 @@ class RegimeValue(Readable):
         return f"{text}, by {self._n_folds} folds"
 
     def _parts(self):
+        least = f", p >= {self.least_p_value:.3g}" * (len(self.shuffled_r2) > 0)
         headline = (
-            f"{self.n_bins[REAL]} bins; R2 of held-out rows; {self._n_folds} folds; shuffles of random "
-            f"labels: {len(self.shuffled_r2)}; {self.n_covered:,} of {self.n_rows:,} rows scored"
+            f"{self.n_bins[REAL]} bins; R2 of held-out rows; {self._n_folds} folds; random labels: "
+            f"{len(self.shuffled_r2)} times{least}; {self.n_covered:,} of {self.n_rows:,} rows scored"
         )
         columns = [table_of(self.columns)] if self.columns["column"] else []
         return [headline, table_of(self.table), self.summary(), *columns]
