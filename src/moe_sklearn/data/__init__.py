@@ -11,6 +11,7 @@ from ._checks import (
     check_number,
     check_sample_weight,
     check_varies,
+    finite_where_counted,
 )
 from ._folds import (
     N_FOLDS,
@@ -24,6 +25,6 @@ from ._folds import (
 from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_of
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
 from ._noise import check_values, check_x_std
-from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split
+from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split, without_ignored
 from ._side_columns import SideColumns, checked_columns, column_names
 from ._sources import BLOCK_ROWS, RowSource, as_source, is_lazy, prefetch

@@ -385,6 +385,26 @@ class RowSlice(DerivedRows):
         return self.source.locate(self.first + row)
 
 
+class KeptRows(DerivedRows):
+    """The rows of a source at sorted positions."""
+
+    def __init__(self, source: RowSource, rows: np.ndarray):
+        super().__init__(source, (len(rows), source.shape[1]))
+        self.rows = rows
+
+    def blocks(self, max_rows: int) -> Iterator[Block]:
+        """Yield the blocks of the source that hold some of the rows, without their other rows."""
+        for start, stop, load in self.source.blocks(max_rows):
+            first, last = np.searchsorted(self.rows, [start, stop]).tolist()
+            if first < last:
+                own = self.rows[first:last] - start
+                yield first, last, lambda load=load, own=own: load()[own]  # type: ignore[misc]
+
+    def locate(self, row: int) -> str:
+        """Name of a row in error messages."""
+        return self.source.locate(int(self.rows[row]))
+
+
 class ColumnsOf(DerivedRows):
     """Some columns of a source, by a slice or a list of `n_columns` positions."""
 

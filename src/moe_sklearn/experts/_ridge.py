@@ -225,7 +225,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             `side_columns`, or three quantile bins of the (first) target if there are none. Pandas labels are
             looked up by the index of a pandas X.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
+            Weight of each row. A row of weight 0 is not read: its X, y, label and `x_std` can be nan.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
             Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
             from value to value. The expected error on such rows takes the place of the error on X, also where

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..binning import Regimes, first_target
-from ..data import Rows, feature_names, features_of, rows_of
+from ..data import Rows, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
 from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
@@ -412,20 +412,22 @@ class MixtureOutputs:
             If `bins` are missing, if lengths differ, or X or y holds nan or infinity.
         """
         check_is_fitted(self)
-        rows = rows_of(self, X, y, bins=bins, n_targets=self.predictor_.n_targets)
+        given = {"bins": bins, "sample_weight": sample_weight, "n_targets": self.predictor_.n_targets}
+        rows = rows_of(self, X, y, **given)
         labels = rows.labels
         if labels is None and self.regimes_.of_target:
             labels = first_target(rows.y)
         codes = self.regimes_.oracle_codes(labels, len(rows))
+        weight, source, y, codes = without_ignored(rows.sample_weight, rows.X, rows.y, codes)
 
         def of_block(outputs, codes):
             mixed = [mix(mode, outputs, self.predictor_.anchors, codes) for mode in MODES]
             return outputs.proba, outputs.weights[:, len(self.bins_) :].sum(axis=1), *mixed
 
-        proba, anchor_weight, *mixed = self.predictor_.map(of_block, rows.X, codes, weights=True, proba=True)
+        proba, anchor_weight, *mixed = self.predictor_.map(of_block, source, codes, weights=True, proba=True)
         return make_report(
-            y_true=in_shape_of_y(self, rows.y),
-            predictions={mode: in_shape_of_y(self, y) for mode, y in zip(MODES, mixed, strict=True)},
+            y_true=in_shape_of_y(self, y),
+            predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
             proba=proba,
             anchor_weight=anchor_weight,
             bins=codes,
@@ -434,7 +436,7 @@ class MixtureOutputs:
             bin_train_counts=self.regimes_.counts,
             n_train=self.n_train_,
             n_train_covered=int(self.regimes_.counts.sum()),
-            sample_weight=sample_weight,
+            sample_weight=weight,
             n_resamples=n_resamples,
             confidence_level=confidence_level,
             random_state=random_state,

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import check_choice, rows_of
+from ..data import check_choice, check_kind, rows_of, without_ignored
 from ..metrics import MODES, Mixing, r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
@@ -242,7 +242,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             information, which `binner` turns into labels. None: those in `side_columns`; if there are none,
             `binner` bins the (first) target. Pandas bins are looked up by the index of a pandas X.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row for experts, global ridge, PCA and gate.
+            Weight of each row for experts, global ridge, PCA and gate. A row of weight 0 is not read: its X,
+            y, bins and `x_std` can be nan.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
             Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
             from value to value. The mixture is then fitted for such rows: X'X of experts, global ridge, PCA
@@ -390,10 +391,13 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         if return_std:
             parts = self._map_with_std(lambda prediction, std, _: (prediction, std), rows, codes, mixing)
             return tuple(in_shape_of_y(self, part) for part in parts)
+        return self._mixed(mixing, rows.X, codes)
+
+    def _mixed(self, mixing, X, codes):
         anchors = self.predictor_.anchors
         result = self.predictor_.map(
             lambda outputs, codes=None: mix(mixing, outputs, anchors, codes),
-            rows.X,
+            X,
             *codes,
             weights=mixing == "soft",
             proba=mixing == "hard",
@@ -409,13 +413,19 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             As in `predict`.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), default=None
+            Rows of weight 0 are not read.
 
         Returns
         -------
         float
         """
-        prediction = self.predict(X, mixing=mixing, bins=bins)
-        return r2_of(y, prediction, sample_weight)
+        check_is_fitted(self)
+        mixing = self.mixing if mixing is None else mixing
+        check_choice(mixing, "mixing", MODES)
+        rows, codes = self._rows_to_mix(X, bins, mixing)
+        check_kind(y, "y")
+        sample_weight, source, y, *codes = without_ignored(sample_weight, rows.X, y, *codes)
+        return r2_of(y, self._mixed(mixing, source, codes), sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

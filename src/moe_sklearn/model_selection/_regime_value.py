@@ -16,13 +16,13 @@ from sklearn.utils.validation import check_array
 from ..binning import GridBinner
 from ..data import (
     NO_BIN,
-    check_finite,
     check_kind,
     check_length,
     check_number,
     check_sample_weight,
     check_varies,
     features_of,
+    finite_where_counted,
     fold_of_rows,
     label_array,
     split,
@@ -255,12 +255,12 @@ def regime_value(
     if isinstance(bins, list | tuple) and np.ndim(bins) == 1:
         bins = label_array(bins)
     check_kind(y, "y")
-    X, bins = _indexable(X), _indexable(bins)
+    X, bins = indexable(X), indexable(bins)
     y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
     check_length(y, "y", X.shape[0])
     check_length(bins, "bins", X.shape[0])
-    check_finite(y, "y")
     weight = check_sample_weight(sample_weight, len(y))
+    y = finite_where_counted(y, "y", weight)
     check_varies(y, weight)
     rng = check_random_state(random_state)
     keys = [rng.uniform(size=len(y)) for _ in range(n_shuffles)]
@@ -288,11 +288,11 @@ def _parts(estimator):
     return before, mixture
 
 
-def _indexable(array):
+def indexable(array):
     return np.asarray(array) if isinstance(array, list | tuple) else array
 
 
-def _take(array, rows):
+def take(array, rows):
     return getattr(array, "iloc", array)[rows]
 
 
@@ -340,14 +340,14 @@ def _score_fold(before, mixture, rows: _Rows, fold: int):
         Positions of the rows of the fold that are scored.
     """
     train, test = np.flatnonzero(rows.folds != fold), np.flatnonzero(rows.folds == fold)
-    X_train, X_test = _take(rows.X, train), _take(rows.X, test)
+    X_train, X_test = take(rows.X, train), take(rows.X, test)
     if before is not None:
         before = clone(before)
         X_train, X_test = before.fit_transform(X_train, rows.y[train]), before.transform(X_test)
-    real = rows.fit(mixture, train, X_train, _take(rows.bins, train))
+    real = rows.fit(mixture, train, X_train, take(rows.bins, train))
     codes = real.assign_bins(rows.bins)
-    kept = np.flatnonzero(codes[test] >= 0)
-    scored, X_test = test[kept], _take(X_test, kept)
+    kept = np.flatnonzero(rows.covered(codes)[test])
+    scored, X_test = test[kept], take(X_test, kept)
     errors: dict[str, list] = {}
     n_bins = {}
 
