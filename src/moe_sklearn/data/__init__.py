@@ -24,7 +24,7 @@ from ._folds import (
 )
 from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_of
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
-from ._noise import check_values, check_x_std
+from ._noise import MASKED, check_values, check_x_std
 from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split, without_ignored
 from ._side_columns import SideColumns, checked_columns, column_names
 from ._sources import BLOCK_ROWS, RowSource, as_source, is_lazy, prefetch
