@@ -13,7 +13,7 @@ from ..data import Rows, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
 from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
-from ._predictor import MixturePredictor, mix, total_std
+from ._predictor import MixturePredictor, Outputs, mix, total_std
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class MixtureOutputs:
         def of_block(outputs, codes=None):
             if codes is not None:  # The bin is known, and its probability 1; in no bin, it is not.
                 told = np.where(codes[:, None] < 0, outputs.proba, np.eye(outputs.proba.shape[1])[codes])
-                outputs = outputs._replace(proba=told)
+                outputs = Outputs(outputs.predictions, outputs.weights, told)
             prediction = mix(mixing, outputs, anchors, codes)
             return finish(prediction, total_std(prediction, outputs, variance), outputs.proba.argmax(axis=1))
 
