@@ -5,6 +5,7 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from same_moments import assert_same_groups, moments_of
+from shared_data import three_regimes
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.preprocessing import FunctionTransformer
 
@@ -494,3 +495,58 @@ def test_products_grow_by_the_variances_alone():
     before = moments.covariance()
     moments.add_noise(np.array([1.0, 2.0, 0.0]))
     assert_allclose(moments.covariance() - before, np.diag([0.5, 1.0, 0.0]), atol=1e-12)
+
+
+# bad pixels
+
+
+def with_bad_pixels(n=600, d=12):
+    """X, y, bins and errors; some pixels are bad."""
+    X, y, bins = three_regimes(n, d)
+    bad = np.random.default_rng(1).random(X.shape) < 1e-3
+    return X, y, bins, np.full(X.shape, 0.1), bad
+
+
+@pytest.mark.parametrize("mark", [1e3, 1e10])
+@pytest.mark.parametrize("d", [12, 300])  # products and rows
+def test_errors_beyond_the_spread_of_a_column_warn(d, mark):
+    X, y, bins, error, bad = with_bad_pixels(d=d)
+    experts, column = BinnedRidgeExperts(), np.nonzero(bad)[1].min()
+    for x_std in (np.where(bad, mark, error), np.where(np.arange(d) == column, mark, 0.1)):
+        with pytest.warns(UserWarning, match=r"x_std reaches 1e.* times its spread .* set X to the median"):
+            experts.fit(X, y, bins=bins, x_std=x_std)
+    clean = BinnedMoments(d).update(X, y, bins)
+    with pytest.warns(UserWarning, match="x_std reaches"):
+        clean.add_noise(np.where(bad, mark, error), bins)
+    # Filled with what is known of the column, bad pixels cost next to nothing, whatever they held.
+    filled = np.where(bad, np.median(X, axis=0), X)
+    hidden = experts.fit(filled, y, bins=bins, x_std=np.where(bad, X.std(axis=0), error))
+    held_out = three_regimes(600, d, seed=1)
+    reference = BinnedRidgeExperts().fit(X, y, bins=bins, x_std=error)
+    scores = [model.score(*held_out[:2], bins=held_out[2]) for model in (hidden, reference)]
+    assert scores[0] > scores[1] - 0.02
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e6])
+def test_honest_errors_do_not_warn(scale):
+    X, y, bins, error, _ = with_bad_pixels()
+    X[:, 3] = 2.0  # constant
+    X[:, 4] *= 1e-3
+    x_std = 20 * error * np.where(np.arange(12) == 4, 1e-3, 1)
+    BinnedRidgeExperts().fit(scale * X, y, bins=bins, x_std=scale * x_std)
+    BinnedRidgeExperts().fit_batches(
+        [
+            (scale * X[s], y[s], bins[s], None, scale * x_std[s])
+            for s in np.split(np.arange(600), [1, 3, 8, 300])
+        ]
+    )
+    hidden = np.where(np.arange(600)[:, None] == 0, 1e10, x_std)
+    BinnedRidgeExperts().fit(X, y, bins=bins, x_std=hidden, sample_weight=np.arange(600) > 0)
+
+
+def test_an_infinite_error_names_the_way_out_for_a_bad_pixel():
+    X, y, bins, error, bad = with_bad_pixels()
+    with pytest.raises(
+        ValueError, match=r"x_std is inf in row .*\(ivar = 0\), set X to the median of the column"
+    ):
+        BinnedRidgeExperts().fit(X, y, bins=bins, x_std=np.where(bad, np.inf, error))

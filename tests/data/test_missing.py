@@ -3,9 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from shared_data import three_regimes
 from sklearn.base import clone
+from sklearn.decomposition import PCA
 
 from moe_sklearn import (
+    BinnedPLSExperts,
     BinnedRidgeExperts,
     ClusterBinner,
     GateFeatureTransformer,
@@ -17,12 +21,16 @@ from moe_sklearn import (
     moe_learning_curve,
     noise_curve,
     oracle_headroom,
+    prediction_errors,
     regime_value,
     rho_interval,
     rho_score,
+    rho_scorer,
 )
 from moe_sklearn.data import check_no_missing
 from moe_sklearn.data._checks import is_missing, mask_of
+from moe_sklearn.gates import RegressionGate
+from moe_sklearn.metrics import MODES
 from moe_sklearn.moments import BinnedMoments
 
 RNG = np.random.default_rng(0)
@@ -232,3 +240,80 @@ def test_where_a_value_is_missing_is_said():
         check_no_missing(pd.Series([pd.NA, 1, None], dtype=object), "y")
     for complete in (None, 3.0, [1.0], np.ones(2), pd.Series([1, "a"]), np.ma.array([1, 2])):
         assert check_no_missing(complete, "y") is None
+
+
+# rows of weight 0
+
+
+def ignored(n=1200):
+    """Rows as keyword arguments, and the same rows with nan where the weight is 0."""
+    rng = np.random.default_rng(0)
+    X, y, bins = three_regimes(n)
+    weight = rng.uniform(0.5, 1, n) * (np.arange(n) % 9 > 0)
+    rows = {"X": X, "y": y, "bins": bins.astype(float), "x_std": np.full(X.shape, 0.3)}
+    hidden = {
+        name: np.where(weight.reshape(-1, *[1] * (a.ndim - 1)) > 0, a, np.nan) for name, a in rows.items()
+    }
+    return rows | {"sample_weight": weight}, hidden | {"sample_weight": weight}
+
+
+FITTED = {
+    "logistic": SoftGateMoERegressor(gate="logistic", random_state=0),
+    "regression": SoftGateMoERegressor(gate=RegressionGate(8, max_iter=3, random_state=0), random_state=0),
+    "pca": SoftGateMoERegressor(gate="logistic", gate_features=PCA(2), random_state=0),
+    "alphas": BinnedRidgeExperts(alphas=[1.0, 10.0]),
+    "ridge": BinnedRidgeExperts(),
+    "pls": BinnedPLSExperts(2),
+}
+
+
+@pytest.mark.parametrize("has_noise", [False, True])
+@pytest.mark.parametrize("estimator", FITTED.values(), ids=FITTED)
+def test_rows_of_no_weight_are_not_read_in_fits(estimator, has_noise):
+    rows, hidden = ignored()
+    for known in (rows, hidden):
+        known["x_std"] = known["x_std"] if has_noise else None
+    expected = clone(estimator).fit(**rows).predict(rows["X"])
+    assert_array_equal(clone(estimator).fit(**hidden).predict(rows["X"]), expected)
+    if estimator is not FITTED["pca"]:
+        batch = tuple(hidden[name] for name in ("X", "y", "bins", "sample_weight", "x_std"))
+        in_batches = clone(estimator).fit_batches([batch]).predict(rows["X"])
+        assert_allclose(in_batches, expected, atol=1e-9)
+    if estimator in (FITTED["ridge"], FITTED["pls"]):
+        assert_allclose(clone(estimator).partial_fit(**hidden).predict(rows["X"]), expected, atol=1e-9)
+        moments = accumulate([batch])
+        assert_allclose(clone(estimator).fit_moments(moments).predict(rows["X"]), expected, atol=1e-9)
+
+
+def test_gate_features_are_fitted_to_the_rows_that_count():
+    rows, _ = ignored()
+    kept = {name: array[rows["sample_weight"] > 0] for name, array in rows.items()}
+    models = [clone(FITTED["pca"]).fit(**{**some, "x_std": None}) for some in (rows, kept)]
+    assert_allclose(models[0].gate_features_.components_, models[1].gate_features_.components_)
+
+
+def test_rows_of_no_weight_are_not_read_in_scores():
+    rows, hidden = ignored()
+    weight = rows["sample_weight"]
+    del rows["x_std"], hidden["x_std"]
+    mixture, experts = (clone(FITTED[name]).fit(**rows) for name in ("logistic", "ridge"))
+    value = {"cv": 3, "n_shuffles": 0}
+    asked = [
+        lambda **given: [mixture.score(mixing=mode, **given) for mode in MODES],
+        lambda **given: list(mixture.evaluate(**given).r2.values()),
+        lambda **given: experts.score(**given),
+        lambda **given: rho_scorer(mixture, given.pop("X"), given.pop("y"), **given),
+        lambda **given: oracle_headroom(**given).headroom,
+        lambda **given: regime_value(FITTED["logistic"], **given, **value).r2["real bins"]["soft"],
+        lambda X, y, bins, sample_weight: prediction_errors(y, y, sample_weight=sample_weight)["rmsep"],
+        lambda X, y, bins, sample_weight: GateFeatureTransformer(2).fit(X, None, sample_weight).mean_,
+    ]
+    for ask in asked:
+        assert_array_equal(ask(**hidden), ask(**rows))
+    # Other rows are still named by their own number.
+    last = np.flatnonzero(weight)[-1]
+    for name in ("X", "y"):
+        bad = {**hidden, name: hidden[name].copy()}
+        bad[name][last] = np.nan
+        with pytest.raises(ValueError, match=f"{name} contains NaN or infinity .first in row {last}"):
+            mixture.evaluate(**bad)

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import sklearn
 from containers import IN_MEMORY, SOURCES
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.decomposition import PCA
-from sklearn.ensemble import AdaBoostRegressor, BaggingRegressor, StackingRegressor
+from sklearn.ensemble import AdaBoostRegressor, BaggingRegressor, StackingRegressor, VotingRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -313,6 +314,21 @@ def test_numbers_in_columns_of_a_source(stars, tmp_path, kind, side_columns):
         np.testing.assert_allclose(np.asarray(model.predict(source, mixing=mode)), expected, atol=1e-9)
     assert model.n_features_in_ == 7
     assert model.evaluate(source, y).r2 == pytest.approx(twin.evaluate(rows, y).r2)
+
+
+def test_gate_features_of_any_kind_read_a_memory_map_around_a_side_column(stars, tmp_path):
+    """joblib maps what it sends to workers, if it is large."""
+    X, y = stars
+    rows, y = X.to_numpy(), y.to_numpy()
+    np.save(tmp_path / "X.npy", rows)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    model = mixture(side_columns=[2, 6], gate_features=PCA(3))
+    expected = clone(model).fit(rows, y).predict(rows)
+    np.testing.assert_array_equal(model.fit(mapped, y).predict(mapped), expected)
+    np.testing.assert_array_equal(model.contributions(mapped).data, X[FLUXES])
+    with parallel_config("loky", n_jobs=2, max_nbytes=1000):
+        ensemble = VotingRegressor([("a", model), ("b", model)], n_jobs=2).fit(rows, y)
+    np.testing.assert_allclose(ensemble.predict(rows), expected)
 
 
 def test_batches_need_no_bins(stars):

@@ -1,16 +1,19 @@
 """Penalties: given, or chosen by K-fold."""
 
+import pickle
+
 import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from shared_data import fold_of_rows
+from sklearn.base import clone
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit
 
-from moe_sklearn import BinnedRidgeExperts
+from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.experts import check_alpha, held_out_errors
 from moe_sklearn.experts._cross_validation import choose_alphas, given_alphas
 from moe_sklearn.moments import FoldMoments, ridge
@@ -321,3 +324,38 @@ def test_errors_are_of_the_fold_itself_or_of_other_rows_in_it(data):
             train, test = (folds != fold) & (bins == 1), (folds == fold) & (bins == of_other)
             residuals = y[test] - Ridge(alpha=7.0).fit(X[train], y[train]).predict(X[test])
             assert_allclose(errors[fold, 0], (residuals**2).sum())
+
+
+@pytest.mark.parametrize(
+    "experts", [BinnedRidgeExperts(alphas=GRID), BinnedPLSExperts(max_components=2)], ids=["ridge", "pls"]
+)
+def test_the_splits_of_a_generator_serve_every_fit(experts):
+    rng = np.random.default_rng(0)
+    X, y, bins = rng.normal(size=(60, 4)), rng.normal(size=60), np.arange(60) % 2
+    splits = list(KFold(3, shuffle=True, random_state=0).split(X))
+    expected = clone(experts).set_params(cv=splits).fit(X, y, bins=bins)
+    generator = iter(splits)
+    given = clone(experts).set_params(cv=generator)
+    with pytest.raises(ValueError, match="covers no row"):
+        given.fit(X, y, bins=np.full(60, -1))
+    copied = clone(given)
+    for model in (given, given, copied, pickle.loads(pickle.dumps(given)), clone(given)):
+        assert_array_equal(model.fit(X, y, bins=bins).coef_, expected.coef_)
+    assert given.get_params()["cv"] is generator
+    assert "_splits" not in vars(pickle.loads(pickle.dumps(given.set_params(cv=3))))
+    mixtures = [SoftGateMoERegressor(part, gate="regression", random_state=0) for part in (given, expected)]
+    mixtures[0].experts.set_params(cv=(split for split in splits))
+    again = clone(mixtures[0])
+    reference = mixtures[1].fit(X, y, bins=bins).predict(X)
+    for model in (mixtures[0], mixtures[0], again):
+        assert_array_equal(model.fit(X, y, bins=bins).predict(X), reference)
+
+
+def test_a_second_attempt_in_float64_has_the_splits_of_a_generator():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 3)).astype(np.float32)
+    X = np.column_stack([X, X[:, 0] + np.float32(1e-6) * X[:, 1]])
+    y, bins = X[:, 1] + rng.normal(size=90), np.arange(90) % 2
+    splits = list(KFold(3, shuffle=True, random_state=0).split(X))
+    expected, actual = (BinnedRidgeExperts(alphas=[1e-7, 1e-6], cv=cv) for cv in (splits, iter(splits)))
+    assert_array_equal(actual.fit(X, y, bins=bins).coef_, expected.fit(X, y, bins=bins).coef_)

@@ -290,3 +290,31 @@ def test_wrong_rows_of_the_gate_are_named():
         gate_rows([iter([shards[0]])])
     with pytest.raises(TypeError, match="Each batch must be a tuple"):
         gate_rows(shards)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("d", [6, 400])
+def test_gate_rows_of_other_shards_than_the_moments_are_noticed(d, weighted):
+    X, y, bins = draw(900, d)
+    weight = np.random.default_rng(0).choice([0.0, 0.5, 2.0], 900) if weighted else None
+    slices = [slice(0, 300), slice(300, 600), slice(600, 900)]
+
+    def shards(parts, y=y):
+        return [[(X[s], y[s], bins[s], None if weight is None else weight[s])] for s in parts]
+
+    def fit(of_gate, y=y):
+        moments = [accumulate(batches) for batches in shards(slices, y)]
+        return mixture().fit_moments(moments, gate_rows(of_gate))
+
+    firsts = [slice(s.start, s.start + 200) for s in slices]
+    for level in (0, 1e6):
+        fit(shards(slices, y + level), y + level)
+        fit(shards(firsts, y + level), y + level)
+    outliers = np.where(np.arange(900) == 0, 1000.0, y)  # They show even among some of the rows.
+    for wrong, targets in [
+        (shards(slices[::-1]), y),
+        (shards(slices, -y), y),
+        (shards(firsts[::-1], outliers), outliers),
+    ]:
+        with pytest.raises(ValueError, match="gate_data: rows of bin . in shard . are not among the rows"):
+            fit(wrong, targets)

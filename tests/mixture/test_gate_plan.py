@@ -11,7 +11,7 @@ from sklearn.svm import LinearSVC
 
 from moe_sklearn import SoftGateMoERegressor
 from moe_sklearn.gates import LogisticGate, RegressionGate
-from moe_sklearn.mixture._gate_plan import check_plan, plan_gate, stratified_rows
+from moe_sklearn.mixture._gate_plan import check_plan, effective_rows, plan_gate, stratified_rows
 
 
 @settings(max_examples=50, deadline=None)
@@ -190,3 +190,14 @@ def test_the_least_number_of_gate_rows_without_known_bins_is_two(max_samples):
 )
 def test_folds_are_kept_where_the_number_of_rows_may_ask_for_them(gate, gate_inputs, expected):
     assert check_plan(SoftGateMoERegressor(gate=gate, gate_inputs=gate_inputs)) is expected
+
+
+def test_auto_counts_rows_by_their_weights():
+    codes, rng = np.arange(3000) % 2, np.random.default_rng(0)
+    equal, unequal = rng.uniform(0.9, 1.1, 3000), np.exp(3 * rng.normal(size=3000))
+    for factor in (1e-150, 1e-3, 1, 1e150):
+        assert isinstance(plan(codes, sample_weight=factor * equal).gate, RegressionGate)
+        assert isinstance(plan(codes, sample_weight=factor * unequal).gate, LogisticGate)
+    # Rounding takes no row away.
+    assert all(effective_rows(np.full(n, w)) == n for n in (7, 1000) for w in (0.1, 1 / 3, 1e-200))
+    assert effective_rows(np.empty(0)) == 0

@@ -6,14 +6,17 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
+from shared_data import three_regimes
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer
+from moe_sklearn import BinnedRidgeExperts, ClusterBinner, GateFeatureTransformer, SoftGateMoERegressor
 from moe_sklearn.data import BLOCK_ROWS, Rows, as_source
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.linalg import LinearPart, LinearStack, Scratch
@@ -326,3 +329,60 @@ def test_a_classifier_is_its_own_router_and_has_no_anchors(inputs, residuals):
     assert trained.gate.n_features_in_ == (3 if residuals else 2)
     assert trained.anchors.shape == (0, 1)
     assert (trained.residual_variance is not None) is residuals
+
+
+def fitted_gate(X, labels):
+    return FrozenEstimator(LogisticRegression().fit(GateFeatureTransformer().fit_transform(X), labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([0, 1, 2], r"\['low', 'mid', 'top'\], and has the classes \[0, 1, 2\]"),
+        (["low", "mid", "x"], r"\['top'\].*\['x'\]"),
+    ],
+)
+def test_a_fitted_gate_with_other_classes_than_the_bins_is_refused_with_names(labels, names):
+    X, y, bins = three_regimes(600)
+    gate = fitted_gate(X, np.array(labels)[bins])
+    with pytest.raises(ValueError, match=f"it lacks the bins {names}"):
+        SoftGateMoERegressor(gate=gate).fit(X, y, bins=np.array(["low", "mid", "top"])[bins])
+
+
+class Backwards(ClassifierMixin, BaseEstimator):
+    """Its classes are in reverse order."""
+
+    def fit(self, X, y):
+        self.inner_ = LogisticRegression().fit(X, y)
+        self.classes_ = self.inner_.classes_[::-1]
+        return self
+
+    def predict_proba(self, X):
+        return self.inner_.predict_proba(X)[:, ::-1]
+
+
+def test_classes_of_a_gate_are_matched_with_the_bins_by_name():
+    X, y, bins = three_regimes(600)
+    forwards, backwards = (
+        SoftGateMoERegressor(gate=gate).fit(X, y, bins=bins) for gate in (LogisticRegression(), Backwards())
+    )
+    for mixing in ("soft", "hard"):
+        assert_allclose(backwards.predict(X, mixing=mixing), forwards.predict(X, mixing=mixing))
+    assert_allclose(backwards.gate_proba(X), forwards.gate_proba(X))
+    # Intervals are in another order than their names.
+    labels = np.array(["(1, 2]", "(2, 10]", "(10, 20]"])[bins]
+    forwards = SoftGateMoERegressor(gate=LogisticRegression()).fit(X, y, bins=labels)
+    frozen = SoftGateMoERegressor(gate=fitted_gate(X, labels)).fit(X, y, bins=labels)
+    assert_allclose(frozen.predict(X), forwards.predict(X))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"gate": "logistic"}, {"gate": "regression", "gate_inputs": "features"}, {"gate": LogisticRegression()}],
+)
+def test_a_gate_that_sees_nothing_of_a_constant_X_says_so(options):
+    _, y, bins = three_regimes(300)
+    with pytest.raises(ValueError, match="X is constant"):
+        SoftGateMoERegressor(**options).fit(np.ones((300, 4)), y, bins=bins)
+    with pytest.raises(ValueError, match="X is constant"):
+        ClusterBinner(2).fit(np.ones((300, 4)))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
+from shared_data import three_regimes
 from sklearn.preprocessing import FunctionTransformer
 
 from moe_sklearn import GateFeatureTransformer, GridBinner, SoftGateMoERegressor
@@ -302,3 +303,46 @@ def test_one_product_a_block_serves_everything(fitted, monkeypatch, mixing, retu
     most = PIECE_ROWS[1]
     pieces = BLOCK_ROWS // most * [((most, N_FEATURES), of_stack)] + [((10, N_FEATURES), of_stack)]
     assert sorted(Counted.products, reverse=True) == pieces  # threads end in any order
+
+
+def log_of_last(X):
+    with np.errstate(all="ignore"):
+        return np.log(X[:, [-1]])
+
+
+@pytest.mark.parametrize("gate", ["logistic", "regression"])
+def test_gate_features_that_are_undefined_for_a_row_are_refused_by_all_that_asks_the_gate(gate):
+    X, y, bins = three_regimes(600)
+    X[:, -1] = np.abs(X[:, -1]) + 0.1
+    model = SoftGateMoERegressor(
+        gate=gate,
+        gate_features=FunctionTransformer(log_of_last),
+        gate_inputs=("features", "experts"),
+        random_state=0,
+    ).fit(X, y, bins=bins)
+    model.calibrate(X, y)
+    new = np.resize(X, (BLOCK_ROWS + 600, X.shape[1]))
+    new[BLOCK_ROWS + 7, -1] = -1
+    asked = [
+        *(lambda mixing=mixing: model.predict(new, mixing=mixing) for mixing in ("soft", "hard")),
+        *(
+            lambda name=name: getattr(model, name)(new)
+            for name in ("gate_proba", "local_coef", "contributions")
+        ),
+        lambda: model.predict_interval(new),
+        lambda: model.gate_inputs_of(as_source(new)),
+        lambda: model.predict(new, return_std=True),
+    ]
+    for ask in asked:
+        with pytest.raises(ValueError, match=f"gate_features make nan of row {BLOCK_ROWS + 7} of X"):
+            ask()
+    assert np.isfinite(model.predict(new, mixing="global")).all()
+    shards = [new[:1000], new[1000:]]
+    with pytest.raises(ValueError, match=rf"gate_features make nan .*\(row {BLOCK_ROWS - 993} of shard 1\)"):
+        model.predict(shards, mixing="hard")
+    new[3] = np.nan
+    with pytest.raises(ValueError, match="X contains NaN or infinity .first in row 3,"):
+        model.predict(new)
+    X[5, -1] = -1
+    with pytest.raises(ValueError, match="gate_features make nan of row 5 of X"):
+        model.fit(X, y, bins=bins)

@@ -9,6 +9,7 @@ from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, no
 from moe_sklearn.data import as_source
 from moe_sklearn.data._noise import NoisyRows
 from moe_sklearn.gates import RegressionGate
+from moe_sklearn.model_selection._noise_curve import FIRST_TEST_SEED
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_each_point_is_a_fit_with_that_noise(data, kind, options):
     options = {"levels": [0, 0.5, 2], "sample_weight": weight, "random_state": 3}
     result = curve(data, model, x_std, x_std_test=x_std_test, **options)
     assert result.levels.tolist() == [0, 0.5, 2]
-    seed = int(np.random.RandomState(3).randint(2**31 - 1))
+    seed = FIRST_TEST_SEED + int(np.random.RandomState(3).randint(2**31 - 1))
     for i, level in enumerate(result.levels):
         scaled = np.broadcast_to(x_std_test, (300, 6)) * level
         test = NoisyRows(as_source(X[600:]), as_source(scaled.copy()), seed=seed).take(np.arange(300))
@@ -95,3 +96,17 @@ def test_bad_noise(data):
         curve(data, mixture(data), std[:600], x_std_test=np.ones(7))
     with pytest.raises(ValueError, match=r"x_std has shape \(600, 5\)"):
         curve(data, mixture(data), std[:600, :5])
+
+
+def test_test_rows_have_no_draw_of_a_training_row(data, monkeypatch):
+    seeds = []
+
+    class Noted(NoisyRows):
+        def __init__(self, source, x_std, n_draws=1, seed=0, first_row=0):
+            seeds.append((len(source) < 600, seed))
+            super().__init__(source, x_std, n_draws, seed, first_row)
+
+    monkeypatch.setattr("moe_sklearn.data._rows.NoisyRows", Noted)
+    curve(data, mixture(data), 0.5, levels=[1.0], random_state=0)
+    of_test, of_training = ({seed for is_test, seed in seeds if is_test == side} for side in (True, False))
+    assert of_test and of_training and not of_test & of_training

@@ -296,10 +296,11 @@ def test_table_text_html_and_json(data):
     assert frame.loc["real bins", "sd"] == np.std(value.fold_r2["real bins"]["soft"])
     text, html = str(value), value._repr_html_()
     soft = value.r2["real bins"]["soft"]
-    numbers = f"3 folds; shuffles of random labels: 3; {N} of {N} rows scored"
+    numbers = f"3 folds; random labels: 3 times, p >= 0.25; {N} of {N} rows scored"
     assert text.startswith(f"9 bins; R2 of held-out rows; {numbers}\n")
     assert f"{soft:.4f}" in text and f">{soft:.4f}</td>" in html
     assert "beyond random labels (p = 0.25), by 3 folds" in text
+    assert value.least_p_value == 0.25
     assert ">&lt;m/h&gt; alone</th>" in html and "<m/h>" in text
     assert max(map(len, text.splitlines())) <= 100
     stored = json.loads(json.dumps(value.to_dict()))

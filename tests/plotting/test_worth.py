@@ -39,7 +39,7 @@ def test_regime_value(stars):
     assert strokes[-1].get_xdata().tolist() == value.shuffled_r2.tolist()
     names = tick_names(ax.yaxis)
     assert names[0] == "real bins (9)"
-    assert names[3] == f"random labels (9) p = {value.p_value:g}"
+    assert names[3] == f"random labels (9) p = {value.p_value:g} (least {value.least_p_value:g})"
     assert_text_fits(RegimeValueDisplay.from_value(value).ax_)
 
 

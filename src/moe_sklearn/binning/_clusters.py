@@ -116,6 +116,8 @@ class ClusterBinner(Binner):
         X = checked_array(fitted, X)
         features = GateFeatureTransformer() if features is None else clone(features)
         scores = features.fit_transform(X)
+        if not scores.shape[1]:
+            raise ValueError("X is constant, so that its rows have no clusters: check X, or pass labels.")
         fitted.features_, fitted.scaler_ = features, StandardScaler().fit(scores)
         fitted.estimator_ = clone(estimator).fit(fitted.scaler_.transform(scores))
         return adopt(self, fitted)

@@ -11,6 +11,7 @@ from ._checks import (
     check_number,
     check_sample_weight,
     check_varies,
+    finite_where_counted,
 )
 from ._folds import N_FOLDS, FoldRule, GivenFolds, check_whole_groups, fold_rule, joined_folds
 from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_of
@@ -24,8 +25,8 @@ from ._labels import (
     in_order,
     label_array,
 )
-from ._noise import check_values, check_x_std
+from ._noise import MASKED, check_values, check_x_std
 from ._repeats import has_repeats
-from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split
+from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split, without_ignored
 from ._side_columns import SideColumns, checked_columns, column_names, has_side_columns
 from ._sources import BLOCK_ROWS, RowSource, as_source, is_lazy, prefetch

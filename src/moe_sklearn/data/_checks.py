@@ -117,15 +117,26 @@ def check_varies(y, sample_weight=None):
         )
 
 
-def check_finite(array, name, first_row=0):
-    """Raise a ValueError that names the first row with nan or infinity; rows count from `first_row`."""
+def check_finite(array, name, locate="row {}".format):
+    """Raise a ValueError that names the first row with nan or infinity; the function `locate` names rows."""
     with np.errstate(invalid="ignore", over="ignore"):
         if np.isfinite(array.sum()):
             return
     rows, *columns = np.nonzero(~np.isfinite(array))
     if rows.size:
-        where = f"row {first_row + rows[0]}" + (f", column {columns[0][0]}" if columns else "")
+        where = locate(int(rows[0])) + (f", column {columns[0][0]}" if columns else "")
         raise ValueError(f"{name} contains NaN or infinity (first in {where}): remove or impute such rows.")
+
+
+def finite_where_counted(array, name, sample_weight=None):
+    """Return the array with 0 for what is not finite in rows of weight 0; raise a ValueError for others."""
+    if sample_weight is None or np.all(sample_weight):
+        check_finite(array, name)
+        return array
+    ignored = ~np.isfinite(array) & (sample_weight == 0).reshape(-1, *[1] * (np.ndim(array) - 1))
+    array = np.where(ignored, 0.0, array)
+    check_finite(array, name)
+    return array
 
 
 def check_length(array, name, n_rows):

@@ -12,6 +12,10 @@ from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, is_source
 
 # The squares of larger ones would overflow.
 LARGEST_STD = 1e150
+MASKED = (
+    "Where it marks a bad pixel (ivar = 0), set X to the median of the column and x_std to the standard "
+    "deviation of the column, or give the row sample_weight 0."
+)
 
 
 def check_x_std(x_std, shape: tuple, name: str = "x_std"):
@@ -69,9 +73,10 @@ def check_values(block, name: str = "x_std", locate=None):
     if bad.any():
         row, column = np.argwhere(bad)[0].tolist()
         where = f"column {column}" if locate is None else f"{locate(row)}, column {column}"
+        known = "Where a value of X has no known noise, pass 0, or give the row sample_weight 0."
         raise ValueError(
             f"{name} is {block[row, column]} in {where}: standard deviations must lie between 0 and 1e150. "
-            "Where a value of X has no known noise, pass 0, or give the row sample_weight 0."
+            f"{MASKED if block[row, column] > 0 else known}"
         )
 
 

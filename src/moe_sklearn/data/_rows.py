@@ -10,12 +10,19 @@ import numpy as np
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
-from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_length, check_sample_weight, check_varies
+from ._checks import (
+    FLOAT_DTYPES,
+    check_kind,
+    check_length,
+    check_sample_weight,
+    check_varies,
+    finite_where_counted,
+)
 from ._frames import FrameMaker, aligned, as_table
 from ._labels import group_array, label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._side_columns import SideColumns, has_side_columns, locate
-from ._sources import LazySource, RowSource, as_source, is_lazy, is_source
+from ._sources import KeptRows, LazySource, RowSource, as_source, is_lazy, is_source
 
 
 @dataclass(frozen=True)
@@ -149,9 +156,9 @@ def rows_of(
     TypeError
         If an argument is no array, but a spectrum, a lazy frame or a Quantity with a unit.
     ValueError
-        If shapes or lengths are wrong, if y or sample_weight holds nan or infinity, if a value is masked, or
-        if y of a fit is constant. Also if there are side columns and `bins`, or a group column and `groups`,
-        a batch lacks these columns, or pandas `bins` or `groups` lack rows of X.
+        If shapes or lengths are wrong, if sample_weight, or y where it is positive, holds nan or infinity, if
+        a value is masked, or if y of a fit is constant. Also if there are side columns and `bins`, or a group
+        column and `groups`, a batch lacks these columns, or pandas `bins` or `groups` lack rows of X.
     """
     # Side columns end here, so that no package below knows of them. scikit-learn's own checks then run on a
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
@@ -176,11 +183,24 @@ def rows_of(
         y = y if n_targets is None else _check_targets(y, len(source), n_targets)
     if to_fit or sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, len(source), all_zero=is_batch)
+    if y is not None and (to_fit or n_targets is not None):
+        y = finite_where_counted(y, "y", sample_weight)
     if reset and not is_batch and y is not None:
         check_varies(y, sample_weight)
     groups = None if groups is None else group_array(groups, len(source))
     frame = FrameMaker.like(X, feature_names(estimator)) if to_fit else None
     return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), groups, frame)
+
+
+def without_ignored(sample_weight, X: RowSource, *row_values) -> tuple:
+    """Return sample weights, X and further arrays without the rows of weight 0, which are not read then."""
+    if sample_weight is None:
+        return None, X, *row_values
+    weight = check_sample_weight(sample_weight, len(X))
+    if weight is None or weight.all():
+        return weight, X, *row_values
+    used = np.flatnonzero(weight)
+    return weight[used], KeptRows(X, used), *(np.asarray(values)[used] for values in row_values)
 
 
 def features_of(estimator, X, *, lazy: bool = True) -> RowSource:
@@ -277,7 +297,6 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
         if y.ndim > 2:
             raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
         check_length(y, "y", len(source))
-        check_finite(y, "y")
     return source, y
 
 
@@ -318,5 +337,4 @@ def _check_targets(y, n_rows, n_targets):
         raise ValueError(
             f"y has shape {y.shape}, but the model was fitted to {n_targets} target(s): pass {shape}."
         )
-    check_finite(y, "y")
     return y.reshape(n_rows, n_targets)

@@ -201,15 +201,18 @@ class RowSource:
                 taken[first:last] = load()[rows[first:last] - start]
         return taken
 
-    def map(self, function: Callable, *row_values: np.ndarray) -> Any:
+    def map(self, function: Callable, *row_values: np.ndarray, named: bool = False) -> Any:
         """Join ``function(block, *values)`` of all blocks of rows, see `map_rows`.
+
+        If the blocks are to be `named`, the function takes one more argument behind the block: a function
+        that names a row of it in error messages.
 
         Raises
         ------
         ValueError
             If X holds nan or infinity. A result of such a row must not be finite.
         """
-        return map_rows(_naming_what_is_not_finite(function), self, *row_values)
+        return map_rows(_naming_what_is_not_finite(function, named, self.locate), self, *row_values)
 
     def between(self, first: int, last: int) -> RowSource:
         """Return the rows `first` to `last`, without `last`, as a source."""
@@ -242,18 +245,21 @@ class RowSource:
         return np.asarray(block, dtype=self.dtype)
 
 
-def _naming_what_is_not_finite(function):
+def _naming_what_is_not_finite(function, named=False, locate="row {}".format):
     """Return the function of a block that raises for nan and infinity in X, where its results show them.
 
     The results tell it at the price of one sum: most rows are finite, and X itself is not read again.
     """
 
     def checked(block, first_row, *values):
+        def name(row):
+            return locate(first_row + row)
+
         with np.errstate(invalid="ignore", over="ignore"):
-            result = function(block, *values)
+            result = function(block, name, *values) if named else function(block, *values)
             parts = result if isinstance(result, tuple) else (result,)
             if not all(np.isfinite(part.sum()) for part in parts):
-                check_finite(block, "X", first_row)
+                check_finite(block, "X", name)
         return result
 
     return checked
@@ -274,9 +280,9 @@ class LazySource(RowSource):
     def __len__(self):
         return len(self.X)  # where it is unknown, dask says how to compute it
 
-    def map(self, function: Callable, *row_values: np.ndarray) -> Any:
+    def map(self, function: Callable, *row_values: np.ndarray, named: bool = False) -> Any:
         """Map lazily, see `RowSource.map`."""
-        return map_lazily(_naming_what_is_not_finite(function), self.X, *row_values)
+        return map_lazily(_naming_what_is_not_finite(function, named), self.X, *row_values)
 
 
 def map_lazily(function: Callable, X, *row_values: np.ndarray) -> Any:
@@ -379,12 +385,37 @@ class RowSlice(DerivedRows):
         return self.source.locate(self.first + row)
 
 
+class KeptRows(DerivedRows):
+    """The rows of a source at sorted positions."""
+
+    def __init__(self, source: RowSource, rows: np.ndarray):
+        super().__init__(source, (len(rows), source.shape[1]))
+        self.rows = rows
+
+    def blocks(self, max_rows: int) -> Iterator[Block]:
+        """Yield the blocks of the source that hold some of the rows, without their other rows."""
+        for start, stop, load in self.source.blocks(max_rows):
+            first, last = np.searchsorted(self.rows, [start, stop]).tolist()
+            if first < last:
+                own = self.rows[first:last] - start
+                yield first, last, lambda load=load, own=own: load()[own]  # type: ignore[misc]
+
+    def locate(self, row: int) -> str:
+        """Name of a row in error messages."""
+        return self.source.locate(int(self.rows[row]))
+
+
 class ColumnsOf(DerivedRows):
     """Some columns of a source, by a slice or a list of `n_columns` positions."""
 
     def __init__(self, source: RowSource, columns, n_columns: int):
         super().__init__(source, (len(source), n_columns))
         self.columns = columns
+
+    @property
+    def values(self) -> np.ndarray | None:  # type: ignore[override]
+        """The columns as one array, if the source has one; of a memory map they are read each time."""
+        return None if self.source.values is None else np.take(self.source.values, self.columns, axis=1)
 
     def _made(self, start, load):
         return np.ascontiguousarray(load()[:, self.columns])

@@ -156,7 +156,8 @@ class BinnedPLSExperts(BinnedRidgeExperts):
     scale : bool, default=True
         Whether columns and targets are divided by their standard deviations in the bin.
     cv : int, splitter or iterable, default=5
-        Folds for `max_components`. Every row must be held out exactly once.
+        Folds for `max_components`. Every row must be held out exactly once. The splits of an
+        iterator are kept, as in `BinnedRidgeExperts`.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score of a candidate on a held-out fold.
     min_bin_rows, small_bins, fold_bytes, side_columns, group_column, verbose

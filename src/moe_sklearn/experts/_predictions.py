@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import codes_of, features_of, rows_of
+from ..data import check_kind, codes_of, features_of, rows_of, without_ignored
 from ..linalg import LinearPart, LinearStack
 from ..metrics import r2_of
 
@@ -49,13 +49,20 @@ class ExpertOutputs(TransformerMixin):
         ValueError
             If X holds nan or infinity, has a wrong width, or has side columns although `bins` are given.
         """
+        return self._predicted(*self._rows_to_predict(X, bins))
+
+    def _rows_to_predict(self, X, bins) -> tuple:
+        """Check rows; return their X, and the codes of their labels if there are any."""
         check_is_fitted(self)
         rows = rows_of(self, X, bins=bins, lazy=True)
-        if rows.labels is None:
+        return rows.X, *([] if rows.labels is None else [codes_of(rows.labels, self.bins_, len(rows))])
+
+    def _predicted(self, X, codes=None):
+        if codes is None:
             part = LinearPart(np.atleast_2d(self.global_coef_), np.atleast_1d(self.global_intercept_))
-            return rows.X.map(self._outputs_of(part, np.shape(self.global_intercept_)))
-        codes, of_all = codes_of(rows.labels, self.bins_, len(rows)), self._of_all_models()
-        predictions = rows.X.map(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], codes)
+            return X.map(self._outputs_of(part, np.shape(self.global_intercept_)))
+        of_all = self._of_all_models()
+        predictions = X.map(lambda block, codes: of_all(block)[np.arange(len(codes)), codes], codes)
         return predictions if self.coef_.ndim == 3 else predictions[:, 0]
 
     def _outputs_of(self, part, shape):
@@ -115,4 +122,7 @@ class ExpertOutputs(TransformerMixin):
         -------
         float
         """
-        return r2_of(y, self.predict(X, bins=bins), sample_weight)
+        X, *codes = self._rows_to_predict(X, bins)
+        check_kind(y, "y")
+        sample_weight, X, y, *codes = without_ignored(sample_weight, X, y, *codes)
+        return r2_of(y, self._predicted(X, *codes), sample_weight)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
@@ -78,7 +78,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     cv : int, splitter or iterable, default=5
         Folds for `alphas`. An integer is the number of folds, which have equal shares of each bin, keep
         groups whole and do not depend on batches. A splitter divides each batch for itself; every row must be
-        held out exactly once. One that stratifies gets the bins as its y.
+        held out exactly once. One that stratifies gets the bins as its y. The splits of an iterator, which
+        can be read once, are kept; a clone has them as a list.
     scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
         Score of a candidate on a held-out fold.
     shrink_to : {"zero", "global"}, default="zero"
@@ -179,6 +180,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     group_column: Any = None
     tuned_parameter = "alpha"
     verbose = 0  # Models of earlier releases have none.
+    _splits: tuple = (None, [])  # an iterator `cv`, and its splits
 
     __metadata_request__fit = {"bins": True, "x_std": True, "groups": True}
     __metadata_request__partial_fit = {"bins": True, "x_std": True}
@@ -233,7 +235,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             `side_columns`, or three quantile bins of the (first) target if there are none. Pandas labels are
             looked up by the index of a pandas X.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
+            Weight of each row. A row of weight 0 is not read: its X, y, label and `x_std` can be nan.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
             Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
             from value to value. The expected error on such rows takes the place of the error on X, also where
@@ -257,7 +259,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             penalty is negative. Also if `x_std` has a wrong shape, or is negative or nan; if `side_columns`
             are not one column of labels; or if there are `side_columns` and `bins`.
         """
-        fitted = unfitted_copy(self)
+        fitted = self._to_fit()
         given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
         rows = rows_of(fitted, X, y, **given, reset=True)
         small_bins = fitted.small_bins_of("keep" if rows.labels is None else "raise")
@@ -292,7 +294,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         ValueError
             As `fit`. Also if a batch has fewer rows than the folds of a splitter, with `alphas`.
         """
-        fitted = unfitted_copy(self)
+        fitted = self._to_fit()
 
         def attempt(product_dtype, scratch):
             rows = Batches(fitted, batches)
@@ -327,7 +329,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             `FoldMoments` if there are folds.
         """
         if folds is None and self.compares_candidates:
-            folds = fold_rule(self.cv)
+            folds = fold_rule(self.splits)
         dtype, progress = product_dtype or self.product_dtype, progress or Progress.of(self)
         in_turn = gather_in_turn(self, batches, folds, dtype, scratch, progress)
         return in_turn or gather(batches, folds, progress, product_dtype=dtype, max_bytes=self.fold_bytes)
@@ -418,6 +420,31 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         y_is_1d = moments.n_targets == 1 if y_is_1d is None else y_is_1d
         small_bins = small_bins or fitted.small_bins_of("raise")
         return adopt(self, fitted._solve(moments, dtype, y_is_1d, small_bins, pooled, scratch))
+
+    @property
+    def splits(self):
+        """`cv`, as it can be read again and again: of an iterator, the list of its splits."""
+        if not isinstance(self.cv, Iterator):
+            return self.cv
+        if self._splits[0] is not self.cv:
+            self._splits = self.cv, list(self.cv)
+        return self._splits[1]
+
+    def _to_fit(self):
+        """Return an unfitted copy, with the splits of an iterator: not even a failed fit loses them."""
+        if self.compares_candidates:
+            _ = self.splits
+        return unfitted_copy(self)
+
+    # Iterators can neither be copied nor pickled.
+    def __sklearn_clone__(self):
+        copy = unfitted_copy(self)
+        copy.cv = self.splits
+        return BaseEstimator.__sklearn_clone__(copy)
+
+    def __getstate__(self):
+        state = super().__getstate__() | {"cv": self.splits}
+        return {name: value for name, value in state.items() if name != "_splits"}
 
     @property
     def compares_candidates(self) -> bool:

@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
-from ..data import check_finite, check_kind, check_no_missing, check_sample_weight
+from ..data import check_finite, check_kind, check_no_missing, check_sample_weight, finite_where_counted
 
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 """Scores of `prediction_errors`."""
@@ -253,12 +253,14 @@ def _checked(
                 f"{name} has shape {values.shape}, y_true has {np.shape(y_true)}: pass 1-D or 2-D "
                 "arrays with one value per row and target."
             )
-        check_finite(values, name)
         arrays.append(values[:, None] if values.ndim == 1 else values)
     weight = check_sample_weight(sample_weight, len(arrays[0]))
     weight = np.ones(len(arrays[0])) if weight is None else weight
     kept = weight > 0
-    y, *predicted = (values[kept] for values in arrays)
+    y, *predicted = (
+        finite_where_counted(values, name, weight)[kept]
+        for name, values in zip(("y_true", *predictions), arrays, strict=True)
+    )
     return y, predicted, weight[kept]
 
 

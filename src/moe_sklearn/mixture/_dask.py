@@ -201,7 +201,9 @@ def gate_rows(shards) -> TrainingRows:
         If batches are an iterator, or a batch is not such a tuple.
     ValueError
         If there is no batch, if a batch has no bins, if rows of a group lie in two shards, or as
-        `accumulate`.
+        `accumulate`. `fit_moments` raises one if y and sample weights show that the rows of a shard are not
+        among those of its moments. Of all rows, any other order of the shards shows; of a part that is like
+        the other shards, it does not.
 
     Examples
     --------
@@ -232,15 +234,16 @@ def gate_rows(shards) -> TrainingRows:
                 yield batch
 
     read = Batches(SoftGateMoERegressor(), batches_of_all)
-    labels, folds = [], []
+    labels, folds, targets = [], [], []
     for number, rows in enumerate(read.batches()):
         if rows.labels is None:
             raise ValueError("A batch has no bins: give the labels that its rows have in the moments.")
         encode_labels(rows.labels, len(rows))
         labels.append(rows.labels)
         folds.append(np.full(len(rows), fold_of_batch[number]))
+        targets.append(rows.y.reshape(len(rows), -1))
     if not labels:
         raise ValueError("shards hold no batch: there are no rows for the gate.")
     of_rows = np.concatenate(folds)
     check_whole_groups(of_rows, read.groups)
-    return TrainingRows(read, labels, folds=of_rows)
+    return TrainingRows(read, labels, folds=of_rows, targets=np.concatenate(targets))

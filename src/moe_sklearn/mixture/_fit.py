@@ -224,16 +224,22 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
     if fits_moments(features):
         return features.fit_moments(pooled, dtype=rows.source.dtype)
     read, *more = rows.source.batches()
-    if more or read.X.values is None:
+    X = None if more else read.X.values
+    if X is None:
         raise TypeError(
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "
             "shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
         )
-    X, y = read.X.values, read.y
+    y, weight = read.y, read.sample_weight
+    used = np.arange(len(X)) if weight is None else np.flatnonzero(weight)
     if read.has_noise:
-        X = read.noisy(seed=setup.seed).X.take(np.arange(len(X)))
+        X = read.noisy(seed=setup.seed).X.take(used)
+    elif len(used) < len(X):
+        X = X[used]
+    if len(used) < len(y):
+        y, weight = y[used], weight[used]
     X = X if read.frame is None else read.frame.of(X)
-    weight_kwargs = sample_weight_kwargs(features, rows.sample_weight, required=False)
+    weight_kwargs = sample_weight_kwargs(features, weight, required=False)
     # No tag says reliably which features need y. Whatever else is wrong, the second fit raises again.
     with suppress(AttributeError, TypeError, ValueError):
         return clone(features).fit(X, None, **weight_kwargs)
@@ -334,6 +340,8 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMi
     mixture.n_features_in_ = moments.n_features
     setup = prepare(mixture, rows, moments.n_features, moments)
     _check_rows_of_each_bin(setup)
+    if setup.plan.cross_fit and moments.n_folds and np.shape(rows.targets)[1:] == (moments.n_targets,):
+        rows.check_in(moments)
     return fit_mixture(setup, moments, rows, scratch)
 
 
@@ -417,6 +425,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         router=gate.router,
         anchors=gate.anchors,
         x_mean=pooled.x_mean.copy(),
+        gate_columns=gate.columns,
     )
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
 

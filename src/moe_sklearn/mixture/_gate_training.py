@@ -23,12 +23,16 @@ EXACT_ROUTER_ROWS, ROUTER_TOL = 10_000, 1e-3
 
 
 class TrainedGate(NamedTuple):
-    """A trained gate, its router, anchors (n_anchors, n_targets), residual variances (n_bins, n_targets)."""
+    """A trained gate, its router, anchors (n_anchors, n_targets), residual variances (n_bins, n_targets).
+
+    `columns` are those of a classifier's classes in the order of the bins; None if they have this order.
+    """
 
     gate: Any
     router: Any
     anchors: np.ndarray
     residual_variance: np.ndarray | None
+    columns: list[int] | None = None
 
 
 def train_gate(
@@ -46,15 +50,21 @@ def train_gate(
             f"{data.predictions.shape[1] // (n_bins + 1)}: give the y that the moments were gathered from."
         )
     # A classifier has its classes in sorted order, which is not that of intervals.
-    bins = bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
+    labels, bins = bins, bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
     inputs = join_inputs(plan.inputs, data.features, data.discriminant_scores, data.predictions)
+    if not inputs.shape[1]:
+        raise ValueError(
+            "The gate has nothing to see: X is constant over the training rows and has no PCA scores, or "
+            "n_components of gate_features is 0. Check X, or use BinnedRidgeExperts, which need no gate."
+        )
     variance = residual_variance(predictions, data.y, codes, sample_weight) if plan.cross_fit else None
     if not plan.on_errors:
         stage = progress.stage("gate")
         gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
         stage.end(*_in_words(gate, inputs))
-        return TrainedGate(gate, gate, np.empty((0, n_targets)), variance)
+        columns = columns_of_bins(gate, [bins.tolist(), labels.tolist()])
+        return TrainedGate(gate, gate, np.empty((0, n_targets)), variance, columns)
     # The weights of a gate that is trained on errors are no probabilities of bins, which hard mixing,
     # `gate_proba` and `return_std` need. A classifier on the same inputs gives them.
     stage = progress.stage("router")
@@ -72,6 +82,28 @@ def train_gate(
     )
     stage.end(*_in_words(gate, inputs))
     return TrainedGate(gate, router, anchors, variance)
+
+
+def columns_of_bins(gate, names: list[list]) -> list[int] | None:
+    """Return the position of each bin among the classes of a classifier; None if they have the same order.
+
+    `names` are those of the bins in training, then their labels: a classifier that was fitted before knows
+    these.
+
+    Raises
+    ------
+    ValueError
+        If the classes are not the bins.
+    """
+    known = np.asarray(getattr(gate, "classes_", names[0])).tolist()
+    bins = next((some for some in names if len(some) == len(known) and set(some) == set(known)), None)
+    if bins is None:
+        missing, unknown = ([k for k in a if k not in b] for a, b in ((names[1], known), (known, names[1])))
+        raise ValueError(
+            f"gate {gate!r} has other classes than the bins: it lacks the bins {missing}, and has the "
+            f"classes {unknown}, which are no bins. Fit a gate to the labels of the same bins."
+        )
+    return None if bins == known else [known.index(label) for label in bins]
 
 
 def _in_words(gate, inputs):

@@ -9,11 +9,11 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..binning import Regimes, first_target
-from ..data import feature_names, features_of, rows_of
+from ..data import Rows, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
 from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
-from ._predictor import MixturePredictor, mix, total_std
+from ._predictor import MixturePredictor, Outputs, mix, total_std
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class MixtureOutputs:
     bins_: np.ndarray
     residual_variance_: np.ndarray | None
     interval_scores_: dict[int, np.ndarray]
+    interval_mixing_: Mixing | None = None  # Models of earlier releases have none.
     n_train_: int
 
     def assign_bins(self, bins) -> np.ndarray:
@@ -135,19 +136,33 @@ class MixtureOutputs:
         experts = self.predictor_.map(lambda outputs: outputs.predictions[:, :-1], features_of(self, X))
         return in_shape_of_y(self, experts)
 
-    def _map_soft(self, finish, X):
-        """Join ``finish(prediction, std, bin)`` of all blocks of rows, with each row's most probable bin."""
-        check_residuals(self.residual_variance_)
-        mixing, anchors, variance = self.mixing, self.predictor_.anchors, self.residual_variance_
+    def _rows_to_mix(self, X, bins, mixing, **options) -> tuple[Rows, list[np.ndarray]]:
+        """Check rows to predict; return them, and the codes of their bins if the mode is "oracle"."""
+        if (
+            mixing != "oracle" and bins is None and not options
+        ):  # Side columns of a file are not read for nothing.
+            return Rows(features_of(self, X)), []
+        rows = rows_of(self, X, bins=bins, lazy=not options, **options)
+        return rows, [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
 
-        def of_block(outputs):
-            prediction = mix(mixing, outputs, anchors)
+    def _map_with_std(self, finish, rows, codes, mixing):
+        """Join ``finish(prediction, std, bin)`` of all blocks of rows, with told or most probable bins."""
+        check_residuals(self.residual_variance_)
+        anchors, variance = self.predictor_.anchors, self.residual_variance_
+
+        def of_block(outputs, codes=None):
+            if codes is not None:  # The bin is known, and its probability 1; in no bin, it is not.
+                told = np.where(codes[:, None] < 0, outputs.proba, np.eye(outputs.proba.shape[1])[codes])
+                outputs = Outputs(outputs.predictions, outputs.weights, told)
+            prediction = mix(mixing, outputs, anchors, codes)
             return finish(prediction, total_std(prediction, outputs, variance), outputs.proba.argmax(axis=1))
 
-        return self.predictor_.map(of_block, X, weights=True, proba=True)
+        return self.predictor_.map(of_block, rows.X, *codes, weights=mixing == "soft", proba=True)
 
-    def calibrate(self, X, y, *, per_bin=False, groups=None) -> Self:
+    def calibrate(self, X, y, *, bins=None, per_bin=False, groups=None) -> Self:
         """Learn the widths of the intervals of `predict_interval` from held-out rows.
+
+        The intervals are those of the parameter `mixing`. After another one is set, calibrate again.
 
         This is split conformal prediction with the score ``|y - m(x)| / std(x)`` (Lei, G'Sell, Rinaldo,
         Tibshirani and Wasserman, 2018, Journal of the American Statistical Association 113, 1094-1111,
@@ -158,8 +173,11 @@ class MixtureOutputs:
         X : array-like of shape (n_samples, n_features)
             Rows that were not used in `fit`, from the same distribution as the rows to predict.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+            Labels or side information, for ``mixing="oracle"`` only, as in `predict`.
         per_bin : bool, default=False
-            Whether each most probable bin gets its own widths. The coverage then holds within each bin.
+            Whether each most probable bin gets its own widths. The coverage then holds within each bin. With
+            ``mixing="oracle"``, it is the row's own bin.
         groups : array-like of shape (n_samples,), default=None
             Rows with the same label belong together, such as spectra of one star. None means those in the
             `group_column` of X, if it is there, or that rows have nothing in common.
@@ -172,16 +190,20 @@ class MixtureOutputs:
         Raises
         ------
         ValueError
-            If X and y differ in length, X or y holds nan or infinity, or `residual_variance_` is None.
+            If X and y differ in length, X or y holds nan or infinity, or `residual_variance_` is None. Also
+            if `bins` are missing with ``mixing="oracle"``.
         """
         check_is_fitted(self)
-        rows = rows_of(self, X, y, groups=groups, n_targets=self.predictor_.n_targets)
-        prediction, std, bins = self._map_soft(lambda *parts: parts, rows.X)
-        found = conformal_scores(rows.y, prediction, std, bins if per_bin else None, rows.groups)
+        mixing = self.mixing
+        given = {"y": y, "groups": groups, "n_targets": self.predictor_.n_targets}
+        rows, codes = self._rows_to_mix(X, bins, mixing, **given)
+        prediction, std, of_rows = self._map_with_std(lambda *parts: parts, rows, codes, mixing)
+        found = conformal_scores(rows.y, prediction, std, of_rows if per_bin else None, rows.groups)
         self.interval_scores_, self.interval_levels_ = found
+        self.interval_mixing_ = mixing
         return self
 
-    def predict_interval(self, X, *, coverage=0.9) -> np.ndarray:
+    def predict_interval(self, X, *, bins=None, coverage=0.9) -> np.ndarray:
         """Predict intervals that contain the target of a new row with probability `coverage` or more.
 
         The interval is m(x) -+ q std(x), where q is the ceil((n + 1) coverage)-th smallest of the n scores of
@@ -196,6 +218,8 @@ class MixtureOutputs:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
+            Labels or side information, for ``mixing="oracle"`` only, as in `predict`.
         coverage : float in (0, 1), default=0.9
 
         Returns
@@ -208,17 +232,23 @@ class MixtureOutputs:
         sklearn.exceptions.NotFittedError
             If `calibrate` was not called.
         ValueError
-            If `coverage` does not lie between 0 and 1, or X holds nan or infinity.
+            If `coverage` does not lie between 0 and 1, or X holds nan or infinity. Also if `mixing` is not
+            that of `calibrate`, or `bins` are missing with ``mixing="oracle"``.
         """
         check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
-        source = features_of(self, X)
+        if self.interval_mixing_ not in (None, self.mixing):
+            raise ValueError(
+                f"The intervals were calibrated with mixing={self.interval_mixing_!r}, now mixing is "
+                f"{self.mixing!r}: call calibrate again, or set mixing back."
+            )
+        rows, codes = self._rows_to_mix(X, bins, self.mixing)
         widths = interval_widths(self.interval_scores_, self.interval_levels_, coverage, len(self.bins_))
 
         def of_block(prediction, std, groups):
             half = widths[groups] * std
             return np.stack([prediction - half, prediction + half], axis=1)
 
-        return in_shape_of_y(self, self._map_soft(of_block, source))
+        return in_shape_of_y(self, self._map_with_std(of_block, rows, codes, self.mixing))
 
     def local_coef(self, X) -> np.ndarray:
         r"""Compute the coefficients of the soft mixture at each row.
@@ -286,11 +316,11 @@ class MixtureOutputs:
         check_is_fitted(self)
         source = features_of(self, X)
         values, base = self.predictor_.contributions(source)
-        names = feature_names(self)
+        names, rows = feature_names(self), source.values
         return Contributions(
             in_shape_of_y(self, values),
             in_shape_of_y(self, base),
-            X if source.values is None else source.values,
+            X if rows is None else rows,
             None if names is None else names.tolist(),
         )
 
@@ -392,20 +422,22 @@ class MixtureOutputs:
             If `bins` are missing, if lengths differ, or X or y holds nan or infinity.
         """
         check_is_fitted(self)
-        rows = rows_of(self, X, y, bins=bins, n_targets=self.predictor_.n_targets)
+        given = {"bins": bins, "sample_weight": sample_weight, "n_targets": self.predictor_.n_targets}
+        rows = rows_of(self, X, y, **given)
         labels = rows.labels
         if labels is None and self.regimes_.of_target:
             labels = first_target(rows.y)
         codes = self.regimes_.oracle_codes(labels, len(rows))
+        weight, source, y, codes = without_ignored(rows.sample_weight, rows.X, rows.y, codes)
 
         def of_block(outputs, codes):
             mixed = [mix(mode, outputs, self.predictor_.anchors, codes) for mode in MODES]
             return outputs.proba, outputs.weights[:, len(self.bins_) :].sum(axis=1), *mixed
 
-        proba, anchor_weight, *mixed = self.predictor_.map(of_block, rows.X, codes, weights=True, proba=True)
+        proba, anchor_weight, *mixed = self.predictor_.map(of_block, source, codes, weights=True, proba=True)
         return make_report(
-            y_true=in_shape_of_y(self, rows.y),
-            predictions={mode: in_shape_of_y(self, y) for mode, y in zip(MODES, mixed, strict=True)},
+            y_true=in_shape_of_y(self, y),
+            predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
             proba=proba,
             anchor_weight=anchor_weight,
             bins=codes,
@@ -414,7 +446,7 @@ class MixtureOutputs:
             bin_train_counts=self.regimes_.counts,
             n_train=self.n_train_,
             n_train_covered=int(self.regimes_.counts.sum()),
-            sample_weight=sample_weight,
+            sample_weight=weight,
             n_resamples=n_resamples,
             confidence_level=confidence_level,
             random_state=random_state,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data import check_finite
 from ..linalg import LinearStack
 
 
@@ -44,6 +45,8 @@ class MixturePredictor:
         Values of the constant experts.
     x_mean : ndarray of shape (n_features,)
         Mean of the training rows.
+    gate_columns : list of int, optional
+        Columns of what the gate predicts, in the order of the bins. None means that this is theirs.
     """
 
     __module__ = "moe_sklearn.mixture"
@@ -57,6 +60,7 @@ class MixturePredictor:
     router: Any
     anchors: np.ndarray
     x_mean: np.ndarray
+    gate_columns: list[int] | None = None
 
     @property
     def expert_coef(self) -> np.ndarray:
@@ -85,12 +89,12 @@ class MixturePredictor:
             If X holds nan or infinity. The message names the row and the column.
         """
 
-        def of_block(block, *values):
-            return finish(self._outputs(block, weights, proba), *values)
+        def of_block(block, locate, *values):
+            return finish(self._outputs(block, locate, weights, proba), *values)
 
-        return X.map(of_block, *row_values)
+        return X.map(of_block, *row_values, named=True)
 
-    def _outputs(self, X, weights, proba):
+    def _outputs(self, X, locate, weights, proba):
         # The one product of a block: experts, global model, features and discriminants are stacked.
         linear_outputs = self.stack.outputs(X)
         shape = len(X), self.n_bins + 1, self.n_targets
@@ -98,21 +102,24 @@ class MixturePredictor:
         weighed = routed = np.empty((len(X), 0), linear_outputs.dtype)
         bad = None if np.isfinite(linear_outputs.sum()) else ~np.isfinite(linear_outputs).all(axis=1)
         if bad is not None:
-            # The gate gets zeros for these rows. `RowSource.map` finds them by the nan they get in the end.
+            # `RowSource.map` finds nan in X by the results, but gate features could stumble first. What is
+            # left are overflows, for which the gate gets zeros.
+            check_finite(X, "X", locate)
             X, linear_outputs = (np.where(bad[:, None], 0, array) for array in (X, linear_outputs))
-        inputs = self._inputs(X, linear_outputs) if weights or proba else None
+        inputs = self._inputs(X, linear_outputs, locate, bad) if weights or proba else None
         if weights:
-            weighed = weigh(self.gate, inputs).astype(linear_outputs.dtype, copy=False)
+            weighed = self._weigh(self.gate, inputs).astype(linear_outputs.dtype, copy=False)
         if proba:
             known = weights and self.router is self.gate
-            routed = weighed if known else weigh(self.router, inputs).astype(linear_outputs.dtype, copy=False)
+            routed = weighed if known else self._weigh(self.router, inputs)
+            routed = routed.astype(linear_outputs.dtype, copy=False)
         if bad is not None:
             weighed, routed = (np.where(bad[:, None], np.nan, array) for array in (weighed, routed))
         return Outputs(predictions, weighed, routed)
 
     def inputs(self, X) -> np.ndarray:
         """Compute the inputs of the gate from X: (n, n_inputs)."""
-        return X.map(lambda block: self._inputs(block, self.stack.outputs(block)))
+        return X.map(lambda block, locate: self._inputs(block, self.stack.outputs(block), locate), named=True)
 
     def contributions(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).
@@ -125,31 +132,54 @@ class MixturePredictor:
         at_mean = self.stack.part(self.stack.outputs_at(self.x_mean)[None], "experts")
         constants = np.concatenate([at_mean.reshape(-1, self.n_targets)[:-1], self.anchors])
 
-        def of_block(block):
-            weights = self._outputs(block, True, False).weights
+        def of_block(block, locate):
+            weights = self._outputs(block, locate, True, False).weights
             values = np.tensordot(weights[:, : self.n_bins], coef, axes=1)
             values *= (block - self.x_mean)[:, :, None]
             return values, (weights @ constants).astype(weights.dtype)
 
-        return X.map(of_block)
+        return X.map(of_block, named=True)
 
-    def _inputs(self, X, linear_outputs):
+    def _weigh(self, gate, inputs):
+        weights = weigh(gate, inputs)
+        return weights if self.gate_columns is None else weights[:, self.gate_columns]
+
+    def _inputs(self, X, linear_outputs, locate, bad=None):
         features = None
         if "features" in self.gate_inputs:
-            features = complete_features(self.features, self.stack, linear_outputs, X)
+            features = complete_features(self.features, self.stack, linear_outputs, X, locate, bad)
         discriminant_scores = self.stack.part(linear_outputs, "discriminants")
         predictions = self.stack.part(linear_outputs, "experts")
         return join_inputs(self.gate_inputs, features, discriminant_scores, predictions)
 
 
-def complete_features(features, stack: LinearStack, linear_outputs, X) -> np.ndarray:
-    """Compute the gate features (n, n_gate_features) in float64, from X and its linear outputs."""
+def complete_features(
+    features, stack: LinearStack, linear_outputs, X, locate="row {}".format, bad=None
+) -> np.ndarray:
+    """Compute the gate features (n, n_gate_features) in float64, from X and its linear outputs.
+
+    Raises
+    ------
+    ValueError
+        If they are nan or infinite in a row that is not `bad`; the function `locate` names it.
+    """
     if "features" not in stack.columns:
-        return np.asarray(features.transform(X), dtype=float)
-    made = stack.part(linear_outputs, "features")
-    if hasattr(features, "complete"):
-        made = features.complete(made, X)
-    return np.asarray(made, dtype=float)
+        made = features.transform(X)
+    else:
+        made = stack.part(linear_outputs, "features")
+        made = features.complete(made, X) if hasattr(features, "complete") else made
+    made = np.asarray(made, dtype=float)
+    if not np.isfinite(made.sum()):
+        wrong = ~np.isfinite(made) if bad is None else ~np.isfinite(made) & ~bad[:, None]
+        if wrong.any():
+            check_finite(X, "X", locate)
+            row, column = np.argwhere(wrong)[0].tolist()
+            raise ValueError(
+                f"gate_features make {made[row, column]} of {locate(row)} of X (their column {column}): "
+                "choose features that are defined for every row, such as np.log(np.maximum(X, floor)), or "
+                "leave such rows out."
+            )
+    return made
 
 
 def join_inputs(gate_inputs, features, discriminant_scores, predictions) -> np.ndarray:

@@ -7,13 +7,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import Rows, check_choice, features_of, rows_of
+from ..data import check_choice, check_kind, rows_of, without_ignored
 from ..metrics import MODES, Mixing, r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
 from ._inspection import MixtureOutputs, in_shape_of_y
-from ._intervals import check_residuals
-from ._predictor import mix, total_std
+from ._predictor import mix
 from ._training_rows import TrainingRows
 
 
@@ -49,7 +48,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture.
         - a scikit-learn classifier with `predict_proba`.
         - ``"auto"``: ``"regression"`` if there are two bins or more and at least 1,000 covered training
-          rows, else ``"logistic"``.
+          rows, else ``"logistic"``. Rows of weights w count as (sum w)^2 / sum w^2 rows.
     gate_inputs : "auto" or tuple of {"features", "discriminants", "experts"}, default="auto"
         What the gate sees. "features" are the `gate_features` of X. "discriminants" are the outputs of one
         ridge per bin, fitted to the indicator of the bin. "experts" are the predictions of all experts and
@@ -116,6 +115,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         by an expert fitted to the rows outside its fold. None if the gate sees features only.
     interval_scores_ : dict of {int: ndarray}
         Scores of the held-out rows. Only after `calibrate`.
+    interval_mixing_ : str
+        The `mixing` that they belong to. Only after `calibrate`.
     predictor_ : MixturePredictor
         The coefficients and the gate that every prediction uses.
     regimes_ : Regimes
@@ -248,7 +249,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             information, which `binner` turns into labels. None: those in `side_columns`; if there are none,
             `binner` bins the (first) target. Pandas bins are looked up by the index of a pandas X.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row for experts, global ridge, PCA and gate.
+            Weight of each row for experts, global ridge, PCA and gate. A row of weight 0 is not read: its X,
+            y, bins and `x_std` can be nan.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
             Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
             from value to value. The mixture is then fitted for such rows: X'X of experts, global ridge, PCA
@@ -332,8 +334,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `fit`. Also if the gate needs folds and `moments` or `gate_data` have none, or `gate_data` has
-            more folds than `moments`.
+            As `fit`. Also if the gate needs folds and `moments` or `gate_data` have none, if `gate_data` has
+            more folds than `moments`, or if its y shows that a fold has rows that its moments do not have.
 
         See Also
         --------
@@ -379,7 +381,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             the law of total variance it is :math:`\sqrt{\sum_k q_k(x) (v_k + (f_k(x) - m(x))^2)}`, where
             :math:`q_k` are the probabilities of the bins (`gate_proba`) and :math:`v_k` is the
             `residual_variance_` of the experts. It is too large where one regime changes gradually into
-            another, because both experts are then nearly right. `predict_interval` corrects this.
+            another, because both experts are then nearly right. `predict_interval` corrects this. In mode
+            "oracle" the bin is known: its probability is 1, but in a row in no bin.
 
         Returns
         -------
@@ -397,24 +400,22 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
         check_choice(mixing, "mixing", MODES)
-        if mixing == "oracle" or bins is not None:
-            rows = rows_of(self, X, bins=bins, lazy=True)
-        else:  # Side columns of a file are not read for nothing.
-            rows = Rows(features_of(self, X))
-        codes = [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
-        anchors, variance = self.predictor_.anchors, self.residual_variance_
+        rows, codes = self._rows_to_mix(X, bins, mixing)
         if return_std:
-            check_residuals(variance)
+            parts = self._map_with_std(lambda prediction, std, _: (prediction, std), rows, codes, mixing)
+            return tuple(in_shape_of_y(self, part) for part in parts)
+        return self._mixed(mixing, rows.X, codes)
 
-        def of_block(outputs, codes=None):
-            prediction = mix(mixing, outputs, anchors, codes)
-            return (prediction, total_std(prediction, outputs, variance)) if return_std else prediction
-
-        proba = return_std or mixing == "hard"
-        result = self.predictor_.map(of_block, rows.X, *codes, weights=mixing == "soft", proba=proba)
-        return (
-            tuple(in_shape_of_y(self, part) for part in result) if return_std else in_shape_of_y(self, result)
+    def _mixed(self, mixing, X, codes):
+        anchors = self.predictor_.anchors
+        result = self.predictor_.map(
+            lambda outputs, codes=None: mix(mixing, outputs, anchors, codes),
+            X,
+            *codes,
+            weights=mixing == "soft",
+            proba=mixing == "hard",
         )
+        return in_shape_of_y(self, result)
 
     def score(self, X, y, sample_weight=None, *, bins=None, mixing: Mixing | None = None) -> float:
         """Compute R2 of ``predict(X, mixing=mixing, bins=bins)``.
@@ -425,13 +426,19 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             As in `predict`.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), default=None
+            Rows of weight 0 are not read.
 
         Returns
         -------
         float
         """
-        prediction = self.predict(X, mixing=mixing, bins=bins)
-        return r2_of(y, prediction, sample_weight)
+        check_is_fitted(self)
+        mixing = self.mixing if mixing is None else mixing
+        check_choice(mixing, "mixing", MODES)
+        rows, codes = self._rows_to_mix(X, bins, mixing)
+        check_kind(y, "y")
+        sample_weight, source, y, *codes = without_ignored(sample_weight, rows.X, y, *codes)
+        return r2_of(y, self._mixed(mixing, source, codes), sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

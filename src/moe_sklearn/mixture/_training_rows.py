@@ -47,6 +47,8 @@ class TrainingRows:
     n_fitted : int, default=None
         Number of folds, the first ones, for which there are to be models that have not seen their rows. None
         means that it is still to be chosen.
+    targets : ndarray of shape (n_samples, n_targets), default=None
+        y of each row, where it is to be compared with the moments.
     """
 
     source: Any
@@ -55,6 +57,7 @@ class TrainingRows:
     of_target: bool = False
     folds: Any = field(default=None, repr=False)
     n_fitted: int | None = None
+    targets: Any = field(default=None, repr=False)
 
     @classmethod
     def of(cls, rows: Rows, binner=None):
@@ -79,6 +82,32 @@ class TrainingRows:
         known = [encode_labels(part)[0] for part in [*self.labels, more]]
         labels = in_order(np.concatenate([part for part in known if part.size] or known))
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
+
+    def check_in(self, moments):
+        """Raise a ValueError if the rows of a bin and fold cannot be among those of the `FoldMoments`.
+
+        Of n rows with weight W, mean m and sum of squares Q about it, a part with w, k and q has
+        q + w W / (W - w) (k - m)^2 <= Q. For all rows of a group, this holds for these rows only.
+        """
+        labels, codes = self.encoded()
+        weight = np.ones(len(codes)) if self.sample_weight is None else self.sample_weight
+        for code, label in enumerate(labels.tolist()):
+            for fold, group in enumerate(moments.parts(label)):
+                own = (codes == code) & (self.folds == fold) & (weight > 0)
+                y, w = self.targets[own], weight[own]
+                if not len(y):
+                    continue
+                part, total = w.sum(), group.weight
+                mean = w @ y / part
+                # Sums are off by rounding, and so is the mean they are about.
+                slack, rest = 1e-9 * (group.yy + 1e-6 * total * mean**2), max(total - part, 1e-9 * total)
+                squares = w @ (y - mean) ** 2 + part * total / rest * (mean - group.y_mean) ** 2
+                if len(y) > group.n_rows or part > total * (1 + 1e-9) or (squares > group.yy + slack).any():
+                    raise ValueError(
+                        f"gate_data: rows of bin {label!r} in shard {fold} are not among the rows that the "
+                        f"moments of shard {fold} were gathered from: pass the shards in the order of the "
+                        "moments, with the same y and sample_weight."
+                    )
 
     def keeping(self, positions) -> TrainingRows:
         """Keep X and x_std at `positions` when they are read from a file, if that fits in memory."""
@@ -153,5 +182,5 @@ def check_fixed_bins(bins, binner):
 def folds_of(experts, cross_fit: bool) -> FoldRule | None:
     """Return what divides rows into folds: `cv` of experts that compare `alphas`, or 5 folds for a gate."""
     if experts.compares_candidates:
-        return fold_rule(experts.cv)
+        return fold_rule(experts.splits)
     return fold_rule() if cross_fit else None

@@ -10,6 +10,9 @@ from ..data import RowSource, check_x_std, rows_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, gather_rows, prepare_rows
 from ._curve import curve_of, increases
 
+# Seeds of the training rows lie below: a test row has no draw of a training row, whatever the random states.
+FIRST_TEST_SEED = 2**32
+
 
 def noise_curve(
     estimator: SoftGateMoERegressor,
@@ -99,7 +102,7 @@ def noise_curve(
         raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")
     test = rows_of(model, X_test, bins=bins_test)
     x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.X.shape, "x_std_test")
-    seed = draw_seed(random_state)
+    seed = FIRST_TEST_SEED + draw_seed(random_state)
     if not isinstance(model.random_state, numbers.Integral):
         # All levels draw the same rows for the gate.
         model.set_params(random_state=draw_seed(model.random_state))

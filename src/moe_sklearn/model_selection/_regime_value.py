@@ -16,13 +16,13 @@ from sklearn.utils.validation import check_array
 from ..binning import GridBinner
 from ..data import (
     NO_BIN,
-    check_finite,
     check_kind,
     check_length,
     check_number,
     check_sample_weight,
     check_varies,
     features_of,
+    finite_where_counted,
     fold_rule,
     group_array,
     has_side_columns,
@@ -59,7 +59,7 @@ class RegimeValue(Readable):
         R2 of soft mixing for each shuffle of the labels.
     p_value : float
         (1 + number of shuffles whose R2 of soft mixing is not below that of the real bins) /
-        (1 + n_shuffles); nan without shuffles.
+        (1 + n_shuffles); nan without shuffles. It is `least_p_value` at least.
     columns : dict of str to list
         What each column of the side information is worth: "column" (its name), "r2_alone" (R2 of soft mixing
         with the bins of that column alone) and "lost_without" (R2 of soft mixing with the real bins, less
@@ -87,6 +87,11 @@ class RegimeValue(Readable):
         return {line: self.r2[REAL]["soft"] - self.r2[line]["soft"] for line in others}
 
     @property
+    def least_p_value(self) -> float:
+        """The smallest p-value that so many shuffles can give, 1 / (1 + n_shuffles)."""
+        return 1 / (1 + len(self.shuffled_r2))
+
+    @property
     def table(self) -> dict[str, list]:
         """Columns of the table, as `pandas.DataFrame` takes them; "sd" is that of R2 soft over the folds."""
         lines = list(self.r2)
@@ -106,9 +111,10 @@ class RegimeValue(Readable):
         return f"{text}, by {self._n_folds} folds"
 
     def _parts(self):
+        least = f", p >= {self.least_p_value:.3g}" * (len(self.shuffled_r2) > 0)
         headline = (
-            f"{self.n_bins[REAL]} bins; R2 of held-out rows; {self._n_folds} folds; shuffles of random "
-            f"labels: {len(self.shuffled_r2)}; {self.n_covered:,} of {self.n_rows:,} rows scored"
+            f"{self.n_bins[REAL]} bins; R2 of held-out rows; {self._n_folds} folds; random labels: "
+            f"{len(self.shuffled_r2)} times{least}; {self.n_covered:,} of {self.n_rows:,} rows scored"
         )
         columns = [table_of(self.columns)] if self.columns["column"] else []
         return [headline, table_of(self.table), self.summary(), *columns]
@@ -257,12 +263,12 @@ def regime_value(
     if isinstance(bins, list | tuple) and np.ndim(bins) == 1:
         bins = label_array(bins)
     check_kind(y, "y")
-    X, bins = _indexable(X), _indexable(bins)
+    X, bins = indexable(X), indexable(bins)
     y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
     check_length(y, "y", X.shape[0])
     check_length(bins, "bins", X.shape[0])
-    check_finite(y, "y")
     weight = check_sample_weight(sample_weight, len(y))
+    y = finite_where_counted(y, "y", weight)
     check_varies(y, weight)
     rng = check_random_state(random_state)
     keys = [rng.uniform(size=len(y)) for _ in range(n_shuffles)]
@@ -292,11 +298,11 @@ def _parts(estimator):
     return before, mixture
 
 
-def _indexable(array):
+def indexable(array):
     return np.asarray(array) if isinstance(array, list | tuple) else array
 
 
-def _take(array, rows):
+def take(array, rows):
     return getattr(array, "iloc", array)[rows]
 
 
@@ -347,14 +353,14 @@ def _score_fold(before, mixture, rows: _Rows, fold: int):
         Positions of the rows of the fold that are scored.
     """
     train, test = np.flatnonzero(rows.folds != fold), np.flatnonzero(rows.folds == fold)
-    X_train, X_test = _take(rows.X, train), _take(rows.X, test)
+    X_train, X_test = take(rows.X, train), take(rows.X, test)
     if before is not None:
         before = clone(before)
         X_train, X_test = before.fit_transform(X_train, rows.y[train]), before.transform(X_test)
-    real = rows.fit(mixture, train, X_train, _take(rows.bins, train))
+    real = rows.fit(mixture, train, X_train, take(rows.bins, train))
     codes = real.assign_bins(rows.bins)
-    kept = np.flatnonzero(codes[test] >= 0)
-    scored, X_test = test[kept], _take(X_test, kept)
+    kept = np.flatnonzero(rows.covered(codes)[test])
+    scored, X_test = test[kept], take(X_test, kept)
     errors: dict[str, list] = {}
     n_bins = {}
 

@@ -10,6 +10,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from ..data import aligned, check_no_missing, rows_of
 from ..metrics import rho_score
 from ._nested import inner_mixture, rows_of_mixture, without_search
+from ._regime_value import indexable, take
 
 NO_BINS = (
     "rho needs the bins of the scored rows. If X holds them, set side_columns of the mixture. Otherwise call "
@@ -81,7 +82,7 @@ class RhoScorer(BaseEstimator):
         bins : array-like of shape (n_rows,) or (n_rows, n_columns), optional
             True labels or side information of the rows. None means those in the side columns of X.
         sample_weight : array-like of shape (n_rows,), optional
-            Weights.
+            Weights. Rows of weight 0 are not read.
 
         Returns
         -------
@@ -98,6 +99,10 @@ class RhoScorer(BaseEstimator):
         check_no_missing(y, "y")
         check_no_missing(sample_weight, "sample_weight")
         bins = aligned(bins, X)
+        if sample_weight is not None and not np.all(sample_weight):
+            used = np.flatnonzero(sample_weight)
+            X, y, sample_weight = (take(indexable(array), used) for array in (X, y, sample_weight))
+            bins = None if bins is None else take(indexable(bins), used)
         estimator = without_search(estimator)
         mixture, known = inner_mixture(estimator), bins
         if known is None:

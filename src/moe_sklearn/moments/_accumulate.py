@@ -11,12 +11,12 @@ import numpy as np
 from ..data import (
     RowSource,
     as_source,
-    check_finite,
     check_length,
     check_no_missing,
     check_sample_weight,
     check_x_std,
     encode_labels,
+    finite_where_counted,
     open_batches,
 )
 from ._binned import BinnedMoments
@@ -224,8 +224,8 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
     if y.ndim not in (1, 2):
         raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
     check_length(y, "y", len(X))
-    check_finite(y, "y")
     sample_weight = check_sample_weight(sample_weight, len(X))
+    y = finite_where_counted(y, "y", sample_weight)
     # All labels are encoded together: those of one block can seem to be of another kind, if all are missing.
     labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
     check_x_std(x_std, X.shape)

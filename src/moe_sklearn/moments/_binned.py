@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from contextlib import nullcontext
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 
 from ..data import (
     BLOCK_ROWS,
+    MASKED,
     NO_BIN,
     RowSource,
     as_source,
@@ -26,7 +29,42 @@ from ._group import GroupMoments
 from ._moments import Moments, checked_targets
 from ._row_moments import RowMoments, RowStore, fits_as_rows, merged
 
+# Noise of so many times the spread of a column is a mark of a bad pixel, or a mistake. Of fewer rows, the
+# spread is not known well enough.
+BEYOND_SPREAD, FEWEST_FOR_SPREAD = 100, 20
 FLOAT64_HINT = " X may do with product_dtype='float64'."
+
+
+def warn_of_large_noise(groups, largest):
+    """Warn if the largest standard deviation of noise in a column is far beyond the spread of the column.
+
+    Parameters
+    ----------
+    groups : iterable of GroupMoments
+        All rows.
+    largest : ndarray of shape (n_features,)
+    """
+    groups = [group for group in groups if group.n_rows]
+    if sum(group.n_rows for group in groups) < FEWEST_FOR_SPREAD:
+        return
+    weights = np.array([group.weight for group in groups])
+    means = np.array([group.x_mean for group in groups])
+    squares = (
+        sum(group.x_squares for group in groups) + weights @ (means - np.average(means, 0, weights)) ** 2
+    )
+    spread = np.sqrt(np.maximum(squares, 0) / weights.sum())
+    typical = np.sqrt(np.mean(spread**2))
+    # A constant column has no scale of its own.
+    ratio = largest / np.maximum(np.where(spread > 1e-6 * typical, spread, typical), 1e-300)
+    if typical > 0 and (ratio > BEYOND_SPREAD).any():
+        column = int(np.argmax(ratio))
+        warnings.warn(
+            f"x_std reaches {largest[column]:.3g} in column {column}, {ratio[column]:.3g} times its spread "
+            f"({np.count_nonzero(ratio > BEYOND_SPREAD)} such columns). One such value hides the column in "
+            f"every row. {MASKED}",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 class BinnedMoments:
@@ -221,16 +259,16 @@ class BinnedMoments:
             raise ValueError(f"X has {source.shape[1]} columns, the moments have {self.n_features}.")
         y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
         names, codes = self._names_and_codes(bins, len(source))
-        noise = self._noise(check_x_std(x_std, source.shape), names, codes, sample_weight)
+        noise, largest = self._noise(check_x_std(x_std, source.shape), names, codes, sample_weight)
         rows = source, y, names, codes, sample_weight, noise
         self.follow(source.dtype)
         if self.groups and self._can_be_added(source, y, sample_weight, noise):
-            self._gather_into(self.groups, *rows, watch=watch)
+            self._gather_into(self.groups, *rows, largest, watch=watch)
             return self
         added: dict = {}
         place = self.directory
         with TemporaryDirectory(dir=place, ignore_cleanup_errors=True) if place else nullcontext() as folder:
-            self._gather_into(added, *rows, folder=folder, watch=watch)
+            self._gather_into(added, *rows, largest, folder=folder, watch=watch)
             for label, group in added.items():
                 self._add(label, group)
         return self
@@ -259,27 +297,33 @@ class BinnedMoments:
         """
         names, codes = self._names_and_codes(bins, len(bins))
         x_std = check_x_std(x_std, (len(bins), self.n_features))
-        for label, variances in self._noise(x_std, names, codes, sample_weight).items():
+        noise, largest = self._noise(x_std, names, codes, sample_weight)
+        if factor > 0:
+            warn_of_large_noise(self.groups.values(), factor**0.5 * largest)
+        for label, variances in noise.items():
             self.groups[label].add_noise(factor * variances)
         return self
 
-    def _noise(self, x_std, names, codes, sample_weight) -> dict:
-        """Weighted sums of the variances of the rows of each label, (n_features,)."""
+    def _noise(self, x_std, names, codes, sample_weight) -> tuple[dict, Any]:
+        """Weighted sums of the variances of the rows of each label, and the largest std: (n_features,)."""
         if x_std is None:
-            return {}
+            return {}, 0.0
         weights = np.ones(len(codes)) if sample_weight is None else sample_weight
         if not isinstance(x_std, RowSource):
             # The last name is that of code NO_BIN, -1.
             totals = np.bincount(codes % len(names), weights, minlength=len(names))
-            return {name: x_std**2 * total for name, total in zip(names, totals, strict=True) if total > 0}
+            totals_of = zip(names, totals, strict=True)
+            return {name: x_std**2 * total for name, total in totals_of if total > 0}, x_std
         sums: defaultdict = defaultdict(float)
+        largest = np.zeros(self.n_features)
         for start, stop, load in x_std.blocks(BLOCK_ROWS):
             block = load()
             for label, rows in by_bin(start, stop, names, codes, sample_weight):
                 std = block[rows - start].astype(float)
                 check_values(std, locate=lambda row, rows=rows: x_std.locate(int(rows[row])))
                 sums[label] += transposed_product(std**2, weights[rows])
-        return sums
+                np.maximum(largest, std.max(axis=0), out=largest)
+        return sums, largest
 
     def _names_and_codes(self, bins, n):
         """Return the labels of this update, None last, and the position of each row's label among them."""
@@ -315,7 +359,9 @@ class BinnedMoments:
             totals[self.family(label)] += group.n_rows_held
         return {label for label in names if fits_as_rows(totals[self.family(label)], self.n_features)}
 
-    def _gather_into(self, groups, source, y, names, codes, sample_weight, noise, folder=None, watch=None):
+    def _gather_into(
+        self, groups, source, y, names, codes, sample_weight, noise, largest, folder=None, watch=None
+    ):
         """Add rows to the moments in the dict `groups`; in `folder` if they are to be merged later."""
         few, product_dtype = self._few(names, codes, sample_weight), self.product_dtype
         if has_extremes(sample_weight):
@@ -328,13 +374,19 @@ class BinnedMoments:
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         adder = Adder(self, groups, few, y, sample_weight, product_dtype, folder, buffers)
         adder.add_rows_of(source, names, codes, watch or (lambda n_rows: None))
-        for label in noise.keys() - adder.kept.keys():
+        kept = {
+            label: RowMoments(
+                self.store, np.concatenate([self.store.append(part, self.family(label)) for part in parts])
+            )
+            for label, parts in adder.kept.items()
+        }
+        if noise:
+            warn_of_large_noise([*groups.values(), *kept.values()], largest)
+        for label in noise.keys() - kept.keys():
             groups[label].add_noise(noise[label])
         for group in groups.values():
             check_not_overflown(group, product_dtype)
-        for label, parts in adder.kept.items():
-            index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])
-            group = RowMoments(self.store, index)
+        for label, group in kept.items():
             if label in noise:
                 group.add_noise(noise[label])
             groups[label] = groups[label] + group if label in groups else group

@@ -112,7 +112,7 @@ class RegimeValueDisplay(AxesDisplay):
         value, lines = self.value, list(self.value.r2)
         names = {line: wrapped(f"{line} ({value.n_bins[line]})") for line in lines}
         if RANDOM in lines:
-            names[RANDOM] += f"\np = {value.p_value:.3g}"
+            names[RANDOM] += f"\np = {value.p_value:.3g} (least {value.least_p_value:.3g})"
         row = max(0.5, 0.1 + 0.15 * most_lines(names.values()))
         ax = self._start(ax, (6.4, 1.6 + row * len(lines)))
         places = np.arange(len(lines))
