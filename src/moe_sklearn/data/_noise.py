@@ -116,10 +116,11 @@ class NoisyRows(DerivedRows):
         self.x_std, self.in_memory = x_std, False
         self.n_draws, self.seed, self.first_row = n_draws, seed, first_row
 
-    def blocks(self, max_rows: int):
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
         """Yield (start, stop, load) of ranges of at most `max_rows` rows."""
-        for start in range(0, len(self), max_rows):
-            stop = min(start + max_rows, len(self))
+        last = len(self) if last is None else last
+        for start in range(first, last, max_rows):
+            stop = min(start + max_rows, last)
             yield start, stop, partial(self.take, np.arange(start, stop))
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:

@@ -11,11 +11,11 @@ from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
 from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_length, check_sample_weight, check_varies
-from ._frames import FrameMaker, aligned, as_table
+from ._frames import FrameMaker, aligned, as_table, frame_of
 from ._labels import label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
-from ._side_columns import SideColumns, are_labels, locate
-from ._sources import LazySource, RowSource, as_source, is_lazy, is_source
+from ._side_columns import SideColumns, are_labels, check_names, locate
+from ._sources import LazySource, RowSource, as_source, float_of, is_lazy, is_source
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ class Rows:
         ValueError
             If X is not in memory.
         """
-        if self.X.values is None:
+        if self.X.as_array() is None:
             raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
         order = rng.permutation(len(self))
 
         def in_order(source):
-            values = source.take(np.arange(len(self))) if source.values is None else source.values
-            return as_source(np.asarray(values)[order])
+            values = source.as_array()
+            return as_source((source.take(np.arange(len(self))) if values is None else values)[order])
 
         return self._with(order, in_order)
 
@@ -234,7 +234,7 @@ def feature_names(estimator):
 
 def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
     """Check X and y of a fit, or of one batch of several."""
-    check_kind(X)
+    X = _readable(estimator, X, reset)
     check_kind(y, "y")
     if y is None and get_tags(estimator).target_tags.required:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
@@ -263,10 +263,23 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
 
 def _check_features(estimator, X, lazy) -> RowSource:
     """Check the X of a method of a fitted estimator."""
-    check_kind(X)
+    X = _readable(estimator, X)
     if is_source(X):
         return _check_source(estimator, X, lazy=lazy)
     return RowSource(validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False))
+
+
+def _readable(estimator, X, reset=False):
+    """Return X as scikit-learn reads it as numbers, in its precision; where it does not, as a source."""
+    frame = frame_of(X)
+    numbers = None if frame is None else frame.numbers()
+    if numbers is not None:
+        check_names(estimator, frame, reset)
+        return as_source(numbers)
+    check_kind(X)
+    if isinstance(X, np.ndarray) and not X.dtype.isnative and not is_source(X):
+        return X.astype(float_of(X.dtype))
+    return X
 
 
 def checked_array(estimator, X, *y, dtype=FLOAT_DTYPES, **options):

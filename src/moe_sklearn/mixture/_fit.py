@@ -212,12 +212,12 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
     if fits_moments(features):
         return features.fit_moments(pooled, dtype=rows.source.dtype)
     read, *more = rows.source.batches()
-    if more or read.X.values is None:
+    X, y = (None, None) if more else (read.X.as_array(), read.y)
+    if X is None:
         raise TypeError(
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "
             "shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
         )
-    X, y = read.X.values, read.y
     if read.has_noise:
         X = read.noisy(seed=setup.seed).X.take(np.arange(len(X)))
     X = X if read.frame is None else read.frame.of(X)
