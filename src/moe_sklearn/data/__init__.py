@@ -26,4 +26,4 @@ from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order,
 from ._noise import check_values, check_x_std
 from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split
 from ._side_columns import SideColumns, checked_columns, column_names
-from ._sources import BLOCK_ROWS, RowSource, as_source, is_lazy, prefetch
+from ._sources import BLOCK_ROWS, RowSource, as_source, check_counted, is_lazy, prefetch

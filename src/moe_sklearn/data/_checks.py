@@ -56,7 +56,7 @@ def check_no_missing(values, name: str):
     missing = mask_of(values)
     if missing is None and any(HOLDS_ANYTHING.match(str(dtype)) for dtype in _dtypes_of(values)):
         array = np.asarray(values, dtype=object)
-        _check_cells(array, name, getattr(values, "column_names", getattr(values, "columns", None)))
+        _check_cells(array, name, values)
         missing = np.fromiter(map(is_missing, array.ravel()), bool, array.size).reshape(array.shape)
     if missing is None or not missing.any():
         return
@@ -80,15 +80,17 @@ def _dtypes_of(values) -> list:
     return list(dtypes) if hasattr(dtypes, "__iter__") else [dtypes]
 
 
-def _check_cells(array, name, names):
-    """Raise a ValueError if a cell of an array of objects holds an array; `names` name its columns."""
+def _check_cells(array, name, values):
+    """Raise a ValueError if a cell of `values`, which are given as an array of objects too, holds an array."""
     found = next((place for place, cell in np.ndenumerate(array) if _n_axes(cell)), None)
     if found is None:
         return
     row, *at = found
     column, cells = name, array[:, at[0]] if at else array
-    if at:
-        column += f"[:, {at[0]}]" if names is None else f"[{names[at[0]]!r}]"
+    if hasattr(values, "column_names"):  # of pyarrow
+        column = f"{name}[{values.column_names[at[0]]!r}].to_numpy()"
+    elif at:
+        column += f"[{values.columns[at[0]]!r}]" if hasattr(values, "columns") else f"[:, {at[0]}]"
     shapes = sorted({np.shape(cell) for cell in cells})
     if len(shapes) > 1:
         way_out = f"they have the shapes {str(shapes[:4])[1:-1]}: bring them to one length first."
@@ -121,7 +123,7 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
         opened = OPENED_BY.get(PurePath(first).suffix, "np.load({})").format(name)
         raise TypeError(f"{name} is a path: open the file and pass what it holds, as in {opened}.")
     if name == "X" and first is not values and len({len(row) for row in values if _n_axes(row) == 1}) > 1:
-        _check_cells(np.fromiter(values, object, len(values)), name, None)
+        _check_cells(np.fromiter(values, object, len(values)), name, values)
     if parts := _parts_of(values, name):
         raise TypeError(f"{name} is a {type(values).__name__} {_way_to_one(parts, name, values)}.")
     if isinstance(first, np.ndarray):

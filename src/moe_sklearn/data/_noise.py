@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._checks import check_kind
-from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, is_source
+from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, check_counted, is_source
 
 # The squares of larger ones would overflow.
 LARGEST_STD = 1e150
@@ -39,6 +39,7 @@ def check_x_std(x_std, shape: tuple, name: str = "x_std"):
     if x_std is None:
         return None
     check_kind(x_std, name)
+    check_counted(x_std, name)
     n_rows, n_features = map(int, shape)
     if is_source(x_std):
         x_std = as_source(x_std)

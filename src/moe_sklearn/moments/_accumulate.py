@@ -11,6 +11,7 @@ import numpy as np
 from ..data import (
     RowSource,
     as_source,
+    check_counted,
     check_finite,
     check_length,
     check_no_missing,
@@ -252,8 +253,7 @@ def chunks_of_rows(X) -> list[tuple]:
     ValueError
         If X has blocks of unknown size.
     """
-    if any(np.isnan(size) for size in X.chunks[0]):
-        raise ValueError("X has blocks of unknown size: call X.compute_chunk_sizes() first.")
+    check_counted(X)
     edges = np.cumsum([0, *X.chunks[0]]).tolist()
     return list(zip(X.rechunk({1: -1}).to_delayed().ravel(), edges[:-1], edges[1:], strict=True))
 
