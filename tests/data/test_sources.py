@@ -398,7 +398,7 @@ def cells_of(kind, X):
         ("pandas", "np.stack(X['flux'])"),
         ("series", "np.stack(X)"),
         ("polars", "np.stack(X['flux'])"),
-        ("pyarrow", "np.stack(X['flux'])"),
+        ("pyarrow", "np.stack(X['flux'].to_numpy())"),
         ("astropy", "X['flux']"),
     ],
 )
@@ -433,9 +433,8 @@ def containers_of(kind, flux, y, folder):
         return group
     fits = pytest.importorskip("astropy.io.fits")
     parts = [fits.PrimaryHDU(), fits.ImageHDU(flux), fits.BinTableHDU(fields_of(columns))]
-    return {"HDUList": fits.HDUList(parts), "HDU": parts[1], "table HDU": parts[2], "rec": parts[2].data}[
-        kind
-    ]
+    named = {"HDU": parts[1], "table HDU": parts[2], "rec": parts[2].data}
+    return named.get(kind, fits.HDUList(parts))
 
 
 def fields_of(columns):

@@ -81,7 +81,7 @@ def _dtypes_of(values) -> list:
 
 
 def _check_cells(array, name, values):
-    """Raise a ValueError if a cell of `values`, which are given as an array of objects too, holds an array."""
+    """Raise a ValueError if a cell of `values` holds an array; `array` is an array of all cells."""
     found = next((place for place, cell in np.ndenumerate(array) if _n_axes(cell)), None)
     if found is None:
         return
