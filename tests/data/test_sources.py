@@ -22,10 +22,11 @@ from moe_sklearn import (
     accumulate,
     dask_fit,
     dask_moments,
+    gate_rows,
     moe_learning_curve,
     oracle_headroom,
 )
-from moe_sklearn.data import as_source, open_batches, prefetch, rows_of
+from moe_sklearn.data import Batches, as_source, open_batches, prefetch, rows_of
 from moe_sklearn.data._noise import NoisyRows
 from moe_sklearn.data._sources import ColumnsOf, is_source, map_rows
 from moe_sklearn.moments import BinnedMoments
@@ -470,6 +471,8 @@ def test_containers_list_what_they_hold(kind, way_out, data, tmp_path):
         model.predict(X)
     with pytest.raises(TypeError, match="y is .* holds"):
         BinnedRidgeExperts().fit(taken, X, bins=bins)
+    if kind == "npz":
+        X.close()
 
 
 @pytest.mark.parametrize(("end", "way"), [("npy", "np.load(X"), ("h5", "h5py.File(X"), ("fits", "getdata(X")])
@@ -513,3 +516,90 @@ def test_columns_of_every_kind_of_frame_keep_their_names_and_order(kind, data):
     for other in (swapped, renamed):
         with pytest.raises(ValueError, match="same order|feature names should match"):
             model.predict(FRAMES[kind](other))
+
+
+BATCHES = [slice(0, 100), slice(100, 100), slice(100, 350), slice(350, N)]
+
+
+def batches_of(X, y, bins, *more):
+    return [tuple(array[part] for array in (X, y, bins, *more)) for part in BATCHES]
+
+
+READERS = {
+    "experts": lambda batches: BinnedRidgeExperts().fit_batches(batches),
+    "mixture": lambda batches: SoftGateMoERegressor().fit_batches(batches),
+    "side columns": lambda batches: BinnedRidgeExperts(side_columns=[4]).fit_batches(
+        [(np.insert(X, 4, bins, axis=1), y, *more) for X, y, bins, *more in batches]
+    ),
+    "accumulate": lambda batches: accumulate(batches),
+    "gate_rows": lambda batches: gate_rows([batches[:2], batches[2:]]),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_rows_of_batches_are_named_by_batch_and_row(reader, data):
+    X, y, bins = data
+    of_batch_3 = np.array(X), np.array(y)
+    of_batch_3[0][107, 2] = of_batch_3[1][107] = np.nan
+    if reader != "gate_rows":  # which does not read X
+        with pytest.raises(ValueError, match=r"(batch 3: X .*row 7, |row 7 of batch 3, )column 2"):
+            READERS[reader](batches_of(of_batch_3[0], y, bins))
+    with pytest.raises(ValueError, match=r"batch 3: y contains NaN .*row 7"):
+        READERS[reader](batches_of(X, of_batch_3[1], bins))
+
+
+def test_noise_of_batches_is_named_by_batch_and_row(data):
+    x_std = np.full((N, D), 0.1)
+    x_std[107, 2] = -1
+    batches = [(*batch[:3], None, batch[3]) for batch in batches_of(*data, x_std)]
+    with pytest.raises(ValueError, match="x_std is -1.0 in row 7 of batch 3, column 2"):
+        SoftGateMoERegressor().fit_batches(batches)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("first", [False, True])
+def test_empty_batches_are_skipped(reader, first, data):
+    empty, *filled = sorted(batches_of(*data), key=lambda batch: len(batch[0]))
+    batches = [empty, *filled] if first else [filled[0], empty, *filled[1:]]
+    found = READERS[reader](batches)
+    if reader == "gate_rows":
+        assert_array_equal(found.folds, np.repeat([0, 1], [100, 500]))
+    elif reader == "accumulate":
+        assert found.n_rows == N
+    else:
+        expected = READERS[reader](filled)
+        X = data[0] if reader != "side columns" else np.insert(data[0], 4, data[2], axis=1)
+        assert_array_equal(found.predict(X), expected.predict(X))
+
+
+def test_batches_of_empty_shards_are_skipped(data):
+    X, y, bins = data
+    batches = [(np.split(X[part], 2), y[part], bins[part]) for part in BATCHES]
+    assert [len(rows) for rows in Batches(BinnedRidgeExperts(), batches).batches()] == [100, 250, 250]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "series", "strings", "masked", "frames", "polars"])
+def test_shards_of_all_arguments(kind, data):
+    X, y, bins = data
+    weight = np.random.default_rng(0).uniform(1, 2, N)
+    side = np.column_stack([bins, np.arange(N) % 2]).astype(float)
+    given = {
+        "arrays": bins,
+        "series": pd.Series(bins),
+        "strings": np.array(["cool", "mid", "hot"])[bins],
+        "masked": np.ma.array(bins, mask=np.arange(N) % 10 == 0),
+        "frames": pd.DataFrame(side, columns=["teff", "feh"]),
+        "polars": pytest.importorskip("polars").DataFrame(side, schema=["teff", "feh"]),
+    }[kind]
+    edges = None if np.ndim(given) == 1 else GridBinner(edges=[[-1, 0.5, 1.5, 3], [-1, 0.5, 2]])
+    model = SoftGateMoERegressor(gate="logistic", binner=edges)
+
+    def cut(values):
+        return [values[:70], values[70:71], values[71:]]
+
+    expected = model.fit(cut(X), y, bins=given, sample_weight=weight).predict(X, mixing="oracle", bins=given)
+    names = model.bin_names_
+    model.fit(cut(X), cut(y), bins=cut(given), sample_weight=cut(weight))
+    assert model.bin_names_ == names
+    assert_allclose(model.predict(cut(X), mixing="oracle", bins=cut(given)), expected, rtol=1e-9)
+    assert model.score(cut(X), cut(y), cut(weight)) == pytest.approx(model.score(X, y, weight))

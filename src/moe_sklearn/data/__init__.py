@@ -1,6 +1,6 @@
 """Rows from anywhere, checked once; labels, folds, noise and side columns."""
 
-from ._batches import Batches, open_batches
+from ._batches import Batches, is_empty, naming_batch, open_batches
 from ._checks import (
     NO_WEIGHT,
     check_choice,
@@ -21,7 +21,7 @@ from ._folds import (
     fold_of_rows,
     joined_folds,
 )
-from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_of
+from ._frames import FrameMaker, OnFrames, aligned, frame_of, joined, numbers_of
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
 from ._noise import check_values, check_x_std
 from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split

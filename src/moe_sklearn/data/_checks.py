@@ -102,8 +102,8 @@ def _check_cells(array, name, values):
 
 
 def _n_axes(cell) -> int:
-    """Return 0 for a number, a string or None, 1 for a list, and the number of axes of an array."""
-    is_one = isinstance(cell, (str, bytes)) or not hasattr(cell, "__len__")
+    """Return 0 for a number, a string, a dict or None, 1 for a list, and the number of axes of an array."""
+    is_one = isinstance(cell, (str, bytes, dict)) or not hasattr(cell, "__len__")
     return 0 if is_one else len(getattr(cell, "shape", (len,)))
 
 

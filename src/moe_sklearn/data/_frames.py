@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,6 +180,18 @@ def as_table(X):
         return X
     array = np.asarray(X)
     return np.asarray(X, dtype=object) if array.dtype.kind in "US" else array
+
+
+def joined(values, X):
+    """Return one array, or frame, of a list with the values of each shard of X; anything else as it is."""
+    are_lists = isinstance(X, (list, tuple)) and isinstance(values, (list, tuple)) and len(values) == len(X)
+    if not are_lists or not is_source(X) or not all(map(np.ndim, values)):
+        return values
+    if any(len(part) != shard.shape[0] for part, shard in zip(values, X, strict=True)):
+        return values
+    if any(mask_of(part) is not None for part in values):
+        return np.ma.concatenate(values)
+    return getattr(sys.modules.get(library_of(values[0]) or ""), "concat", np.concatenate)(list(values))
 
 
 def take_columns(table, positions: Sequence[int]):

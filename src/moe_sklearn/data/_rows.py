@@ -11,7 +11,7 @@ from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
 from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_length, check_sample_weight, check_varies
-from ._frames import FrameMaker, aligned, as_table, frame_of
+from ._frames import FrameMaker, aligned, as_table, frame_of, joined
 from ._labels import label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._side_columns import SideColumns, are_labels, check_names, locate
@@ -131,7 +131,7 @@ def rows_of(
         With `reset`, its `n_features_in_`, `feature_names_in_` and, if there are side columns,
         `side_columns_` are set: they are of X as it was given.
     X, y, bins, sample_weight, x_std
-        As users hand them over.
+        As users hand them over. Where X is a list of shards, the others can be lists of theirs.
     reset : bool, default=False
         Whether the estimator is to be fitted to these rows, or to these first.
     is_batch : bool, default=False
@@ -154,6 +154,7 @@ def rows_of(
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
     # stay those of X as it was given.
     to_fit = reset or is_batch
+    y, bins, sample_weight = (joined(values, X) for values in (y, bins, sample_weight))
     table, found = _split(estimator, X, bins, reset)
     checker = _without_side_columns(estimator, found, reset)
     if found is None:

@@ -182,7 +182,11 @@ class RowSource:
     ----------
     in_memory : bool
         Whether the rows are already in memory.
+    batch : str
+        What stands behind a row of a batch in error messages, such as " of batch 2".
     """
+
+    batch = ""
 
     def __init__(self, X, first_row: int = 0):
         check_no_missing(X, "X")
@@ -256,7 +260,7 @@ class RowSource:
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
-        return f"row {self.first_row + row}"
+        return f"row {self.first_row + row}{self.batch}"
 
     def _release(self):
         """Free the pages of a memory map that were read. The file keeps what was written to it."""
@@ -383,7 +387,7 @@ class DerivedRows(RowSource):
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
-        return self.source.locate(row)
+        return self.source.locate(row) + self.batch
 
 
 class RowSlice(DerivedRows):
@@ -476,4 +480,4 @@ class Shards(RowSource):
     def locate(self, row: int) -> str:
         """Name of a row in error messages: its number among all rows, its shard, and its number there."""
         shard = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return f"row {row} (row {row - self.starts[shard]} of shard {shard})"
+        return f"row {row}{self.batch} (row {row - self.starts[shard]} of shard {shard})"

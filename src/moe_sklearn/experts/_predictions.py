@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import codes_of, features_of, rows_of
+from ..data import codes_of, features_of, joined, rows_of
 from ..linalg import LinearPart, LinearStack
 from ..metrics import r2_of
 
@@ -110,4 +110,4 @@ class ExpertOutputs(TransformerMixin):
         -------
         float
         """
-        return r2_of(y, self.predict(X, bins=bins), sample_weight)
+        return r2_of(joined(y, X), self.predict(X, bins=bins), joined(sample_weight, X))

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ..data import Batches, Rows, RowSource, check_x_std, encode_labels, is_lazy, open_batches, rows_of
+from ..data import (
+    Batches,
+    Rows,
+    RowSource,
+    check_x_std,
+    encode_labels,
+    is_empty,
+    is_lazy,
+    open_batches,
+    rows_of,
+)
 from ..moments import (
     BinnedMoments,
     FoldMoments,
@@ -210,7 +220,8 @@ def gate_rows(shards) -> TrainingRows:
         fold_of_batch.clear()
         for fold, batches in enumerate(shards):
             for batch in open_batches(batches):
-                fold_of_batch.append(fold)
+                if not is_empty(batch[0]):
+                    fold_of_batch.append(fold)
                 yield batch
 
     read = Batches(SoftGateMoERegressor(), batches_of_all)

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import Rows, check_choice, features_of, rows_of
+from ..data import Rows, check_choice, features_of, joined, rows_of
 from ..metrics import MODES, Mixing, r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
@@ -418,7 +418,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         float
         """
         prediction = self.predict(X, mixing=mixing, bins=bins)
-        return r2_of(y, prediction, sample_weight)
+        return r2_of(joined(y, X), prediction, joined(sample_weight, X))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -18,6 +18,7 @@ from ..data import (
     check_sample_weight,
     check_x_std,
     encode_labels,
+    naming_batch,
     open_batches,
 )
 from ._binned import BinnedMoments
@@ -90,8 +91,9 @@ def accumulate(
             moments, marks = _resumed(checkpoint, product_dtype)
     number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
     for number, (X, y, bins, sample_weight, x_std) in enumerate(open_batches(batches), start=1):
-        check_no_missing(y, "y")
-        source, y = as_source(X), np.asarray(y, float)
+        with naming_batch(number):
+            check_no_missing(y, "y")
+            source, y = as_source(X), np.asarray(y, float)
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)
             if number <= done:
@@ -100,7 +102,8 @@ def accumulate(
             marks.append(mark)
         if moments is None:
             moments = BinnedMoments.empty_for(source, y, product_dtype=product_dtype)
-        moments.update(source, y, bins, sample_weight, x_std)
+        with naming_batch(number):
+            moments.update(source, y, bins, sample_weight, x_std)
         if verbose:
             print(f"batch {number}: {moments.n_rows:,} rows", flush=True)
         if checkpoint is not None and time.monotonic() - saved_at >= every:
