@@ -233,7 +233,7 @@ class RowSource:
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
         """Read the rows at sorted positions `rows`. Only blocks that hold some of them are loaded."""
         taken = np.empty((len(rows), self.shape[1]), self.dtype)
-        ends = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        ends = (int(rows[0]) // max_rows * max_rows, int(rows[-1]) + 1) if len(rows) else (0, 0)
         for start, stop, load in self.blocks(max_rows, *ends):
             first, last = np.searchsorted(rows, [start, stop])
             if first < last:
