@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pandas as pd
 import pytest
-from containers import IN_MEMORY, SOURCES
+from containers import IN_MEMORY, READ_AT_THE_DOOR, SOURCES
 from estimators import CASES, FITS, fitted
 from numpy.testing import assert_allclose, assert_array_equal
 from round_trips import through_joblib, through_pickle, through_skops
@@ -103,11 +103,13 @@ def test_a_copy_goes_on_where_the_model_was(rows, name, round_trip):
 # containers
 
 
+WITH_ROWS = "fit", "fit_batches", "partial_fit"
 FITTED_FROM = [
     (name, way, kind)
     for name, way in FITS
-    for kind in [*IN_MEMORY, *SOURCES]
-    if way in (CASES[name].from_sources if kind in SOURCES else ("fit", "fit_batches", "partial_fit"))
+    for kind in [*IN_MEMORY, *SOURCES, *READ_AT_THE_DOOR]
+    if way in (CASES[name].from_sources if kind not in IN_MEMORY else WITH_ROWS)
+    and (kind in SOURCES or way in WITH_ROWS)
 ]
 
 
@@ -118,7 +120,7 @@ def test_every_container_gives_the_model_of_the_array(rows, tmp_path, monkeypatc
     X, y, bins = rows
     # A list, and to scikit-learn a polars frame, has no precision of its own.
     X = X.astype(np.float64 if kind in ("list", "polars") else dtype)
-    use, given = CASES[name].use, (IN_MEMORY | SOURCES)[kind](X, tmp_path)
+    use, given = CASES[name].use, (IN_MEMORY | SOURCES | READ_AT_THE_DOOR)[kind](X, tmp_path)
     expected = use(fitted(name, way, X, y, bins), X, bins)
     found = use(fitted(name, way, given, y, bins), given, bins)
     assert found.dtype == expected.dtype

@@ -89,7 +89,7 @@ def test_noise_does_not_depend_on_what_is_read_together(rows):
     assert_array_equal(fewer.take(np.array([0, 1, 8])), whole[[0, 1, 12]])
     tail = NoisyRows(as_source(X[50:]), as_source(x_std[50:]), n_draws=3, seed=7, first_row=50)
     assert_array_equal(tail.take(np.arange(30)), whole[150:180])
-    assert (NoisyRows(as_source(X), np.ones(3), seed=8).take(some) != whole[some]).all()
+    assert (NoisyRows(as_source(X), np.ones(3), n_draws=3, seed=8).take(some) != whole[some]).all()
 
 
 def test_draws_of_batches_are_those_of_all_rows(rows):

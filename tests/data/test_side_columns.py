@@ -15,7 +15,7 @@ from sklearn.ensemble import AdaBoostRegressor, BaggingRegressor, StackingRegres
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import (
     BinnedRidgeExperts,
@@ -287,6 +287,36 @@ def test_polars_frames(stars):
     labels = mixture(side_columns="regime", binner=None, gate_features=columns).fit(frame.drop(SIDE), y)
     assert labels.bins_.tolist() == ["a", "b"]
     np.testing.assert_array_equal(labels.predict(frame.drop(SIDE)), labels.predict(frame.select(FLUXES)))
+
+
+# preprocessing in front
+
+
+def snv(X):
+    X = np.asarray(X)
+    return (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_preprocessing_leaves_side_columns_alone(stars, by_name):
+    """The recipe of the guide."""
+    X, y = stars
+    spectrum = make_pipeline(FunctionTransformer(snv, feature_names_out="one-to-one"), StandardScaler())
+    parts = [("spectrum", spectrum, FLUXES), ("side", "passthrough", SIDE)]
+    prepare = ColumnTransformer(parts, verbose_feature_names_out=False)
+    if by_name:
+        prepare.set_output(transform="pandas")
+    inner = mixture(side_columns=SIDE if by_name else [-2, -1])
+    alphas = {"softgatemoeregressor__experts__alpha": [0.1, 10.0]}
+    search = GridSearchCV(make_pipeline(prepare, inner), alphas, scoring=rho_scorer, cv=CV)
+    search.fit(X, y)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+    scaled = StandardScaler().fit(snv(X[FLUXES])).transform(snv(X[FLUXES]))
+    chosen = {"experts__alpha": search.best_params_[next(iter(alphas))]}
+    twin = mixture(side_columns=None).set_params(**chosen).fit(scaled, y, bins=X[SIDE].to_numpy())
+    expected = twin.predict(scaled)
+    np.testing.assert_allclose(search.predict(X), expected, rtol=1e-9)
+    np.testing.assert_allclose(search.predict(X.assign(teff=np.nan, mh=np.nan)), expected, rtol=1e-9)
 
 
 # memory and sources

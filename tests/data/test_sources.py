@@ -1,18 +1,34 @@
+import re
 import sys
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from containers import SOURCES
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from shared_data import three_regimes
+from sklearn.decomposition import PCA
 
-from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import as_source, open_batches, prefetch
-from moe_sklearn.data._sources import is_source, map_rows
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    GateFeatureTransformer,
+    GridBinner,
+    SoftGateMoERegressor,
+    accumulate,
+    dask_fit,
+    dask_moments,
+    gate_rows,
+    moe_learning_curve,
+    oracle_headroom,
+)
+from moe_sklearn.data import Batches, as_source, open_batches, prefetch, rows_of
+from moe_sklearn.data._noise import NoisyRows
+from moe_sklearn.data._sources import ColumnsOf, is_source, map_rows
 from moe_sklearn.moments import BinnedMoments
 
 N, D = 600, 12
@@ -287,3 +303,303 @@ def test_open_batches_fills_in_what_is_missing():
     batches = [(1, 2, 3), (1, 2, 3, 4), (1, 2, 3, 4, 5, 6)]
     expected = [(1, 2, 3, None, None, None), (1, 2, 3, 4, None, None), (1, 2, 3, 4, 5, 6)]
     assert list(open_batches(batches)) == expected
+
+
+# Gate rows of a file of 8 million rows took 8 s to find.
+@pytest.mark.parametrize("kind", ["file", "shards", "slice", "columns", "noisy"])
+def test_blocks_are_found_without_walking_over_all_others(kind, monkeypatch):
+    X, released = np.zeros((400, 3)), []
+    monkeypatch.setattr(OnDisk, "_release", lambda self: released.append(1))
+    source = {
+        "file": OnDisk(X),
+        "shards": as_source([OnDisk(part) for part in np.split(X, 8)]),
+        "slice": OnDisk(np.zeros((900, 3))).between(200, 600),
+        "columns": ColumnsOf(OnDisk(X), slice(2), 2),
+        "noisy": NoisyRows(OnDisk(X), None, 2),
+    }[kind]
+    for rows in np.split(np.arange(400), 40):
+        assert source.take(rows, max_rows=10).shape == (10, source.shape[1])
+    assert len(released) <= 80
+
+
+@pytest.mark.parametrize("kind", ["FITS map", "big-endian map"])
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_maps_of_other_numbers_are_read_in_blocks(kind, dtype, tmp_path):
+    X = np.arange(6000).reshape(1500, 4).astype(dtype)
+    given = SOURCES[kind](X, tmp_path)
+    rows = rows_of(BinnedRidgeExperts(), given, np.arange(1500), reset=True).X
+    assert (rows.X is given, rows.in_memory, rows.values) == (True, False, None)
+    assert rows.dtype == np.dtype("f4" if dtype == "f4" else "f8")
+    assert {load().dtype for *_, load in rows.blocks(400)} == {rows.dtype}
+    assert_array_equal(rows.as_array(), X)
+
+
+def test_maps_of_other_numbers_are_arrays_where_one_is_needed(data, tmp_path):
+    X, y, bins = data
+    given = SOURCES["FITS map"](X, tmp_path)
+    model = SoftGateMoERegressor(gate="logistic", gate_features=PCA(3))
+    expected = model.fit(X, y, bins=bins).predict(X)
+    assert_allclose(model.fit(given, y, bins=bins).predict(given), expected, rtol=1e-6, atol=1e-6)
+    test = {"X_test": X, "y_test": y, "bins_test": bins, "train_sizes": [300], "random_state": 0}
+    found, known = (moe_learning_curve(model, rows, y, bins=bins, **test) for rows in (given, X))
+    assert_allclose(found.r2["soft"], known.r2["soft"])
+
+
+ENTRIES = {
+    "fit": lambda X, y, bins: BinnedRidgeExperts().fit(X, y, bins=bins),
+    "fit_batches": lambda X, y, bins: BinnedRidgeExperts().fit_batches([(X, y, bins)]),
+    "accumulate": lambda X, y, bins: accumulate([(X, y, bins)]),
+    "update": lambda X, y, bins: BinnedMoments(D).update(X, y, bins),
+    "gate features": lambda X, y, bins: GateFeatureTransformer(2).fit(X),
+    "headroom": lambda X, y, bins: oracle_headroom(X, y, bins=bins),
+    "side columns": lambda X, y, bins: SoftGateMoERegressor(side_columns=[0]).fit(X, y),
+    "dask_fit": lambda X, y, bins: dask_fit(SoftGateMoERegressor(), X, y, bins),
+    "dask_moments": lambda X, y, bins: dask_moments(X, y, bins),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_unknown_chunks_of_dask_are_told_how_to_be_counted(entry, data):
+    array = pytest.importorskip("dask.array")
+    X, y, bins = data
+    unknown = array.from_array(X, chunks=(100, D))
+    unknown = unknown[unknown[:, 0] < 99]
+    with pytest.raises(ValueError, match=r"X has blocks of unknown size: call X.compute_chunk_sizes\(\)"):
+        ENTRIES[entry](unknown, y, bins)
+    with pytest.raises(ValueError, match=r"x_std has blocks of unknown size: call x_std.compute_chunk"):
+        BinnedRidgeExperts().fit(X, y, bins=bins, x_std=abs(unknown))
+    ENTRIES[entry](unknown.compute_chunk_sizes(), y, bins)
+
+
+def cells_of(kind, X):
+    cells = np.empty(len(X), object)
+    cells[:] = list(X)
+    if kind == "array":
+        return cells
+    if kind == "MATLAB":
+        cells[:] = [row[None] for row in X]
+        return cells[:, None]
+    if kind == "ragged":
+        return [row[: 3 + i % 2] for i, row in enumerate(X)]
+    if kind == "polars":
+        return pytest.importorskip("polars").DataFrame({"teff": X[:, 0], "flux": X.tolist()})
+    if kind == "pyarrow":
+        return pytest.importorskip("pyarrow").table({"teff": X[:, 0], "flux": X.tolist()})
+    if kind == "astropy":
+        return pytest.importorskip("astropy.table").Table({"teff": X[:, 0], "flux": X})
+    return {"pandas": pd.DataFrame({"teff": X[:, 0], "flux": cells}), "series": pd.Series(cells)}[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [
+        ("array", "np.stack(X)"),
+        ("MATLAB", "np.stack([np.ravel(cell) for cell in X[:, 0]])"),
+        ("ragged", "the shapes (3,), (4,): bring them to one length first"),
+        ("pandas", "np.stack(X['flux'])"),
+        ("series", "np.stack(X)"),
+        ("polars", "np.stack(X['flux'])"),
+        ("pyarrow", "np.stack(X['flux'].to_numpy())"),
+        ("astropy", "X['flux']"),
+    ],
+)
+def test_arrays_in_cells_are_told_how_to_be_stacked(kind, way_out, data):
+    flux, y, bins = data
+    X = cells_of(kind, flux)
+    model = BinnedRidgeExperts().fit(flux, y, bins=bins)
+    for call in (lambda: BinnedRidgeExperts().fit(X, y, bins=bins), lambda: model.predict(X)):
+        with pytest.raises((TypeError, ValueError), match=re.escape(way_out)):
+            call()
+    if kind != "ragged":
+        assert_array_equal(eval(way_out, {"np": np, "X": X}), flux)
+
+
+def containers_of(kind, flux, y, folder):
+    columns = {"flux": flux, "logg": y}
+    if kind == "dict":
+        return columns
+    if kind == "npz":
+        np.savez(folder / "X.npz", **columns)
+        return np.load(folder / "X.npz")
+    if kind in ("h5py", "compound dataset"):
+        file = pytest.importorskip("h5py").File(folder / "X.h5", "w")
+        for name, column in columns.items():
+            file[name] = column
+        file["stars"] = fields_of(columns)
+        return file if kind == "h5py" else file["stars"]
+    if kind == "zarr":
+        group = pytest.importorskip("zarr").open_group(str(folder / "X.zarr"), mode="w")
+        for name, column in columns.items():
+            group[name] = column
+        return group
+    fits = pytest.importorskip("astropy.io.fits")
+    parts = [fits.PrimaryHDU(), fits.ImageHDU(flux), fits.BinTableHDU(fields_of(columns))]
+    named = {"HDU": parts[1], "table HDU": parts[2], "rec": parts[2].data}
+    return named.get(kind, fits.HDUList(parts))
+
+
+def fields_of(columns):
+    fields = np.empty(N, [(name, column.dtype, column.shape[1:]) for name, column in columns.items()])
+    for name, column in columns.items():
+        fields[name] = column
+    return fields
+
+
+@pytest.mark.parametrize(
+    ("kind", "way_out"),
+    [
+        ("dict", "X['flux']"),
+        ("npz", "X['flux']"),
+        ("h5py", "X['flux']"),
+        ("compound dataset", "X['flux']"),
+        ("zarr", "X['flux']"),
+        ("HDUList", "X[1].data"),
+        ("HDU", "X.data"),
+        ("table HDU", "X.data['flux']"),
+        ("rec", "X['flux']"),
+    ],
+)
+def test_containers_list_what_they_hold(kind, way_out, data, tmp_path):
+    flux, y, bins = data
+    X = containers_of(kind, flux, y, tmp_path)
+    with pytest.raises(TypeError, match=re.escape(f"as in {way_out}.")) as found:
+        BinnedRidgeExperts().fit(X, y, bins=bins)
+    assert ("(600, 12)" in str(found.value)) == (kind != "npz")
+    taken = eval(way_out, {"X": X})
+    model = BinnedRidgeExperts().fit(taken, y, bins=bins)
+    with pytest.raises(TypeError, match="X is .* holds"):
+        model.predict(X)
+    with pytest.raises(TypeError, match="y is .* holds"):
+        BinnedRidgeExperts().fit(taken, X, bins=bins)
+    if kind == "npz":
+        X.close()
+
+
+@pytest.mark.parametrize(("end", "way"), [("npy", "np.load(X"), ("h5", "h5py.File(X"), ("fits", "getdata(X")])
+@pytest.mark.parametrize("kind", [str, Path, lambda path: [Path(path)]])
+def test_paths_are_told_how_to_be_opened(end, way, kind, data):
+    with pytest.raises(TypeError, match="X is a path: open the file .*" + re.escape(way)):
+        BinnedRidgeExperts().fit(kind(f"spectra.{end}"), data[1])
+
+
+def test_columns_with_a_unit_are_told_their_value(data):
+    table = pytest.importorskip("astropy.table")
+    X, y, bins = data
+    for column in (table.Column(X, unit="Jy"), table.MaskedColumn(X, unit="Jy")):
+        with pytest.raises(TypeError, match="X is in Jy, .* pass plain numbers, X.value, in the same unit"):
+            BinnedRidgeExperts().fit(column, y, bins=bins)
+        BinnedRidgeExperts().fit(column.value, y, bins=bins)
+    with pytest.raises(TypeError, match=r"X\['b'\] is in Jy"):
+        BinnedRidgeExperts().fit(table.Table({"a": X[:, 0], "b": table.Column(y, unit="Jy")}), y, bins=bins)
+
+
+FRAMES = {
+    "pandas": pd.DataFrame,
+    "sparse": lambda columns: pd.DataFrame(columns).astype(pd.SparseDtype(float, 0)),
+    "polars": lambda columns: pytest.importorskip("polars").DataFrame(columns),
+    "pyarrow": lambda columns: pytest.importorskip("pyarrow").table(columns),
+    "structured": fields_of,
+    "astropy": lambda columns: pytest.importorskip("astropy.table").Table(columns),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_columns_of_every_kind_of_frame_keep_their_names_and_order(kind, data):
+    X, y, bins = data
+    columns = dict(zip("abcdefghijkl", X.T, strict=True))
+    model = SoftGateMoERegressor(gate="logistic").fit(FRAMES[kind](columns), y, bins=bins)
+    assert model.feature_names_in_.tolist() == list(columns)
+    expected = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins).predict(X)
+    assert_allclose(model.predict(FRAMES[kind](columns)), expected, rtol=1e-6, atol=1e-6)
+    swapped = {name: columns[name] for name in "bacdefghijkl"}
+    renamed = {name.upper(): column for name, column in columns.items()}
+    for other in (swapped, renamed):
+        with pytest.raises(ValueError, match="same order|feature names should match"):
+            model.predict(FRAMES[kind](other))
+
+
+BATCHES = [slice(0, 100), slice(100, 100), slice(100, 350), slice(350, N)]
+
+
+def batches_of(X, y, bins, *more):
+    return [tuple(array[part] for array in (X, y, bins, *more)) for part in BATCHES]
+
+
+READERS = {
+    "experts": lambda batches: BinnedRidgeExperts().fit_batches(batches),
+    "mixture": lambda batches: SoftGateMoERegressor().fit_batches(batches),
+    "side columns": lambda batches: BinnedRidgeExperts(side_columns=[4]).fit_batches(
+        [(np.insert(X, 4, bins, axis=1), y, *more) for X, y, bins, *more in batches]
+    ),
+    "accumulate": lambda batches: accumulate(batches),
+    "gate_rows": lambda batches: gate_rows([batches[:2], batches[2:]]),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_rows_of_batches_are_named_by_batch_and_row(reader, data):
+    X, y, bins = data
+    of_batch_3 = np.array(X), np.array(y)
+    of_batch_3[0][107, 2] = of_batch_3[1][107] = np.nan
+    if reader != "gate_rows":  # which does not read X
+        with pytest.raises(ValueError, match=r"(batch 3: X .*row 7, |row 7 of batch 3, )column 2"):
+            READERS[reader](batches_of(of_batch_3[0], y, bins))
+    with pytest.raises(ValueError, match=r"batch 3: y contains NaN .*row 7"):
+        READERS[reader](batches_of(X, of_batch_3[1], bins))
+
+
+def test_noise_of_batches_is_named_by_batch_and_row(data):
+    x_std = np.full((N, D), 0.1)
+    x_std[107, 2] = -1
+    batches = [(*batch[:3], None, batch[3]) for batch in batches_of(*data, x_std)]
+    with pytest.raises(ValueError, match="x_std is -1.0 in row 7 of batch 3, column 2"):
+        SoftGateMoERegressor().fit_batches(batches)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("first", [False, True])
+def test_empty_batches_are_skipped(reader, first, data):
+    empty, *filled = sorted(batches_of(*data), key=lambda batch: len(batch[0]))
+    batches = [empty, *filled] if first else [filled[0], empty, *filled[1:]]
+    found = READERS[reader](batches)
+    if reader == "gate_rows":
+        assert_array_equal(found.folds, np.repeat([0, 1], [100, 500]))
+    elif reader == "accumulate":
+        assert found.n_rows == N
+    else:
+        expected = READERS[reader](filled)
+        X = data[0] if reader != "side columns" else np.insert(data[0], 4, data[2], axis=1)
+        assert_array_equal(found.predict(X), expected.predict(X))
+
+
+def test_batches_of_empty_shards_are_skipped(data):
+    X, y, bins = data
+    batches = [(np.split(X[part], 2), y[part], bins[part]) for part in BATCHES]
+    assert [len(rows) for rows in Batches(BinnedRidgeExperts(), batches).batches()] == [100, 250, 250]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "series", "strings", "masked", "frames", "polars"])
+def test_shards_of_all_arguments(kind, data):
+    X, y, bins = data
+    weight = np.random.default_rng(0).uniform(1, 2, N)
+    side = np.column_stack([bins, np.arange(N) % 2]).astype(float)
+    given = {
+        "arrays": bins,
+        "series": pd.Series(bins),
+        "strings": np.array(["cool", "mid", "hot"])[bins],
+        "masked": np.ma.array(bins, mask=np.arange(N) % 10 == 0),
+        "frames": pd.DataFrame(side, columns=["teff", "feh"]),
+        "polars": pytest.importorskip("polars").DataFrame(side, schema=["teff", "feh"]),
+    }[kind]
+    edges = None if np.ndim(given) == 1 else GridBinner(edges=[[-1, 0.5, 1.5, 3], [-1, 0.5, 2]])
+    model = SoftGateMoERegressor(gate="logistic", binner=edges)
+
+    def cut(values):
+        return [values[:70], values[70:71], values[71:]]
+
+    expected = model.fit(cut(X), y, bins=given, sample_weight=weight).predict(X, mixing="oracle", bins=given)
+    names = model.bin_names_
+    model.fit(cut(X), cut(y), bins=cut(given), sample_weight=cut(weight))
+    assert model.bin_names_ == names
+    assert_allclose(model.predict(cut(X), mixing="oracle", bins=cut(given)), expected, rtol=1e-9)
+    assert model.score(cut(X), cut(y), cut(weight)) == pytest.approx(model.score(X, y, weight))

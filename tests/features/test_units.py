@@ -344,9 +344,16 @@ def test_quantities_with_a_unit_are_refused():
         )
 
 
-def test_astropy_tables_are_told_pandas():
+def test_astropy_tables_of_numbers_are_frames():
     table = pytest.importorskip("astropy.table")
-    refused(table.Table(spectra(10)), r"X is an astropy Table: pass X.to_pandas\(\)")
+    X, y = spectra(10), spectra(1).ravel()
+    for estimator in ESTIMATORS:
+        plain, fitted = clone(estimator).fit(X, y), clone(estimator).fit(table.Table(X), y)
+        assert fitted.feature_names_in_.tolist() == [f"col{j}" for j in range(10)]
+        for name in ("transform", "predict"):
+            if hasattr(plain, name):
+                found = getattr(fitted, name)(table.Table(X))
+                np.testing.assert_array_equal(found, getattr(plain, name)(X))
 
 
 def test_frames_with_such_columns_are_frames():

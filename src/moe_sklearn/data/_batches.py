@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from zlib import crc32
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from .._base import unfitted_copy
 from ._checks import NO_WEIGHT, check_varies
 from ._rows import Rows, rows_of
-from ._sources import prefetch
+from ._sources import RowSource, prefetch
 
 
 class Batches:
@@ -59,20 +60,27 @@ class Batches:
         TypeError
             As `open_batches`.
         ValueError
-            As `rows_of`. Also if the batches are not those of the first reading.
+            As `rows_of`; the message names the batch. Also if the batches are not those of the first reading.
         """
         estimator = unfitted_copy(self._estimator) if self._is_read else self._estimator
         fewest = 3 if getattr(estimator, "side_columns", None) is None else 2
-        opened = open_batches(self._source, fewest)
-        for number, (X, y, *more) in enumerate(opened):
+        opened, n_read = enumerate(open_batches(self._source, fewest), start=1), 0
+        for number, (X, y, *more) in opened:
+            if is_empty(X):
+                continue
             given = dict(zip(("bins", "sample_weight", "x_std", "groups"), more, strict=True))
-            rows = rows_of(estimator, X, y, **given, reset=number == 0, is_batch=True)
+            with naming_batch(number):
+                rows = rows_of(estimator, X, y, **given, reset=n_read == 0, is_batch=True)
+            for source in (rows.X, rows.x_std):
+                if isinstance(source, RowSource):
+                    source.batch = f" of batch {number}"
+            n_read += 1
             mark = len(rows), crc32(np.ascontiguousarray(rows.y).data)
             if not self._is_read:
                 self._note(rows, mark)
-            elif self._marks[number : number + 1] != [mark]:
+            elif self._marks[n_read - 1 : n_read] != [mark]:
                 raise ValueError(
-                    f"batch {number + 1} has other rows at the second reading than at the first: "
+                    f"batch {number} has other rows at the second reading than at the first: "
                     "batches must be the same, in the same order, each time."
                 )
             yield rows
@@ -113,6 +121,22 @@ class Batches:
             raise ValueError(NO_WEIGHT)
         if self._marks:
             check_varies(np.array(self._ends))
+
+
+@contextmanager
+def naming_batch(number: int):
+    """Make a context whose errors about arguments name the batch, counted from 1."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        error.args = (f"batch {number}: {error}",)
+        raise
+
+
+def is_empty(X) -> bool:
+    """Return True if the X of a batch, or each of its shards, has no rows."""
+    shards = X if isinstance(X, (list, tuple)) else [X]
+    return all(getattr(shard, "shape", None) is not None and shard.shape[:1] == (0,) for shard in shards)
 
 
 def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:

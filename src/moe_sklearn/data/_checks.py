@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numbers
+import re
+from os import PathLike
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -51,8 +54,9 @@ def check_no_missing(values, name: str):
     if type(values) is np.ndarray and values.dtype != object:
         return
     missing = mask_of(values)
-    if missing is None and any(str(dtype) == "object" for dtype in _dtypes_of(values)):
+    if missing is None and any(HOLDS_ANYTHING.match(str(dtype)) for dtype in _dtypes_of(values)):
         array = np.asarray(values, dtype=object)
+        _check_cells(array, name, values)
         missing = np.fromiter(map(is_missing, array.ravel()), bool, array.size).reshape(array.shape)
     if missing is None or not missing.any():
         return
@@ -64,10 +68,43 @@ def check_no_missing(values, name: str):
     )
 
 
+# Dtypes of NumPy, pandas, polars and pyarrow whose values can be missing, or arrays
+HOLDS_ANYTHING = re.compile("object|list|array|fixed_size_list", re.IGNORECASE)
+
+
 def _dtypes_of(values) -> list:
     """Return the dtypes of the columns of a frame, or the one dtype of an array or series."""
     dtypes: Any = getattr(values, "dtypes", getattr(values, "dtype", None))
+    if dtypes is None and hasattr(values, "schema"):  # of pyarrow
+        dtypes = values.schema.types
     return list(dtypes) if hasattr(dtypes, "__iter__") else [dtypes]
+
+
+def _check_cells(array, name, values):
+    """Raise a ValueError if a cell of `values` holds an array; `array` is an array of all cells."""
+    found = next((place for place, cell in np.ndenumerate(array) if _n_axes(cell)), None)
+    if found is None:
+        return
+    row, *at = found
+    column, cells = name, array[:, at[0]] if at else array
+    if hasattr(values, "column_names"):  # of pyarrow
+        column = f"{name}[{values.column_names[at[0]]!r}].to_numpy()"
+    elif at:
+        column += f"[{values.columns[at[0]]!r}]" if hasattr(values, "columns") else f"[:, {at[0]}]"
+    shapes = sorted({np.shape(cell) for cell in cells})
+    if len(shapes) > 1:
+        way_out = f"they have the shapes {str(shapes[:4])[1:-1]}: bring them to one length first."
+    elif len(shapes[0]) == 1:
+        way_out = f"pass np.stack({column})."
+    else:  # A cell of MATLAB is a matrix of one row.
+        way_out = f"pass np.stack([np.ravel(cell) for cell in {column}])."
+    raise ValueError(f"{name} holds arrays in cells, the first in row {row} of {column}: {way_out}")
+
+
+def _n_axes(cell) -> int:
+    """Return 0 for a number, a string, a dict or None, 1 for a list, and the number of axes of an array."""
+    is_one = isinstance(cell, (str, bytes, dict)) or not hasattr(cell, "__len__")
+    return 0 if is_one else len(getattr(cell, "shape", (len,)))
 
 
 def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
@@ -82,17 +119,24 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
     """
     first = values[0] if isinstance(values, (list, tuple)) and len(values) else values
     kind = type(first).__name__
+    if isinstance(values, str) or isinstance(first, PathLike):
+        opened = OPENED_BY.get(PurePath(first).suffix, "np.load({})").format(name)
+        raise TypeError(f"{name} is a path: open the file and pass what it holds, as in {opened}.")
+    if name == "X" and first is not values and len({len(row) for row in values if _n_axes(row) == 1}) > 1:
+        _check_cells(np.fromiter(values, object, len(values)), name, values)
+    if parts := _parts_of(values, name):
+        raise TypeError(f"{name} is a {type(values).__name__} {_way_to_one(parts, name, values)}.")
     if isinstance(first, np.ndarray):
         unit = getattr(first, "unit", None)
         if unit is not None and str(unit):
+            # A column of a table has a unit too, but is no Quantity.
+            plain = f"to_value({str(unit)!r})" if hasattr(first, "to_value") else "value"
             raise TypeError(
-                f"{name} is in {unit}, but models keep no units: pass plain numbers, "
-                f"{name}.to_value({str(unit)!r}), in the same unit to fit and predict."
+                f"{name} is in {unit}, but models keep no units: pass plain numbers, {name}.{plain}, in the "
+                "same unit to fit and predict."
             )
     elif hasattr(first, "collect") and hasattr(first, "collect_schema"):
         raise TypeError(f"{name} is a {kind}, which holds no rows yet: pass {name}.collect().")
-    elif hasattr(first, "colnames") and hasattr(first, "to_pandas"):
-        raise TypeError(f"{name} is an astropy {kind}: pass {name}.to_pandas().")
     elif hasattr(first, "spectral_axis") and hasattr(first, "flux") and not hasattr(first, "iloc"):
         flux = f"{name}.flux.value" if first is values else f"np.stack([s.flux.value for s in {name}])"
         raise TypeError(
@@ -101,6 +145,50 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
         )
     if not may_miss:
         check_no_missing(values, name)
+
+
+# How a file is opened, by the end of its name
+OPENED_BY = {
+    ".npy": "np.load({}, mmap_mode='r')",
+    ".npz": "np.load({})[key]",
+    ".h5": "h5py.File({})[key]",
+    ".hdf5": "h5py.File({})[key]",
+    ".zarr": "zarr.open({})[key]",
+    ".fits": "astropy.io.fits.getdata({})",
+    ".csv": "pandas.read_csv({})",
+    ".parquet": "pandas.read_parquet({})",
+}
+
+
+def _parts_of(values, way: str) -> list[tuple[str, Any]]:
+    """List the parts of a container: the way to each, beginning with `way`, and its shape if it is known.
+
+    Containers are groups of HDF5 and zarr, archives of NumPy, dicts, FITS files and their parts, and arrays
+    and tables with fields. Anything else has no parts.
+    """
+    if fields := getattr(getattr(values, "dtype", None), "names", None):
+        return [(f"{way}[{field!r}]", (len(values), *values.dtype[field].shape)) for field in fields]
+    if hasattr(values, "fileinfo"):  # of astropy.io.fits
+        if isinstance(values, list):
+            return [part for k in range(len(values)) for part in _parts_of(values[k], f"{way}[{k}]")]
+        held = values.data
+        return [] if held is None else _parts_of(held, f"{way}.data") or [(f"{way}.data", held.shape)]
+    if not hasattr(values, "keys") or any(hasattr(values, name) for name in ("iloc", "columns", "tocsr")):
+        return []
+    # An archive of NumPy would read an array for its shape.
+    is_read = hasattr(values, "files")
+    return [(f"{way}[{key!r}]", None if is_read else getattr(values[key], "shape", None)) for key in values]
+
+
+def _way_to_one(parts, name, values) -> str:
+    """Say what a container holds, and how an array is taken from it."""
+    if name == "X" and hasattr(values, "dtype") and all(len(shape) == 1 for _, shape in parts):
+        frame = f"{name}.to_pandas()" if hasattr(values, "to_pandas") else f"pandas.DataFrame({name}[:])"
+        return f"with fields: pass {frame}"
+    n_axes = 2 if name == "X" else 1
+    best = next((way for way, shape in parts if shape is not None and len(shape) == n_axes), parts[0][0])
+    listed = ", ".join(way if shape is None else f"{way} of shape {shape}" for way, shape in parts[:20])
+    return f"that holds {listed}: pass one of them, as in {best}"
 
 
 FLOAT_DTYPES = (np.float64, np.float32)

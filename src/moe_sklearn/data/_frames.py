@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ class Frame(ABC):
         """Return all columns."""
         return [self.column(position) for position in range(len(self.names))]
 
+    def numbers(self) -> Any:
+        """Return the values of a frame that scikit-learn does not read as numbers; None of any other."""
+        return None
+
 
 class _Pandas(Frame):
     """A DataFrame of pandas."""
@@ -46,6 +51,10 @@ class _Pandas(Frame):
 
     def take(self, positions):
         return self.table.iloc[:, positions]
+
+    def numbers(self):
+        is_sparse = [hasattr(dtype, "fill_value") for dtype in self.table.dtypes]
+        return self.table.sparse.to_coo() if is_sparse and all(is_sparse) else None
 
     @staticmethod
     def make(values, names):
@@ -98,13 +107,20 @@ class _Records(Frame):
     def take(self, positions):
         return self.table[np.array(self.names, dtype=object)[positions].tolist()]
 
+    def numbers(self):
+        if any(self.table.dtype[name].shape for name in self.names):
+            return None
+        for name, column in zip(self.names, self.columns(), strict=True):
+            check_kind(column, f"X[{name!r}]")
+        return np.column_stack(self.columns())
+
 
 FRAMES: dict[str, Any] = {"pandas": _Pandas, "polars": _Polars, "pyarrow": _Arrow}
 
 
 def library_of(X) -> str | None:
     """Return the package whose frame X is, also by inheritance; None if X is none of `FRAMES`."""
-    if not hasattr(X, "columns"):
+    if hasattr(type(X), "collect") or not hasattr(X, "columns"):  # a lazy frame has both
         return None
     packages = [ancestor.__module__.partition(".")[0] for ancestor in type(X).__mro__]
     return next((package for package in packages if package in FRAMES), None)
@@ -164,6 +180,18 @@ def as_table(X):
         return X
     array = np.asarray(X)
     return np.asarray(X, dtype=object) if array.dtype.kind in "US" else array
+
+
+def joined(values, X):
+    """Return one array, or frame, of a list with the values of each shard of X; anything else as it is."""
+    are_lists = isinstance(X, (list, tuple)) and isinstance(values, (list, tuple)) and len(values) == len(X)
+    if not are_lists or not is_source(X) or not all(map(np.ndim, values)):
+        return values
+    if any(len(part) != shard.shape[0] for part, shard in zip(values, X, strict=True)):
+        return values
+    if any(mask_of(part) is not None for part in values):
+        return np.ma.concatenate(values)
+    return getattr(sys.modules.get(library_of(values[0]) or ""), "concat", np.concatenate)(list(values))
 
 
 def take_columns(table, positions: Sequence[int]):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._checks import check_kind
-from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, is_source
+from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, check_counted, is_source
 
 # The squares of larger ones would overflow.
 LARGEST_STD = 1e150
@@ -43,6 +43,7 @@ def check_x_std(x_std, shape: tuple, name: str = "x_std"):
     if x_std is None:
         return None
     check_kind(x_std, name)
+    check_counted(x_std, name)
     n_rows, n_features = map(int, shape)
     if is_source(x_std):
         x_std = as_source(x_std)
@@ -121,10 +122,11 @@ class NoisyRows(DerivedRows):
         self.x_std, self.in_memory = x_std, False
         self.n_draws, self.seed, self.first_row = n_draws, seed, first_row
 
-    def blocks(self, max_rows: int):
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
         """Yield (start, stop, load) of ranges of at most `max_rows` rows."""
-        for start in range(0, len(self), max_rows):
-            stop = min(start + max_rows, len(self))
+        last = len(self) if last is None else last
+        for start in range(first, last, max_rows):
+            stop = min(start + max_rows, last)
             yield start, stop, partial(self.take, np.arange(start, stop))
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:

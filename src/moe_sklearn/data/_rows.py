@@ -18,11 +18,11 @@ from ._checks import (
     check_varies,
     finite_where_counted,
 )
-from ._frames import FrameMaker, aligned, as_table
+from ._frames import FrameMaker, aligned, as_table, frame_of, joined
 from ._labels import group_array, label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
-from ._side_columns import SideColumns, has_side_columns, locate
-from ._sources import KeptRows, LazySource, RowSource, as_source, is_lazy, is_source
+from ._side_columns import SideColumns, check_names, has_side_columns, locate
+from ._sources import KeptRows, LazySource, RowSource, as_source, float_of, is_lazy, is_source
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,13 @@ class Rows:
         ValueError
             If X is not in memory.
         """
-        if self.X.values is None:
+        if self.X.as_array() is None:
             raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
         order = rng.permutation(len(self))
 
         def in_order(source):
-            values = source.take(np.arange(len(self))) if source.values is None else source.values
-            return as_source(np.asarray(values)[order])
+            values = source.as_array()
+            return as_source((source.take(np.arange(len(self))) if values is None else values)[order])
 
         return self._with(order, in_order)
 
@@ -141,7 +141,7 @@ def rows_of(
         With `reset`, its `n_features_in_`, `feature_names_in_` and, if there are side columns,
         `side_columns_` are set: they are of X as it was given.
     X, y, bins, sample_weight, x_std, groups
-        As users hand them over.
+        As users hand them over. Where X is a list of shards, the others can be lists of theirs.
     reset : bool, default=False
         Whether the estimator is to be fitted to these rows, or to these first.
     is_batch : bool, default=False
@@ -164,6 +164,7 @@ def rows_of(
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
     # stay those of X as it was given.
     to_fit = reset or is_batch
+    y, bins, sample_weight, groups = (joined(values, X) for values in (y, bins, sample_weight, groups))
     table, found = _split(estimator, X, bins, groups, reset)
     checker = _without_side_columns(estimator, found, reset)
     if found is None:
@@ -274,7 +275,7 @@ def feature_names(estimator):
 
 def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
     """Check X and y of a fit, or of one batch of several."""
-    check_kind(X)
+    X = _readable(estimator, X, reset)
     check_kind(y, "y")
     if y is None and get_tags(estimator).target_tags.required:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
@@ -302,10 +303,23 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
 
 def _check_features(estimator, X, lazy) -> RowSource:
     """Check the X of a method of a fitted estimator."""
-    check_kind(X)
+    X = _readable(estimator, X)
     if is_source(X):
         return _check_source(estimator, X, lazy=lazy)
     return RowSource(validate_data(estimator, X, dtype=FLOAT_DTYPES, ensure_all_finite=False, reset=False))
+
+
+def _readable(estimator, X, reset=False):
+    """Return X as scikit-learn reads it as numbers, in its precision; where it does not, as a source."""
+    frame = frame_of(X)
+    numbers = None if frame is None else frame.numbers()
+    if numbers is not None:
+        check_names(estimator, frame, reset)
+        return as_source(numbers)
+    check_kind(X)
+    if isinstance(X, np.ndarray) and not X.dtype.isnative and not is_source(X):
+        return X.astype(float_of(X.dtype))
+    return X
 
 
 def checked_array(estimator, X, *y, dtype=FLOAT_DTYPES, **options):

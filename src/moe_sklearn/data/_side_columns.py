@@ -123,10 +123,7 @@ def checked_columns(estimator, X, *, reset: bool) -> list:
     """Check side information that an estimator gets for itself, and return its columns."""
     frame = frame_of(X)
     if frame is not None:
-        if library_of(X):
-            validate_data(estimator, X, skip_check_array=True, reset=reset)
-        else:  # scikit-learn does not know the names of records.
-            _check_fields(estimator, frame.names, reset)
+        check_names(estimator, frame, reset, "The side information")
         return frame.columns()
     check_kind(X, "side_information", may_miss=True)
     # An array of a list of numbers and strings would hold strings only.
@@ -136,15 +133,20 @@ def checked_columns(estimator, X, *, reset: bool) -> list:
     return columns_of(X if mask is None else np.ma.array(X, mask=mask))
 
 
-def _check_fields(estimator, names, reset):
-    """Note or check the columns of a structured array or a table."""
+def check_names(estimator, frame, reset, what="X"):
+    """Note or check the names of the columns of a frame."""
+    if library_of(frame.table):
+        validate_data(estimator, frame.table, skip_check_array=True, reset=reset)
+        return
+    # scikit-learn does not know the names of records.
+    names = frame.names
     seen = getattr(estimator, "feature_names_in_", names)
     if reset:
         estimator.feature_names_in_, estimator.n_features_in_ = np.array(names, dtype=object), len(names)
     elif len(names) != estimator.n_features_in_ or list(seen) != names:
         raise ValueError(
-            f"The side information has the columns {names}, in fit it had {column_names(estimator)}: "
-            "pass the same columns in the same order."
+            f"{what} has the columns {names}, in fit it had {column_names(estimator)}: pass the same columns "
+            "in the same order."
         )
 
 

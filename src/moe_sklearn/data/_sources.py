@@ -104,12 +104,16 @@ def is_source(X) -> bool:
     """Return True if X is read a block at a time, and False if it is validated as an array.
 
     Read a block at a time are: h5py and zarr datasets, dask arrays and anything else that is 2-D and has
-    shape, dtype and slicing; scipy sparse matrices and arrays, which are converted to CSR; and lists of 2-D
-    arrays (shards).
+    shape, dtype and slicing; memory maps of other numbers than native float32 and float64, such as those of
+    FITS files; scipy sparse matrices and arrays, which are converted to CSR; and lists of 2-D arrays
+    (shards).
     """
     if isinstance(X, RowSource):
         return True
-    if isinstance(X, np.ndarray) or hasattr(X, "iloc") or hasattr(X, "__dataframe__"):
+    if isinstance(X, np.ndarray):
+        is_read = X.ndim == 2 and X.dtype.kind in "biuf" and _map_of(X)[0] is not None
+        return is_read and X.dtype != float_of(X.dtype)
+    if hasattr(X, "iloc") or hasattr(X, "__dataframe__"):
         return False
     if isinstance(X, (list, tuple)):
         return bool(X) and all(np.ndim(shard) == 2 and hasattr(shard, "dtype") for shard in X)
@@ -138,13 +142,31 @@ def as_source(X) -> RowSource:
     return RowSource(X)
 
 
-def _mapped_file(array) -> np.memmap | None:
-    """Return the memory map that an array is a view of, or None."""
+def check_counted(X, name: str = "X"):
+    """Raise a ValueError if X is a dask array whose number of rows is unknown."""
+    if is_lazy(X) and np.isnan(X.shape[0]):
+        raise ValueError(f"{name} has blocks of unknown size: call {name}.compute_chunk_sizes() first.")
+
+
+def float_of(dtype) -> np.dtype:
+    """Return the precision in which numbers are read: float32 and float64 in the byte order of the machine.
+
+    Examples
+    --------
+    >>> float_of(">f4"), float_of("i2")
+    (dtype('float32'), dtype('float64'))
+    """
+    native = np.dtype(dtype).newbyteorder("=")
+    return native if native in (np.float32, np.float64) else np.dtype(float)
+
+
+def _map_of(array) -> tuple[mmap.mmap | None, str | None]:
+    """Return the memory map that an array is a view of, or None; and the mode of one of NumPy."""
+    mode = None
     while isinstance(array, np.ndarray):
-        if isinstance(array, np.memmap):
-            return array
+        mode = mode or (array.mode if isinstance(array, np.memmap) else None)
         array = array.base
-    return None
+    return (array, mode) if isinstance(array, mmap.mmap) else (None, None)
 
 
 class RowSource:
@@ -160,17 +182,23 @@ class RowSource:
     ----------
     in_memory : bool
         Whether the rows are already in memory.
+    batch : str
+        What stands behind a row of a batch in error messages, such as " of batch 2".
     """
+
+    batch = ""
 
     def __init__(self, X, first_row: int = 0):
         check_no_missing(X, "X")
+        check_counted(X)
         self.first_row = first_row
         self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
         self.shape = tuple(map(int, X.shape))
-        kind = np.dtype(X.dtype)
-        self.dtype = kind if kind in (np.float32, np.float64) else np.dtype(float)
-        self._map: Any = _mapped_file(X)
-        self.in_memory = isinstance(X, np.ndarray) and self._map is None
+        self.dtype = float_of(X.dtype)
+        self._map, self._mode = _map_of(X)
+        # Memory that processes share is a map without a mode too.
+        is_shared = self._mode is None and self.values is not None
+        self.in_memory = isinstance(X, np.ndarray) and (self._map is None or is_shared)
 
     def __len__(self):
         return self.shape[0]
@@ -180,22 +208,33 @@ class RowSource:
         """The rows as one array, in memory or mapped; None if they are in pieces, or are converted."""
         return self.X if isinstance(self.X, np.ndarray) and self.X.dtype == self.dtype else None
 
+    def as_array(self) -> np.ndarray | None:
+        """Return the rows as one array, a copy if they must be converted; None if they are in pieces."""
+        X = getattr(self, "X", None)
+        is_other = isinstance(X, np.ndarray) and X.dtype != self.dtype
+        return np.asarray(X, self.dtype) if is_other else self.values
+
     @property
     def array(self) -> np.ndarray | None:
         """The rows as one array if they are one array in memory, else None."""
         return self.values if self.in_memory else None
 
-    def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Yield (start, stop, load) of ranges of at most `max_rows` rows; ``load()`` returns an array."""
-        for start in range(0, len(self), max_rows):
-            stop = min(start + max_rows, len(self))
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
+        """Yield (start, stop, load) of ranges of at most `max_rows` rows; ``load()`` returns an array.
+
+        The ranges begin with row `first` and end before row `last`.
+        """
+        last = len(self) if last is None else last
+        for start in range(first, last, max_rows):
+            stop = min(start + max_rows, last)
             yield start, stop, partial(self._load, slice(start, stop))
             self._release()
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
         """Read the rows at sorted positions `rows`. Only blocks that hold some of them are loaded."""
         taken = np.empty((len(rows), self.shape[1]), self.dtype)
-        for start, stop, load in self.blocks(max_rows):
+        ends = (int(rows[0]) // max_rows * max_rows, int(rows[-1]) + 1) if len(rows) else (0, 0)
+        for start, stop, load in self.blocks(max_rows, *ends):
             first, last = np.searchsorted(rows, [start, stop])
             if first < last:
                 taken[first:last] = load()[rows[first:last] - start]
@@ -224,16 +263,13 @@ class RowSource:
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
-        return f"row {self.first_row + row}"
+        return f"row {self.first_row + row}{self.batch}"
 
     def _release(self):
         """Free the pages of a memory map that were read. The file keeps what was written to it."""
-        if self._map is not None and self._map.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
-            pages = self._map
-            while isinstance(pages, np.ndarray):
-                pages = pages.base
+        if self._map is not None and self._mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
             # Otherwise the pages of a whole file would count as the memory of the process.
-            pages.madvise(mmap.MADV_DONTNEED)
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def _load(self, rows):
         block = self.X[rows]
@@ -274,7 +310,7 @@ class LazySource(RowSource):
     values = None
 
     def __init__(self, X):
-        self.dtype = X.dtype if X.dtype in (np.float32, np.float64) else np.dtype(float)
+        self.dtype = float_of(X.dtype)
         self.X, self.shape, self.in_memory = X.rechunk({1: -1}).astype(self.dtype), X.shape, False
 
     def __len__(self):
@@ -347,9 +383,9 @@ class DerivedRows(RowSource):
         self.source, self.shape = source, shape or source.shape
         self.dtype, self.in_memory = source.dtype, source.in_memory
 
-    def blocks(self, max_rows: int) -> Iterator[Block]:
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
         """Yield the blocks of the source, each made into one of these rows."""
-        for start, stop, load in self.source.blocks(max_rows):
+        for start, stop, load in self.source.blocks(max_rows, first, last):
             yield start, stop, partial(self._made, start, load)
 
     def _made(self, start: int, load: Callable) -> np.ndarray:
@@ -357,7 +393,7 @@ class DerivedRows(RowSource):
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
-        return self.source.locate(row)
+        return self.source.locate(row) + self.batch
 
 
 class RowSlice(DerivedRows):
@@ -372,13 +408,11 @@ class RowSlice(DerivedRows):
         """The rows as one array, if the source has one."""
         return None if self.source.values is None else self.source.values[self.first : self.last]
 
-    def blocks(self, max_rows: int) -> Iterator[Block]:
-        """Yield the blocks of the source that hold some of the rows, without their other rows."""
-        for start, stop, load in self.source.blocks(max_rows):
-            low, high = max(start, self.first), min(stop, self.last)
-            if low < high:
-                cut = slice(low - start, high - start)
-                yield low - self.first, high - self.first, lambda load=load, cut=cut: load()[cut]  # type: ignore[misc]
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
+        """Yield blocks of the rows of the source."""
+        last = self.last if last is None else self.first + last
+        for start, stop, load in self.source.blocks(max_rows, self.first + first, last):
+            yield start - self.first, stop - self.first, load
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
@@ -392,13 +426,15 @@ class KeptRows(DerivedRows):
         super().__init__(source, (len(rows), source.shape[1]))
         self.rows = rows
 
-    def blocks(self, max_rows: int) -> Iterator[Block]:
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
         """Yield the blocks of the source that hold some of the rows, without their other rows."""
-        for start, stop, load in self.source.blocks(max_rows):
-            first, last = np.searchsorted(self.rows, [start, stop]).tolist()
-            if first < last:
-                own = self.rows[first:last] - start
-                yield first, last, lambda load=load, own=own: load()[own]  # type: ignore[misc]
+        rows = self.rows[first:last]
+        ends = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+        for start, stop, load in self.source.blocks(max_rows, *ends):
+            from_row, to_row = np.searchsorted(rows, [start, stop]).tolist()
+            if from_row < to_row:
+                own = rows[from_row:to_row] - start
+                yield first + from_row, first + to_row, lambda load=load, own=own: load()[own]  # type: ignore
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
@@ -464,13 +500,17 @@ class Shards(RowSource):
 
     values = None
 
-    def blocks(self, max_rows: int) -> Iterator[Block]:
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
         """Yield the blocks of each shard. No block has rows of two shards."""
-        for offset, shard in zip(self.starts.tolist(), self.shards, strict=False):
-            for start, stop, load in shard.blocks(max_rows):
+        last = len(self) if last is None else last
+        own = slice(np.searchsorted(self.starts, first, "right") - 1, np.searchsorted(self.starts, last))
+        for offset, shard in zip(self.starts[own].tolist(), self.shards[own], strict=False):
+            for start, stop, load in shard.blocks(
+                max_rows, max(first - offset, 0), min(last - offset, len(shard))
+            ):
                 yield offset + start, offset + stop, lambda load=load: np.asarray(load(), self.dtype)  # type: ignore[misc]
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages: its number among all rows, its shard, and its number there."""
         shard = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return f"row {row} (row {row - self.starts[shard]} of shard {shard})"
+        return f"row {row}{self.batch} (row {row - self.starts[shard]} of shard {shard})"

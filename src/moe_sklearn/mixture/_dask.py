@@ -16,6 +16,7 @@ from ..data import (
     check_x_std,
     encode_labels,
     has_side_columns,
+    is_empty,
     is_lazy,
     open_batches,
     rows_of,
@@ -230,7 +231,8 @@ def gate_rows(shards) -> TrainingRows:
         fold_of_batch.clear()
         for fold, batches in enumerate(shards):
             for batch in open_batches(batches):
-                fold_of_batch.append(fold)
+                if not is_empty(batch[0]):
+                    fold_of_batch.append(fold)
                 yield batch
 
     read = Batches(SoftGateMoERegressor(), batches_of_all)

@@ -224,7 +224,7 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
     if fits_moments(features):
         return features.fit_moments(pooled, dtype=rows.source.dtype)
     read, *more = rows.source.batches()
-    X = None if more else read.X.values
+    X = None if more else read.X.as_array()
     if X is None:
         raise TypeError(
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "

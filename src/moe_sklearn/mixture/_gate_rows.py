@@ -177,10 +177,10 @@ class GateReader:
         # A block of the source is read for one part only, the last one first: of a file, the pass that
         # gathered the moments read it last, so that it may still be in memory.
         of_blocks = [block for block in np.split(rows, ends)[::-1] if len(block)]
-        blocks = _blocks_by_fold(source, of_blocks, folds, len(stacks))
+        blocks, models = _blocks_by_fold(source, of_blocks, folds, len(stacks)), (stacks, self.features)
         parts = [
-            GateData(y[own].reshape(len(own), -1), *_gate_inputs(source, own, *read, stacks, self.features))
-            for own, *read in (blocks if source.in_memory else prefetch(blocks))
+            GateData(y[own].reshape(len(own), -1), *_gate_inputs(source, own, block, ends, order, *models))
+            for own, block, ends, order in (blocks if source.in_memory else prefetch(blocks))
         ]
         return parts[::-1]
 

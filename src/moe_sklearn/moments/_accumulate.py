@@ -11,12 +11,14 @@ import numpy as np
 from ..data import (
     RowSource,
     as_source,
+    check_counted,
     check_length,
     check_no_missing,
     check_sample_weight,
     check_x_std,
     encode_labels,
     finite_where_counted,
+    naming_batch,
     open_batches,
 )
 from ._binned import BinnedMoments
@@ -89,8 +91,9 @@ def accumulate(
             moments, marks = _resumed(checkpoint, product_dtype)
     number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
     for number, (X, y, bins, sample_weight, x_std, _) in enumerate(open_batches(batches), start=1):
-        check_no_missing(y, "y")
-        source, y = as_source(X), np.asarray(y, float)
+        with naming_batch(number):
+            check_no_missing(y, "y")
+            source, y = as_source(X), np.asarray(y, float)
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)
             if number <= done:
@@ -99,7 +102,8 @@ def accumulate(
             marks.append(mark)
         if moments is None:
             moments = BinnedMoments.empty_for(source, y, product_dtype=product_dtype)
-        moments.update(source, y, bins, sample_weight, x_std)
+        with naming_batch(number):
+            moments.update(source, y, bins, sample_weight, x_std)
         if verbose:
             print(f"batch {number}: {moments.n_rows:,} rows", flush=True)
         if checkpoint is not None and time.monotonic() - saved_at >= every:
@@ -252,8 +256,7 @@ def chunks_of_rows(X) -> list[tuple]:
     ValueError
         If X has blocks of unknown size.
     """
-    if any(np.isnan(size) for size in X.chunks[0]):
-        raise ValueError("X has blocks of unknown size: call X.compute_chunk_sizes() first.")
+    check_counted(X)
     edges = np.cumsum([0, *X.chunks[0]]).tolist()
     return list(zip(X.rechunk({1: -1}).to_delayed().ravel(), edges[:-1], edges[1:], strict=True))
 
