@@ -10,12 +10,23 @@ import numpy as np
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
-from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_length, check_sample_weight, check_varies
+from ._checks import (
+    FLOAT_DTYPES,
+    check_finite,
+    check_kind,
+    check_length,
+    check_sample_weight,
+    check_varies,
+    warn_of_sentinels,
+)
 from ._frames import FrameMaker, aligned, as_table
 from ._labels import label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._side_columns import SideColumns, are_labels, locate
 from ._sources import LazySource, RowSource, as_source, is_lazy, is_source
+
+# X is searched for marks of missing values in at most so many rows.
+SAMPLED_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -148,12 +159,14 @@ def rows_of(
     ValueError
         If shapes or lengths are wrong, if y or sample_weight holds nan or infinity, if a value is masked, or
         if y of a fit is constant. Also if there are side columns and `bins`, a batch lacks the side columns,
-        or pandas `bins` lack rows of X.
+        or pandas objects beside a pandas X lack rows of its index.
     """
     # Side columns end here, so that no package below knows of them. scikit-learn's own checks then run on a
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
     # stay those of X as it was given.
     to_fit = reset or is_batch
+    y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
+    x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
     table, found = _split(estimator, X, bins, reset)
     checker = _without_side_columns(estimator, found, reset)
     if found is None:
@@ -177,8 +190,18 @@ def rows_of(
         sample_weight = check_sample_weight(sample_weight, len(source), all_zero=is_batch)
     if reset and not is_batch and y is not None:
         check_varies(y, sample_weight)
+        _look_for_sentinels(source, y, sample_weight)
     frame = FrameMaker.like(X, feature_names(estimator)) if to_fit else None
     return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), frame)
+
+
+def _look_for_sentinels(source, y, sample_weight):
+    """Warn of marks of missing values in y, and in some rows of an array X."""
+    used = np.arange(len(y)) if sample_weight is None else np.flatnonzero(sample_weight)
+    warn_of_sentinels(y[used], "y", "leave these rows out")
+    if source.array is not None:
+        some = used[:: len(used) // SAMPLED_ROWS + 1]
+        warn_of_sentinels(source.array[some], "X", "impute them, or leave these rows out")
 
 
 def features_of(estimator, X, *, lazy: bool = True) -> RowSource:

@@ -110,4 +110,4 @@ class ExpertOutputs(TransformerMixin):
         -------
         float
         """
-        return r2_of(y, self.predict(X, bins=bins), sample_weight)
+        return r2_of(X, y, self.predict(X, bins=bins), sample_weight)

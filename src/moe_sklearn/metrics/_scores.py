@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
-from ..data import check_finite, check_kind, check_no_missing, check_sample_weight
+from ..data import aligned, check_finite, check_kind, check_no_missing, check_sample_weight
 
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 """Scores of `prediction_errors`."""
@@ -297,8 +297,9 @@ def _rho_from_sums(sums, n_targets):
     return np.divide(r2[:, 0] - r2[:, 1], headroom, out=np.full(len(sums), np.nan), where=headroom > 0)
 
 
-def r2_of(y, prediction, sample_weight=None) -> float:
-    """Compute R2 of a prediction; raise a ValueError if y or sample_weight has missing values."""
+def r2_of(X, y, prediction, sample_weight=None) -> float:
+    """Compute R2 of a prediction for X; raise a ValueError if y or sample_weight has missing values."""
+    y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
     check_kind(y, "y")
     check_kind(sample_weight, "sample_weight")
     check_finite(np.asarray(y, dtype=float), "y")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
@@ -9,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..binning import Regimes, first_target
-from ..data import feature_names, features_of, rows_of
+from ..data import encode_labels, feature_names, features_of, rows_of
 from ..experts import BinnedRidgeExperts
 from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
@@ -43,6 +44,19 @@ class Contributions:
 def in_shape_of_y(mixture, array, axis=-1):
     """Remove the axis of the targets if y had none in `fit`."""
     return np.squeeze(array, axis) if mixture.experts_.coef_.ndim == 2 else array
+
+
+def warn_of_unseen(regimes: Regimes, labels):
+    """Warn of labels that no training row had."""
+    found, codes = encode_labels(labels)
+    unseen = ~np.isin(found.astype(str), [*map(str, regimes.bins.tolist()), *regimes.dropped_names])
+    n_rows = np.count_nonzero(np.append(unseen, False)[codes])
+    if n_rows:
+        warnings.warn(
+            f"bins of {n_rows} of {len(codes)} rows are those of no training row, the first is "
+            f"{found[unseen].tolist()[0]!r}: these rows are not covered, and not scored.",
+            stacklevel=3,
+        )
 
 
 class MixtureOutputs:
@@ -381,13 +395,21 @@ class MixtureOutputs:
         ------
         ValueError
             If `bins` are missing, if lengths differ, or X or y holds nan or infinity.
+
+        Warns
+        -----
+        UserWarning
+            If labels were in no training row: their rows are not covered.
         """
         check_is_fitted(self)
-        rows = rows_of(self, X, y, bins=bins, n_targets=self.predictor_.n_targets)
+        given = {"bins": bins, "sample_weight": sample_weight}
+        rows = rows_of(self, X, y, **given, n_targets=self.predictor_.n_targets)
         labels = rows.labels
         if labels is None and self.regimes_.of_target:
             labels = first_target(rows.y)
         codes = self.regimes_.oracle_codes(labels, len(rows))
+        if self.regimes_.binner is None:
+            warn_of_unseen(self.regimes_, labels)
 
         def of_block(outputs, codes):
             mixed = [mix(mode, outputs, self.predictor_.anchors, codes) for mode in MODES]
@@ -405,7 +427,7 @@ class MixtureOutputs:
             bin_train_counts=self.regimes_.counts,
             n_train=self.n_train_,
             n_train_covered=int(self.regimes_.counts.sum()),
-            sample_weight=sample_weight,
+            sample_weight=rows.sample_weight,
             n_resamples=n_resamples,
             confidence_level=confidence_level,
             random_state=random_state,

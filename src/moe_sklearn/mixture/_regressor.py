@@ -418,7 +418,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         float
         """
         prediction = self.predict(X, mixing=mixing, bins=bins)
-        return r2_of(y, prediction, sample_weight)
+        return r2_of(X, y, prediction, sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

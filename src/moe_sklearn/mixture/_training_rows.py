@@ -28,6 +28,11 @@ from ._gate_rows import GateData, GateReader
 # of the gate
 MAX_CACHED_VALUES = 2**28
 
+TOO_MANY_CELLS = (
+    "Side information in batches: of so many cells only those with training rows are numbered, which needs "
+    "all rows at once. Use fewer columns or bins, or pass labels."
+)
+
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -126,6 +131,8 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
             if not labels:
                 check_fixed_bins(rows.labels, binner)
                 _, fitted_binner = fit_binner(binner, rows.labels, rows.y, rows.sample_weight)
+                if getattr(fitted_binner, "cells_", None) is not None:
+                    raise ValueError(TOO_MANY_CELLS)
             of_batch = rows.labels
             if fitted_binner is not None:
                 of_batch = np.ravel(fitted_binner.transform(of_batch))

@@ -97,7 +97,8 @@ class RhoScorer(BaseEstimator):
         """
         check_no_missing(y, "y")
         check_no_missing(sample_weight, "sample_weight")
-        bins = aligned(bins, X)
+        y, bins = aligned(y, X, "y"), aligned(bins, X)
+        sample_weight = aligned(sample_weight, X, "sample_weight")
         estimator = without_search(estimator)
         mixture, known = inner_mixture(estimator), bins
         if known is None:
