@@ -210,7 +210,7 @@ class GridBinner(Binner):
             digits, is_open = max(self.precision, GIVEN_DIGITS), self.outside == "clip"
             if edges is None or is_open:
                 seen = values if weights is None else values[weights > 0]
-                warn_of_sentinels(seen, f"bins, {name!r}", "make them nan")
+                warn_of_sentinels(seen[:, None], f"Column {name!r} of bins", "make them nan")
             if edges is None:
                 edges, digits, is_open = quantile_edges(values, n_bins, weights), self.precision, True
                 if n_bins > 1 and edges[0] == edges[-1]:

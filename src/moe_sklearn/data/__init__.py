@@ -11,7 +11,6 @@ from ._checks import (
     check_number,
     check_sample_weight,
     check_varies,
-    warn_of_sentinels,
 )
 from ._folds import (
     N_FOLDS,
@@ -26,5 +25,6 @@ from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_in
 from ._labels import NO_BIN, check_same_kind, codes_of, encode_labels, in_order, label_array
 from ._noise import check_values, check_x_std
 from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split
+from ._sentinels import warn_of_sentinels
 from ._side_columns import SideColumns, checked_columns, column_named, column_names
 from ._sources import BLOCK_ROWS, RowSource, as_source, is_lazy, prefetch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numbers
-import warnings
 from typing import Any
 
 import numpy as np
@@ -116,38 +115,6 @@ def check_varies(y, sample_weight=None):
             f"y is constant ({used[0]}): there is nothing to regress and R2 is undefined. Check that y is "
             "the target column."
         )
-
-
-# Numbers that mark missing values in files: nines, of which two or more stand before the point, and powers of
-# ten so large that hardly a quantity reaches them.
-_NINES = [(10.0**n - 1) / 10**k for n in range(2, 9) for k in range(min(n - 1, 4))]
-SENTINELS = np.array([*_NINES, *(10.0**n for n in range(10, 39))], dtype=np.float32)
-
-
-def warn_of_sentinels(values, name: str, way_out: str):
-    """Warn of a number in `values`, 1-D or 2-D, that looks like a mark of missing values.
-
-    It is one of SENTINELS or the negative of one, the least or the greatest value of its column, that of two
-    or more rows, and farther from all others than they are from each other; a power of ten 1,000 times as
-    far, because values can be given by magnitude.
-    """
-    values = values.reshape(len(values), -1)
-    for extreme, start in ((np.fmin, np.inf), (np.fmax, -np.inf)):
-        ends = extreme.reduce(values, axis=0, initial=start)
-        with np.errstate(over="ignore"):
-            suspects = np.flatnonzero(np.isin(np.abs(ends).astype(np.float32), SENTINELS))
-        for column in suspects:
-            of_column, end = values[:, column], ends[column]
-            others = of_column[(of_column != end) & ~np.isnan(of_column)]
-            n_rows, spread = np.count_nonzero(of_column == end), np.ptp(others) if len(others) else 0.0
-            far = spread if abs(end) < 1e10 else 1e3 * spread
-            if n_rows > 1 and far > 0 and np.abs(others - end).min() > far:
-                warnings.warn(
-                    f"{name}, column {column}, is {end:.8g} in {n_rows} of {len(values)} rows, far from all "
-                    f"other values. If that marks missing values, {way_out}.",
-                    stacklevel=3,
-                )
-                return
 
 
 def check_finite(array, name, first_row=0):

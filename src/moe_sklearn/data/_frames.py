@@ -165,12 +165,11 @@ def numbers_in(column, least: float = np.inf) -> np.ndarray | None:
     (array([4000. , 5800.5,    nan]), None, None)
     """
     values, dtype = numbers_of(column), getattr(column, "dtype", None)
-    is_other = isinstance(dtype, np.dtype) and dtype.kind not in "OUST"
-    if values is not None or hasattr(dtype, "categories") or is_other:
+    if values is not None or hasattr(dtype, "categories") or getattr(dtype, "kind", "O") not in "OUST":
         return values
     decoded = (cell.decode() if isinstance(cell, bytes) else cell for cell in column)
     texts = ["nan" if is_missing(cell) else str(cell) for cell in decoded]
-    counts = Counter(text for text in texts if text != "nan")
+    counts = Counter(text for text in texts if text.lower() != "nan")
     # Numbers with decimal commas are no categories either.
     read = {text: _number(text.replace(",", "")) for text in counts}
     n_rows, n_found = sum(counts.values()), sum(n for text, n in counts.items() if read[text] is not None)
@@ -285,7 +284,8 @@ def aligned(rows, X, name: str = "bins"):
     """Return pandas `rows` in the order of the rows of a pandas X; anything else as it is.
 
     Rows are looked up by the index of X, unless both have the same index. There can be bins of other rows
-    too, but no other values of them.
+    too, but no other values of them. An index 0, 1, ... is what pandas gives to rows without one: beside an
+    index of other labels it counts for bins only.
 
     Raises
     ------
@@ -294,8 +294,13 @@ def aligned(rows, X, name: str = "bins"):
     """
     if not (hasattr(rows, "iloc") and library_of(X) == "pandas") or rows.index.equals(X.index):
         return rows
-    if name != "bins" and len(rows) != len(X):
-        return rows  # the check of the length says what is wrong
+    import pandas as pd
+
+    if name != "bins":
+        both, made_up = (X.index, rows.index), pd.RangeIndex(len(X))
+        has_none = any(map(made_up.equals, both)) and not all(made_up.isin(index).all() for index in both)
+        if has_none or len(rows) != len(X):  # the check of the length says what is wrong
+            return rows
     by_order = f"If its rows are in the order of X, pass {name}.set_axis(X.index) or {name}.to_numpy()."
     if not rows.index.is_unique:
         raise ValueError(

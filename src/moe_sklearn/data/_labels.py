@@ -240,15 +240,14 @@ def _from_objects(values):
 
 
 def _whole(value):
+    value = value.item() if isinstance(value, np.generic) else value
     try:
         if int(value) == value:
             return int(value)
     except OverflowError:  # infinity
         pass
     except (TypeError, ValueError):
-        raise ValueError(
-            f"bins must be integers or strings, got labels like {np.asarray(value).tolist()!r}."
-        ) from None
+        raise ValueError(f"bins must be integers or strings, got labels like {value!r}.") from None
     raise ValueError(REAL_NUMBERS)
 
 

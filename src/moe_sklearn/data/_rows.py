@@ -10,23 +10,13 @@ import numpy as np
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
-from ._checks import (
-    FLOAT_DTYPES,
-    check_finite,
-    check_kind,
-    check_length,
-    check_sample_weight,
-    check_varies,
-    warn_of_sentinels,
-)
+from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_length, check_sample_weight, check_varies
 from ._frames import FrameMaker, aligned, as_table
 from ._labels import label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
+from ._sentinels import look_for_sentinels
 from ._side_columns import SideColumns, are_labels, locate
 from ._sources import LazySource, RowSource, as_source, is_lazy, is_source
-
-# X is searched for marks of missing values in at most so many rows.
-SAMPLED_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -190,18 +180,9 @@ def rows_of(
         sample_weight = check_sample_weight(sample_weight, len(source), all_zero=is_batch)
     if reset and not is_batch and y is not None:
         check_varies(y, sample_weight)
-        _look_for_sentinels(source, y, sample_weight)
+        look_for_sentinels(source.array, y, sample_weight)
     frame = FrameMaker.like(X, feature_names(estimator)) if to_fit else None
     return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), frame)
-
-
-def _look_for_sentinels(source, y, sample_weight):
-    """Warn of marks of missing values in y, and in some rows of an array X."""
-    used = np.arange(len(y)) if sample_weight is None else np.flatnonzero(sample_weight)
-    warn_of_sentinels(y[used], "y", "leave these rows out")
-    if source.array is not None:
-        some = used[:: len(used) // SAMPLED_ROWS + 1]
-        warn_of_sentinels(source.array[some], "X", "impute them, or leave these rows out")
 
 
 def features_of(estimator, X, *, lazy: bool = True) -> RowSource:

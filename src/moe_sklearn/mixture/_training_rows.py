@@ -28,11 +28,6 @@ from ._gate_rows import GateData, GateReader
 # of the gate
 MAX_CACHED_VALUES = 2**28
 
-TOO_MANY_CELLS = (
-    "Side information in batches: of so many cells only those with training rows are numbered, which needs "
-    "all rows at once. Use fewer columns or bins, or pass labels."
-)
-
 
 @dataclass(frozen=True)
 class TrainingRows:
@@ -131,8 +126,11 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
             if not labels:
                 check_fixed_bins(rows.labels, binner)
                 _, fitted_binner = fit_binner(binner, rows.labels, rows.y, rows.sample_weight)
+                # Of so many, only those with training rows have numbers, which needs all rows at once.
                 if getattr(fitted_binner, "cells_", None) is not None:
-                    raise ValueError(TOO_MANY_CELLS)
+                    raise ValueError(
+                        "The grid has too many cells for batches: use fewer bins, or pass labels."
+                    )
             of_batch = rows.labels
             if fitted_binner is not None:
                 of_batch = np.ravel(fitted_binner.transform(of_batch))

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ..data import StratifiedFolds, aligned, check_length, rows_of
+from ..data import StratifiedFolds, check_length, rows_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
 from ..moments import FoldMoments, add_in_folds
 from ._curve import curve_of, increases
@@ -90,8 +90,7 @@ def moe_learning_curve(
     """
     model = clone(estimator)
     read = rows_of(model, X, y, bins=bins, x_std=x_std, reset=True)
-    test = rows_of(model, X_test, bins=bins_test)
-    test_y = aligned(y_test, X_test, "y_test")
+    test = rows_of(model, X_test, y_test, bins=bins_test)
     if read.labels is None:
         raise ValueError("moe_learning_curve needs bins: pass them, or set side_columns of the estimator.")
     check_length(read.labels, "bins", len(read))
@@ -113,7 +112,7 @@ def moe_learning_curve(
         for at_size in _add_rows(moments, rows, sizes.tolist()):
             yield moments, at_size, test.X
 
-    return curve_of(model, experts.product_dtype, points, test_y, test.labels, train_sizes=sizes)
+    return curve_of(model, experts.product_dtype, points, test.y, test.labels, train_sizes=sizes)
 
 
 def _add_rows(moments, rows, sizes):

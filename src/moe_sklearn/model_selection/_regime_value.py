@@ -402,7 +402,7 @@ def _labels_of_columns(fitted, codes):
     parts = fitted.binner_.column_codes(fitted.bins_)
 
     def labels_of(columns):
-        joint = np.unique(parts[:, columns], axis=0, return_inverse=True)[1]
+        joint = np.unique(parts[:, columns], axis=0, return_inverse=True)[1].ravel()
         return np.append(joint, NO_BIN)[codes]
 
     lines = [(ALONE(names[j]), labels_of([j])) for j in everything]
