@@ -9,7 +9,7 @@ import pytest
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, oracle_headroom
 from moe_sklearn.binning import is_side_information
 from moe_sklearn.binning._columns import range_names
-from moe_sklearn.data import numbers_of
+from moe_sklearn.data._frames import numbers_of
 
 TEFF = np.array([4000, 4100, 5900, 5800, np.nan, 4200, 5700] * 4, float)
 KIND = np.array(["dwarf", "giant", "giant", "dwarf", "dwarf", None, "C"] * 4, object)

@@ -2,15 +2,20 @@
 
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import adopt, unfitted_copy
-from ..data import checked_array
+from ..data import NO_BIN, check_finite, checked_array
 from ..features import GateFeatureTransformer
 from ._grid import Binner
+
+# A cluster with a smaller share of the rows, and less than a twentieth of the mean share, is one of outliers.
+# They are left out so many times at most.
+OUTLIERS, MAX_PASSES = 0.005, 10
 
 
 class ClusterBinner(Binner):
@@ -18,7 +23,8 @@ class ClusterBinner(Binner):
 
     It is a binner that takes X itself as the side information:
     ``SoftGateMoERegressor(binner=ClusterBinner()).fit(X, y, bins=X)``. The clusters are those of the features
-    of the gate, each divided by its standard deviation, and are learned from training rows only.
+    of the gate, each divided by its standard deviation, and are learned from training rows only. Clusters
+    of less than 0.5 % of the rows are outliers: the others are clustered anew, and theirs are the nearest.
 
     Parameters
     ----------
@@ -113,13 +119,23 @@ class ClusterBinner(Binner):
                 f"estimator must have a method predict, which labels new rows; {estimator!r} has none. Use "
                 "KMeans or GaussianMixture, or pass its labels as bins."
             )
-        X = checked_array(fitted, X)
-        features = GateFeatureTransformer() if features is None else clone(features)
-        scores = features.fit_transform(X)
+        X = checked_array(fitted, X, ensure_all_finite=False)
+        check_finite(X, "X, the side information (bins),")
+        fitted.features_ = GateFeatureTransformer() if features is None else clone(features)
+        scores = np.asarray(fitted.features_.fit_transform(X), dtype=float)
         if not scores.shape[1]:
             raise ValueError("X is constant, so that its rows have no clusters: check X, or pass labels.")
-        fitted.features_, fitted.scaler_ = features, StandardScaler().fit(scores)
-        fitted.estimator_ = clone(estimator).fit(fitted.scaler_.transform(scores))
+        # Outlying rows can be a cluster of their own, too small for an expert. Then the others are clustered.
+        for _ in range(MAX_PASSES):
+            fitted.scaler_ = StandardScaler().fit(scores)
+            scaled = fitted.scaler_.transform(scores)
+            fitted.estimator_ = clone(estimator).fit(scaled)
+            labels = fitted.estimator_.predict(scaled)
+            found, places, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+            outlying = (sizes < min(OUTLIERS, 0.05 / len(found)) * len(X)) & (found != NO_BIN)
+            if not outlying.any():
+                break
+            scores = scores[~outlying[places]]
         return adopt(self, fitted)
 
     def transform(self, X: Any) -> NDArray:
@@ -134,5 +150,8 @@ class ClusterBinner(Binner):
         ndarray of shape (n_samples, 1), int
         """
         check_is_fitted(self)
-        X = checked_array(self, X, reset=False)
-        return self.estimator_.predict(self.scaler_.transform(self.features_.transform(X)))[:, None]
+        X = checked_array(self, X, reset=False, ensure_all_finite=False)
+        check_finite(X, "X, the side information (bins),")
+        # Whatever the precision of X was in fit: clusterers need theirs.
+        scores = np.asarray(self.features_.transform(X), dtype=float)
+        return self.estimator_.predict(self.scaler_.transform(scores))[:, None]

@@ -76,6 +76,9 @@ def category_codes(column, categories, rare) -> np.ndarray:
 def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
     """Find edges at the weighted quantiles 0, 1/n_bins, ..., 1 (inverted distribution function).
 
+    Where ties leave fewer bins than these, inner edges lie between neighbouring values, such that there are
+    `n_bins` bins, or one for each value.
+
     Raises
     ------
     ValueError
@@ -90,12 +93,50 @@ def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
         )
     values, weights = values[known], weights[known]
     order = np.argsort(values, kind="stable")
-    shares = np.cumsum(weights[order]) / weights.sum()
+    values, shares = values[order], np.cumsum(weights[order]) / weights.sum()
     # Rounding of both makes whole weights and repeated rows agree.
     targets = np.round(np.arange(n_bins + 1) / n_bins, 12)
     positions = np.searchsorted(np.round(shares, 12), targets)
-    edges = np.unique(values[order][np.minimum(positions, len(values) - 1)])
-    return edges if len(edges) > 1 else np.repeat(edges, 2)
+    edges = np.unique(values[np.minimum(positions, len(values) - 1)])
+    if len(edges) > n_bins:
+        return edges
+    # Bins are closed on the left: an edge that is the least value, or the same as another one, bounds no bin.
+    last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
+    values, shares = values[last], shares[last]
+    cuts = np.array(even_cuts(shares, min(n_bins, len(values)), 0, len(values)), dtype=int)
+    low, high = values[cuts], values[cuts + 1]
+    middle = low / 2 + high / 2
+    return np.r_[values[0], np.where(middle > low, middle, high), values[-1]]
+
+
+def even_cuts(shares, n_bins: int, start: int, stop: int) -> list[int]:
+    """Cut the values `start` to `stop` into bins of about even shares: the positions of the last values.
+
+    A value of a large share is a bin, and the others divide what it leaves.
+
+    Parameters
+    ----------
+    shares : ndarray of shape (n_values,)
+        Cumulative shares of distinct values.
+    n_bins : int
+        Number of bins, at most that of the values from `start` to `stop`, without `stop`.
+
+    Examples
+    --------
+    >>> even_cuts(np.array([0.6, 0.7, 0.8, 0.9, 1.0]), 3, 0, 5)
+    [0, 2]
+    """
+    if n_bins == 1:
+        return []
+    below = shares[start - 1] if start else 0.0
+    total = max(shares[stop - 1] - below, np.finfo(float).tiny)
+    # Rounding makes whole weights and repeated rows agree.
+    target = below + total * (n_bins // 2) / n_bins
+    cut = start + int(np.argmin(np.round(np.abs(shares[start : stop - 1] - target), 12)))
+    n_low, n_high = cut + 1 - start, stop - 1 - cut
+    wanted = round(float(np.round(n_bins * (shares[cut] - below) / total, 9)))
+    low = min(max(wanted, 1, n_bins - n_high), n_low, n_bins - 1)
+    return [*even_cuts(shares, low, start, cut + 1), cut, *even_cuts(shares, n_bins - low, cut + 1, stop)]
 
 
 def range_names(column: str, edges, digits: int, is_open: bool) -> list[str]:

@@ -1,8 +1,9 @@
 """From side information (Teff, [M/H]; line and shift of a plant) to integer bins."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import product
 from typing import Any, Literal, Self
 
@@ -18,14 +19,18 @@ from ..data import (
     check_number,
     check_sample_weight,
     checked_columns,
+    column_named,
     column_names,
-    numbers_of,
+    numbers_in,
+    warn_of_sentinels,
 )
 from ._columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
 
 # Least digits of given edges in names: who gives 3750 does not want to read 3,800. Quantiles are values of
 # rows, whose last digits say nothing.
 GIVEN_DIGITS = 6
+# Of a grid with more cells than these, only those with training rows are numbered and named.
+MAX_CELLS = 10_000
 
 
 class Binner(TransformerMixin, StatefulEstimator):
@@ -46,16 +51,21 @@ class GridBinner(Binner):
     """Joint bins of several columns of side information, numbers and categories.
 
     The joint bin of two columns is ``b_0 * n_1 + b_1``, where b_j is the bin of column j and n_j the number
-    of its bins; more columns go on likewise. A column of numbers has bins between edges. They are closed on
-    the left; the last bin of a column also on the right. A column of strings, booleans or categoricals has a
-    bin for each category.
+    of its bins; more columns go on likewise. If there are more than 10,000 joint bins, only those with
+    training rows are numbered, in the same order, and other rows are in no bin. A column of numbers has bins
+    between edges. They are closed on the left; the last bin of a column also on the right. A column of
+    strings, booleans or categoricals has a bin for each category.
+
+    Text is read as numbers where edges are given. Otherwise it is if most of its cells are numbers, and they
+    are not codes: whole numbers, of which each has `min_bin_rows` rows on average. A cell that is no number
+    is then an error.
 
     Parameters
     ----------
     n_bins : int, None or sequence of these, default=3
-        Bins of each column of numbers whose `edges` are None: quantiles of the (weighted) training rows. Ties
-        may leave fewer bins. None makes a column of integers one of categories. Columns of other categories
-        need no number.
+        Bins of each column of numbers whose `edges` are None: quantiles of the (weighted) training rows. Of
+        no more different values than that, each is a bin. None makes a column of integers one of categories.
+        Columns of other categories need no number.
     edges : sequence of (array-like or None), default=None
         Increasing bin edges of each column, in the column's own unit. None for a column means quantiles, or
         categories. For one column, the array itself is enough.
@@ -82,7 +92,10 @@ class GridBinner(Binner):
     rare_categories_ : list of (ndarray or None)
         Categories of each column that are joined; None for numbers.
     n_bins_ : int
-        Number of joint bins, empty ones included.
+        Number of joint bins, empty ones included unless there are more than 10,000.
+    cells_ : ndarray of shape (n_bins_, n_columns) or None
+        Bin of each column in every joint bin, if there are more than 10,000 and only some of them are
+        numbered.
     bin_names_ : list of str
         Name of each joint bin.
     n_features_in_, feature_names_in_
@@ -112,6 +125,8 @@ class GridBinner(Binner):
     """
 
     __module__ = "moe_sklearn.binning"
+
+    cells_: NDArray | None = None  # Binners of earlier releases have none.
 
     def __init__(
         self,
@@ -151,10 +166,17 @@ class GridBinner(Binner):
         Raises
         ------
         ValueError
-            If `edges`, `names` or `n_bins` do not fit the columns, edges do not increase, or a column mixes
-            strings and numbers.
+            If `edges`, `names` or `n_bins` do not fit the columns, edges do not increase, a column mixes
+            strings and numbers, or a value is infinite.
         TypeError
             If X is a Quantity with a unit: pass the numbers, in the unit of the edges.
+
+        Warns
+        -----
+        UserWarning
+            If all values of a column are the same, or a number looks like a mark of missing values: in two or
+            more rows, all nines (-9999, 99.99) or a power of ten from 1e10 on, and farther from all others
+            than they are from each other.
         """
         fitted = unfitted_copy(self)
         check_choice(fitted.outside, "outside", ["clip", "drop"])
@@ -171,16 +193,32 @@ class GridBinner(Binner):
         fitted.edges_, fitted.categories_, fitted.rare_categories_, names = found
         fitted.column_bin_names_ = fitted._given_names(names)
         fitted.n_bins_ = math.prod(map(len, fitted.column_bin_names_))
+        if fitted.n_bins_ > MAX_CELLS:
+            codes = fitted._column_codes(columns)
+            used = (codes != NO_BIN).all(axis=1) & (True if weights is None else weights > 0)
+            fitted.cells_ = np.unique(codes[used], axis=0)
+            fitted.n_bins_ = len(fitted.cells_)
         return adopt(self, fitted)
 
     def _fit_column(self, name, column, n_bins, edges, weights):
         """Return edges, categories, rare categories and names of the bins of a column."""
-        values = None if n_bins is None and edges is None else numbers_of(column)
+        values = None
+        if edges is not None or n_bins is not None:
+            values = numbers_in(column, self.min_bin_rows if edges is None else math.inf)
         if values is not None:
             _check_no_infinity(values)
             digits, is_open = max(self.precision, GIVEN_DIGITS), self.outside == "clip"
+            if edges is None or is_open:
+                seen = values if weights is None else values[weights > 0]
+                warn_of_sentinels(seen[:, None], f"Column {name!r} of bins", "make them nan")
             if edges is None:
                 edges, digits, is_open = quantile_edges(values, n_bins, weights), self.precision, True
+                if n_bins > 1 and edges[0] == edges[-1]:
+                    warnings.warn(
+                        f"All values of column {name!r} of the side information (bins) are {edges[0]:g}: it "
+                        f"has one bin in place of {n_bins}.",
+                        stacklevel=2,
+                    )
             return edges, None, None, range_names(name, edges, digits, is_open)
         if edges is not None:
             raise ValueError("edges are given, but it holds categories: pass None in place of its edges.")
@@ -195,7 +233,10 @@ class GridBinner(Binner):
         """Name of each joint bin, in the order of their numbers."""
         check_is_fitted(self)
         separator = ", " if self.names is None or any(given is None for given in self.names) else " "
-        return [separator.join(names) for names in product(*self.column_bin_names_)]
+        cells: Any = product(*self.column_bin_names_)
+        if self.cells_ is not None:
+            cells = zip(*map(np.take, self.column_bin_names_, self.cells_.T), strict=True)
+        return [separator.join(names) for names in cells]
 
     def transform(self, X: Any) -> NDArray:
         """Bin of each row.
@@ -210,19 +251,37 @@ class GridBinner(Binner):
             Joint bin, 0 to ``n_bins_ - 1``; -1 for a row in no bin.
         """
         check_is_fitted(self)
-        columns, codes = checked_columns(self, X, reset=False), []
+        codes = self._column_codes(checked_columns(self, X, reset=False))
+        if self.cells_ is not None:
+            n_cells = len(self.cells_)
+            _, found = np.unique(np.vstack([self.cells_, codes]), axis=0, return_inverse=True)
+            number = np.full(len(found), NO_BIN)
+            number[found.ravel()[:n_cells]] = np.arange(n_cells)
+            return number[found.ravel()[n_cells:], None]
         joint: Any = 0
+        for names, of_column in zip(self.column_bin_names_, codes.T, strict=True):
+            joint = joint * len(names) + of_column
+        return np.where((codes == NO_BIN).any(axis=1), NO_BIN, joint)[:, None]
+
+    def column_codes(self, labels: NDArray) -> NDArray:
+        """Find the bin of each column in joint bins, (n_labels, n_columns)."""
+        if self.cells_ is not None:
+            return self.cells_[labels]
+        return np.stack(np.unravel_index(labels, list(map(len, self.column_bin_names_))), axis=1)
+
+    def _column_codes(self, columns):
+        """Bin of each row in each column, (n_rows, n_columns)."""
+        codes = []
         for j, name in enumerate(column_names(self)):
             with column_named(name):
                 codes.append(self._codes(j, columns[j]))
-            joint = joint * len(self.column_bin_names_[j]) + codes[-1]
-        return np.where(np.min(codes, axis=0) == NO_BIN, NO_BIN, joint)[:, None]
+        return np.stack(codes, axis=1)
 
     def _codes(self, j, column):
         """Bin of each row in column j."""
         if self.edges_[j] is None:
             return category_codes(column, self.categories_[j], self.rare_categories_[j])
-        values = numbers_of(column)
+        values = numbers_in(column)
         if values is None:
             raise ValueError("numbers are expected, as in fit.")
         _check_no_infinity(values)
@@ -233,20 +292,20 @@ class GridBinner(Binner):
         """Return the given edges of each column, or None."""
         if self.edges is None:
             return [None] * self.n_features_in_
-        edges = list(self.edges)
+        edges = list(self.edges) if np.iterable(self.edges) else [self.edges]
         if edges and edges[0] is not None and np.ndim(edges[0]) == 0:
             edges = [edges]
         if len(edges) != self.n_features_in_:
             raise ValueError(
                 f"edges are given for {len(edges)} columns, the side information has {self.n_features_in_}: "
-                "pass one array of edges per column, or None for categories."
+                "pass a list with one array of edges per column, or None for categories."
             )
         return [None if column is None else _increasing(j, column) for j, column in enumerate(edges)]
 
     def _bins_per_column(self):
         n_columns, given = self.n_features_in_, self.n_bins
-        n_bins = list(given) if isinstance(given, Iterable) else [given] * n_columns
-        valid = all(n is None or (int(n) == n and n >= 1) for n in n_bins)
+        n_bins = list(given) if np.iterable(given) else [given] * n_columns
+        valid = all(n is None or (np.isreal(n) and n >= 1 and n % 1 == 0) for n in n_bins)
         if len(n_bins) != n_columns or not valid:
             raise ValueError(
                 f"n_bins must be a positive integer, or one for each of the {n_columns} columns of side "
@@ -258,9 +317,11 @@ class GridBinner(Binner):
         """Return the given names of the bins of each column, and those `found` where none are given."""
         if self.names is None:
             return found
-        names = [self.names] if isinstance(self.names[0], str) else self.names
+        names: Any = list(self.names) if np.iterable(self.names) else []
+        names = [names] if names and isinstance(names[0], str) else names
         pairs, wanted = zip(names, found, strict=False), list(map(len, found))
-        named = [of_column if given is None else list(map(str, given)) for given, of_column in pairs]
+        listed = [np.atleast_1d(given) if given is not None else of_column for given, of_column in pairs]
+        named = [list(map(str, of_column)) for of_column in listed]
         if len(names) != len(found) or list(map(len, named)) != wanted:
             raise ValueError(
                 f"names must hold one name per bin of each column, {wanted} of them, or None for a column; "
@@ -275,22 +336,15 @@ class GridBinner(Binner):
         return tags
 
 
-@contextmanager
-def column_named(name) -> Iterator[None]:
-    """Name the column in errors of what is done with it."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"Column {name!r} of the side information: {error}") from error
-
-
-def _increasing(j, edges):
-    edges = np.asarray(edges, dtype=float)
-    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-        raise ValueError(f"edges of column {j} must be 2 or more increasing numbers; got {edges}.")
-    return edges
+def _increasing(j, given):
+    with suppress(TypeError, ValueError):
+        edges = np.asarray(given, dtype=float)
+        if edges.ndim == 1 and len(edges) > 1 and (np.diff(edges) > 0).all():
+            return edges
+    raise ValueError(f"edges of column {j} must be 2 or more increasing numbers; got {given}.")
 
 
 def _check_no_infinity(values):
     if np.isinf(values).any():
-        raise ValueError(f"infinity in row {np.flatnonzero(np.isinf(values))[0]}: clip such values.")
+        row = np.flatnonzero(np.isinf(values))[0]
+        raise ValueError(f"infinity in row {row} of bins: clip such values, or make them nan.")

@@ -14,7 +14,7 @@ from ._checks import (
     finite_where_counted,
 )
 from ._folds import N_FOLDS, FoldRule, GivenFolds, check_whole_groups, fold_rule, joined_folds
-from ._frames import FrameMaker, OnFrames, aligned, frame_of, joined, numbers_of
+from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_in
 from ._labels import (
     NO_BIN,
     check_same_kind,
@@ -28,5 +28,6 @@ from ._labels import (
 from ._noise import MASKED, check_values, check_x_std
 from ._repeats import has_repeats
 from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split, without_ignored
-from ._side_columns import SideColumns, checked_columns, column_names, has_side_columns
+from ._sentinels import warn_of_sentinels
+from ._side_columns import SideColumns, checked_columns, column_named, column_names, has_side_columns
 from ._sources import BLOCK_ROWS, RowSource, as_source, check_counted, is_lazy, prefetch

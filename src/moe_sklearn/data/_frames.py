@@ -5,8 +5,10 @@ from __future__ import annotations
 import numbers
 import sys
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -157,9 +159,53 @@ def numbers_of(column) -> np.ndarray | None:
     if hasattr(dtype, "categories") or (isinstance(dtype, np.dtype) and dtype.kind != "O"):
         return None
     found = [np.nan if is_missing(value) else value for value in column]
-    if not all(isinstance(value, numbers.Real) and not isinstance(value, bool) for value in found):
+    real = numbers.Real, Decimal
+    if not all(isinstance(value, real) and not isinstance(value, bool | np.bool_) for value in found):
         return None
     return np.array(found, dtype=float)
+
+
+def numbers_in(column, least: float = np.inf) -> np.ndarray | None:
+    """Return `numbers_of` a column, and of text if most of its known cells are numbers.
+
+    Whole numbers with `least` or more rows each, on average, are codes of categories, and stay text.
+
+    Raises
+    ------
+    ValueError
+        If some cells of such a column are no numbers. The message names the first.
+
+    Examples
+    --------
+    >>> numbers_in(["4000", "5800.5", None]), numbers_in(["1", "2", "1", "2"], 2), numbers_in(["a", "1"])
+    (array([4000. , 5800.5,    nan]), None, None)
+    """
+    values, dtype = numbers_of(column), getattr(column, "dtype", None)
+    if values is not None or hasattr(dtype, "categories") or getattr(dtype, "kind", "O") not in "OUST":
+        return values
+    decoded = (cell.decode() if isinstance(cell, bytes) else cell for cell in column)
+    texts = ["nan" if is_missing(cell) else str(cell) for cell in decoded]
+    counts = Counter(text for text in texts if text.lower() != "nan")
+    # Numbers with decimal commas are no categories either.
+    read = {text: _number(text.replace(",", "")) for text in counts}
+    n_rows, n_found = sum(counts.values()), sum(n for text, n in counts.items() if read[text] is not None)
+    is_code = n_rows >= least * len(counts) and not any(number and number % 1 for number in read.values())
+    if 2 * n_found <= n_rows or is_code:
+        return None
+    for row, text in enumerate(texts):
+        if _number(text) is None:
+            raise ValueError(
+                f"{text!r} in row {row} is no number, but most others are: make it one, or nan where it is "
+                "missing. If these are categories, pass a categorical."
+            )
+    return np.array([float(text) for text in texts])
+
+
+def _number(text) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def as_table(X):
@@ -265,24 +311,37 @@ class OnFrames:
 def aligned(rows, X, name: str = "bins"):
     """Return pandas `rows` in the order of the rows of a pandas X; anything else as it is.
 
-    Rows are looked up by the index of X, unless both have the same index.
+    Values of each shard of X are joined first, see `joined`.
+
+    Rows are looked up by the index of X, unless both have the same index. There can be bins of other rows
+    too, but no other values of them. An index 0, 1, ... is what pandas gives to rows without one: beside an
+    index of other labels it counts for bins only.
 
     Raises
     ------
     ValueError
         If the index of `rows` has duplicates, or lacks rows of X.
     """
+    rows = joined(rows, X)
     if not (hasattr(rows, "iloc") and library_of(X) == "pandas") or rows.index.equals(X.index):
         return rows
-    by_order = f"If its rows are in the order of X, pass {name}.set_axis(X.index)."
+    import pandas as pd
+
+    if name != "bins":
+        both, made_up = (X.index, rows.index), pd.RangeIndex(len(X))
+        has_none = any(map(made_up.equals, both)) and not all(made_up.isin(index).all() for index in both)
+        if has_none or len(rows) != len(X):  # the check of the length says what is wrong
+            return rows
+    by_order = f"If its rows are in the order of X, pass {name}.set_axis(X.index) or {name}.to_numpy()."
     if not rows.index.is_unique:
         raise ValueError(
             f"The index of {name} is not that of X and has duplicates: make it unique. {by_order}"
         )
-    missing = X.index[~X.index.isin(rows.index)]
-    if len(missing):
+    missing = X.index[~X.index.isin(rows.index) | (X.index.duplicated() & (name != "bins"))].tolist()
+    if missing:
         raise ValueError(
             f"{name} lacks {len(missing)} of the {len(X)} rows of X, first index {missing[0]!r}: they are "
-            f"looked up by the index of X, so give the bins (or -1) of every row. {by_order}"
+            f"looked up by the index of X, so give {'the bins (or -1)' if name == 'bins' else name} of every "
+            f"row. {by_order}"
         )
     return rows.loc[X.index]

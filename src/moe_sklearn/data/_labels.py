@@ -111,7 +111,7 @@ def codes_of(bins, labels, n_rows=None):
         return codes
     if (values.dtype.kind == "U") != (labels.dtype.kind == "U"):
         raise ValueError(
-            f"bins holds labels like {values[0]!r}, the model knows labels like {labels[0]!r}: "
+            f"bins holds labels like {values[0].item()!r}, the model knows labels like {labels[0].item()!r}: "
             "pass bins of the kind that the model was fitted with."
         )
     sorter = np.argsort(labels)
@@ -223,8 +223,9 @@ def _as_array(bins):
             array = array.astype(object)
             array[mask] = None
         return array
-    # Iteration keeps each element of a list, or of an array or series with missing values, as it is.
-    labels = list(bins)
+    # Iteration keeps each element of a list, or of an array or series with missing values, as it is. The
+    # scalars of arrow equal nothing but themselves.
+    labels = bins.to_pylist() if hasattr(bins, "to_pylist") else list(bins)
     if any(isinstance(label, tuple) for label in labels):
         return np.fromiter(labels, object, len(labels))
     return np.asarray(labels, dtype=object)
@@ -277,6 +278,7 @@ def _from_objects(values):
 
 
 def _whole(value):
+    value = value.item() if isinstance(value, np.generic) else value
     try:
         if int(value) == value:
             return int(value)

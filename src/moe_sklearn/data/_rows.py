@@ -18,9 +18,10 @@ from ._checks import (
     check_varies,
     finite_where_counted,
 )
-from ._frames import FrameMaker, aligned, as_table, frame_of, joined
+from ._frames import FrameMaker, aligned, as_table, frame_of
 from ._labels import group_array, label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
+from ._sentinels import look_for_sentinels
 from ._side_columns import SideColumns, check_names, has_side_columns, locate
 from ._sources import KeptRows, LazySource, RowSource, as_source, float_of, is_lazy, is_source
 
@@ -158,13 +159,16 @@ def rows_of(
     ValueError
         If shapes or lengths are wrong, if sample_weight, or y where it is positive, holds nan or infinity, if
         a value is masked, or if y of a fit is constant. Also if there are side columns and `bins`, or a group
-        column and `groups`, a batch lacks these columns, or pandas `bins` or `groups` lack rows of X.
+        column and `groups`, a batch lacks these columns, or pandas objects beside a pandas X lack rows of its
+        index.
     """
     # Side columns end here, so that no package below knows of them. scikit-learn's own checks then run on a
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
     # stay those of X as it was given.
     to_fit = reset or is_batch
-    y, bins, sample_weight, groups = (joined(values, X) for values in (y, bins, sample_weight, groups))
+    given = {"y": y, "sample_weight": sample_weight, "bins": bins, "groups": groups}
+    y, sample_weight, bins, groups = (aligned(values, X, name) for name, values in given.items())
+    x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
     table, found = _split(estimator, X, bins, groups, reset)
     checker = _without_side_columns(estimator, found, reset)
     if found is None:
@@ -188,6 +192,7 @@ def rows_of(
         y = finite_where_counted(y, "y", sample_weight)
     if reset and not is_batch and y is not None:
         check_varies(y, sample_weight)
+        look_for_sentinels(source.array, y, sample_weight)
     groups = None if groups is None else group_array(groups, len(source))
     frame = FrameMaker.like(X, feature_names(estimator)) if to_fit else None
     return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), groups, frame)

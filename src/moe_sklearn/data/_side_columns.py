@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +12,10 @@ from sklearn.utils.validation import validate_data
 
 from .._base import unfitted_copy
 from ._checks import check_kind, mask_of
-from ._frames import columns_of, frame_of, in_memory, library_of, numbers_of, take_columns
+from ._frames import columns_of, frame_of, in_memory, library_of, numbers_in, numbers_of, take_columns
+
+# Whole numbers as text are labels where each has so many rows on average.
+CODE_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -122,14 +127,20 @@ def columns_seen(estimator, table) -> SideColumns:
 def checked_columns(estimator, X, *, reset: bool) -> list:
     """Check side information that an estimator gets for itself, and return its columns."""
     frame = frame_of(X)
+    if frame is None:
+        check_kind(X, "side_information", may_miss=True)
+        # An array of a list of numbers and strings would hold strings only.
+        X = X if hasattr(X, "dtype") else np.asarray(X, dtype=object)
+    if len(X.shape) == 1 if frame is None else not frame.names:
+        raise ValueError(
+            f"Side information (bins) must be 2-D and have a column; got shape {X.shape}. Reshape your data: "
+            "side.reshape(-1, 1) is one column."
+        )
     if frame is not None:
         check_names(estimator, frame, reset, "The side information")
         return frame.columns()
-    check_kind(X, "side_information", may_miss=True)
-    # An array of a list of numbers and strings would hold strings only.
-    X, mask = X if hasattr(X, "dtype") else np.asarray(X, dtype=object), mask_of(X)
-    finite = "allow-nan" if X.dtype.kind != "O" else False
-    X = validate_data(estimator, X, dtype=None, ensure_all_finite=finite, reset=reset)
+    mask = mask_of(X)
+    X = validate_data(estimator, X, dtype=None, ensure_all_finite=False, reset=reset)
     return columns_of(X if mask is None else np.ma.array(X, mask=mask))
 
 
@@ -148,6 +159,15 @@ def check_names(estimator, frame, reset, what="X"):
             f"{what} has the columns {names}, in fit it had {column_names(estimator)}: pass the same columns "
             "in the same order."
         )
+
+
+@contextmanager
+def column_named(name) -> Iterator[None]:
+    """Name the column of the side information in errors of what is done with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"Column {name!r} of the side information: {error}") from error
 
 
 def column_names(estimator) -> list:
@@ -222,7 +242,10 @@ def are_labels(estimator, side) -> bool:
     column = columns_of(side)[0] if side.shape[1] == 1 else None
     values = None if column is None else numbers_of(column)
     if hasattr(estimator, "binner"):
-        return column is not None and estimator.binner is None and values is None
+        if column is None or estimator.binner is not None:
+            return False
+        with column_named(np.ravel(estimator.side_columns).tolist()[0]):
+            return numbers_in(column, CODE_ROWS) is None
     if column is None or (values is not None and (values[np.isfinite(values)] % 1).any()):
         raise ValueError(
             f"side_columns of {type(estimator).__name__} must be one column of labels (integers or strings). "

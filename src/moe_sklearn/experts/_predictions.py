@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import check_kind, codes_of, features_of, joined, rows_of, without_ignored
+from ..data import aligned, check_kind, codes_of, features_of, rows_of, without_ignored
 from ..linalg import LinearPart, LinearStack
 from ..metrics import r2_of
 
@@ -122,7 +122,7 @@ class ExpertOutputs(TransformerMixin):
         -------
         float
         """
-        y, sample_weight = joined(y, X), joined(sample_weight, X)
+        y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
         X, *codes = self._rows_to_predict(X, bins)
         check_kind(y, "y")
         sample_weight, X, y, *codes = without_ignored(sample_weight, X, y, *codes)

@@ -227,6 +227,8 @@ def _forward(parameters, inputs):
 # Distance from the median, in robust standard deviations, beyond which a value is an outlier: heavy tails
 # are hardly cut, of a lognormal sample less than 0.5 %
 FENCE = 10.0
+# Greatest share of outliers: more values than that are a tail
+TAIL = 0.005
 # Median absolute deviation of a normal distribution, in standard deviations
 MAD_OF_NORMAL = 0.6745
 
@@ -237,7 +239,8 @@ def robust_fences(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The bounds are the median -+ 10 robust standard deviations. Each side has its own standard deviation, so
     that a skewed distribution is not cut. It is the median absolute deviation (MAD) of the values on that
     side, divided by 0.6745 (Rousseeuw and Croux, 1993, Journal of the American Statistical Association 88,
-    1273-1283). A side with a MAD of 0 has no bound.
+    1273-1283). A side with a MAD of 0 has no bound. Neither has one with more than 0.5 % of all values beyond
+    it, and more than 5 of them (5 % of fewer than 100): they are a tail.
 
     Parameters
     ----------
@@ -258,6 +261,8 @@ def robust_fences(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     def reach(side):
         spread = np.array([np.median(column[column >= 0]) for column in side.T]) / MAD_OF_NORMAL
-        return np.where(spread > 0, FENCE * spread, np.inf)
+        n_beyond = np.count_nonzero(side > FENCE * spread, axis=0)
+        is_tail = n_beyond > max(TAIL * len(side), min(5, len(side) / 20))
+        return np.where((spread > 0) & ~is_tail, FENCE * spread, np.inf)
 
     return median - reach(median - y), median + reach(y - median)

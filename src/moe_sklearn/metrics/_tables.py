@@ -1,5 +1,6 @@
 """Results as text, HTML and data frames: paragraphs and tables."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -91,7 +92,9 @@ def footnote(report: Any) -> str:
         f"{number(report.loss['routing'])} from routing (R2 oracle - R2 soft)",
     ]
     if report.dropped_bins:
-        lines.append(f"without expert, for want of training rows: {', '.join(report.dropped_bins)}")
+        lines.append(
+            f"without expert, for want of training rows: {', '.join(map(cell, report.dropped_bins))}"
+        )
     if report.anchor_weight:
         lines.append(f"constant experts carry {percent(report.anchor_weight)} of the weight")
     if report.regime_value is not None:
@@ -131,9 +134,9 @@ def table_of(columns: Mapping[str, Iterable]) -> Table:
 
 
 def cell(value: Any) -> str:
-    """Text of a cell of a table."""
+    """Text of a cell of a table; control characters, which could write over others, are shown."""
     if isinstance(value, str):
-        return value
+        return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], value)
     return number(value) if isinstance(value, float) else f"{value:,}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
@@ -9,7 +10,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..binning import Regimes, first_target
-from ..data import Rows, feature_names, features_of, rows_of, without_ignored
+from ..data import Rows, encode_labels, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
 from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
@@ -43,6 +44,19 @@ class Contributions:
 def in_shape_of_y(mixture, array, axis=-1):
     """Remove the axis of the targets if y had none in `fit`."""
     return np.squeeze(array, axis) if mixture.experts_.coef_.ndim == 2 else array
+
+
+def warn_of_unseen(regimes: Regimes, labels):
+    """Warn of labels that no training row had."""
+    found, codes = encode_labels(labels)
+    unseen = ~np.isin(found.astype(str), [*map(str, regimes.bins.tolist()), *regimes.dropped_names])
+    n_rows = np.count_nonzero(np.append(unseen, False)[codes])
+    if n_rows:
+        warnings.warn(
+            f"bins of {n_rows} of {len(codes)} rows are those of no training row, the first is "
+            f"{found[unseen].tolist()[0]!r}: these rows are not covered, and not scored.",
+            stacklevel=3,
+        )
 
 
 class MixtureOutputs:
@@ -420,6 +434,11 @@ class MixtureOutputs:
         ------
         ValueError
             If `bins` are missing, if lengths differ, or X or y holds nan or infinity.
+
+        Warns
+        -----
+        UserWarning
+            If labels were in no training row: their rows are not covered.
         """
         check_is_fitted(self)
         given = {"bins": bins, "sample_weight": sample_weight, "n_targets": self.predictor_.n_targets}
@@ -428,6 +447,8 @@ class MixtureOutputs:
         if labels is None and self.regimes_.of_target:
             labels = first_target(rows.y)
         codes = self.regimes_.oracle_codes(labels, len(rows))
+        if self.regimes_.binner is None:
+            warn_of_unseen(self.regimes_, labels)
         weight, source, y, codes = without_ignored(rows.sample_weight, rows.X, rows.y, codes)
 
         def of_block(outputs, codes):

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import check_choice, check_kind, joined, rows_of, without_ignored
+from ..data import aligned, check_choice, check_kind, rows_of, without_ignored
 from ..metrics import MODES, Mixing, r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
@@ -435,7 +435,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
         check_choice(mixing, "mixing", MODES)
-        y, sample_weight = joined(y, X), joined(sample_weight, X)
+        y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
         rows, codes = self._rows_to_mix(X, bins, mixing)
         check_kind(y, "y")
         sample_weight, source, y, *codes = without_ignored(sample_weight, rows.X, y, *codes)

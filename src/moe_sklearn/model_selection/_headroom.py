@@ -4,10 +4,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import clone
 from sklearn.utils import Bunch
 
-from ..binning import GridBinner, is_side_information
-from ..data import NO_BIN, check_length, encode_labels, fold_rule, label_array, rows_of
+from ..binning import GridBinner, count_rows, is_side_information
+from ..data import NO_BIN, check_length, codes_of, encode_labels, fold_rule, label_array, rows_of
 from ..experts import BinnedRidgeExperts, check_alpha, held_out_errors, r2_scores
 from ..moments import FoldMoments, in_enough_precision, ridge_path
 
@@ -43,7 +44,7 @@ def oracle_headroom(
         An integer is a number of folds that have equal shares of each bin; else every row must be held out
         exactly once. One that stratifies gets the bins as its y.
     binner : transformer, default=None
-        Makes labels of 2-D `bins`; it is fitted on all rows. None: ``GridBinner()``.
+        Makes labels of 2-D `bins`; a clone of it is fitted on all rows. None: ``GridBinner()``.
     sample_weight : array-like of shape (n_samples,), default=None
     x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
         Standard deviation of known noise, as in `SoftGateMoERegressor.fit`. The ridges are fitted for rows
@@ -88,11 +89,13 @@ def oracle_headroom(
     y, bins, weight = rows.y.reshape(len(rows), -1), rows.labels, rows.sample_weight
     check_length(bins, "bins", len(rows))
     if is_side_information(bins):
-        bins = np.ravel((binner or GridBinner()).fit_transform(bins))
+        bins = np.ravel(clone(GridBinner() if binner is None else binner).fit_transform(bins))
     bins = label_array(bins, len(rows))
     labels, codes = encode_labels(bins)
     folds = fold_rule(cv).assign(y, bins, weight, rows.groups)
     used = np.full(len(rows), True) if weight is None else weight > 0
+    labels = labels[count_rows(codes, len(labels), weight) > 0]
+    codes = codes_of(bins, labels)
     _check_bins(labels, codes[used], folds[used])
     alpha = check_alpha(alpha, "alpha")
 
@@ -104,7 +107,7 @@ def oracle_headroom(
         parts.update(rows.X, y, bins, folds, weight, rows.x_std)
         # The global ridge learns from all rows, as in a mixture; both are scored on the rows in a bin.
         covered = parts.pooled_parts(covered_only=True)
-        everything = parts.pooled_parts() if (codes == NO_BIN).any() else covered
+        everything = parts.pooled_parts() if (codes[used] == NO_BIN).any() else covered
         of_bins = [held_out_errors(parts.parts(label), fit) for label in labels.tolist()]
         return covered, held_out_errors(everything, fit, covered), of_bins
 

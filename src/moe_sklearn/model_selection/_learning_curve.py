@@ -93,7 +93,7 @@ def moe_learning_curve(
     """
     model = clone(estimator)
     read = rows_of(model, X, y, bins=bins, x_std=x_std, groups=groups, reset=True)
-    test = rows_of(model, X_test, bins=bins_test)
+    test = rows_of(model, X_test, y_test, bins=bins_test)
     if read.labels is None:
         raise ValueError("moe_learning_curve needs bins: pass them, or set side_columns of the estimator.")
     check_length(read.labels, "bins", len(read))
@@ -115,7 +115,7 @@ def moe_learning_curve(
         for at_size in _add_rows(moments, rows, sizes.tolist()):
             yield moments, at_size, test.X
 
-    return curve_of(model, experts.product_dtype, points, y_test, test.labels, train_sizes=sizes)
+    return curve_of(model, experts.product_dtype, points, test.y, test.labels, train_sizes=sizes)
 
 
 def _add_rows(moments, rows, sizes):

@@ -63,7 +63,10 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
             "A report needs a fitted SoftGateMoERegressor, or a Pipeline or search that ends in one; got "
             f"{estimator!r}. For other predictions see moe_sklearn.metrics.make_report."
         )
-    return mixture.evaluate(rows_of_mixture(estimator, X), y, bins=aligned(bins, X), **options)
+    # The steps before the mixture can make an array of X, which has no index any more.
+    options["sample_weight"] = aligned(options.get("sample_weight"), X, "sample_weight")
+    y, bins = aligned(y, X, "y"), aligned(bins, X)
+    return mixture.evaluate(rows_of_mixture(estimator, X), y, bins=bins, **options)
 
 
 def _path(estimator):

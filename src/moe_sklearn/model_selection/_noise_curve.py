@@ -100,7 +100,7 @@ def noise_curve(
     levels, x_std = _check_levels(levels), read.x_std
     if x_std_test is None and isinstance(x_std, RowSource):
         raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")
-    test = rows_of(model, X_test, bins=bins_test)
+    test = rows_of(model, X_test, y_test, bins=bins_test)
     x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.X.shape, "x_std_test")
     seed = FIRST_TEST_SEED + draw_seed(random_state)
     if not isinstance(model.random_state, numbers.Integral):
@@ -119,7 +119,7 @@ def noise_curve(
             at_level = replace(rows, source=rows.source.with_noise(x_std, level))
             yield moments, at_level, test.with_noise(x_std_test, level).noisy(seed=seed).X
 
-    return curve_of(model, setup.experts.product_dtype, points, y_test, test.labels, levels=levels)
+    return curve_of(model, setup.experts.product_dtype, points, test.y, test.labels, levels=levels)
 
 
 def _check_levels(levels):

@@ -13,9 +13,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array
 
-from ..binning import GridBinner
+from ..binning import GridBinner, is_side_information
 from ..data import (
     NO_BIN,
+    aligned,
     check_kind,
     check_length,
     check_number,
@@ -245,6 +246,7 @@ def regime_value(
     0.1
     """
     before, mixture = _parts(estimator)
+    y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
     if before is None:
         check_kind(X)
         X, bins, groups = split(mixture, X, bins, groups)
@@ -260,7 +262,7 @@ def regime_value(
             "Bins of the target are one of its lines."
         )
     check_number(n_shuffles, "n_shuffles", 0, np.inf, integer=True)
-    if isinstance(bins, list | tuple) and np.ndim(bins) == 1:
+    if not is_side_information(bins) and not hasattr(bins, "iloc"):
         bins = label_array(bins)
     check_kind(y, "y")
     X, bins = indexable(X), indexable(bins)
@@ -303,7 +305,7 @@ def indexable(array):
 
 
 def take(array, rows):
-    return getattr(array, "iloc", array)[rows]
+    return array.take(rows) if hasattr(array, "to_pydict") else getattr(array, "iloc", array)[rows]
 
 
 @dataclass(frozen=True)
@@ -422,17 +424,16 @@ def _labels_of_columns(fitted, codes):
     per_column = getattr(fitted.binner_, "column_bin_names_", ())
     if len(per_column) < 2:
         return [], []
-    shape = tuple(map(len, per_column))
-    names = getattr(fitted.binner_, "feature_names_in_", [f"column {j}" for j in range(len(shape))])
-    parts = np.unravel_index(fitted.bins_, shape)
+    everything = range(len(per_column))
+    names = getattr(fitted.binner_, "feature_names_in_", [f"column {j}" for j in everything])
+    parts = fitted.binner_.column_codes(fitted.bins_)
 
     def labels_of(columns):
-        joint = np.ravel_multi_index([parts[j] for j in columns], [shape[j] for j in columns])
+        joint = np.unique(parts[:, columns], axis=0, return_inverse=True)[1].ravel()
         return np.append(joint, NO_BIN)[codes]
 
-    everything = range(len(shape))
     lines = [(ALONE(names[j]), labels_of([j])) for j in everything]
-    if len(shape) > 2:
+    if len(per_column) > 2:
         lines += [(WITHOUT(names[j]), labels_of([k for k in everything if k != j])) for j in everything]
     return list(map(str, names)), lines
 

@@ -98,7 +98,8 @@ class RhoScorer(BaseEstimator):
         """
         check_no_missing(y, "y")
         check_no_missing(sample_weight, "sample_weight")
-        bins = aligned(bins, X)
+        y, bins = aligned(y, X, "y"), aligned(bins, X)
+        sample_weight = aligned(sample_weight, X, "sample_weight")
         if sample_weight is not None and not np.all(sample_weight):
             used = np.flatnonzero(sample_weight)
             X, y, sample_weight = (take(indexable(array), used) for array in (X, y, sample_weight))

@@ -71,7 +71,8 @@ class RowMoments(GroupMoments):
 
     def __init__(self, store: RowStore, index, x_sum=None):
         self.store, self.index, self._made_x_sum = store, index, x_sum
-        self._is_fine, self._own_origin = False, None  # type: bool, Any
+        self._is_fine = False
+        self._own_origin: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:

@@ -235,4 +235,9 @@ def wrapped(name, width=24):
     """Break a name after each column of side information, and where it is long at spaces or underscores."""
     lines = str(name).replace(", ", ",\n").replace("_", "_ ").splitlines()
     broken = [textwrap.fill(line, width, break_on_hyphens=False) for line in lines]
-    return "\n".join(broken).replace("_ ", "_")
+    return plain("\n".join(broken).replace("_ ", "_"))
+
+
+def plain(name):
+    """Escape what matplotlib would read as mathematics."""
+    return str(name).replace("$", r"\$")

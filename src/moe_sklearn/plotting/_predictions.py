@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, wrapped
+from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, plain, wrapped
 
 BIN_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 BIN_MARKERS = "o^sDvP"
@@ -47,7 +47,7 @@ class MoEPredictionDisplay(ReportDisplay):
         """Draw column `target` of the targets; `label` (say, "log g in dex") names its axes."""
         n_columns = max(1, -(-len(self.bin_names) // LEGEND_ROWS))
         fontsize = 10 if len(self.bin_names) <= 9 else 8
-        names = [name if len(name) <= 40 else wrapped(name, 40) for name in map(str, self.bin_names)]
+        names = [plain(name) if len(name) <= 40 else wrapped(name, 40) for name in map(str, self.bin_names)]
         ax = self._start(ax, _size(names, n_columns, fontsize))
         colors = [ink(ax), *BIN_COLORS[1:]]  # black is white in a dark style
         true, predicted = (a.reshape(len(a), -1)[:, target] for a in (self.y_true, self.y_pred))

@@ -1,0 +1,47 @@
+"""Numbers that mark missing values in files, such as -9999: a fit says where it meets one."""
+
+import warnings
+
+import numpy as np
+
+# Nines, two or more before the point, and powers of ten so large that hardly a quantity reaches them
+_NINES = [(10.0**n - 1) / 10**k for n in range(2, 9) for k in range(min(n - 1, 4))]
+SENTINELS = np.array([*_NINES, *(10.0**n for n in range(10, 39))], dtype=np.float32)
+# X is searched in about so many rows.
+SAMPLED_ROWS = 500
+
+
+def warn_of_sentinels(values, name: str, way_out: str):
+    """Warn of a number in `values` (n, n_columns) that looks like a mark of missing values.
+
+    It is one of SENTINELS or the negative of one, the least or the greatest value of its column, that of two
+    or more rows, and farther from all others than they are from each other; a power of ten 1,000 times as
+    far, because values can be given by magnitude. "{}" in `name` stands for the position of the column.
+    """
+    for extreme, start in ((np.fmin, np.inf), (np.fmax, -np.inf)):
+        ends = extreme.reduce(values, axis=0, initial=start).astype(float)
+        with np.errstate(over="ignore"):
+            suspects = np.flatnonzero(np.isin(np.abs(ends).astype(np.float32), SENTINELS))
+        for column in suspects:
+            found = values[:, column].astype(float)
+            others = found[(found != ends[column]) & ~np.isnan(found)]
+            n_rows, gap = np.count_nonzero(found == ends[column]), np.abs(others - ends[column])
+            spread = np.ptp(others) * (1 if abs(ends[column]) < 1e10 else 1e3) if len(others) else 0
+            if n_rows > 1 and spread and gap.min() > spread:
+                where = name.replace("{}", str(column))
+                warnings.warn(
+                    f"{where} is {ends[column]:.8g} in {n_rows} of {len(values)} rows, far from all other "
+                    f"values. If that marks missing values, {way_out}.",
+                    stacklevel=3,
+                )
+                return
+
+
+def look_for_sentinels(X, y, sample_weight=None):
+    """Warn of marks of missing values in y, and in some rows of an array X; rows of weight 0 do not count."""
+    used = np.full(len(y), True) if sample_weight is None else sample_weight > 0
+    name = "y" if y.ndim == 1 else "Column {} of y"
+    warn_of_sentinels(y.reshape(len(y), -1)[used], name, "leave these rows out")
+    if X is not None:
+        some = slice(None, None, len(y) // SAMPLED_ROWS + 1)
+        warn_of_sentinels(X[some][used[some]], "Column {} of X", "impute them, or leave these rows out")
