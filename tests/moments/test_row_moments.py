@@ -224,7 +224,10 @@ def test_groups_of_several_moments_add_up(data):
 
 
 def test_no_rows_need_no_matrix_of_many_columns():
-    assert BinnedMoments(D).empty().is_rows and not BinnedMoments(4).empty().is_rows
+    nothing = BinnedMoments(D, 2).empty()
+    assert nothing.is_rows and not BinnedMoments(4).empty().is_rows
+    for coef, intercept in (ridge(nothing, 1.0), (path[0] for path in ridge_path(nothing, [1.0]))):
+        assert coef.shape == (2, D) and not coef.any() and intercept.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("n_rows", [1, 2])
