@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data import (
     RowSource,
+    aligned,
     as_source,
     check_finite,
     check_length,
@@ -43,8 +44,9 @@ def accumulate(
     ----------
     batches : iterable or callable
         Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight, x_std),
-        e.g. one for each shard, or a function without arguments that returns such an iterable. Every run
-        needs the same batches in the same order. New batches can follow at the end.
+        e.g. one for each shard, or a function without arguments that returns such an iterable. X is a frame
+        or anything else that `BinnedRidgeExperts.fit` takes. Every run needs the same batches in the same
+        order. New batches can follow at the end.
     checkpoint : path, default=None
         File that is written, and read first if it exists. It is kept at the end. Delete it to begin anew.
     every : float, default=300.0
@@ -90,7 +92,7 @@ def accumulate(
     number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
     for number, (X, y, bins, sample_weight, x_std) in enumerate(open_batches(batches), start=1):
         check_no_missing(y, "y")
-        source, y = as_source(X), np.asarray(y, float)
+        source, y, bins = as_source(X), np.asarray(y, float), aligned(bins, X)
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)
             if number <= done:
