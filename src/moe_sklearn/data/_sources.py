@@ -134,7 +134,8 @@ def as_source(X) -> RowSource:
     if isinstance(X, RowSource):
         return X
     check_kind(X)
-    if not (hasattr(X, "dtype") or is_source(X)):
+    is_list = isinstance(X, (list, tuple)) and bool(X) and np.ndim(X[0]) == 1
+    if is_list or hasattr(X, "__dataframe__"):
         X = check_array(X, dtype=FLOAT_DTYPES, ensure_all_finite=False)
     if isinstance(X, (list, tuple)):
         return Shards([as_source(shard) for shard in X])
