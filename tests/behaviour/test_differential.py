@@ -10,6 +10,7 @@ from moe_sklearn import (
     GateFeatureTransformer,
     SoftGateMoERegressor,
     accumulate,
+    gate_rows,
     oracle_headroom,
 )
 
@@ -76,3 +77,44 @@ def test_rows_of_any_size_have_a_mixture(size):
         for rows in (X, X.astype(float))
     )
     assert_allclose(found.predict(X), exact.predict(X.astype(float)), rtol=0, atol=1e-3 * y.std())
+
+
+def rows_of_small_directions():
+    """Eight factors, and little noise, of which y is made: as little as the rounding of float32 products."""
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=(900, 60))
+    X = rng.normal(size=(900, 8)) @ rng.normal(size=(8, 60)) + 3e-4 * own
+    return X.astype(np.float32), own @ rng.normal(size=60), rng.integers(0, 2, 900)
+
+
+PARTS = [slice(0, 300), slice(300, 900)]
+ROUGH_WAYS = {
+    "partial_fit": lambda X, y, bins, dtype: in_batches(
+        BinnedRidgeExperts(1e-4, product_dtype=dtype), X, y, bins
+    ),
+    "fit": lambda X, y, bins, dtype: BinnedRidgeExperts(1e-4, product_dtype=dtype).fit(X, y, bins=bins),
+    "accumulate": lambda X, y, bins, dtype: BinnedRidgeExperts(1e-4).fit_moments(
+        accumulate([(X[part], y[part], bins[part]) for part in PARTS], product_dtype=dtype)
+    ),
+    "mixture": lambda X, y, bins, dtype: (
+        SoftGateMoERegressor(BinnedRidgeExperts(1e-4), gate="logistic", gate_inputs=("features",))
+        .fit_moments(
+            accumulate([(X[part], y[part], bins[part]) for part in PARTS], product_dtype=dtype),
+            gate_rows([[(X[part], y[part], bins[part]) for part in PARTS]]),
+        )
+        .experts_
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ROUGH_WAYS)
+def test_products_that_are_too_rough_have_a_word(way):
+    """The warning names the way out, not the columns, and that way is right."""
+    X, y, bins = rows_of_small_directions()
+    with pytest.warns(UserWarning, match="product_dtype='float64'") as caught:
+        rough = ROUGH_WAYS[way](X, y, bins, "float32")
+    assert {warning.category for warning in caught} == {UserWarning}
+    expected = BinnedRidgeExperts(1e-4).fit(X.astype(float), y, bins=bins).predict(X, bins=bins)
+    assert np.abs(rough.predict(X, bins=bins) - expected).max() > 1e-3 * y.std()
+    right = ROUGH_WAYS[way](X, y, bins, "float64")
+    assert_allclose(right.predict(X, bins=bins), expected, rtol=0, atol=1e-3 * y.std())

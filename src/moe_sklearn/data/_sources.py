@@ -135,7 +135,7 @@ def as_source(X) -> RowSource:
         return X
     check_kind(X)
     is_list = isinstance(X, (list, tuple)) and bool(X) and np.ndim(X[0]) == 1
-    if is_list or hasattr(X, "__dataframe__"):
+    if is_list or hasattr(X, "columns"):  # a frame
         X = check_array(X, dtype=FLOAT_DTYPES, ensure_all_finite=False)
     if isinstance(X, (list, tuple)):
         return Shards([as_source(shard) for shard in X])
