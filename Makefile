@@ -24,10 +24,10 @@ OLDEST_PINS := numpy==1.26.4 scipy==1.12.0 scikit-learn==1.6.1 joblib==1.4.2 \
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-oldest test-nightly lint docs linkcheck wheel clean
+.PHONY: help demo test test-slow test-oldest test-nightly nightly lint docs linkcheck wheel clean
 
 # the problems of the tests are small: BLAS threads cost more than they bring
-test test-slow test-oldest test-nightly: export OPENBLAS_NUM_THREADS = 1
+test test-slow test-oldest test-nightly nightly: export OPENBLAS_NUM_THREADS = 1
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ test-oldest: $(OLDEST_VENV)/.test  ## run the fast tests on the oldest supported
 
 test-nightly: $(NIGHTLY_VENV)/.test  ## run the fast tests on what numpy, scipy and scikit-learn release next
 	$(NIGHTLY_VENV)/$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)
+
+nightly: $(VENV)/.test  ## compare 20,000 random fits with NumPy's, which takes six minutes
+	$(VENV)/$(BIN)/python benchmarks/differential.py --cases 20000
 
 lint: $(VENV)/.lint  ## ruff, codespell, mypy, and the types of what users write with mypy and pyright
 	$(VENV)/$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
+from same_moments import assert_same_groups
 
 from moe_sklearn import BinnedRidgeExperts, accumulate
 from moe_sklearn.moments import BinnedMoments
@@ -384,3 +385,28 @@ def test_no_room_for_a_checkpoint_leaves_the_previous_one(tmp_path):
     assert "moments.npz is as it was before" in out.stdout
     assert BinnedMoments.load(path).n_rows == 3
     assert [file.name for file in tmp_path.iterdir()] == ["moments.npz"]
+
+
+def as_frame(kind, X):
+    columns = {f"c{j}": column for j, column in enumerate(X.T)}
+    if kind == "list":
+        return X.tolist()
+    library = pytest.importorskip({"arrow": "pyarrow"}.get(kind, kind))
+    return library.table(columns) if kind == "arrow" else library.DataFrame(columns)
+
+
+@pytest.mark.parametrize("kind", ["list", "pandas", "polars", "arrow"])
+def test_frames_and_lists_are_rows_as_in_fit_batches(kind):
+    rng = np.random.default_rng(0)
+    X, y, bins = rng.normal(size=(60, 3)), rng.normal(size=60), np.arange(60) % 2
+    halves = [slice(0, 25), slice(25, 60)]
+    expected = accumulate([(X[half], y[half], bins[half]) for half in halves])
+    found = accumulate([(as_frame(kind, X[half]), y[half], bins[half]) for half in halves])
+    assert_same_groups(found, expected)
+
+
+def test_pandas_bins_are_looked_up_by_the_index_of_x():
+    pd = pytest.importorskip("pandas")
+    X, bins = pd.DataFrame(np.eye(6)[:, :2]), pd.Series(np.arange(6) // 3)
+    found = accumulate([(X, np.arange(6.0), bins[::-1])])
+    assert_same_groups(found, accumulate([(X.to_numpy(), np.arange(6.0), bins.to_numpy())]))

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from sklearn.utils import check_array
 
 from ..linalg import map_in_threads
-from ._checks import check_finite, check_kind, check_no_missing
+from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_no_missing
 
 BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""
@@ -133,10 +134,13 @@ def is_lazy(X) -> bool:
 
 
 def as_source(X) -> RowSource:
-    """Return X as a `RowSource`. X is an array, or something that `is_source` accepts."""
+    """Return X as a `RowSource`. X is something that `is_source` accepts, an array, a frame or a list."""
     if isinstance(X, RowSource):
         return X
     check_kind(X)
+    is_list = isinstance(X, (list, tuple)) and bool(X) and np.ndim(X[0]) == 1
+    if is_list or hasattr(X, "columns"):  # a frame
+        X = check_array(X, dtype=FLOAT_DTYPES, ensure_all_finite=False)
     if isinstance(X, (list, tuple)):
         return Shards([as_source(shard) for shard in X])
     return RowSource(X)

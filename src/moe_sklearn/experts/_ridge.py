@@ -5,6 +5,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +16,7 @@ from .._progress import Progress
 from ..binning import usable_bins, usable_labels
 from ..data import NO_WEIGHT, Batches, check_choice, fold_rule, rows_of
 from ..linalg import LinearPart, LinearStack, Scratch
-from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start
+from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start, with_a_word
 from ._bin_by_bin import gather_in_turn
 from ._cross_validation import check_alpha, choice_in_words, choose_alphas, given_alphas
 from ._predictions import ExpertOutputs
@@ -380,7 +381,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             dtype, y_is_1d = np.result_type(dtype, self.coef_.dtype), self.coef_.ndim == 2
         if not moments.n_rows:
             raise ValueError(NO_WEIGHT)
-        fitted._solve(moments, dtype, y_is_1d, fitted.small_bins_of("drop"))
+        with_a_word(partial(fitted._solve, moments, dtype, y_is_1d, fitted.small_bins_of("drop"), None))
         fitted.moments_ = moments
         return adopt(self, fitted)
 
@@ -419,7 +420,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         fitted.n_features_in_ = moments.n_features
         y_is_1d = moments.n_targets == 1 if y_is_1d is None else y_is_1d
         small_bins = small_bins or fitted.small_bins_of("raise")
-        return adopt(self, fitted._solve(moments, dtype, y_is_1d, small_bins, pooled, scratch))
+        solve = partial(fitted._solve, moments, dtype, y_is_1d, small_bins, pooled)
+        return adopt(self, with_a_word(solve) if scratch is None else solve(scratch))
 
     @property
     def splits(self):

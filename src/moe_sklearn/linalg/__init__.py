@@ -1,6 +1,14 @@
 """Symmetric matrices given by a triangle, in NumPy and SciPy alone."""
 
-from ._cholesky import NotEnoughDigits, ProductsOverflow, Scratch, solve_regular, solve_spd, warn_singular
+from ._cholesky import (
+    NotEnoughDigits,
+    ProductsOverflow,
+    Scratch,
+    solve_regular,
+    solve_spd,
+    surely_regular_beyond,
+    warn_singular,
+)
 from ._kernels import Kernels, centred, kernel_of
 from ._linear_maps import LinearPart, LinearStack, is_overridden, origin_of
 from ._threads import map_in_threads

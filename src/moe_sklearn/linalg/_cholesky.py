@@ -116,8 +116,10 @@ class Scratch:
     Parameters
     ----------
     strict : bool, default=False
-        Whether to raise `NotEnoughDigits` where predictions from float32 products may be off by 1e-4 of the
-        standard deviation of y or more. Otherwise they are used up to the limit of float32.
+        Whether to look out for predictions from float32 products that may be off by 1e-4 of the standard
+        deviation of y or more. Otherwise they are used up to the limit of float32, without a word.
+    raises : bool, default=True
+        Whether such a solution raises `NotEnoughDigits`. If not, it is used, and noted for `warn_if_rough`.
     refined : bool, default=True
         Whether the solution is refined to more digits than the products have.
     from_near : bool, default=False
@@ -126,13 +128,25 @@ class Scratch:
         That of another `Scratch`. None means new memory.
     """
 
-    def __init__(self, strict: bool = False, *, refined=True, from_near=False, memory=None):
-        self.strict, self.refined, self.from_near = strict, refined, from_near
+    def __init__(self, strict: bool = False, *, raises=True, refined=True, from_near=False, memory=None):
+        self.strict, self.raises, self.refined, self.from_near = strict, raises, refined, from_near
+        self.is_rough = False
         self.memory = memory or _Memory()
 
     def keeping(self, xx):
         """Make the context within which the float32 factors of a matrix are kept for more right sides."""
         return self.memory.keeping(xx)
+
+    def warn_if_rough(self):
+        """Warn if a solution so far may be off by more than float32 products should be."""
+        if self.is_rough:
+            warnings.warn(
+                "float32 products do not determine all coefficients: columns of X are nearly dependent, and "
+                "the penalty is small. Predictions can be off by more than 1e-4 standard deviations of y. "
+                "Gather the rows with product_dtype='float64', or use a larger penalty.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def unrefined(self, *, near: bool = False) -> Scratch:
         """Return the same memory for solutions of float32 products by a float32 factor alone.
@@ -153,11 +167,16 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
     """
     scratch, scale = scratch or Scratch(), _unit_scale(xx, alpha, floor)
     solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
-    if solution is None:
-        if scratch.strict and _are_float32(eps):
+    is_rough = solution is None and scratch.strict and _are_float32(eps)
+    if is_rough:
+        if scratch.raises:
             raise NotEnoughDigits("float32 products do not determine the coefficients")
+        scratch.is_rough = True
+        solution = _cholesky_solution(xx, alpha, rhs, scale, eps, Scratch(memory=scratch.memory))
+    if solution is None:
         solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)
-    if rank < len(xx) or _lacks_columns(xx, alpha, floor):
+    # A matrix that only float32 products make singular has a word of its own.
+    if (rank < len(xx) and not is_rough) or _lacks_columns(xx, alpha, floor):
         warn_singular(alpha)
     return solution
 
@@ -181,6 +200,11 @@ def solve_regular(
         return None
     scale = _unit_scale(xx, alpha, floor)
     return _cholesky_solution(xx, alpha, rhs, scale, eps, scratch or Scratch())
+
+
+def surely_regular_beyond(xx, eps, scratch: Scratch) -> float:
+    """The penalty from which on S + alpha I has enough digits for a solution, whatever S is."""
+    return rounding(xx, eps) * (STRICT_MARGIN if scratch.strict and _are_float32(eps) else 1)
 
 
 def _lacks_columns(xx, alpha, floor):
@@ -252,7 +276,7 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     """
     is_float32 = _are_float32(eps)
     strict = scratch.strict and is_float32
-    is_sure = alpha > rounding(xx, eps) * (STRICT_MARGIN if strict else 1)
+    is_sure = alpha > surely_regular_beyond(xx, eps, scratch)
     if is_sure:
         scale = np.where(scale > 0, np.min(scale, where=scale > 0, initial=np.inf), 0.0)
     eps = _scaled_errors(xx, scale, eps)

@@ -37,7 +37,7 @@ from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
 from ..linalg import LinearStack, Scratch, is_overridden
 from ..metrics import MODES
-from ..moments import FoldMoments, in_enough_precision
+from ..moments import FoldMoments, in_enough_precision, with_a_word
 from ._gate_plan import GatePlan, check_plan, plan_gate
 from ._gate_rows import GateData, GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
 from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
@@ -342,7 +342,8 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMi
     _check_rows_of_each_bin(setup)
     if setup.plan.cross_fit and moments.n_folds and np.shape(rows.targets)[1:] == (moments.n_targets,):
         rows.check_in(moments)
-    return fit_mixture(setup, moments, rows, scratch)
+    fit = partial(fit_mixture, setup, moments, rows)
+    return with_a_word(fit) if scratch is None else fit(scratch)
 
 
 def fit_batches(mixture, batches) -> FittedMixture:

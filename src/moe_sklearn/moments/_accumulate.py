@@ -10,6 +10,7 @@ import numpy as np
 
 from ..data import (
     RowSource,
+    aligned,
     as_source,
     check_counted,
     check_length,
@@ -45,8 +46,9 @@ def accumulate(
     ----------
     batches : iterable or callable
         Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight, x_std),
-        e.g. one for each shard, or a function without arguments that returns such an iterable. Every run
-        needs the same batches in the same order. New batches can follow at the end.
+        e.g. one for each shard, or a function without arguments that returns such an iterable. X is a frame
+        or anything else that `BinnedRidgeExperts.fit` takes. Every run needs the same batches in the same
+        order. New batches can follow at the end.
     checkpoint : path, default=None
         File that is written, and read first if it exists. It is kept at the end. Delete it to begin anew.
     every : float, default=300.0
@@ -93,6 +95,11 @@ def accumulate(
     for number, (X, y, bins, sample_weight, x_std, _) in enumerate(open_batches(batches), start=1):
         with naming_batch(number):
             check_no_missing(y, "y")
+            y, bins, sample_weight = (
+                aligned(y, X, "y"),
+                aligned(bins, X),
+                aligned(sample_weight, X, "sample_weight"),
+            )
             source, y = as_source(X), np.asarray(y, float)
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)

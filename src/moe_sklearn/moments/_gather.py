@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from .._progress import SILENT, Progress, Stage
@@ -17,7 +18,8 @@ from ._folds import FoldMoments
 def in_enough_precision(product_dtype, attempt: Callable, progress: Progress = SILENT):
     """Return ``attempt(product_dtype, scratch)``; if "auto" means float32 and that is too rough, in float64.
 
-    An attempt gathers moments and solves for coefficients.
+    An attempt gathers moments and solves for coefficients. Float32 products that were asked for are too rough
+    with a warning.
     """
     if product_dtype == "auto":
         with suppress(NotEnoughDigits):
@@ -27,7 +29,15 @@ def in_enough_precision(product_dtype, attempt: Callable, progress: Progress = S
             "float64 products"
         )
         product_dtype = "float64"
-    return attempt(product_dtype, Scratch())
+    return with_a_word(partial(attempt, product_dtype))
+
+
+def with_a_word(attempt: Callable):
+    """Return ``attempt(scratch)`` where rows are not read again: a warning names what was too rough."""
+    scratch = Scratch(strict=True, raises=False)
+    found = attempt(scratch)
+    scratch.warn_if_rough()
+    return found
 
 
 def warn_of_new_start():

@@ -239,7 +239,7 @@ class Moments(GroupMoments):
             If the means are not finite. Nothing is added then.
         """
         weights = np.ones(len(block) - 1) if sample_weight is None else sample_weight
-        if (block.dtype != float or narrow is not None) and _leaves_float32(block[:-1], weights.max()):
+        if (block.dtype != float or narrow is not None) and self._outgrows_float32(block[:-1], weights.max()):
             block, narrow = block.astype(float, copy=False), None
         rows = block[:-1]
         added = weights.sum()
@@ -266,6 +266,13 @@ class Moments(GroupMoments):
         self.n_rows += len(rows)
         self.weight = total
 
+    def _outgrows_float32(self, rows, weight):
+        """Whether float32 products of these rows, of no more than this weight, may overflow or vanish."""
+        some = rows[:: len(rows) // SPREAD_ROWS + 1].astype(float)
+        mean = some.mean(axis=0)
+        offset = np.abs(mean - self.x_mean) * (self.weight > 0)
+        return _leaves_float32(math.sqrt(weight) * np.maximum(np.abs(some - mean).max(axis=0), offset), mean)
+
     def _add_products(self, block, y, scratch):
         self._widen(len(block) - 1, block.dtype)
         if block.dtype == self.xx.dtype:
@@ -291,7 +298,10 @@ class Moments(GroupMoments):
         """Merge `other` in place."""
         if other.weight:
             other = other.as_products()
-            self._widen(other.n_rows, other.xx.dtype)
+            offset = math.sqrt(min(self.weight, other.weight)) * (other.x_mean - self.x_mean)
+            sizes = np.sqrt(self.x_squares + other.x_squares + offset**2)
+            dtype = np.dtype(float) if _leaves_float32(sizes, other.x_mean) else other.xx.dtype
+            self._widen(other.n_rows, dtype)
             self._combine(other, self.weight + other.weight, 1.0)
             self.n_rows += other.n_rows
             self.product_eps = max(self.product_eps, other.product_eps)
@@ -459,13 +469,10 @@ def _centre(rows, weights):
     return shift.astype(float) + rest
 
 
-def _leaves_float32(rows, weight) -> bool:
-    """Whether some products of centred rows of no more than this weight may not fit into float32."""
-    some = rows[:: len(rows) // SPREAD_ROWS + 1].astype(float)
-    mean = some.mean(axis=0)
-    spread = np.abs(some - mean).max(axis=0)
-    spread = math.sqrt(weight) * spread[spread > NO_SPREAD * np.abs(mean)]
-    return bool((spread < SMALLEST_SPREAD).any() or (spread > LARGEST_SPREAD).any())
+def _leaves_float32(sizes, mean) -> bool:
+    """Whether squares of columns of some sizes, (n_features,), may not fit into float32."""
+    sizes = sizes[sizes > NO_SPREAD * np.abs(mean)]
+    return bool((sizes < SMALLEST_SPREAD).any() or (sizes > LARGEST_SPREAD).any())
 
 
 def _weighted_sum(rows, weights):

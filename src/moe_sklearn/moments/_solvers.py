@@ -21,6 +21,7 @@ from ..linalg import (
     rounding,
     solve_regular,
     solve_spd,
+    surely_regular_beyond,
     symmetric_product,
     warn_singular,
 )
@@ -121,7 +122,7 @@ def _path(equations, alphas, scratch):
     solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
     # Three ways, the cheapest first: what one leaves nan is left to the next.
     # An alpha beyond rounding makes the matrix regular, and so does any alpha beyond one that does.
-    large = regular = alphas > rounding(matrix, equations.eps)
+    large = regular = alphas > surely_regular_beyond(matrix, equations.eps, scratch)
     if len(alphas) >= KRYLOV_MIN_ALPHAS and len(matrix) >= KRYLOV_MIN_SIZE:
         if not large.all():
             regular = large | (solve_regular(matrix, alphas.min(), right, scratch, **precision) is not None)
