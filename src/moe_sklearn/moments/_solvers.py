@@ -246,6 +246,8 @@ def _solve(equations, alpha, scratch, more=None):
 
 def _probes(moments):
     """Rounding of X'X w, (n_features, n_probes), drawn for a w of one; none where nothing was cancelled."""
+    if moments.is_rows:
+        return np.zeros((0, 0))  # they can be multiplied anew
     errors, y_errors = moments.x_rounding(), moments.y_rounding()
     least = CANCELLED * moments.product_eps
     if (errors <= least * moments.x_squares).all() and (y_errors <= least * moments.yy).all():
