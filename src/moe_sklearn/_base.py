@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -44,6 +46,13 @@ class StatefulEstimator(BaseEstimator):
                 f"This {type(self).__name__} was fitted by moe_sklearn {written_by}, whose models version "
                 f"{__version__} does not read: load it with moe_sklearn {written_by}, or fit it again."
             )
+        if any(map(is_fitted_attribute, state)) and _release(written_by) > _release(__version__):
+            warnings.warn(
+                f"This {type(self).__name__} was fitted by moe_sklearn {written_by}, later than this "
+                f"version {__version__}: predictions can be wrong. Load it with moe_sklearn {written_by}.",
+                UserWarning,
+                stacklevel=2,
+            )
         super().__setstate__(state)
 
 
@@ -70,4 +79,4 @@ def adopt(estimator, fitted):
 
 
 def _release(version):
-    return tuple(int(part) for part in version.split(".")[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])

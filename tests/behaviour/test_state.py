@@ -107,9 +107,16 @@ def test_models_of_releases_that_cannot_be_read_say_so(version):
         with_version(Model().fit(), version)
 
 
-@pytest.mark.parametrize("version", ["0.2.0", "0.2.0.dev0", "0.2.1rc1", "0.10.1", "1.0"])
-def test_models_of_this_release_and_later_ones_are_read(version):
+@pytest.mark.parametrize("version", ["0.2.0", "0.2.0.dev0", "0.2.1rc1", "0.2rc1"])
+def test_models_of_this_release_are_read(version):
     assert with_version(Model(5).fit(), version).value_ == 5
+
+
+@pytest.mark.parametrize("version", ["0.10.1", "1.0", "1.0rc1", "0.3.dev1", "2"])
+def test_models_of_later_releases_are_read_with_a_word(version):
+    message = f"Model was fitted by moe_sklearn {version}, .*Load it with moe_sklearn {version}"
+    with pytest.warns(UserWarning, match=message):
+        assert with_version(Model(5).fit(), version).value_ == 5
 
 
 def test_a_class_may_read_older_models():

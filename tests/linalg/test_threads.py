@@ -4,11 +4,13 @@ import threading
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from moe_sklearn.data import BLOCK_ROWS, as_source
 from moe_sklearn.data._sources import map_rows
-from moe_sklearn.linalg import map_in_threads
+from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.linalg import map_in_threads, one_blas_thread
 
 
 def blas_threads():
@@ -48,6 +50,37 @@ def test_a_map_beside_or_within_another_is_the_plain_one(two_threads):
     with map_in_threads() as outer, map_in_threads() as inner:
         assert outer is not map
         assert inner is map
+
+
+def test_limits_that_overlap_give_back_the_threads_at_the_last_end(two_threads):
+    limits = [one_blas_thread() for _ in range(3)]
+    assert [limit.__enter__() for limit in limits] == [2, 1, 1]
+    for limit in limits[:2]:  # the first to end is not the last that began
+        limit.__exit__(None, None, None)
+        assert set(blas_threads()) == {1}
+    limits[2].__exit__(None, None, None)
+    assert set(blas_threads()) == {2}
+
+
+@pytest.mark.parametrize("kind", ["regression", "logistic"])
+def test_gates_that_are_trained_in_threads_give_back_those_of_blas(two_threads, kind, monkeypatch):
+    """The gate ends after a limit that began before it."""
+    first, X, codes = one_blas_thread(), np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
+    owner, name = (RegressionGate, "_train_all") if kind == "regression" else (LogisticRegression, "fit")
+    train = getattr(owner, name)
+
+    def end_the_first(*given, **options):
+        first.__exit__(None, None, None)
+        assert set(blas_threads()) == {1}
+        return train(*given, **options)
+
+    monkeypatch.setattr(owner, name, end_the_first)
+    first.__enter__()
+    if kind == "regression":
+        RegressionGate(max_iter=2).fit(X, X[:, 0], experts=X, labels=codes)
+    else:
+        LogisticGate().fit(X, codes)
+    assert set(blas_threads()) == {2}
 
 
 def test_the_first_failing_rows_are_named_and_all_rows_are_mapped(two_threads):

@@ -126,6 +126,17 @@ def test_a_random_state_is_drawn_from_as_in_fit():
     assert states[0].randint(10**9) == states[1].randint(10**9)
 
 
+def test_rows_that_are_read_again_in_float64_train_the_same_gate():
+    X, y, bins = draw()
+    X[:, 1] = X[:, 0] + 1e-3 * X[:, 1]
+    X, states = X.astype(np.float32), [np.random.RandomState(3) for _ in range(2)]
+    options = {"experts": BinnedRidgeExperts(1e-9), "gate_max_samples": 300, "verbose": 1}
+    expected = mixture(random_state=states[0], **options).fit(X, y, bins=bins)
+    model = dask_fit(mixture(random_state=states[1], **options), lazy(X), y, bins)
+    assert_same(model, expected, X, bins, atol=1e-5)
+    assert states[0].randint(10**9) == states[1].randint(10**9)
+
+
 def test_its_stages_are_printed(capsys):
     X, y, bins = draw()
     dask_fit(mixture(gate="logistic", verbose=1), lazy(X), y, bins)

@@ -6,10 +6,10 @@ from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from ..data import check_sample_weight, checked_array
+from ..linalg import one_blas_thread
 from ._loss import softmax
 
 # Of more rows, the Newton method is ten times as fast. Of fewer it is no faster, and less exact.
@@ -89,7 +89,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         solver = "newton-cg" if len(X) > NEWTON_ROWS else "lbfgs"
         logistic = LogisticRegression(C=self.C, solver=solver, max_iter=self.max_iter, tol=self.tol)
         # Threads cost more than they bring in products with so few columns.
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             fitted.logistic_ = logistic.fit(fitted.scaler_.transform(X), y, sample_weight=sample_weight)
         fitted.classes_, fitted.n_iter_ = fitted.logistic_.classes_, fitted.logistic_.n_iter_
         return adopt(self, fitted)

@@ -10,7 +10,6 @@ import numpy as np
 from joblib import cpu_count
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import ThreadpoolController
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._progress import Progress
@@ -24,6 +23,7 @@ from ..data import (
     group_array,
     group_codes,
 )
+from ..linalg import one_blas_thread
 from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
@@ -189,18 +189,16 @@ class RegressionGate(StatefulEstimator):
         groups = None if groups is None else group_codes(group_array(groups, len(X))[weight > 0])
         # Threads of BLAS cost more than they bring in products of this size, above all where other jobs run
         # beside. They would also change the last digits: a gate is the same for any number of cores.
-        controller = ThreadpoolController()
-        n_threads = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
         progress = Progress.of(self)
         stage = progress.stage("training")
-        with controller.limit(limits=1, user_api="blas"):
+        with one_blas_thread(cpu_count()) as n_threads:
             rows = fitted._prepare(X, *arrays, weight)
             # Of fewer rows it loses with the rate of many (see MANY_ROWS) and gains little without.
             conditioning = None
             if len(rows.y) > MANY_ROWS:
                 conditioning = Conditioning.of(rows.inputs)
                 rows = replace(rows, inputs=conditioning(rows.inputs))
-            members = fitted._train_all(rows, min(n_threads, default=cpu_count()), groups, progress)
+            members = fitted._train_all(rows, n_threads, groups, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         label_share = _label_share(members)
         fitted.networks_, fitted.shares_ = _average(members, label_share)

@@ -4,25 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
-_cores = Lock()
-
-
 _controller = cache(ThreadpoolController)  # it searches all loaded libraries, which takes milliseconds
+
+
+class _Limit:
+    """The limit of BLAS to one thread, which is one of the process, and who needs it."""
+
+    def __init__(self):
+        self.lock, self.n_users, self.limit = Lock(), 0, ExitStack()
+
+    def enter(self, unknown) -> int:
+        with self.lock:
+            self.n_users += 1
+            if self.n_users > 1:
+                return 1
+            of_blas = [lib["num_threads"] for lib in _controller().info() if lib["user_api"] == "blas"]
+            self.limit.enter_context(_controller().limit(limits=1, user_api="blas"))
+            return min(of_blas, default=unknown)
+
+    def leave(self):
+        with self.lock:
+            self.n_users -= 1
+            if not self.n_users:
+                self.limit.close()
+
+
+_limit = _Limit()
+
+
+@contextmanager
+def one_blas_thread(unknown: int = 1) -> Iterator[int]:
+    """Hold BLAS to one thread, and yield how many threads of one's own may take its place.
+
+    There are `unknown` ones if BLAS does not say how many it has.
+
+    The threads of BLAS go on spinning after each product, and would take the cores from work that follows.
+    Limits of several Python threads overlap, but do not nest: only the last that ends gives BLAS back what
+    the first has found. All but the first have one thread, so that threads of threads do not multiply.
+
+    Examples
+    --------
+    >>> with one_blas_thread() as outer, one_blas_thread() as inner:
+    ...     inner
+    1
+    """
+    n_threads = _limit.enter(unknown)
+    try:
+        yield n_threads
+    finally:
+        _limit.leave()
 
 
 @contextmanager
 def map_in_threads() -> Iterator[Callable]:
-    """Make a context with a `map` that runs in as many threads as BLAS would use.
+    """Make a context with a `map` that runs in as many threads as BLAS would use, see `one_blas_thread`.
 
-    BLAS itself is held to one thread meanwhile: its threads go on spinning after each product, and would take
-    the cores from work that follows. Only one such map runs in threads at a time. Within it and beside it
-    there is the plain `map`, so that threads of threads do not multiply.
+    Within another such context and beside it there is the plain `map`.
 
     Examples
     --------
@@ -30,17 +73,9 @@ def map_in_threads() -> Iterator[Callable]:
     ...     list(run(len, ["a", "bc"]))
     [1, 2]
     """
-    if not _cores.acquire(blocking=False):
-        yield map
-        return
-    try:
-        controller = _controller()
-        of_blas = [lib["num_threads"] for lib in controller.info() if lib["user_api"] == "blas"]
-        n_threads = min(of_blas, default=1)
+    with one_blas_thread() as n_threads:
         if n_threads == 1:
             yield map
             return
-        with controller.limit(limits=1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+        with ThreadPoolExecutor(n_threads) as pool:
             yield pool.map
-    finally:
-        _cores.release()

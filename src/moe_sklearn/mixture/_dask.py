@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,7 +117,11 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=N
             "GateFeatureTransformer."
         )
 
+    start = deepcopy(model.random_state)
+
     def attempt(product_dtype, scratch):
+        if isinstance(start, np.random.RandomState):  # a second attempt makes the plan of the first
+            model.random_state.set_state(start.get_state())
         stage = setup.progress.stage("moments")
         moments = _gather(X, rows, product_dtype)
         end_of_pass(stage, moments)

@@ -85,8 +85,7 @@ def ridge(
         return moments.solution
     equations = moments.equations(alpha, prior_coef)
     probes = _probes(moments)
-    with_probes = equations._replace(right=np.hstack([equations.right, probes])) if probes.size else equations
-    coef, moved = np.split(_solve(with_probes, alpha, scratch), [moments.n_targets])
+    coef, moved = np.split(_solve(equations, alpha, scratch, probes), [moments.n_targets])
     coef = coef if prior_coef is None else coef + prior_coef
     if probes.size and (scratch is None or scratch.refined):
         _check_digits(moments, equations.matrix, alpha, coef, probes, moved.T, scratch)
@@ -231,15 +230,16 @@ def discriminants(
     return coef, share - _outputs_at(pooled.x_mean, coef)
 
 
-def _solve(equations, alpha, scratch):
-    """Coefficients (n_sides, n_features) of least norm."""
+def _solve(equations, alpha, scratch, more=None):
+    """Coefficients (n_sides, n_features) of least norm; also of `more` right sides (size, n_more) of X'X."""
 
     def solve(equations):
         penalty = alpha if equations.penalty is None else equations.penalty
         if equations.is_deficient and penalty <= rounding(equations.matrix):
             warn_singular(penalty)
         matrix, precision = equations.matrix, {"eps": equations.eps, "floor": equations.floor}
-        return solve_spd(matrix, penalty, equations.right, scratch, **precision).T[None]
+        right = equations.right if more is None or not more.size else np.hstack([equations.right, more])
+        return solve_spd(matrix, penalty, right, scratch, **precision).T[None]
 
     equations, solutions = _with_digits(equations, solve)
     return equations.to_coef(solutions[0].T)
@@ -247,6 +247,8 @@ def _solve(equations, alpha, scratch):
 
 def _probes(moments):
     """Rounding of X'X w, (n_features, n_probes), drawn for a w of one; none where nothing was cancelled."""
+    if moments.is_rows:
+        return np.zeros((0, 0))  # they can be multiplied anew
     errors, y_errors = moments.x_rounding(), moments.y_rounding()
     least = CANCELLED * moments.product_eps
     if (errors <= least * moments.x_squares).all() and (y_errors <= least * moments.yy).all():
