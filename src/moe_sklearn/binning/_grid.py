@@ -317,8 +317,8 @@ class GridBinner(Binner):
         """Return the given names of the bins of each column, and those `found` where none are given."""
         if self.names is None:
             return found
-        names: Any = list(self.names) if np.iterable(self.names) else []
-        names = [names] if names and isinstance(names[0], str) else names
+        names: Any = self.names if isinstance(self.names, Sequence | np.ndarray) else []
+        names = [names] if len(names) and isinstance(names[0], str) else names
         pairs, wanted = zip(names, found, strict=False), list(map(len, found))
         listed = [np.atleast_1d(given) if given is not None else of_column for given, of_column in pairs]
         named = [list(map(str, of_column)) for of_column in listed]
