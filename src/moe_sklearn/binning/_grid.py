@@ -202,9 +202,8 @@ class GridBinner(Binner):
 
     def _fit_column(self, name, column, n_bins, edges, weights):
         """Return edges, categories, rare categories and names of the bins of a column."""
-        values = None
-        if edges is not None or n_bins is not None:
-            values = numbers_in(column, self.min_bin_rows if edges is None else math.inf)
+        least = self.min_bin_rows if edges is None else math.inf
+        values = None if n_bins is None and edges is None else numbers_in(column, least)
         if values is not None:
             _check_no_infinity(values)
             digits, is_open = max(self.precision, GIVEN_DIGITS), self.outside == "clip"
