@@ -212,12 +212,11 @@ class GridBinner(Binner):
                 warn_of_sentinels(seen[:, None], f"Column {name!r} of bins", "make them nan")
             if edges is None:
                 edges, digits, is_open = quantile_edges(values, n_bins, weights), self.precision, True
-                if n_bins > 1 and edges[0] == edges[-1]:
-                    warnings.warn(
-                        f"All values of column {name!r} of the side information (bins) are {edges[0]:g}: it "
-                        f"has one bin in place of {n_bins}.",
-                        stacklevel=2,
-                    )
+            if edges[0] == edges[-1] and n_bins > 1:
+                told = (
+                    f"All values of column {name!r} of bins are {edges[0]:g}: it has one bin, not {n_bins}."
+                )
+                warnings.warn(told, stacklevel=2)
             return edges, None, None, range_names(name, edges, digits, is_open)
         if edges is not None:
             raise ValueError("edges are given, but it holds categories: pass None in place of its edges.")
@@ -252,11 +251,9 @@ class GridBinner(Binner):
         check_is_fitted(self)
         codes = self._column_codes(checked_columns(self, X, reset=False))
         if self.cells_ is not None:
-            n_cells = len(self.cells_)
-            _, found = np.unique(np.vstack([self.cells_, codes]), axis=0, return_inverse=True)
-            number = np.full(len(found), NO_BIN)
-            number[found.ravel()[:n_cells]] = np.arange(n_cells)
-            return number[found.ravel()[n_cells:], None]
+            numbers = {cell: number for number, cell in enumerate(map(tuple, self.cells_.tolist()))}
+            found = [numbers.get(cell, NO_BIN) for cell in map(tuple, codes.tolist())]
+            return np.array(found, dtype=int)[:, None]
         joint: Any = 0
         for names, of_column in zip(self.column_bin_names_, codes.T, strict=True):
             joint = joint * len(names) + of_column

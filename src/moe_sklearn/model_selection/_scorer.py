@@ -97,8 +97,11 @@ class RhoScorer(BaseEstimator):
         """
         check_no_missing(y, "y")
         check_no_missing(sample_weight, "sample_weight")
-        y, bins = aligned(y, X, "y"), aligned(bins, X)
-        sample_weight = aligned(sample_weight, X, "sample_weight")
+        y, bins, sample_weight = (
+            aligned(y, X, "y"),
+            aligned(bins, X),
+            aligned(sample_weight, X, "sample_weight"),
+        )
         estimator = without_search(estimator)
         mixture, known = inner_mixture(estimator), bins
         if known is None:
