@@ -68,3 +68,29 @@ def test_units_of_rows_are_refused():
     X = np.random.default_rng(0).normal(size=(30, 3))
     with pytest.raises(TypeError, match="X is in m, but models keep no units"):
         ClusterBinner(2).fit(X * units.m)
+
+
+@pytest.mark.parametrize(("of_fit", "of_new"), [("f4", "f8"), ("f8", "f4")])
+def test_rows_may_have_another_precision_than_in_fit(data, of_fit, of_new):
+    X, *_ = data
+    binner = ClusterBinner(3, random_state=0).fit(X.astype(of_fit))
+    assert binner.transform(X.astype(of_new)).tolist() == binner.transform(X.astype(of_fit)).tolist()
+
+
+def test_an_outlying_row_is_no_cluster():
+    rng = np.random.default_rng(0)
+    regime = np.arange(600) % 3
+    X = rng.normal(size=(600, 5)) + 9 * np.array([[0, 0], [0, 1], [1, 0]])[regime] @ np.eye(2, 5)
+    X[0] += 1e4
+    bins = ClusterBinner(3, random_state=0).fit_transform(X).ravel()
+    shares = [np.bincount(bins[1:][regime[1:] == k], minlength=3) for k in range(3)]
+    assert sorted(np.argmax(shares, axis=1).tolist()) == [0, 1, 2]
+    assert np.max(shares, axis=1).sum() >= 597
+    assert bins[0] in bins[1:]
+
+
+def test_infinity_is_named_with_its_row(data):
+    X = data[0].copy()
+    X[4, 2] = np.inf
+    with pytest.raises(ValueError, match=r"side information \(bins\), contains .* row 4, column 2"):
+        ClusterBinner(3).fit(X)

@@ -1,6 +1,7 @@
 """Side information of numbers and categories, in the containers in which users hold it."""
 
 import pickle
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -230,3 +231,82 @@ def test_given_edges_are_shown_as_they_are():
     assert binner.bin_names_ == ["x0 < 1.23456", "x0 >= 1.23456"]
     quantiles = GridBinner(2, precision=2).fit([[1.0], [1.23456], [2.0], [3.0]])
     assert quantiles.bin_names_ == ["x0 < 1.2", "x0 >= 1.2"]
+
+
+# numbers that arrive as text
+
+NUMBERS = np.random.default_rng(0).uniform(3800, 6000, size=(120, 2)).round(1)
+AS_TEXT = {
+    "array of strings": lambda side: side.astype(str),
+    "objects": lambda side: side.astype(str).astype(object),
+    "bytes": lambda side: side.astype("S8"),
+    "frame": lambda side: pd.DataFrame(side.astype(str)).rename(columns=str),
+    "Decimal": lambda side: np.array([[Decimal(str(v)) for v in row] for row in side], dtype=object),
+}
+
+
+@pytest.mark.parametrize("kind", AS_TEXT)
+def test_numbers_as_text_are_numbers(kind):
+    side = NUMBERS.copy()
+    side[5, 1] = np.nan
+    text = AS_TEXT[kind](side)
+    binner = GridBinner().fit(side)
+    of_text = GridBinner().fit(text)
+    assert [edges.tolist() for edges in of_text.edges_] == [edges.tolist() for edges in binner.edges_]
+    assert of_text.transform(text).tolist() == binner.transform(side).tolist()
+
+
+@pytest.mark.parametrize("wrong", ["--", "", "5,8", None])
+def test_the_first_cell_that_is_no_number_is_named(wrong):
+    text = pd.DataFrame({"kind": ["a", "b"] * 60, "teff": NUMBERS[:, 0].astype(str)})
+    text.loc[7:9, "teff"] = wrong
+    side = text["teff"].map(lambda cell: cell.replace(".", ",") if wrong == "5,8" else cell)
+    if wrong is None:
+        assert GridBinner().fit(text).transform(text).ravel()[7] == -1
+        return
+    row, cell = (0, side[0]) if wrong == "5,8" else (7, wrong)
+    with pytest.raises(ValueError, match=f"Column 'teff' .*'{cell}' in row {row} is no number, but most"):
+        GridBinner().fit(text.assign(teff=side))
+    mixed = pd.DataFrame({"teff": [4000.0, "--", 5000.0, 6000.0]})
+    with pytest.raises(ValueError, match="Column 'teff' .*'--' in row 1 is no number"):
+        GridBinner().fit(mixed)
+    with pytest.raises(ValueError, match="Column 'teff' .*'--' in row 1 is no number"):
+        GridBinner(edges=[3000, 4500, 7000]).fit(pd.DataFrame({"teff": [4000, 5000]})).transform(mixed)
+
+
+def test_codes_and_words_stay_categories():
+    codes = pd.DataFrame({"plant": np.resize(["1", "2", "10"], 90)})
+    assert GridBinner().fit(codes).bin_names_ == ["1", "10", "2"]
+    assert GridBinner(edges=[0, 2, 11]).fit(codes).bin_names_ == ["plant < 2", "plant >= 2"]
+    words = pd.DataFrame({"kind": np.resize(["1", "2", "dwarf", "giant"], 90)})
+    assert GridBinner().fit(words).bin_names_ == ["1", "2", "dwarf", "giant"]
+
+
+def test_side_columns_of_numbers_as_text_are_no_labels():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(120, 2)), columns=["a", "b"]).assign(teff=NUMBERS[:, 0].astype(str))
+    y = np.where(NUMBERS[:, 0] < 4900, 1, -1) * X["a"]
+    model = SoftGateMoERegressor(gate="logistic", side_columns="teff")
+    assert len(model.fit(X, y).bins_) == 3
+    X.loc[4, "teff"] = "--"
+    with pytest.raises(ValueError, match="Column 'teff' .*'--' in row 4 is no number"):
+        model.fit(X, y)
+
+
+def test_tables_of_arrow_have_names_and_order():
+    arrow = pytest.importorskip("pyarrow")
+    table = arrow.table({"t": NUMBERS[:, 0], "m": NUMBERS[:, 1]})
+    binner = GridBinner().fit(table)
+    assert binner.feature_names_in_.tolist() == ["t", "m"]
+    assert binner.transform(table).tolist() == GridBinner().fit_transform(NUMBERS).tolist()
+    with pytest.raises(ValueError, match=r"columns \['m', 't'\], in fit it had \['t', 'm'\]"):
+        binner.transform(table.select(["m", "t"]))
+
+
+@pytest.mark.parametrize("frame", ["pandas", "polars", "table", "structured"])
+def test_frames_in_another_order_are_refused(frame):
+    side = (CONTAINERS | ARRAYS)[frame]()
+    other = side[["kind", "Teff"]]
+    binner = GridBinner(**MIXED.get_params()).fit(side)
+    with pytest.raises(ValueError, match="same order"):
+        binner.transform(other)

@@ -1,5 +1,7 @@
 """Side information to joint bins."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from moe_sklearn import GridBinner
+from moe_sklearn import GridBinner, SoftGateMoERegressor
 
 EXAMPLES = settings(deadline=None, max_examples=50)
 EDGES = [[3750, 4500, 5250, 6000], [-2, -1, 0, 0.5]]
@@ -91,8 +93,10 @@ def test_weights_of_quantiles_are_repetitions(times, n_bins):
     side[4, 0] = np.nan
     if not (times[np.arange(25) != 4] > 0).any():
         return
-    weighted = GridBinner(n_bins).fit(side, sample_weight=times)
-    repeated = GridBinner(n_bins).fit(np.repeat(side, times, axis=0))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All values of column 'x0'")  # one row that is not missing
+        weighted = GridBinner(n_bins).fit(side, sample_weight=times)
+        repeated = GridBinner(n_bins).fit(np.repeat(side, times, axis=0))
     for a, b in zip(weighted.edges_, repeated.edges_, strict=True):
         assert a.tolist() == b.tolist()
 
@@ -113,7 +117,7 @@ def test_quantile_bins_are_open_at_both_ends():
 
 
 def test_ties_leave_fewer_bins():
-    with pytest.warns(UserWarning, match=r"All values of column 'x0' .* are 1: it has one bin in place of 3"):
+    with pytest.warns(UserWarning, match=r"All values of column 'x0' of bins are 1: it has one bin, not 3"):
         binner = GridBinner([3, 2]).fit([[1, 0], [1, 1], [1, 2], [1, 3]])
     assert [len(edges) - 1 for edges in binner.edges_] == [1, 2]
     assert binner.n_bins_ == len(binner.bin_names_) == 2
@@ -172,3 +176,125 @@ def test_units_of_side_information_are_refused():
             use(side * units.K)
     plain = binner.transform(side * units.dimensionless_unscaled)
     np.testing.assert_array_equal(plain, binner.transform(side))
+
+
+# few values, and many cells
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60), st.integers(1, 6), st.data())
+def test_discrete_columns_get_all_the_bins_that_their_values_allow(values, n_bins, data):
+    of_value = data.draw(st.lists(st.floats(-1e9, 1e9), min_size=7, max_size=7, unique=True))
+    column = np.array(of_value)[values][:, None]
+    n_values = len(np.unique(column))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error" if n_values > 1 or n_bins == 1 else "ignore")
+        binner = GridBinner(n_bins).fit(column)
+    found = binner.transform(column).ravel()
+    assert binner.n_bins_ == len(np.unique(found)) == len(set(binner.bin_names_)) == min(n_bins, n_values)
+    order = np.argsort(column[:, 0])
+    assert (np.diff(found[order]) >= 0).all()
+    if n_values <= n_bins:
+        assert len(set(zip(found.tolist(), column[:, 0].tolist(), strict=True))) == n_values
+
+
+@EXAMPLES
+@given(arrays(float, 30, elements=st.floats(-1e6, 1e6), unique=True), st.integers(1, 15))
+def test_edges_of_different_values_are_the_quantiles_themselves(values, n_bins):
+    quantiles = np.quantile(values, np.arange(n_bins + 1) / n_bins, method="inverted_cdf")
+    assert GridBinner(n_bins).fit(values[:, None]).edges_[0].tolist() == quantiles.tolist()
+
+
+@pytest.mark.parametrize(
+    ("shares", "n_bins", "expected"),
+    [
+        ({0: 500, 1: 500}, 2, [500, 500]),
+        ({0: 500, 1: 350, 2: 150}, 3, [500, 350, 150]),
+        ({0: 500, 1: 350, 2: 150}, 2, [500, 500]),
+        ({0: 950, **dict.fromkeys(range(1, 51), 1)}, 3, [950, 25, 25]),
+        ({**dict.fromkeys(range(50), 1), 60: 950}, 3, [25, 25, 950]),
+        ({**dict.fromkeys(range(30), 10), 40: 400, **dict.fromkeys(range(50, 80), 10)}, 3, [300, 400, 300]),
+    ],
+)
+def test_a_value_of_a_large_share_is_a_bin_and_the_others_divide_the_rest(shares, n_bins, expected):
+    column = np.repeat(list(shares), list(shares.values()))[:, None].astype(float)
+    assert np.bincount(GridBinner(n_bins).fit_transform(column).ravel()).tolist() == expected
+
+
+def test_values_that_are_neighbours_among_floats_are_told_apart():
+    column = np.repeat([1.0, np.nextafter(1, 2)], 5)[:, None]
+    assert GridBinner(2).fit_transform(column).ravel().tolist() == [0] * 5 + [1] * 5
+
+
+def test_a_column_of_one_value_warns():
+    with pytest.warns(UserWarning, match="All values of column 'x1' of bins are 3: it has one bin, not 2"):
+        GridBinner(2).fit([[0.0, 3], [1, 3]])
+    GridBinner([2, 1]).fit([[0.0, 3], [1, 3]])
+
+
+@pytest.mark.parametrize("n_columns", [13, 45])
+def test_only_cells_that_occur_are_numbered_if_there_are_many(n_columns):
+    side = np.random.default_rng(0).normal(size=(200, n_columns))
+    side[100:] = side[:100]
+    side[0, 0] = np.nan
+    weight = np.ones(200)
+    weight[[1, 101]] = 0
+    binner = GridBinner().fit(side, sample_weight=weight)
+    bins = binner.transform(side).ravel()
+    assert (bins[0], bins[1], bins[101]) == (-1, -1, -1)  # a missing value, and cells without training rows
+    codes = np.column_stack([GridBinner().fit_transform(c[:, None], sample_weight=weight) for c in side.T])
+    used = np.setdiff1d(np.arange(200), [0, 1, 101])
+    cells, expected = np.unique(codes[used], axis=0, return_inverse=True)
+    assert bins[used].tolist() == expected.ravel().tolist()
+    assert binner.n_bins_ == len(cells) == len(binner.bin_names_)
+    names = [f"{of_column[code]}" for of_column, code in zip(binner.column_bin_names_, cells[0], strict=True)]
+    assert binner.bin_names_[0] == ", ".join(names)
+    np.testing.assert_array_equal(binner.column_codes(np.arange(len(cells))), cells)
+
+
+def test_cells_that_need_all_rows_are_refused_in_batches():
+    side = np.random.default_rng(0).uniform(size=(60, 14))
+    binner = GridBinner(edges=[[0, 0.5, 1]] * 14)
+    with pytest.raises(ValueError, match="The grid has too many cells for batches: use fewer bins"):
+        SoftGateMoERegressor(binner=binner).fit_batches([(side[:, :3], side[:, 0], side)])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_bins": np.nan}, "n_bins must be a positive integer.*got nan"),
+        ({"n_bins": {"a": 3, "b": 3}}, "n_bins must be a positive integer.*got {'a': 3"),
+        ({"n_bins": "3"}, "n_bins must be a positive integer.*got '3'"),
+        ({"edges": 5}, "edges are given for 1 columns"),
+        ({"edges": {"a": [0, 1], "b": [0, 1]}}, "pass a list with one array of edges per column"),
+        ({"edges": [[0, 1], 5]}, "edges of column 1 must be 2 or more increasing numbers; got 5"),
+        (
+            {"edges": [[0, 1], {"a": 1}]},
+            "edges of column 1 must be 2 or more increasing numbers; got {'a': 1}",
+        ),
+        ({"names": 5}, "names must hold one name per bin of each column.*got 5"),
+        ({"names": []}, r"names must hold one name per bin of each column.*got \[\]"),
+        ({"names": [5, 6]}, r"names must hold one name per bin of each column.*got \[5, 6\]"),
+        ({"names": {"a": ["b"]}}, "names must hold one name per bin of each column"),
+    ],
+)
+def test_parameters_of_other_kinds_are_named(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        GridBinner(**parameters).fit(np.arange(12.0).reshape(6, 2))
+
+
+@pytest.mark.parametrize(
+    "side", [np.ones(5), pd.Series(np.ones(5)), [1.0, 2.0], pd.DataFrame(index=range(5))]
+)
+def test_side_information_without_columns_is_refused(side):
+    with pytest.raises(
+        ValueError, match=r"Side information \(bins\) must be 2-D and have a column; got shape"
+    ):
+        GridBinner().fit(side)
+
+
+@pytest.mark.parametrize("side", [[[1.0, 2.0], [3.0, np.inf]], [[1.0, None], [2, np.inf]]])
+def test_infinity_is_named_with_its_row_and_column(side):
+    for of_kind in (np.array(side, float), side):
+        with pytest.raises(ValueError, match="Column 'x1' .* infinity in row 1 of bins"):
+            GridBinner().fit(of_kind)

@@ -280,3 +280,21 @@ def test_kinds_of_labels_are_told_apart():
             check_same_kind(labels, known)
     for labels, known in [(strings, numbers[:0]), (strings[:0], numbers), (numbers, np.array([True]))]:
         assert check_same_kind(labels, known) is None
+
+
+def test_labels_of_arrow():
+    arrow = pytest.importorskip("pyarrow")
+    words = arrow.array(["b", "a", None])
+    for bins in (words, arrow.chunked_array([["b"], ["a", None]]), words.dictionary_encode()):
+        labels, codes = encode_labels(bins)
+        assert (labels.tolist(), codes.tolist()) == (["a", "b"], [1, 0, -1])
+    assert label_array(arrow.array([2, None, 0])).tolist() == [2, -1, 0]
+
+
+def test_messages_show_plain_labels():
+    with pytest.raises(ValueError, match="labels like 3, the model knows labels like 'a'"):
+        codes_of(np.array([3]), np.array(["a"]))
+    with pytest.raises(ValueError, match="labels like 'a', the model knows labels like 3"):
+        codes_of(np.array(["a"]), np.array([3]))
+    with pytest.raises(ValueError, match=r"got labels like \(1\+2j\)"):
+        encode_labels(np.array([np.complex128(1 + 2j)], dtype=object))

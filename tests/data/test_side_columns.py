@@ -619,3 +619,68 @@ def test_routing_stays_possible(stars):
         search.set_params(estimator=mixture(side_columns=None))
         routed = search.fit(X[FLUXES], y, bins=X[SIDE]).cv_results_["mean_test_score"][0]
     assert with_side == pytest.approx(routed)
+
+
+# targets and weights that are pandas objects
+
+
+def test_targets_and_weights_are_looked_up_by_the_index_of_X(stars):
+    X, y = stars
+    rest, labels = X[FLUXES], pd.Series(np.where(X["teff"] < 1, "a", "b"), index=X.index)
+    weight = pd.Series(np.arange(300) % 3, index=X.index)
+    y_other, weight_other = y.sample(frac=1, random_state=0), weight.sample(frac=1, random_state=1)
+    std = pd.DataFrame(0.1 * np.arange(1500.0).reshape(300, -1), index=X.index)[list(range(len(FLUXES)))]
+    other = std.sample(frac=1, random_state=2)
+    for estimator in (BinnedRidgeExperts(), mixture(side_columns=None, binner=None)):
+        model = clone(estimator).fit(rest, y, bins=labels, sample_weight=weight)
+        same = clone(estimator).fit(rest, y_other, bins=labels, sample_weight=weight_other)
+        np.testing.assert_array_equal(same.predict(rest), model.predict(rest))
+        given = {"bins": labels, "sample_weight": weight}
+        assert model.score(rest, y_other, **given | {"sample_weight": weight_other}) == model.score(
+            rest, y, **given
+        )
+    np.testing.assert_array_equal(
+        BinnedRidgeExperts().fit(rest, y, bins=labels, x_std=other).coef_,
+        BinnedRidgeExperts().fit(rest, y, bins=labels, x_std=std).coef_,
+    )
+    rows, others = {"sample_weight": weight}, {"sample_weight": weight_other}
+    assert (
+        model.evaluate(rest, y_other, bins=labels, **others).r2
+        == model.evaluate(rest, y, bins=labels, **rows).r2
+    )
+    assert report_from(model, rest, y_other, labels).r2 == report_from(model, rest, y, labels).r2
+    assert rho_scorer(model, rest, y_other, bins=labels, **others) == rho_scorer(
+        model, rest, y, bins=labels, **rows
+    )
+
+
+def test_targets_and_weights_of_another_index_are_refused(stars):
+    X, y = stars
+    rest, labels = X[FLUXES], np.where(X["teff"] < 1, "a", "b")
+    X_other = rest.set_axis(np.arange(300) + 5)
+    for wrong, message in (
+        (y.set_axis(np.arange(300) + 7), "y lacks 2 of the 300 rows of X, first index 5: .* or y.to_numpy"),
+        (y.set_axis(np.zeros(300)), "The index of y is not that of X and has duplicates"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            BinnedRidgeExperts().fit(X_other, wrong, bins=labels)
+    with pytest.raises(ValueError, match="sample_weight lacks 300 of the 300 rows"):
+        BinnedRidgeExperts().fit(
+            X_other, y.to_numpy(), bins=labels, sample_weight=pd.Series(1, list(range(-300, 0)))
+        )
+    repeated = X_other.iloc[[0, 0, *range(2, 300)]]
+    with pytest.raises(ValueError, match="y lacks 1 of the 300 rows of X, first index 5"):
+        BinnedRidgeExperts().fit(repeated, y.set_axis(X_other.index), bins=labels)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        BinnedRidgeExperts().fit(X_other, y[:200], bins=labels)
+
+
+def test_an_index_that_pandas_made_counts_as_none(stars):
+    X, y = stars
+    rest, labels = X[FLUXES], np.where(X["teff"] < 1, "a", "b")
+    expected = BinnedRidgeExperts().fit(rest.to_numpy(), y.to_numpy(), bins=labels).coef_
+    numbered = rest.reset_index(drop=True)
+    for rows, target in ((rest, y.reset_index(drop=True)), (numbered, y)):
+        np.testing.assert_array_equal(BinnedRidgeExperts().fit(rows, target, bins=labels).coef_, expected)
+    shuffled = y.reset_index(drop=True).sample(frac=1, random_state=0)
+    np.testing.assert_array_equal(BinnedRidgeExperts().fit(numbered, shuffled, bins=labels).coef_, expected)

@@ -166,3 +166,17 @@ def test_a_side_that_is_mostly_one_value_has_no_bound():
     assert (low[0], high[0]) == (-np.inf, np.inf)
     constant = robust_fences(np.ones((5, 2)))
     assert_array_equal(constant, [[-np.inf] * 2, [np.inf] * 2])
+
+
+def test_a_side_with_a_tail_has_no_bound():
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(2000) < 0.2, rng.normal(size=2000), 1e-6 * rng.normal(size=2000))[:, None]
+    assert_array_equal(np.ravel(robust_fences(y)), [-np.inf, np.inf])
+    y = rng.normal(size=(2000, 1))
+    for n_far, is_tail in ((10, False), (11, True)):
+        y[:n_far] = 1e6
+        low, high = robust_fences(y)
+        assert (np.isinf(high[0]), np.isinf(low[0])) == (is_tail, False)
+    few = rng.normal(size=(100, 1))
+    few[:5] = 1e6
+    assert np.isfinite(robust_fences(few)[1]).all()

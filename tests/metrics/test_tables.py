@@ -128,3 +128,10 @@ def test_cells_of_html_stand_below_their_headers_and_take_the_colours_of_the_pag
 def test_numbers():
     assert [number(value) for value in (0.12345, -2, np.nan)] == ["0.1235", "-2.0000", "nan"]
     assert [percent(value) for value in (0.12345, 1, np.nan)] == ["12.3 %", "100.0 %", "nan"]
+
+
+def test_control_characters_of_names_are_shown():
+    names = ("Cool\nX", "\x1b[2JHot")
+    text = str(report(bin_names=names, dropped_bins=("a\x1b[1mb",)))
+    assert "\x1b" not in text
+    assert "Cool\\nX" in text and "\\x1b[2JHot" in text and "a\\x1b[1mb" in text

@@ -772,3 +772,41 @@ def test_small_bins_is_honoured_where_the_target_is_binned(stars):
     assert counts == {"auto": [120, 90, 90], "keep": [120, 90, 90], "drop": [120]}
     with pytest.raises(ValueError, match="an expert needs at least 120"):
         SoftGateMoERegressor(BinnedRidgeExperts(min_bin_rows=120, small_bins="raise")).fit(X, y)
+
+
+def test_zeros_and_ones_of_the_target_are_two_bins(stars):
+    X, *_ = stars
+    y = X[:, 0] > X[:, 0].mean()
+    for target in (y, y.astype(float), y.astype(int)):
+        model = SoftGateMoERegressor(gate="logistic").fit(X, target)
+        assert model.bin_names_ == ["y < 0.5", "y >= 0.5"]
+    assert model.score(X, y) > 0.5
+
+
+def test_a_side_column_of_zeros_and_ones_is_two_regimes():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 4))
+    sex = rng.integers(0, 2, 400)
+    y = np.where(sex, 1, -1) * X[:, 0]
+    model = SoftGateMoERegressor(gate="logistic", side_columns=-1)
+    with_sex = np.column_stack([X, sex])
+    assert model.fit(with_sex, y).score(with_sex, y, mixing="oracle") > 0.99
+    assert model.bin_names_ == ["x0 < 0.5", "x0 >= 0.5"]
+
+
+def test_labels_that_no_training_row_had_are_told(stars):
+    X, y, bins, _ = stars
+    experts = BinnedRidgeExperts(small_bins="drop", min_bin_rows=20)
+    words = np.array(["cool", "mid", "hot", "none"], dtype=object)[bins]
+    words[words == "none"] = None
+    words[:2] = "rare"
+    model = SoftGateMoERegressor(experts, gate="logistic").fit(X, y, bins=words)
+    assert model.dropped_bins_ == ["rare"]
+    model.evaluate(X, y, bins=words)  # a bin without expert is no news
+    other = np.where(words == "hot", "hott", words)
+    n_rows = np.count_nonzero(words == "hot")
+    with pytest.warns(
+        UserWarning, match=f"bins of {n_rows} of 300 rows are those of no training row.*'hott'"
+    ):
+        report = model.evaluate(X, y, bins=other)
+    assert report.n_test_covered < 300 - n_rows

@@ -144,3 +144,19 @@ def test_bad_noise_is_named(data, bad):
     X, y, _, bins = data
     with pytest.raises(ValueError, match="x_std"):
         oracle_headroom(X, y, bins=bins, x_std=bad)
+
+
+def test_the_binner_of_the_user_is_not_fitted(data):
+    X, y, side, _ = data
+    binner = GridBinner(2)
+    oracle_headroom(X, y, bins=side, binner=binner)
+    assert not hasattr(binner, "edges_")
+
+
+def test_labels_whose_rows_have_no_weight_do_not_count(data):
+    X, y, _, bins = data
+    weight = np.ones(N)
+    weight[3:5] = 0
+    spoilt = np.where(weight == 0, 77, bins)
+    found = oracle_headroom(X, y, bins=spoilt, sample_weight=weight)
+    assert found.headroom == oracle_headroom(X, y, bins=bins, sample_weight=weight).headroom

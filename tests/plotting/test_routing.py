@@ -5,7 +5,12 @@ import pytest
 from displays import assert_text_fits, grid_names, texts, tick_names
 from sklearn.metrics import confusion_matrix
 
-from moe_sklearn.plotting import GateProbabilityDisplay, RoutingConfusionDisplay
+from moe_sklearn.plotting import (
+    BinScoresDisplay,
+    GateProbabilityDisplay,
+    MoEPredictionDisplay,
+    RoutingConfusionDisplay,
+)
 
 
 def test_gate_probability(data, report):
@@ -52,3 +57,16 @@ def test_bad_bins_are_named(data):
         GateProbabilityDisplay.from_predictions(data["proba"], data["bins"] % 2)
     with pytest.raises(ValueError, match="bins_pred has 3 rows"):
         RoutingConfusionDisplay.from_predictions(data["bins"], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "name", ["under $50^{ a $", "$5", "over $50, of $x$ and more than that in a long name"]
+)
+def test_dollars_in_names_are_no_mathematics(data, name):
+    displays = [
+        GateProbabilityDisplay([[1.0, 0.0], [0.0, 1.0]], [name, "b"]).plot(),
+        MoEPredictionDisplay([0.0, 1.0], [0.0, 1.0], [0, 1], [name, "b"]).plot(),
+        BinScoresDisplay({"soft": [0.1, 0.2], "oracle": [0.1, 0.3]}, [name, "b"]).plot(),
+    ]
+    for display in displays:
+        display.figure_.canvas.draw()

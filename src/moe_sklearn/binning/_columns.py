@@ -133,9 +133,8 @@ def even_cuts(shares, n_bins: int, start: int, stop: int) -> list[int]:
     # Rounding makes whole weights and repeated rows agree.
     target = below + total * (n_bins // 2) / n_bins
     cut = start + int(np.argmin(np.round(np.abs(shares[start : stop - 1] - target), 12)))
-    n_low, n_high = cut + 1 - start, stop - 1 - cut
     wanted = round(float(np.round(n_bins * (shares[cut] - below) / total, 9)))
-    low = min(max(wanted, 1, n_bins - n_high), n_low, n_bins - 1)
+    low = min(max(wanted, 1, n_bins - (stop - 1 - cut)), cut + 1 - start, n_bins - 1)
     return [*even_cuts(shares, low, start, cut + 1), cut, *even_cuts(shares, n_bins - low, cut + 1, stop)]
 
 

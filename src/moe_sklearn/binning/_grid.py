@@ -202,9 +202,8 @@ class GridBinner(Binner):
 
     def _fit_column(self, name, column, n_bins, edges, weights):
         """Return edges, categories, rare categories and names of the bins of a column."""
-        values = None
-        if edges is not None or n_bins is not None:
-            values = numbers_in(column, self.min_bin_rows if edges is None else math.inf)
+        least = self.min_bin_rows if edges is None else math.inf
+        values = None if n_bins is None and edges is None else numbers_in(column, least)
         if values is not None:
             _check_no_infinity(values)
             digits, is_open = max(self.precision, GIVEN_DIGITS), self.outside == "clip"
@@ -213,12 +212,11 @@ class GridBinner(Binner):
                 warn_of_sentinels(seen[:, None], f"Column {name!r} of bins", "make them nan")
             if edges is None:
                 edges, digits, is_open = quantile_edges(values, n_bins, weights), self.precision, True
-                if n_bins > 1 and edges[0] == edges[-1]:
-                    warnings.warn(
-                        f"All values of column {name!r} of the side information (bins) are {edges[0]:g}: it "
-                        f"has one bin in place of {n_bins}.",
-                        stacklevel=2,
-                    )
+            if edges[0] == edges[-1] and n_bins > 1:
+                told = (
+                    f"All values of column {name!r} of bins are {edges[0]:g}: it has one bin, not {n_bins}."
+                )
+                warnings.warn(told, stacklevel=2)
             return edges, None, None, range_names(name, edges, digits, is_open)
         if edges is not None:
             raise ValueError("edges are given, but it holds categories: pass None in place of its edges.")
@@ -253,11 +251,9 @@ class GridBinner(Binner):
         check_is_fitted(self)
         codes = self._column_codes(checked_columns(self, X, reset=False))
         if self.cells_ is not None:
-            n_cells = len(self.cells_)
-            _, found = np.unique(np.vstack([self.cells_, codes]), axis=0, return_inverse=True)
-            number = np.full(len(found), NO_BIN)
-            number[found.ravel()[:n_cells]] = np.arange(n_cells)
-            return number[found.ravel()[n_cells:], None]
+            numbers = {cell: number for number, cell in enumerate(map(tuple, self.cells_.tolist()))}
+            found = [numbers.get(cell, NO_BIN) for cell in map(tuple, codes.tolist())]
+            return np.array(found, dtype=int)[:, None]
         joint: Any = 0
         for names, of_column in zip(self.column_bin_names_, codes.T, strict=True):
             joint = joint * len(names) + of_column
@@ -317,8 +313,8 @@ class GridBinner(Binner):
         """Return the given names of the bins of each column, and those `found` where none are given."""
         if self.names is None:
             return found
-        names: Any = list(self.names) if np.iterable(self.names) else []
-        names = [names] if names and isinstance(names[0], str) else names
+        names: Any = self.names if isinstance(self.names, Sequence | np.ndarray) else []
+        names = [names] if len(names) and isinstance(names[0], str) else names
         pairs, wanted = zip(names, found, strict=False), list(map(len, found))
         listed = [np.atleast_1d(given) if given is not None else of_column for given, of_column in pairs]
         named = [list(map(str, of_column)) for of_column in listed]

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 # Nines, two or more before the point, and powers of ten so large that hardly a quantity reaches them
-_NINES = [(10.0**n - 1) / 10**k for n in range(2, 9) for k in range(min(n - 1, 4))]
+_NINES = [(10.0**n - 1) / 10**k for n in range(2, 8) for k in range(min(n - 1, 4))]
 SENTINELS = np.array([*_NINES, *(10.0**n for n in range(10, 39))], dtype=np.float32)
 # X is searched in about so many rows.
 SAMPLED_ROWS = 500
@@ -30,7 +30,7 @@ def warn_of_sentinels(values, name: str, way_out: str):
             if n_rows > 1 and spread and gap.min() > spread:
                 where = name.replace("{}", str(column))
                 warnings.warn(
-                    f"{where} is {ends[column]:.8g} in {n_rows} of {len(values)} rows, far from all other "
+                    f"{where} is {ends[column]:.7g} in {n_rows} of {len(values)} rows, far from all other "
                     f"values. If that marks missing values, {way_out}.",
                     stacklevel=3,
                 )

@@ -242,10 +242,8 @@ def are_labels(estimator, side) -> bool:
     column = columns_of(side)[0] if side.shape[1] == 1 else None
     values = None if column is None else numbers_of(column)
     if hasattr(estimator, "binner"):
-        if column is None or estimator.binner is not None:
-            return False
         with column_named(np.ravel(estimator.side_columns).tolist()[0]):
-            return numbers_in(column, CODE_ROWS) is None
+            return column is not None and estimator.binner is None and numbers_in(column, CODE_ROWS) is None
     if column is None or (values is not None and (values[np.isfinite(values)] % 1).any()):
         raise ValueError(
             f"side_columns of {type(estimator).__name__} must be one column of labels (integers or strings). "

@@ -234,7 +234,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         bins : array-like of shape (n_samples,), default=None
             Labels, which are integers or strings; -1, None and nan mean "in no bin". None means the labels in
             `side_columns`, or three quantile bins of the (first) target if there are none. Pandas labels are
-            looked up by the index of a pandas X.
+            looked up by the index of a pandas X, and so are `y`, `sample_weight` and `x_std`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row. A row of weight 0 is not read: its X, y, label and `x_std` can be nan.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None

@@ -247,7 +247,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             1-D: labels, which are integers or strings; -1, None and nan mean "in no bin". 2-D: side
             information, which `binner` turns into labels. None: those in `side_columns`; if there are none,
-            `binner` bins the (first) target. Pandas bins are looked up by the index of a pandas X.
+            `binner` bins the (first) target. Pandas bins are looked up by the index of a pandas X, and so are
+            `y`, `sample_weight` and `x_std`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row for experts, global ridge, PCA and gate. A row of weight 0 is not read: its X,
             y, bins and `x_std` can be nan.

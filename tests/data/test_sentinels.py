@@ -1,0 +1,71 @@
+"""Numbers that mark missing values are met with a warning, and data without them with none."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from moe_sklearn import BinnedRidgeExperts, GridBinner
+from moe_sklearn.data._sentinels import look_for_sentinels
+from moe_sklearn.datasets import load_gaia_xp, make_stellar_spectra
+
+LABELS = np.arange(300) % 2
+
+
+def rows(seed=0, n=300):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 4))
+    return X, X[:, 0] + rng.normal(size=n)
+
+
+@pytest.mark.parametrize("mark", [-9999.0, -99.99, 999.0, 1e20, -1e30])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_marks_in_X_y_and_side_information_are_named(mark, dtype):
+    X, y = rows()
+    X[:20, 2] = y[:3] = mark
+    shown = re.escape(f"{mark:.7g}")
+    with pytest.warns(UserWarning, match=f"^Column 2 of X is {shown} in 20 of 300 rows, far from all"):
+        look_for_sentinels(X.astype(dtype), np.arange(300.0))
+    with pytest.warns(UserWarning, match=f"^y is {shown} in 3 of 300 rows, .* leave these rows out"):
+        look_for_sentinels(None, y)
+    side = pd.DataFrame({"teff": np.linspace(1, 3, 300)})
+    side.loc[:3, "teff"] = mark
+    with pytest.warns(UserWarning, match="^Column 'teff' of bins is .* in 4 of 300 rows, .* make them nan"):
+        GridBinner().fit(side)
+
+
+def test_a_fit_looks_for_marks_in_rows_of_positive_weight():
+    X, y = rows()
+    y[:3] = -9999
+    with pytest.warns(UserWarning, match="^y is -9999 in 3 of 300 rows"):
+        BinnedRidgeExperts().fit(X, y, bins=LABELS)
+    BinnedRidgeExperts().fit(X, y, bins=LABELS, sample_weight=np.arange(300) > 2)
+    side = np.r_[[-9999.0] * 3, np.linspace(4000, 6000, 297)][:, None]
+    GridBinner().fit(side, sample_weight=np.arange(300) > 2)
+    GridBinner(edges=[4000, 5000, 6000], outside="drop").fit(side)
+
+
+def draws(rng):
+    yield "normal", rng.normal(size=2000)
+    yield "lognormal", rng.lognormal(sigma=3, size=2000)
+    yield "rounded lognormal", rng.lognormal(sigma=3, size=2000).round(2)
+    yield "counts", rng.poisson(90, 2000) * 1.0
+    yield "many zeros", rng.poisson(90, 2000) * (rng.random(2000) < 0.1)
+    yield "0/1", rng.integers(0, 2, 2000) * 1.0
+    yield "0/99", rng.integers(0, 2, 2000) * 99.0
+    yield "saturated", np.minimum(rng.normal(900, 80, 2000), 999)
+    yield "magnitudes", 10.0 ** rng.integers(2, 14, 2000)
+    yield "one row", np.r_[rng.normal(size=1999), -9999]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_honest_values_give_no_warning(seed):
+    for _, values in draws(np.random.default_rng(seed)):
+        look_for_sentinels(values[:, None].astype("f4"), values.astype(float))
+
+
+def test_data_sets_give_no_warning():
+    for data in (load_gaia_xp(), make_stellar_spectra(500, n_pixels=64, random_state=0)):
+        look_for_sentinels(np.asarray(data.data), np.asarray(data.target, dtype=float))
+        GridBinner().fit(data.side)
