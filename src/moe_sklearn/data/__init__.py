@@ -11,7 +11,7 @@ from ._checks import (
     check_number,
     check_sample_weight,
     check_varies,
-    finite_where_counted,
+    zero_ignored,
 )
 from ._folds import (
     N_FOLDS,

@@ -128,7 +128,7 @@ def check_finite(array, name, locate="row {}".format):
         raise ValueError(f"{name} contains NaN or infinity (first in {where}): remove or impute such rows.")
 
 
-def finite_where_counted(array, name, sample_weight=None):
+def zero_ignored(array, name, sample_weight=None):
     """Return the array with 0 for what is not finite in rows of weight 0; raise a ValueError for others."""
     if sample_weight is None or np.all(sample_weight):
         check_finite(array, name)

@@ -179,8 +179,10 @@ class GateReader:
         of_blocks = [block for block in np.split(rows, ends)[::-1] if len(block)]
         blocks = _blocks_by_fold(source, of_blocks, folds, len(stacks))
         parts = [
-            GateData(y[own].reshape(len(own), -1), *_gate_inputs(source, own, *read, stacks, self.features))
-            for own, *read in (blocks if source.in_memory else prefetch(blocks))
+            GateData(
+                y[rows].reshape(len(rows), -1), *_gate_inputs(source, rows, *more, stacks, self.features)
+            )
+            for rows, *more in (blocks if source.in_memory else prefetch(blocks))
         ]
         return parts[::-1]
 
