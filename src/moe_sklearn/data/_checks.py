@@ -130,11 +130,9 @@ def check_finite(array, name, locate="row {}".format):
 
 def zero_ignored(array, name, sample_weight=None):
     """Return the array with 0 for what is not finite in rows of weight 0; raise a ValueError for others."""
-    if sample_weight is None or np.all(sample_weight):
-        check_finite(array, name)
-        return array
-    ignored = ~np.isfinite(array) & (sample_weight == 0).reshape(-1, *[1] * (np.ndim(array) - 1))
-    array = np.where(ignored, 0.0, array)
+    if sample_weight is not None and not np.all(sample_weight):
+        ignored = ~np.isfinite(array.T) & (sample_weight == 0)
+        array = np.where(ignored.T, 0.0, array)
     check_finite(array, name)
     return array
 
