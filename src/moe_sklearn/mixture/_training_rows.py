@@ -114,12 +114,11 @@ def can_be_part(y, weight, group) -> bool:
     q + w W / (W - w) (k - m)^2 <= Q. For all rows of a group, this holds for these rows only.
     """
     part, total = weight.sum(), group.weight
-    if part > total * (1 + 1e-9):
-        return False
-    mean, rest = weight @ y / part, max(total - part, 1e-9 * total)
+    mean, rest = weight @ y / part, max(total - part, 1e-9 * part)
     squares = weight @ (y - mean) ** 2 + part * total / rest * (mean - group.y_mean) ** 2
     # Sums are off by rounding, and so is the mean that they are about.
-    return bool((squares <= group.yy + 1e-9 * (group.yy + 1e-6 * total * mean**2)).all())
+    slack = 1e-9 * (group.yy + 1e-6 * total * mean**2)
+    return part <= total * (1 + 1e-9) and bool((squares <= group.yy + slack).all())
 
 
 def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto", progress=SILENT):
