@@ -44,8 +44,10 @@ def warn_of_large_noise(groups, largest):
         All rows.
     largest : ndarray of shape (n_features,)
     """
-    variances = [group.x_squares / group.weight for group in groups if group.n_rows >= FEWEST_FOR_SPREAD]
-    spread = np.sqrt(np.max(variances, axis=0, initial=0.0)) * np.ones_like(largest)
+    groups = [group for group in groups if group.n_rows > 1]
+    if sum(group.n_rows for group in groups) < FEWEST_FOR_SPREAD:
+        return
+    spread = np.sqrt(sum(group.x_squares for group in groups) / sum(group.weight for group in groups))
     # A constant column has no scale of its own.
     spread[spread <= 1e-6 * spread.max()] = np.sqrt(np.mean(spread**2))
     ratio = np.divide(largest, spread, out=np.zeros_like(spread), where=spread > 0)
@@ -285,7 +287,7 @@ class BinnedMoments:
         names, codes = self._names_and_codes(bins, len(bins))
         x_std = check_x_std(x_std, (len(bins), self.n_features))
         noise, largest = self._noise(x_std, names, codes, sample_weight)
-        if factor > 0:
+        if noise and factor > 0:
             warn_of_large_noise(self.groups.values(), factor**0.5 * largest)
         for label, variances in noise.items():
             self.groups[label].add_noise(factor * variances)
