@@ -517,6 +517,9 @@ def test_errors_beyond_the_spread_of_a_column_warn(d, mark):
     for x_std in (np.where(bad, mark, error), np.where(np.arange(d) == column, mark, 0.1)):
         with pytest.warns(UserWarning, match=r"x_std reaches 1e.* times its spread .* set X to the median"):
             experts.fit(X, y, bins=bins, x_std=x_std)
+    many = np.arange(600) % 60  # of ten rows
+    with pytest.warns(UserWarning, match="x_std reaches"):
+        experts.fit(X, y, bins=many, x_std=np.where(bad, mark, error))
     clean = BinnedMoments(d).update(X, y, bins)
     with pytest.warns(UserWarning, match="x_std reaches"):
         clean.add_noise(np.where(bad, mark, error), bins)

@@ -346,3 +346,15 @@ def test_gate_features_that_are_undefined_for_a_row_are_refused_by_all_that_asks
     X[5, -1] = -1
     with pytest.raises(ValueError, match="gate_features make nan of row 5 of X"):
         model.fit(X, y, bins=bins)
+
+
+def test_gate_features_need_not_be_defined_for_zeros_in_lazy_predictions():
+    dask = pytest.importorskip("dask.array")
+    X, y, bins = three_regimes(300)
+    X[:, -1] = np.abs(X[:, -1]) + 0.1
+    features = FunctionTransformer(log_of_last)
+    model = SoftGateMoERegressor(gate="logistic", gate_features=features).fit(X, y, bins=bins)
+    assert_allclose(np.asarray(model.predict(dask.from_array(X, chunks=(100, 5)))), model.predict(X))
+    X[150, -1] = 0
+    with pytest.raises(ValueError, match="gate_features make -inf of row 150 of X"):
+        model.predict(dask.from_array(X, chunks=(100, 5))).compute()

@@ -11,7 +11,7 @@ from ._checks import (
     check_number,
     check_sample_weight,
     check_varies,
-    finite_where_counted,
+    zero_ignored,
 )
 from ._folds import N_FOLDS, FoldRule, GivenFolds, check_whole_groups, fold_rule, joined_folds
 from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_in

@@ -216,13 +216,11 @@ def check_finite(array, name, locate="row {}".format):
         raise ValueError(f"{name} contains NaN or infinity (first in {where}): remove or impute such rows.")
 
 
-def finite_where_counted(array, name, sample_weight=None):
+def zero_ignored(array, name, sample_weight=None):
     """Return the array with 0 for what is not finite in rows of weight 0; raise a ValueError for others."""
-    if sample_weight is None or np.all(sample_weight):
-        check_finite(array, name)
-        return array
-    ignored = ~np.isfinite(array) & (sample_weight == 0).reshape(-1, *[1] * (np.ndim(array) - 1))
-    array = np.where(ignored, 0.0, array)
+    if sample_weight is not None and not np.all(sample_weight):
+        ignored = ~np.isfinite(array.T) & (sample_weight == 0)
+        array = np.where(ignored.T, 0.0, array)
     check_finite(array, name)
     return array
 

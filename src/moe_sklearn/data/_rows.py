@@ -10,14 +10,7 @@ import numpy as np
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
-from ._checks import (
-    FLOAT_DTYPES,
-    check_kind,
-    check_length,
-    check_sample_weight,
-    check_varies,
-    finite_where_counted,
-)
+from ._checks import FLOAT_DTYPES, check_kind, check_length, check_sample_weight, check_varies, zero_ignored
 from ._frames import FrameMaker, aligned, as_table, frame_of
 from ._labels import group_array, label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
@@ -191,7 +184,7 @@ def rows_of(
     if to_fit or sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, len(source), all_zero=is_batch)
     if y is not None and (to_fit or n_targets is not None):
-        y = finite_where_counted(y, "y", sample_weight)
+        y = zero_ignored(y, "y", sample_weight)
     if reset and not is_batch and y is not None:
         check_varies(y, sample_weight)
         look_for_sentinels(source.array, y, sample_weight)
@@ -202,11 +195,9 @@ def rows_of(
 
 def without_ignored(sample_weight, X: RowSource, *row_values) -> tuple:
     """Return sample weights, X and further arrays without the rows of weight 0, which are not read then."""
-    if sample_weight is None:
-        return None, X, *row_values
-    weight = check_sample_weight(sample_weight, len(X))
-    if weight is None or weight.all():
-        return weight, X, *row_values
+    if sample_weight is None or np.all(sample_weight):
+        return sample_weight, X, *row_values
+    weight = np.asarray(check_sample_weight(sample_weight, len(X)))
     used = np.flatnonzero(weight)
     return weight[used], KeptRows(X, used), *(np.asarray(values)[used] for values in row_values)
 

@@ -328,7 +328,8 @@ class LazySource(RowSource):
 def map_lazily(function: Callable, X, *row_values: np.ndarray) -> Any:
     """Return what `map_rows` returns as dask arrays, with the chunks of rows of the dask array X.
 
-    Nothing is computed. A row of zeros tells the shapes and dtypes of the results.
+    Nothing is computed. A row of ones, of which ratios and logarithms are defined too, tells the shapes and
+    dtypes of the results.
 
     Parameters
     ----------
@@ -346,8 +347,8 @@ def map_lazily(function: Callable, X, *row_values: np.ndarray) -> Any:
     """
     from dask import array, delayed
 
-    zeros = [np.zeros((1, *values.shape[1:]), values.dtype) for values in (X, *row_values)]
-    sample = function(zeros[0], 0, *zeros[1:])
+    zeros = [np.zeros((1, *values.shape[1:]), values.dtype) for values in row_values]
+    sample = function(np.ones((1, X.shape[1]), X.dtype), 0, *zeros)
     parts = sample if isinstance(sample, tuple) else (sample,)
     task, shared = delayed(_map_chunk, nout=len(parts)), delayed(function)
     chunks: list[list] = [[] for _ in parts]

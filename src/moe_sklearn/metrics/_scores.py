@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
-from ..data import check_finite, check_kind, check_no_missing, check_sample_weight, finite_where_counted
+from ..data import check_finite, check_kind, check_no_missing, check_sample_weight, zero_ignored
 
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 """Scores of `prediction_errors`."""
@@ -258,7 +258,7 @@ def _checked(
     weight = np.ones(len(arrays[0])) if weight is None else weight
     kept = weight > 0
     y, *predicted = (
-        finite_where_counted(values, name, weight)[kept]
+        zero_ignored(values, name, weight)[kept]
         for name, values in zip(("y_true", *predictions), arrays, strict=True)
     )
     return y, predicted, weight[kept]

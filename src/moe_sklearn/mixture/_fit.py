@@ -230,14 +230,10 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
             "gate_features other than GateFeatureTransformer are fitted to X in memory, not to batches, "
             "shards or sparse matrices: pass X as one array, or a GateFeatureTransformer."
         )
-    y, weight = read.y, read.sample_weight
-    used = np.arange(len(X)) if weight is None else np.flatnonzero(weight)
-    if read.has_noise:
-        X = read.noisy(seed=setup.seed).X.take(used)
-    elif len(used) < len(X):
-        X = X[used]
-    if len(used) < len(y):
-        y, weight = y[used], weight[used]
+    weight = read.sample_weight
+    used = slice(None) if weight is None or weight.all() else np.flatnonzero(weight)
+    X = read.noisy(seed=setup.seed).X.take(np.arange(len(X))[used]) if read.has_noise else X[used]
+    y, weight = read.y[used], None if weight is None else weight[used]
     X = X if read.frame is None else read.frame.of(X)
     weight_kwargs = sample_weight_kwargs(features, weight, required=False)
     # No tag says reliably which features need y. Whatever else is wrong, the second fit raises again.

@@ -179,8 +179,8 @@ class GateReader:
         of_blocks = [block for block in np.split(rows, ends)[::-1] if len(block)]
         blocks, models = _blocks_by_fold(source, of_blocks, folds, len(stacks)), (stacks, self.features)
         parts = [
-            GateData(y[own].reshape(len(own), -1), *_gate_inputs(source, own, block, ends, order, *models))
-            for own, block, ends, order in (blocks if source.in_memory else prefetch(blocks))
+            GateData(y[own].reshape(len(own), -1), *_gate_inputs(source, own, read, *models))
+            for own, *read in (blocks if source.in_memory else prefetch(blocks))
         ]
         return parts[::-1]
 
@@ -200,13 +200,13 @@ def _blocks_by_fold(source, of_blocks, folds, n_folds):
         yield rows, block, np.searchsorted(folds[rows[order]], np.arange(n_folds), side="right"), order
 
 
-def _gate_inputs(source, rows, block, ends, order, stacks, features):
-    """Return features, discriminant scores and predictions of `rows`, which lie fold by fold in the block."""
+def _gate_inputs(source, rows, read, stacks, features):
+    """Return features, discriminant scores and predictions of `rows`, which are read fold by fold."""
+    block, ends, order = read
     pieces = zip(stacks, np.split(block, ends)[:-1], strict=True)
     outputs = np.concatenate([of_fold.outputs(piece) for of_fold, piece in pieces])
-    of_block = complete_features(
-        features, stacks[0], outputs, block, lambda row: source.locate(int(rows[order[row]]))
-    )
+    names = rows[order].tolist()
+    of_block = complete_features(features, stacks[0], outputs, block, lambda row: source.locate(names[row]))
     parts = of_block, stacks[0].part(outputs, "discriminants"), stacks[0].part(outputs, "experts")
     back = np.argsort(order)
     return [part[back] for part in parts]

@@ -96,14 +96,14 @@ def columns_of_bins(gate, names: list[list]) -> list[int] | None:
         If the classes are not the bins.
     """
     known = np.asarray(getattr(gate, "classes_", names[0])).tolist()
-    bins = next((some for some in names if len(some) == len(known) and set(some) == set(known)), None)
-    if bins is None:
-        missing, unknown = ([k for k in a if k not in b] for a, b in ((names[1], known), (known, names[1])))
-        raise ValueError(
-            f"gate {gate!r} has other classes than the bins: it lacks the bins {missing}, and has the "
-            f"classes {unknown}, which are no bins. Fit a gate to the labels of the same bins."
-        )
-    return None if bins == known else [known.index(label) for label in bins]
+    for bins in names:
+        if len(bins) == len(known) and set(bins) == set(known):
+            return None if bins == known else [known.index(label) for label in bins]
+    missing, unknown = ([k for k in a if k not in b] for a, b in ((names[1], known), (known, names[1])))
+    raise ValueError(
+        f"gate {gate!r} has other classes than the bins: it lacks the bins {missing}, and has the "
+        f"classes {unknown}, which are no bins. Fit a gate to the labels of the same bins."
+    )
 
 
 def _in_words(gate, inputs):

@@ -106,7 +106,7 @@ class MixturePredictor:
             # left are overflows, for which the gate gets zeros.
             check_finite(X, "X", locate)
             X, linear_outputs = (np.where(bad[:, None], 0, array) for array in (X, linear_outputs))
-        inputs = self._inputs(X, linear_outputs, locate, bad) if weights or proba else None
+        inputs = self._inputs(X, linear_outputs, locate) if weights or proba else None
         if weights:
             weighed = self._weigh(self.gate, inputs).astype(linear_outputs.dtype, copy=False)
         if proba:
@@ -144,24 +144,22 @@ class MixturePredictor:
         weights = weigh(gate, inputs)
         return weights if self.gate_columns is None else weights[:, self.gate_columns]
 
-    def _inputs(self, X, linear_outputs, locate, bad=None):
+    def _inputs(self, X, linear_outputs, locate):
         features = None
         if "features" in self.gate_inputs:
-            features = complete_features(self.features, self.stack, linear_outputs, X, locate, bad)
+            features = complete_features(self.features, self.stack, linear_outputs, X, locate)
         discriminant_scores = self.stack.part(linear_outputs, "discriminants")
         predictions = self.stack.part(linear_outputs, "experts")
         return join_inputs(self.gate_inputs, features, discriminant_scores, predictions)
 
 
-def complete_features(
-    features, stack: LinearStack, linear_outputs, X, locate="row {}".format, bad=None
-) -> np.ndarray:
+def complete_features(features, stack: LinearStack, linear_outputs, X, locate="row {}".format) -> np.ndarray:
     """Compute the gate features (n, n_gate_features) in float64, from X and its linear outputs.
 
     Raises
     ------
     ValueError
-        If they are nan or infinite in a row that is not `bad`; the function `locate` names it.
+        If they are nan or infinite in a row, which the function `locate` names.
     """
     if "features" not in stack.columns:
         made = features.transform(X)
@@ -169,16 +167,14 @@ def complete_features(
         made = stack.part(linear_outputs, "features")
         made = features.complete(made, X) if hasattr(features, "complete") else made
     made = np.asarray(made, dtype=float)
-    if not np.isfinite(made.sum()):
-        wrong = ~np.isfinite(made) if bad is None else ~np.isfinite(made) & ~bad[:, None]
-        if wrong.any():
-            check_finite(X, "X", locate)
-            row, column = np.argwhere(wrong)[0].tolist()
-            raise ValueError(
-                f"gate_features make {made[row, column]} of {locate(row)} of X (their column {column}): "
-                "choose features that are defined for every row, such as np.log(np.maximum(X, floor)), or "
-                "leave such rows out."
-            )
+    if not np.isfinite(made.sum()) and not np.isfinite(made).all():
+        check_finite(X, "X", locate)
+        row, column = np.argwhere(~np.isfinite(made))[0].tolist()
+        raise ValueError(
+            f"gate_features make {made[row, column]} of {locate(row)} of X (their column {column}): choose "
+            "features that are defined for every row, such as np.log(np.maximum(X, floor)), or leave such "
+            "rows out."
+        )
     return made
 
 

@@ -84,25 +84,13 @@ class TrainingRows:
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
 
     def check_in(self, moments):
-        """Raise a ValueError if the rows of a bin and fold cannot be among those of the `FoldMoments`.
-
-        Of n rows with weight W, mean m and sum of squares Q about it, a part with w, k and q has
-        q + w W / (W - w) (k - m)^2 <= Q. For all rows of a group, this holds for these rows only.
-        """
+        """Raise a ValueError if the rows of a bin and fold cannot be among those of the `FoldMoments`."""
         labels, codes = self.encoded()
         weight = np.ones(len(codes)) if self.sample_weight is None else self.sample_weight
         for code, label in enumerate(labels.tolist()):
             for fold, group in enumerate(moments.parts(label)):
                 own = (codes == code) & (self.folds == fold) & (weight > 0)
-                y, w = self.targets[own], weight[own]
-                if not len(y):
-                    continue
-                part, total = w.sum(), group.weight
-                mean = w @ y / part
-                # Sums are off by rounding, and so is the mean they are about.
-                slack, rest = 1e-9 * (group.yy + 1e-6 * total * mean**2), max(total - part, 1e-9 * total)
-                squares = w @ (y - mean) ** 2 + part * total / rest * (mean - group.y_mean) ** 2
-                if len(y) > group.n_rows or part > total * (1 + 1e-9) or (squares > group.yy + slack).any():
+                if own.any() and not can_be_part(self.targets[own], weight[own], group):
                     raise ValueError(
                         f"gate_data: rows of bin {label!r} in shard {fold} are not among the rows that the "
                         f"moments of shard {fold} were gathered from: pass the shards in the order of the "
@@ -116,6 +104,20 @@ class TrainingRows:
         X, x_std = self.source.X.keeping(positions), self.source.x_std
         x_std = x_std.keeping(positions) if isinstance(x_std, RowSource) else x_std
         return replace(self, source=replace(self.source, X=X, x_std=x_std))
+
+
+def can_be_part(y, weight, group) -> bool:
+    """Return False if rows with these targets and weights cannot be among those of a group of moments.
+
+    Of n rows with weight W, mean m and sum of squares Q about it, a part with w, k and q has
+    q + w W / (W - w) (k - m)^2 <= Q. For all rows of a group, this holds for these rows only.
+    """
+    part, total = weight.sum(), group.weight
+    mean, rest = weight @ y / part, max(total - part, 1e-9 * part)
+    squares = weight @ (y - mean) ** 2 + part * total / rest * (mean - group.y_mean) ** 2
+    # Sums are off by rounding, and so is the mean that they are about.
+    slack = 1e-9 * (group.yy + 1e-6 * total * mean**2)
+    return part <= total * (1 + 1e-9) and bool((squares <= group.yy + slack).all())
 
 
 def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto", progress=SILENT):

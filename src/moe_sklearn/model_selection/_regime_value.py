@@ -23,12 +23,12 @@ from ..data import (
     check_sample_weight,
     check_varies,
     features_of,
-    finite_where_counted,
     fold_rule,
     group_array,
     has_side_columns,
     label_array,
     split,
+    zero_ignored,
 )
 from ..metrics import MODES, Readable, table_of
 from ..mixture import SoftGateMoERegressor, draw_seed, mix, trains_on_errors
@@ -270,7 +270,7 @@ def regime_value(
     check_length(y, "y", X.shape[0])
     check_length(bins, "bins", X.shape[0])
     weight = check_sample_weight(sample_weight, len(y))
-    y = finite_where_counted(y, "y", weight)
+    y = zero_ignored(y, "y", weight)
     check_varies(y, weight)
     rng = check_random_state(random_state)
     keys = [rng.uniform(size=len(y)) for _ in range(n_shuffles)]

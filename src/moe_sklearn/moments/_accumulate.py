@@ -18,9 +18,9 @@ from ..data import (
     check_sample_weight,
     check_x_std,
     encode_labels,
-    finite_where_counted,
     naming_batch,
     open_batches,
+    zero_ignored,
 )
 from ._binned import BinnedMoments
 from ._file import check_can_be_written
@@ -236,7 +236,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
         raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
     check_length(y, "y", len(X))
     sample_weight = check_sample_weight(sample_weight, len(X))
-    y = finite_where_counted(y, "y", sample_weight)
+    y = zero_ignored(y, "y", sample_weight)
     # All labels are encoded together: those of one block can seem to be of another kind, if all are missing.
     labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
     check_x_std(x_std, X.shape)

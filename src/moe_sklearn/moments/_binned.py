@@ -44,24 +44,18 @@ def warn_of_large_noise(groups, largest):
         All rows.
     largest : ndarray of shape (n_features,)
     """
-    groups = [group for group in groups if group.n_rows]
+    groups = [group for group in groups if group.n_rows > 1]
     if sum(group.n_rows for group in groups) < FEWEST_FOR_SPREAD:
         return
-    weights = np.array([group.weight for group in groups])
-    means = np.array([group.x_mean for group in groups])
-    squares = (
-        sum(group.x_squares for group in groups) + weights @ (means - np.average(means, 0, weights)) ** 2
-    )
-    spread = np.sqrt(np.maximum(squares, 0) / weights.sum())
-    typical = np.sqrt(np.mean(spread**2))
+    spread = np.sqrt(sum(group.x_squares for group in groups) / sum(group.weight for group in groups))
     # A constant column has no scale of its own.
-    ratio = largest / np.maximum(np.where(spread > 1e-6 * typical, spread, typical), 1e-300)
-    if typical > 0 and (ratio > BEYOND_SPREAD).any():
-        column = int(np.argmax(ratio))
+    spread[spread <= 1e-6 * spread.max()] = np.sqrt(np.mean(spread**2))
+    ratio = np.divide(largest, spread, out=np.zeros_like(spread), where=spread > 0)
+    beyond, column = np.count_nonzero(ratio > BEYOND_SPREAD), int(np.argmax(ratio))
+    if beyond:
         warnings.warn(
             f"x_std reaches {largest[column]:.3g} in column {column}, {ratio[column]:.3g} times its spread "
-            f"({np.count_nonzero(ratio > BEYOND_SPREAD)} such columns). One such value hides the column in "
-            f"every row. {MASKED}",
+            f"({beyond} such columns). One such value hides the column in every row. {MASKED}",
             UserWarning,
             stacklevel=2,
         )
@@ -298,7 +292,7 @@ class BinnedMoments:
         names, codes = self._names_and_codes(bins, len(bins))
         x_std = check_x_std(x_std, (len(bins), self.n_features))
         noise, largest = self._noise(x_std, names, codes, sample_weight)
-        if factor > 0:
+        if noise and factor > 0:
             warn_of_large_noise(self.groups.values(), factor**0.5 * largest)
         for label, variances in noise.items():
             self.groups[label].add_noise(factor * variances)
@@ -312,10 +306,9 @@ class BinnedMoments:
         if not isinstance(x_std, RowSource):
             # The last name is that of code NO_BIN, -1.
             totals = np.bincount(codes % len(names), weights, minlength=len(names))
-            totals_of = zip(names, totals, strict=True)
-            return {name: x_std**2 * total for name, total in totals_of if total > 0}, x_std
-        sums: defaultdict = defaultdict(float)
-        largest = np.zeros(self.n_features)
+            sums = {name: x_std**2 * total for name, total in zip(names, totals, strict=True) if total > 0}
+            return sums, x_std
+        sums, largest = defaultdict(float), np.zeros(self.n_features)
         for start, stop, load in x_std.blocks(BLOCK_ROWS):
             block = load()
             for label, rows in by_bin(start, stop, names, codes, sample_weight):
@@ -374,12 +367,10 @@ class BinnedMoments:
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         adder = Adder(self, groups, few, y, sample_weight, product_dtype, folder, buffers)
         adder.add_rows_of(source, names, codes, watch or (lambda n_rows: None))
-        kept = {
-            label: RowMoments(
-                self.store, np.concatenate([self.store.append(part, self.family(label)) for part in parts])
-            )
-            for label, parts in adder.kept.items()
-        }
+        kept = {}
+        for label, parts in adder.kept.items():
+            index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])
+            kept[label] = RowMoments(self.store, index)
         if noise:
             warn_of_large_noise([*groups.values(), *kept.values()], largest)
         for label in noise.keys() - kept.keys():

@@ -39,7 +39,7 @@ class RegimeValueDisplay(AxesDisplay):
     ...     random_state=0,
     ... )
     >>> [label.get_text() for label in display.ax_.get_yticklabels()]
-    ['real bins (2)', 'bins of the target (2)', 'one bin (1)', 'random labels (2)\np = 0.5']
+    ['real bins (2)', 'bins of the target (2)', 'one bin (1)', 'random labels (2)\np = 0.5 (least 0.5)']
     """
 
     def __init__(self, value: RegimeValue):
