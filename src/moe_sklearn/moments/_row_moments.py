@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, partial
+from typing import Any
 
 import numpy as np
 from scipy.linalg import blas, qr
@@ -71,7 +72,8 @@ class RowMoments(GroupMoments):
 
     def __init__(self, store: RowStore, index, x_sum=None):
         self.store, self.index, self._made_x_sum = store, index, x_sum
-        self._is_fine, self._own_origin = False, None
+        self._is_fine = False
+        self._own_origin: np.ndarray | None = None
 
     @property
     def n_rows(self) -> int:
@@ -308,7 +310,7 @@ class RowMoments(GroupMoments):
             return self.coef_of(solutions) / variances + offset
 
         right = np.sqrt(self._weights)[:, None] * make_targets()
-        more = {"is_deficient": True, "penalty": penalty, "finer": finer}
+        more: dict[str, Any] = {"is_deficient": True, "penalty": penalty, "finer": finer}
         return NormalEquations(matrix, right, eps, 0.0, to_coef, **more)
 
     def _finer_equations(self, is_apart, *given):
