@@ -88,7 +88,7 @@ def _components(product: Callable, right, n_components: int, floor: float):
     the Cholesky factor of W'SW, which grows by a row with each component.
     """
     # A constant column has no direction. (It has no products either, so that no weight is ever along it.)
-    size = min(n_components, int(np.count_nonzero(right.any(axis=1))))
+    size = min(n_components, int(right.any(axis=1).sum()))
     weights, images = np.empty((size, len(right))), np.empty((size, len(right)))
     factor, solved = np.zeros((size, size)), np.empty((size, right.shape[1]))
     coefs, residual = [np.empty((0, right.shape[1]))], right

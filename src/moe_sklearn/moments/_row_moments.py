@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property, partial
+from typing import Any
 
 import numpy as np
 from scipy.linalg import blas, qr
@@ -309,7 +310,7 @@ class RowMoments(GroupMoments):
             return self.coef_of(solutions) / variances + offset
 
         right = np.sqrt(self._weights)[:, None] * make_targets()
-        more: dict = {"is_deficient": True, "penalty": penalty, "finer": finer}
+        more: dict[str, Any] = {"is_deficient": True, "penalty": penalty, "finer": finer}
         return NormalEquations(matrix, right, eps, 0.0, to_coef, **more)
 
     def _finer_equations(self, is_apart, *given):

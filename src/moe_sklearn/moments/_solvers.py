@@ -104,10 +104,8 @@ def ridge_path(
     if moments.noise is not None:
         models = [ridge(moments, alpha, prior_coef, scratch) for alpha in alphas]
         return np.stack([coef for coef, _ in models]), np.stack([intercept for _, intercept in models])
-    given = moments.equations(alphas.min(), prior_coef)
-    equations, solutions = _with_digits(
-        given, lambda equations: _path(equations, alphas, scratch or Scratch())
-    )
+    equations = moments.equations(alphas.min(), prior_coef)
+    equations, solutions = _with_digits(equations, partial(_path, alphas=alphas), scratch)
     n_alphas, n_targets, size = solutions.shape
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
@@ -233,7 +231,7 @@ def discriminants(
 def _solve(equations, alpha, scratch, more=None):
     """Coefficients (n_sides, n_features) of least norm; also of `more` right sides (size, n_more) of X'X."""
 
-    def solve(equations):
+    def solve(equations, scratch):
         penalty = alpha if equations.penalty is None else equations.penalty
         if equations.is_deficient and penalty <= rounding(equations.matrix):
             warn_singular(penalty)
@@ -241,7 +239,7 @@ def _solve(equations, alpha, scratch, more=None):
         right = equations.right if more is None or not more.size else np.hstack([equations.right, more])
         return solve_spd(matrix, penalty, right, scratch, **precision).T[None]
 
-    equations, solutions = _with_digits(equations, solve)
+    equations, solutions = _with_digits(equations, solve, scratch)
     return equations.to_coef(solutions[0].T)
 
 
@@ -273,7 +271,7 @@ def _check_digits(moments, matrix, alpha, coef, probes, moved, scratch):
     is_float32 = moments.product_eps >= EPS32
     if not error > (MOST_ERROR_32 if is_float32 else MOST_ERROR):
         return
-    if scratch is not None and scratch.strict and is_float32:
+    if scratch is not None and scratch.strict and scratch.raises and is_float32:
         raise NotEnoughDigits("float32 products leave too few digits after a subtraction")
     way_out = "product_dtype='float64' for the moments, or " * is_float32
     warnings.warn(
@@ -285,22 +283,24 @@ def _check_digits(moments, matrix, alpha, coef, probes, moved, scratch):
     )
 
 
-def _with_digits(equations, solve: Callable):
+def _with_digits(equations, solve: Callable, scratch):
     """Return equations and their solutions (n_alphas, n_targets, size), finer ones where they need digits.
 
     Rounding dK of a kernel K, of the errors r of its diagonal, moves the outputs of the rows by
     K (K + alpha I)^-1 dK v, which is no longer than dK v, about the root of sum(r) sum(r v^2).
     """
+    scratch = scratch or Scratch()
     if equations.finer is not None:
-        errors = equations.eps * np.diag(equations.matrix)
-        limit = MOST_ROUNDING[equations.matrix.dtype]
+        errors, limit = equations.eps * np.diag(equations.matrix), MOST_ROUNDING[equations.matrix.dtype]
+        # What is too rough here is made again at once, and is no word about the fit.
+        options = {"refined": scratch.refined, "from_near": scratch.from_near, "memory": scratch.memory}
         with suppress(NotEnoughDigits):
-            solutions = solve(equations)
+            solutions = solve(equations, scratch=Scratch(scratch.strict, **options))
             squares = errors.sum() * (solutions**2 @ errors)
             if (squares <= limit**2 * (equations.right**2).sum(axis=0)).all():
                 return equations, solutions
         equations = equations.finer()
-    return equations, solve(equations)
+    return equations, solve(equations, scratch=scratch)
 
 
 def _intercept(moments, coef):
