@@ -601,3 +601,12 @@ def test_files_of_running_writers_of_other_paths_and_of_other_machines_stay(path
         path.with_name(name).touch()
     moments.save(path)
     assert set(names_in(path.parent)) == {"m.npz", *stay}
+
+
+def test_moments_that_follow_their_rows_still_do(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.normal(size=40)
+    for product_dtype, expected in (("auto", float), ("float32", np.float32)):
+        moments = BinnedMoments(3, product_dtype=product_dtype).update(X.astype("f4"), y)
+        moments.save(tmp_path / "moments.npz")
+        assert BinnedMoments.load(tmp_path / "moments.npz").update(X, y).product_dtype == expected

@@ -467,3 +467,24 @@ def test_axes_of_rows_that_are_constant_but_for_rounding():
     assert moments.xx.any()
     axes, variance = pca_axes(moments, 2)
     assert (axes == np.eye(2, 4)).all() and not variance.any()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("total", [0.1, 1e-33])
+def test_small_weights_change_no_variance(total, dtype):
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(50, 4)).astype(dtype), rng.uniform(0.5, 1.5, 50)
+    weight *= 50 / weight.sum()
+    moments, small = (
+        BinnedMoments(4, 0).update(X, sample_weight=w).pool() for w in (weight, weight * (total / 50))
+    )
+    assert_allclose(pca_axes(small, 3)[1], pca_axes(moments, 3)[1], rtol=1e-5)
+    assert_allclose(small.covariance(), np.cov(X.T, aweights=weight, ddof=0) * 50 / 49, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(900, 40), (100, 200)])
+def test_float32_rows_of_a_low_rank_have_no_more_axes_of_variance(shape):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(shape[0], 3)) @ rng.normal(size=(3, shape[1]))
+    variance = pca_axes(BinnedMoments(shape[1], 0).update(X.astype("f4")).pool(), 10)[1]
+    assert (variance > 0).tolist() == [True] * 3 + [False] * 7

@@ -52,7 +52,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     components_ : ndarray of shape (n_components, n_features)
         Principal axes, largest variance first, with the signs of `sklearn.decomposition.PCA`.
     explained_variance_ : ndarray of shape (n_components,)
-        Variance along each axis.
+        Variance along each axis: sums of squares over W - 1, where W is the sum of the weights, or over
+        W (1 - 1/n) if W is less than the number n of rows.
     mean_ : ndarray of shape (n_features,)
         Mean of each column.
     origin_ : ndarray of shape (n_features,) or None

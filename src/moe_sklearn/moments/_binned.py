@@ -403,6 +403,7 @@ class BinnedMoments:
             "n_features": int(self.n_features),
             "n_targets": int(self.n_targets),
             "product_dtype": self.product_dtype.name,
+            "follows_rows": self.follows_rows,
         }
         write_moments(path, layout, self.groups, progress or {})
 
@@ -424,7 +425,9 @@ class BinnedMoments:
             If the file is damaged, is not a file of moments, or is of another version.
         """
         layout, groups, store, progress = read_moments(path)
+        follows_rows = layout.pop("follows_rows", False)  # Files of earlier releases do not say.
         moments = cls(**layout)
+        moments.follows_rows = follows_rows
         moments.groups, moments.store = groups, store
         return (moments, progress) if with_progress else moments
 

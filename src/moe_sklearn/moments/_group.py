@@ -125,6 +125,15 @@ class GroupMoments(ABC):
         """Rounding of the products with each target, (n_targets,), see `x_rounding`."""
         return self.product_eps * self.yy
 
+    @property
+    def freedom(self) -> float:
+        """The denominator of variances: W - 1, as if a row of weight 2 were two rows.
+
+        Where weights add up to less than the number n of rows, it is W (1 - 1/n): their size is then of no
+        account. A single row has 1.
+        """
+        return max(self.weight - 1.0, self.weight * (1.0 - 1.0 / max(self.n_rows, 1))) or 1.0
+
     @abstractmethod
     def x_floor(self) -> np.ndarray:
         """Largest sum of squares that rounding alone can give a constant column of x, (n_features,)."""

@@ -200,9 +200,9 @@ class Moments(GroupMoments):
         return lambda v: symmetric_product(self.xx, v[:, None])[:, 0]
 
     def covariance(self) -> np.ndarray:
-        """Full covariance matrix of x, (n_features, n_features), with W - 1 in the denominator."""
+        """Full covariance matrix of x, (n_features, n_features), with `freedom` as the denominator."""
         lower = np.tril(self.xx)
-        return (lower + np.tril(lower, -1).T) / (self.weight - 1)
+        return (lower + np.tril(lower, -1).T) / self.freedom
 
     def x_floor(self) -> np.ndarray:
         # Chunks are centred twice in their own precision, which squares its rounding.

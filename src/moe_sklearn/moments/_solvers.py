@@ -15,6 +15,7 @@ from scipy.linalg import blas, eigh, eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..linalg import (
+    EPS,
     EPS32,
     NotEnoughDigits,
     Scratch,
@@ -155,6 +156,7 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         Unit eigenvectors of the covariance, largest variance first; the sign makes each axis's entry
         of largest magnitude positive, as in `sklearn.decomposition.PCA`.
     explained_variance : ndarray of shape (n_components,)
+        With `freedom` of the moments as the denominator. 0 where float32 products leave only rounding.
     """
     noise = np.zeros(1) if moments.noise is None else moments.noise
     if n_components and (noise != noise[0]).any():
@@ -169,9 +171,11 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         product, size = partial(blas.dsymv, 1.0, gram, lower=1), len(gram)
         values, vectors = _largest_eigenvectors(size, min(n_components, size), lambda: gram, lambda: product)
         axes = moments.axes_of(values, vectors, n_components)
+        if moments.product_eps > EPS:  # float32 products leave as much where there is no variance
+            values = np.where(values > rounding(gram, moments.product_eps), values, 0.0)
         # Equal noise of all columns turns no axis.
         values = np.pad(np.maximum(values, 0.0), (0, n_components - len(values))) + noise[0]
-    variance = np.maximum(values, 0.0) / max(moments.weight - 1.0, 1.0)
+    variance = np.maximum(values, 0.0) / moments.freedom
     peaks = axes[np.arange(n_components), np.abs(axes).argmax(axis=1)]
     return axes * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
 
