@@ -6,7 +6,7 @@ import numpy as np
 
 # Nines, two or more before the point, and powers of ten so large that hardly a quantity reaches them
 _NINES = [(10.0**n - 1) / 10**k for n in range(2, 8) for k in range(min(n - 1, 4))]
-SENTINELS = np.array([*_NINES, *(10.0**n for n in range(10, 39))], dtype=np.float32)
+SENTINELS = np.array([*sorted(_NINES), *(10.0**n for n in range(10, 39))], dtype=np.float32)
 # X is searched in about so many rows.
 SAMPLED_ROWS = 500
 
@@ -21,8 +21,9 @@ def warn_of_sentinels(values, name: str, way_out: str):
     for extreme, start in ((np.fmin, np.inf), (np.fmax, -np.inf)):
         ends = extreme.reduce(values, axis=0, initial=start).astype(float)
         with np.errstate(over="ignore"):
-            suspects = np.flatnonzero(np.isin(np.abs(ends).astype(np.float32), SENTINELS))
-        for column in suspects:
+            size = np.abs(ends).astype(np.float32)
+        nearest = SENTINELS.take(np.searchsorted(SENTINELS, size), mode="clip")
+        for column in np.flatnonzero(size == nearest):
             found = values[:, column].astype(float)
             others = found[(found != ends[column]) & ~np.isnan(found)]
             n_rows, gap = np.count_nonzero(found == ends[column]), np.abs(others - ends[column])
