@@ -109,10 +109,12 @@ def test_rows_are_counted_whatever_form_they_are_kept_in(in_turn):
         assert solved.n_rows_of(label) == whole.n_rows_of(label)
 
 
-def test_a_bin_within_one_fold_has_models_where_it_has_rows():
+@pytest.mark.parametrize("in_turn", [True, False])
+def test_a_bin_within_one_fold_has_models_where_it_has_rows(in_turn):
     X, y, bins = make_rows()
     folds = np.where(bins == 0, 0, np.where(bins == 1, 1, np.arange(len(y)) % 5 > 0)).astype(int)
-    solved, whole = both(X, y, bins, folds)
+    solved, whole = both(X, y, bins, folds, in_turn=in_turn)
+    assert isinstance(solved.total().groups[0], SolvedMoments)
     assert 0 not in solved.without(0).groups
     assert_same_models(solved.without(0), whole.without(0), 1e-11)
     assert_same_models(solved.total(), whole.total(), 1e-11)
