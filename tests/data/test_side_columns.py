@@ -629,7 +629,7 @@ def test_targets_and_weights_are_looked_up_by_the_index_of_X(stars):
     rest, labels = X[FLUXES], pd.Series(np.where(X["teff"] < 1, "a", "b"), index=X.index)
     weight = pd.Series(np.arange(300) % 3, index=X.index)
     y_other, weight_other = y.sample(frac=1, random_state=0), weight.sample(frac=1, random_state=1)
-    std = pd.DataFrame(0.1 * np.arange(1500.0).reshape(300, -1), index=X.index)[list(range(len(FLUXES)))]
+    std = pd.DataFrame(0.001 * np.arange(1500.0).reshape(300, -1), index=X.index)[list(range(len(FLUXES)))]
     other = std.sample(frac=1, random_state=2)
     for estimator in (BinnedRidgeExperts(), mixture(side_columns=None, binner=None)):
         model = clone(estimator).fit(rest, y, bins=labels, sample_weight=weight)

@@ -47,7 +47,8 @@ def has_repeats(Z, deviation) -> bool:
     distance = cdist(Z, Z)
     distance[distance < ROUNDING * distance.max()] = 0.0
     np.fill_diagonal(distance, np.inf)
-    n_near = min(N_NEIGHBOURS + 1, len(rows) - 1)
+    # Of few rows, distant neighbours have come to the end of the data.
+    n_near = min(N_NEIGHBOURS, len(rows) // 8) + 1
     near = np.sort(np.partition(distance, n_near - 1, axis=1)[:, :n_near], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         gaps = np.log(near[:, 1:] / near[:, :-1]) * np.arange(1, near.shape[1])
