@@ -176,6 +176,7 @@ def test_without_bins_the_target_is_binned(stars):
 # weights
 
 
+@pytest.mark.filterwarnings("ignore:Many rows have others")
 def test_weights_of_side_information_are_repetitions(stars):
     X, y, _, side = stars
     times = np.random.default_rng(1).integers(0, 4, 300)

@@ -27,7 +27,7 @@ class Alternating:
     def __init__(self, n_folds):
         self.n_folds, self.seen = n_folds, []
 
-    def assign(self, y, bins, sample_weight):
+    def assign(self, y, bins, sample_weight, groups):
         self.seen.append((y, bins, sample_weight))
         return np.arange(len(y)) % 2
 

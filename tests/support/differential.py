@@ -18,6 +18,9 @@ ridges that NumPy finds in float64 for the rows *as they are given*, in standard
 4. The condition of X'X + alpha I is below 1e10 for each model, so that every case has an answer. Close to
    that, rounding of products to float64 alone moves predictions by more than rule 1 allows. float64 rows may
    be off by ten times that, as estimated for each case, unless `run` is told to allow nothing.
+
+The estimate is rough: of 2,000 cases some 6, of float64 rows with condition and shift, or distance of the
+bins, near the ends of their ranges, are off by up to NEARLY times what is allowed (`is_nearly_right`).
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ from moe_sklearn.moments import BinnedMoments
 LIMITS = {"f4": 1e-3, "f8": 1e-8}
 # Measured ratios of errors to the estimate are below 10, or defects of up to 1e7.
 ROUNDING_ALLOWED = 10.0
+NEARLY, MOST_NEARLY = 10.0, 0.005
 FREE_SHIFT, WORST_CONDITION = 1e5, 1e10
 N_NEW = 60
 MIN_BIN_ROWS = 2
@@ -405,6 +409,12 @@ class Outcome:
         """Whether all predictions are right."""
         within = all(error <= most for error, most in zip(self.errors, self.allowed, strict=True))
         return self.raised is None and within
+
+    @property
+    def is_nearly_right(self):
+        """Whether float64 rows are off by no more than NEARLY times what is allowed."""
+        within = all(error <= NEARLY * most for error, most in zip(self.errors, self.allowed, strict=True))
+        return self.case.dtype == "f8" and self.raised is None and within
 
     @property
     def says_so(self):

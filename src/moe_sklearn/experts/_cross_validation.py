@@ -13,11 +13,15 @@ from scipy.stats import rankdata
 from sklearn.exceptions import UndefinedMetricWarning
 
 from ..data import check_choice
+from ..linalg import EPS
 from ..moments import FoldMoments, Moments, merged, ridge, ridge_path
 
 # Share of the rows that may be in bins whose rows all lie in one fold: none are left to train their experts
 # on. These bins get the value of the global model.
 MAX_IN_ONE_FOLD = 0.1
+# Squared errors that are a difference of sums of squares, of which they are no more than so many units in the
+# last place of their products, are rounding for the most part.
+CANCELLED = 30
 SCORINGS = ["neg_mean_squared_error", "r2"]
 
 
@@ -86,7 +90,7 @@ def choose_alphas(
         prior_coef = global_coef(fold, of_global) if shrink and of_global is not None else None
         return ridge_path(rest, grid, prior_coef, scratch)
 
-    return choose_values(folds, labels, grid, fit, parameter="alpha", given=given, **options)
+    return choose_values(folds, labels, grid, fit, parameter="alpha", given=given, scratch=scratch, **options)
 
 
 def choose_values(
@@ -99,6 +103,7 @@ def choose_values(
     given=None,
     scoring: str = "neg_mean_squared_error",
     per_expert: bool = True,
+    scratch=None,
 ) -> tuple[np.ndarray, Any, dict]:
     """Choose the value of a parameter with the best mean held-out score, of the global model and the experts.
 
@@ -124,6 +129,8 @@ def choose_values(
         one in which every target is constant, does not count.
     per_expert : bool
         Whether each expert gets its own value, or all the one that is best for all their rows together.
+    scratch : Scratch, default=None
+        See `held_out_errors`.
 
     Returns
     -------
@@ -148,7 +155,9 @@ def choose_values(
     table = []
 
     def choose(name, groups, of_global=None):
-        errors = [held_out_errors(parts, lambda *rest: fit(*rest, of_global)) for parts in groups]
+        errors = [
+            held_out_errors(parts, lambda *rest: fit(*rest, of_global), scratch=scratch) for parts in groups
+        ]
         scores = _scores(np.sum(errors, axis=0), groups, scoring)
         table.append(_cv_rows(name, parameter, values, scores))
         return values[np.argmax(np.nanmean(scores, axis=0))]
@@ -163,7 +172,7 @@ def choose_values(
     return np.array(found), of_global, results
 
 
-def held_out_errors(parts: list, fit: Callable, test_parts: list | None = None) -> np.ndarray:
+def held_out_errors(parts: list, fit: Callable, test_parts: list | None = None, scratch=None) -> np.ndarray:
     """Held-out sums of squared errors of each fold and model, (n_folds, n_models, n_targets).
 
     Parameters
@@ -174,11 +183,19 @@ def held_out_errors(parts: list, fit: Callable, test_parts: list | None = None) 
         ``fit(moments, fold)`` returns coefficients and intercepts of models of the rows outside the fold.
     test_parts : list of Moments, optional
         Rows to predict in each fold, where they are not the fold itself.
+    scratch : Scratch, optional
+        Is told of errors that are no more than the rounding of float32 products.
     """
     # Moments of the training rows are a difference, and errors are a quadratic form in those of the held-out
     # rows: K folds and all candidates cost one pass over X.
     total, folds = merged(parts), enumerate(zip(parts, test_parts or parts, strict=True))
-    return np.array([test.squared_errors(*fit(total - part, fold)) for fold, (part, test) in folds])
+    errors = [test.squared_errors(*fit(total - part, fold)) for fold, (part, test) in folds]
+    for of_fold, test in zip(errors, test_parts or parts, strict=True):
+        # Errors in the rows themselves do not cancel.
+        rounding = 0.0 if test.is_rows or test.product_eps <= EPS else CANCELLED * test.product_eps
+        if scratch is not None and (of_fold < rounding * test.yy).any():
+            scratch.note_rough()
+    return np.array(errors)
 
 
 def _scores(errors, groups, scoring):

@@ -137,13 +137,20 @@ class Scratch:
         """Make the context within which the float32 factors of a matrix are kept for more right sides."""
         return self.memory.keeping(xx)
 
+    def note_rough(self):
+        """Note, or raise, that float32 products are too rough; nothing where that does not count."""
+        if self.strict and self.raises:
+            raise NotEnoughDigits("float32 products do not determine the coefficients")
+        self.is_rough = self.strict
+
     def warn_if_rough(self):
         """Warn if a solution so far may be off by more than float32 products should be."""
         if self.is_rough:
             warnings.warn(
-                "float32 products do not determine all coefficients: columns of X are nearly dependent, and "
-                "the penalty is small. Predictions can be off by more than 1e-4 standard deviations of y. "
-                "Gather the rows with product_dtype='float64', or use a larger penalty.",
+                "float32 products do not determine all coefficients or errors: columns of X are nearly "
+                "dependent, and the penalty or the errors are small. Predictions can be off by more than "
+                "1e-4 standard deviations of y. Gather the rows with product_dtype='float64', or use a "
+                "larger penalty.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -169,9 +176,7 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
     solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
     is_rough = solution is None and scratch.strict and _are_float32(eps)
     if is_rough:
-        if scratch.raises:
-            raise NotEnoughDigits("float32 products do not determine the coefficients")
-        scratch.is_rough = True
+        scratch.note_rough()
         solution = _cholesky_solution(xx, alpha, rhs, scale, eps, Scratch(memory=scratch.memory))
     if solution is None:
         solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)

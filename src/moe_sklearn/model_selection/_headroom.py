@@ -108,8 +108,8 @@ def oracle_headroom(
         # The global ridge learns from all rows, as in a mixture; both are scored on the rows in a bin.
         covered = parts.pooled_parts(covered_only=True)
         everything = parts.pooled_parts() if (codes[used] == NO_BIN).any() else covered
-        of_bins = [held_out_errors(parts.parts(label), fit) for label in labels.tolist()]
-        return covered, held_out_errors(everything, fit, covered), of_bins
+        of_bins = [held_out_errors(parts.parts(label), fit, scratch=scratch) for label in labels.tolist()]
+        return covered, held_out_errors(everything, fit, covered, scratch), of_bins
 
     covered, error_global, errors_of_bins = in_enough_precision(product_dtype, errors)
     error_oracle = np.sum(errors_of_bins, axis=0)
