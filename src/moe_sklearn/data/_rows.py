@@ -309,6 +309,8 @@ def _check_features(estimator, X, lazy) -> RowSource:
 
 def _readable(estimator, X, reset=False):
     """Return X as scikit-learn reads it as numbers, in its precision; where it does not, as a source."""
+    if type(X) is np.ndarray and X.dtype in FLOAT_DTYPES:
+        return X  # as a single row to predict usually comes
     frame = frame_of(X)
     numbers = None if frame is None else frame.numbers()
     if numbers is not None:

@@ -160,8 +160,10 @@ def float_of(dtype) -> np.dtype:
     >>> float_of(">f4"), float_of("i2")
     (dtype('float32'), dtype('float64'))
     """
+    if dtype in FLOAT_DTYPES:
+        return dtype
     native = np.dtype(dtype).newbyteorder("=")
-    return native if native in (np.float32, np.float64) else np.dtype(float)
+    return native if native in FLOAT_DTYPES else np.dtype(float)
 
 
 def _map_of(array) -> tuple[mmap.mmap | None, str | None]:
@@ -197,7 +199,7 @@ class RowSource:
         check_counted(X)
         self.first_row = first_row
         self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
-        self.shape = tuple(map(int, X.shape))
+        self.shape = X.shape if type(X) is np.ndarray else tuple(map(int, X.shape))
         self.dtype = float_of(X.dtype)
         self._map, self._mode = _map_of(X)
         # Memory that processes share is a map without a mode too.
