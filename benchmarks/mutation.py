@@ -81,8 +81,8 @@ TABLE = {
     "linalg/_cholesky.py": ["linalg/test_cholesky.py", *SOLVERS, *ROWS, *FITS],
     "linalg/_kernels.py": ["linalg/test_kernels.py", *ROWS, "moments/test_solvers.py", *FITS],
     # folds
-    "data/_folds.py": [
-        "data/test_folds.py",
+    "labels/_folds.py": [
+        "labels/test_folds.py",
         "moments/test_folds.py",
         "mixture/test_gate_training.py",
         "mixture/test_training_rows.py",

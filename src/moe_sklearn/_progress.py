@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .data import check_number
+from ._checks import check_number
 
 # Lines within a stage follow each other at twice the time, and at most so many seconds later.
 SECONDS_BETWEEN = 10.0

@@ -34,9 +34,9 @@ from moe_sklearn import (
     oracle_headroom,
     regime_value,
 )
-from moe_sklearn.data import fold_rule, group_codes
 from moe_sklearn.datasets import load_gaia_xp
 from moe_sklearn.gates import RegressionGate
+from moe_sklearn.labels import fold_rule, group_codes
 from moe_sklearn.mixture import prepare_rows
 from moe_sklearn.mixture._training_rows import TrainingRows
 

@@ -27,8 +27,9 @@ from moe_sklearn import (
     __version__,
 )
 from moe_sklearn._base import StatefulEstimator, adopt, is_fitted_attribute, unfitted_copy
-from moe_sklearn.data import Rows, as_source, fold_rule
+from moe_sklearn.data import Rows, as_source
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.labels import fold_rule
 from moe_sklearn.mixture._training_rows import TrainingRows
 from moe_sklearn.moments import BinnedMoments, FoldMoments
 

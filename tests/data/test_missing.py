@@ -27,8 +27,7 @@ from moe_sklearn import (
     rho_score,
     rho_scorer,
 )
-from moe_sklearn.data import check_no_missing
-from moe_sklearn.data._checks import is_missing, mask_of
+from moe_sklearn._checks import check_no_missing, is_missing, mask_of
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.metrics import MODES
 from moe_sklearn.moments import BinnedMoments

@@ -7,7 +7,7 @@ from same_moments import moments_of
 from sklearn.base import clone
 
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
-from moe_sklearn.data import GivenFolds, Rows, as_source
+from moe_sklearn.data import Rows, as_source
 from moe_sklearn.experts import _bin_by_bin
 from moe_sklearn.experts._bin_by_bin import (
     FEWEST_COLUMNS,
@@ -16,6 +16,7 @@ from moe_sklearn.experts._bin_by_bin import (
     solve_moments,
     solve_rows,
 )
+from moe_sklearn.labels import GivenFolds
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
 from moe_sklearn.moments import BinnedMoments, FoldMoments, _binned, _moments, discriminants, ridge

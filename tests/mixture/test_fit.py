@@ -26,8 +26,9 @@ from moe_sklearn import (
     SoftGateMoERegressor,
     moe_learning_curve,
 )
-from moe_sklearn.data import Rows, as_source, fold_rule
+from moe_sklearn.data import Rows, as_source
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.labels import fold_rule
 from moe_sklearn.mixture import make_experts
 from moe_sklearn.mixture._fit import with_default_parts
 from moe_sklearn.mixture._training_rows import TrainingRows

@@ -19,8 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import fold_rule
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.labels import fold_rule
 
 MODES = ["soft", "hard", "oracle", "global"]
 EDGES = [[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0]]

@@ -7,7 +7,8 @@ from numpy.testing import assert_array_equal
 from sklearn.model_selection import KFold
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor
-from moe_sklearn.data import Rows, as_source, fold_rule
+from moe_sklearn.data import Rows, as_source
+from moe_sklearn.labels import fold_rule
 from moe_sklearn.mixture import _training_rows
 from moe_sklearn.mixture._training_rows import TrainingRows, check_fixed_bins, folds_of, gather_batches
 from moe_sklearn.moments import BinnedMoments, FoldMoments

@@ -14,8 +14,9 @@ from moe_sklearn import (
     SoftGateMoERegressor,
     accumulate,
 )
-from moe_sklearn.data import Rows, as_source, fold_rule
+from moe_sklearn.data import Rows, as_source
 from moe_sklearn.gates import LogisticGate, RegressionGate
+from moe_sklearn.labels import fold_rule
 from moe_sklearn.mixture._training_rows import TrainingRows
 from moe_sklearn.moments import FoldMoments
 

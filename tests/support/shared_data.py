@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.model_selection import check_cv
 
-from moe_sklearn.data import fold_rule
+from moe_sklearn.labels import fold_rule
 
 
 def three_regimes(n, d=5, *, seed=0, blur=0.3, noise=0.5):

@@ -9,8 +9,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import adopt, unfitted_copy
-from ..data import NO_BIN, check_finite, checked_array
+from .._checks import check_finite
+from ..data import checked_array
 from ..features import GateFeatureTransformer
+from ..labels import NO_BIN
 from ._grid import Binner
 
 # A cluster with a smaller share of the rows, and less than a twentieth of the mean share, is one of outliers.

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data import NO_BIN, codes_of, encode_labels, frame_of
+from ..data import frame_of
+from ..labels import NO_BIN, codes_of, encode_labels
 
 
 def is_side_information(bins) -> bool:
@@ -28,7 +29,7 @@ def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     column : array-like of shape (n_rows,)
-        Labels, as in `moe_sklearn.data.encode_labels`.
+        Labels, as in `moe_sklearn.labels.encode_labels`.
     counted : ndarray of shape (n_rows,), bool
         Rows that count.
     least : int

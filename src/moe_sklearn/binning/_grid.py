@@ -13,17 +13,9 @@ from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import (
-    NO_BIN,
-    check_choice,
-    check_number,
-    check_sample_weight,
-    checked_columns,
-    column_named,
-    column_names,
-    numbers_in,
-    warn_of_sentinels,
-)
+from .._checks import check_choice, check_number, check_sample_weight
+from ..data import checked_columns, column_named, column_names, numbers_in, warn_of_sentinels
+from ..labels import NO_BIN
 from ._columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
 
 # Least digits of given edges in names: who gives 3750 does not want to read 3,800. Quantiles are values of

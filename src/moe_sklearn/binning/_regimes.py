@@ -14,7 +14,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
-from ..data import check_choice, check_length, check_number, codes_of, encode_labels, in_order
+from .._checks import check_choice, check_length, check_number
+from ..labels import codes_of, encode_labels, in_order
 from ._columns import is_side_information
 from ._grid import GridBinner
 

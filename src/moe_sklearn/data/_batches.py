@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from .._base import unfitted_copy
-from ._checks import NO_WEIGHT, check_varies
+from .._checks import NO_WEIGHT, check_varies
 from ._rows import Rows, rows_of
 from ._sources import RowSource, prefetch
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import check_kind, is_missing, mask_of
+from .._checks import check_kind, is_missing, mask_of
 from ._sources import ColumnsOf, RowSource, as_source, is_lazy, is_source
 
 
@@ -216,7 +216,7 @@ def as_table(X):
     Raises
     ------
     TypeError
-        If X is no table, see `moe_sklearn.data.check_kind`.
+        If X is no table, see `moe_sklearn._checks.check_kind`.
     """
     # Side information may be missing; what is left of X is checked without it.
     check_kind(X, may_miss=True)

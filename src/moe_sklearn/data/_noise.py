@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._checks import check_kind
+from .._checks import check_kind
 from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, check_counted, is_source
 
 # The squares of larger ones would overflow.

@@ -10,9 +10,9 @@ import numpy as np
 from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
-from ._checks import FLOAT_DTYPES, check_kind, check_length, check_sample_weight, check_varies, zero_ignored
+from .._checks import FLOAT_DTYPES, check_kind, check_length, check_sample_weight, check_varies, zero_ignored
+from ..labels import group_array, label_array
 from ._frames import FrameMaker, aligned, as_table, frame_of
-from ._labels import group_array, label_array
 from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._sentinels import look_for_sentinels
 from ._side_columns import SideColumns, check_names, has_side_columns, locate

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils.validation import validate_data
 
 from .._base import unfitted_copy
-from ._checks import check_kind, mask_of
+from .._checks import check_kind, mask_of
 from ._frames import columns_of, frame_of, in_memory, library_of, numbers_in, numbers_of, take_columns
 
 # Whole numbers as text are labels where each has so many rows on average.

@@ -13,8 +13,8 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_array
 
+from .._checks import FLOAT_DTYPES, check_finite, check_kind, check_no_missing
 from ..linalg import map_in_threads
-from ._checks import FLOAT_DTYPES, check_finite, check_kind, check_no_missing
 
 BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""

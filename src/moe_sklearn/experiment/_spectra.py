@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data import check_choice
+from .._checks import check_choice
 from ..datasets import load_gaia_xp, make_stellar_spectra
 
 TEFF_EDGES = [3750, 4500, 5250, 6000]

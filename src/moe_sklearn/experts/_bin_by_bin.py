@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from .._progress import SILENT, Progress
-from ..data import Rows, in_order
+from ..data import Rows
+from ..labels import in_order
 from ..linalg import Scratch
 from ..moments import (
     FLOAT32_ROWS,

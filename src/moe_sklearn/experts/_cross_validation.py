@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.exceptions import UndefinedMetricWarning
 
-from ..data import check_choice
+from .._checks import check_choice
 from ..linalg import EPS
 from ..moments import FoldMoments, Moments, merged, ridge, ridge_path
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import solve_triangular, svd
 
-from ..data import check_choice, check_number
+from .._checks import check_choice, check_number
 from ..linalg import EPS, LinearPart, transposed_product
 from ._cross_validation import choose_values
 from ._ridge import BinnedRidgeExperts, models_of_bins

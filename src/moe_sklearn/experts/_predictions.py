@@ -7,7 +7,9 @@ import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..data import aligned, check_kind, codes_of, features_of, rows_of, without_ignored
+from .._checks import check_kind
+from ..data import aligned, features_of, rows_of, without_ignored
+from ..labels import codes_of
 from ..linalg import LinearPart, LinearStack
 from ..metrics import r2_of
 

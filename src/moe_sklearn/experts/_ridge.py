@@ -12,9 +12,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
+from .._checks import NO_WEIGHT, check_choice
 from .._progress import Progress
 from ..binning import usable_bins, usable_labels
-from ..data import NO_WEIGHT, Batches, check_choice, fold_rule, rows_of
+from ..data import Batches, rows_of
+from ..labels import fold_rule
 from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start, with_a_word
 from ._bin_by_bin import gather_in_turn
@@ -314,7 +316,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         batches : iterable of Rows
             Checked batches.
         folds : FoldRule, default=None
-            Divides the rows into folds, see `moe_sklearn.data`. None means the folds of `cv` if `alphas`
+            Divides the rows into folds, see `moe_sklearn.labels`. None means the folds of `cv` if `alphas`
             is set, else no folds.
         product_dtype : {"auto", "float32", "float64"}, default=None
             Precision of the products. None means the parameter `product_dtype`.

@@ -8,7 +8,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from ..data import check_sample_weight, checked_array
+from .._checks import check_sample_weight
+from ..data import checked_array
 from ..linalg import one_blas_thread
 from ._loss import softmax
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..data import NO_BIN
+from ..labels import NO_BIN
 
 # An error beyond this number of standard deviations of y counts linearly. Three of 1,650 targets at a hundred
 # standard deviations, squared, would count more than all others and steer the gate.

@@ -12,17 +12,10 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
+from .._checks import check_finite, check_length, check_number, check_sample_weight
 from .._progress import Progress
-from ..data import (
-    NO_BIN,
-    check_finite,
-    check_length,
-    check_number,
-    check_sample_weight,
-    checked_array,
-    group_array,
-    group_codes,
-)
+from ..data import checked_array
+from ..labels import NO_BIN, group_array, group_codes
 from ..linalg import one_blas_thread
 from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax

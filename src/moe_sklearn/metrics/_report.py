@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, r2_score, recall_score
 
-from ..data import check_choice, check_sample_weight
+from .._checks import check_choice, check_sample_weight
 from ._scores import ERROR_SCORES, prediction_errors, rho_interval, rho_score
 from ._tables import Readable, report_parts
 

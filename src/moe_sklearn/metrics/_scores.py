@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
-from ..data import check_finite, check_kind, check_no_missing, check_sample_weight, zero_ignored
+from .._checks import check_finite, check_kind, check_no_missing, check_sample_weight, zero_ignored
 
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 """Scores of `prediction_errors`."""

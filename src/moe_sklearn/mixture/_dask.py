@@ -13,15 +13,14 @@ from ..data import (
     Batches,
     Rows,
     RowSource,
-    check_whole_groups,
     check_x_std,
-    encode_labels,
     has_side_columns,
     is_empty,
     is_lazy,
     open_batches,
     rows_of,
 )
+from ..labels import check_whole_groups, encode_labels
 from ..moments import (
     BinnedMoments,
     FoldMoments,

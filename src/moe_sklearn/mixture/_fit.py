@@ -17,24 +17,14 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
+from .._checks import check_choice, check_number
 from .._progress import Progress
 from ..binning import GridBinner, Regimes, count_rows, fit_regimes
-from ..data import (
-    N_FOLDS,
-    NO_BIN,
-    GivenFolds,
-    OnFrames,
-    check_choice,
-    check_number,
-    codes_of,
-    group_codes,
-    has_repeats,
-    has_side_columns,
-    joined_folds,
-)
+from ..data import OnFrames, has_side_columns
 from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
+from ..labels import N_FOLDS, NO_BIN, GivenFolds, codes_of, group_codes, has_repeats, joined_folds
 from ..linalg import LinearStack, Scratch, is_overridden
 from ..metrics import MODES
 from ..moments import FoldMoments, in_enough_precision, with_a_word

@@ -12,8 +12,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import has_fit_parameter
 
-from ..data import NO_BIN, check_choice, check_number
+from .._checks import check_choice, check_number
 from ..gates import LogisticGate, RegressionGate
+from ..labels import NO_BIN
 
 GATE_INPUTS = ("features", "discriminants", "experts")
 # A regression gate needs this many rows to be trained well.

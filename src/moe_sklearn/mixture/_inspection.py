@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..binning import Regimes, first_target
-from ..data import Rows, encode_labels, feature_names, features_of, rows_of, without_ignored
+from ..data import Rows, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
+from ..labels import encode_labels
 from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
 from ._predictor import MixturePredictor, Outputs, mix, total_std

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data import NO_BIN
+from ..labels import NO_BIN
 
 
 def check_residuals(residual_variance):

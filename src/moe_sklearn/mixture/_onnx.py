@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._checks import check_choice
 from .._version import __version__
-from ..data import check_choice, feature_names
+from ..data import feature_names
 from ..features import MAX_NORMALISED_FLUX, GateFeatureTransformer
 from ..gates import LogisticGate, RegressionGate
 from ..metrics import MODES

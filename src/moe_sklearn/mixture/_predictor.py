@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data import check_finite
+from .._checks import check_finite
 from ..linalg import LinearStack
 
 

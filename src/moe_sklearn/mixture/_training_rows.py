@@ -7,19 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from .._checks import check_length
 from .._progress import SILENT
 from ..binning import fit_binner, is_side_information
-from ..data import (
-    Batches,
-    FoldRule,
-    Rows,
-    RowSource,
-    check_length,
-    codes_of,
-    encode_labels,
-    fold_rule,
-    in_order,
-)
+from ..data import Batches, Rows, RowSource
+from ..labels import FoldRule, codes_of, encode_labels, fold_rule, in_order
 from ._gate_rows import GateData, GateReader
 
 # A file is read once for the moments. The rows of the gate are kept meanwhile, so that it need not be read

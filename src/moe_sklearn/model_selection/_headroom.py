@@ -7,9 +7,11 @@ from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
+from .._checks import check_length
 from ..binning import GridBinner, count_rows, is_side_information
-from ..data import NO_BIN, check_length, codes_of, encode_labels, fold_rule, label_array, rows_of
+from ..data import rows_of
 from ..experts import BinnedRidgeExperts, check_alpha, held_out_errors, r2_scores
+from ..labels import NO_BIN, codes_of, encode_labels, fold_rule, label_array
 from ..moments import FoldMoments, in_enough_precision, ridge_path
 
 

@@ -6,7 +6,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from ..data import check_length, fold_rule, rows_of
+from .._checks import check_length
+from ..data import rows_of
+from ..labels import fold_rule
 from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
 from ..moments import FoldMoments, add_in_folds
 from ._curve import curve_of, increases

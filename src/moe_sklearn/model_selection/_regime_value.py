@@ -13,23 +13,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_array
 
+from .._checks import check_kind, check_length, check_number, check_sample_weight, check_varies, zero_ignored
 from ..binning import GridBinner, is_side_information
-from ..data import (
-    NO_BIN,
-    aligned,
-    check_kind,
-    check_length,
-    check_number,
-    check_sample_weight,
-    check_varies,
-    features_of,
-    fold_rule,
-    group_array,
-    has_side_columns,
-    label_array,
-    split,
-    zero_ignored,
-)
+from ..data import aligned, features_of, has_side_columns, split
+from ..labels import NO_BIN, fold_rule, group_array, label_array
 from ..metrics import MODES, Readable, table_of
 from ..mixture import SoftGateMoERegressor, draw_seed, mix, trains_on_errors
 

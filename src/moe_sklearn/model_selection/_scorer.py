@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from ..data import aligned, check_no_missing, rows_of
+from .._checks import check_no_missing
+from ..data import aligned, rows_of
 from ..metrics import rho_score
 from ._nested import inner_mixture, rows_of_mixture, without_search
 from ._regime_value import indexable, take

@@ -8,20 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import (
-    RowSource,
-    aligned,
-    as_source,
-    check_counted,
-    check_length,
-    check_no_missing,
-    check_sample_weight,
-    check_x_std,
-    encode_labels,
-    naming_batch,
-    open_batches,
-    zero_ignored,
-)
+from .._checks import check_length, check_no_missing, check_sample_weight, zero_ignored
+from ..data import RowSource, aligned, as_source, check_counted, check_x_std, naming_batch, open_batches
+from ..labels import encode_labels
 from ._binned import BinnedMoments
 from ._file import check_can_be_written
 

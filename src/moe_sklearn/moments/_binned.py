@@ -10,18 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data import (
-    BLOCK_ROWS,
-    MASKED,
-    NO_BIN,
-    RowSource,
-    as_source,
-    check_same_kind,
-    check_values,
-    check_x_std,
-    encode_labels,
-    in_order,
-)
+from ..data import BLOCK_ROWS, MASKED, RowSource, as_source, check_values, check_x_std
+from ..labels import NO_BIN, check_same_kind, encode_labels, in_order
 from ..linalg import ProductsOverflow, available_memory, lower_bytes, sum_of_squares, transposed_product
 from ._chunks import ROOM, TOO_LARGE, Adder, ChunkBuffers, by_bin, has_extremes
 from ._file import read_moments, write_moments
@@ -226,7 +216,7 @@ class BinnedMoments:
             are described in `moe_sklearn.data.is_source`.
         y : array of shape (n,) or (n, n_targets), optional
         bins : array of shape (n,), optional
-            Labels, see `moe_sklearn.data.encode_labels`. None means that every row has the label None.
+            Labels, see `moe_sklearn.labels.encode_labels`. None means that every row has the label None.
         sample_weight : array of shape (n,), optional
             Weight of each row. Rows of weight 0 are left out.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, optional

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import NO_BIN
+from ..labels import NO_BIN
 from ..linalg import EPS, copy_lower
 from ._moments import Moments
 from ._row_moments import RowMoments, RowStore

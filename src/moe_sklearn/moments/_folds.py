@@ -12,7 +12,8 @@ from tempfile import mkdtemp
 
 import numpy as np
 
-from ..data import NO_BIN, Rows, as_source, check_same_kind, encode_labels, joined_folds
+from ..data import Rows, as_source
+from ..labels import NO_BIN, check_same_kind, encode_labels, joined_folds
 from ..linalg import lower_bytes
 from ._binned import BinnedMoments, _check_memory
 from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite

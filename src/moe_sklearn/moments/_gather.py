@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any
 
 from .._progress import SILENT, Progress, Stage
-from ..data import FoldRule, Rows
+from ..data import Rows
+from ..labels import FoldRule
 from ..linalg import NotEnoughDigits, Scratch
 from ._binned import BinnedMoments
 from ._folds import FoldMoments

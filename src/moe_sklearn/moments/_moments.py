@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
-from ..data import check_no_missing
+from .._checks import check_no_missing
 from ..linalg import EPS, copy_lower, lower_panels, symmetric_product, syrk, transposed_product, zeros_lower
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 

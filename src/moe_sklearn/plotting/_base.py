@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..data import encode_labels
+from ..labels import encode_labels
 from ..metrics import MoEReport
 from ..model_selection import report_from
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..data import check_length
+from .._checks import check_length
 from ..metrics import bin_mean_proba, count_routes
 from ._base import (
     ReportDisplay,

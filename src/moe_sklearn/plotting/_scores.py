@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import r2_score
 
-from ..data import check_length
+from .._checks import check_length
 from ..metrics import MODES, MoEReport, bin_r2, rho_tables
 from ._base import (
     ReportDisplay,

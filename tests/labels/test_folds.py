@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from shared_data import fold_of_rows
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
-from moe_sklearn.data import GivenFolds, fold_rule, joined_folds
+from moe_sklearn.labels import GivenFolds, fold_rule, joined_folds
 
 ROWS = np.arange(12)
 

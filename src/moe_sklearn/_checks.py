@@ -115,7 +115,7 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
     TypeError
         If `values` is such an object. The message says what to pass instead.
     ValueError
-        If a value is masked or missing, see `moe_sklearn.data.check_no_missing`, unless it `may_miss`.
+        If a value is masked or missing, see `moe_sklearn._checks.check_no_missing`, unless it `may_miss`.
     """
     first = values[0] if isinstance(values, (list, tuple)) and len(values) else values
     kind = type(first).__name__

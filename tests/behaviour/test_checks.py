@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from moe_sklearn.data import (
-    as_source,
-    check_choice,
-    check_finite,
-    check_length,
-    check_sample_weight,
-    check_varies,
-    rows_of,
-)
+from moe_sklearn._checks import check_choice, check_finite, check_length, check_sample_weight, check_varies
+from moe_sklearn.data import as_source, rows_of
 
 
 class Regressor(RegressorMixin, BaseEstimator):

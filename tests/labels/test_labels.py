@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moe_sklearn.data import NO_BIN, check_same_kind, codes_of, encode_labels, label_array
+from moe_sklearn.labels import NO_BIN, check_same_kind, codes_of, encode_labels, label_array
 
 LABELS = st.one_of(
     st.lists(st.one_of(st.none(), st.integers(-1, 5)), min_size=1),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._checks import check_length, is_missing, mask_of
+from .._checks import check_length, is_missing, mask_of
 
 # Labels are plain arrays (int64, bool or strings), so that every file and every gate can hold them. Their
 # order is a function of the strings alone, so that batches, files and workers agree on it. That is why an

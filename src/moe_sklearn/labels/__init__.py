@@ -1,0 +1,14 @@
+"""Which rows belong together: labels of bins, groups, and folds that keep them whole."""
+
+from ._folds import N_FOLDS, FoldRule, GivenFolds, check_whole_groups, fold_rule, joined_folds
+from ._labels import (
+    NO_BIN,
+    check_same_kind,
+    codes_of,
+    encode_labels,
+    group_array,
+    group_codes,
+    in_order,
+    label_array,
+)
+from ._repeats import has_repeats
