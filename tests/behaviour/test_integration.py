@@ -38,7 +38,7 @@ def either(request):
 
 def mixture(**parameters):
     parts = {"experts": BinnedRidgeExperts(), "binner": GridBinner(2), **parameters}
-    return SoftGateMoERegressor(**parts)
+    return SoftGateMoERegressor(**{"gate": "logistic", **parts})
 
 
 def assert_same_predictions(actual, expected, X, bins):

@@ -51,8 +51,8 @@ def test_shards_without_rows_add_nothing(place, empty, data):
     X, y, bins = data
     X = X.astype(np.float32)
     shards = [X[:place], empty, X[place:]]
-    model = SoftGateMoERegressor().fit(shards, y, bins=bins)
-    expected = SoftGateMoERegressor().fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate="logistic").fit(shards, y, bins=bins)
+    expected = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     assert_allclose(model.predict(shards), expected.predict(X), rtol=1e-3, atol=1e-3)
     assert as_source(shards).dtype == np.float32
     assert_array_equal(as_source(shards).take(np.array([3, 400])), X[[3, 400]])
@@ -69,7 +69,11 @@ def test_shards_of_different_precision_are_read_in_the_wider(data):
 
 
 @pytest.mark.parametrize("as_function", [False, True])
-@pytest.mark.parametrize("estimator", [BinnedRidgeExperts, SoftGateMoERegressor])
+@pytest.mark.parametrize(
+    "estimator",
+    [BinnedRidgeExperts, lambda: SoftGateMoERegressor(gate="logistic")],
+    ids=["experts", "mixture"],
+)
 def test_batches_give_the_model_of_all_rows(estimator, as_function, data):
     X, y, bins = data
     parts = [slice(0, 1), slice(1, 400), slice(400, N)]
@@ -83,7 +87,7 @@ def test_batches_with_weights_and_side_information(data):
     X, y, _ = data
     weights = np.random.default_rng(1).integers(0, 3, N).astype(float)
     side = X[:, :2]
-    model = SoftGateMoERegressor(binner=GridBinner(edges=[[-9, 0, 9], [-9, 0, 9]]))
+    model = SoftGateMoERegressor(gate="logistic", binner=GridBinner(edges=[[-9, 0, 9], [-9, 0, 9]]))
     batches = [(X[i::3], y[i::3], side[i::3], weights[i::3]) for i in range(3)]
     order = np.concatenate([np.arange(N)[i::3] for i in range(3)])
     predicted = model.fit_batches(batches).predict(X)
@@ -96,7 +100,7 @@ def test_batches_some_of_which_have_weights(data):
     weight = np.ones(N)
     weight[300:] = np.random.default_rng(0).uniform(0, 2, 300)
     batches = [(X[:300], y[:300], bins[:300]), (X[300:], y[300:], bins[300:], weight[300:])]
-    for estimator in (BinnedRidgeExperts(), SoftGateMoERegressor()):
+    for estimator in (BinnedRidgeExperts(), SoftGateMoERegressor(gate="logistic")):
         expected = estimator.fit(X, y, bins=bins, sample_weight=weight).predict(X)
         for order in (batches, batches[::-1]):
             assert_allclose(estimator.fit_batches(order).predict(X), expected, rtol=1e-6, atol=1e-6)
@@ -111,9 +115,9 @@ def test_batches_that_cannot_be_read_twice_or_lack_bins(data):
     with pytest.raises(ValueError, match="batches is empty"):
         BinnedRidgeExperts().fit_batches([])
     with pytest.raises(ValueError, match="needs bins"):
-        SoftGateMoERegressor().fit_batches([(X, y, None)])
+        SoftGateMoERegressor(gate="logistic").fit_batches([(X, y, None)])
     with pytest.raises(ValueError, match="binner=GridBinner\\(edges=...\\)"):
-        SoftGateMoERegressor().fit_batches([(X, y, X[:, :2])])
+        SoftGateMoERegressor(gate="logistic").fit_batches([(X, y, X[:, :2])])
 
 
 def test_nan_in_a_shard_is_named_by_shard_and_row(data):
@@ -122,7 +126,7 @@ def test_nan_in_a_shard_is_named_by_shard_and_row(data):
     bad[34, 5] = np.nan
     shards = [X[:100], X[100:300], bad]
     with pytest.raises(ValueError, match=r"row 334 \(row 34 of shard 2\), column 5"):
-        SoftGateMoERegressor().fit(shards, y, bins=bins)
+        SoftGateMoERegressor(gate="logistic").fit(shards, y, bins=bins)
 
 
 def test_shards_of_different_width_are_refused(data):
@@ -353,7 +357,7 @@ ENTRIES = {
     "gate features": lambda X, y, bins: GateFeatureTransformer(2).fit(X),
     "headroom": lambda X, y, bins: oracle_headroom(X, y, bins=bins),
     "side columns": lambda X, y, bins: SoftGateMoERegressor(side_columns=[0]).fit(X, y),
-    "dask_fit": lambda X, y, bins: dask_fit(SoftGateMoERegressor(), X, y, bins),
+    "dask_fit": lambda X, y, bins: dask_fit(SoftGateMoERegressor(gate="logistic"), X, y, bins),
     "dask_moments": lambda X, y, bins: dask_moments(X, y, bins),
 }
 
@@ -527,7 +531,7 @@ def batches_of(X, y, bins, *more):
 
 READERS = {
     "experts": lambda batches: BinnedRidgeExperts().fit_batches(batches),
-    "mixture": lambda batches: SoftGateMoERegressor().fit_batches(batches),
+    "mixture": lambda batches: SoftGateMoERegressor(gate="logistic").fit_batches(batches),
     "side columns": lambda batches: BinnedRidgeExperts(side_columns=[4]).fit_batches(
         [(np.insert(X, 4, bins, axis=1), y, *more) for X, y, bins, *more in batches]
     ),
@@ -553,7 +557,7 @@ def test_noise_of_batches_is_named_by_batch_and_row(data):
     x_std[107, 2] = -1
     batches = [(*batch[:3], None, batch[3]) for batch in batches_of(*data, x_std)]
     with pytest.raises(ValueError, match="x_std is -1.0 in row 7 of batch 3, column 2"):
-        SoftGateMoERegressor().fit_batches(batches)
+        SoftGateMoERegressor(gate="logistic").fit_batches(batches)
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -206,7 +206,7 @@ def test_single_values_are_not_searched(spectra):
 
 
 def test_grid_is_searched_on_covered_rows(spectra):
-    model = make_model(spectra, edges=[[3750, 4875, 6000], [-1.5, 0, 0.5]])
+    model = make_model(spectra, edges=[[3750, 4875, 6000], [-1.5, 0, 0.5]], gate="logistic")
     fitted, search = fit_model(
         model, spectra.flux, spectra.target, spectra.side, alpha=[0.01, 1e6], components=[2, 5]
     )

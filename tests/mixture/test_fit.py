@@ -75,14 +75,14 @@ def assert_same(actual, expected, X, bins, atol=1e-9):
 @pytest.mark.parametrize(
     ("n_rows", "kind", "names", "weighted"),
     [
-        (1002, LogisticGate, None, False),
-        (1003, RegressionGate, None, False),
+        (102, LogisticGate, None, False),
+        (103, RegressionGate, None, False),
         (1100, RegressionGate, ["cool", "mid", "hot", "rare"], False),
         (1100, RegressionGate, ["cool", "mid", "hot", "rare"], True),
     ],
 )
 def test_rows_of_a_bin_that_is_dropped_do_not_choose_the_gate(n_rows, kind, names, weighted):
-    """In fit, fit_batches and moe_learning_curve, of 3 rows in a small bin and 999 or more in others."""
+    """In fit, fit_batches and moe_learning_curve, of 3 rows in a small bin and 99 or more in others."""
     X, y, bins = draw(n_rows, names)
     # Of weights between 0.5 and 2, 1,100 rows would count as 960.
     weight = np.random.default_rng(1).uniform(1, 2, n_rows) if weighted else None
@@ -100,18 +100,18 @@ def test_rows_of_a_bin_that_is_dropped_do_not_choose_the_gate(n_rows, kind, name
         X_test=X,
         y_test=y,
         bins_test=bins,
-        train_sizes=[600, n_rows],
+        train_sizes=[60, n_rows],
         shuffle=False,
     )
     report = whole.evaluate(X, y, bins=bins, n_resamples=2)
-    few = tolerant().fit(X[:600], y[:600], bins=bins[:600]).evaluate(X, y, bins=bins, n_resamples=2)
+    few = tolerant().fit(X[:60], y[:60], bins=bins[:60]).evaluate(X, y, bins=bins, n_resamples=2)
     for mode in MODES:
         assert_allclose(curve.r2[mode], [few.r2[mode], report.r2[mode]], atol=1e-9)
 
 
 def test_rows_of_no_weight_do_not_choose_the_gate():
-    X, y, bins = draw(1100)
-    weight = np.where(np.arange(1100) < 1002, 1.0, 0.0)
+    X, y, bins = draw(200)
+    weight = np.where(np.arange(200) < 102, 1.0, 0.0)
     whole = tolerant().fit(X, y, bins=bins, sample_weight=weight)
     assert isinstance(whole.gate_, LogisticGate)
     assert_same(in_batches(tolerant(), X, y, bins, weight), whole, X, bins)
@@ -398,13 +398,16 @@ def test_parameters_that_are_no_parts_pass_through():
 )
 def test_a_grid_over_parts_that_are_none(grid):
     X, y, _ = draw(200)
-    search = GridSearchCV(SoftGateMoERegressor(), grid, cv=3, error_score="raise").fit(X, y)
+    search = GridSearchCV(SoftGateMoERegressor(gate="logistic"), grid, cv=3, error_score="raise").fit(X, y)
     scores = search.cv_results_["mean_test_score"]
     assert len(scores) == 2
     assert scores[0] != scores[1]
     for params, score in zip(search.cv_results_["params"], scores, strict=True):
         twins = [
-            SoftGateMoERegressor().set_params(**params).fit(X[train], y[train]).score(X[test], y[test])
+            SoftGateMoERegressor(gate="logistic")
+            .set_params(**params)
+            .fit(X[train], y[train])
+            .score(X[test], y[test])
             for train, test in KFold(3).split(X)
         ]
         if "gate" not in grid:

@@ -64,8 +64,8 @@ def plan(codes, n_bins=2, sample_weight=None, **parameters):
     return plan_gate(mixture, np.asarray(codes), n_bins, sample_weight)
 
 
-@pytest.mark.parametrize(("n_rows", "kind"), [(999, LogisticGate), (1000, RegressionGate)])
-def test_auto_asks_for_1000_rows_that_count(n_rows, kind):
+@pytest.mark.parametrize(("n_rows", "kind"), [(99, LogisticGate), (100, RegressionGate)])
+def test_auto_asks_for_100_rows_that_count(n_rows, kind):
     codes = np.append(np.arange(n_rows) % 2, [-1] * 50)
     assert isinstance(plan(codes).gate, kind)
     weight = np.append(np.ones(n_rows), np.ones(50))
@@ -80,7 +80,7 @@ def test_one_bin_needs_no_regression_gate():
 
 
 def test_a_regression_gate_sees_everything_and_a_classifier_the_features():
-    few, many = np.arange(100) % 2, np.arange(1000) % 2
+    few, many = np.arange(99) % 2, np.arange(100) % 2
     logistic, regression = plan(few), plan(many)
     assert (logistic.inputs, logistic.anchors) == (("features",), 0)
     assert not logistic.cross_fit and not logistic.on_errors

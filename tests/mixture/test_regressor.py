@@ -43,7 +43,7 @@ def assert_same_predictions(actual, expected, X, bins, rtol=1e-6):
 def test_modes_mix_the_experts_as_defined(stars, n_targets):
     X, y, bins, _ = stars
     y = y if n_targets is None else np.stack([y, X[:, 3]][:n_targets], axis=1)
-    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     experts, proba = model.predict_experts(X), model.gate_proba(X)
     assert experts.shape == (300, 3, *y.shape[1:])
     assert proba.shape == (300, 3)
@@ -70,15 +70,15 @@ def test_modes_mix_the_experts_as_defined(stars, n_targets):
 def test_mixing_of_the_constructor_is_the_default(stars):
     X, y, bins, _ = stars
     for mode in ("soft", "hard", "global"):
-        model = SoftGateMoERegressor(mixing=mode).fit(X, y, bins=bins)
+        model = SoftGateMoERegressor(gate="logistic", mixing=mode).fit(X, y, bins=bins)
         np.testing.assert_array_equal(model.predict(X), model.predict(X, mixing=mode))
-    oracle = SoftGateMoERegressor(mixing="oracle").fit(X, y, bins=bins)
+    oracle = SoftGateMoERegressor(gate="logistic", mixing="oracle").fit(X, y, bins=bins)
     np.testing.assert_array_equal(oracle.predict(X, bins=bins), oracle.predict(X, mixing="oracle", bins=bins))
 
 
 def test_score_is_r2_of_the_mode(stars):
     X, y, bins, _ = stars
-    model, weights = SoftGateMoERegressor().fit(X, y, bins=bins), np.linspace(0.1, 2, 300)
+    model, weights = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins), np.linspace(0.1, 2, 300)
     for mode, prediction in predictions(model, X, bins).items():
         score = model.score(X, y, weights, mixing=mode, bins=bins)
         assert score == r2_score(y, prediction, sample_weight=weights)
@@ -88,7 +88,7 @@ def test_score_is_r2_of_the_mode(stars):
 def test_regimes_are_worth_knowing(stars):
     X, y, bins, _ = stars
     rows = bins >= 0
-    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     r2 = {m: model.score(X[rows], y[rows], mixing=m, bins=bins[rows]) for m in MODES}
     assert r2["global"] < 0.6 < 0.8 < r2["soft"] < r2["oracle"]
     assert r2["oracle"] > 0.98
@@ -117,8 +117,8 @@ def test_rho_above_1_and_below_0_come_through():
 def test_rows_in_no_bin_count_for_the_global_model_only(stars):
     X, y, bins, _ = stars
     covered = bins >= 0
-    model = SoftGateMoERegressor().fit(X, y, bins=bins)
-    without = SoftGateMoERegressor().fit(X[covered], y[covered], bins=bins[covered])
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
+    without = SoftGateMoERegressor(gate="logistic").fit(X[covered], y[covered], bins=bins[covered])
     np.testing.assert_allclose(model.predict_experts(X), without.predict_experts(X), rtol=1e-9)
     np.testing.assert_allclose(model.predict(X, mixing="global"), Ridge().fit(X, y).predict(X), rtol=1e-9)
     difference = model.predict(X, mixing="global") - without.predict(X, mixing="global")
@@ -131,7 +131,7 @@ def test_rows_in_no_bin_count_for_the_global_model_only(stars):
 
 def test_unseen_bins_and_missing_ones_get_the_global_model(stars):
     X, y, bins, _ = stars
-    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     for elsewhere in (np.full(300, 17), np.full(300, -1), [None] * 300, np.full(300, np.nan)):
         assert (model.assign_bins(elsewhere) == -1).all()
         oracle = model.predict(X, mixing="oracle", bins=elsewhere)
@@ -142,10 +142,10 @@ def test_unseen_bins_and_missing_ones_get_the_global_model(stars):
 def test_string_labels(stars, missing):
     X, y, bins, _ = stars
     names = [missing if b < 0 else ["cool", "mid", "warm"][b] for b in bins]
-    model = SoftGateMoERegressor().fit(X, y, bins=names)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=names)
     assert model.bins_.tolist() == model.bin_names_ == ["cool", "mid", "warm"]
     assert model.gate_.classes_.tolist() == ["cool", "mid", "warm"]
-    twin = SoftGateMoERegressor().fit(X, y, bins=bins)
+    twin = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     for mode, prediction in predictions(model, X, names).items():
         np.testing.assert_allclose(prediction, twin.predict(X, mixing=mode, bins=bins), rtol=1e-9)
     with pytest.raises(ValueError, match="pass bins of the kind that the model was fitted with"):
@@ -154,7 +154,7 @@ def test_string_labels(stars, missing):
 
 def test_one_single_bin_is_the_global_model(stars):
     X, y, *_ = stars
-    model = SoftGateMoERegressor().fit(X, y, bins=np.full(300, 4))
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=np.full(300, 4))
     assert model.gate_proba(X).tolist() == [[1.0]] * 300
     for prediction in predictions(model, X, np.full(300, 4)).values():
         np.testing.assert_allclose(prediction, Ridge().fit(X, y).predict(X), rtol=1e-9)
@@ -163,11 +163,11 @@ def test_one_single_bin_is_the_global_model(stars):
 def test_without_bins_the_target_is_binned(stars):
     X, y, *_ = stars
     for targets in (y, np.c_[y, X[:, 2]]):
-        model = SoftGateMoERegressor().fit(X, targets)
+        model = SoftGateMoERegressor(gate="logistic").fit(X, targets)
         labels = GridBinner().fit_transform(y[:, None]).ravel()
-        twin = SoftGateMoERegressor().fit(X, targets, bins=labels)
+        twin = SoftGateMoERegressor(gate="logistic").fit(X, targets, bins=labels)
         np.testing.assert_allclose(model.predict(X), twin.predict(X), rtol=1e-9)
-    halves = SoftGateMoERegressor(binner=GridBinner(2)).fit(X, y)
+    halves = SoftGateMoERegressor(gate="logistic", binner=GridBinner(2)).fit(X, y)
     assert halves.bin_count_.tolist() == [149, 151]  # the median row is the first of its bin
     assert halves.assign_bins(y[:, None]).tolist() == (y >= np.sort(y)[149]).astype(int).tolist()
     assert halves.evaluate(X, y, n_resamples=10).coverage == 1
@@ -225,8 +225,8 @@ def test_float32_in_float32_out(stars, product_dtype, features):
     features = GateFeatureTransformer(3, **lines) if features == "lines" else StandardScaler()
     experts = BinnedRidgeExperts(product_dtype=product_dtype)
     X32 = X.astype(np.float32)
-    narrow = SoftGateMoERegressor(experts, features).fit(X32, y, bins=bins)
-    wide = SoftGateMoERegressor(experts, features).fit(X, y, bins=bins)
+    narrow = SoftGateMoERegressor(experts, features, "logistic").fit(X32, y, bins=bins)
+    wide = SoftGateMoERegressor(experts, features, "logistic").fit(X, y, bins=bins)
     for mode in MODES:
         prediction = narrow.predict(X32, mixing=mode, bins=bins)
         assert prediction.dtype == np.float32, mode
@@ -243,9 +243,9 @@ def test_side_information_is_binned_inside_fit(stars):
     X, y, _, side = stars
     frame = pd.DataFrame(side, columns=["teff", "mh"])
     binner = GridBinner(edges=EDGES, names=[["Cool", "Mid", "Hot"], ["Poor", "Rich"]])
-    model = SoftGateMoERegressor(binner=binner).fit(X, y, bins=frame)
+    model = SoftGateMoERegressor(gate="logistic", binner=binner).fit(X, y, bins=frame)
     labels = binner.fit_transform(frame).ravel()
-    twin = SoftGateMoERegressor().fit(X, y, bins=labels)
+    twin = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=labels)
     assert model.bin_names_[:3] == ["Cool Poor", "Cool Rich", "Mid Poor"]
     assert twin.bin_names_ == list("012345")
     for mode, prediction in predictions(model, X, frame).items():
@@ -253,7 +253,7 @@ def test_side_information_is_binned_inside_fit(stars):
     np.testing.assert_array_equal(model.assign_bins(frame), labels)
     oracle = model.predict(X, mixing="oracle", bins=frame)
     np.testing.assert_array_equal(oracle, model.predict(X, mixing="oracle", bins=labels))
-    quantiles = SoftGateMoERegressor().fit(X, y, bins=side)
+    quantiles = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=side)
     assert quantiles.bins_.tolist() == list(range(9))
     assert quantiles.bin_names_ == GridBinner().fit(side).bin_names_
 
@@ -262,7 +262,9 @@ def test_side_information_is_binned_inside_fit(stars):
 def test_rows_outside_the_grid(stars, outside):
     X, y, _, side = stars
     edges = [[0.5, 1.5, 2.5], [0.0, 2.0]]
-    model = SoftGateMoERegressor(binner=GridBinner(edges=edges, outside=outside)).fit(X, y, bins=side)
+    model = SoftGateMoERegressor(gate="logistic", binner=GridBinner(edges=edges, outside=outside)).fit(
+        X, y, bins=side
+    )
     inside = (side[:, 0] >= 0.5) & (side[:, 0] <= 2.5)
     assert model.bin_count_.sum() == (inside.sum() if outside == "drop" else 300)
     assert model.n_train_ == 300
@@ -276,9 +278,11 @@ def test_rows_outside_the_grid(stars, outside):
 def test_any_transformer_is_a_binner(stars):
     X, y, _, side = stars
     binner = FunctionTransformer(lambda S: np.where(S[:, :1] > 1.5, "warm", "cool"))
-    model = SoftGateMoERegressor(binner=binner).fit(X, y, bins=side, sample_weight=np.ones(300))
+    model = SoftGateMoERegressor(gate="logistic", binner=binner).fit(
+        X, y, bins=side, sample_weight=np.ones(300)
+    )
     assert model.bins_.tolist() == model.bin_names_ == ["cool", "warm"]
-    pair = SoftGateMoERegressor(binner=FunctionTransformer())
+    pair = SoftGateMoERegressor(gate="logistic", binner=FunctionTransformer())
     with pytest.raises(ValueError, match="the binner's output and X have inconsistent numbers"):
         pair.fit(X, y, bins=side)
 
@@ -382,7 +386,7 @@ def test_an_empty_cell_of_the_grid_is_named(stars):
     X, y, _, side = stars
     binner = GridBinner(edges=[[0, 1, 3], [0, 2, 3]], names=[["Cool", "Hot"], ["Poor", "Rich"]])
     with pytest.raises(ValueError, match=r"bin 1 \(Cool Rich\) of the binner has no training row.*2 such"):
-        SoftGateMoERegressor(binner=binner).fit(X, y, bins=side)
+        SoftGateMoERegressor(gate="logistic", binner=binner).fit(X, y, bins=side)
     model = SoftGateMoERegressor(BinnedRidgeExperts(small_bins="drop"), binner=binner)
     model.fit(X, y, bins=side)
     assert model.bin_names_ == ["Cool Poor", "Hot Poor"]
@@ -403,7 +407,7 @@ def test_a_bin_of_few_rows_is_dropped_and_named(stars):
 
 def test_predict_says_what_it_needs(stars):
     X, y, bins, _ = stars
-    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     with pytest.raises(ValueError, match=r"mixing='oracle' .*needs bins: predict\(X, mixing='oracle'"):
         model.predict(X, mixing="oracle")
     with pytest.raises(ValueError, match=r"mixing='oracle' .*needs bins"):
@@ -417,7 +421,7 @@ def test_predict_says_what_it_needs(stars):
 
 def test_evaluate_agrees_with_predict(stars):
     X, y, bins, _ = stars
-    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     report = model.evaluate(X, y, bins=bins, n_resamples=20)
     rows = bins >= 0
     for mode, prediction in predictions(model, X, bins).items():
@@ -615,7 +619,7 @@ def test_standard_deviation_is_right_where_the_experts_are():
 
 def test_standard_deviation_needs_residuals(stars):
     X, y, bins, _ = stars
-    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     assert model.residual_variance_ is None
     with pytest.raises(ValueError, match="return_std and intervals need.*gate_inputs"):
         model.predict(X, return_std=True)

@@ -18,7 +18,7 @@ def nine():
     binner = GridBinner(edges=[[-9, -0.4, 0.4, 9]] * 2)
     bins = binner.fit_transform(side).ravel()
     y = np.einsum("nd,nd->n", X, coef[bins]) + rng.normal(size=1000)
-    return SoftGateMoERegressor(BinnedRidgeExperts(2.0), binner=binner), X, y, side
+    return SoftGateMoERegressor(BinnedRidgeExperts(2.0), gate="logistic", binner=binner), X, y, side
 
 
 def curve(model, X, y, bins, rows=None, **options):

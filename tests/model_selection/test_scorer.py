@@ -51,7 +51,7 @@ def spectra():
 
 
 def mixture(**parameters):
-    return SoftGateMoERegressor(experts=BinnedRidgeExperts(), **parameters)
+    return SoftGateMoERegressor(**{"experts": BinnedRidgeExperts(), "gate": "logistic", **parameters})
 
 
 def rho_by_hand(fitted, X, y, bins, sample_weight=None):

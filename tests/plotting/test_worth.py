@@ -17,16 +17,18 @@ from moe_sklearn.plotting import RegimeValueDisplay
 @pytest.fixture(scope="module")
 def value(stars):
     X, y, bins = stars
-    return regime_value(SoftGateMoERegressor(), X, y, bins=bins, cv=2, n_shuffles=1, random_state=0)
+    return regime_value(
+        SoftGateMoERegressor(gate="logistic"), X, y, bins=bins, cv=2, n_shuffles=1, random_state=0
+    )
 
 
 def test_regime_value(stars):
     X, y, _ = stars
     columns = pd.DataFrame({"teff": X["a"], "a column with a long name": X["c"]})
     options = {"bins": columns, "cv": 2, "n_shuffles": 3, "random_state": 0}
-    value = regime_value(SoftGateMoERegressor(), X, y, **options)
+    value = regime_value(SoftGateMoERegressor(gate="logistic"), X, y, **options)
     ax = plt.subplots(figsize=(8, 6), layout="constrained")[1]
-    display = RegimeValueDisplay.from_estimator(SoftGateMoERegressor(), X, y, ax=ax, **options)
+    display = RegimeValueDisplay.from_estimator(SoftGateMoERegressor(gate="logistic"), X, y, ax=ax, **options)
     assert display.ax_ is ax
     assert display.value.r2 == value.r2
     lines = lines_by_name(ax)

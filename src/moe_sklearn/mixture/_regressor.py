@@ -48,7 +48,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
           standardised inputs. This is the gate of the original experiment.
         - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture.
         - a scikit-learn classifier with `predict_proba`.
-        - ``"auto"``: ``"regression"`` if there are two bins or more and at least 1,000 covered training
+        - ``"auto"``: ``"regression"`` if there are two bins or more and at least 100 covered training
           rows, else ``"logistic"``. Rows of weights w count as (sum w)^2 / sum w^2 rows.
     gate_inputs : "auto" or tuple of {"features", "discriminants", "experts"}, default="auto"
         What the gate sees. "features" are the `gate_features` of X. "discriminants" are the outputs of one
@@ -165,12 +165,12 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     >>> X = rng.normal(size=(600, 4))
     >>> regime = np.where(X[:, 0] > 0, "hot", "cool")
     >>> y = np.where(regime == "hot", 3 * X[:, 1], -3 * X[:, 1]) + 0.1 * rng.normal(size=600)
-    >>> model = SoftGateMoERegressor().fit(X, y, bins=regime)
+    >>> model = SoftGateMoERegressor(random_state=0).fit(X, y, bins=regime)
     >>> for mixing in ["global", "hard", "soft", "oracle"]:
     ...     print(mixing, round(model.score(X, y, bins=regime, mixing=mixing), 2))
     global 0.01
     hard 0.99
-    soft 0.95
+    soft 0.99
     oracle 1.0
     """
 
