@@ -18,8 +18,8 @@ from ..labels import NO_BIN
 
 GATE_INPUTS = ("features", "discriminants", "experts")
 # With so many rows a regression gate is better than a logistic one in 44 of 46 cases, by 0.055 of R2, and
-# rarely below one ridge. On pure noise a logistic one of 100 to 300 rows is worse than one ridge, by up to 0.05
-# (benchmarks/honesty.py).
+# rarely below one ridge. On pure noise a logistic one of 100 to 300 rows is worse than one ridge, by up to
+# 0.05 (benchmarks/honesty.py).
 MIN_REGRESSION_ROWS = 100
 # Two, five and nine are equally good within the noise (docs/accuracy.md).
 N_ANCHORS = 5
