@@ -221,6 +221,9 @@ def test_groups_of_several_moments_add_up(data):
     for total in (first + second, second + first):
         assert total.is_rows
         assert_allclose(ridge(total, 1.0)[0], ridge(whole, 1.0)[0], rtol=1e-9, atol=1e-12)
+    rough = BinnedMoments(D, 2, product_dtype="float32").update(X[9:], y[9:], None, weight[9:]).pool()
+    for total in (first + rough, rough + first):
+        assert total.store.product_dtype == np.float64
 
 
 def test_no_rows_need_no_matrix_of_many_columns():

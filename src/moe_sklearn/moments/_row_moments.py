@@ -426,7 +426,8 @@ def merged(parts: Sequence):
 def _joined(parts):
     store = parts[0].store
     if any(part.store is not store for part in parts):
-        store = RowStore(parts[0].n_features, parts[0].n_targets, store.product_dtype)
+        dtype = np.result_type(*(part.store.product_dtype for part in parts))
+        store = RowStore(parts[0].n_features, parts[0].n_targets, dtype)
         parts = [part.in_store(store, 0) for part in parts]
     index = np.sort(np.concatenate([part.index for part in parts]))
     return RowMoments(store, index, lambda origin: np.sum([part.sum_about(origin) for part in parts], axis=0))
