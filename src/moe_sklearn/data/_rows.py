@@ -161,18 +161,14 @@ def rows_of(
     # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
     # stay those of X as it was given.
     to_fit = reset or is_batch
-    given = {"y": y, "sample_weight": sample_weight, "bins": bins, "groups": groups}
-    y, sample_weight, bins, groups = (aligned(values, X, name) for name, values in given.items())
+    y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
     x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
     table, found = _split(estimator, X, bins, groups, reset)
     checker = _without_side_columns(estimator, found, reset)
-    if found is None:
-        features = table
-    else:
-        features = found.features(table)
-        if reset:
-            found = estimator.side_columns_ = found.read_as(estimator, table)
-            validate_data(estimator, table, skip_check_array=True)
+    features = table if found is None else found.features(table)
+    if reset and found is not None:
+        found = estimator.side_columns_ = found.read_as(estimator, table)
+        validate_data(estimator, table, skip_check_array=True)
     if to_fit and has_side_columns(estimator) and np.ndim(table) == 2:
         _check_side_columns(estimator, found)
     labels, groups = _labels_and_groups(found, table, bins, groups, X)
@@ -280,8 +276,6 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
     y_params = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
     if is_source(X):
         source = _check_source(estimator, X, reset)
-        if isinstance(y, (list, tuple)) and y and np.ndim(y[0]):
-            y = np.concatenate(y)
         y = None if y is None else check_array(y, **y_params)
     else:
         # A batch can have one row, a fit cannot.
