@@ -16,7 +16,8 @@ def fitted():
     rng = np.random.default_rng(0)
     bins = np.repeat([0, 1], [30, 50])
     X = rng.normal(size=(80, 3))
-    model = SoftGateMoERegressor(BinnedRidgeExperts({"cool": 1e-6, "hot": 2e-6}, global_alpha=1.0))
+    experts = BinnedRidgeExperts({"cool": 1e-6, "hot": 2e-6}, global_alpha=1.0)
+    model = SoftGateMoERegressor(experts, gate="logistic")
     return model.fit(X, np.einsum("ntd,nd->nt", COEF[bins], X), bins=np.array(["cool", "hot"])[bins])
 
 

@@ -75,14 +75,14 @@ def assert_same(actual, expected, X, bins, atol=1e-9):
 @pytest.mark.parametrize(
     ("n_rows", "kind", "names", "weighted"),
     [
-        (102, LogisticGate, None, False),
-        (103, RegressionGate, None, False),
+        (32, LogisticGate, None, False),
+        (33, RegressionGate, None, False),
         (1100, RegressionGate, ["cool", "mid", "hot", "rare"], False),
         (1100, RegressionGate, ["cool", "mid", "hot", "rare"], True),
     ],
 )
 def test_rows_of_a_bin_that_is_dropped_do_not_choose_the_gate(n_rows, kind, names, weighted):
-    """In fit, fit_batches and moe_learning_curve, of 3 rows in a small bin and 99 or more in others."""
+    """In fit, fit_batches and moe_learning_curve, of 3 rows in a small bin and 29 or more in others."""
     X, y, bins = draw(n_rows, names)
     # Of weights between 0.5 and 2, 1,100 rows would count as 960.
     weight = np.random.default_rng(1).uniform(1, 2, n_rows) if weighted else None
@@ -100,18 +100,18 @@ def test_rows_of_a_bin_that_is_dropped_do_not_choose_the_gate(n_rows, kind, name
         X_test=X,
         y_test=y,
         bins_test=bins,
-        train_sizes=[60, n_rows],
+        train_sizes=[25, n_rows],
         shuffle=False,
     )
     report = whole.evaluate(X, y, bins=bins, n_resamples=2)
-    few = tolerant().fit(X[:60], y[:60], bins=bins[:60]).evaluate(X, y, bins=bins, n_resamples=2)
+    few = tolerant().fit(X[:25], y[:25], bins=bins[:25]).evaluate(X, y, bins=bins, n_resamples=2)
     for mode in MODES:
         assert_allclose(curve.r2[mode], [few.r2[mode], report.r2[mode]], atol=1e-9)
 
 
 def test_rows_of_no_weight_do_not_choose_the_gate():
     X, y, bins = draw(200)
-    weight = np.where(np.arange(200) < 102, 1.0, 0.0)
+    weight = np.where(np.arange(200) < 32, 1.0, 0.0)
     whole = tolerant().fit(X, y, bins=bins, sample_weight=weight)
     assert isinstance(whole.gate_, LogisticGate)
     assert_same(in_batches(tolerant(), X, y, bins, weight), whole, X, bins)

@@ -64,8 +64,8 @@ def plan(codes, n_bins=2, sample_weight=None, **parameters):
     return plan_gate(mixture, np.asarray(codes), n_bins, sample_weight)
 
 
-@pytest.mark.parametrize(("n_rows", "kind"), [(99, LogisticGate), (100, RegressionGate)])
-def test_auto_asks_for_100_rows_that_count(n_rows, kind):
+@pytest.mark.parametrize(("n_rows", "kind"), [(29, LogisticGate), (30, RegressionGate)])
+def test_auto_asks_for_30_rows_that_count(n_rows, kind):
     codes = np.append(np.arange(n_rows) % 2, [-1] * 50)
     assert isinstance(plan(codes).gate, kind)
     weight = np.append(np.ones(n_rows), np.ones(50))
@@ -80,7 +80,7 @@ def test_one_bin_needs_no_regression_gate():
 
 
 def test_a_regression_gate_sees_everything_and_a_classifier_the_features():
-    few, many = np.arange(99) % 2, np.arange(100) % 2
+    few, many = np.arange(29) % 2, np.arange(30) % 2
     logistic, regression = plan(few), plan(many)
     assert (logistic.inputs, logistic.anchors) == (("features",), 0)
     assert not logistic.cross_fit and not logistic.on_errors
@@ -194,7 +194,7 @@ def test_folds_are_kept_where_the_number_of_rows_may_ask_for_them(gate, gate_inp
 
 def test_auto_counts_rows_by_their_weights():
     codes, rng = np.arange(3000) % 2, np.random.default_rng(0)
-    equal, unequal = rng.uniform(0.9, 1.1, 3000), np.exp(3 * rng.normal(size=3000))
+    equal, unequal = rng.uniform(0.9, 1.1, 3000), np.exp(5 * rng.normal(size=3000))
     for factor in (1e-150, 1e-3, 1, 1e150):
         assert isinstance(plan(codes, sample_weight=factor * equal).gate, RegressionGate)
         assert isinstance(plan(codes, sample_weight=factor * unequal).gate, LogisticGate)

@@ -194,7 +194,7 @@ def test_default_gate_stays_the_default_gate():
     gate = RegressionGate(n_restarts=1, max_iter=10, random_state=0)
     given = regime_value(mixture(gate=gate), X, y, bins=bins, cv=cv, n_shuffles=0)
     assert given.r2["one bin"]["soft"] > given.r2["one bin"]["global"] + 0.1
-    few = regime_value(mixture(gate="auto"), X[:190], y[:190], bins=bins[:190], cv=cv, n_shuffles=0)
+    few = regime_value(mixture(gate="auto"), X[:50], y[:50], bins=bins[:50], cv=cv, n_shuffles=0)
     assert few.r2["one bin"]["soft"] == pytest.approx(few.r2["one bin"]["oracle"])
 
 

@@ -48,7 +48,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
           standardised inputs. This is the gate of the original experiment.
         - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture.
         - a scikit-learn classifier with `predict_proba`.
-        - ``"auto"``: ``"regression"`` if there are two bins or more and at least 100 covered training
+        - ``"auto"``: ``"regression"`` if there are two bins or more and at least 30 covered training
           rows, else ``"logistic"``. Rows of weights w count as (sum w)^2 / sum w^2 rows.
     gate_inputs : "auto" or tuple of {"features", "discriminants", "experts"}, default="auto"
         What the gate sees. "features" are the `gate_features` of X. "discriminants" are the outputs of one
