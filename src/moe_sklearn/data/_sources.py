@@ -195,12 +195,14 @@ class RowSource:
     batch = ""
 
     def __init__(self, X, first_row: int = 0):
-        check_no_missing(X, "X")
-        check_counted(X)
         self.first_row = first_row
-        self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
-        self.shape = X.shape if type(X) is np.ndarray else tuple(map(int, X.shape))
-        self.dtype = float_of(X.dtype)
+        if type(X) is np.ndarray and X.dtype in FLOAT_DTYPES:  # as most are, and single rows to predict
+            self.X, self.shape, self.dtype = X, X.shape, X.dtype
+        else:
+            check_no_missing(X, "X")
+            check_counted(X)
+            self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
+            self.shape, self.dtype = tuple(map(int, X.shape)), float_of(X.dtype)
         self._map, self._mode = _map_of(X)
         # Memory that processes share is a map without a mode too.
         is_shared = self._mode is None and self.values is not None
