@@ -85,7 +85,7 @@ class GridBinner(Binner):
         Categories of each column that are joined; None for numbers.
     n_bins_ : int
         Number of joint bins, empty ones included unless there are more than 10,000.
-    cells_ : ndarray of shape (n_bins_, n_columns) or None
+    cells_ : ndarray of shape (n_cells, n_columns) or None
         Bin of each column in every joint bin, if there are more than 10,000 and only some of them are
         numbered.
     bin_names_ : list of str
