@@ -146,10 +146,10 @@ def checked_columns(estimator, X, *, reset: bool) -> list:
 
 def check_names(estimator, frame, reset, what="X"):
     """Note or check the names of the columns of a frame."""
-    if library_of(frame.table):
+    if library_of(frame.table) in ("pandas", "polars"):
         validate_data(estimator, frame.table, skip_check_array=True, reset=reset)
         return
-    # scikit-learn does not know the names of records.
+    # scikit-learn does not know the names of records, and only of late those of arrow.
     names = frame.names
     seen = getattr(estimator, "feature_names_in_", names)
     if reset:
