@@ -19,7 +19,7 @@ BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 INSTALL := -m pip install -qq --disable-pip-version-check
 # the lower bounds of pyproject.toml, and the newest of the others that still run on them
 OLDEST_PINS := numpy==1.26.4 scipy==1.12.0 scikit-learn==1.6.1 joblib==1.4.2 \
-               matplotlib==3.9.4 'pyparsing<3.3' pandas==2.2.3 polars==1.30.0
+               matplotlib==3.9.4 pyarrow==17.0.0 'pyparsing<3.3' pandas==2.2.3 polars==1.30.0
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
