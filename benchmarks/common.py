@@ -1,7 +1,6 @@
 """What the benchmarks share: seconds, memory, the bare product, emulated spectra, tables, the machine."""
 
 import cProfile
-import inspect
 import math
 import multiprocessing
 import os
@@ -146,12 +145,6 @@ def emulate_in_files(folder, n, pixels):
     X.flush()
     np.save(folder / "y.npy", y)
     np.save(folder / "bins.npy", bins)
-
-
-def taken(method, **options):
-    """Options that are not None and that the method has a parameter for, as `groups` in later versions."""
-    names = inspect.signature(method).parameters
-    return {name: value for name, value in options.items() if value is not None and name in names}
 
 
 # What is printed

@@ -7,7 +7,7 @@ Each repeat draws training rows, calibration rows and 2,000 new rows, fits, cali
 over the repeats is the probability that the guarantee is about; its standard error is that of the scatter
 between repeats. Three regimes, which X shows roughly, of different slopes and noise. "Visits": five rows of
 each object, alike in X and in y, in training and calibration, and new objects of one row each. Their
-calibration is exchangeable by object only: `calibrate` gets the groups, once it takes them.
+calibration is exchangeable by object only: `calibrate` gets the groups.
 
 Limits for a coverage of .9: .88 to .92 with rows, .88 to .94 with groups.
 """
@@ -19,7 +19,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from common import print_header, print_machine, print_row, taken, timed
+from common import print_header, print_machine, print_row, timed
 
 from moe_sklearn import SoftGateMoERegressor
 
@@ -66,7 +66,7 @@ def draw(rng, n_objects, visits=1):
 
 
 def coverage_of(setting, seed):
-    """Share of the new rows within their intervals, mean width, and whether `calibrate` got groups."""
+    """Share of the new rows within their intervals, and mean width."""
     rng = np.random.default_rng(seed)
     X, y, bins, objects = draw(rng, setting.n_objects, setting.visits)
     # By numbers of their own: an object is in training or in calibration.
@@ -75,11 +75,11 @@ def coverage_of(setting, seed):
     # A logistic gate of features alone leaves no residuals to make intervals from.
     inputs = ("features", "experts") if setting.gate == "logistic" else "auto"
     model = SoftGateMoERegressor(gate=setting.gate, gate_inputs=inputs, random_state=seed)
-    model.fit(X, y, bins=bins, **taken(model.fit, groups=objects if setting.visits > 1 else None))
-    of_held = taken(model.calibrate, groups=held if setting.visits > 1 else None)
-    model.calibrate(X_held, y_held, per_bin=setting.per_bin, **of_held)
+    has_visits = setting.visits > 1
+    model.fit(X, y, bins=bins, groups=objects if has_visits else None)
+    model.calibrate(X_held, y_held, per_bin=setting.per_bin, groups=held if has_visits else None)
     low, high = model.predict_interval(X_new, coverage=LEVEL).T
-    return np.mean((low <= y_new) & (y_new <= high)), np.mean(high - low), bool(of_held)
+    return np.mean((low <= y_new) & (y_new <= high)), np.mean(high - low)
 
 
 def main(argv=None):
@@ -92,19 +92,18 @@ def main(argv=None):
     args = parser.parse_args(argv)
     print_machine()
     print(f"\nIntervals of coverage {LEVEL:g}, means over {args.repeats} repeats\n")
-    print_header("setting", "groups taken", "coverage", "standard error", "mean width", "s", "broken")
+    print_header("setting", "coverage", "standard error", "mean width", "s", "broken")
     with ProcessPoolExecutor(args.jobs) as pool:
         for name, setting in SETTINGS.items():
             if not re.search(args.only, name):
                 continue
             job = partial(coverage_of, setting)
             seconds, rows = timed(lambda job=job: np.array(list(pool.map(job, range(args.repeats)))))
-            coverage, width, taken_ = rows.mean(axis=0)
+            coverage, width = rows.mean(axis=0)
             error = rows[:, 0].std() / len(rows) ** 0.5
             low, high = LIMITS[setting.visits > 1]
             mark = "" if low <= coverage <= high else f"**not {low:.2f} to {high:.2f}**"
-            groups = ("yes" if taken_ else "no") if setting.visits > 1 else "-"
-            print_row(name, groups, f"{coverage:.4f}", f"{error:.4f}", f"{width:.3f}", f"{seconds:.0f}", mark)
+            print_row(name, f"{coverage:.4f}", f"{error:.4f}", f"{width:.3f}", f"{seconds:.0f}", mark)
 
 
 if __name__ == "__main__":

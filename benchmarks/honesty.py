@@ -10,7 +10,7 @@ stopping ("seen by the gate": below 1 where its inputs tell of the targets).
 
 Limits: both losses from .9 to 1.1; R2 of soft at least -.03 wherever that of the global ridge is; and at
 least that of the global ridge less .03. Settings that break one are marked. Those with visits pass groups to
-`fit` if it takes them.
+`fit`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
-from common import print_header, print_machine, print_row, taken
+from common import print_header, print_machine, print_row
 
 from moe_sklearn import SoftGateMoERegressor
 
@@ -111,7 +111,7 @@ def measure(noise, seed):
         "sample_weight": weights if noise.weights else None,
         "x_std": noise.x_std,
     }
-    model.fit(X, y, **taken(model.fit, **options))
+    model.fit(X, y, **options)
     seen = np.mean(getattr(model.gate_, "validation_loss_", np.nan))
     return [*(model.score(X_new, y_new, mixing=mode) for mode in ("global", "soft")), seen]
 

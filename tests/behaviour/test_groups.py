@@ -34,11 +34,13 @@ from moe_sklearn import (
     oracle_headroom,
     regime_value,
 )
+from moe_sklearn.data import rows_of
 from moe_sklearn.datasets import load_gaia_xp
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.labels import fold_rule, group_codes
 from moe_sklearn.mixture import prepare_rows
 from moe_sklearn.mixture._training_rows import TrainingRows
+from moe_sklearn.model_selection._regime_value import _Rows, _shuffled
 
 
 class Watched(RegressionGate):
@@ -193,8 +195,6 @@ def test_one_star_out_at_a_time_trains_the_gate_on_five_folds(stars):
 
 
 def _rows(stars):
-    from moe_sklearn.data import rows_of
-
     given = {"bins": stars.bins, "groups": stars.groups}
     return rows_of(SoftGateMoERegressor(), stars.X, stars.y, **given, reset=True)
 
@@ -235,8 +235,6 @@ def test_curves_headroom_and_value_of_the_regimes_take_groups(stars):
 
 
 def test_labels_are_shuffled_among_whole_groups(stars):
-    from moe_sklearn.model_selection._regime_value import _Rows, _shuffled
-
     n, rng = len(stars.y), np.random.default_rng(0)
     folds = fold_rule(3).assign(stars.y, stars.bins, None, stars.groups)
     rows = _Rows(stars.X, stars.y, stars.bins, None, stars.groups, folds, [])
@@ -354,8 +352,6 @@ def test_groups_that_are_none(stars, groups, message):
 
 
 def test_a_bin_of_one_star_is_named(stars):
-    bins = np.where(stars.groups == stars.groups[0], 9, 0)
-    bins[stars.groups == stars.groups[1]] = 9
     bins = np.where(np.isin(stars.groups, np.unique(stars.groups)[:12]), 9, 0)
     groups = np.where(bins == 9, "star 0", stars.groups)
     with pytest.raises(ValueError, match="all rows of bin '9' lie in one fold.* two groups or more"):

@@ -175,14 +175,6 @@ def test_noise_is_of_one_size(name):
         assert np.bincount(train[4]).max() == noise.visits
 
 
-def test_options_are_passed_where_they_are_taken(common):
-    def fit(X, groups=None, bins=None):
-        pass
-
-    assert common.taken(fit, groups=[1], bins=None, cv=5) == {"groups": [1]}
-    assert common.taken(lambda X: None, groups=[1]) == {}
-
-
 # --- fits beside scikit-learn's ---
 
 

@@ -251,7 +251,7 @@ class _System(NamedTuple):
     alpha: float
     rhs: np.ndarray
     scale: np.ndarray
-    eps: float
+    eps: np.ndarray
     is_sure: bool
     enough: float
 

@@ -429,11 +429,8 @@ def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> 
     groups = rows.source.groups
     if groups is None:
         warn_of_repeats(data, n_draws, plan.cross_fit)
-    if groups is not None:
-        groups = group_codes(groups[plan.rows])
-    elif n_draws > 1:
-        groups = np.arange(len(codes))
-    groups = None if groups is None else np.repeat(groups, n_draws)
+        groups = np.arange(len(setup.codes)) if n_draws > 1 else None
+    groups = None if groups is None else np.repeat(group_codes(groups[plan.rows]), n_draws)
     codes = np.repeat(codes, n_draws)
     return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, setup.progress)
 

@@ -18,7 +18,7 @@ from ..labels import NO_BIN
 
 GATE_INPUTS = ("features", "discriminants", "experts")
 # With so many rows a regression gate is as good as a logistic one or better: from 60 to 1,500 rows in 44 of
-# 46 cases, by 0.055 of R2; with 30 to 60 rows by -0.01 to 0.12 (concrete, diabetes, Gaia). On pure noise a
+# 46 cases, by 0.055 of R2; with 30 to 60 rows by -0.01 to 0.11 (concrete, diabetes, Gaia). On pure noise a
 # logistic one of 60 to 300 rows is worse than one ridge, by up to 0.05 (benchmarks/honesty.py).
 MIN_REGRESSION_ROWS = 30
 # Two, five and nine are equally good within the noise (docs/accuracy.md).
