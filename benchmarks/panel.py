@@ -1,5 +1,6 @@
 """R2 of the mixture with its defaults, and of fourteen other regressors, on 22 real data sets.
 
+    pip install "moe-sklearn[benchmarks]"
     python benchmarks/panel.py --half chooses --results panel.csv
     python benchmarks/panel.py --half chooses --results panel.csv --again ours
     python benchmarks/panel.py --sets "gaia|meats" --models "ridge$|PLS|ours" --splits 3
@@ -76,17 +77,14 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
     """PLS of scaled or unscaled columns, and of up to 30 components, as five folds choose."""
 
     def fit(self, X, y):
-        errors = {}
+        n_components, errors = min(30, X.shape[1], len(X) * 4 // 5 - 1), {}
+        folds = list(KFold(5, shuffle=True, random_state=0).split(X))
         for scaled in (False, True):
-            parts = []
-            for train, test in KFold(5, shuffle=True, random_state=0).split(X):
-                n_components = min(30, X.shape[1], len(train) - 1)
-                paths = pls_paths(X[train], y[train], X[test], scaled, n_components)
-                parts.append(np.sum((paths - y[test, None]) ** 2, axis=0))
-            # Folds differ by a row.
-            shortest = min(map(len, parts))
-            total = np.sum([part[:shortest] for part in parts], axis=0)
-            errors |= {(scaled, k + 1): error for k, error in enumerate(total)}
+            paths = np.empty((len(X), n_components))
+            for train, test in folds:
+                paths[test] = pls_paths(X[train], y[train], X[test], scaled, n_components)
+            for k, error in enumerate(np.sum((paths - y[:, None]) ** 2, axis=0), start=1):
+                errors[scaled, k] = error
         self.scaled_, self.n_components_ = min(errors, key=errors.get)
         self.data_ = X, y
         return self
@@ -221,10 +219,13 @@ def run(name, split, model):
 
 def fill(path, names, models, n_splits, again, n_jobs):
     """Append to the file what it lacks, line by line."""
-    kept = [line for line in read(path) if not (line["set"] in names and line["model"] in again)]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerows([FIELDS, *([line[field] for field in FIELDS] for line in kept)])
+    found = read(path)
+    kept = [line for line in found if not (line["set"] in names and line["model"] in again)]
+    if not found or len(kept) < len(found):
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(kept)
     done = {(line["set"], int(line["split"]), line["model"]) for line in kept}
     wanted = [(name, split, model) for name in names for split in range(n_splits) for model in models]
     jobs = (delayed(run)(*job) for job in wanted if job not in done)
@@ -255,6 +256,7 @@ def collect(lines, names, models, n_splits):
 
 
 def standard_error(values):
+    """Standard error of the mean over the last axis, of at least two values."""
     return values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
 
 
@@ -293,7 +295,7 @@ def print_ours(found, models):
     for name, (r2, seconds) in found.items():
         data, means = load(name), r2[:-1].mean(axis=1)
         losses, ranks = losses_and_ranks(means)
-        best = max((i for i in range(len(models)) if i != k), key=means.__getitem__, default=k)
+        best = max((i for i in range(len(models)) if i != k), key=means.__getitem__)
         mean, error, broken = below(r2[k], r2[-1])
         n_broken += broken
         shape = f"{data.X.shape[0]:,} x {data.X.shape[1]:,}"
@@ -320,7 +322,7 @@ def print_summary(found, models):
         "s in all",
     )
     for k in np.argsort(losses.mean(axis=1)):
-        error = standard_error(losses[k]) if len(found) > 1 else np.nan
+        error = standard_error(losses[k])
         numbers = (
             f"{losses[k].mean():.4f}",
             f"{error:.4f}",
@@ -335,9 +337,9 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--half", choices=HALVES, default="all")
-    parser.add_argument("--sets", default="", help="a regular expression")
-    parser.add_argument("--models", default="", help="a regular expression, also of 'ours'")
-    parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--sets", default="", help="a regular expression; at least two of the half")
+    parser.add_argument("--models", default="", help="a regular expression; at least two, 'ours' is one")
+    parser.add_argument("--splits", type=int, default=10, help="at least two")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--results", type=Path, default=Path(tempfile.gettempdir()) / "moe_panel.csv")
     parser.add_argument("--again", metavar="MODELS", help="a regular expression: compute these again")
@@ -345,6 +347,10 @@ def main(argv=None):
     args = parser.parse_args(argv)
     names = [name for name in HALVES[args.half] if re.search(args.sets, name)]
     models = [model for model in MODELS if re.search(args.models, model)]
+    if min(len(names), len(models), args.splits) < 2:
+        parser.error(
+            f"{len(names)} sets, {len(models)} models, {args.splits} splits: all must be two or more"
+        )
     again = [model for model in models if args.again and re.search(args.again, model)]
     again += [GLOBAL] * (OURS in again)
     fill(args.results, names, models, args.splits, again, args.jobs)
