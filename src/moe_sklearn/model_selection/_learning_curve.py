@@ -101,19 +101,13 @@ def moe_learning_curve(
     check_length(read.labels, "bins", len(read))
     sizes = _absolute(train_sizes, len(read))
     experts = make_experts(model.experts)
-    if experts.compares_candidates:
-        tuned = experts.tuned_parameter
-        raise ValueError(
-            f"moe_learning_curve needs one {tuned} at all sizes: set {tuned}, and no candidates to compare."
-        )
     rows = TrainingRows.of(read, model.binner)
     if shuffle:
         shuffled = rows.source.shuffled(check_random_state(random_state))
         rows = replace(rows, source=shuffled, labels=[shuffled.labels])
 
     def points(product_dtype):
-        options = {"product_dtype": product_dtype, "max_bytes": experts.fold_bytes}
-        moments = FoldMoments.empty_for(read.X, read.y, **options)
+        moments = FoldMoments.empty_for(read.X, read.y, product_dtype=product_dtype)
         for at_size in _add_rows(moments, rows, sizes.tolist()):
             yield moments, at_size, test.X
 

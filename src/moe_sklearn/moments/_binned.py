@@ -127,6 +127,10 @@ class BinnedMoments:
         kinds = {"rows" if group.is_rows else products for group in self.groups.values()}
         return " and ".join(sorted(kinds, reverse=True)) or "nothing"
 
+    def n_rows_of(self, label) -> list[int]:
+        """Rows of a bin, as the one entry of a list: all folds are one."""
+        return [self.groups[label].n_rows] if label in self.groups else [0]
+
     def pool(self, labels=None) -> GroupMoments:
         """Merge the moments of the bins `labels`, or of all rows if `labels` is None."""
         groups = list(self.groups.values()) if labels is None else [self.groups[k] for k in labels]

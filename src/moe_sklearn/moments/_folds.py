@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from tempfile import mkdtemp
 
@@ -368,7 +369,7 @@ class FoldMoments:
 
     def pool_without(self, fold: int):
         """Moments of all rows outside the fold, covered or not."""
-        return _without(self.pooled_parts(), fold, self.pool())
+        return rests_of(self.pooled_parts(), self.pool)(fold)
 
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
@@ -381,7 +382,7 @@ class FoldMoments:
         from: were only the row's own expert another one, a gate could tell the bin by that.
         """
         totals = self.total().groups
-        return self._of_bins(lambda label: _without(self.parts(label), fold, totals[label]), totals)
+        return self._of_bins(lambda k: rests_of(self.parts(k), lambda: totals[k])(fold), totals)
 
     def _of_bins(self, group_of, labels=None):
         moments = self._moments.select([])
@@ -396,14 +397,23 @@ class FoldMoments:
         return self._sums[name]
 
 
-def _without(parts, fold, total):
-    """Moments of the total without one of its parts, which can be one of the parts themselves."""
-    others = [part for other, part in enumerate(parts) if other != fold and part.n_rows]
-    if len(others) == 1:
-        # A copy costs as much as a factorisation.
-        return others[0]
-    # A difference reads two matrices, where a sum reads all others. It has the rounding of the whole, so that
-    # a small rest would lose digits (Chan, Golub and LeVeque, 1983): the others are summed then.
-    if not others or parts[fold].weight <= total.weight / 2:
-        return total - parts[fold]
-    return merged(others)
+def rests_of(parts: Sequence, total: Callable | None = None) -> Callable:
+    """Return the function of a fold that gives the moments of all parts but that one.
+
+    They can be one of the parts themselves. ``total()`` gives all parts together; None means that they are
+    added up where that is needed.
+    """
+    whole = total or cache(lambda: merged(parts))
+
+    def rest(fold):
+        others = [part for other, part in enumerate(parts) if other != fold and part.n_rows]
+        if len(others) == 1:
+            # A copy costs as much as a factorisation.
+            return others[0]
+        # A difference reads two matrices, where a sum reads all others. It has the rounding of the whole, so
+        # that a small rest would lose digits (Chan, Golub and LeVeque, 1983): the others are summed then.
+        if not others or parts[fold].weight <= whole().weight / 2:
+            return whole() - parts[fold]
+        return merged(others)
+
+    return rest

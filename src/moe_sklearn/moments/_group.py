@@ -199,7 +199,7 @@ class GroupMoments(ABC):
         """
 
     @abstractmethod
-    def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
+    def equations(self, alpha: float = 0.0, prior_coef=None, *, even_noise=False) -> NormalEquations:
         """Normal equations of the targets.
 
         Parameters
@@ -208,6 +208,9 @@ class GroupMoments(ABC):
             Smallest penalty for which they are solved.
         prior_coef : ndarray of shape (n_targets, n_features), optional
             Coefficients whose residuals are the targets instead.
+        even_noise : bool, default=False
+            Whether known noise of rows counts by its mean over the columns. One matrix then serves all
+            penalties.
         """
 
     @abstractmethod

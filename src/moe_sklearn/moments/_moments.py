@@ -163,7 +163,7 @@ class Moments(GroupMoments):
     def add_noise(self, variances):
         np.fill_diagonal(self.xx, self.x_squares + variances)
 
-    def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
+    def equations(self, alpha: float = 0.0, prior_coef=None, *, even_noise=False) -> NormalEquations:
         right = self.xy if prior_coef is None else self.xy - symmetric_product(self.xx, prior_coef.T)
         return self._equations(right)
 
