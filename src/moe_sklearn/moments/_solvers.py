@@ -38,7 +38,7 @@ KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 # Smaller shares of the largest eigenvalue are rounding; smaller errors, relative to y'y, do not count.
 NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-12
 # What is enough to compare penalties
-ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 128, 60, 1e-2
+ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 128, 40, 1e-2
 # Rounding is looked at where so many times more was cancelled than is left, by so many draws of it. It may
 # move predictions by about so much, in standard deviations of y.
 CANCELLED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
@@ -428,7 +428,7 @@ def _krylov_path(xx, alphas, rhs, regular, *, is_rough=False):
         off_diagonal[step] = nrm2(vector)
         # The first entry may be rounding below 0.
         exhausted = off_diagonal[step] <= 64 * np.finfo(xx.dtype).eps * abs(diagonal[0])
-        if (step + 1) % 10 == 0 or exhausted or step + 1 == n_steps:
+        if (step + 1) % (20 if is_rough else 10) == 0 or exhausted or step + 1 == n_steps:
             values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
             shifted = np.maximum(values, 0.0) + alphas[:, None]
             with np.errstate(divide="ignore", invalid="ignore"):
