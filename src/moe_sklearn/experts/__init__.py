@@ -2,6 +2,6 @@
 
 from ._bin_by_bin import solve_in_turn
 from ._cross_validation import bins_in_one_fold, folds_to_compare, held_out_errors, r2_scores
-from ._penalties import check_alpha, choice_in_words
+from ._penalties import choice_in_words
 from ._pls import BinnedPLSExperts
 from ._ridge import BinnedRidgeExperts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import mmap
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 from scipy.linalg import blas
@@ -23,17 +22,14 @@ FEW_COLUMNS = 4
 PRODUCT_ROUNDING = 8
 
 
-def zeros_lower(shape, dtype, directory=None):
+def zeros_lower(shape, dtype):
     """Zeros in Fortran order; a triangle that is never written takes almost no memory.
 
     NumPy keeps large arrays in huge pages, all of which hold a part of the lower triangle. In small pages
     half of the memory is never touched, and the first touch costs time: seconds for a gigabyte on virtual
-    machines. Given a `directory`, the zeros lie in a file there.
+    machines.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if directory is not None:
-        with NamedTemporaryFile(dir=directory, delete=False) as file:
-            return np.asarray(np.memmap(file, dtype, "w+", shape=shape, order="F"))
     if size < HUGE_PAGES_FROM:
         return np.zeros(shape, dtype, order="F")
     # Without these flags a forked process would share the memory, and write into the matrix of its parent.
@@ -65,9 +61,9 @@ def available_memory() -> float:
         return math.inf
 
 
-def copy_lower(xx, dtype, directory=None, memory=None):
+def copy_lower(xx, dtype, memory=None):
     """Copy the lower triangle of a matrix into a new one, or into `memory`."""
-    copy = zeros_lower(xx.shape, dtype, directory) if memory is None else memory
+    copy = zeros_lower(xx.shape, dtype) if memory is None else memory
     for part in lower_panels(len(xx)):
         copy[part] = xx[part]
     return copy

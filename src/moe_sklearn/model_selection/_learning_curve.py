@@ -39,8 +39,7 @@ def moe_learning_curve(
     Parameters
     ----------
     estimator : SoftGateMoERegressor
-        Clones of it are fitted. Its experts must use `alpha`, not `alphas` (`n_components`, not
-        `max_components`).
+        Clones of it are fitted. Penalties are chosen anew at each size, in the five folds of the gate.
     X : array-like or source of shape (n_samples, n_features)
         Training rows, as in `SoftGateMoERegressor.fit`.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
@@ -74,8 +73,8 @@ def moe_learning_curve(
     Raises
     ------
     ValueError
-        If the sizes do not increase or exceed the number of rows, if the experts have `alphas`, if `x_std`
-        has a wrong shape, or is negative or nan, or if `shuffle` is True and X is not in memory.
+        If the sizes do not increase or exceed the number of rows, if `x_std` has a wrong shape, or is
+        negative or nan, or if `shuffle` is True and X is not in memory.
 
     Examples
     --------

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from tempfile import mkdtemp
 
 import numpy as np
 
 from ..data import Rows, as_source
 from ..labels import NO_BIN, check_same_kind, encode_labels, joined_folds
-from ..linalg import lower_bytes
 from ._binned import BinnedMoments, _check_memory
 from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite
-from ._moments import FLOAT32_ROWS, Moments, checked_targets
+from ._moments import Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
 
@@ -73,19 +68,12 @@ class FoldMoments:
     n_features, n_targets : int
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `BinnedMoments`.
-    max_bytes : int, default=2**32
-        The lower triangle of one X'X is kept for each bin, the rows in no bin, and each fold: about half of
-        n_features^2 numbers, of 8 bytes, or of 4 for float32 products of up to 32,768 rows. Where these
-        exceed `max_bytes`, they are kept in temporary files of 8-byte numbers. The files are mapped into
-        memory one bin and fold at a time, and deleted with this object.
 
     Attributes
     ----------
     bins : ndarray of shape (n_bins,)
         Sorted labels.
     n_folds : int
-    storage : {"memory", "file"}
-        Where the products are.
 
     Examples
     --------
@@ -98,11 +86,10 @@ class FoldMoments:
 
     __module__ = "moe_sklearn.moments"
 
-    def __init__(self, n_features, n_targets=1, *, product_dtype="auto", max_bytes=2**32):
+    def __init__(self, n_features, n_targets=1, *, product_dtype="auto"):
         self.n_features = n_features
         self.n_targets = n_targets
         self.n_folds = 0
-        self.max_bytes = max_bytes
         self._moments = ByBinAndFold(n_features, n_targets, product_dtype=product_dtype)
         # Sums over bins or folds
         self._sums: dict = {}
@@ -190,14 +177,9 @@ class FoldMoments:
         return self._moments.product_dtype
 
     @property
-    def storage(self) -> str:
-        """Where the products are: "memory" or "file"."""
-        return "memory" if self._moments.directory is None else "file"
-
-    @property
     def form(self) -> str:
         """How the groups are kept, in words, see `BinnedMoments.form`."""
-        return self._moments.form + " in files" * (self.storage == "file")
+        return self._moments.form
 
     def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> FoldMoments:
         """Add rows in place; return self.
@@ -233,8 +215,6 @@ class FoldMoments:
             raise ValueError(f"cv gives more folds than the {n_folds} of the first batch.")
         keys = self._keys_of(bins, folds)
         self._moments.follow(source.dtype)
-        if self.storage == "memory" and self._bytes_with(keys) > self.max_bytes:
-            self._move_to_files()
         self._sums.clear()
         self._moments.update(source, y, keys, sample_weight, x_std, watch=watch)
         self.n_folds = n_folds
@@ -318,27 +298,6 @@ class FoldMoments:
         joined.n_folds = at_most
         joined._share(self._moments, {key: merged(groups) for key, groups in parts.items()})
         return joined
-
-    def _bytes_with(self, more: RowKeys):
-        """Bytes that the products take at most when more rows, with these keys, have been added."""
-        rows = Counter({key: group.n_rows for key, group in self._moments.groups.items()})
-        rows.update(dict(zip(more.keys, np.bincount(more.codes).tolist(), strict=True)))
-        of_bins: Counter = Counter()
-        for (label, _), n_rows in rows.items():
-            of_bins[label] += n_rows
-        is_narrow = self._moments.product_dtype == np.float32
-        return sum(
-            lower_bytes(self.n_features, "f4" if is_narrow and n_rows <= FLOAT32_ROWS else "f8")
-            for (label, _), n_rows in rows.items()
-            if n_rows and not fits_as_rows(of_bins[label], self.n_features)
-        )
-
-    def _move_to_files(self):
-        directory = mkdtemp(prefix="moe_sklearn_")
-        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-        for group in self._moments.groups.values():
-            group.move_to(directory)
-        self._moments.directory = directory
 
     @property
     def n_rows(self) -> int:

@@ -151,16 +151,12 @@ class GroupMoments(ABC):
         return self
 
     @abstractmethod
-    def move_to(self, directory):
-        """Move X'X, if there is one, to a float64 file in `directory`."""
-
-    @abstractmethod
     def stored(self) -> tuple[list, dict[str, np.ndarray]]:
         """Return the numbers and the arrays that a file holds of this group."""
 
     @abstractmethod
-    def as_products(self, directory=None) -> Moments:
-        """Return the same statistics as products, with X'X in a file in `directory` if that is given."""
+    def as_products(self) -> Moments:
+        """Return the same statistics as products."""
 
     def rows_within(self, whole):
         """Return this group as rows in the store of `whole`, a group of rows; None where that cannot be.

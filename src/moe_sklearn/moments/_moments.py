@@ -109,16 +109,10 @@ class Moments(GroupMoments):
         self.y_before = np.zeros(self.n_targets) if self.y_before is None else self.y_before
 
     @classmethod
-    def zeros(
-        cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, directory=None, memory=None
-    ) -> Moments:
-        """Moments of no rows, X'X in `dtype`; given a `directory`, X'X lies in a float64 file there.
-
-        An X'X that is no longer needed can be given as `memory`.
-        """
+    def zeros(cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, memory=None) -> Moments:
+        """Moments of no rows, X'X in `dtype`. An X'X that is no longer needed can be given as `memory`."""
         if memory is None:
-            dtype = dtype if directory is None else float
-            memory = zeros_lower((n_features, n_features), dtype, directory)
+            memory = zeros_lower((n_features, n_features), dtype)
         else:
             for part in lower_panels(n_features):
                 memory[part] = 0.0
@@ -149,15 +143,12 @@ class Moments(GroupMoments):
         others = {name: getattr(self, name).copy() for name in ("x_mean", "y_mean", "xy", "yy")}
         return replace(self, xx=copy_lower(self.xx, self.xx.dtype, memory=memory), **others)
 
-    def move_to(self, directory):
-        self.xx = copy_lower(self.xx, float, directory)
-
     def stored(self) -> tuple[list, dict[str, np.ndarray]]:
         numbers = [int(self.n_rows), float(self.weight), float(self.product_eps)]
         names = ("x_mean", "y_mean", "xx", "xy", "yy", "x_before", "y_before")
         return numbers, {name: np.asarray(getattr(self, name)) for name in names}
 
-    def as_products(self, directory=None) -> Moments:
+    def as_products(self) -> Moments:
         return self
 
     def add_noise(self, variances):

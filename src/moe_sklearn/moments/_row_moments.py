@@ -186,9 +186,6 @@ class RowMoments(GroupMoments):
     def copy(self) -> RowMoments:
         return self  # rows never change
 
-    def move_to(self, directory):
-        pass  # rows stay in memory
-
     def __getstate__(self):
         # What is cached is found again from the rows.
         return vars(RowMoments(self.store, self.index))
@@ -243,9 +240,9 @@ class RowMoments(GroupMoments):
             raise ValueError(NO_PART) from None
         return RowMoments(whole.store, np.sort(np.array(found, int)))
 
-    def as_products(self, directory=None) -> Moments:
+    def as_products(self) -> Moments:
         store, dtype = self.store, self.store.product_dtype
-        products = Moments.zeros(self.n_features, self.n_targets, dtype=dtype, directory=directory)
+        products = Moments.zeros(self.n_features, self.n_targets, dtype=dtype)
         scratch = cache(lambda: np.zeros(products.xx.shape, np.float32, order="F"))
         wide = np.empty((ROWS_OF_PRODUCTS + 1, self.n_features), np.result_type(store.X.dtype, dtype))
         narrow = None if wide.dtype == dtype else np.empty(wide.shape, dtype)
