@@ -22,6 +22,8 @@ MAX_IN_ONE_FOLD = 0.1
 CANCELLED = 30
 # Errors below this share of the variance of y do not count.
 LEAST_ERROR = 1e-12
+# Logarithms of errors that differ by less are equal.
+TIE = 1e-3
 # With so many held-out rows, more folds tell no better candidate.
 ENOUGH_HELD_OUT = 4_000
 
@@ -99,25 +101,34 @@ def error_curves(errors, parts: list) -> np.ndarray:
     return np.log(means / variance + LEAST_ERROR).mean(axis=2)
 
 
-def best_of_pooled(curves, n_rows) -> np.ndarray:
-    """Return the position of the best candidate of each bin, (n_bins,).
+def best_of(curves, *, last: bool) -> np.ndarray:
+    """Return the position of the best candidate of each curve (n_curves, n_candidates).
 
-    A bin k of n_k rows, of n in K bins, minimises (n_k own + n / K others) / (n_k + n / K), where `others` is
-    the mean curve of the other bins, weighted by rows: a small bin leans on the others, as its own curve is
-    noise for the most part. (On real sets the bins' own choices span eight decades.)
+    Of those that are as good, it is the last or the first one.
+    """
+    as_good = curves <= curves.min(axis=1, keepdims=True) + TIE
+    return curves.shape[1] - 1 - as_good[:, ::-1].argmax(axis=1) if last else as_good.argmax(axis=1)
+
+
+def pooled_curves(curves, n_rows) -> np.ndarray:
+    """Average the curve of each bin with those of the others, (n_bins, n_candidates).
+
+    A bin k of n_k rows, of n in K bins, gets (n_k own + n / K others) / (n_k + n / K), where `others` is the
+    mean curve of the other bins, weighted by rows: a small bin leans on the others, as its own curve is noise
+    for the most part. (On real sets the bins' own choices span eight decades.)
 
     Parameters
     ----------
     curves : ndarray of shape (n_bins, n_candidates)
-        Rows of nan are those of bins that have no curve; they take the choice of the others.
+        Rows of nan are those of bins that have no curve; they take that of the others.
     n_rows : ndarray of shape (n_bins,)
     """
     n_rows = np.where(np.isnan(curves).all(axis=1), 0.0, n_rows)
     weighted = n_rows[:, None] * np.nan_to_num(curves)
     total = n_rows.sum()
     others = (weighted.sum(axis=0) - weighted) / np.maximum(total - n_rows, 1)[:, None]
-    pooled = weighted + total / max(np.count_nonzero(n_rows), 1) * others
-    return pooled.argmin(axis=1)
+    share = total / max(np.count_nonzero(n_rows), 1)
+    return (weighted + share * others) / np.maximum(n_rows + share, 1)[:, None]
 
 
 def choose_values(
@@ -132,7 +143,7 @@ def choose_values(
     labels : list
         Bins with an expert.
     values : ndarray of shape (n_values,)
-        Candidates. Of equally good ones, the first is chosen.
+        Candidates, the simplest first, which is chosen of equally good ones.
     fit : callable
         ``fit(moments, fold)`` returns coefficients (n_values, n_targets, n_features) and intercepts
         (n_values, n_targets) of the models of all rows of a group outside a fold.
@@ -166,12 +177,15 @@ def choose_values(
         table.append(cv_rows(name, parameter, values, of_folds))
         return mean_curve(of_folds)
 
-    of_global = values[curve("global", folds.pooled_parts()).argmin()] if given is None else given
+    of_global = given
+    if given is None:
+        of_global = values[best_of(curve("global", folds.pooled_parts())[None], last=False)[0]]
     found = values[:0]
     if labels:
         no_curve = np.full(len(values), np.nan)
         curves = np.stack([no_curve if k in alone else curve(k, folds.parts(k)) for k in labels])
-        found = values[best_of_pooled(curves, [sum(folds.n_rows_of(k)) for k in labels])]
+        pooled = pooled_curves(curves, [sum(folds.n_rows_of(k)) for k in labels])
+        found = values[best_of(pooled, last=False)]
     return found, of_global, joined_tables(table)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..moments import FoldMoments, merged, restricted_likelihoods, rests_of, ridge, ridge_path, rough_path
 from ._cross_validation import (
-    best_of_pooled,
+    best_of,
     bins_in_one_fold,
     cv_rows,
     error_curves,
@@ -20,6 +20,7 @@ from ._cross_validation import (
     joined_tables,
     mean_curve,
     note_rounding,
+    pooled_curves,
 )
 
 # Automatic candidates, in units of the variance of all columns of X together, for each row of the fit
@@ -118,7 +119,8 @@ def choose_alphas(
 
     `FoldMoments` compare held-out errors, see `error_curves`. Moments without folds, and those of few rows,
     compare restricted likelihoods, which are the same for a row of weight 2 and for two rows. The global
-    model has a curve of its own; those of the bins are pooled, see `best_of_pooled`.
+    model has a curve of its own; those of the bins are pooled, see `pooled_curves`. Of penalties that are as
+    good, the largest is chosen.
 
     Parameters
     ----------
@@ -182,7 +184,7 @@ def choose_alphas(
     weight = sum(part.weight for part in pooled)
     if global_alpha is None:
         curve = curves("global", pooled, lambda fold: None)
-        place = int(curve.argmin())
+        place = int(best_of(curve[None], last=True)[0])
         of_global = float(candidates.penalties(weight)[place])
         _check_ends(alphas, [curve], [place])
     else:
@@ -192,7 +194,8 @@ def choose_alphas(
         prior = (lambda fold: global_coef(fold, of_global)) if shrink else (lambda fold: None)
         none = np.full(len(candidates.values), np.nan)
         of_bins = np.stack([none if k in alone else curves(k, parts[k], prior) for k in labels])
-        places = best_of_pooled(of_bins, np.array([sum(part.n_rows for part in parts[k]) for k in labels]))
+        shared = pooled_curves(of_bins, [sum(part.n_rows for part in parts[k]) for k in labels])
+        places = best_of(shared, last=True)
         weights = [sum(part.weight for part in parts[k]) for k in labels]
         found = np.array([candidates.penalties(w)[place] for w, place in zip(weights, places, strict=True)])
         _check_ends(alphas, of_bins, places)
