@@ -35,9 +35,7 @@ def folds_to_compare(n_rows: int, n_folds: int) -> int:
 
 def first_folds(rule: FoldRule, batches: list) -> GivenFolds:
     """Divide all rows by a rule; folds that are not held out are one, whose products are kept together."""
-    folds = np.concatenate(
-        [rule.assign(part.y, part.labels, part.sample_weight, part.groups) for part in batches]
-    )
+    folds = np.concatenate([rows.folds_by(rule) for rows in batches])
     n_held_out = folds_to_compare(len(folds), rule.n_folds)
     return GivenFolds(np.minimum(folds, n_held_out), min(n_held_out + 1, rule.n_folds), n_held_out)
 

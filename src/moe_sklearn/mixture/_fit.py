@@ -282,8 +282,7 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
     experts, source = make_experts(mixture.experts), rows.source
     rule = folds_of(experts, check_parameters(mixture) or in_folds)
     if rule is not None:
-        rule.assign(source.y, source.labels, source.sample_weight, source.groups)
-        rows = replace(rows, folds=rule.all())
+        rows = replace(rows, folds=source.folds_by(rule))
     setup = prepare(mixture, rows, source.X.shape[1])
     if not in_folds and rows.folds is not None:
         # Folds that are never held out are one: fewer products are kept, and fewer merged.
