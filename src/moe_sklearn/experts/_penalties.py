@@ -207,15 +207,19 @@ def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Call
     rest, errors = rests_of(parts), np.full((n_held_out, len(candidates.values), parts[0].n_targets), np.nan)
     held_out = [fold for fold in range(n_held_out) if parts[fold].n_rows and rest(fold).n_rows]
 
-    def solve(path, places):
+    def solve(place=None):
         for fold in held_out:
-            penalties = candidates.penalties(rest(fold).weight)[places]
-            models = path(rest(fold), penalties, prior(fold), scratch)
-            errors[fold, places] = parts[fold].squared_errors(*models)
-            note_rounding(errors[fold, places], parts[fold], scratch)
+            penalties = candidates.penalties(rest(fold).weight)
+            if place is None:
+                places, *models = rough_path(rest(fold), penalties, prior(fold), scratch)
+            else:
+                places, models = [place], ridge_path(rest(fold), penalties[[place]], prior(fold), scratch)
+            of_fold = parts[fold].squared_errors(*models)
+            note_rounding(of_fold, parts[fold], scratch)
+            errors[fold, places] = of_fold
         return error_curves(errors, parts)
 
-    curves = solve(rough_path, slice(None))
+    curves = solve()
     if not held_out:
         return curves
     first = np.flatnonzero(np.isnan(curves[held_out]).any(axis=0)).max(initial=-1) + 1
@@ -226,7 +230,7 @@ def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Call
             if here > ahead - FALL:
                 break
         first -= 1
-        curves = solve(ridge_path, slice(first, first + 1))
+        curves = solve(first)
     # Towards smaller penalties the error rises, or is level.
     rise = np.maximum(curves[:, first] - curves[:, min(first + 1, most)], 0.0)
     curves[:, :first] = (curves[:, first] + rise * np.arange(first, 0, -1)[:, None]).T

@@ -117,8 +117,9 @@ def ridge_path(
 def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch | None = None):
     """`ridge_path` with the few digits that a comparison of penalties needs, in a fraction of the time.
 
-    Models are nan where they would take more: a small alpha, for which products may be too rough, or a long
-    Krylov space. Of known noise that differs from column to column, rows count the mean.
+    Returns the positions of the alphas that are solved for, besides their models. Others would take more: a
+    small alpha, for which products may be too rough, or a long Krylov space. Of known noise that differs from
+    column to column, rows count the mean.
     """
     alphas, scratch = np.asarray(alphas, float), scratch or Scratch()
     equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
@@ -136,7 +137,8 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
             found = _krylov_path(matrix, shifted, rhs, regular, is_rough=True)
             solutions[:, target] = found
     solutions[..., np.diag(matrix) <= equations.floor] = 0.0
-    return _models_of(moments, equations, solutions, prior_coef)
+    solved = np.flatnonzero(~np.isnan(solutions).any(axis=(1, 2)))
+    return solved, *_models_of(moments, equations, solutions[solved], prior_coef)
 
 
 def _models_of(moments, equations, solutions, prior_coef):
@@ -144,7 +146,7 @@ def _models_of(moments, equations, solutions, prior_coef):
     n_alphas, n_targets, size = solutions.shape
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
-    return coefs, np.stack([_intercept(moments, coef) for coef in coefs])
+    return coefs, moments.y_mean - np.einsum("atd,d->at", coefs, moments.x_mean)
 
 
 def _path(equations, alphas, scratch):
