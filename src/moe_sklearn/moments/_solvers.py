@@ -147,6 +147,8 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
 def _models_of(moments, equations, solutions, prior_coef):
     """Coefficients (n_alphas, n_targets, n_features) and intercepts of `solutions` of the equations."""
     n_alphas, n_targets, size = solutions.shape
+    if not n_alphas:
+        return np.empty((0, n_targets, moments.n_features)), np.empty((0, n_targets))
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
     return coefs, moments.y_mean - np.einsum("atd,d->at", coefs, moments.x_mean)
