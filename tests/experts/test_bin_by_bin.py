@@ -190,8 +190,10 @@ def test_bins_are_solved_in_turn_where_that_is_possible(params, changes, is_in_t
     assert pls is None
 
 
-@pytest.mark.parametrize("alpha", [ALPHA, "auto"])
-@pytest.mark.parametrize("fit", ["shards", "batches", "moments"])
+@pytest.mark.parametrize(
+    ("fit", "alpha"),
+    [("shards", ALPHA), ("shards", "auto"), ("batches", ALPHA), ("batches", "auto"), ("moments", ALPHA)],
+)
 def test_all_ways_to_fit_solve_in_turn(fit, alpha, calls_of):
     X, y, bins = wide_rows()
     model = SoftGateMoERegressor(BinnedRidgeExperts(alpha), gate="regression", random_state=0)

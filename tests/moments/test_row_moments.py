@@ -192,6 +192,7 @@ def test_all_alphas_are_those_of_the_products(data, monkeypatch):
     assert_array_equal(model.alpha_, alphas)
 
 
+@pytest.mark.filterwarnings("ignore:The best of the 5 alphas")
 def test_a_fold_without_rows_of_a_bin_has_no_errors(data, monkeypatch):
     X, y, _, weight = data
     bins = np.where(np.arange(N) < 3, "few", "many")  # few rows, in three of five folds
