@@ -198,7 +198,7 @@ def choose_alphas(
         places = best_of(shared, last=True)
         weights = [sum(part.weight for part in parts[k]) for k in labels]
         found = np.array([candidates.penalties(w)[place] for w, place in zip(weights, places, strict=True)])
-        _check_ends(alphas, of_bins, places)
+        _check_ends(alphas, shared, places)
     return found, of_global, joined_tables(table)
 
 

@@ -242,8 +242,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             `alphas` are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no such noise. The
             side column does not count as a column.
         groups : array-like of shape (n_samples,), default=None
-            Rows with the same label belong together, such as spectra of one star: they lie in one fold. None means those in `group_column`, or that rows have nothing in
-            common. Pandas groups are looked up by the index of a pandas X.
+            Rows with the same label belong together, such as spectra of one star: they lie in one fold. None
+            means those in `group_column`, or that rows have nothing in common. Pandas groups are looked up by
+            the index of a pandas X.
 
         Returns
         -------

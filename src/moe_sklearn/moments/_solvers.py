@@ -192,8 +192,8 @@ def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np
 
     .. math:: \log \sum_i \frac{\alpha z_i^2}{l_i + \alpha} + \frac{1}{f} \sum_i \log(1 + l_i / \alpha)
 
-    with f degrees of freedom. A row of weight 2 counts as two rows. Known noise adds to the eigenvalues, that
-    of rows by its mean over the columns.
+    with f degrees of freedom. A row of weight 2 counts as two rows. Known noise is a penalty of its own,
+    which counts by its mean over the columns.
 
     Parameters
     ----------
@@ -211,21 +211,23 @@ def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np
     """
     alphas = np.asarray(alphas, float)
     equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
-    noise = 0.0 if equations.penalty is None else equations.penalty - alphas.max()
+    noise = np.asarray(moments.x_noise if moments.noise is None else moments.noise)
+    gram, alphas = moments.gram(), alphas + noise.mean()
+    if not moments.is_rows and noise.any():
+        gram = gram - np.diag(noise)
     coef = np.zeros((moments.n_targets, moments.n_features)) if prior_coef is None else prior_coef
     squares = moments.squared_errors(coef, moments.y_mean - coef @ moments.x_mean)
-    values, vectors = eigh(moments.gram(), lower=True, driver="evd")
+    values, vectors = eigh(gram, lower=True, driver="evd")
     kept = values > NO_EIGENVALUE * values[-1]
     values, along = values[kept], (vectors[:, kept].T @ equations.right) ** 2
     if not moments.is_rows:
         along /= values[:, None]  # X'z has the squares of z times those of X.
-    varies = squares > moments.y_floor()
-    shrunk = (alphas[:, None] + noise) / (values + alphas[:, None] + noise)
+    varies = moments.yy > moments.y_floor()
+    shrunk = alphas[:, None] / (values + alphas[:, None])
     errors = shrunk @ along + np.maximum(squares - along.sum(axis=0), 0.0)
-    errors = errors[:, varies] / squares[varies] + LEAST_ERROR
+    errors = errors[:, varies] / moments.yy[varies] + LEAST_ERROR
     freedom = max(moments.weight, moments.n_rows, 2) - 1
-    log_det = moments.n_features * np.log1p(noise / alphas) - np.log(shrunk).sum(axis=1)
-    return np.log(errors).sum(axis=1) / max(varies.sum(), 1) + log_det / freedom
+    return np.log(errors).sum(axis=1) / max(varies.sum(), 1) - np.log(shrunk).sum(axis=1) / freedom
 
 
 def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.ndarray]:
