@@ -37,9 +37,9 @@ LABEL_GATE_ROWS, LABEL_GATE_ITERATIONS = 10_000, 50
 # Candidate shares of the label gates, and the least relative gain that is worth twice the gates in `predict`
 LABEL_SHARES = np.linspace(0, 1, 11)
 LEAST_LABEL_GAIN = 1e-3
-# Label gates weigh the bins alone. Beside a fallback, their gain must be so many times its standard error: with
-# 60 rows, a share that only looks better costs 0.04 of R2 (diabetes in benchmarks/few_rows.py).
-GAIN_IN_ERRORS = 2
+# Label gates weigh the bins alone. Beside a fallback they have the least share whose error is within so many
+# standard errors of the least one, which few held-out rows tell roughly.
+SLACK = 0.5
 
 
 class RegressionGate(StatefulEstimator):
@@ -54,7 +54,7 @@ class RegressionGate(StatefulEstimator):
     the weight on one of them, the `fallback` of `fit`, and is stopped early by held-out rows: where no step
     predicts these better than the start, the start remains. If labels are given, a linear gate is trained on
     the labels beside each network, and the held-out rows choose the share of these label gates in the mean.
-    Beside a fallback, the share is 0 unless it is clearly better.
+    Beside a fallback, they choose the least of the shares that are about as good as the best.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class RegressionGate(StatefulEstimator):
                 rows = replace(rows, inputs=conditioning(rows.inputs))
             members = fitted._train_all(rows, n_threads, groups, fallback, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
-        label_share = _label_share(members, 0 if fallback is None else GAIN_IN_ERRORS)
+        label_share = _label_share(members, 0.0 if fallback is None else SLACK)
         fitted.networks_, fitted.shares_ = _average(members, label_share)
         if conditioning:
             fitted.networks_ = [conditioning.undone(stacked) for stacked in fitted.networks_]
@@ -367,18 +367,22 @@ def _in_words(members, label_share):
     return f"{len(members)} {kind}", f"{steps:,} steps", f"held-out loss {loss:.4f}"
 
 
-def _label_share(members, gain_in_errors=0):
+def _label_share(members, slack=0.0):
     """Return the share of the label gates with which the held-out rows have the least error.
 
-    It is 0 if the gain is less than `gain_in_errors` times its standard error.
+    With `slack` it is the least share whose excess over that error is at most so many times its standard
+    error.
     """
     if not members[0].label_gate:
         return 0.0
     errors = np.hstack([member.errors() for member in members]).astype(float)
-    best = int(np.argmin(errors.mean(axis=1)))
-    gains = errors[0] - errors[best]
-    least = max(LEAST_LABEL_GAIN * errors[0].mean(), gain_in_errors * gains.std() / len(gains) ** 0.5)
-    return LABEL_SHARES[best] if gains.mean() > least else 0.0
+    means = errors.mean(axis=1)
+    best = int(np.argmin(means))
+    if means[best] >= means[0] * (1 - LEAST_LABEL_GAIN):
+        return 0.0
+    excess = errors - errors[best]
+    is_near = excess.mean(axis=1) <= slack * excess.std(axis=1) / excess.shape[1] ** 0.5
+    return LABEL_SHARES[np.argmax(is_near)]
 
 
 def _average(members, label_share):
