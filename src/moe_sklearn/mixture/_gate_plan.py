@@ -17,9 +17,9 @@ from ..gates import LogisticGate, RegressionGate
 from ..labels import NO_BIN
 
 GATE_INPUTS = ("features", "discriminants", "experts")
-# R2 of a regression gate less that of a logistic one, with 30, 60, 100 and 200 rows: 0.13, 0.13, 0.13 and 0.13
-# (Gaia); 0.13, 0.11, 0.04 and 0.02 (diabetes); 0.10, 0.02, 0.00 and 0.00 (pure noise). Less that of one ridge:
-# 0.05, 0.06, 0.08 and 0.10; -0.02, -0.03, -0.01 and 0.00; 0.00, -0.01, 0.00 and 0.00. It is the better gate
+# With 30, 60, 100 and 200 rows, R2 of a regression gate less that of a logistic one is 0.13, 0.13, 0.13, 0.13
+# (Gaia), 0.13, 0.11, 0.04, 0.02 (diabetes) and 0.10, 0.02, 0.00, 0.00 (pure noise); less that of one ridge it
+# is 0.05, 0.06, 0.08, 0.10, then -0.02, -0.03, -0.01, 0.00 and 0.00, -0.01, 0.00, 0.00. It is the better gate
 # with few rows too (benchmarks/few_rows.py).
 MIN_REGRESSION_ROWS = 30
 # Two, five and nine are equally good within the noise (docs/accuracy.md).
