@@ -324,7 +324,7 @@ def test_batches_of_a_splitter_keep_groups_whole_or_say_so(stars):
         BinnedRidgeExperts(cv=GroupKFold(3)).fit_batches(batches)
     found = BinnedRidgeExperts().fit_batches(batches)
     twin = BinnedRidgeExperts().fit(X, y, bins=bins, groups=groups)
-    assert_allclose(found.cv_results_["mean_test_score"], twin.cv_results_["mean_test_score"], rtol=1e-9)
+    assert_allclose(found.cv_results_["mean_test_score"], twin.cv_results_["mean_test_score"], rtol=1e-7)
     with pytest.raises(ValueError, match="batch 2 and batch 1: either all batches have groups, or none"):
         BinnedRidgeExperts().fit_batches([batches[0], batches[1][:3]])
 
@@ -336,7 +336,7 @@ def test_batches_of_a_splitter_keep_groups_whole_or_say_so(stars):
         (np.zeros((300, 2)), "groups must be 1-D"),
         (np.where(np.arange(300) == 7, np.nan, 1.0), "groups is missing in row 7: .* a group of its own"),
         ([None, *range(299)], "groups is missing in row 0"),
-        (pd.Series(np.zeros(300), index=np.arange(300) + 1), None),
+        (pd.Series(np.arange(300) // 5, index=np.arange(300) + 1), None),
     ],
     ids=["length", "2-D", "nan", "None", "another index, but X has none"],
 )

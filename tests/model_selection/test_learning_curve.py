@@ -62,7 +62,7 @@ def test_bad_sizes(nine, sizes, message):
         curve(*nine, train_sizes=sizes)
 
 
-@pytest.mark.parametrize("alphas", [None, [1e-3, 1.0, 30.0, 1e3]])
+@pytest.mark.parametrize("alphas", [None, [1e-5, 1e-3, 1.0, 30.0, 1e3]])
 def test_penalties_are_chosen_at_each_size(nine, alphas):
     model = SoftGateMoERegressor(BinnedRidgeExperts(alphas=alphas), gate="logistic", binner=nine[0].binner)
     assert_points_are_fits(curve(model, *nine[1:]), model, *nine[1:])
