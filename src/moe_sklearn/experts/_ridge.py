@@ -159,7 +159,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     pass over X. The curve of a bin is averaged with those of the other bins, the more the fewer rows it has.
     With 4,000 held-out rows or more, further folds are not held out.
 
-    Fewer than 60 rows, and moments without folds (`partial_fit`, or `fit_moments` with `BinnedMoments`), are
+    Fewer than 150 rows, and moments without folds (`partial_fit`, or `fit_moments` with `BinnedMoments`), are
     compared by their restricted likelihoods instead. They need no folds, but an eigendecomposition for each
     model, which takes long for thousands of columns.
 
