@@ -25,9 +25,9 @@ from ._cross_validation import (
 
 # Automatic candidates, in units of the variance of all columns of X together, for each row of the fit
 GRID = np.logspace(-9, 1, 31)
-# With fewer rows, folds tell less than the likelihood does: with 142 rows of tissues (benchmarks/panel.py) R2 is
-# .811 by folds and .828 by likelihoods; with 161 rows of meats both are level for fat, and for protein folds
-# are better by .008.
+# With fewer rows, folds tell less than the likelihood does: with 142 rows of tissues (benchmarks/panel.py) R2
+# is .811 by folds and .828 by likelihoods. With 161 rows of meats both are level for fat, and for protein
+# folds are better by .008.
 MIN_ROWS_OF_FOLDS = 150
 # The logarithm of an error falls by so much where the next candidate is worth a longer computation, or a
 # warning that there is none.
