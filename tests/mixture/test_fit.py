@@ -312,15 +312,15 @@ def test_no_candidate_penalty_is_an_error(alphas):
 
 @pytest.mark.parametrize("gate", ["logistic", "regression"])
 def test_folds_that_hold_a_whole_bin_are_named(gate):
-    """With `alphas`, KFold of sorted bins leaves no rows to train the expert of a bin on."""
+    """KFold of sorted bins leaves no rows to train the expert of a bin on."""
     X, y, bins = draw(120)
     bins = np.repeat([0, 1, 2], 40)
-    experts = BinnedRidgeExperts(alphas=[1.0, 10.0], cv=KFold(3))
+    experts = BinnedRidgeExperts(cv=KFold(3))
     for model in (experts, SoftGateMoERegressor(experts, gate=gate)):
         with pytest.raises(ValueError, match=r"cv: all rows of bin .* lie in one fold.* Pass cv=5"):
             model.fit(X, y, bins=bins)
     for cv in (3, KFold(3, shuffle=True, random_state=0)):
-        experts = BinnedRidgeExperts(alphas=[1.0, 10.0], cv=cv)
+        experts = BinnedRidgeExperts(cv=cv)
         assert SoftGateMoERegressor(experts, gate=gate).fit(X, y, bins=bins).experts_.alpha_.shape == (3,)
 
 
@@ -368,6 +368,23 @@ def test_default_parts_are_visible_to_set_params():
         model.set_params(experts__slope=1)
     with pytest.raises(ValueError, match="Invalid parameter 'expert' for estimator SoftGate"):
         model.set_params(expert__alpha=1)
+
+
+@pytest.mark.parametrize(
+    ("gate", "n_components"),
+    [("auto", 30), ("regression", 30), (RegressionGate(), 30), ("logistic", 10), (LogisticGate(), 10)],
+)
+def test_default_features_are_those_of_the_gate(gate, n_components):
+    """More scores than the seed's for a gate that stops early; never more than columns or rows less one."""
+    wavelength = np.linspace(6400, 6700, 60)
+    model = SoftGateMoERegressor().set_params(gate_features__wavelength=wavelength, gate=gate)
+    assert model.gate_features.n_components == n_components
+    X = np.random.default_rng(0).normal(size=(40, 60))
+    for n_columns, n_scores in ((60, n_components), (4, 4)):
+        fitted = SoftGateMoERegressor(gate=gate, random_state=0).fit(
+            X[:, :n_columns], X[:, 0], bins=np.arange(40) % 2
+        )
+        assert fitted.gate_features_.n_components_ == n_scores
 
 
 @pytest.mark.parametrize("gate", ["auto", "logistic"])

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pickle
 import sys
 
 import numpy as np
@@ -135,6 +136,25 @@ def test_graph_where_label_gates_have_a_share():
     assert_same(model, X, y)
 
 
+def test_predictors_without_the_global_model_among_the_experts_still_predict():
+    model, X, y = fitted(GATES["networks"])
+    stacks = [[np.delete(a, 3, axis=-2 if a.ndim > 2 else -1) for a in s] for s in model.gate_.networks_]
+    model.gate_.networks_, model.gate_.classes_ = stacks, model.gate_.classes_[:-1]
+    loaded = pickle.loads(pickle.dumps(model))
+    weights = loaded.expert_weights(X)
+    assert weights.shape == (len(X), 3 + 5)
+    expected = (weights[:, :3] * loaded.predict_experts(X)).sum(axis=1) + weights[:, 3:] @ loaded.anchors_
+    assert_allclose(loaded.predict(X), expected)
+    assert_same(loaded, X, y)
+    parts = loaded.contributions(X)
+    assert_allclose(parts.values.sum(axis=1) + parts.base_values, expected)
+    assert loaded.local_coef(X).shape == X.shape
+    report = loaded.evaluate(X, y, bins=spectra()[2], n_resamples=2)
+    assert report.global_weight == 0 and report.anchor_weight == pytest.approx(
+        weights[:, 3:].sum(axis=1).mean()
+    )
+
+
 @pytest.mark.parametrize("n_bins", [1, 2])
 @pytest.mark.parametrize("gate", ["logistic", "networks"])
 @pytest.mark.parametrize("anchors", [0, 2])
@@ -262,7 +282,7 @@ def saved_estimators():
     }
     experts = {
         "experts": BinnedRidgeExperts().fit(X, y, bins=bins),
-        "alphas": BinnedRidgeExperts(alphas=[0.1, 1.0]).fit(X, y, bins=bins),
+        "given penalty": BinnedRidgeExperts(1.0).fit(X, y, bins=bins),
         "pls": BinnedPLSExperts(2).fit(X, y, bins=bins),
         "products": BinnedRidgeExperts().partial_fit(X, y, bins=bins),
         "rows": BinnedRidgeExperts().partial_fit(X[:40], y[:40], bins=bins[:40]),

@@ -11,7 +11,7 @@ from sklearn.utils import check_array, get_tags
 from sklearn.utils.validation import validate_data
 
 from .._checks import FLOAT_DTYPES, check_kind, check_length, check_sample_weight, check_varies, zero_ignored
-from ..labels import group_array, label_array
+from ..labels import FoldRule, equal_rows, group_array, label_array
 from ._frames import FrameMaker, aligned, as_table, frame_of
 from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._sentinels import look_for_sentinels
@@ -90,6 +90,13 @@ class Rows:
             return as_source((source.take(np.arange(len(self))) if values is None else values)[order])
 
         return self._with(order, in_order)
+
+    def folds_by(self, rule: FoldRule) -> np.ndarray:
+        """Return the fold of each row. Equal rows in memory share one, if the rule keeps groups whole."""
+        groups = self.groups
+        if groups is None and rule.keeps_groups and self.X.in_memory and self.X.array is not None:
+            groups = equal_rows(self.X.array, self.y)
+        return rule.assign(self.y, self.labels, self.sample_weight, groups)
 
     def noisy(self, n_draws: int = 1, seed: int = 0, first_row: int = 0) -> Rows:
         """Take several noisy draws of each row; there are `first_row` rows before these."""

@@ -9,8 +9,7 @@ its moments. The pools stay, for the global model and the discriminants need X'X
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,7 +173,7 @@ class SolvedBins:
         return self._spare.pop(fitting[-1]) if fitting else None
 
 
-def solve_bins(solved: SolvedBins, bins: Iterable, alpha: float, scratch: Scratch, *, overwrite: bool):
+def solve_bins(solved: SolvedBins, bins: Iterable, alpha_of: Callable, scratch: Scratch, *, overwrite: bool):
     """Solve one bin after the other, add it to the pools of `solved`, and forget its products.
 
     Parameters
@@ -184,7 +183,8 @@ def solve_bins(solved: SolvedBins, bins: Iterable, alpha: float, scratch: Scratc
     bins : iterable of (label, parts)
         All rows of the bin in each fold that has some, {fold: Moments}. The next bin is made when this one
         is forgotten.
-    alpha : float
+    alpha_of : callable
+        Function of a label that gives its penalty; None for a bin without an expert.
     scratch : Scratch
         Memory for factorisations.
     overwrite : bool
@@ -204,7 +204,7 @@ def solve_bins(solved: SolvedBins, bins: Iterable, alpha: float, scratch: Scratc
             total += others[0]
         solved.add_to_pool("all", total)
         # The rows in no bin have no expert.
-        penalty = None if label is None else alpha
+        penalty = None if label is None else alpha_of(label)
         with total.keeping_factor(scratch):
             solved.totals[label] = SolvedMoments.of(total, penalty, scratch)
             # The inputs of a gate need no more digits than float32 gives. The factor of all rows is a
@@ -229,7 +229,14 @@ def _solved_rest(solved, parts, fold, total, alpha, scratch):
 
 
 def solve_rows(
-    in_rows: FoldMoments, rows: Rows, folds, alpha: float, n_fitted: int, scratch: Scratch, *, watch=None
+    in_rows: FoldMoments,
+    rows: Rows,
+    folds,
+    alpha_of: Callable,
+    n_fitted: int,
+    scratch: Scratch,
+    *,
+    watch=None,
 ) -> SolvedBins:
     """Solve the bins of one array in memory, with the fold of each row (n_rows,).
 
@@ -240,11 +247,11 @@ def solve_rows(
     # Matrices of a bin, one for each fold and two of many, and of the pools, which can be float64
     n_held = n_folds + 2 * (n_folds > 2) + 2 * (n_fitted + 1)
     bins = in_rows.gather_in_turn(rows, folds, n_held=n_held, memory_of=solved.take_spare, watch=watch)
-    solve_bins(solved, bins, alpha, scratch, overwrite=True)
+    solve_bins(solved, bins, alpha_of, scratch, overwrite=True)
     return solved
 
 
-def solve_moments(moments: FoldMoments, alpha: float, n_fitted: int, scratch: Scratch) -> SolvedBins:
+def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scratch: Scratch) -> SolvedBins:
     """Solve the bins of moments of all rows, which stay as they are."""
     parts = {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
     few = [label for label in parts if all(part.is_rows for part in parts[label])]
@@ -254,13 +261,13 @@ def solve_moments(moments: FoldMoments, alpha: float, n_fitted: int, scratch: Sc
         for label in parts
         if label not in few
     )
-    solve_bins(solved, bins, alpha, scratch, overwrite=False)
+    solve_bins(solved, bins, alpha_of, scratch, overwrite=False)
     return solved
 
 
-def alpha_in_turn(experts, n_features: int) -> float | None:
-    """Return the penalty of all bins, if they can be solved in turn and that is worth it."""
-    return experts.known_alpha if n_features >= FEWEST_COLUMNS else None
+def alpha_in_turn(experts, n_features: int, choice=None) -> Callable | None:
+    """Return what gives the penalty of each bin, if they can be solved in turn and that is worth it."""
+    return experts.alpha_in_turn(choice) if n_features >= FEWEST_COLUMNS else None
 
 
 def gather_in_turn(
@@ -282,25 +289,28 @@ def gather_in_turn(
     if scratch is None:
         return None
     rows, *more = batches
-    alpha = alpha_in_turn(experts, rows.X.shape[1])
+    alpha_of = alpha_in_turn(experts, rows.X.shape[1])
     # Known noise is added after the pass, which is too late.
-    if alpha is None or more or rows.has_noise or rows.X.array is None:
+    if alpha_of is None or more or rows.has_noise or rows.X.array is None:
         return None
     of_rows, n_folds, n_fitted = np.zeros(len(rows), int), 1, 0
     if folds is not None:
         of_rows = folds.assign(rows.y)
         n_folds, n_fitted = folds.n_folds, folds.n_fitted
-    in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype, max_bytes=math.inf)
+    in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
     in_rows.n_folds = n_folds
     stage = progress.stage("moments", len(rows))
-    solved = solve_rows(in_rows, rows, of_rows, alpha, n_fitted, scratch, watch=stage.watch)
+    solved = solve_rows(in_rows, rows, of_rows, alpha_of, n_fitted, scratch, watch=stage.watch)
     end_of_pass(stage, solved)
     return solved
 
 
-def solve_in_turn(experts, moments, n_fitted: int, scratch: Scratch):
-    """Return moments with solved bins, also without each of the first folds, or `moments` as they are."""
-    alpha = alpha_in_turn(experts, moments.n_features)
-    if alpha is None or isinstance(moments, SolvedBins):
+def solve_in_turn(experts, moments, n_fitted: int, scratch: Scratch, choice=None):
+    """Return moments with solved bins, also without each of the first folds, or `moments` as they are.
+
+    `choice` is what `BinnedRidgeExperts.choose` has found in them, if the penalties were not known before.
+    """
+    alpha_of = alpha_in_turn(experts, moments.n_features, choice)
+    if alpha_of is None or not isinstance(moments, FoldMoments):
         return moments
-    return solve_moments(moments, alpha, n_fitted, scratch)
+    return solve_moments(moments, alpha_of, n_fitted, scratch)

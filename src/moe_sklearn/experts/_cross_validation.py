@@ -1,178 +1,59 @@
-"""Penalties and numbers of components: given, or chosen by K-fold from the moments of the folds."""
+"""Candidates compared by K-fold, from the moments of the folds."""
 
 from __future__ import annotations
 
-import numbers
 import warnings
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.exceptions import UndefinedMetricWarning
 
-from .._checks import check_choice
+from ..labels import FoldRule, GivenFolds
 from ..linalg import EPS
-from ..moments import FoldMoments, Moments, merged, ridge, ridge_path
+from ..moments import FoldMoments, Moments, rests_of
 
 # Share of the rows that may be in bins whose rows all lie in one fold: none are left to train their experts
-# on. These bins get the value of the global model.
+# on. These bins have no say in the choice.
 MAX_IN_ONE_FOLD = 0.1
 # Squared errors that are a difference of sums of squares, of which they are no more than so many units in the
 # last place of their products, are rounding for the most part.
 CANCELLED = 30
-SCORINGS = ["neg_mean_squared_error", "r2"]
+# Errors below this share of the variance of y do not count.
+LEAST_ERROR = 1e-12
+# Logarithms of errors that differ by less are equal. On pure noise of 60 rows R2 of the ridge is -.018 with
+# it, -.027 with .001; on real sets there is no difference (benchmarks/panel.py).
+TIE = 0.01
+# With so many held-out rows, more folds tell no better candidate.
+ENOUGH_HELD_OUT, NEARLY_ENOUGH = 4_000, 0.95
+# A larger share of the rows is no fold.
+LARGEST_FOLD = 0.6
 
 
-def check_alpha(alpha, name: str) -> float:
-    """Return the penalty as a float; raise a ValueError unless it is a finite number >= 0."""
-    if not isinstance(alpha, numbers.Real) or not 0 <= float(alpha) < np.inf:
-        raise ValueError(f"{name} must be a finite number >= 0, got {alpha!r}.")
-    return float(alpha)
+def folds_to_compare(n_rows: int, n_folds: int) -> int:
+    """Return how many of the folds, the first ones, are held out to compare candidates."""
+    return int(np.clip(np.ceil(ENOUGH_HELD_OUT * n_folds / max(n_rows, 1)), 1, n_folds))
 
 
-def choice_in_words(experts) -> str:
-    """Say what fitted experts are solved with, such as "alpha 1 to 100, of the global model 10"."""
-    name = experts.tuned_parameter
-    of_global = getattr(experts, f"global_{name}_")
-    values = sorted({*getattr(experts, f"{name}_")} or {of_global})
-    words = " to ".join(f"{value:g}" for value in dict.fromkeys([values[0], values[-1]]))
-    return f"{name} {words}, of the global model {of_global:g}"
+def n_compared(parts: list) -> int:
+    """Return how many folds are held out, the first ones, of the moments of all rows in each fold."""
+    counts = np.array([part.n_rows for part in parts])
+    # The last one may be the rows of all folds that are not held out.
+    n_folds = len(parts) - bool(counts[-1] > LARGEST_FOLD * counts.sum())
+    return min(int(np.searchsorted(counts.cumsum(), NEARLY_ENOUGH * ENOUGH_HELD_OUT)) + 1, n_folds)
 
 
-def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
-    """Return the penalty of each bin (n_bins,) and of the global model, from the given parameters."""
-    alphas = _alpha_per_bin(alpha, labels)
-    if global_alpha is not None:
-        return alphas, check_alpha(global_alpha, "global_alpha")
-    if isinstance(alpha, numbers.Real):
-        return alphas, float(alpha)
-    if not len(alphas):
-        raise ValueError("global_alpha must be given: alpha is one number per bin, and no bin has rows yet.")
-    return alphas, float(np.mean(alphas))
+def first_folds(rule: FoldRule, batches: list) -> GivenFolds:
+    """Divide all rows by a rule; folds that are not held out are one, whose products are kept together."""
+    folds = np.concatenate([rows.folds_by(rule) for rows in batches])
+    n_held_out = folds_to_compare(len(folds), rule.n_folds)
+    return GivenFolds(np.minimum(folds, n_held_out), min(n_held_out + 1, rule.n_folds), n_held_out)
 
 
-def _alpha_per_bin(alpha, labels):
-    if isinstance(alpha, Mapping):
-        missing = [label for label in labels if label not in alpha]
-        if missing:
-            raise ValueError(f"alpha has no entry for bin {missing[0]!r}: give one for each bin.")
-        alpha = [alpha[label] for label in labels]
-    elif np.ndim(alpha) == 0:
-        alpha = [check_alpha(alpha, "alpha")] * len(labels)
-    elif np.shape(alpha) != (len(labels),):
-        raise ValueError(
-            f"alpha has shape {np.shape(alpha)}, there are {len(labels)} bins: pass one number, or one per "
-            f"bin in the order {labels}."
-        )
-    return np.array([check_alpha(value, "alpha") for value in alpha])
-
-
-def choose_alphas(
-    folds: FoldMoments, labels: list, candidates, *, global_alpha=None, shrink=False, scratch=None, **options
-) -> tuple[np.ndarray, float, dict]:
-    """Choose the penalties with the best mean held-out score, as `choose_values`.
-
-    With `shrink`, experts shrink to the global model of the same folds.
-    """
-    grid = np.array([check_alpha(alpha, "alphas") for alpha in np.ravel(candidates)])
-    if not grid.size:
-        raise ValueError("alphas is empty: pass candidate penalties such as [0.1, 1, 10], or set alpha.")
-    given = None if global_alpha is None else check_alpha(global_alpha, "global_alpha")
-
-    # What experts shrink to has not seen the fold either.
-    @cache
-    def global_coef(fold, alpha):
-        return ridge(folds.pool_without(fold), alpha, scratch=scratch)[0]
-
-    def fit(rest, fold, of_global):
-        prior_coef = global_coef(fold, of_global) if shrink and of_global is not None else None
-        return ridge_path(rest, grid, prior_coef, scratch)
-
-    return choose_values(folds, labels, grid, fit, parameter="alpha", given=given, scratch=scratch, **options)
-
-
-def choose_values(
-    folds: FoldMoments,
-    labels: list,
-    values,
-    fit: Callable,
-    *,
-    parameter: str,
-    given=None,
-    scoring: str = "neg_mean_squared_error",
-    per_expert: bool = True,
-    scratch=None,
-) -> tuple[np.ndarray, Any, dict]:
-    """Choose the value of a parameter with the best mean held-out score, of the global model and the experts.
-
-    Parameters
-    ----------
-    folds : FoldMoments
-        Moments by label and fold.
-    labels : list
-        Bins with an expert.
-    values : ndarray of shape (n_values,)
-        Candidates. Of equally good ones, the first is chosen.
-    fit : callable
-        ``fit(moments, fold, of_global)`` returns coefficients (n_values, n_targets, n_features) and
-        intercepts (n_values, n_targets) of the models of all rows of a group outside a fold. `of_global` is
-        the value of the global model, and None for the global model itself.
-    parameter : str
-        Its name.
-    given : default=None
-        Value of the global model. None means that it is chosen too.
-    scoring : {"neg_mean_squared_error", "r2"}
-        Score of a candidate on a held-out fold, the mean over the targets. The mean over the folds decides,
-        as in `sklearn.model_selection.GridSearchCV`. A fold without rows, or for "r2"
-        one in which every target is constant, does not count.
-    per_expert : bool
-        Whether each expert gets its own value, or all the one that is best for all their rows together.
-    scratch : Scratch, default=None
-        See `held_out_errors`.
-
-    Returns
-    -------
-    values : ndarray of shape (n_bins,)
-    of_global
-    cv_results : dict of ndarray
-        A row for each model and candidate.
-
-    Raises
-    ------
-    ValueError
-        If there are no folds, or bins whose rows all lie in one fold hold more than a tenth of the rows.
-        Fewer such bins get the value of the global model. Also as `r2_scores`.
-    """
-    if not folds.n_folds:
-        raise ValueError(
-            f"Values of {parameter} are compared by the moments of folds: use fit, or give fit_moments the "
-            f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
-        )
-    check_choice(scoring, "scoring", SCORINGS)
-    alone = bins_in_one_fold(folds, labels)
-    table = []
-
-    def choose(name, groups, of_global=None):
-        errors = [
-            held_out_errors(parts, lambda *rest: fit(*rest, of_global), scratch=scratch) for parts in groups
-        ]
-        scores = _scores(np.sum(errors, axis=0), groups, scoring)
-        table.append(_cv_rows(name, parameter, values, scores))
-        return values[np.argmax(np.nanmean(scores, axis=0))]
-
-    of_global = choose("global", [folds.pooled_parts()]) if given is None else given
-    if per_expert:
-        found = [choose(label, [folds.parts(label)], of_global) for label in labels]
-        found = [of_global if label in alone else value for label, value in zip(labels, found, strict=True)]
-    else:
-        found = [choose("experts", list(map(folds.parts, labels)), of_global)] * len(labels)
-    results = {key: np.concatenate([rows[key] for rows in table]) for key in (table[0] if table else ())}
-    return np.array(found), of_global, results
-
-
-def held_out_errors(parts: list, fit: Callable, test_parts: list | None = None, scratch=None) -> np.ndarray:
+def held_out_errors(
+    parts: list, fit: Callable, test_parts: list | None = None, scratch=None, n_held_out: int | None = None
+) -> np.ndarray:
     """Held-out sums of squared errors of each fold and model, (n_folds, n_models, n_targets).
 
     Parameters
@@ -185,26 +66,161 @@ def held_out_errors(parts: list, fit: Callable, test_parts: list | None = None, 
         Rows to predict in each fold, where they are not the fold itself.
     scratch : Scratch, optional
         Is told of errors that are no more than the rounding of float32 products.
+    n_held_out : int, optional
+        Number of folds that are held out, the first ones. None means all.
     """
     # Moments of the training rows are a difference, and errors are a quadratic form in those of the held-out
     # rows: K folds and all candidates cost one pass over X.
-    total, folds = merged(parts), enumerate(zip(parts, test_parts or parts, strict=True))
-    errors = [test.squared_errors(*fit(total - part, fold)) for fold, (part, test) in folds]
-    for of_fold, test in zip(errors, test_parts or parts, strict=True):
-        # Errors in the rows themselves do not cancel.
-        rounding = 0.0 if test.is_rows or test.product_eps <= EPS else CANCELLED * test.product_eps
-        if scratch is not None and (of_fold < rounding * test.yy).any():
-            scratch.note_rough()
+    rest, tests = rests_of(parts), (test_parts or parts)[:n_held_out]
+    errors = [test.squared_errors(*fit(rest(fold), fold)) for fold, test in enumerate(tests)]
+    for of_fold, test in zip(errors, tests, strict=True):
+        note_rounding(of_fold, test, scratch)
     return np.array(errors)
 
 
-def _scores(errors, groups, scoring):
-    """Scores (n_folds, n_values) of the models that share a value; nan in a fold that does not count."""
-    if scoring == "r2":
-        rows = groups[0] if len(groups) == 1 else [merged(parts) for parts in zip(*groups, strict=True)]
-        return r2_scores(errors, rows)
-    weight = np.sum([[part.weight for part in parts] for parts in groups], axis=0)
-    return -errors.mean(axis=2) / np.where(weight > 0, weight, np.nan)[:, None]
+def note_rounding(errors, test, scratch):
+    """Tell `scratch` of squared errors on `test` that are no more than the rounding of float32 products."""
+    # Errors in the rows themselves do not cancel.
+    rounding = 0.0 if test.is_rows or test.product_eps <= EPS else CANCELLED * test.product_eps
+    if scratch is not None and (errors < rounding * test.yy).any():
+        scratch.note_rough()
+
+
+def error_curves(errors, parts: list) -> np.ndarray:
+    """Logarithms of the mean squared error of each candidate in each fold, (n_folds, n_candidates).
+
+    They are relative to the variance of y, and the mean over the targets. The logarithm keeps an outlying row
+    from deciding. A fold without held-out or other rows has nan.
+
+    Parameters
+    ----------
+    errors : ndarray of shape (n_folds, n_candidates, n_targets)
+        Held-out sums of squared errors. nan stands for a model that was not solved for.
+    parts : list of Moments
+        The rows of each fold; more folds can follow.
+    """
+    weight = np.array([part.weight for part in parts])
+    of_all = weight.sum()
+    mean = np.sum([part.weight * part.y_mean for part in parts], axis=0) / of_all
+    squares = np.sum([part.yy + part.weight * (part.y_mean - mean) ** 2 for part in parts], axis=0)
+    variance = np.where(squares > 0, squares, of_all) / of_all
+    own = weight[: len(errors)]
+    counts = (own > 0) & (own < of_all)
+    means = errors / np.where(counts, own, np.nan)[:, None, None]
+    return np.log(means / variance + LEAST_ERROR).mean(axis=2)
+
+
+def best_of(curves, *, last: bool) -> np.ndarray:
+    """Return the position of the best candidate of each curve (n_curves, n_candidates).
+
+    Of those that are as good, it is the last or the first one.
+    """
+    as_good = curves <= curves.min(axis=1, keepdims=True) + TIE
+    return curves.shape[1] - 1 - as_good[:, ::-1].argmax(axis=1) if last else as_good.argmax(axis=1)
+
+
+def pooled_curves(curves, n_rows) -> np.ndarray:
+    """Average the curve of each bin with those of the others, (n_bins, n_candidates).
+
+    A bin k of n_k rows, of n in K bins, gets (n_k own + n / K others) / (n_k + n / K), where `others` is the
+    mean curve of the other bins, weighted by rows: a small bin leans on the others, as its own curve is noise
+    for the most part. (On real sets the bins' own choices span eight decades.)
+
+    Parameters
+    ----------
+    curves : ndarray of shape (n_bins, n_candidates)
+        Rows of nan are those of bins that have no curve; they take that of the others.
+    n_rows : ndarray of shape (n_bins,)
+    """
+    n_rows = np.where(np.isnan(curves).all(axis=1), 0.0, n_rows)
+    weighted = n_rows[:, None] * np.nan_to_num(curves)
+    total = n_rows.sum()
+    of_others = np.maximum(total - n_rows, 1)[:, None]
+    share = np.where(n_rows < total, total / max(np.count_nonzero(n_rows), 1), 0.0)[:, None]
+    pooled = weighted + share * (weighted.sum(axis=0) - weighted) / of_others
+    return pooled / np.maximum(n_rows[:, None] + share, 1)
+
+
+def choose_values(
+    folds: FoldMoments, labels: list, values, fit: Callable, *, parameter: str, given=None
+) -> tuple[np.ndarray, Any, dict]:
+    """Choose the value of a parameter for each bin and for the global model by held-out errors.
+
+    Parameters
+    ----------
+    folds : FoldMoments
+        Moments by label and fold.
+    labels : list
+        Bins with an expert.
+    values : ndarray of shape (n_values,)
+        Candidates, the simplest first, which is chosen of equally good ones.
+    fit : callable
+        ``fit(moments, fold)`` returns coefficients (n_values, n_targets, n_features) and intercepts
+        (n_values, n_targets) of the models of all rows of a group outside a fold.
+    parameter : str
+        Its name.
+    given : default=None
+        Value of the global model. None means that it is chosen too.
+
+    Returns
+    -------
+    values : ndarray of shape (n_bins,)
+    of_global
+    cv_results : dict of ndarray
+        A row for each model and candidate.
+
+    Raises
+    ------
+    ValueError
+        If there are no folds, or bins whose rows all lie in one fold hold more than a tenth of the rows.
+    """
+    if not folds.n_folds:
+        raise ValueError(
+            f"Values of {parameter} are compared by the moments of folds: use fit, or give fit_moments the "
+            f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
+        )
+    alone, n_held_out = bins_in_one_fold(folds, labels), n_compared(folds.pooled_parts())
+    table = []
+
+    def curve(name, parts):
+        of_folds = error_curves(held_out_errors(parts, fit, n_held_out=n_held_out), parts)
+        table.append(cv_rows(name, parameter, values, of_folds))
+        return mean_curve(of_folds)
+
+    of_global = given
+    if given is None:
+        of_global = values[best_of(curve("global", folds.pooled_parts())[None], last=False)[0]]
+    found = values[:0]
+    if labels:
+        no_curve = np.full(len(values), np.nan)
+        curves = np.stack([no_curve if k in alone else curve(k, folds.parts(k)) for k in labels])
+        pooled = pooled_curves(curves, [sum(folds.n_rows_of(k)) for k in labels])
+        found = values[best_of(pooled, last=False)]
+    return found, of_global, joined_tables(table)
+
+
+def mean_curve(curves):
+    """Return the mean (n_candidates,) of the folds that count; nan if there are none."""
+    counts = ~np.isnan(curves).all(axis=1)
+    return curves[counts].mean(axis=0) if counts.any() else np.full(curves.shape[1], np.nan)
+
+
+def joined_tables(table: list[dict]) -> dict:
+    """Join the rows of `cv_results_`."""
+    return {key: np.concatenate([rows[key] for rows in table]) for key in (table[0] if table else ())}
+
+
+def cv_rows(name, parameter, values, curves) -> dict:
+    """Make the rows of `cv_results_` for one model from its curves (n_folds, n_candidates)."""
+    mean, counts = -mean_curve(curves), ~np.isnan(curves).all(axis=1)
+    return {
+        "param_model": np.full(len(values), name, dtype=object),
+        f"param_{parameter}": values,
+        **{f"split{fold}_test_score": -row for fold, row in enumerate(curves)},
+        "mean_test_score": mean,
+        "std_test_score": curves[counts].std(axis=0) if counts.any() else mean,
+        "rank_test_score": rankdata(-np.nan_to_num(mean), method="min").astype(np.int32),
+    }
 
 
 def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
@@ -235,10 +251,7 @@ def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
     squares = np.array([part.yy for part in parts])
     varies = squares > np.array([part.y_floor() for part in parts])
     if not varies.any():
-        raise ValueError(
-            "R2 is not defined: y is constant within each fold. Use fewer or shuffled folds, or "
-            "scoring='neg_mean_squared_error'."
-        )
+        raise ValueError("R2 is not defined: y is constant within each fold. Use fewer or shuffled folds.")
     constant = [str(fold) for fold, part in enumerate(parts) if part.n_rows and not varies[fold].all()]
     if constant:
         warnings.warn(
@@ -250,19 +263,6 @@ def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
     scores = 1 - errors / np.where(varies, squares, np.nan)[:, None]
     counts = varies.sum(axis=1, dtype=float)[:, None]
     return np.nansum(scores, axis=2) / np.where(counts > 0, counts, np.nan)
-
-
-def _cv_rows(name, parameter, values, scores):
-    """Make the rows of `cv_results_` for one model; `scores` is (n_folds, n_values)."""
-    mean = np.nanmean(scores, axis=0)
-    return {
-        "param_model": np.full(len(values), name, dtype=object),
-        f"param_{parameter}": values,
-        **{f"split{fold}_test_score": row for fold, row in enumerate(scores)},
-        "mean_test_score": mean,
-        "std_test_score": np.nanstd(scores, axis=0),
-        "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
-    }
 
 
 def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None = None) -> list:

@@ -147,20 +147,14 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         Number of components of the global model. None means `n_components`.
     max_components : int, default=None
         If given, each number from 1 to `max_components` is a candidate. The candidates replace
-        `n_components`, and `global_n_components` too if that is None. The one with the best mean held-out
-        score over the `cv` folds is used. The scores are computed from the moments of the folds, without a
-        second pass over X.
-    components_per_expert : bool, default=True
-        Whether each expert gets its own best candidate. If False, all experts get the candidate that is best
-        for all their rows together.
+        `n_components`, and `global_n_components` too if that is None. They are compared like the penalties of
+        `BinnedRidgeExperts`, by held-out errors from the moments of the folds.
     scale : bool, default=True
         Whether columns and targets are divided by their standard deviations in the bin.
     cv : int, splitter or iterable, default=5
         Folds for `max_components`. Every row must be held out exactly once. The splits of an
         iterator are kept, as in `BinnedRidgeExperts`.
-    scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
-        Score of a candidate on a held-out fold.
-    min_bin_rows, small_bins, fold_bytes, side_columns, group_column, verbose
+    min_bin_rows, small_bins, side_columns, group_column, verbose
         As in `BinnedRidgeExperts`. Products are always in float64, and never gathered twice.
 
     Attributes
@@ -175,8 +169,6 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         columns times the smallest share of it that a direction in the space of the global model has.
     cv_results_ : dict of ndarray
         As in `BinnedRidgeExperts`, with ``"param_n_components"``. Only with `max_components`.
-    fold_storage_ : {"memory", "file"}
-        As in `BinnedRidgeExperts`. Only with `max_components`.
 
     See Also
     --------
@@ -211,8 +203,6 @@ class BinnedPLSExperts(BinnedRidgeExperts):
     tuned_parameter = "n_components"
     # In float32, weak components would be rounding.
     product_dtype = "float64"
-    # There is no ridge that bins could be solved for in turn.
-    known_alpha = None
 
     def __init__(
         self,
@@ -220,13 +210,10 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         *,
         global_n_components=None,
         max_components=None,
-        components_per_expert=True,
         scale=True,
         cv: Any = 5,
-        scoring="neg_mean_squared_error",
         min_bin_rows=2,
         small_bins="auto",
-        fold_bytes=2**32,
         side_columns=None,
         group_column=None,
         verbose=0,
@@ -234,13 +221,10 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         self.n_components = n_components
         self.global_n_components = global_n_components
         self.max_components = max_components
-        self.components_per_expert = components_per_expert
         self.scale = scale
         self.cv = cv
-        self.scoring = scoring
         self.min_bin_rows = min_bin_rows
         self.small_bins = small_bins
-        self.fold_bytes = fold_bytes
         self.side_columns = side_columns
         self.group_column = group_column
         self.verbose = verbose
@@ -250,39 +234,41 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         """Whether numbers of components are compared, for which moments are gathered in folds."""
         return self.max_components is not None
 
-    def choose(self, moments, pooled, scratch=None) -> dict:
-        """Compute the numbers of components, and the penalty of discriminants.
+    def alpha_in_turn(self, choice=None):
+        """Return None: there is no ridge that bins could be solved for in turn."""
 
-        Parameters are those of `linear_part_of`. Moments are `FoldMoments` with `max_components`.
+    def choose(self, moments, small_bins, pooled=None, scratch=None) -> dict:
+        """Find the bins, the numbers of components, and the penalty of discriminants.
+
+        Parameters are those of `BinnedRidgeExperts.choose`. Moments are `FoldMoments` with `max_components`.
         """
         check_choice(self.scale, "scale", [True, False])
-        given = self.global_n_components
-        if given is not None:
-            check_number(given, "global_n_components", 1, np.inf, integer=True)
+        bins, counts = self._usable(moments, small_bins)
+        of_global, results = self.global_n_components, {}
+        if of_global is not None:
+            check_number(of_global, "global_n_components", 1, np.inf, integer=True)
         if self.compares_candidates:
             check_number(self.max_components, "max_components", 1, np.inf, integer=True)
-            grid = list(range(1, self.max_components + 1))
-            found, of_global, results = choose_values(
-                moments,
-                self.bins_.tolist(),
-                grid,
-                lambda rest, *_: pls_models(rest, grid, scale=self.scale)[:2],
-                parameter="n_components",
-                given=given,
-                scoring=self.scoring,
-                per_expert=self.components_per_expert,
-            )
-            more = {"cv_results_": results, "fold_storage_": moments.storage}
+            grid = np.arange(1, self.max_components + 1)
+
+            def fit(rest, fold):
+                return pls_models(rest, grid, scale=self.scale)[:2]
+
+            options = {"parameter": "n_components", "given": of_global}
+            found, of_global, results = choose_values(moments, bins.tolist(), grid, fit, **options)
         else:
             check_number(self.n_components, "n_components", 1, np.inf, integer=True)
-            found, more = np.full(len(self.bins_), self.n_components), {}
-            of_global = self.n_components if given is None else given
+            found = np.full(len(bins), self.n_components)
+            of_global = self.n_components if of_global is None else of_global
+        pooled = pooled or moments.pool()
         share = pls_models(pooled, [of_global], scale=self.scale).least_share
         return {
-            "n_components_": np.minimum(found, np.minimum(self.bin_count_ - 1, pooled.n_features)),
+            "bins_": bins,
+            "bin_count_": counts,
+            "n_components_": np.minimum(found, np.minimum(counts - 1, pooled.n_features)),
             "global_n_components_": int(of_global),
             "discriminant_alpha_": max(share, LEAST_SHARE) * float(pooled.x_squares.sum()),
-            **more,
+            "cv_results_": results,
         }
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:

@@ -19,8 +19,9 @@ from ..data import Batches, rows_of
 from ..labels import fold_rule
 from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start, with_a_word
-from ._bin_by_bin import gather_in_turn
-from ._cross_validation import check_alpha, choice_in_words, choose_alphas, given_alphas
+from ._bin_by_bin import gather_in_turn, solve_in_turn
+from ._cross_validation import first_folds
+from ._penalties import check_alpha, choice_in_words, choose_alphas, given_alphas, warn_if_shrunk_to_nothing
 from ._predictions import ExpertOutputs
 
 
@@ -66,25 +67,19 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
     Parameters
     ----------
-    alpha : float, array-like of shape (n_bins,) or dict of {label: float}, default=1.0
-        Penalty: one number for all experts, or one per expert (an array in the order of `bins_`).
+    alpha : "auto", float, array-like of shape (n_bins,) or dict of {label: float}, default="auto"
+        Penalty. "auto" chooses one for each expert and for the global model, see Notes. A number is that of
+        `sklearn.linear_model.Ridge`, for all models. An array (in the order of `bins_`) or a dict has a
+        number for each expert.
     global_alpha : float, default=None
         Penalty of the global model. None means `alpha`, or its mean if there is one per expert.
     alphas : array-like of float, default=None
-        Candidate penalties. If given, they replace `alpha`, and `global_alpha` too if that is None. The
-        candidate with the best mean held-out score over the `cv` folds is used. The scores are computed from
-        the moments of the folds, without a second pass over X. More than 20 candidates cost one
-        eigendecomposition per model and fold.
-    alpha_per_expert : bool, default=True
-        Whether each expert gets its own best candidate. If False, all experts get the candidate that is best
-        for all their rows together.
+        Candidates for `alpha="auto"`, in place of its own ones.
     cv : int, splitter or iterable, default=5
-        Folds for `alphas`. An integer is the number of folds, which have equal shares of each bin, keep
-        groups whole and do not depend on batches. A splitter divides each batch for itself; every row must be
-        held out exactly once. One that stratifies gets the bins as its y. The splits of an iterator, which
-        can be read once, are kept; a clone has them as a list.
-    scoring : {"neg_mean_squared_error", "r2"}, default="neg_mean_squared_error"
-        Score of a candidate on a held-out fold.
+        Folds in which candidates are compared. An integer is the number of folds, which have equal shares of
+        each bin, keep groups and equal rows together and do not depend on batches. A splitter divides each
+        batch for itself; every row must be held out exactly once. One that stratifies gets the bins as its y.
+        The splits of an iterator, which can be read once, are kept; a clone has them as a list.
     shrink_to : {"zero", "global"}, default="zero"
         Where the penalty draws the coefficients c of an expert. "zero" is ``alpha |c|^2``. "global" is
         ``alpha |c - g|^2``, where g are the coefficients of the global model; it helps experts of few rows.
@@ -103,9 +98,6 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         twice as fast. "auto" means that of X. If float32 is too rough for some coefficients, because columns
         of X are nearly dependent and the penalty is small, `fit` and `fit_batches` read the rows again for
         float64 products.
-    fold_bytes : int, default=2**32
-        Memory for the products of the folds, in bytes. There are up to (n_bins + 1) * n_folds products of
-        n_features^2 * 8 bytes. If they need more memory than `fold_bytes`, they are kept in a temporary file.
     side_columns : str, int or list of these, default=None
         Name or position of the column of X that holds the labels; a position can be negative. `fit` then
         takes no `bins`. No model sees the column. All other methods take X with or without it: where X has
@@ -144,11 +136,10 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     bin_count_ : ndarray of shape (n_bins,)
         Number of training rows with positive sample weight in each bin.
     cv_results_ : dict of ndarray
-        Scores as in `sklearn.model_selection.GridSearchCV`, with a row for each model and alpha.
-        ``"param_model"`` is a label, ``"global"``, or ``"experts"``. Ranks are within a model. Only with
-        `alphas`.
-    fold_storage_ : {"memory", "file"}
-        Where the products of the folds were kept. Only with `alphas`.
+        Scores in the form of `sklearn.model_selection.GridSearchCV`, with a row for each model and penalty.
+        ``"param_model"`` is a label, or ``"global"``. A score is the negative logarithm of the mean squared
+        error on a held-out fold, relative to the variance of y. Ranks are within a model. Empty where no
+        folds were compared.
     moments_ : BinnedMoments
         Moments of all rows so far. Only after `partial_fit`.
     side_columns_ : SideColumns
@@ -159,6 +150,18 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     See Also
     --------
     SoftGateMoERegressor : Mixes the experts without knowing the bin of a row.
+
+    Notes
+    -----
+    The candidates of ``alpha="auto"`` are 31 numbers from 1e-9 to 10, in units of the summed variances of all
+    columns of X and for each row of the model, so that neither the units of X nor those of y matter. They
+    are compared by the mean over the folds of the logarithm of the held-out error, from the moments of one
+    pass over X. The curve of a bin is averaged with those of the other bins, the more the fewer rows it has.
+    With 4,000 held-out rows or more, further folds are not held out.
+
+    Fewer than 150 rows, and moments without folds (`partial_fit`, or `fit_moments` with `BinnedMoments`), are
+    compared by their restricted likelihoods instead. They need no folds, but an eigendecomposition for each
+    model, which takes long for thousands of columns.
 
     Examples
     --------
@@ -192,18 +195,15 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
     def __init__(
         self,
-        alpha: Any = 1.0,
+        alpha: Any = "auto",
         *,
         global_alpha=None,
         alphas=None,
-        alpha_per_expert=True,
         cv: Any = 5,
-        scoring="neg_mean_squared_error",
         shrink_to="zero",
         min_bin_rows=2,
         small_bins="auto",
         product_dtype="auto",
-        fold_bytes=2**32,
         side_columns=None,
         group_column=None,
         verbose=0,
@@ -211,14 +211,11 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.alpha = alpha
         self.global_alpha = global_alpha
         self.alphas = alphas
-        self.alpha_per_expert = alpha_per_expert
         self.cv = cv
-        self.scoring = scoring
         self.shrink_to = shrink_to
         self.min_bin_rows = min_bin_rows
         self.small_bins = small_bins
         self.product_dtype = product_dtype
-        self.fold_bytes = fold_bytes
         self.side_columns = side_columns
         self.group_column = group_column
         self.verbose = verbose
@@ -245,9 +242,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             `alphas` are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no such noise. The
             side column does not count as a column.
         groups : array-like of shape (n_samples,), default=None
-            Rows with the same label belong together, such as spectra of one star: they lie in one fold, which
-            matters for `alphas` only. None means those in `group_column`, or that rows have nothing in
-            common. Pandas groups are looked up by the index of a pandas X.
+            Rows with the same label belong together, such as spectra of one star: they lie in one fold. None
+            means those in `group_column`, or that rows have nothing in common. Pandas groups are looked up by
+            the index of a pandas X.
 
         Returns
         -------
@@ -271,7 +268,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
         def attempt(product_dtype, scratch):
             moments = fitted.gather(rows.batches(), product_dtype=product_dtype, scratch=scratch)
-            return fitted._solve(moments, rows.dtype, rows.y_is_1d, small_bins, scratch=scratch)
+            return fitted._solve(moments, rows.dtype, rows.y_is_1d, small_bins, scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt, Progress.of(self)))
 
@@ -295,7 +292,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         TypeError
             If `batches` is an iterator, or a batch is not such a tuple.
         ValueError
-            As `fit`. Also if a batch has fewer rows than the folds of a splitter, with `alphas`.
+            As `fit`. Also if a batch has fewer rows than the folds of a splitter `cv`.
         """
         fitted = self._to_fit()
 
@@ -304,7 +301,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             moments = fitted.gather(rows.batches(), product_dtype=product_dtype)
             rows.check_varies()
             small_bins = fitted.small_bins_of("raise")
-            return fitted._solve(moments, rows.dtype, rows.y_is_1d, small_bins, scratch=scratch)
+            return fitted._solve(moments, rows.dtype, rows.y_is_1d, small_bins, scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt, Progress.of(self)))
 
@@ -316,8 +313,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         batches : iterable of Rows
             Checked batches.
         folds : FoldRule, default=None
-            Divides the rows into folds, see `moe_sklearn.labels`. None means the folds of `cv` if `alphas`
-            is set, else no folds.
+            Divides the rows into folds, see `moe_sklearn.labels`. None means the folds of `cv` if penalties
+            are compared, else no folds.
         product_dtype : {"auto", "float32", "float64"}, default=None
             Precision of the products. None means the parameter `product_dtype`.
         scratch : Scratch, default=None
@@ -333,15 +330,17 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         """
         if folds is None and self.compares_candidates:
             folds = fold_rule(self.splits)
+            if isinstance(batches, list):
+                folds = first_folds(folds, batches)
         dtype, progress = product_dtype or self.product_dtype, progress or Progress.of(self)
         in_turn = gather_in_turn(self, batches, folds, dtype, scratch, progress)
-        return in_turn or gather(batches, folds, progress, product_dtype=dtype, max_bytes=self.fold_bytes)
+        return in_turn or gather(batches, folds, progress, product_dtype=dtype)
 
     def partial_fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Add a batch of rows and solve again.
 
-        The result is that of a single fit to all batches. The coefficients have the widest precision of X so
-        far.
+        With given penalties the result is that of a single fit to all batches; automatic ones are chosen
+        without folds, see Notes of the class. The coefficients have the widest precision of X so far.
 
         Parameters
         ----------
@@ -383,19 +382,27 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             dtype, y_is_1d = np.result_type(dtype, self.coef_.dtype), self.coef_.ndim == 2
         if not moments.n_rows:
             raise ValueError(NO_WEIGHT)
-        with_a_word(partial(fitted._solve, moments, dtype, y_is_1d, fitted.small_bins_of("drop"), None))
+        with_a_word(partial(fitted._solve, moments, dtype, y_is_1d, fitted.small_bins_of("drop")))
         fitted.moments_ = moments
         return adopt(self, fitted)
 
     def fit_moments(
-        self, moments, *, dtype=np.float64, y_is_1d=None, small_bins=None, pooled=None, scratch=None
+        self,
+        moments,
+        *,
+        dtype=np.float64,
+        y_is_1d=None,
+        small_bins=None,
+        pooled=None,
+        scratch=None,
+        choice=None,
     ) -> Self:
         """Fit from moments that are already gathered, without rows.
 
         Parameters
         ----------
         moments : BinnedMoments or FoldMoments
-            Moments of all rows, by label. `FoldMoments` if `alphas` is set.
+            Moments of all rows, by label. Held-out errors need `FoldMoments`, see Notes.
         dtype : dtype, default=float64
             Precision of the coefficients.
         y_is_1d : bool, default=None
@@ -407,6 +414,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             ``moments.pool()``, if it is already computed.
         scratch : Scratch, default=None
             Memory for factorisations, see `moe_sklearn.linalg`.
+        choice : dict, default=None
+            What `choose` has found in these moments. None means that it is still to be found.
 
         Returns
         -------
@@ -422,8 +431,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         fitted.n_features_in_ = moments.n_features
         y_is_1d = moments.n_targets == 1 if y_is_1d is None else y_is_1d
         small_bins = small_bins or fitted.small_bins_of("raise")
-        solve = partial(fitted._solve, moments, dtype, y_is_1d, small_bins, pooled)
-        return adopt(self, with_a_word(solve) if scratch is None else solve(scratch))
+        solve = partial(fitted._solve, moments, dtype, y_is_1d, small_bins, pooled=pooled, choice=choice)
+        return adopt(self, with_a_word(solve) if scratch is None else solve(scratch=scratch))
 
     @property
     def splits(self):
@@ -453,27 +462,43 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     @property
     def compares_candidates(self) -> bool:
         """Whether candidate penalties are compared, for which moments are gathered in folds."""
-        return self.alphas is not None
+        return self.alphas is not None or self.is_automatic
 
     @property
-    def known_alpha(self) -> float | None:
-        """Penalty of all bins, if each bin can be solved before the rows of the others are in."""
-        is_known = not self.compares_candidates and isinstance(self.alpha, numbers.Real)
-        return check_alpha(self.alpha, "alpha") if is_known and self.shrink_to == "zero" else None
+    def is_automatic(self) -> bool:
+        """Whether `alpha` is "auto"."""
+        return isinstance(self.alpha, str) and self.alpha == "auto"
+
+    def alpha_in_turn(self, choice: dict | None = None) -> Callable | None:
+        """Return the function of a label that gives its penalty, if each bin can be solved by itself.
+
+        Parameters
+        ----------
+        choice : dict, default=None
+            What `choose` has found. None means that the penalty must be known without it.
+        """
+        if self.shrink_to != "zero":
+            return None
+        if choice is not None:
+            return dict(zip(choice["bins_"].tolist(), choice["alpha_"].tolist(), strict=True)).get
+        if self.compares_candidates or not isinstance(self.alpha, numbers.Real):
+            return None
+        alpha = check_alpha(self.alpha, "alpha")
+        return lambda label: alpha
 
     def small_bins_of(self, automatic):
         """Return `small_bins`, or `automatic` if that is "auto"."""
         return automatic if self.small_bins == "auto" else self.small_bins
 
-    def _solve(self, moments, dtype, y_is_1d, small_bins, pooled=None, scratch=None):
+    def _solve(self, moments, dtype, y_is_1d, small_bins, scratch=None, pooled=None, choice=None):
         """Solve for all coefficients and store them in `dtype`."""
         stage = Progress.of(self).stage("experts and global model")
-        total = moments.total()
-        counts = np.array([total.groups[label].n_rows for label in total.bins.tolist()], dtype=int)
-        usable = usable_bins(total.bins.tolist(), counts, self.min_bin_rows, small_bins)
-        self.bins_, self.bin_count_ = total.bins[usable], counts[usable]
-        pooled = pooled or moments.pool()
-        self.__dict__.update(self.choose(moments, pooled, scratch))
+        if choice is None:
+            choice = self.choose(moments, small_bins, pooled, scratch)
+            if self.compares_candidates:
+                moments = solve_in_turn(self, moments, 0, scratch, choice)
+        self.__dict__.update(choice)
+        total, pooled = moments.total(), pooled or moments.pool()
         groups = [*(total.groups[label] for label in self.bins_.tolist()), pooled]
         stack = LinearStack.of_models(self.linear_part_of(total, pooled, scratch).coef, groups, dtype)
         intercept, coef, self.origin_ = stack.intercept, stack.coef.T, stack.origin
@@ -486,24 +511,42 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         self.coef_, self.global_coef_ = coef[:-1], coef[-1]
         self.intercept_, self.global_intercept_ = intercept[:-1], intercept[-1]
         stage.end(f"{len(self.bins_)} bins", choice_in_words(self))
+        warn_if_shrunk_to_nothing(min([*choice.get("alpha_", ()), choice.get("global_alpha_", 0.0)]), pooled)
         return self
 
-    def choose(self, moments, pooled, scratch=None) -> dict:
-        """Compute the fitted attributes that the models are solved with, such as `alpha_`.
+    def choose(self, moments, small_bins, pooled=None, scratch=None) -> dict:
+        """Find the fitted attributes that the models are solved with: the bins, and their penalties.
 
-        Parameters are those of `linear_part_of`. Moments are `FoldMoments` if candidates are compared.
+        Parameters
+        ----------
+        moments : BinnedMoments or FoldMoments
+            Moments of all rows.
+        small_bins : {"raise", "drop", "keep"}
+            What to do with small bins.
+        pooled : Moments, default=None
+            ``moments.pool()``, if it is already computed.
+        scratch : Scratch, default=None
         """
         check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
-        labels, more = self.bins_.tolist(), {}
+        bins, counts = self._usable(moments, small_bins)
+        labels, results = bins.tolist(), {}
         if self.compares_candidates:
+            if not self.is_automatic:
+                raise ValueError("alpha and alphas are both given: pass one of them.")
             options = {"global_alpha": self.global_alpha, "shrink": self.shrink_to == "global"}
-            options |= {"scoring": self.scoring, "per_expert": self.alpha_per_expert, "scratch": scratch}
-            alphas, global_alpha, results = choose_alphas(moments, labels, self.alphas, **options)
-            more = {"cv_results_": results, "fold_storage_": moments.storage}
+            alphas, of_global, results = choose_alphas(
+                moments, labels, self.alphas, scratch=scratch, **options
+            )
         else:
-            alphas, global_alpha = given_alphas(self.alpha, self.global_alpha, labels)
-        found = {"alpha_": alphas, "global_alpha_": global_alpha, "discriminant_alpha_": global_alpha}
-        return found | more
+            alphas, of_global = given_alphas(self.alpha, self.global_alpha, labels)
+        found = {"bins_": bins, "bin_count_": counts, "alpha_": alphas, "global_alpha_": of_global}
+        return found | {"discriminant_alpha_": of_global, "cv_results_": results}
+
+    def _usable(self, moments, small_bins):
+        """Return the bins that have an expert, and their numbers of rows."""
+        counts = np.array([sum(moments.n_rows_of(label)) for label in moments.bins.tolist()], dtype=int)
+        usable = usable_bins(moments.bins.tolist(), counts, self.min_bin_rows, small_bins)
+        return moments.bins[usable], counts[usable]
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
         """Solve for experts and global model of other moments, with the bins and penalties of this fit.

@@ -11,4 +11,4 @@ from ._labels import (
     in_order,
     label_array,
 )
-from ._repeats import has_repeats
+from ._repeats import equal_rows, has_repeats

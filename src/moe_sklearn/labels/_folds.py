@@ -65,9 +65,12 @@ class FoldRule(ABC):
     ----------
     n_folds : int
         Number of folds.
+    keeps_groups : bool
+        Whether the folds are made such that groups stay whole.
     """
 
     n_folds: int
+    keeps_groups = False
 
     def __init__(self):
         self._parts: list = []
@@ -158,6 +161,8 @@ class StratifiedFolds(FoldRule):
     give folds that are alike. Groups are divided like that by their first rows. Rows of sample weight 0 are
     not counted.
     """
+
+    keeps_groups = True
 
     def __init__(self, n_folds: int = N_FOLDS):
         super().__init__()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import mmap
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 from scipy.linalg import blas
@@ -16,22 +15,21 @@ HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
 # A triangular matrix is worked on by so many columns at a time.
 PANEL = 64
+# Up to so many columns a product of matrix and vector each is faster.
+FEW_COLUMNS = 4
 # Rounding of the products of d standardised columns gives X'X eigenvalues up to about 3.5 sqrt(d) eps where
 # they are 0 (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
 PRODUCT_ROUNDING = 8
 
 
-def zeros_lower(shape, dtype, directory=None):
+def zeros_lower(shape, dtype):
     """Zeros in Fortran order; a triangle that is never written takes almost no memory.
 
     NumPy keeps large arrays in huge pages, all of which hold a part of the lower triangle. In small pages
     half of the memory is never touched, and the first touch costs time: seconds for a gigabyte on virtual
-    machines. Given a `directory`, the zeros lie in a file there.
+    machines.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if directory is not None:
-        with NamedTemporaryFile(dir=directory, delete=False) as file:
-            return np.asarray(np.memmap(file, dtype, "w+", shape=shape, order="F"))
     if size < HUGE_PAGES_FROM:
         return np.zeros(shape, dtype, order="F")
     # Without these flags a forked process would share the memory, and write into the matrix of its parent.
@@ -63,9 +61,9 @@ def available_memory() -> float:
         return math.inf
 
 
-def copy_lower(xx, dtype, directory=None, memory=None):
+def copy_lower(xx, dtype, memory=None):
     """Copy the lower triangle of a matrix into a new one, or into `memory`."""
-    copy = zeros_lower(xx.shape, dtype, directory) if memory is None else memory
+    copy = zeros_lower(xx.shape, dtype) if memory is None else memory
     for part in lower_panels(len(xx)):
         copy[part] = xx[part]
     return copy
@@ -123,6 +121,11 @@ def _symmetric_product_by_panels(xx, right):
         here, on = slice(start, start + PANEL), slice(start, None)
         panel = xx[on, here].astype(float, order="F")
         panel[:PANEL] = np.tril(panel[:PANEL])
+        if right.shape[1] > FEW_COLUMNS:
+            product[on] += blas.dgemm(1.0, panel, right[here])
+            product[here] += blas.dgemm(1.0, panel, right[on], trans_a=1)
+            product[here] -= panel.diagonal()[:, None] * right[here]
+            continue
         for column, x in zip(product.T, right.T, strict=True):
             column[on] += blas.dgemv(1.0, panel, x[here])
             column[here] += blas.dgemv(1.0, panel, x[on], trans=1) - panel.diagonal() * x[here]

@@ -21,14 +21,14 @@ from .._checks import check_choice, check_number
 from .._progress import Progress
 from ..binning import GridBinner, Regimes, count_rows, fit_regimes
 from ..data import OnFrames, has_side_columns
-from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, solve_in_turn
+from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, folds_to_compare, solve_in_turn
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
 from ..labels import N_FOLDS, NO_BIN, GivenFolds, codes_of, group_codes, has_repeats, joined_folds
 from ..linalg import LinearStack, Scratch, is_overridden
 from ..metrics import MODES
 from ..moments import FoldMoments, in_enough_precision, with_a_word
-from ._gate_plan import GatePlan, check_plan, plan_gate
+from ._gate_plan import GatePlan, check_plan, plan_gate, trains_on_errors
 from ._gate_rows import GateData, GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
 from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
 from ._predictor import MixturePredictor
@@ -38,6 +38,8 @@ from ._training_rows import TrainingRows, folds_of, gather_batches
 MAX_DRAWS = 16
 # The part that None stands for
 DEFAULT_PARTS = {"experts": BinnedRidgeExperts, "gate_features": GateFeatureTransformer, "binner": GridBinner}
+# PCA scores that a gate trained on errors sees by default. A classifier sees the 10 of the first experiment.
+N_COMPONENTS = 30
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def with_default_parts(mixture, params: dict) -> dict:
     parts = {name.partition("__")[0] for name in params if "__" in name}
     current = {name: params.get(name, getattr(mixture, name, None)) for name in parts}
     made = {name: DEFAULT_PARTS[name]() for name in parts & DEFAULT_PARTS.keys() if current[name] is None}
+    if "gate_features" in made:
+        made["gate_features"] = default_features(params.get("gate", getattr(mixture, "gate", None)))
     gate = current.get("gate")
     if isinstance(gate, str):
         if gate != "regression":
@@ -127,6 +131,12 @@ def with_default_parts(mixture, params: dict) -> dict:
         own = {name: params.get(name, getattr(mixture, name)) for name in ("random_state", "verbose")}
         made["gate"] = RegressionGate(**own)
     return {**params, **made}
+
+
+def default_features(gate) -> GateFeatureTransformer:
+    """Make the `gate_features` that None stands for, of an estimator or of the name of a gate."""
+    on_errors = gate in ("auto", "regression") if isinstance(gate, str) else trains_on_errors(gate)
+    return GateFeatureTransformer(N_COMPONENTS) if on_errors else GateFeatureTransformer()
 
 
 def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup:
@@ -141,14 +151,15 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
     """
     progress = Progress.of(mixture)
     experts = make_experts(mixture.experts)
-    features = GateFeatureTransformer() if mixture.gate_features is None else clone(mixture.gate_features)
     labels, codes, counts = _counted(rows, moments)
     small_bins = experts.small_bins_of("keep" if rows.of_target else "raise")
     regimes = fit_regimes(labels, counts, experts.min_bin_rows, small_bins, rows.binner, rows.of_target)
     codes = np.append(codes_of(labels, regimes.bins), NO_BIN)[codes]
     own_counts = count_rows(codes, len(regimes.bins), rows.sample_weight)
-    in_folds = partial(_in_fitted_folds, experts, rows, own_counts, n_features)
+    in_folds = partial(_in_fitted_folds, rows, own_counts, n_features)
     plan = plan_gate(mixture, codes, len(regimes.bins), rows.sample_weight, in_folds)
+    given = mixture.gate_features
+    features = default_features(plan.gate) if given is None else clone(given)
     n_draws, seed = 1, 0
     if rows.source.has_noise:
         n_draws = n_draws_of(mixture.n_noise_draws, len(plan.rows), plan.limit)
@@ -192,13 +203,14 @@ def draw_seed(random_state) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def _in_fitted_folds(experts, rows, counts, n_features, limit):
+def _in_fitted_folds(rows, counts, n_features, limit):
     """Rows in the folds for which models are fitted; True stands for all rows."""
     folds, n_fitted = rows.folds, rows.n_fitted
-    if folds is None or experts.compares_candidates:
+    n_folds = 0 if folds is None else int(folds.max(initial=0)) + 1
+    # More folds than five are joined later.
+    if not 0 < n_folds <= N_FOLDS:
         return True
     if n_fitted is None:
-        n_folds = int(folds.max(initial=0)) + 1
         n_fitted = n_folds_to_fit(counts, len(folds), n_features, n_folds, limit)
     return folds < n_fitted
 
@@ -281,16 +293,17 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
     experts, source = make_experts(mixture.experts), rows.source
     rule = folds_of(experts, check_parameters(mixture) or in_folds)
     if rule is not None:
-        rule.assign(source.y, source.labels, source.sample_weight, source.groups)
-        rows = replace(rows, folds=rule.all())
+        rows = replace(rows, folds=source.folds_by(rule))
     setup = prepare(mixture, rows, source.X.shape[1])
-    if not experts.compares_candidates and not in_folds:
+    if not in_folds and rows.folds is not None:
+        # Folds that are never held out are one: fewer products are kept, and fewer merged.
+        n_folds, n_used = rule.n_folds, 0
         if setup.plan.cross_fit:
-            # Folds without models of their own are one: fewer products are kept, and fewer merged.
-            n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
-            rows = replace(rows, folds=np.minimum(rows.folds, n_fitted), n_fitted=n_fitted)
-        else:
-            rows = replace(rows, folds=None)
+            n_used = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
+        if experts.compares_candidates:
+            n_used = max(n_used, folds_to_compare(len(source), n_folds))
+        folds = np.minimum(rows.folds, n_used) if n_used else None
+        rows = replace(rows, folds=folds, n_fitted=n_used)
     return setup, rows.keeping(setup.plan.rows) if fits_moments(setup.gate_features) else rows
 
 
@@ -370,25 +383,30 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         If the gate needs folds and there are none, or all rows of a bin lie in one fold.
     """
     plan, regimes, scratch = setup.plan, setup.regimes, scratch or Scratch()
-    n_fitted = 0
+    choice, crossed, n_fitted = None, moments, 0
     if plan.cross_fit:
         n_fitted = int(rows.folds[plan.rows].max(initial=0)) + 1 if rows.folds is not None else 0
         check_folds(moments, n_fitted, regimes)
+    if setup.experts.compares_candidates:
+        stage = setup.progress.stage("comparison of penalties")
+        choice = setup.experts.choose(moments, setup.small_bins, scratch=scratch)
+        stage.end()
+    if plan.cross_fit:
         crossed, rows, n_fitted = at_most_five_folds(moments, rows, plan, n_fitted, regimes)
-        crossed = solve_in_turn(setup.experts, crossed, n_fitted, scratch)
-        if not setup.experts.compares_candidates:
-            moments = crossed
+    if plan.cross_fit or choice is not None:
+        moments = crossed = solve_in_turn(setup.experts, crossed, n_fitted, scratch, choice)
     total, pooled = moments.total(), moments.pool()
     stage = setup.progress.stage("experts and global model")
     # Global ridge and discriminants have one matrix.
     with pooled.keeping_factor(scratch):
         experts = setup.experts.fit_moments(
-            moments if setup.experts.compares_candidates else total,
+            total,
             dtype=rows.source.dtype,
             y_is_1d=rows.source.y_is_1d,
             small_bins=setup.small_bins,
             pooled=pooled,
             scratch=scratch,
+            choice=choice,
         )
         stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
         stage = setup.progress.stage("gate features")

@@ -10,7 +10,7 @@ from sklearn.utils import Bunch
 from .._checks import check_length
 from ..binning import GridBinner, count_rows, is_side_information
 from ..data import rows_of
-from ..experts import BinnedRidgeExperts, check_alpha, held_out_errors, r2_scores
+from ..experts import BinnedRidgeExperts, held_out_errors, r2_scores
 from ..labels import NO_BIN, codes_of, encode_labels, fold_rule, label_array
 from ..moments import FoldMoments, in_enough_precision, ridge_path
 
@@ -20,7 +20,7 @@ def oracle_headroom(
     y: Any,
     *,
     bins: Any,
-    alpha: float = 1.0,
+    alpha: float | Literal["auto"] = "auto",
     cv: Any = 5,
     binner: Any = None,
     sample_weight: ArrayLike | None = None,
@@ -40,8 +40,9 @@ def oracle_headroom(
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
     bins : array-like of shape (n_samples,) or (n_samples, n_columns)
         Labels, or side information for `binner`.
-    alpha : float, default=1.0
-        Penalty of every ridge.
+    alpha : "auto" or float, default="auto"
+        Penalty of every ridge. "auto" chooses them as `BinnedRidgeExperts` does, once, by the errors in all
+        folds.
     cv : int, splitter or iterable, default=5
         An integer is a number of folds that have equal shares of each bin; else every row must be held out
         exactly once. One that stratifies gets the bins as its y.
@@ -99,19 +100,27 @@ def oracle_headroom(
     labels = labels[count_rows(codes, len(labels), weight) > 0]
     codes = codes_of(bins, labels)
     _check_bins(labels, codes[used], folds[used])
-    alpha = check_alpha(alpha, "alpha")
+    experts = BinnedRidgeExperts(alpha)
 
     def errors(product_dtype, scratch):
-        def fit(rest, fold):
-            return ridge_path(rest, [alpha], scratch=scratch)
-
         parts = FoldMoments.empty_for(rows.X, y, product_dtype=product_dtype)
         parts.update(rows.X, y, bins, folds, weight, rows.x_std)
         # The global ridge learns from all rows, as in a mixture; both are scored on the rows in a bin.
         covered = parts.pooled_parts(covered_only=True)
         everything = parts.pooled_parts() if (codes[used] == NO_BIN).any() else covered
-        of_bins = [held_out_errors(parts.parts(label), fit, scratch=scratch) for label in labels.tolist()]
-        return covered, held_out_errors(everything, fit, covered, scratch), of_bins
+        choice = experts.choose(parts, "keep", scratch=scratch)
+
+        def errors_of(parts, alpha, test_parts=None):
+            def fit(rest, fold):
+                return ridge_path(rest, [alpha], scratch=scratch)
+
+            return held_out_errors(parts, fit, test_parts, scratch)
+
+        of_bins = [
+            errors_of(parts.parts(label), alpha)
+            for label, alpha in zip(choice["bins_"].tolist(), choice["alpha_"], strict=True)
+        ]
+        return covered, errors_of(everything, choice["global_alpha_"], covered), of_bins
 
     covered, error_global, errors_of_bins = in_enough_precision(product_dtype, errors)
     error_oracle = np.sum(errors_of_bins, axis=0)

@@ -39,8 +39,7 @@ def moe_learning_curve(
     Parameters
     ----------
     estimator : SoftGateMoERegressor
-        Clones of it are fitted. Its experts must use `alpha`, not `alphas` (`n_components`, not
-        `max_components`).
+        Clones of it are fitted. Penalties are chosen anew at each size, in the five folds of the gate.
     X : array-like or source of shape (n_samples, n_features)
         Training rows, as in `SoftGateMoERegressor.fit`.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
@@ -74,8 +73,8 @@ def moe_learning_curve(
     Raises
     ------
     ValueError
-        If the sizes do not increase or exceed the number of rows, if the experts have `alphas`, if `x_std`
-        has a wrong shape, or is negative or nan, or if `shuffle` is True and X is not in memory.
+        If the sizes do not increase or exceed the number of rows, if `x_std` has a wrong shape, or is
+        negative or nan, or if `shuffle` is True and X is not in memory.
 
     Examples
     --------
@@ -101,19 +100,13 @@ def moe_learning_curve(
     check_length(read.labels, "bins", len(read))
     sizes = _absolute(train_sizes, len(read))
     experts = make_experts(model.experts)
-    if experts.compares_candidates:
-        tuned = experts.tuned_parameter
-        raise ValueError(
-            f"moe_learning_curve needs one {tuned} at all sizes: set {tuned}, and no candidates to compare."
-        )
     rows = TrainingRows.of(read, model.binner)
     if shuffle:
         shuffled = rows.source.shuffled(check_random_state(random_state))
         rows = replace(rows, source=shuffled, labels=[shuffled.labels])
 
     def points(product_dtype):
-        options = {"product_dtype": product_dtype, "max_bytes": experts.fold_bytes}
-        moments = FoldMoments.empty_for(read.X, read.y, **options)
+        moments = FoldMoments.empty_for(read.X, read.y, product_dtype=product_dtype)
         for at_size in _add_rows(moments, rows, sizes.tolist()):
             yield moments, at_size, test.X
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from contextlib import nullcontext
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -67,8 +65,6 @@ class BinnedMoments:
         Largest size of a buffer, in bytes. A buffer groups the rows of a chunk by bin. Three buffers are used
         if X is not in memory, else one. A buffer holds at most 32,768 rows. It holds at most 16 MB
         of an array in memory, and at most a sixteenth of any other X of more than 65,536 rows.
-    directory : path, default=None
-        Folder that keeps the X'X of each bin in a file of its own. None means that they are kept in memory.
 
     Attributes
     ----------
@@ -92,7 +88,7 @@ class BinnedMoments:
 
     n_folds = 0  # those of FoldMoments are more
 
-    def __init__(self, n_features, n_targets=1, *, product_dtype="auto", chunk_bytes=2**28, directory=None):
+    def __init__(self, n_features, n_targets=1, *, product_dtype="auto", chunk_bytes=2**28):
         self.n_features = n_features
         self.n_targets = n_targets
         # "auto" begins with float32, and ends there at the first float64 rows.
@@ -101,7 +97,6 @@ class BinnedMoments:
         if self.product_dtype not in (np.float32, np.float64):
             raise ValueError(f"product_dtype must be 'auto', 'float32' or 'float64', got {product_dtype!r}.")
         self.chunk_bytes = chunk_bytes
-        self.directory = directory
         self.groups: dict = {}
         self.store = RowStore(n_features, n_targets, self.product_dtype)
 
@@ -126,6 +121,10 @@ class BinnedMoments:
         products = f"{self.product_dtype.name} products"
         kinds = {"rows" if group.is_rows else products for group in self.groups.values()}
         return " and ".join(sorted(kinds, reverse=True)) or "nothing"
+
+    def n_rows_of(self, label) -> list[int]:
+        """Rows of a bin, as the one entry of a list: all folds are one."""
+        return [self.groups[label].n_rows] if label in self.groups else [0]
 
     def pool(self, labels=None) -> GroupMoments:
         """Merge the moments of the bins `labels`, or of all rows if `labels` is None."""
@@ -250,11 +249,9 @@ class BinnedMoments:
             self._gather_into(self.groups, *rows, largest, watch=watch)
             return self
         added: dict = {}
-        place = self.directory
-        with TemporaryDirectory(dir=place, ignore_cleanup_errors=True) if place else nullcontext() as folder:
-            self._gather_into(added, *rows, largest, folder=folder, watch=watch)
-            for label, group in added.items():
-                self._add(label, group)
+        self._gather_into(added, *rows, largest, watch=watch)
+        for label, group in added.items():
+            self._add(label, group)
         return self
 
     def add_noise(self, x_std, bins, sample_weight=None, *, factor=1.0) -> BinnedMoments:
@@ -342,20 +339,17 @@ class BinnedMoments:
             totals[self.family(label)] += group.n_rows_held
         return {label for label in names if fits_as_rows(totals[self.family(label)], self.n_features)}
 
-    def _gather_into(
-        self, groups, source, y, names, codes, sample_weight, noise, largest, folder=None, watch=None
-    ):
-        """Add rows to the moments in the dict `groups`; in `folder` if they are to be merged later."""
+    def _gather_into(self, groups, source, y, names, codes, sample_weight, noise, largest, watch=None):
+        """Add rows to the moments in the dict `groups`."""
         few, product_dtype = self._few(names, codes, sample_weight), self.product_dtype
         if has_extremes(sample_weight):
             few, product_dtype = set(), np.dtype(float)
         for label in groups.keys() & set(names) - few:
-            groups[label] = groups[label].as_products(self.directory)
-        if folder is None and self.directory is None:
-            new = {names[code] for code in np.unique(codes)} - few - groups.keys()
-            _check_memory(len(new), self.n_features, product_dtype)
+            groups[label] = groups[label].as_products()
+        new = {names[code] for code in np.unique(codes)} - few - groups.keys()
+        _check_memory(len(new), self.n_features, product_dtype)
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
-        adder = Adder(self, groups, few, y, sample_weight, product_dtype, folder, buffers)
+        adder = Adder(self, groups, few, y, sample_weight, product_dtype, buffers)
         adder.add_rows_of(source, names, codes, watch or (lambda n_rows: None))
         kept = {}
         for label, parts in adder.kept.items():

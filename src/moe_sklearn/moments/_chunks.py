@@ -102,10 +102,10 @@ class Adder:
     kept : dict of {label: list of (X, y, weights)}
     """
 
-    def __init__(self, moments, groups, few, y, sample_weight, product_dtype, folder, buffers):
+    def __init__(self, moments, groups, few, y, sample_weight, product_dtype, buffers):
         self.moments, self.groups, self.few, self.kept = moments, groups, few, {}
         self.y, self.sample_weight, self.product_dtype = y, sample_weight, product_dtype
-        self.folder, self.buffers = folder, buffers
+        self.buffers = buffers
 
     def add(self, label, rows, gathered):
         """Add rows of one group, in a block with a spare row; a FloatingPointError if they are not finite."""
@@ -120,11 +120,9 @@ class Adder:
             part = gathered[:-1].copy(), self.y[rows], np.ones(len(rows)) if weights is None else weights
             self.kept.setdefault(label, []).append(part)
             return
-        moments = self.moments
         if label not in self.groups:
-            directory = self.folder if label in moments.groups else moments.directory
-            sizes = moments.n_features, moments.n_targets
-            self.groups[label] = Moments.zeros(*sizes, dtype=self.product_dtype, directory=directory)
+            sizes = self.moments.n_features, self.moments.n_targets
+            self.groups[label] = Moments.zeros(*sizes, dtype=self.product_dtype)
         self.buffers.add_to(self.groups[label], gathered, self.y[rows], weights)
 
     def add_rows_of(self, source, names, codes, watch):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
-from tempfile import mkdtemp
 
 import numpy as np
 
 from ..data import Rows, as_source
 from ..labels import NO_BIN, check_same_kind, encode_labels, joined_folds
-from ..linalg import lower_bytes
 from ._binned import BinnedMoments, _check_memory
 from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite
-from ._moments import FLOAT32_ROWS, Moments, checked_targets
+from ._moments import Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
 
@@ -72,19 +68,12 @@ class FoldMoments:
     n_features, n_targets : int
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `BinnedMoments`.
-    max_bytes : int, default=2**32
-        The lower triangle of one X'X is kept for each bin, the rows in no bin, and each fold: about half of
-        n_features^2 numbers, of 8 bytes, or of 4 for float32 products of up to 32,768 rows. Where these
-        exceed `max_bytes`, they are kept in temporary files of 8-byte numbers. The files are mapped into
-        memory one bin and fold at a time, and deleted with this object.
 
     Attributes
     ----------
     bins : ndarray of shape (n_bins,)
         Sorted labels.
     n_folds : int
-    storage : {"memory", "file"}
-        Where the products are.
 
     Examples
     --------
@@ -97,11 +86,10 @@ class FoldMoments:
 
     __module__ = "moe_sklearn.moments"
 
-    def __init__(self, n_features, n_targets=1, *, product_dtype="auto", max_bytes=2**32):
+    def __init__(self, n_features, n_targets=1, *, product_dtype="auto"):
         self.n_features = n_features
         self.n_targets = n_targets
         self.n_folds = 0
-        self.max_bytes = max_bytes
         self._moments = ByBinAndFold(n_features, n_targets, product_dtype=product_dtype)
         # Sums over bins or folds
         self._sums: dict = {}
@@ -189,14 +177,9 @@ class FoldMoments:
         return self._moments.product_dtype
 
     @property
-    def storage(self) -> str:
-        """Where the products are: "memory" or "file"."""
-        return "memory" if self._moments.directory is None else "file"
-
-    @property
     def form(self) -> str:
         """How the groups are kept, in words, see `BinnedMoments.form`."""
-        return self._moments.form + " in files" * (self.storage == "file")
+        return self._moments.form
 
     def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> FoldMoments:
         """Add rows in place; return self.
@@ -232,8 +215,6 @@ class FoldMoments:
             raise ValueError(f"cv gives more folds than the {n_folds} of the first batch.")
         keys = self._keys_of(bins, folds)
         self._moments.follow(source.dtype)
-        if self.storage == "memory" and self._bytes_with(keys) > self.max_bytes:
-            self._move_to_files()
         self._sums.clear()
         self._moments.update(source, y, keys, sample_weight, x_std, watch=watch)
         self.n_folds = n_folds
@@ -318,27 +299,6 @@ class FoldMoments:
         joined._share(self._moments, {key: merged(groups) for key, groups in parts.items()})
         return joined
 
-    def _bytes_with(self, more: RowKeys):
-        """Bytes that the products take at most when more rows, with these keys, have been added."""
-        rows = Counter({key: group.n_rows for key, group in self._moments.groups.items()})
-        rows.update(dict(zip(more.keys, np.bincount(more.codes).tolist(), strict=True)))
-        of_bins: Counter = Counter()
-        for (label, _), n_rows in rows.items():
-            of_bins[label] += n_rows
-        is_narrow = self._moments.product_dtype == np.float32
-        return sum(
-            lower_bytes(self.n_features, "f4" if is_narrow and n_rows <= FLOAT32_ROWS else "f8")
-            for (label, _), n_rows in rows.items()
-            if n_rows and not fits_as_rows(of_bins[label], self.n_features)
-        )
-
-    def _move_to_files(self):
-        directory = mkdtemp(prefix="moe_sklearn_")
-        weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
-        for group in self._moments.groups.values():
-            group.move_to(directory)
-        self._moments.directory = directory
-
     @property
     def n_rows(self) -> int:
         """Rows of positive weight, covered or not."""
@@ -368,7 +328,7 @@ class FoldMoments:
 
     def pool_without(self, fold: int):
         """Moments of all rows outside the fold, covered or not."""
-        return _without(self.pooled_parts(), fold, self.pool())
+        return rests_of(self.pooled_parts(), self.pool)(fold)
 
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
@@ -381,7 +341,7 @@ class FoldMoments:
         from: were only the row's own expert another one, a gate could tell the bin by that.
         """
         totals = self.total().groups
-        return self._of_bins(lambda label: _without(self.parts(label), fold, totals[label]), totals)
+        return self._of_bins(lambda k: rests_of(self.parts(k), lambda: totals[k])(fold), totals)
 
     def _of_bins(self, group_of, labels=None):
         moments = self._moments.select([])
@@ -396,14 +356,23 @@ class FoldMoments:
         return self._sums[name]
 
 
-def _without(parts, fold, total):
-    """Moments of the total without one of its parts, which can be one of the parts themselves."""
-    others = [part for other, part in enumerate(parts) if other != fold and part.n_rows]
-    if len(others) == 1:
-        # A copy costs as much as a factorisation.
-        return others[0]
-    # A difference reads two matrices, where a sum reads all others. It has the rounding of the whole, so that
-    # a small rest would lose digits (Chan, Golub and LeVeque, 1983): the others are summed then.
-    if not others or parts[fold].weight <= total.weight / 2:
-        return total - parts[fold]
-    return merged(others)
+def rests_of(parts: Sequence, total: Callable | None = None) -> Callable:
+    """Return the function of a fold that gives the moments of all parts but that one.
+
+    They can be one of the parts themselves. ``total()`` gives all parts together; None means that they are
+    added up where that is needed.
+    """
+    whole = total or cache(lambda: merged(parts))
+
+    def rest(fold):
+        others = [part for other, part in enumerate(parts) if other != fold and part.n_rows]
+        if len(others) == 1:
+            # A copy costs as much as a factorisation.
+            return others[0]
+        # A difference reads two matrices, where a sum reads all others. It has the rounding of the whole, so
+        # that a small rest would lose digits (Chan, Golub and LeVeque, 1983): the others are summed then.
+        if not others or parts[fold].weight <= whole().weight / 2:
+            return whole() - parts[fold]
+        return merged(others)
+
+    return rest

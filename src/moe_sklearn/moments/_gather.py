@@ -57,7 +57,6 @@ def gather(
     progress: Progress = SILENT,
     *,
     product_dtype="auto",
-    max_bytes: int = 2**32,
 ):
     """Gather the moments of checked batches of rows: `BinnedMoments`, or `FoldMoments` if there are folds."""
     moments: Any = None
@@ -67,8 +66,7 @@ def gather(
             moments = moments or BinnedMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
             moments.update(rows.X, rows.y, rows.labels, rows.sample_weight, rows.x_std, watch=stage.watch)
         else:
-            options = {"product_dtype": product_dtype, "max_bytes": max_bytes}
-            moments = moments or FoldMoments.empty_for(rows.X, rows.y, **options)
+            moments = moments or FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
             add_in_folds(moments, rows, folds, stage.watch)
     if moments is None:
         raise ValueError("batches is empty: there is nothing to fit.")

@@ -89,6 +89,8 @@ class GroupMoments(ABC):
         Relative error of products of X.
     noise : ndarray, default=None
         Weighted sums of the variances of known noise, (n_features,), where these are not a part of X'X.
+    x_noise : ndarray
+        These sums where they are a part of X'X; 0 else.
     solution : tuple, default=None
         Its ridge (coef, intercept), if that was found before X'X was given up.
     """
@@ -106,6 +108,7 @@ class GroupMoments(ABC):
     is_finite: bool
     product_eps: float
     noise: np.ndarray | None = None
+    x_noise: np.ndarray | float = 0.0
     solution: tuple | None = None
 
     @property
@@ -151,16 +154,12 @@ class GroupMoments(ABC):
         return self
 
     @abstractmethod
-    def move_to(self, directory):
-        """Move X'X, if there is one, to a float64 file in `directory`."""
-
-    @abstractmethod
     def stored(self) -> tuple[list, dict[str, np.ndarray]]:
         """Return the numbers and the arrays that a file holds of this group."""
 
     @abstractmethod
-    def as_products(self, directory=None) -> Moments:
-        """Return the same statistics as products, with X'X in a file in `directory` if that is given."""
+    def as_products(self) -> Moments:
+        """Return the same statistics as products."""
 
     def rows_within(self, whole):
         """Return this group as rows in the store of `whole`, a group of rows; None where that cannot be.
@@ -199,7 +198,7 @@ class GroupMoments(ABC):
         """
 
     @abstractmethod
-    def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
+    def equations(self, alpha: float = 0.0, prior_coef=None, *, even_noise=False) -> NormalEquations:
         """Normal equations of the targets.
 
         Parameters
@@ -208,6 +207,9 @@ class GroupMoments(ABC):
             Smallest penalty for which they are solved.
         prior_coef : ndarray of shape (n_targets, n_features), optional
             Coefficients whose residuals are the targets instead.
+        even_noise : bool, default=False
+            Whether known noise of rows counts by its mean over the columns. One matrix then serves all
+            penalties.
         """
 
     @abstractmethod

@@ -186,9 +186,6 @@ class RowMoments(GroupMoments):
     def copy(self) -> RowMoments:
         return self  # rows never change
 
-    def move_to(self, directory):
-        pass  # rows stay in memory
-
     def __getstate__(self):
         # What is cached is found again from the rows.
         return vars(RowMoments(self.store, self.index))
@@ -243,9 +240,9 @@ class RowMoments(GroupMoments):
             raise ValueError(NO_PART) from None
         return RowMoments(whole.store, np.sort(np.array(found, int)))
 
-    def as_products(self, directory=None) -> Moments:
+    def as_products(self) -> Moments:
         store, dtype = self.store, self.store.product_dtype
-        products = Moments.zeros(self.n_features, self.n_targets, dtype=dtype, directory=directory)
+        products = Moments.zeros(self.n_features, self.n_targets, dtype=dtype)
         scratch = cache(lambda: np.zeros(products.xx.shape, np.float32, order="F"))
         wide = np.empty((ROWS_OF_PRODUCTS + 1, self.n_features), np.result_type(store.X.dtype, dtype))
         narrow = None if wide.dtype == dtype else np.empty(wide.shape, dtype)
@@ -260,34 +257,41 @@ class RowMoments(GroupMoments):
             products.add_noise(self.noise)
         return products
 
-    def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
+    def equations(self, alpha: float = 0.0, prior_coef=None, *, even_noise=False) -> NormalEquations:
+        if even_noise:
+            noise = None if self.noise is None else np.full(self.n_features, self.noise.mean())
+            near = 0.0 if prior_coef is None else self._centred_outputs(prior_coef)
+            return self._equations(lambda: self._targets - near, alpha, noise)
         if self._needs_products(alpha):
             return self.as_products().equations(alpha, prior_coef)
         if prior_coef is None:
-            return self._equations(lambda: self._targets, alpha)
+            return self._equations(lambda: self._targets, alpha, self.noise)
         nearest, offset = prior_coef, 0.0
         if self.noise is not None:
             # alpha |w - v|^2 + w'N w is the penalty N + alpha I about alpha v / (N + alpha).
             nearest = prior_coef * (alpha / (self.noise + alpha))
             offset = nearest - prior_coef
-        return self._equations(lambda: self._targets - self._centred_outputs(nearest), alpha, offset)
+        return self._equations(
+            lambda: self._targets - self._centred_outputs(nearest), alpha, self.noise, offset
+        )
 
     def indicator_equations(self, groups: Sequence, alpha: float = 0.0) -> NormalEquations:
         if self._needs_products(alpha):
             return self.as_products().indicator_equations(groups, alpha)
         member = np.stack([np.isin(self.index, group.index) for group in groups], axis=1).astype(float)
-        return self._equations(lambda: member - self._weights @ member / self.weight, alpha)
+        targets = member - self._weights @ member / self.weight
+        return self._equations(lambda: targets, alpha, self.noise)
 
     def _needs_products(self, alpha):
         """Whether columns differ so much in noise and penalty that one kernel would lose digits."""
         noise = self.noise
         return noise is not None and noise.max() + alpha > WIDEST_PENALTIES * (noise.min() + alpha)
 
-    def _equations(self, make_targets, alpha, offset=0.0):
+    def _equations(self, make_targets, alpha, noise, offset=0.0):
         if not self.n_rows:
             right, no_coef = np.zeros((1, make_targets().shape[1])), np.zeros((1, self.n_features))
             return NormalEquations(np.zeros((1, 1)), right, EPS, 0.0, lambda found: found.T @ no_coef)
-        noise, scale, variances = self.noise, None, 1.0
+        scale, variances = None, 1.0
         penalty = None if noise is None else noise[0] + alpha
         if _is_uneven(noise):
             variances, penalty = noise + alpha, 1.0
@@ -300,7 +304,7 @@ class RowMoments(GroupMoments):
 
         finer = None
         if self._own_origin is None and (is_apart or self._dtype == np.float32):
-            finer = partial(self._finer_equations, is_apart, make_targets, alpha, offset)
+            finer = partial(self._finer_equations, is_apart, make_targets, alpha, noise, offset)
         # The digit check: where the penalty does not exceed what rounding can do to the eigenvalues of the
         # kernel, the rows, which are here, make a finer one. Products would need another reading.
         if finer and (alpha if penalty is None else penalty) <= rounding(matrix, eps):

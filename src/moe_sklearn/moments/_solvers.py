@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import partial
 
 import numpy as np
-from scipy.linalg import blas, eigh, eigh_tridiagonal
+from scipy.linalg import blas, eigh, eigh_tridiagonal, get_blas_funcs
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ..linalg import (
@@ -35,6 +35,12 @@ MAX_CHOLESKY_ALPHAS = 20
 # Below these, a factorisation for each alpha is as fast as a Krylov space for all.
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
+# Smaller shares of the largest eigenvalue are rounding; smaller errors, relative to y'y, do not count.
+NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-12
+# What is enough to compare penalties. An eigendecomposition takes as long as a Krylov space for each of one
+# target in so many columns.
+TARGETS_OF_EIGENVECTORS = 30
+ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 128, 40, 1e-2
 # Rounding is looked at where so many times more was cancelled than is left, by so many draws of it. It may
 # move predictions by about so much, in standard deviations of y.
 CANCELLED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
@@ -107,10 +113,45 @@ def ridge_path(
         return np.stack([coef for coef, _ in models]), np.stack([intercept for _, intercept in models])
     equations = moments.equations(alphas.min(), prior_coef)
     equations, solutions = _with_digits(equations, partial(_path, alphas=alphas), scratch)
+    return _models_of(moments, equations, solutions, prior_coef)
+
+
+def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch | None = None):
+    """`ridge_path` with the few digits that a comparison of penalties needs, in a fraction of the time.
+
+    Returns the positions of the alphas that are solved for, besides their models. Others would take more: a
+    small alpha, for which products may be too rough, or a long Krylov space. Of known noise that differs from
+    column to column, rows count the mean.
+    """
+    alphas, scratch = np.asarray(alphas, float), scratch or Scratch()
+    equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
+    matrix, right = equations.matrix, equations.right
+    shifted = alphas if equations.penalty is None else alphas + (equations.penalty - alphas.max())
+    regular = shifted > surely_regular_beyond(matrix, equations.eps, scratch)
+    solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
+    # One eigendecomposition serves all targets.
+    if len(matrix) < max(ROUGH_KRYLOV_SIZE, TARGETS_OF_EIGENVECTORS * right.shape[1]):
+        values, vectors = eigh(matrix.astype(float, copy=False), lower=True, driver="evd")
+        rotated, values = vectors.T @ right, np.maximum(values, 0.0)
+        shrunk = rotated.T / (values + shifted[regular, None])[:, None]
+        solutions[regular] = shrunk @ vectors.T
+    else:
+        for target, rhs in enumerate(right.T):
+            found = _krylov_path(matrix, shifted, rhs, regular, is_rough=True)
+            solutions[:, target] = found
+    solutions[..., np.diag(matrix) <= equations.floor] = 0.0
+    solved = np.flatnonzero(~np.isnan(solutions).any(axis=(1, 2)))
+    return solved, *_models_of(moments, equations, solutions[solved], prior_coef)
+
+
+def _models_of(moments, equations, solutions, prior_coef):
+    """Coefficients (n_alphas, n_targets, n_features) and intercepts of `solutions` of the equations."""
     n_alphas, n_targets, size = solutions.shape
+    if not n_alphas:
+        return np.empty((0, n_targets, moments.n_features)), np.empty((0, n_targets))
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
-    return coefs, np.stack([_intercept(moments, coef) for coef in coefs])
+    return coefs, moments.y_mean - np.einsum("atd,d->at", coefs, moments.x_mean)
 
 
 def _path(equations, alphas, scratch):
@@ -139,6 +180,54 @@ def _path(equations, alphas, scratch):
         solutions[i] = solve_spd(matrix, alphas[i], right, scratch, **precision).T
     solutions[..., np.diag(matrix) <= equations.floor] = 0.0
     return solutions
+
+
+def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np.ndarray:
+    r"""Restricted likelihood of each penalty, as -2 log L per degree of freedom, the mean over the targets.
+
+    The model behind a ridge is :math:`y = b + x^\top w + e`, where e and w are normal with variances
+    :math:`\sigma^2` and :math:`\sigma^2 / \alpha` (Patterson and Thompson, 1971, Biometrika 58, 545-554).
+    With the eigenvalues l of the kernel X X' of centred rows, and the centred targets z along its
+    eigenvectors, this is, but for constants,
+
+    .. math:: \log \sum_i \frac{\alpha z_i^2}{l_i + \alpha} + \frac{1}{f} \sum_i \log(1 + l_i / \alpha)
+
+    with f degrees of freedom. A row of weight 2 counts as two rows. Known noise is a penalty of its own,
+    which counts by its mean over the columns.
+
+    Parameters
+    ----------
+    moments : GroupMoments
+        They cost one eigendecomposition.
+    alphas : array-like of shape (n_alphas,)
+        Positive.
+    prior_coef : ndarray of shape (n_targets, n_features), default=None
+        Coefficients that the penalty draws to, as in `ridge`.
+
+    Returns
+    -------
+    ndarray of shape (n_alphas,)
+        The least is the best.
+    """
+    alphas = np.asarray(alphas, float)
+    equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
+    noise = np.asarray(moments.x_noise if moments.noise is None else moments.noise)
+    gram, alphas = moments.gram(), alphas + noise.mean()
+    if not moments.is_rows and noise.any():
+        gram = gram - np.diag(noise)
+    coef = np.zeros((moments.n_targets, moments.n_features)) if prior_coef is None else prior_coef
+    squares = moments.squared_errors(coef, moments.y_mean - coef @ moments.x_mean)
+    values, vectors = eigh(gram, lower=True, driver="evd")
+    kept = values > NO_EIGENVALUE * values[-1]
+    values, along = values[kept], (vectors[:, kept].T @ equations.right) ** 2
+    if not moments.is_rows:
+        along /= values[:, None]  # X'z has the squares of z times those of X.
+    varies = moments.yy > moments.y_floor()
+    shrunk = alphas[:, None] / (values + alphas[:, None])
+    errors = shrunk @ along + np.maximum(squares - along.sum(axis=0), 0.0)
+    errors = errors[:, varies] / moments.yy[varies] + LEAST_ERROR
+    freedom = max(moments.weight, moments.n_rows, 2) - 1
+    return np.log(errors).sum(axis=1) / max(varies.sum(), 1) - np.log(shrunk).sum(axis=1) / freedom
 
 
 def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.ndarray]:
@@ -316,43 +405,53 @@ def _outputs_at(x, coef):
     return blas.dgemv(1.0, coef.T, x, trans=1)
 
 
-def _krylov_path(xx, alphas, rhs, regular):
-    """Solutions (n_alphas, n_features) of (S + alpha I) w = rhs; nan where 160 steps are not enough.
+def _krylov_path(xx, alphas, rhs, regular, *, is_rough=False):
+    """Solutions (n_alphas, n_features) of (S + alpha I) w = rhs; nan where some steps are not enough.
 
     Krylov spaces do not change with the shift alpha, so that one Lanczos run, fully orthogonalised, serves
     all of them (Frommer and Maass, 1999, SIAM Journal on Scientific Computing 20, 1831-1850). It cannot
-    tell whether a matrix is singular: only alphas for which that is known to be `regular` are solved.
+    tell whether a matrix is singular: only alphas for which that is known to be `regular` are solved. The
+    steps are in the precision of S.
+
+    A solution w ends where the norm of its residual r is a small share of that of `rhs`. A rough one ends
+    where predictions S^1/2 w are off by a small share: their error is r'(S + alpha I)^-1 r <= r'r / alpha,
+    beside rhs'w.
     """
     # BLAS scales as it sums, where squares would overflow or vanish.
     norm = blas.dnrm2(rhs)
     solutions = np.full((len(alphas), len(rhs)), 0.0 if norm == 0 else np.nan)
     if norm == 0 or not np.isfinite(norm) or not regular.any():
         return solutions
-    basis = np.zeros((KRYLOV_STEPS + 1, len(rhs)))
+    symv, gemv, gemm, dot, nrm2 = get_blas_funcs(("symv", "gemv", "gemm", "dot", "nrm2"), (xx,))
+    n_steps = min(ROUGH_STEPS if is_rough else KRYLOV_STEPS, len(rhs))
+    basis = np.zeros((n_steps + 1, len(rhs)), xx.dtype)
     basis[0] = rhs / norm
-    diagonal, off_diagonal = np.zeros(KRYLOV_STEPS), np.zeros(KRYLOV_STEPS)
-    for step in range(KRYLOV_STEPS):
-        vector = blas.dsymv(1.0, xx, basis[step], lower=1)
-        diagonal[step] = basis[step] @ vector
-        vector -= diagonal[step] * basis[step]
-        if step:
-            vector -= off_diagonal[step - 1] * basis[step - 1]
+    diagonal, off_diagonal = np.zeros(n_steps), np.zeros(n_steps)
+    for step in range(n_steps):
+        vector = symv(1.0, xx, basis[step], lower=1)
+        diagonal[step] = dot(basis[step], vector)
+        # SciPy's BLAS alone: the threads of NumPy's would compete with its own. Twice is enough (Giraud,
+        # Langou and Rozloznik, 2005, Computers & Mathematics with Applications 50, 1069-1075).
         so_far = basis[: step + 1].T
-        # SciPy's BLAS alone: the threads of NumPy's would compete with its own.
-        along = blas.dgemv(-1.0, so_far, vector, trans=1)
-        vector = blas.dgemv(1.0, so_far, along, beta=1.0, y=vector, overwrite_y=1)
-        off_diagonal[step] = blas.dnrm2(vector)
+        for _ in range(2):
+            along = gemv(-1.0, so_far, vector, trans=1)
+            vector = gemv(1.0, so_far, along, beta=1.0, y=vector, overwrite_y=1)
+        off_diagonal[step] = nrm2(vector)
         # The first entry may be rounding below 0.
-        exhausted = off_diagonal[step] <= 1e-14 * abs(diagonal[0])
-        if (step + 1) % 10 == 0 or exhausted:
+        exhausted = off_diagonal[step] <= 64 * np.finfo(xx.dtype).eps * abs(diagonal[0])
+        if (step + 1) % (20 if is_rough else 10) == 0 or exhausted or step + 1 == n_steps:
             values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
             shifted = np.maximum(values, 0.0) + alphas[:, None]
             with np.errstate(divide="ignore", invalid="ignore"):
                 weights = blas.dgemm(1.0, norm * vectors[0] / shifted, vectors, trans_b=1)
-            converged = off_diagonal[step] * np.abs(weights[:, -1]) <= KRYLOV_TOLERANCE * norm
+            residuals = off_diagonal[step] * np.abs(weights[:, -1])
+            if is_rough:
+                converged = residuals**2 <= ROUGH_TOLERANCE**2 * alphas * norm * np.abs(weights[:, 0])
+            else:
+                converged = residuals <= KRYLOV_TOLERANCE * norm
             done = converged & regular
             if done.any():
-                solutions[done] = blas.dgemm(1.0, weights[done], basis[: step + 1])
+                solutions[done] = gemm(1.0, weights[done], basis[: step + 1])
             if converged[regular].all() or exhausted:
                 break
         basis[step + 1] = vector / off_diagonal[step]

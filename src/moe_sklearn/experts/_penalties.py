@@ -1,0 +1,270 @@
+"""Penalties: given, or chosen from the moments."""
+
+from __future__ import annotations
+
+import numbers
+import warnings
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from ..moments import FoldMoments, merged, restricted_likelihoods, rests_of, ridge, ridge_path, rough_path
+from ._cross_validation import (
+    best_of,
+    bins_in_one_fold,
+    cv_rows,
+    error_curves,
+    joined_tables,
+    mean_curve,
+    n_compared,
+    note_rounding,
+    pooled_curves,
+)
+
+# Automatic candidates, in units of the variance of all columns of X together, for each row of the fit
+GRID = np.logspace(-9, 1, 31)
+# With fewer rows, folds tell less than the likelihood does: with 142 rows of tissues (benchmarks/panel.py) R2
+# is .811 by folds and .828 by likelihoods. With 161 rows of meats both are level for fat, and for protein
+# folds are better by .008.
+MIN_ROWS_OF_FOLDS = 150
+# The logarithm of an error falls by so much where the next candidate is worth a longer computation, or a
+# warning that there is none.
+FALL = 0.01
+# A penalty of so many times the sum of squares of X shrinks all coefficients to nothing.
+NOTHING_LEFT = 1e3
+
+
+def check_alpha(alpha, name: str) -> float:
+    """Return the penalty as a float; raise a ValueError unless it is a finite number >= 0."""
+    if not isinstance(alpha, numbers.Real) or not 0 <= float(alpha) < np.inf:
+        raise ValueError(f"{name} must be a finite number >= 0, got {alpha!r}.")
+    return float(alpha)
+
+
+def choice_in_words(experts) -> str:
+    """Say what fitted experts are solved with, such as "alpha 1 to 100, of the global model 10"."""
+    name = experts.tuned_parameter
+    of_global = getattr(experts, f"global_{name}_")
+    values = sorted({*getattr(experts, f"{name}_")} or {of_global})
+    words = " to ".join(f"{value:g}" for value in dict.fromkeys([values[0], values[-1]]))
+    return f"{name} {words}, of the global model {of_global:g}"
+
+
+def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
+    """Return the penalty of each bin (n_bins,) and of the global model, from the given parameters."""
+    alphas = _alpha_per_bin(alpha, labels)
+    if global_alpha is not None:
+        return alphas, check_alpha(global_alpha, "global_alpha")
+    if isinstance(alpha, numbers.Real):
+        return alphas, float(alpha)
+    if not len(alphas):
+        raise ValueError("global_alpha must be given: alpha is one number per bin, and no bin has rows yet.")
+    return alphas, float(np.mean(alphas))
+
+
+def _alpha_per_bin(alpha, labels):
+    if isinstance(alpha, Mapping):
+        missing = [label for label in labels if label not in alpha]
+        if missing:
+            raise ValueError(f"alpha has no entry for bin {missing[0]!r}: give one for each bin.")
+        alpha = [alpha[label] for label in labels]
+    elif np.ndim(alpha) == 0:
+        alpha = [check_alpha(alpha, "alpha")] * len(labels)
+    elif np.shape(alpha) != (len(labels),):
+        raise ValueError(
+            f"alpha has shape {np.shape(alpha)}, there are {len(labels)} bins: pass one number, or one per "
+            f"bin in the order {labels}."
+        )
+    return np.array([check_alpha(value, "alpha") for value in alpha])
+
+
+class Candidates(NamedTuple):
+    """Candidate penalties in rising order: absolute ones, or relative to the rows of a fit.
+
+    Attributes
+    ----------
+    values : ndarray
+    per_weight : float or None
+        What multiplies a value and the weight of the rows of a fit, to give its penalty: the sum of the
+        variances of all columns of X. None means that the values are penalties.
+    """
+
+    values: np.ndarray
+    per_weight: float | None
+
+    @classmethod
+    def of(cls, alphas, groups) -> Candidates:
+        """Check given candidates; None means the automatic ones for all rows in `groups`."""
+        if alphas is None:
+            weight = sum(group.weight for group in groups)
+            mean = np.sum([group.weight * group.x_mean for group in groups], axis=0) / weight
+            squares = sum(
+                group.x_squares.sum() + group.weight * ((group.x_mean - mean) ** 2).sum() for group in groups
+            )
+            return cls(GRID, float(squares / weight) or 1.0)
+        values = np.sort([check_alpha(alpha, "alphas") for alpha in np.ravel(alphas)])
+        if not values.size:
+            raise ValueError("alphas is empty: pass candidate penalties such as [0.1, 1, 10], or leave it.")
+        return cls(values, None)
+
+    def penalties(self, weight: float) -> np.ndarray:
+        """Return the penalties of a fit to rows of this weight."""
+        return self.values if self.per_weight is None else self.values * self.per_weight * weight
+
+
+def choose_alphas(
+    moments, labels: list, alphas=None, *, global_alpha=None, shrink=False, scratch=None
+) -> tuple[np.ndarray, float, dict]:
+    """Choose a penalty for each bin and for the global model.
+
+    `FoldMoments` compare held-out errors, see `error_curves`. Moments without folds, and those of few rows,
+    compare restricted likelihoods, which are the same for a row of weight 2 and for two rows. The global
+    model has a curve of its own; those of the bins are pooled, see `pooled_curves`. Of penalties that are as
+    good, the largest is chosen.
+
+    Parameters
+    ----------
+    moments : BinnedMoments or FoldMoments
+    labels : list
+        Bins with an expert.
+    alphas : array-like, default=None
+        Candidates. None means automatic ones, which have the units of X.
+    global_alpha : float, default=None
+        Penalty of the global model. None means that it is chosen too.
+    shrink : bool, default=False
+        Whether experts shrink to the global model of the same rows.
+    scratch : Scratch, default=None
+
+    Returns
+    -------
+    alphas : ndarray of shape (n_bins,)
+    global_alpha : float
+    cv_results : dict of ndarray
+        A row for each model and candidate; empty where likelihoods are compared.
+
+    Raises
+    ------
+    ValueError
+        If a candidate is no penalty, or bins whose rows all lie in one fold hold more than a tenth of all
+        rows.
+
+    Warns
+    -----
+    UserWarning
+        If a given candidate at an end of the list is the best by far.
+    """
+    in_folds = isinstance(moments, FoldMoments) and moments.n_folds > 1
+    all_labels = [*moments.bins.tolist(), None]
+    parts = {k: moments.parts(k) if in_folds else [moments.total().groups.get(k)] for k in all_labels}
+    groups = [part for of_label in parts.values() for part in of_label if part is not None and part.n_rows]
+    candidates = Candidates.of(alphas, groups)
+    n_rows = max(sum(group.n_rows for group in groups), sum(group.weight for group in groups))
+    by_folds = in_folds and (alphas is not None or n_rows >= MIN_ROWS_OF_FOLDS)
+    if in_folds and not by_folds:
+        parts = {k: [merged(of_label)] for k, of_label in parts.items()}
+    pooled = moments.pooled_parts() if by_folds else [moments.pool()]
+    rest_of_pool = rests_of(pooled)
+    n_held_out = n_compared(pooled) if by_folds else 0
+    alone = bins_in_one_fold(moments, labels) if by_folds else []
+    table = []
+
+    # What experts shrink to has not seen the fold either.
+    @cache
+    def global_coef(fold, alpha):
+        return ridge(pooled[0] if fold is None else rest_of_pool(fold), alpha, scratch=scratch)[0]
+
+    def curves(name, parts, prior):
+        if not by_folds:
+            return restricted_likelihoods(parts[0], candidates.penalties(parts[0].weight), prior(None))
+        of_folds = _held_out_curves(parts, candidates, n_held_out, prior, scratch)
+        total = candidates.penalties(sum(part.weight for part in parts))
+        table.append(cv_rows(name, "alpha", total, of_folds))
+        return mean_curve(of_folds)
+
+    weight = sum(part.weight for part in pooled)
+    if global_alpha is None:
+        curve = curves("global", pooled, lambda fold: None)
+        place = int(best_of(curve[None], last=True)[0])
+        of_global = float(candidates.penalties(weight)[place])
+        _check_ends(alphas, [curve], [place])
+    else:
+        of_global = check_alpha(global_alpha, "global_alpha")
+    found = np.empty(0)
+    if labels:
+        prior = (lambda fold: global_coef(fold, of_global)) if shrink else (lambda fold: None)
+        none = np.full(len(candidates.values), np.nan)
+        of_bins = np.stack([none if k in alone else curves(k, parts[k], prior) for k in labels])
+        shared = pooled_curves(of_bins, [sum(part.n_rows for part in parts[k]) for k in labels])
+        places = best_of(shared, last=True)
+        weights = [sum(part.weight for part in parts[k]) for k in labels]
+        found = np.array([candidates.penalties(w)[place] for w, place in zip(weights, places, strict=True)])
+        _check_ends(alphas, shared, places)
+    return found, of_global, joined_tables(table)
+
+
+def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch):
+    """`error_curves` of all candidates, from the largest one on as far as errors fall."""
+    rest, errors = rests_of(parts), np.full((n_held_out, len(candidates.values), parts[0].n_targets), np.nan)
+    held_out = [fold for fold in range(n_held_out) if parts[fold].n_rows and rest(fold).n_rows]
+
+    def solve(place=None):
+        for fold in held_out:
+            penalties = candidates.penalties(rest(fold).weight)
+            if place is None:
+                places, *models = rough_path(rest(fold), penalties, prior(fold), scratch)
+                if not len(places):
+                    continue
+            else:
+                places, models = [place], ridge_path(rest(fold), penalties[[place]], prior(fold), scratch)
+            of_fold = parts[fold].squared_errors(*models)
+            note_rounding(of_fold, parts[fold], scratch)
+            errors[fold, places] = of_fold
+        return error_curves(errors, parts)
+
+    curves = solve()
+    if not held_out:
+        return curves
+    first = np.flatnonzero(np.isnan(curves[held_out]).any(axis=0)).max(initial=-1) + 1
+    most = curves.shape[1] - 1
+    while first > 0:
+        if candidates.per_weight is not None and first < most:
+            ahead, here = curves[held_out][:, [first + 1, first]].mean(axis=0)
+            if here > ahead - FALL:
+                break
+        first -= 1
+        curves = solve(first)
+    # Towards smaller penalties the error rises, or is level.
+    rise = np.maximum(curves[:, first] - curves[:, min(first + 1, most)], 0.0)
+    curves[:, :first] = (curves[:, first] + rise * np.arange(first, 0, -1)[:, None]).T
+    return curves
+
+
+def _check_ends(alphas, curves, places):
+    """Warn if the best of the given candidates is the first or last one, towards which the error falls."""
+    if alphas is None or np.size(alphas) < 2:
+        return
+    last = np.size(alphas) - 1
+    for curve, place in zip(curves, places, strict=True):
+        if place in (0, last) and curve[place] < curve[1 if place == 0 else last - 1] - FALL:
+            warnings.warn(
+                f"The best of the {last + 1} alphas is the {'least' if place == 0 else 'greatest'} one, so "
+                "that others may be better: pass a wider range, or leave alphas and use alpha='auto'.",
+                UserWarning,
+                stacklevel=2,
+            )
+            return
+
+
+def warn_if_shrunk_to_nothing(least_alpha: float, pooled):
+    """Warn if the least of all penalties leaves nothing of any coefficient, as X has other units."""
+    squares = float(pooled.x_squares.sum(where=pooled.x_squares > pooled.x_floor()))
+    if least_alpha > NOTHING_LEFT * squares > 0:
+        warnings.warn(
+            f"alpha is {least_alpha:g} or more, and the sum of squares of all columns of X about their means "
+            f"is {squares:.3g}: all coefficients are shrunk to nothing. Use alpha='auto', a smaller alpha, "
+            "or other units of X.",
+            UserWarning,
+            stacklevel=2,
+        )
