@@ -166,6 +166,16 @@ def test_a_gate_starts_from_equal_weights():
     assert softmax(gate_logits(labels_only, rows.inputs))[3].max() < 1e-9  # the anchor, which has no label
 
 
+@pytest.mark.parametrize(("hidden", "fallback"), [(0, 0), (5, 2), (5, 3)])
+def test_half_of_the_weight_starts_on_the_fallback(hidden, fallback):
+    rows = draw_rows(0)
+    start = start_parameters(rows, hidden, 0.0, np.random.RandomState(0), fallback)
+    expected = np.where(np.arange(4) == fallback, 1 / 2, 1 / 6)
+    assert_allclose(softmax(gate_logits(start, rows.inputs)), np.tile(expected[:, None], 12))
+    labels_only = start_parameters(rows, 0, 1.0, None, fallback)
+    assert_array_equal(labels_only[1], start_parameters(rows, 0, 1.0, None)[1])
+
+
 # early stopping
 
 

@@ -117,7 +117,8 @@ def test_weight_of_constant_experts(data):
     carried = np.linspace(0, 1, 200)
     report = make_report(**data, anchor_weight=carried)
     assert report.anchor_weight == pytest.approx(carried[data["bins"] >= 0].mean())
-    assert make_report(**data).anchor_weight == 0
+    assert make_report(**data, global_weight=carried).global_weight == report.anchor_weight
+    assert make_report(**data).anchor_weight == make_report(**data).global_weight == 0
     assert report.loss["experts"] + report.loss["routing"] == pytest.approx(1 - report.r2["soft"])
 
 

@@ -42,6 +42,7 @@ def report(**changes):
         "loss": {"experts": 0.3, "routing": 0.05},
         "dropped_bins": (),
         "anchor_weight": 0.0,
+        "global_weight": 0.0,
         "regime_value": None,
         "bins": columns,
         "errors": None,
@@ -91,6 +92,11 @@ def test_dropped_bins_and_constant_experts_are_told():
     dropped = "without expert, for want of training rows: Cold, R"
     assert f"{dropped}&D\nconstant experts carry 12.5 % of the weight" in str(changed)
     assert f"{dropped}&amp;D<br>constant experts carry 12.5 % of the weight" in changed._repr_html_()
+
+
+def test_the_share_of_the_global_model_is_told():
+    told = "weight in soft mixing: 37.5 % on the experts of the bins, 50.0 % on the global model\nconstant"
+    assert told in str(report(global_weight=0.5, anchor_weight=0.125))
 
 
 @pytest.mark.parametrize(("level", "shown"), [(0.5, "50 %"), (0.999, "99.9 %"), (0.68268, "68.27 %")])

@@ -31,8 +31,9 @@ def test_contributions_follow_their_formula(params, n_targets):
     assert_allclose(parts.values.reshape(50, 6, n_targets), expected.swapaxes(1, 2), rtol=1e-10)
     weights, n_bins = model.expert_weights(X[:50]), len(model.bins_)
     at_mean = model.predict_experts(X.mean(axis=0)[None]).reshape(n_bins, n_targets)
+    of_global = model.predict(X.mean(axis=0)[None], mixing="global").reshape(1, n_targets)
     anchors = model.anchors_.reshape(-1, n_targets)
-    base = weights @ np.concatenate([at_mean, anchors])
+    base = weights @ np.concatenate([at_mean, of_global, anchors])[: weights.shape[1]]
     assert_allclose(parts.base_values.reshape(50, n_targets), base, rtol=1e-10)
 
 

@@ -265,9 +265,9 @@ def test_batches_that_change_in_number_of_rows_are_noticed(second):
 
 
 class Watched(RegressionGate):
-    def fit(self, X, y, *, experts, labels=None, sample_weight=None):
-        super().fit(X, y, experts=experts, labels=labels, sample_weight=sample_weight)
-        self.seen_ = X, y, experts, labels, sample_weight
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None, fallback=None):
+        super().fit(X, y, experts=experts, labels=labels, sample_weight=sample_weight, fallback=fallback)
+        self.seen_ = X, y, experts, labels, sample_weight, fallback
         return self
 
 
@@ -288,13 +288,14 @@ def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted
     weight = np.linspace(0.5, 2, 60) if weighted else None
     plan = GatePlan(Watched(0, max_iter=2), ("experts", "features"), 2, np.arange(60))
     trained = train_gate(plan, data, np.array(["a", "b", "c"]), codes, weight)
-    inputs, y, experts, labels, used = trained.gate.seen_
+    inputs, y, experts, labels, used, fallback = trained.gate.seen_
     assert_array_equal(inputs, np.hstack([data.predictions, data.features]))
     assert_array_equal(y, data.y)
     outputs = data.predictions.reshape(60, 4, n_targets)
-    assert_array_equal(experts[:, :3], outputs[:, :3])
+    assert_array_equal(experts[:, :4], outputs)  # with the global model, where training starts
+    assert fallback == 3
     assert_array_equal(trained.anchors, [data.y.min(axis=0), data.y.max(axis=0)])
-    assert_array_equal(experts[:, 3:], np.tile(trained.anchors, (60, 1, 1)))
+    assert_array_equal(experts[:, 4:], np.tile(trained.anchors, (60, 1, 1)))
     assert labels is codes
     assert used is weight
     assert_array_equal(trained.residual_variance, residual_variance(outputs, data.y, codes, weight))

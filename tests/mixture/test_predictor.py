@@ -253,9 +253,9 @@ def test_all_that_predicts_or_explains_reads_the_predictor(fitted):
     assert_allclose(changed.predict(X, mixing="global"), expected[:, 2])
     assert_allclose(changed.gate_inputs_of(X)[:, -3:], expected)
     weights = changed.expert_weights(X)
-    soft = (weights[:, :2] * expected[:, :2]).sum(axis=1) + weights[:, 2:] @ changed.anchors_
+    soft = (weights[:, :3] * expected).sum(axis=1) + weights[:, 3:] @ changed.anchors_
     assert_allclose(changed.predict(X), soft)
-    assert_allclose(changed.local_coef(X), weights[:, :2] @ slopes[:, :2].T)
+    assert_allclose(changed.local_coef(X), weights[:, :3] @ slopes.T)
     assert changed.expert_table(n_strongest=1)["strongest"] == [[1], [2]]
     report = changed.evaluate(X, y, bins=X[:, :1], n_resamples=2)
     assert report.r2["global"] == pytest.approx(changed.score(X, y, mixing="global"))

@@ -463,6 +463,9 @@ def test_the_default_gate_is_trained_on_the_mixture_and_beats_the_oracle(regimes
     assert report.r2["soft"] > logistic.score(X_test, y_test)
     assert 0 < report.anchor_weight < 0.5
     assert "constant experts carry" in str(report)
+    weights = trained.expert_weights(X_test)[bins_test >= 0].mean(axis=0)
+    assert 0 < report.global_weight == pytest.approx(weights[3])
+    assert report.anchor_weight == pytest.approx(weights[4:].sum())
     np.testing.assert_allclose(sum(report.loss.values()), 1 - report.r2["soft"])
 
 
@@ -532,7 +535,8 @@ def test_gate_is_trained_on_predictions_of_rows_unseen(regimes, alphas, weighted
         indicators = (bins[rest, None] == np.arange(3)).astype(float)
         discriminant = Ridge(model.experts_.global_alpha_).fit(X[rest], indicators, used)
         np.testing.assert_allclose(seen["inputs"][row, 8:11], discriminant.predict(new)[0], atol=1e-7)
-        np.testing.assert_allclose(seen["experts"][row, 3:, 0], [y.min(), y.max()])
+        np.testing.assert_allclose(seen["experts"][row, 3, 0], everywhere(new)[0], rtol=1e-7)
+        np.testing.assert_allclose(seen["experts"][row, 4:, 0], [y.min(), y.max()])
     assert (seen["labels"] == bins).all()
 
 
@@ -562,7 +566,8 @@ def test_anchors_are_placed(regimes):
     np.testing.assert_allclose(anchors_of(2, two), [two.min(axis=0), two.max(axis=0)])
     model = SoftGateMoERegressor(gate=gate).fit(X, two, bins=bins)
     weights, experts = model.expert_weights(X), model.predict_experts(X)
-    expected = np.einsum("nk,nkt->nt", weights[:, :3], experts) + weights[:, 3:] @ model.anchors_
+    experts = np.concatenate([experts, model.predict(X, mixing="global")[:, None]], axis=1)
+    expected = np.einsum("nk,nkt->nt", weights[:, :4], experts) + weights[:, 4:] @ model.anchors_
     np.testing.assert_allclose(model.predict(X), expected)
     for wrong in (-1, [np.nan], [[1.0, 2.0]], "five"):
         with pytest.raises((ValueError, TypeError), match="anchors"):
@@ -661,9 +666,12 @@ def test_local_coefficients_are_the_slope_at_fixed_weights(regimes, trained):
     weights = trained.expert_weights(X)
     coef = trained.local_coef(X)
     assert coef.shape == (50, 8)
-    moved = np.einsum("nk,nk->n", weights[:, :3], trained.predict_experts(X + 0.1))
-    stayed = np.einsum("nk,nk->n", weights[:, :3], trained.predict_experts(X))
-    np.testing.assert_allclose(moved - stayed, 0.1 * coef.sum(axis=1), atol=1e-10)
+
+    def of_models(X):
+        every = np.column_stack([trained.predict_experts(X), trained.predict(X, mixing="global")])
+        return np.einsum("nk,nk->n", weights[:, :4], every)
+
+    np.testing.assert_allclose(of_models(X + 0.1) - of_models(X), 0.1 * coef.sum(axis=1), atol=1e-10)
 
 
 def test_table_of_experts(regimes, trained):

@@ -37,6 +37,9 @@ LABEL_GATE_ROWS, LABEL_GATE_ITERATIONS = 10_000, 50
 # Candidate shares of the label gates, and the least relative gain that is worth twice the gates in `predict`
 LABEL_SHARES = np.linspace(0, 1, 11)
 LEAST_LABEL_GAIN = 1e-3
+# Label gates weigh the bins alone. Beside a fallback they have the least share whose error is within so many
+# standard errors of the least one, which few held-out rows tell roughly.
+SLACK = 0.5
 
 
 class RegressionGate(StatefulEstimator):
@@ -47,9 +50,11 @@ class RegressionGate(StatefulEstimator):
     can also weigh experts that belong to no bin, such as constants ("anchors"), with which the mixture leaves
     the range of the other experts.
 
-    The gate is the mean of several networks. Each starts from equal weights of all experts and is stopped
-    early by held-out rows. If labels are given, a linear gate is trained on the labels beside each network,
-    and the held-out rows choose the share of these label gates in the mean.
+    The gate is the mean of several networks. Each starts from equal weights of all experts, or from half of
+    the weight on one of them, the `fallback` of `fit`, and is stopped early by held-out rows: where no step
+    predicts these better than the start, the start remains. If labels are given, a linear gate is trained on
+    the labels beside each network, and the held-out rows choose the share of these label gates in the mean.
+    Beside a fallback, they choose the least of the shares that are about as good as the best.
 
     Parameters
     ----------
@@ -143,7 +148,9 @@ class RegressionGate(StatefulEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, *, experts, labels=None, sample_weight=None, groups=None) -> "RegressionGate":
+    def fit(
+        self, X, y, *, experts, labels=None, sample_weight=None, groups=None, fallback: int | None = None
+    ) -> "RegressionGate":
         """Train the gate.
 
         Parameters
@@ -162,6 +169,10 @@ class RegressionGate(StatefulEstimator):
         groups : array-like of shape (n_samples,), default=None
             Rows with the same label, such as noisy draws of one row, are held out together. None means that
             rows have nothing in common.
+        fallback : int, default=None
+            Column of `experts` that has half of the weight before training, such as one model for all rows.
+            The others share the other half. Where the inputs tell nothing, the gate stays there. None means
+            equal weights. A gate that is trained on labels alone (`classification_weight` is 1) has none.
 
         Returns
         -------
@@ -173,12 +184,14 @@ class RegressionGate(StatefulEstimator):
         ValueError
             If shapes or lengths differ, if an array holds nan or infinity, if a label is not a column of
             `experts`, if labels are missing while `classification_weight` is positive, if all rows are of
-            one group, or if a parameter is out of its range.
+            one group, or if a parameter or `fallback` is out of its range.
         """
         fitted = unfitted_copy(self)
         fitted._check_parameters(labels)
         X = checked_array(fitted, X, dtype=np.float64, ensure_min_samples=2)
         *arrays, weight = _check_rows(X, y, experts, labels, sample_weight)
+        if fallback is not None:
+            check_number(fallback, "fallback", 0, arrays[1].shape[1] - 1, integer=True)
         groups = None if groups is None else group_codes(group_array(groups, len(X))[weight > 0])
         # Threads of BLAS cost more than they bring in products of this size, above all where other jobs run
         # beside. They would also change the last digits: a gate is the same for any number of cores.
@@ -191,9 +204,9 @@ class RegressionGate(StatefulEstimator):
             if len(rows.y) > MANY_ROWS:
                 conditioning = Conditioning.of(rows.inputs)
                 rows = replace(rows, inputs=conditioning(rows.inputs))
-            members = fitted._train_all(rows, n_threads, groups, progress)
+            members = fitted._train_all(rows, n_threads, groups, fallback, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
-        label_share = _label_share(members)
+        label_share = _label_share(members, 0.0 if fallback is None else SLACK)
         fitted.networks_, fitted.shares_ = _average(members, label_share)
         if conditioning:
             fitted.networks_ = [conditioning.undone(stacked) for stacked in fitted.networks_]
@@ -284,12 +297,12 @@ class RegressionGate(StatefulEstimator):
         scaled = ((X - self.center_) / self.scale_).astype(PRECISION)
         return np.arcsinh(scaled, out=scaled)
 
-    def _train_all(self, rows, n_threads, groups, progress):
+    def _train_all(self, rows, n_threads, groups, fallback, progress):
         """Train all networks side by side, or some of them in each thread if a batch is work enough."""
         rng = check_random_state(self.random_state)
         splits = _splits(len(rows.y), self.n_restarts, rng, groups)
         size = self.hidden_layer_size
-        starts = [start_parameters(rows, size, self.classification_weight, rng) for _ in splits]
+        starts = [start_parameters(rows, size, self.classification_weight, rng, fallback) for _ in splits]
         # Each network shuffles its rows with a generator of its own, whatever the others do meanwhile.
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(splits))
         members = list(zip(splits, starts, map(np.random.RandomState, seeds), strict=True))
@@ -354,13 +367,22 @@ def _in_words(members, label_share):
     return f"{len(members)} {kind}", f"{steps:,} steps", f"held-out loss {loss:.4f}"
 
 
-def _label_share(members):
-    """Return the share of the label gates with which the held-out rows have the least error."""
+def _label_share(members, slack=0.0):
+    """Return the share of the label gates with which the held-out rows have the least error.
+
+    With `slack` it is the least share whose excess over that error is at most so many times its standard
+    error.
+    """
     if not members[0].label_gate:
         return 0.0
-    errors = np.hstack([member.errors() for member in members]).mean(axis=1, dtype=float)
-    best = int(np.argmin(errors))
-    return LABEL_SHARES[best] if errors[best] < errors[0] * (1 - LEAST_LABEL_GAIN) else 0.0
+    errors = np.hstack([member.errors() for member in members]).astype(float)
+    means = errors.mean(axis=1)
+    best = int(np.argmin(means))
+    if means[best] >= means[0] * (1 - LEAST_LABEL_GAIN):
+        return 0.0
+    excess = errors - errors[best]
+    is_near = excess.mean(axis=1) <= slack * excess.std(axis=1) / excess.shape[1] ** 0.5
+    return LABEL_SHARES[np.argmax(is_near)]
 
 
 def _average(members, label_share):

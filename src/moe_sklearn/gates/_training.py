@@ -24,13 +24,18 @@ PATIENCE, LEAST_GAIN = 15, 1e-4
 NEVER = -30.0
 
 
-def start_parameters(rows, hidden_layer_size, classification_weight, rng):
-    """Make the parameters of an untrained gate, which gives all experts equal weights."""
+def start_parameters(rows, hidden_layer_size, classification_weight, rng, fallback=None):
+    """Make the parameters of an untrained gate, which gives all experts equal weights.
+
+    An expert that is the `fallback` gets half of the weight, and the others equal shares of the other half.
+    """
     n_inputs, n_experts = rows.inputs.shape[1], rows.experts.shape[1]
     coef = np.zeros((n_experts + hidden_layer_size, n_inputs))
     bias = np.zeros(len(coef))
     if classification_weight == 1:
         bias[rows.n_bins : n_experts] = NEVER
+    elif fallback is not None:
+        bias[fallback] = math.log(max(n_experts - 1, 1))
     parameters = [coef, bias]
     if hidden_layer_size:
         coef[n_experts:] = rng.normal(scale=n_inputs**-0.5, size=(n_inputs, hidden_layer_size)).T

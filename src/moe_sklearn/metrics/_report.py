@@ -53,6 +53,9 @@ class MoEReport(Readable):
         Mean gate probabilities (columns) over the test rows of each true bin (row).
     anchor_weight : float
         Mean weight that the gate gives to constant experts; 0 where there are none.
+    global_weight : float
+        Mean weight that the gate gives to the global model in soft mixing; 0 where it weighs the experts of
+        the bins alone. What remains to 1 is the share of these experts.
     mixing : str
         The mode of `y_pred`.
     errors : dict of str to dict, or None
@@ -101,6 +104,7 @@ class MoEReport(Readable):
     regime_value: Any = field(default=None, repr=False)
     errors: dict[str, dict[str, Any]] | None = None
     bin_errors: dict[str, NDArray] | None = None
+    global_weight: float = 0.0
 
     _parts = report_parts
 
@@ -125,6 +129,7 @@ def make_report(
     n_train_covered: int,
     dropped_bins: Sequence[str] = (),
     anchor_weight: ArrayLike = 0.0,
+    global_weight: ArrayLike = 0.0,
     sample_weight: ArrayLike | None = None,
     n_resamples: int = 1000,
     confidence_level: float = 0.95,
@@ -158,6 +163,8 @@ def make_report(
         Names of bins without expert.
     anchor_weight : float or array-like of shape (n_rows,), default=0
         Weight of the constant experts in each row.
+    global_weight : float or array-like of shape (n_rows,), default=0
+        Weight of the global model in the soft prediction of each row.
     sample_weight : array-like of shape (n_rows,), optional
         Weights; rows of weight 0 count as absent.
     n_resamples, confidence_level, random_state
@@ -204,7 +211,10 @@ def make_report(
     _check_modes(predictions, mixing, len(y))
     covered = _covered(codes, weight)
     n_test, n_test_covered = map(int, (np.count_nonzero(weight), np.count_nonzero(covered)))
-    anchor_weight = np.broadcast_to(np.asarray(anchor_weight, dtype=float), covered.shape)[covered]
+    on_anchors, on_global = (
+        np.broadcast_to(np.asarray(part, dtype=float), covered.shape)[covered]
+        for part in (anchor_weight, global_weight)
+    )
     routed, mean_proba = gate.argmax(axis=1)[covered], bin_mean_proba(gate, codes, weight)
     y, codes, weight = y[covered], codes[covered], weight[covered]
     predicted = {mode: np.asarray(predictions[mode], dtype=float)[covered] for mode in MODES}
@@ -225,7 +235,8 @@ def make_report(
         dropped_bins=tuple(map(str, dropped_bins)),
         **_by_bin(y, predicted, codes, routed, weight, np.asarray(bin_train_counts)),
         gate_proba=mean_proba,
-        anchor_weight=float(np.average(np.asarray(anchor_weight), weights=weight)),
+        anchor_weight=float(np.average(on_anchors, weights=weight)),
+        global_weight=float(np.average(on_global, weights=weight)),
         mixing=mixing,
         y_true=y,
         y_pred=predicted[mixing],

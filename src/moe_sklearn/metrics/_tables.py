@@ -85,7 +85,7 @@ def report_parts(report: Any) -> list[str | Table]:
 
 
 def footnote(report: Any) -> str:
-    """Meaning of the brackets, parts of the loss, dropped bins and share of the constant experts."""
+    """Meaning of the brackets, parts of the loss, dropped bins and shares of the weight."""
     lines = [
         f"in brackets: {100 * report.confidence_level:.4g} % bootstrap interval over the covered test rows",
         f"1 - R2 soft: {number(report.loss['experts'])} from the experts (1 - R2 oracle), "
@@ -94,6 +94,12 @@ def footnote(report: Any) -> str:
     if report.dropped_bins:
         lines.append(
             f"without expert, for want of training rows: {', '.join(map(cell, report.dropped_bins))}"
+        )
+    if report.global_weight:
+        rest = 1 - report.global_weight - report.anchor_weight
+        lines.append(
+            f"weight in soft mixing: {percent(rest)} on the experts of the bins, "
+            f"{percent(report.global_weight)} on the global model"
         )
     if report.anchor_weight:
         lines.append(f"constant experts carry {percent(report.anchor_weight)} of the weight")

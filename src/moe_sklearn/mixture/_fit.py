@@ -28,7 +28,7 @@ from ..labels import N_FOLDS, NO_BIN, GivenFolds, codes_of, group_codes, has_rep
 from ..linalg import LinearStack, Scratch, is_overridden
 from ..metrics import MODES
 from ..moments import FoldMoments, in_enough_precision, with_a_word
-from ._gate_plan import GatePlan, check_plan, plan_gate
+from ._gate_plan import GatePlan, check_plan, plan_gate, trains_on_errors
 from ._gate_rows import GateData, GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
 from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
 from ._predictor import MixturePredictor
@@ -38,6 +38,8 @@ from ._training_rows import TrainingRows, folds_of, gather_batches
 MAX_DRAWS = 16
 # The part that None stands for
 DEFAULT_PARTS = {"experts": BinnedRidgeExperts, "gate_features": GateFeatureTransformer, "binner": GridBinner}
+# PCA scores that a gate trained on errors sees by default. A classifier sees the 10 of the first experiment.
+N_COMPONENTS = 30
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def with_default_parts(mixture, params: dict) -> dict:
     parts = {name.partition("__")[0] for name in params if "__" in name}
     current = {name: params.get(name, getattr(mixture, name, None)) for name in parts}
     made = {name: DEFAULT_PARTS[name]() for name in parts & DEFAULT_PARTS.keys() if current[name] is None}
+    if "gate_features" in made:
+        made["gate_features"] = default_features(params.get("gate", getattr(mixture, "gate", None)))
     gate = current.get("gate")
     if isinstance(gate, str):
         if gate != "regression":
@@ -127,6 +131,12 @@ def with_default_parts(mixture, params: dict) -> dict:
         own = {name: params.get(name, getattr(mixture, name)) for name in ("random_state", "verbose")}
         made["gate"] = RegressionGate(**own)
     return {**params, **made}
+
+
+def default_features(gate) -> GateFeatureTransformer:
+    """Make the `gate_features` that None stands for, of an estimator or of the name of a gate."""
+    on_errors = gate in ("auto", "regression") if isinstance(gate, str) else trains_on_errors(gate)
+    return GateFeatureTransformer(N_COMPONENTS) if on_errors else GateFeatureTransformer()
 
 
 def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup:
@@ -141,7 +151,6 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
     """
     progress = Progress.of(mixture)
     experts = make_experts(mixture.experts)
-    features = GateFeatureTransformer() if mixture.gate_features is None else clone(mixture.gate_features)
     labels, codes, counts = _counted(rows, moments)
     small_bins = experts.small_bins_of("keep" if rows.of_target else "raise")
     regimes = fit_regimes(labels, counts, experts.min_bin_rows, small_bins, rows.binner, rows.of_target)
@@ -149,6 +158,8 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
     own_counts = count_rows(codes, len(regimes.bins), rows.sample_weight)
     in_folds = partial(_in_fitted_folds, rows, own_counts, n_features)
     plan = plan_gate(mixture, codes, len(regimes.bins), rows.sample_weight, in_folds)
+    given = mixture.gate_features
+    features = default_features(plan.gate) if given is None else clone(given)
     n_draws, seed = 1, 0
     if rows.source.has_noise:
         n_draws = n_draws_of(mixture.n_noise_draws, len(plan.rows), plan.limit)

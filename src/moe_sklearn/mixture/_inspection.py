@@ -105,7 +105,7 @@ class MixtureOutputs:
         return self.predictor_.map(lambda outputs: outputs.proba, features_of(self, X), proba=True)
 
     def expert_weights(self, X) -> np.ndarray:
-        """Compute the gate's weights of experts and anchors, as used in mode "soft".
+        """Compute the gate's weights of experts, global ridge and anchors, as used in mode "soft".
 
         Parameters
         ----------
@@ -113,9 +113,9 @@ class MixtureOutputs:
 
         Returns
         -------
-        ndarray of shape (n_samples, n_bins + n_anchors)
-            First the experts in the order of `bins_`, then the anchors in the order of `anchors_`. Rows sum
-            to 1.
+        ndarray of shape (n_samples, n_bins + 1 + n_anchors) or (n_samples, n_bins)
+            First the experts in the order of `bins_`, then the global ridge, then the anchors in the order of
+            `anchors_`. A classifier weighs the experts alone. Rows sum to 1.
         """
         check_is_fitted(self)
         return self.predictor_.map(lambda outputs: outputs.weights, features_of(self, X), weights=True)
@@ -269,7 +269,8 @@ class MixtureOutputs:
         r"""Compute the coefficients of the soft mixture at each row.
 
         They are :math:`\sum_k p_k(x) c_k`, with the gate's weights :math:`p_k` and the coefficients
-        :math:`c_k` of the experts: the slopes of the prediction while the gate's weights are held fixed.
+        :math:`c_k` of the experts and of the global ridge: the slopes of the prediction while the gate's
+        weights are held fixed.
         Anchors have no slope.
 
         Parameters
@@ -280,17 +281,19 @@ class MixtureOutputs:
         -------
         ndarray of shape (n_samples, n_features) or (n_samples, n_targets, n_features)
         """
-        weights = np.asarray(self.expert_weights(X))[:, : len(self.bins_)]
-        return in_shape_of_y(self, np.tensordot(weights, self.predictor_.expert_coef, axes=1), axis=1)
+        weights = np.asarray(self.expert_weights(X))
+        n_models = weights.shape[1] - len(self.predictor_.anchors)
+        coef = self.predictor_.model_coef[:n_models]
+        return in_shape_of_y(self, np.tensordot(weights[:, :n_models], coef, axes=1), axis=1)
 
     def contributions(self, X) -> Contributions:
         r"""Divide the soft prediction among the columns of X.
 
         The contribution of column j is :math:`\sum_k p_k(x) c_{kj} (x_j - \bar x_j)`, with the gate's weights
-        :math:`p_k`, the coefficients :math:`c_k` of the experts and the mean of the training rows. The base
-        is the rest of the soft prediction: what experts and anchors predict at that mean, with the weights of
-        the row. The weights are held fixed, as in `local_coef`. What a column does through the gate is
-        therefore in the base.
+        :math:`p_k`, the coefficients :math:`c_k` of the experts and of the global ridge, and the mean of the
+        training rows. The base is the rest of the soft prediction: what these and the anchors predict at that
+        mean, with the weights of the row. The weights are held fixed, as in `local_coef`. What a column does
+        through the gate is therefore in the base.
 
         Parameters
         ----------
@@ -454,13 +457,18 @@ class MixtureOutputs:
 
         def of_block(outputs, codes):
             mixed = [mix(mode, outputs, self.predictor_.anchors, codes) for mode in MODES]
-            return outputs.proba, outputs.weights[:, len(self.bins_) :].sum(axis=1), *mixed
+            n_models = outputs.weights.shape[1] - len(self.predictor_.anchors)
+            of_global, of_anchors = np.split(outputs.weights, [n_models], axis=1)
+            of_global = of_global[:, len(self.bins_) :].sum(axis=1)
+            return outputs.proba, of_global, of_anchors.sum(axis=1), *mixed
 
-        proba, anchor_weight, *mixed = self.predictor_.map(of_block, source, codes, weights=True, proba=True)
+        found = self.predictor_.map(of_block, source, codes, weights=True, proba=True)
+        proba, global_weight, anchor_weight, *mixed = found
         return make_report(
             y_true=in_shape_of_y(self, y),
             predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
             proba=proba,
+            global_weight=global_weight,
             anchor_weight=anchor_weight,
             bins=codes,
             bin_names=self.regimes_.names,

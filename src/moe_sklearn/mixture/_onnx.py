@@ -175,15 +175,17 @@ class _Graph:
 def _prediction(graph, predictor, mixing) -> str:
     """Add what `moe_sklearn.mixture.mix` returns: (n, n_targets)."""
     stack, n_bins, n_targets = predictor.stack, predictor.n_bins, predictor.n_targets
-    n_outputs = n_bins * n_targets
+    n_models, n_anchors = n_bins, len(predictor.anchors)
     rows = "X" if stack.origin is None else graph("Sub", "X", stack.origin)
     if mixing == "global":  # No gate: this mode can be written whatever the gate is.
-        coef = stack.part(stack.coef, "experts")[:, n_outputs:]
-        return graph("Gemm", rows, coef, stack.part(stack.intercept[None], "experts")[0, n_outputs:])
+        coef, at_zero = (stack.part(array, "experts") for array in (stack.coef, stack.intercept[None]))
+        return graph("Gemm", rows, coef[:, -n_targets:], at_zero[0, -n_targets:])
     outputs = graph("Gemm", rows, stack.coef, stack.intercept)
     first = stack.columns["experts"].start
-    predictions = graph.columns(outputs, slice(first, first + n_outputs))
-    if n_bins == 1 and (mixing == "hard" or not len(predictor.anchors)):
+    if mixing == "soft" and isinstance(predictor.gate, RegressionGate):  # It can weigh the global model too.
+        n_models = len(predictor.gate.classes_) - n_anchors
+    predictions = graph.columns(outputs, slice(first, first + n_models * n_targets))
+    if n_models == 1 and (mixing == "hard" or not n_anchors):
         return predictions
     inputs = _gate_inputs(graph, predictor, outputs)
     if mixing == "soft":
@@ -192,11 +194,11 @@ def _prediction(graph, predictor, mixing) -> str:
         # Weights of 1 and 0, so that the sum below serves both modes.
         best = graph("ArgMax", _weights(graph, predictor.router, inputs), axis=1, keepdims=1)
         weights = graph.cast(graph("Equal", best, np.arange(n_bins)), graph.dtype)
-    of_experts = graph("Unsqueeze", graph.columns(weights, slice(0, n_bins)), np.array([2]))
-    predictions = graph("Reshape", predictions, np.array([0, n_bins, n_targets]))
+    of_experts = graph("Unsqueeze", graph.columns(weights, slice(0, n_models)), np.array([2]))
+    predictions = graph("Reshape", predictions, np.array([0, n_models, n_targets]))
     mixed = graph.sum(graph("Mul", of_experts, predictions), 1, keepdims=0)
-    if mixing == "soft" and len(predictor.anchors):
-        of_anchors = graph.columns(weights, slice(n_bins, n_bins + len(predictor.anchors)))
+    if mixing == "soft" and n_anchors:
+        of_anchors = graph.columns(weights, slice(n_models, n_models + n_anchors))
         mixed = graph("Add", mixed, graph("MatMul", of_anchors, predictor.anchors.astype(graph.dtype)))
     return mixed
 

@@ -15,8 +15,9 @@ from ..linalg import LinearStack
 class Outputs(NamedTuple):
     """Outputs of the predictor; weights and probabilities have no columns unless they are requested.
 
-    Predictions (n, n_bins + 1, n_targets) are those of the experts, then of the global model, weights (n,
-    n_bins + n_anchors) the gate's of the experts, then of the anchors, and `proba` (n, n_bins) of the bins.
+    Predictions (n, n_bins + 1, n_targets) are those of the experts, then of the global model. Weights (n,
+    n_bins + 1 + n_anchors) are the gate's of the same models, then of the anchors; a classifier weighs no
+    more than the n_bins experts. `proba` (n, n_bins) is that of the bins.
     """
 
     predictions: np.ndarray
@@ -39,8 +40,8 @@ class MixturePredictor:
     gate_inputs : tuple of str
         Inputs of the gate, in this order.
     gate, router : estimator
-        The gate weighs experts and anchors, the router gives the probability of each bin. A method `weigh` is
-        called in place of `predict_proba` if there is one, because it skips the checks of X.
+        The gate weighs experts, global model and anchors, the router gives the probability of each bin. A
+        method `weigh` is called in place of `predict_proba` if there is one, as it skips the checks of X.
     anchors : ndarray of shape (n_anchors, n_targets)
         Values of the constant experts.
     x_mean : ndarray of shape (n_features,)
@@ -65,8 +66,13 @@ class MixturePredictor:
     @property
     def expert_coef(self) -> np.ndarray:
         """Coefficients of the experts, (n_bins, n_targets, n_features)."""
-        experts = self.stack.part(self.stack.coef, "experts")
-        return experts.T.reshape(self.n_bins + 1, self.n_targets, -1)[:-1]
+        return self.model_coef[:-1]
+
+    @property
+    def model_coef(self) -> np.ndarray:
+        """Coefficients of the experts, then of the global model, (n_bins + 1, n_targets, n_features)."""
+        coef = self.stack.part(self.stack.coef, "experts")
+        return coef.T.reshape(self.n_bins + 1, self.n_targets, -1)
 
     def map(self, finish: Callable, X, *row_values, weights: bool = False, proba: bool = False) -> Any:
         """Join ``finish(outputs, *values)`` of all blocks of rows of X; the outputs of a block are not kept.
@@ -124,18 +130,21 @@ class MixturePredictor:
     def contributions(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).
 
-        The first are sum_k p_k c_kj (x_j - mean_j) with the coefficients c_k of the experts. The second are
-        the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k and the anchors c_a.
+        The first are sum_k p_k c_kj (x_j - mean_j) with the coefficients c_k of the models that the gate
+        weighs. The second are the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k
+        and the anchors c_a.
         """
         # About the mean, because coefficients times x itself would be large and cancel in the rest.
-        coef = self.expert_coef.swapaxes(1, 2)
+        coef = self.model_coef.swapaxes(1, 2)
         at_mean = self.stack.part(self.stack.outputs_at(self.x_mean)[None], "experts")
-        constants = np.concatenate([at_mean.reshape(-1, self.n_targets)[:-1], self.anchors])
+        at_mean = at_mean.reshape(-1, self.n_targets)
 
         def of_block(block, locate):
             weights = self._outputs(block, locate, True, False).weights
-            values = np.tensordot(weights[:, : self.n_bins], coef, axes=1)
+            n_models = weights.shape[1] - len(self.anchors)
+            values = np.tensordot(weights[:, :n_models], coef[:n_models], axes=1)
             values *= (block - self.x_mean)[:, :, None]
+            constants = np.concatenate([at_mean[:n_models], self.anchors])
             return values, (weights @ constants).astype(weights.dtype)
 
         return X.map(of_block, named=True)
@@ -187,18 +196,20 @@ def join_inputs(gate_inputs, features, discriminant_scores, predictions) -> np.n
 def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:
     """Combine the predictions of all models: (n, n_targets).
 
-    "soft" is sum_k p_k f_k + sum_a p_a c_a, with the gate's weights p and the anchors c_a (n_anchors,
-    n_targets). "hard" is the expert of the most probable bin, "oracle" that of the bin that `codes` gives;
-    code -1 is the global model. "global" is the global model.
+    "soft" is sum_k p_k f_k + sum_a p_a c_a, with the gate's weights p of the experts f_k and of the global
+    model, which only a gate trained on errors weighs, and the anchors c_a (n_anchors, n_targets). "hard" is
+    the expert of the most probable bin, "oracle" that of the bin that `codes` gives; code -1 is the global
+    model. "global" is the global model.
     """
     predictions = outputs.predictions
-    n_bins = predictions.shape[1] - 1
     if mixing == "global":
         return predictions[:, -1]
     if mixing == "soft":
-        mixed = np.einsum("nk,nkt->nt", outputs.weights[:, :n_bins], predictions[:, :-1])
+        # Columns without an anchor are models; gates of earlier releases do not weigh the last of them.
+        n_models = outputs.weights.shape[1] - len(anchors)
+        mixed = np.einsum("nk,nkt->nt", outputs.weights[:, :n_models], predictions[:, :n_models])
         if len(anchors):
-            mixed += (outputs.weights[:, n_bins:] @ anchors).astype(mixed.dtype, copy=False)
+            mixed += (outputs.weights[:, n_models:] @ anchors).astype(mixed.dtype, copy=False)
         return mixed
     codes = outputs.proba.argmax(axis=1) if mixing == "hard" else codes
     return predictions[np.arange(len(predictions)), codes]

@@ -24,7 +24,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     :math:`f_k(x)` be the predictions of the experts and :math:`p_k(x)` the gate's weights of the experts. The
     mixing modes are
 
-    - ``"soft"``: :math:`\sum_k p_k(x) f_k(x)`;
+    - ``"soft"``: :math:`\sum_k p_k(x) f_k(x)`, where a regression gate weighs the global ridge and constants
+      too, see `gate` and `anchors`;
     - ``"hard"``: the expert of the most probable bin;
     - ``"oracle"``: the expert of the row's own bin, which must be given;
     - ``"global"``: one ridge over all rows.
@@ -34,8 +35,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     experts : BinnedRidgeExperts or BinnedPLSExperts, default=None
         The experts to fit. None means ``BinnedRidgeExperts()``.
     gate_features : transformer, default=None
-        Makes the features of the gate from X. Any scikit-learn transformer can be used. None means
-        ``GateFeatureTransformer()``: 10 PCA scores, which need no second pass over X. If X is a DataFrame of
+        Makes the features of the gate from X. Any scikit-learn transformer can be used. None means PCA
+        scores, which need no second pass over X: ``GateFeatureTransformer(30)`` for a regression gate, and
+        ``GateFeatureTransformer()``, with 10 scores, for a classifier. There are never more scores than
+        columns, nor than training rows less one. If X is a DataFrame of
         pandas or polars, the transformer gets DataFrames with the same names, so that a `ColumnTransformer`
         can choose columns by name. The transformer is fitted without y. Only one that cannot be fitted
         without it, such as `PLSRegression` or `SelectKBest`, gets the y of all training rows. Such features
@@ -46,7 +49,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
 
         - ``"logistic"``: a `LogisticGate`, which is a multinomial logistic regression of the bin on the
           standardised inputs. This is the gate of the original experiment.
-        - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture.
+        - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture. The
+          global ridge is one more expert of this mixture. It has half of the weight before training, and
+          keeps it where nothing else predicts held-out rows better: where the regimes tell nothing, soft
+          mixing is hardly worse than one ridge.
         - a scikit-learn classifier with `predict_proba`.
         - ``"auto"``: ``"regression"`` if there are two bins or more and at least 30 covered training
           rows, else ``"logistic"``. Rows of weights w count as (sum w)^2 / sum w^2 rows.
@@ -102,7 +108,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     gate_features_ : transformer
         The fitted transformer.
     gate_ : classifier or RegressionGate
-        The fitted gate. It weighs the experts in mode "soft".
+        The fitted gate. It weighs the experts in mode "soft", and a regression gate the global ridge too.
     router_ : classifier
         Gives the probability of each bin, for "hard" and `gate_proba`; its classes are `bins_`. If the gate
         is a classifier, the router is the gate. The weights of a regression gate are not probabilities of
@@ -221,7 +227,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         **params : dict
             As in scikit-learn. A part that is None is made with its defaults first: ``experts__alpha=3``
             sets ``experts=BinnedRidgeExperts(alpha=3)`` if `experts` is None. The same holds for
-            `gate_features`, for `binner`, and for `gate` if it is "regression".
+            `gate_features`, which become those that None means for the `gate` then, for `binner`, and for
+            `gate` if it is "regression".
 
         Returns
         -------
