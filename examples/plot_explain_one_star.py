@@ -56,21 +56,22 @@ print(f"log g: true {y_test[star]:.2f}, predicted {soft[star]:.2f}")
 # %%
 # Which experts spoke?
 # --------------------
-# ``expert_weights`` has the weight of each expert, and after them those of the anchors, which are constants.
+# ``expert_weights`` has the weight of each expert, then that of the global ridge, and after it those of the
+# anchors, which are constants.
 # ``predict_experts`` has what each expert says. The weighted sum is the prediction. ``gate_proba`` is
 # another thing: the probability of each regime.
 
 n_experts = len(model.bins_)
 weights, proba = model.expert_weights(flux)[star], model.gate_proba(flux)[star]
 says = model.predict_experts(flux)[star]
-place = np.arange(n_experts + 1)
+place = np.arange(n_experts + 2)
 figure, ax = plt.subplots(figsize=(6, 5), layout="constrained")
 ax.barh(
-    place[:-1] - 0.2, proba, 0.38, color="#E69F00", label="probability of the regime"
+    place[:-2] - 0.2, proba, 0.38, color="#E69F00", label="probability of the regime"
 )
 ax.barh(
     place + 0.2,
-    [*weights[:n_experts], weights[n_experts:].sum()],
+    [*weights[: n_experts + 1], weights[n_experts + 1 :].sum()],
     0.38,
     color="#0072B2",
     label="weight in the prediction",
@@ -78,7 +79,7 @@ ax.barh(
 names = [
     f"{name}: {value:.2f}" for name, value in zip(model.bin_names_, says, strict=True)
 ]
-ax.set_yticks(place, [*names, "anchors"])
+ax.set_yticks(place, [*names, "one ridge", "anchors"])
 ax.invert_yaxis()
 ax.set(title="What each expert says of log g")
 _ = ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.08))
@@ -155,7 +156,7 @@ print(f"coefficients change by {change / size:.0%} of their size from star to st
 
 one_ridge = model.predict(flux, mixing="global")
 odd = int(np.abs(soft - one_ridge).argmax())
-on_anchors = model.expert_weights(flux)[:, len(model.bins_) :].sum(axis=1)
+on_anchors = model.expert_weights(flux)[:, len(model.bins_) + 1 :].sum(axis=1)
 print(
     f"mixture {soft[odd]:.2f}, one ridge {one_ridge[odd]:.2f}, true {y_test[odd]:.2f}"
 )

@@ -68,6 +68,23 @@ def test_pure_noise_looks_like_noise_to_the_gate(noise):
     assert min(gains) > -0.03
 
 
+@pytest.mark.parametrize("n_rows", [60, 200])
+@pytest.mark.parametrize(("kind", "least_gain"), [("noise", -0.02), ("regimes", 0.3)])
+def test_the_mixture_falls_back_to_one_ridge_but_where_regimes_help(n_rows, kind, least_gain):
+    """Means over seeds of R2 of soft mixing less that of the global ridge."""
+    gains = []
+    for seed in range(6):
+        X, y, bins = Noise(5, n_rows, 3).draw(seed)[:3] if kind == "noise" else draw_signal(n_rows, seed)
+        model = SoftGateMoERegressor(BinnedRidgeExperts(alphas=np.logspace(-1, 4, 6)), random_state=seed)
+        model.fit(X[:n_rows], y[:n_rows], bins=bins[:n_rows])
+        X, y = X[n_rows:], y[n_rows:]
+        gains.append(model.score(X, y) - model.score(X, y, mixing="global"))
+        weights = model.expert_weights(X)
+        assert weights.shape == (N_TEST, 3 + 1 + 5)
+        np.testing.assert_allclose(weights.sum(axis=1), 1)
+    assert np.mean(gains) > least_gain
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", honesty.SETTINGS)
 def test_pure_noise_is_no_worse_than_one_ridge(name):

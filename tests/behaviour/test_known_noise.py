@@ -9,7 +9,13 @@ from shared_data import three_regimes
 from sklearn.model_selection import KFold, cross_validate
 from sklearn.preprocessing import FunctionTransformer
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, accumulate, dask_moments
+from moe_sklearn import (
+    BinnedRidgeExperts,
+    GateFeatureTransformer,
+    SoftGateMoERegressor,
+    accumulate,
+    dask_moments,
+)
 from moe_sklearn.experts import held_out_errors
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.moments import BinnedMoments, FoldMoments, discriminants, pca_axes, ridge
@@ -378,7 +384,8 @@ def regimes():
 @pytest.fixture(scope="module")
 def model():
     gate = RegressionGate(max_iter=10, n_restarts=2, random_state=0)
-    return SoftGateMoERegressor(gate=gate, random_state=0)
+    # Two columns' worth of signal: more scores are noise, which costs the noisy fits more than the clean one.
+    return SoftGateMoERegressor(None, GateFeatureTransformer(10), gate, random_state=0)
 
 
 def test_known_noise_is_better_than_one_draw_and_than_clean_rows(regimes, model):

@@ -43,6 +43,23 @@ def some(rows, arrays):
 
 
 @pytest.mark.parametrize("hidden", [0, 16])
+def test_a_gate_that_learns_nothing_leaves_half_of_the_weight_on_the_fallback(hidden):
+    """Held-out rows of noise are predicted best by the start, but for chance; the first of four is right."""
+    rng = np.random.default_rng(0)
+    X, experts = rng.normal(size=(300, 5)), rng.normal(size=(300, 4))
+    experts[:, 1:] += 5 * rng.choice([-1, 1], size=(300, 3))
+    y = experts[:, 0] + 0.1 * rng.normal(size=300)
+    gate = RegressionGate(hidden, n_restarts=1, max_iter=1, alpha=1e6, random_state=0)
+    proba = gate.fit(X, 0 * y, experts=0 * experts, fallback=0).predict_proba(X)
+    assert_allclose(proba, np.tile([1 / 2, 1 / 6, 1 / 6, 1 / 6], (300, 1)), rtol=1e-6)
+    assert_allclose(proba.sum(axis=1), 1)
+    assert fitted(hidden, X, y, experts).predict_proba(X)[:, 0].mean() > 0.5
+    for wrong in (4, -1, 1.5, "a"):
+        with pytest.raises((ValueError, TypeError), match="fallback must be an integer"):
+            gate.fit(X, y, experts=experts, fallback=wrong)
+
+
+@pytest.mark.parametrize("hidden", [0, 16])
 def test_gate_finds_the_regimes_without_labels(hidden):
     gate = fitted(hidden, *regimes(2000)[:3], n_restarts=2)
     X, y, experts, labels = regimes(1000, seed=1)

@@ -370,6 +370,23 @@ def test_default_parts_are_visible_to_set_params():
         model.set_params(expert__alpha=1)
 
 
+@pytest.mark.parametrize(
+    ("gate", "n_components"),
+    [("auto", 30), ("regression", 30), (RegressionGate(), 30), ("logistic", 10), (LogisticGate(), 10)],
+)
+def test_default_features_are_those_of_the_gate(gate, n_components):
+    """More scores than the seed's for a gate that stops early; never more than columns or rows less one."""
+    wavelength = np.linspace(6400, 6700, 60)
+    model = SoftGateMoERegressor().set_params(gate_features__wavelength=wavelength, gate=gate)
+    assert model.gate_features.n_components == n_components
+    X = np.random.default_rng(0).normal(size=(40, 60))
+    for n_columns, n_scores in ((60, n_components), (4, 4)):
+        fitted = SoftGateMoERegressor(gate=gate, random_state=0).fit(
+            X[:, :n_columns], X[:, 0], bins=np.arange(40) % 2
+        )
+        assert fitted.gate_features_.n_components_ == n_scores
+
+
 @pytest.mark.parametrize("gate", ["auto", "logistic"])
 def test_parameters_of_a_gate_without_any_say_the_way_out(gate):
     message = (

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import pickle
 import sys
 
 import numpy as np
@@ -133,6 +134,25 @@ def test_graph_where_label_gates_have_a_share():
     model = SoftGateMoERegressor(gate=gate).fit(X, y, bins=bins)
     assert len(model.gate_.networks_) == 2  # networks and label gates
     assert_same(model, X, y)
+
+
+def test_predictors_without_the_global_model_among_the_experts_still_predict():
+    model, X, y = fitted(GATES["networks"])
+    stacks = [[np.delete(a, 3, axis=-2 if a.ndim > 2 else -1) for a in s] for s in model.gate_.networks_]
+    model.gate_.networks_, model.gate_.classes_ = stacks, model.gate_.classes_[:-1]
+    loaded = pickle.loads(pickle.dumps(model))
+    weights = loaded.expert_weights(X)
+    assert weights.shape == (len(X), 3 + 5)
+    expected = (weights[:, :3] * loaded.predict_experts(X)).sum(axis=1) + weights[:, 3:] @ loaded.anchors_
+    assert_allclose(loaded.predict(X), expected)
+    assert_same(loaded, X, y)
+    parts = loaded.contributions(X)
+    assert_allclose(parts.values.sum(axis=1) + parts.base_values, expected)
+    assert loaded.local_coef(X).shape == X.shape
+    report = loaded.evaluate(X, y, bins=spectra()[2], n_resamples=2)
+    assert report.global_weight == 0 and report.anchor_weight == pytest.approx(
+        weights[:, 3:].sum(axis=1).mean()
+    )
 
 
 @pytest.mark.parametrize("n_bins", [1, 2])
