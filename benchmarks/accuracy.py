@@ -231,8 +231,9 @@ def piecewise(data):
 class RememberingGate(RegressionGate):
     """Keeps what it was trained on: the inputs of the training rows, and their targets."""
 
-    def fit(self, X, y, **options):
-        super().fit(X, y, **options)
+    def fit(self, X, y, *, experts, labels=None, sample_weight=None, groups=None, fallback=None):
+        options = {"sample_weight": sample_weight, "groups": groups, "fallback": fallback}
+        super().fit(X, y, experts=experts, labels=labels, **options)
         self.seen_ = X, y
         return self
 
