@@ -50,11 +50,11 @@ from sklearn.utils import Bunch
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
 from moe_sklearn.datasets import load_gaia_xp, make_stellar_spectra
+from moe_sklearn.experiment import SIMULATED_EDGES
 from moe_sklearn.gates import RegressionGate
 
 SEED = 0
-TEFF_EDGES = [3750, 4500, 5250, 6000]
-EDGES = {"Gaia": [TEFF_EDGES, [-2.5, -1, 0, 0.75]], "simulated": [TEFF_EDGES, [-2, -1, 0, 0.5]]}
+EDGES = {"Gaia": [SIMULATED_EDGES[0], [-2.5, -1, 0, 0.75]], "simulated": SIMULATED_EDGES}
 # Penalty and PCA scores that were chosen by hand
 BY_HAND = {"Gaia": (1.0, 30), "simulated": (30.0, 10)}
 FEATURES, ALL_INPUTS = ("features",), ("features", "discriminants", "experts")

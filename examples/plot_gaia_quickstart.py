@@ -133,7 +133,7 @@ report
 #   information: ``model.predict(spectra)`` takes the 343 pixels alone.
 # * Hard mixing keeps half of the gain: the wrong expert is expensive.
 # * R2 *within* a regime can be negative, as for hot, metal-rich stars. They are nearly all dwarfs, whose
-#   log g has a standard deviation of 0.28 only, so that little is left to explain, and two stars that are
+#   log g has a standard deviation of 0.43 only, so that little is left to explain, and three stars that are
 #   taken for giants undo it.
 # * Soft mixing above the oracle also tells that the gate does work of its own. How much of the gain is
 #   due to the regimes, and how much to the gate?
