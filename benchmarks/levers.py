@@ -21,18 +21,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from accuracy import SEED, load_gaia, load_simulated, make_mixture
+from accuracy import SEED, features_of, load_gaia, load_simulated, make_mixture
 from common import print_header, print_machine, print_row, timed
 from sklearn.compose import ColumnTransformer
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, RepeatedKFold, train_test_split
 
-from moe_sklearn import GateFeatureTransformer
 from moe_sklearn.datasets import load_gaia_xp
 from moe_sklearn.gates import RegressionGate
-
-ALPHAS = np.array([0.1, 0.3, 1, 3, 10])
-
 
 # Data
 
@@ -100,7 +96,7 @@ def noise_column(data, share=0.0, draws=1):
     size = data.X.shape[1]
     # The penalty then weighs on it as on a pixel.
     column = np.log(np.median(data.error, axis=1, keepdims=True)) * data.X.std(axis=0).mean()
-    spectrum = GateFeatureTransformer(data.n_components, wavelength=data.wavelength)
+    spectrum = features_of(data)
     features = ColumnTransformer([("spectrum", spectrum, slice(size)), ("noise", "passthrough", [size])])
     x_std = np.hstack([share * data.error, np.zeros((len(column), 1))]).astype(np.float32)
     X = np.hstack([data.X, column]).astype(np.float32)
@@ -121,9 +117,7 @@ STEPS = {
     "10 networks": partial(gate, n_restarts=10),
     "100 epochs": partial(gate, max_iter=100),
     "9 anchors": partial(parts, anchors=9),
-    "shrunk to global, alphas chosen": lambda data: parts(
-        data, shrink_to="global", alphas=data.alpha * ALPHAS
-    ),
+    "shrunk to global": partial(parts, shrink_to="global"),
     "labels at 0.05": partial(gate, classification_weight=0.05),
     **{f"{rows} gate rows": partial(parts, gate_max_samples=rows) for rows in (400, 800, 2000, 4000, 8000)},
 }

@@ -21,7 +21,7 @@ import dask.array as da
 import matplotlib.pyplot as plt
 import numpy as np
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, dask_fit
+from moe_sklearn import SoftGateMoERegressor, dask_fit
 
 n, d, n_bins, train = 40_000, 200, 4, 30_000
 rng = np.random.default_rng(0)
@@ -42,17 +42,13 @@ print(f"{X.numblocks[0]} blocks of {X.chunksize}, {X.nbytes / 1e6:.0f} MB in all
 # workers return some numbers of each row, not its columns. Here the workers are threads. With
 # ``dask.distributed.Client(...)`` they are the machines of a cluster, and the code stays.
 
-mixture = SoftGateMoERegressor(
-    BinnedRidgeExperts(10.0), gate="logistic", random_state=0
-)
+mixture = SoftGateMoERegressor(gate="logistic", random_state=0)
 start = time.perf_counter()
 with dask.config.set(scheduler="threads", num_workers=2):
     dask_fit(mixture, X[:train], y[:train], regime[:train])
 print(f"{time.perf_counter() - start:.1f} s, {len(mixture.bins_)} experts")
 
-in_memory = SoftGateMoERegressor(
-    BinnedRidgeExperts(10.0), gate="logistic", random_state=0
-)
+in_memory = SoftGateMoERegressor(gate="logistic", random_state=0)
 in_memory.fit(X[:train].compute(), y[:train], bins=regime[:train])
 difference = np.abs(mixture.experts_.coef_ - in_memory.experts_.coef_).max()
 print(f"largest difference to the experts of all rows in memory: {difference:.0e}")

@@ -25,24 +25,14 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import normalize
 
-from moe_sklearn import (
-    SKOPS_TRUSTED,
-    BinnedRidgeExperts,
-    GateFeatureTransformer,
-    SoftGateMoERegressor,
-    to_onnx,
-)
+from moe_sklearn import SKOPS_TRUSTED, SoftGateMoERegressor, to_onnx
 from moe_sklearn.datasets import load_gaia_xp
 
 spectra = load_gaia_xp()
 X_train, X_test, y_train, y_test, side_train, _ = train_test_split(
     normalize(spectra.data), spectra.target, spectra.side, test_size=0.2, random_state=0
 )
-model = SoftGateMoERegressor(
-    BinnedRidgeExperts(alpha=0.003),
-    GateFeatureTransformer(n_components=30),
-    random_state=0,
-).fit(X_train, y_train, bins=side_train)
+model = SoftGateMoERegressor(random_state=0).fit(X_train, y_train, bins=side_train)
 prediction = model.predict(X_test)
 one_row = X_test[:1]
 
@@ -104,7 +94,7 @@ folder.cleanup()
 # it. The mixture evaluates nine experts and a gate of several networks. In a call from Python most of the
 # time goes to checks of the input and to the interpreter, which ONNX does without.
 
-predictors["one ridge"] = Ridge(0.003).fit(X_train, y_train).predict
+predictors["one ridge"] = Ridge().fit(X_train, y_train).predict
 taken = {}
 for name, predict in predictors.items():
     calls = []

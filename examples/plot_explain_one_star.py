@@ -18,12 +18,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import normalize
 
-from moe_sklearn import (
-    BinnedRidgeExperts,
-    GateFeatureTransformer,
-    GridBinner,
-    SoftGateMoERegressor,
-)
+from moe_sklearn import GridBinner, SoftGateMoERegressor
 from moe_sklearn.datasets import load_gaia_xp
 
 spectra = load_gaia_xp()
@@ -32,13 +27,7 @@ X_train, X_test, y_train, y_test = train_test_split(
     X, spectra.target, test_size=0.2, random_state=0
 )
 model = SoftGateMoERegressor(
-    BinnedRidgeExperts(alpha=0.003),
-    GateFeatureTransformer(n_components=30),
-    binner=GridBinner(
-        edges=[[3750, 4500, 5250, 6000], [-2.5, -1, 0, 0.75]],
-        names=[["cool", "mid", "hot"], ["poor", "solar", "rich"]],
-        outside="drop",
-    ),
+    binner=GridBinner(names=[["cool", "mid", "hot"], ["poor", "solar", "rich"]]),
     side_columns=[-2, -1],
     random_state=0,
 ).fit(X_train, y_train)
@@ -85,13 +74,14 @@ ax.set(title="What each expert says of log g")
 _ = ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.08))
 # sphinx_gallery_start_ignore
 # alt: Two bars for each of the nine experts, the probability of its regime and its weight, beside the log g
-# alt: that it predicts. The probability is high for two regimes, the weights are spread over many experts.
+# alt: that it predicts. The probability is high for two regimes. The weights are spread over other experts,
+# alt: one ridge and, for nearly half of the sum, anchors.
 # sphinx_gallery_end_ignore
 
 # %%
-# Compare the colours. Two regimes are probable, for the star lies near the edge between them, at 4500 K.
-# The weights are spread more widely: the default gate is trained on the error of the sum, and errors of
-# experts cancel best in this mixture. If you prefer weights that are probabilities, take
+# Compare the colours. Two regimes are probable, for the star lies near the edge between them, at a
+# metallicity of -0.13. The weights are spread otherwise: the default gate is trained on the error of the sum,
+# and errors of experts cancel best in this mixture. If you prefer weights that are probabilities, take
 # ``gate="logistic"``. It is less accurate here.
 
 # %%

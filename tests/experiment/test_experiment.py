@@ -202,13 +202,13 @@ def test_single_values_are_not_searched(spectra):
     fitted, search = fit_model(model, spectra.flux, spectra.target, spectra.side, alpha=[0.5], components=[4])
     assert search is None
     assert fitted.experts_.alpha == 0.5 and fitted.gate_features_.n_components == 4
-    assert not hasattr(model, "experts_") and model.experts.alpha == 1.0
+    assert not hasattr(model, "experts_") and model.experts.alpha == "auto"
 
 
 def test_grid_is_searched_on_covered_rows(spectra):
     model = make_model(spectra, edges=[[3750, 4875, 6000], [-1.5, 0, 0.5]], gate="logistic")
     fitted, search = fit_model(
-        model, spectra.flux, spectra.target, spectra.side, alpha=[0.01, 1e6], components=[2, 5]
+        model, spectra.flux, spectra.target, spectra.side, alpha=[0.01, 1e3], components=[2, 5]
     )
     assert len(search["tried"]) == len(search["mean_r2_soft"]) == 4
     assert search["chosen"] == search["tried"][int(np.argmax(search["mean_r2_soft"]))]
@@ -217,7 +217,7 @@ def test_grid_is_searched_on_covered_rows(spectra):
     assert fitted.n_train_ == 200 and 0 < evaluated(fitted, spectra).coverage < 1
     # The target of rows in no bin does not count.
     changed = np.where(spectra.side[:, 1] < -1.5, 1e3, spectra.target)
-    _, other = fit_model(model, spectra.flux, changed, spectra.side, alpha=[0.01, 1e6], components=[2])
+    _, other = fit_model(model, spectra.flux, changed, spectra.side, alpha=[0.01, 1e3], components=[2])
     assert other["mean_r2_soft"] == pytest.approx(search["mean_r2_soft"][::2])
 
 

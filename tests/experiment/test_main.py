@@ -70,7 +70,7 @@ def test_own_data_and_reloaded_model(arrays, source, tmp_path, capsys):
     record = saved(output)
     assert record["search"] is None
     assert record["report"] == report.to_dict()
-    assert record["settings"]["alpha"] == "[0.1]" and record["settings"]["components"] == "[10]"
+    assert record["settings"]["alpha"] == "[0.1]" and record["settings"]["components"] == "[30]"
     assert [path.name[:1] for path in sorted(output.glob("*.png"))] == list("123456")
     model = joblib.load(output / "model.joblib")
     _, test = train_test_split(np.arange(600), test_size=0.2, random_state=5)
@@ -81,7 +81,7 @@ def test_own_data_and_reloaded_model(arrays, source, tmp_path, capsys):
 
 
 def test_options_reach_the_model(source, tmp_path, capsys):
-    options = ["--edges", "3000,3500,4875,6000/-1.5,0.5", "--alpha", "0.01,1e6", "--components", "2"]
+    options = ["--edges", "3000,3500,4875,6000/-1.5,0.5", "--alpha", "0.01,1e3", "--components", "2"]
     options += ["--gate", "logistic", "--test-size", "0.25", "--scale", "rms", "--output", str(tmp_path)]
     report = main(["--data", str(source), *options])
     model, search = joblib.load(tmp_path / "model.joblib"), saved(tmp_path)["search"]

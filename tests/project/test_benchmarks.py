@@ -110,6 +110,7 @@ QUICK = {
     "panel.py": "--sets diabetes|gaia_mh --models ^ridge$|ours --splits 2 --results panel.csv",
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
+    "quoted.py": "--skip-gallery",
     "repeats.py": "--seeds 2 --stars 200 --visits 5",
     "sorted_rows.py": "--data diabetes --gates auto --shuffles 2",
 }

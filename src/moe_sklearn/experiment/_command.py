@@ -20,7 +20,7 @@ EPILOG = """\
 examples:
   python -m moe_sklearn                             observed Gaia spectra
   python -m moe_sklearn --data simulated --n 60000 --pixels 1024
-  python -m moe_sklearn --data my_spectra/ --alpha 0.1,1,10
+  python -m moe_sklearn --data my_spectra/ --components 10,30,60
 
 Your own data are the arrays flux (spectra, pixels), labels (spectra, columns)
 and, if there are any, error (as flux), wave (pixels, in Angstrom) and
@@ -103,7 +103,7 @@ def fit(args, tell):
     )
     n_rows, n_pixels = spectra.flux.shape
     tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {spectra.target_name}")
-    model = make_model(spectra, edges=args.edges, gate=args.gate, random_state=args.seed)
+    model = make_model(spectra, edges=args.edges, gate=args.gate, lines=args.lines, random_state=args.seed)
     X = observe(spectra, noise=args.noise, scale=args.scale, random_state=args.seed)
     train, test = train_test_split(np.arange(n_rows), test_size=args.test_size, random_state=args.seed)
     args.output.mkdir(parents=True, exist_ok=True)  # it had better fail before the fit than after
@@ -165,6 +165,7 @@ def make_parser():
     _add_data_options(parser.add_argument_group("data"))
     _add_own_options(parser.add_argument_group("your own data"))
     _add_model_options(parser.add_argument_group("model"))
+    parser.set_defaults(lines=None)
     return parser
 
 
@@ -210,16 +211,13 @@ def _add_own_options(group):
 
 def _add_model_options(group):
     group.add_argument(
-        "--alpha",
-        type=numbers,
-        metavar="A[,...]",
-        help="ridge penalty, or a grid of them (default: 1 for gaia, 30 if simulated, else 0.01,1,100)",
+        "--alpha", type=numbers, metavar="A[,...]", help="ridge penalty, or a grid of them (default: auto)"
     )
     group.add_argument(
         "--components",
         type=integers,
         metavar="N[,...]",
-        help="number of PCA scores that the gate sees, or a grid (default: 30 for gaia, else 10)",
+        help="number of PCA scores that the gate sees, or a grid (default: 10 if simulated, else 30)",
     )
     group.add_argument(
         "--gate",
@@ -231,8 +229,8 @@ def _add_model_options(group):
         "--edges",
         type=edges,
         metavar="E,.../E,...",
-        help="bin edges of each label, as 3750,4500,6000/-2,-1,0.5 (default: 3 x 3 bins of Teff and [M/H]; "
-        "for your own data 3 quantile bins of each label)",
+        help="bin edges of each label, as 3750,4500,6000/-2,-1,0.5 (default: 3 quantile bins of each "
+        "label; if simulated, 3 x 3 bins of Teff and [M/H])",
     )
 
 
@@ -242,8 +240,8 @@ def words(text):
 
 
 def numbers(text):
-    """Read numbers between commas."""
-    return [float(word) for word in words(text)]
+    """Read numbers between commas; "auto" stays a word."""
+    return [word if word == "auto" else float(word) for word in words(text)]
 
 
 def integers(text):

@@ -21,6 +21,7 @@ def make_model(
     *,
     edges: Sequence[Sequence[float]] | None = None,
     gate: str = "auto",
+    lines: str = "stellar",
     random_state: int = 0,
 ) -> SoftGateMoERegressor:
     """Construct the mixture; `fit_model` chooses its penalty and its number of PCA scores.
@@ -32,6 +33,8 @@ def make_model(
     edges : sequence of sequences of float, default=None
         Bin edges of each column of side information. None: 3 quantile bins of each.
     gate : {"auto", "logistic", "regression"}, default="auto"
+    lines : {"stellar", "none"}, default="stellar"
+        Lines that the gate sees.
     random_state : int, default=0
 
     Returns
@@ -45,9 +48,10 @@ def make_model(
         As `bin_names`.
     """
     names = bin_names(spectra.side_names, edges)
+    wavelength = None if lines == "none" else spectra.wavelength
     return SoftGateMoERegressor(
         experts=BinnedRidgeExperts(small_bins="drop"),
-        gate_features=GateFeatureTransformer(wavelength=spectra.wavelength),
+        gate_features=GateFeatureTransformer(wavelength=wavelength),
         gate=gate,
         binner=GridBinner(edges=edges, names=names, outside="drop"),
         random_state=random_state,
@@ -60,7 +64,7 @@ def fit_model(
     y: NDArray,
     side: NDArray,
     *,
-    alpha: Sequence[float],
+    alpha: Sequence[float | str],
     components: Sequence[int],
     random_state: int = 0,
     verbose: int = 0,
@@ -75,7 +79,7 @@ def fit_model(
     y : array-like of shape (n_samples,)
     side : array-like of shape (n_samples, n_columns)
         Side information that makes the bins.
-    alpha : sequence of float
+    alpha : sequence of float or "auto"
         Penalties to choose from.
     components : sequence of int
         Numbers of PCA scores to choose from.
