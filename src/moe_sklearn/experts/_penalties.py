@@ -161,13 +161,20 @@ def choose_alphas(
     groups = [part for of_label in parts.values() for part in of_label if part is not None and part.n_rows]
     candidates = Candidates.of(alphas, groups)
     n_rows = max(sum(group.n_rows for group in groups), sum(group.weight for group in groups))
-    by_folds = in_folds and (alphas is not None or n_rows >= MIN_ROWS_OF_FOLDS)
+    by_folds, alone = in_folds and (alphas is not None or n_rows >= MIN_ROWS_OF_FOLDS), []
+    if by_folds:
+        try:
+            alone = bins_in_one_fold(moments, labels)
+        except ValueError:
+            # Groups may leave no folds to compare by, which matters to candidates that were asked for.
+            if alphas is not None:
+                raise
+            by_folds = False
     if in_folds and not by_folds:
         parts = {k: [merged(of_label)] for k, of_label in parts.items()}
     pooled = moments.pooled_parts() if by_folds else [moments.pool()]
     rest_of_pool = rests_of(pooled)
     n_held_out = n_compared(pooled) if by_folds else 0
-    alone = bins_in_one_fold(moments, labels) if by_folds else []
     table = []
 
     # What experts shrink to has not seen the fold either.
