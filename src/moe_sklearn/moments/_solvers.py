@@ -124,6 +124,8 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
     column to column, rows count the mean.
     """
     alphas, scratch = np.asarray(alphas, float), scratch or Scratch()
+    if moments.noise is not None and prior_coef is not None:
+        return np.arange(len(alphas)), *ridge_path(moments, alphas, prior_coef, scratch)
     equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
     matrix, right = equations.matrix, equations.right
     shifted = alphas if equations.penalty is None else alphas + (equations.penalty - alphas.max())
