@@ -71,7 +71,9 @@ def test_a_hidden_layer_is_trained_by_adam(monkeypatch, n_rows, batch_rows, max_
     rows = draw_rows(0, n_rows)
     start = small_start(rows)
     expected = adam_by_hand(start, rows, 1e-3, max_iter, batch_rows, np.random.RandomState(1))
-    best = train_alone(start, rows, rows, 1e-3, max_iter, np.random.RandomState(1))
+    # As many held-out rows leave the start for any gain.
+    held_out = rows.take(np.tile(np.arange(n_rows), max(1, 10_000 // n_rows)))
+    best = train_alone(start, rows, held_out, 1e-3, max_iter, np.random.RandomState(1))
     assert best.stale == 0
     for found, array in zip(best.parameters, expected, strict=True):
         assert_allclose(found, array, atol=1e-10)
@@ -167,11 +169,12 @@ def test_a_gate_starts_from_equal_weights():
 
 
 @pytest.mark.parametrize(("hidden", "fallback"), [(0, 0), (5, 2), (5, 3)])
-def test_half_of_the_weight_starts_on_the_fallback(hidden, fallback):
-    rows = draw_rows(0)
+@pytest.mark.parametrize(("n_rows", "others"), [(12, 0.02), (150, 0.25), (300, 0.5), (400, 0.5)])
+def test_half_of_the_weight_or_more_starts_on_the_fallback(hidden, fallback, n_rows, others):
+    rows = draw_rows(0, n_rows)
     start = start_parameters(rows, hidden, 0.0, np.random.RandomState(0), fallback)
-    expected = np.where(np.arange(4) == fallback, 1 / 2, 1 / 6)
-    assert_allclose(softmax(gate_logits(start, rows.inputs)), np.tile(expected[:, None], 12))
+    expected = np.where(np.arange(4) == fallback, 1 - others, others / 3)
+    assert_allclose(softmax(gate_logits(start, rows.inputs)), np.tile(expected[:, None], n_rows))
     labels_only = start_parameters(rows, 0, 1.0, None, fallback)
     assert_array_equal(labels_only[1], start_parameters(rows, 0, 1.0, None)[1])
 
@@ -199,12 +202,24 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
     assert best.loss == first
 
 
+@pytest.mark.parametrize(("factor", "left"), [(0.9, True), (0.93, False)])
+def test_the_start_is_left_for_more_than_the_share_of_a_row(factor, left):
+    rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))
+    parameters = draw_parameters(0, rows, 0)
+    best = EarlyStopping(rows, 0.0)
+    best.update(parameters)
+    best.held_out = replace(rows, weight=factor * rows.weight)
+    best.update([array + 1 for array in parameters])
+    assert (best.parameters[0] != parameters[0]).all() == left
+
+
 def test_a_gain_of_a_ten_thousandth_is_none():
     rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))  # the loss does not depend on the gate
     parameters = draw_parameters(0, rows, 0)
     for factor, improved in [(1 - 2e-4, True), (1 - 0.5e-4, False)]:
         best = EarlyStopping(rows, 0.0)
         best.update(parameters)
+        best.least = np.inf
         best.held_out = replace(rows, weight=factor * rows.weight)
         best.update(parameters)
         assert (best.stale == 0) is improved

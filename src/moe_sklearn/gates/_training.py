@@ -20,6 +20,9 @@ MANY_ROWS, RATE_OF_MANY, MAX_STEPS_OF_MANY = 100_000, 0.03, 2048
 STEPS_PER_LOOK = 100
 # A network is stopped after so many looks without a relative gain of LEAST_GAIN: less is noise of those rows.
 PATIENCE, LEAST_GAIN = 15, 1e-4
+# Experts of few rows are worth less than the fallback: with a start at half and half R2 of 60 patients with
+# diabetes is .025 below that of one ridge, else .004. Gaia, where the gate leaves its start, loses .03 of .61.
+FEW_ROWS = 300
 # Logit of the anchors in a gate that is trained on labels only
 NEVER = -30.0
 
@@ -27,7 +30,8 @@ NEVER = -30.0
 def start_parameters(rows, hidden_layer_size, classification_weight, rng, fallback=None):
     """Make the parameters of an untrained gate, which gives all experts equal weights.
 
-    An expert that is the `fallback` gets half of the weight, and the others equal shares of the other half.
+    An expert that is the `fallback` gets half of the weight, of few rows more, and the others equal shares of
+    the rest.
     """
     n_inputs, n_experts = rows.inputs.shape[1], rows.experts.shape[1]
     coef = np.zeros((n_experts + hidden_layer_size, n_inputs))
@@ -35,7 +39,8 @@ def start_parameters(rows, hidden_layer_size, classification_weight, rng, fallba
     if classification_weight == 1:
         bias[rows.n_bins : n_experts] = NEVER
     elif fallback is not None:
-        bias[fallback] = math.log(max(n_experts - 1, 1))
+        share_of_others = 0.5 * min(1.0, len(rows.y) / FEW_ROWS)
+        bias[fallback] = math.log(max(n_experts - 1, 1) * (1 - share_of_others) / share_of_others)
     parameters = [coef, bias]
     if hidden_layer_size:
         coef[n_experts:] = rng.normal(scale=n_inputs**-0.5, size=(n_inputs, hidden_layer_size)).T
