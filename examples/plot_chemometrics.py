@@ -77,9 +77,7 @@ pls = make_pipeline(
         cv=folds,
     ),
 )
-experts = BinnedPLSExperts(
-    max_components=15, components_per_expert=False, scale=False, cv=folds
-)
+experts = BinnedPLSExperts(max_components=15, scale=False, cv=folds)
 mixture = make_pipeline(
     preprocessing, SoftGateMoERegressor(experts, gate="regression", random_state=0)
 )

@@ -60,7 +60,7 @@ def test_each_block_of_dask_is_read_twice_and_once_more_for_float64():
 
 @pytest.mark.parametrize("kind", ["number", "vector", "array"])
 def test_few_rows_of_many_columns_stay_rows(kind, monkeypatch):
-    def refuse(self, directory=None):
+    def refuse(self):
         raise AssertionError("products (n_features, n_features) of few rows")
 
     monkeypatch.setattr(RowMoments, "as_products", refuse)
@@ -68,7 +68,7 @@ def test_few_rows_of_many_columns_stay_rows(kind, monkeypatch):
     rng = np.random.default_rng(1)
     x_std = {"number": 0.7, "vector": rng.uniform(0.01, 2, 3000), "array": rng.uniform(0.01, 2, X.shape)}
     weight = np.where(np.arange(60) == 5, 0, rng.uniform(0.5, 2, 60))
-    experts = BinnedRidgeExperts(alphas=[0.1, 10], cv=3, shrink_to="global")
+    experts = BinnedRidgeExperts(cv=3, shrink_to="global")
     inputs = ("features", "discriminants")
     model = SoftGateMoERegressor(experts, gate="logistic", gate_inputs=inputs, random_state=0)
     model.fit(X, y, bins=bins, sample_weight=weight, x_std=x_std[kind])

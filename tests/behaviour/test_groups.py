@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from plain_choice import best_place, held_out_curves
 from repeats import repeated_visits
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris, load_wine
 from sklearn.linear_model import Ridge
@@ -157,14 +158,13 @@ def test_groups_are_a_column_of_x_that_no_model_sees(stars, expected, side, fram
 
 def test_experts_keep_groups_whole_where_they_choose_penalties(stars):
     X, y, bins, groups = stars.X, stars.y, np.zeros(300, int), stars.groups
-    alphas = [1e-4, 1e-2, 1.0, 100.0]
+    alphas = [1e-6, 1e-4, 1e-2, 1.0, 100.0, 1e4, 1e6]
     for cv in (GroupKFold(4), LeaveOneGroupOut(), 5):
         experts = BinnedRidgeExperts(alphas=alphas, cv=cv).fit(X, y, bins=bins, groups=groups)
-        splits = list(cv.split(X, y, groups)) if cv != 5 else _splits_of(y, bins, groups)
-        search = GridSearchCV(Ridge(), {"alpha": alphas}, cv=splits, scoring="neg_mean_squared_error")
-        assert experts.alpha_[0] == search.fit(X, y).best_params_["alpha"]
-        scores = experts.cv_results_["mean_test_score"][:4]
-        assert_allclose(scores, search.cv_results_["mean_test_score"], rtol=1e-6)
+        folds = fold_rule(cv).assign(y, bins, None, groups)
+        curve = held_out_curves(lambda _: map(Ridge, alphas), X, y, folds).mean(axis=0)
+        assert experts.alpha_[0] == alphas[best_place(curve, last=True)]
+        assert_allclose(-experts.cv_results_["mean_test_score"][:7], curve, rtol=0, atol=5e-4)
     column = BinnedRidgeExperts(alphas=alphas, group_column=0)
     column.fit(np.column_stack([np.unique(groups, return_inverse=True)[1], X]), y, bins=bins)
     assert_allclose(column.coef_, experts.coef_)
@@ -181,12 +181,12 @@ def test_a_splitter_that_stratifies_gets_the_bins(stars):
     folds = fold_rule(cv).assign(stars.y, stars.bins, None, stars.groups)
     for fold, (_, held) in enumerate(cv.split(stars.X, stars.bins, stars.groups)):
         assert_array_equal(np.flatnonzero(folds == fold), np.sort(held))
-    experts = BinnedRidgeExperts(alphas=[0.1, 1.0], cv=cv)
+    experts = BinnedRidgeExperts(cv=cv)
     small(experts=experts).fit(stars.X, stars.y, bins=stars.bins, groups=stars.groups)
 
 
 def test_one_star_out_at_a_time_trains_the_gate_on_five_folds(stars):
-    experts = BinnedRidgeExperts(alphas=[0.1, 1.0], cv=LeaveOneGroupOut())
+    experts = BinnedRidgeExperts(cv=LeaveOneGroupOut())
     model = small(experts=experts).fit(stars.X, stars.y, bins=stars.bins, groups=stars.groups)
     assert "split59_test_score" in model.experts_.cv_results_
     rows = TrainingRows(_rows(stars), [stars.bins])
@@ -258,8 +258,8 @@ def routing(request):
 
 
 def test_searches_pass_groups_or_find_them_in_a_column(stars, routing):
-    experts = BinnedRidgeExperts(alphas=[0.1, 1.0], cv=GroupKFold(3))
-    grid = {"experts__alpha_per_expert": [True, False]}
+    experts = BinnedRidgeExperts(cv=GroupKFold(3))
+    grid = {"experts__shrink_to": ["zero", "global"]}
     if routing:
         model, X = small(experts=experts), stars.X
         search = GridSearchCV(model, grid, cv=GroupKFold(2), error_score="raise")
@@ -297,10 +297,7 @@ def test_a_pipeline_passes_groups(stars):
 )
 def test_folds_that_do_not_fit_the_groups_are_refused(stars, cv, groups, message):
     groups = stars.groups if groups else None
-    for model in (
-        BinnedRidgeExperts(alphas=[0.1, 1.0], cv=cv),
-        small(experts=BinnedRidgeExperts(alphas=[0.1, 1.0], cv=cv)),
-    ):
+    for model in (BinnedRidgeExperts(cv=cv), small(experts=BinnedRidgeExperts(cv=cv))):
         with pytest.raises(ValueError, match=message):
             model.fit(stars.X, stars.y, bins=stars.bins, groups=groups)
 
@@ -308,13 +305,13 @@ def test_folds_that_do_not_fit_the_groups_are_refused(stars, cv, groups, message
 def test_blocks_of_time_are_groups():
     rng = np.random.default_rng(0)
     X, bins, blocks = rng.normal(size=(300, 3)), rng.integers(0, 2, 300), np.arange(300) // 20
-    experts = BinnedRidgeExperts(alphas=[0.1, 1.0])
+    experts = BinnedRidgeExperts()
     small(experts=experts).fit(X, X[:, 0] + 0.1 * bins, bins=bins, groups=blocks)
 
 
 def test_a_list_of_splits_in_a_search_is_told_from_a_splitter(stars):
-    experts = BinnedRidgeExperts(alphas=[0.1, 1.0], cv=list(KFold(3).split(stars.X)))
-    search = GridSearchCV(experts, {"scoring": ["r2", "neg_mean_squared_error"]}, cv=3, error_score="raise")
+    experts = BinnedRidgeExperts(cv=list(KFold(3).split(stars.X)))
+    search = GridSearchCV(experts, {"shrink_to": ["zero", "global"]}, cv=3, error_score="raise")
     with pytest.raises(ValueError, match="positions in one set of rows and mean nothing in a part of it"):
         search.fit(stars.X, stars.y)
 
@@ -324,10 +321,10 @@ def test_batches_of_a_splitter_keep_groups_whole_or_say_so(stars):
     groups, cuts = np.arange(300) // 7, np.split(np.arange(300), [100, 150, 200])
     batches = [(X[cut], y[cut], bins[cut], None, None, groups[cut]) for cut in cuts]
     with pytest.raises(ValueError, match=r"groups: rows of \d+ lie in two folds.*in all batches"):
-        BinnedRidgeExperts(alphas=[0.1, 1.0], cv=GroupKFold(3)).fit_batches(batches)
-    found = BinnedRidgeExperts(alphas=[0.1, 1.0]).fit_batches(batches)
-    twin = BinnedRidgeExperts(alphas=[0.1, 1.0]).fit(X, y, bins=bins, groups=groups)
-    assert_allclose(found.cv_results_["mean_test_score"], twin.cv_results_["mean_test_score"], rtol=1e-9)
+        BinnedRidgeExperts(cv=GroupKFold(3)).fit_batches(batches)
+    found = BinnedRidgeExperts().fit_batches(batches)
+    twin = BinnedRidgeExperts().fit(X, y, bins=bins, groups=groups)
+    assert_allclose(found.cv_results_["mean_test_score"], twin.cv_results_["mean_test_score"], rtol=1e-7)
     with pytest.raises(ValueError, match="batch 2 and batch 1: either all batches have groups, or none"):
         BinnedRidgeExperts().fit_batches([batches[0], batches[1][:3]])
 
@@ -339,7 +336,7 @@ def test_batches_of_a_splitter_keep_groups_whole_or_say_so(stars):
         (np.zeros((300, 2)), "groups must be 1-D"),
         (np.where(np.arange(300) == 7, np.nan, 1.0), "groups is missing in row 7: .* a group of its own"),
         ([None, *range(299)], "groups is missing in row 0"),
-        (pd.Series(np.zeros(300), index=np.arange(300) + 1), None),
+        (pd.Series(np.arange(300) // 5, index=np.arange(300) + 1), None),
     ],
     ids=["length", "2-D", "nan", "None", "another index, but X has none"],
 )

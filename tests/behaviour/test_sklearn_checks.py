@@ -23,7 +23,7 @@ ESTIMATORS = [
     BinnedRidgeExperts(shrink_to="global", min_bin_rows=3),
     BinnedPLSExperts(),
     BinnedPLSExperts(1, scale=False, small_bins="drop", global_n_components=3),
-    BinnedPLSExperts(components_per_expert=False, min_bin_rows=3),
+    BinnedPLSExperts(3, min_bin_rows=3),
     GateFeatureTransformer(),
     GateFeatureTransformer(n_components=2),
     GridBinner(),

@@ -408,14 +408,14 @@ def test_first_fit_that_breaks_leaves_the_model_unfitted(rows, breaks, name, way
 @pytest.mark.parametrize("stage", ["moments", "solving"])
 def test_a_batch_that_breaks_is_not_counted(rows, breaks, stage):
     X, y, bins = rows
-    model = Experts().partial_fit(X, y, bins=bins)
+    model = Experts(1.0).partial_fit(X, y, bins=bins)
     expected, before = model.predict(X, bins=bins), dict(vars(model))
     breaks(stage)
     with pytest.raises(Broken.error, match=f"stopped at {stage}"):
         model.partial_fit(Source(X + 1), 3 * y, bins=bins)
     assert_left_alone(model, before, lambda: model.predict(X, bins=bins), expected)
     model.partial_fit(X, y, bins=bins)
-    twin = Experts().fit(np.r_[X, X], np.r_[y, y], bins=np.r_[bins, bins])
+    twin = Experts(1.0).fit(np.r_[X, X], np.r_[y, y], bins=np.r_[bins, bins])
     np.testing.assert_allclose(model.coef_, twin.coef_, rtol=1e-9)
 
 

@@ -65,8 +65,8 @@ PARAMETERS = {
     "regression gate": {},
     "some of the folds": {"gate_max_samples": 300},
     "label gate": {"gate": "logistic"},
-    "alphas": {"experts": BinnedRidgeExperts(alphas=[0.1, 1.0, 10.0])},
-    "alphas and a label gate": {"experts": BinnedRidgeExperts(alphas=[0.1, 10.0]), "gate": "logistic"},
+    "given penalty": {"experts": BinnedRidgeExperts(1.0)},
+    "given penalty and a label gate": {"experts": BinnedRidgeExperts(1.0), "gate": "logistic"},
     "anchors": {"anchors": [-3.0, 3.0], "gate_inputs": ("experts",)},
 }
 
@@ -228,7 +228,7 @@ def test_shards_are_the_folds(gate, tmp_path):
         accumulate([shard], tmp_path / f"{k}.npz", product_dtype="float64")
     moments = [BinnedMoments.load(tmp_path / f"{k}.npz") for k in range(3)]
     split = PredefinedSplit(np.repeat([0, 1, 2], [300, 400, 400]))
-    parameters = {"experts": BinnedRidgeExperts(alphas=[0.1, 1.0], cv=split), "gate": gate or small_gate()}
+    parameters = {"experts": BinnedRidgeExperts(cv=split), "gate": gate or small_gate()}
     expected = mixture(**parameters).fit(X, y, bins=bins)
     for_the_gate = gate_rows([[shard] for shard in shards])
     assert_array_equal(for_the_gate.folds, split.test_fold)

@@ -282,7 +282,7 @@ def saved_estimators():
     }
     experts = {
         "experts": BinnedRidgeExperts().fit(X, y, bins=bins),
-        "alphas": BinnedRidgeExperts(alphas=[0.1, 1.0]).fit(X, y, bins=bins),
+        "given penalty": BinnedRidgeExperts(1.0).fit(X, y, bins=bins),
         "pls": BinnedPLSExperts(2).fit(X, y, bins=bins),
         "products": BinnedRidgeExperts().partial_fit(X, y, bins=bins),
         "rows": BinnedRidgeExperts().partial_fit(X[:40], y[:40], bins=bins[:40]),

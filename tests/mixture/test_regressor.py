@@ -43,7 +43,7 @@ def assert_same_predictions(actual, expected, X, bins, rtol=1e-6):
 def test_modes_mix_the_experts_as_defined(stars, n_targets):
     X, y, bins, _ = stars
     y = y if n_targets is None else np.stack([y, X[:, 3]][:n_targets], axis=1)
-    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
+    model = SoftGateMoERegressor(BinnedRidgeExperts(1.0), gate="logistic").fit(X, y, bins=bins)
     experts, proba = model.predict_experts(X), model.gate_proba(X)
     assert experts.shape == (300, 3, *y.shape[1:])
     assert proba.shape == (300, 3)
@@ -117,8 +117,10 @@ def test_rho_above_1_and_below_0_come_through():
 def test_rows_in_no_bin_count_for_the_global_model_only(stars):
     X, y, bins, _ = stars
     covered = bins >= 0
-    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
-    without = SoftGateMoERegressor(gate="logistic").fit(X[covered], y[covered], bins=bins[covered])
+    model = SoftGateMoERegressor(BinnedRidgeExperts(1.0), gate="logistic").fit(X, y, bins=bins)
+    without = SoftGateMoERegressor(BinnedRidgeExperts(1.0), gate="logistic").fit(
+        X[covered], y[covered], bins=bins[covered]
+    )
     np.testing.assert_allclose(model.predict_experts(X), without.predict_experts(X), rtol=1e-9)
     np.testing.assert_allclose(model.predict(X, mixing="global"), Ridge().fit(X, y).predict(X), rtol=1e-9)
     difference = model.predict(X, mixing="global") - without.predict(X, mixing="global")
@@ -154,7 +156,7 @@ def test_string_labels(stars, missing):
 
 def test_one_single_bin_is_the_global_model(stars):
     X, y, *_ = stars
-    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=np.full(300, 4))
+    model = SoftGateMoERegressor(BinnedRidgeExperts(1.0), gate="logistic").fit(X, y, bins=np.full(300, 4))
     assert model.gate_proba(X).tolist() == [[1.0]] * 300
     for prediction in predictions(model, X, np.full(300, 4)).values():
         np.testing.assert_allclose(prediction, Ridge().fit(X, y).predict(X), rtol=1e-9)
@@ -182,7 +184,8 @@ def test_weights_of_side_information_are_repetitions(stars):
     times = np.random.default_rng(1).integers(0, 4, 300)
     again = np.repeat(np.arange(300), times)
     gate = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-10, max_iter=10000))
-    weighted, repeated = (SoftGateMoERegressor(gate=gate, binner=GridBinner(2)) for _ in range(2))
+    experts = BinnedRidgeExperts(1.0)
+    weighted, repeated = (SoftGateMoERegressor(experts, gate=gate, binner=GridBinner(2)) for _ in range(2))
     weighted.fit(X, y, bins=side, sample_weight=times)
     repeated.fit(X[again], y[again], bins=side[again])
     assert_same_predictions(weighted, repeated, X, side, rtol=1e-5)
@@ -488,7 +491,8 @@ def test_gate_inputs_are_what_they_are_called(regimes, trained):
     assert inputs.shape == (3000, 8 + 3 + 4)
     np.testing.assert_allclose(inputs[:, :8], trained.gate_features_.transform(X), atol=1e-10)
     indicators = (bins[:, None] == np.arange(3)).astype(float)
-    np.testing.assert_allclose(inputs[:, 8:11], Ridge(alpha=1.0).fit(X, indicators).predict(X), atol=1e-8)
+    ridge = Ridge(trained.experts_.discriminant_alpha_).fit(X, indicators)
+    np.testing.assert_allclose(inputs[:, 8:11], ridge.predict(X), atol=1e-8)
     np.testing.assert_allclose(inputs[:, 11:14], trained.predict_experts(X), atol=1e-10)
     np.testing.assert_allclose(inputs[:, 14], trained.predict(X, mixing="global"), atol=1e-10)
 
@@ -502,20 +506,20 @@ class WatchedGate(RegressionGate):
         return self
 
 
-@pytest.mark.parametrize("alphas", [None, [1.0, 10.0]])
+@pytest.mark.parametrize("alpha", [3.0, "auto"])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shrink_to", ["zero", "global"])
-def test_gate_is_trained_on_predictions_of_rows_unseen(regimes, alphas, weighted, shrink_to):
+def test_gate_is_trained_on_predictions_of_rows_unseen(regimes, alpha, weighted, shrink_to):
     """Each row is seen through ridges of all rows outside its fold."""
     X, y, bins = (array[:1200] for array in regimes[0])
     weight = np.random.default_rng(0).uniform(0.5, 2, 1200) if weighted else None
     cv = KFold(3, shuffle=True, random_state=0)
-    experts = BinnedRidgeExperts(3.0, alphas=alphas, cv=cv, shrink_to=shrink_to)
+    experts = BinnedRidgeExperts(alpha, cv=cv, shrink_to=shrink_to)
     gate = WatchedGate(0, max_iter=5)
     model = SoftGateMoERegressor(experts, gate=gate, anchors=2, gate_max_samples=None)
     model.fit(X, y, bins=bins, sample_weight=weight)
     seen = model.gate_.seen_
-    folds = fold_rule().assign(y, bins) if alphas is None else fold_of_rows(cv, y)
+    folds = fold_rule().assign(y, bins) if alpha == 3.0 else fold_of_rows(cv, y)
 
     def fit(rows, target, alpha, prior=0.0):
         used = None if weight is None else weight[rows]

@@ -150,14 +150,14 @@ def gather_moments(experts, batches, cross_fit):
 def test_folds_are_those_of_the_penalties_or_spread_over_the_bins(arrays):
     X, y, bins, weight = arrays
     batches = [(X, y, bins, weight)]
-    moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=False)
+    moments, folds = gather_moments(BinnedRidgeExperts(1.0), batches, cross_fit=False)
     assert isinstance(moments, BinnedMoments)
     assert folds is None
-    moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=True)
+    moments, folds = gather_moments(BinnedRidgeExperts(1.0), batches, cross_fit=True)
     assert_array_equal(folds, fold_rule().assign(y, bins, weight))
     assert moments.n_folds == 5
     for cross_fit in (False, True):
-        experts = BinnedRidgeExperts(alphas=[1.0], cv=KFold(3))
+        experts = BinnedRidgeExperts(cv=KFold(3))
         moments, folds = gather_moments(experts, batches, cross_fit)
         assert_array_equal(folds, np.repeat([0, 1, 2], [17, 17, 16]))
         assert moments.n_folds == 3
@@ -166,6 +166,6 @@ def test_folds_are_those_of_the_penalties_or_spread_over_the_bins(arrays):
 def test_all_folds_are_there_though_the_first_batch_has_few_rows(arrays):
     X, y, bins, _ = arrays
     batches = [(X[:2], y[:2], bins[:2], None), (X[2:], y[2:], bins[2:], None)]
-    moments, folds = gather_moments(BinnedRidgeExperts(), batches, cross_fit=True)
+    moments, folds = gather_moments(BinnedRidgeExperts(1.0), batches, cross_fit=True)
     assert moments.n_folds == 5
     assert_array_equal(np.bincount(folds), [part.n_rows for part in moments.pooled_parts()])

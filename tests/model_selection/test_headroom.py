@@ -6,7 +6,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold, PredefinedSplit
 
-from moe_sklearn import GridBinner, oracle_headroom
+from moe_sklearn import BinnedRidgeExperts, GridBinner, oracle_headroom
 
 N = 600
 
@@ -54,6 +54,23 @@ def test_headroom_is_that_of_a_loop_of_ridges(data, weighted):
     assert found.r2_oracle - found.r2_global == pytest.approx(found.headroom)
 
 
+def test_penalties_are_chosen_as_those_of_experts(data):
+    X, y, _, bins = data
+    cv = KFold(4, shuffle=True, random_state=0)
+    experts = BinnedRidgeExperts(cv=cv).fit(X, y, bins=bins)
+    assert len({*experts.alpha_, experts.global_alpha_}) > 1
+    found = oracle_headroom(X, y, bins=bins, cv=cv)
+    of_global = oracle_headroom(X, y, bins=bins, cv=cv, alpha=experts.global_alpha_)
+    assert_allclose(found.split_r2_global, of_global.split_r2_global, rtol=1e-9)
+    expected = []
+    for train, test in cv.split(X):
+        given = dict(zip(experts.bins_.tolist(), experts.alpha_, strict=True))
+        test = test[bins[test] >= 0]
+        twin = BinnedRidgeExperts(given).fit(X[train], y[train], bins=bins[train])
+        expected.append(twin.score(X[test], y[test], bins=bins[test]))
+    assert_allclose(found.split_r2_oracle, expected, rtol=1e-8)
+
+
 def test_side_information_is_binned(data):
     X, y, side, _ = data
     labels = GridBinner(2).fit_transform(side).ravel()
@@ -91,7 +108,7 @@ def test_a_fold_of_constant_y_does_not_count(data):
     y, cv = y.copy(), KFold(4)
     y[: N // 4] = 0.1
     with pytest.warns(UndefinedMetricWarning, match="fold 0"):
-        found = oracle_headroom(X, y, bins=bins, cv=cv)
+        found = oracle_headroom(X, y, bins=bins, alpha=1.0, cv=cv)
     r2_global, r2_oracle = by_hand(X, y, bins, cv, 1.0, None)
     assert np.isnan(found.split_r2_global[0]) and np.isnan(found.split_r2_oracle[0])
     assert_allclose(found.split_r2_oracle[1:], r2_oracle[1:], rtol=1e-8)

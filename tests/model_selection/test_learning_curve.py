@@ -62,10 +62,10 @@ def test_bad_sizes(nine, sizes, message):
         curve(*nine, train_sizes=sizes)
 
 
-def test_alphas_are_refused(nine):
-    model = SoftGateMoERegressor(BinnedRidgeExperts(alphas=[1, 2]), binner=nine[0].binner)
-    with pytest.raises(ValueError, match="set alpha, and no candidates"):
-        curve(model, *nine[1:])
+@pytest.mark.parametrize("alphas", [None, [1e-5, 1e-3, 1.0, 30.0, 1e3]])
+def test_penalties_are_chosen_at_each_size(nine, alphas):
+    model = SoftGateMoERegressor(BinnedRidgeExperts(alphas=alphas), gate="logistic", binner=nine[0].binner)
+    assert_points_are_fits(curve(model, *nine[1:]), model, *nine[1:])
 
 
 def test_shards_in_their_order(nine):

@@ -30,15 +30,14 @@ def curve(data, model, x_std, *, n=600, rows=None, **options):
     return noise_curve(model, rows, y[:n], bins=side[:n], x_std=x_std, **test, **options)
 
 
-def mixture(data, alphas=None, **options):
+def mixture(data, alpha=2.0, **options):
     gate = RegressionGate(max_iter=3, n_restarts=2, random_state=0)
-    experts = BinnedRidgeExperts(2.0, alphas=alphas)
+    experts = BinnedRidgeExperts(alpha)
     return SoftGateMoERegressor(experts, binner=data[3], random_state=0, **{"gate": gate} | options)
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"),
-    [("number", {}), ("array", {"gate": "logistic"}), ("array", {"alphas": [0.1, 10.0, 1000.0]})],
+    ("kind", "options"), [("number", {}), ("array", {"gate": "logistic"}), ("array", {"alpha": "auto"})]
 )
 def test_each_point_is_a_fit_with_that_noise(data, kind, options):
     X, y, side, _, std = data

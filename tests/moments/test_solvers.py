@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn.linalg import NotEnoughDigits, Scratch
 from moe_sklearn.moments import BinnedMoments, Moments, _solvers, discriminants, pca_axes, ridge
-from moe_sklearn.moments._solvers import ridge_path
+from moe_sklearn.moments._solvers import restricted_likelihoods, ridge_path, rough_path
 
 
 def draw(n_rows, n_features, n_targets=2, seed=0):
@@ -308,7 +308,7 @@ def test_digits_that_a_subtraction_took_are_told(dtype, far, tmp_path):
         with pytest.warns(UserWarning, match=f"{LOST}.*{way_out}"):
             ridge(moments.pool(), 1.0)
     with pytest.warns(UserWarning, match=LOST):
-        BinnedRidgeExperts().fit_moments(BinnedMoments(5).merge(rest))
+        BinnedRidgeExperts(1.0).fit_moments(BinnedMoments(5).merge(rest))
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
@@ -323,6 +323,94 @@ def test_a_subtraction_that_takes_no_digits_is_silent(dtype):
     # float64 products keep the digits of float32 rows.
     coef, _ = ridge(rest_of(own, away + 300, "f4", "float64").pool(), 1.0)
     np.testing.assert_allclose(coef, Ridge(alpha=1.0).fit(own, own[:, 0]).coef_[None], atol=1e-6)
+
+
+# comparison of penalties
+
+GRID = np.logspace(-6, 5, 23)
+
+
+def predictions(X, coefs, intercepts):
+    return np.einsum("nd,atd->ant", X, coefs) + intercepts[:, None]
+
+
+@pytest.mark.parametrize("x_std", [None, 0.3])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("shape", [(300, 40), (100, 180), (900, 300), (400, 500)])
+@pytest.mark.parametrize("with_prior", [False, True])
+def test_rough_models_predict_about_as_exact_ones(shape, dtype, x_std, with_prior):
+    """As products and as rows, of few and of many columns."""
+    X, y, weight = draw(*shape)
+    X = (X / shape[1] ** 0.5).astype(dtype)
+    prior = np.random.default_rng(1).normal(size=(2, shape[1])) if with_prior else None
+    moments = BinnedMoments(shape[1], 2).update(X, y, None, weight, x_std).pool()
+    assert moments.is_rows == (shape[0] <= shape[1])
+    places, *found = rough_path(moments, GRID, prior)
+    assert places[-1] == len(GRID) - 1 and len(places) >= 5
+    assert (np.diff(places) == 1).all()  # the small ones are left out
+    exact = ridge_path(moments, GRID[places], prior)
+    rough, exact = (predictions(X.astype(float), *models) for models in (found, exact))
+    assert (np.abs(rough - exact).max(axis=(1, 2)) < 0.03 * y.std(axis=0).max()).all()
+    if min(shape) < _solvers.ROUGH_KRYLOV_SIZE and dtype == "f8" and not (x_std and with_prior):
+        assert_allclose(rough, exact, rtol=0, atol=1e-7)
+
+
+def test_uneven_noise_counts_by_its_mean_where_models_are_rough():
+    X, y, _ = draw(100, 180)
+    x_std = np.linspace(0.5, 1.5, 180)
+    uneven, even = (
+        BinnedMoments(180, 2).update(X, y, None, None, std).pool()
+        for std in (x_std, np.full(180, np.sqrt((x_std**2).mean())))
+    )
+    for one, other in zip(rough_path(uneven, GRID), rough_path(even, GRID), strict=True):
+        assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_there_may_be_no_rough_model():
+    X, y = dependent(300, 20)
+    moments = BinnedMoments(20, product_dtype="float32").update(X, y).pool()
+    places, coefs, intercepts = rough_path(moments, [1e-12, 1e-11])
+    assert (places.shape, coefs.shape, intercepts.shape) == ((0,), (0, 1, 20), (0, 1))
+
+
+def test_columns_without_variance_have_no_rough_slope():
+    X, y, _ = draw(60, 9)
+    X[:, 4] = 0.1
+    for d in (9, 150):
+        wide = np.tile(X, (1, 17))[:, :d]
+        _, coefs, _ = rough_path(moments_of(wide, y), GRID)
+        assert not coefs[..., 4].any() and coefs[..., 3].all()
+
+
+@pytest.mark.parametrize("shape", [(80, 7), (40, 150)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_likelihoods_are_those_of_the_covariance(shape, weighted):
+    X, y, _ = draw(*shape)
+    weight = np.random.default_rng(0).integers(0, 3, len(X)) if weighted else np.ones(len(X), int)
+    prior = np.random.default_rng(1).normal(size=(2, shape[1]))
+    rows = np.repeat(np.arange(len(X)), weight)
+    contrasts = np.linalg.svd(np.ones((1, len(rows))))[2][1:]
+    B = contrasts @ X[rows]
+    for of_rows in (moments_of(X, y, weight), BinnedMoments(shape[1], 2).update(X, y, None, weight).pool()):
+        for prior_coef in (None, prior):
+            Z = contrasts @ (y if prior_coef is None else y - X @ prior_coef.T)[rows]
+            expected = []
+            for alpha in GRID:
+                V = np.eye(len(B)) + B @ B.T / alpha
+                explained = np.einsum("nt,nt->t", Z, np.linalg.solve(V, Z)) / np.einsum("nt,nt->t", Z, Z)
+                expected.append(np.log(explained + 1e-12).mean() + np.linalg.slogdet(V)[1] / len(B))
+            found = restricted_likelihoods(of_rows, GRID, prior_coef)
+            assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+def test_likelihoods_of_a_target_that_is_constant_or_explained():
+    X, y, _ = draw(30, 4, 1)
+    alone = restricted_likelihoods(moments_of(X, y), GRID)
+    both = restricted_likelihoods(moments_of(X, np.column_stack([np.full(30, 0.1), y])), GRID)
+    assert_allclose(both, alone, rtol=1e-12)
+    nothing = restricted_likelihoods(moments_of(X, np.ones((30, 1))), GRID)
+    assert nothing.argmin() == len(GRID) - 1
+    assert restricted_likelihoods(moments_of(X, X[:, :1]), GRID).argmin() < 6
 
 
 # precision of the products

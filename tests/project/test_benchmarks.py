@@ -15,7 +15,10 @@ from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 FILES = sorted(path.name for path in BENCHMARKS.glob("*.py"))
-SHARED = {"common.py", "ceiling.py", "accuracy_figure.py", "comparison_tools.py", "differential.py"}
+SHARED = {
+    *("common.py", "ceiling.py", "accuracy_figure.py", "comparison_tools.py", "differential.py"),
+    "panel_data.py",
+}
 SCRIPTS = [name for name in FILES if name not in SHARED]
 GAIA = Path(__file__).resolve().parents[2] / "src/moe_sklearn/datasets/data/gaia_xp.npz"
 
@@ -104,6 +107,7 @@ QUICK = {
     "levers.py": "--only gaia --steps default",
     "memmap.py": "--gigabytes 0.002 --pixels 64",
     "mutation.py": "--mutants 2 --only linalg/_kernels.py",
+    "panel.py": "--sets diabetes|gaia_mh --models ^ridge$|ours --splits 2 --results panel.csv",
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
     "quoted.py": "--skip-gallery",
@@ -236,6 +240,77 @@ def test_later_files_serve_packages_that_failed(comparison, tmp_path):
     (tmp_path / "old.json").write_text(json.dumps({"by hand": fitted, "SMT": failed}))
     found = comparison.joined([tmp_path / "new.json", tmp_path / "old.json"])
     assert found == {"by hand": fitted, "SMT": fitted}
+
+
+# --- the panel ---
+
+
+@pytest.fixture
+def panel():
+    return importlib.import_module("panel")
+
+
+def test_halves_share_no_set_and_no_source(panel):
+    data = importlib.import_module("panel_data")
+    assert sorted(data.CHOOSES + data.REPORTS) == sorted(data.MAKERS)
+    sources = [{name.split("_")[0] for name in half} for half in (data.CHOOSES, data.REPORTS)]
+    assert min(map(len, (data.CHOOSES, data.REPORTS))) >= 8 and not sources[0] & sources[1]
+
+
+def test_regimes_of_training_rows():
+    data = importlib.import_module("panel_data")
+    assert_array_equal(data.regimes(np.arange(30.0)[:, None]), np.repeat([0, 1, 2], 10))
+    grid = np.stack(np.meshgrid(np.arange(30.0), np.arange(30.0)), axis=-1).reshape(-1, 2)
+    assert_array_equal(np.bincount(data.regimes(grid)), np.full(9, 100))
+    # Nine rows are too few: they join the largest regime.
+    labels = np.repeat(["a", "b", "c"], [9, 20, 10])
+    assert_array_equal(data.regimes(labels), np.repeat([0, 0, 1], [9, 20, 10]))
+
+
+def test_components_of_pls_are_chosen_on_one_path(panel):
+    rng = np.random.default_rng(0)
+    X, X_new = rng.normal(size=(2, 40, 6)) * np.arange(1, 7)
+    y = X @ rng.normal(size=6) + 5 + rng.normal(size=40)
+    for scaled in (False, True):
+        path = panel.pls_paths(X, y, X_new, scaled, 4)
+        for k in range(1, 5):
+            alone = panel.PLSRegression(k, scale=scaled).fit(X, y).predict(X_new)
+            assert_allclose(path[:, k - 1], alone.ravel())
+    model = panel.ChosenPLS().fit(X, y)
+    path = panel.pls_paths(X, y, X_new, model.scaled_, 6)
+    assert_allclose(model.predict(X_new), path[:, model.n_components_ - 1])
+
+
+def test_losses_ranks_and_differences(panel):
+    losses, ranks = panel.losses_and_ranks(np.array([0.5, 0.75, 0.75, 0.25]))
+    assert_array_equal(losses, [0.25, 0, 0, 0.5])
+    assert_array_equal(ranks, [3, 1.5, 1.5, 4])
+    ridge, pattern = np.full(8, 0.5), np.tile([-1.0, 1.0], 4)
+    mean, error, broken = panel.below(ridge - 0.02 + 0.005 * pattern, ridge)
+    assert mean == pytest.approx(-0.02) and error == pytest.approx(0.005 / np.sqrt(7)) and broken
+    assert not panel.below(ridge - 0.02 + 0.02 * pattern, ridge)[2]
+    assert not panel.below(ridge - 0.009, ridge)[2]
+
+
+def test_results_are_computed_once(panel, monkeypatch, tmp_path):
+    calls, path = [], tmp_path / "panel.csv"
+
+    def run(name, split, model):
+        calls.append((name, split, model))
+        keys = (model, panel.GLOBAL) if model == "ours" else (model,)
+        return [(name, split, key, -4.0 if split else 0.5, len(calls)) for key in keys]
+
+    monkeypatch.setattr(panel, "run", run)
+    panel.fill(path, ["one", "two"], ["PLS", "ours"], 2, [], 1)
+    assert len(calls) == 8
+    panel.fill(path, ["one", "two"], ["PLS", "ours"], 2, [], 1)
+    assert len(calls) == 8
+    panel.fill(path, ["one"], ["ours"], 2, ["ours", panel.GLOBAL], 1)
+    assert calls[8:] == [("one", 0, "ours"), ("one", 1, "ours")]
+    found = panel.collect(panel.read(path), ["one", "two"], ["PLS", "ours", panel.GLOBAL], 2)
+    assert_array_equal(found["one"][0], np.tile([0.5, -1.0], (3, 1)))
+    assert_array_equal(found["one"][1], [[1, 3], [9, 10], [9, 10]])
+    assert_array_equal(found["two"][1], [[5, 7], [6, 8], [6, 8]])
 
 
 # --- mutants ---

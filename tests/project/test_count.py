@@ -7,7 +7,7 @@ from count import count, joined_of, main, sources_of
 
 # Raise it only for what is worth more code than all that could go in its place. 9,330 lines when the packages
 # were made; groups, lost digits and the ways in which users hold their data are worth the rest.
-LIMIT = 10_500
+LIMIT = 11_500
 
 SAMPLE = '''"""Docstring,
 of two lines."""

@@ -80,7 +80,7 @@ def predict_proba(model, X, bins):
 
 CASES = {
     "BinnedRidgeExperts": Case(
-        BinnedRidgeExperts, EXPERTS, use_experts, {"alphas": [1.0, 10.0]}, from_sources=tuple(EXPERTS)
+        BinnedRidgeExperts, EXPERTS, use_experts, {"alpha": 1.0}, from_sources=tuple(EXPERTS)
     ),
     "BinnedPLSExperts": Case(
         lambda: BinnedPLSExperts(2), EXPERTS, use_experts, {"max_components": 2}, from_sources=tuple(EXPERTS)
@@ -102,7 +102,7 @@ CASES = {
         lambda: SoftGateMoERegressor(gate=small_gate(), random_state=0),
         MIXTURE,
         use_mixture,
-        {"experts": BinnedRidgeExperts(alphas=[1.0, 10.0])},
+        {"experts": BinnedRidgeExperts(1.0)},
         from_sources=tuple(MIXTURE),
     ),
     "SoftGateMoERegressor, logistic": Case(

@@ -159,7 +159,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     pass over X. The curve of a bin is averaged with those of the other bins, the more the fewer rows it has.
     With 4,000 held-out rows or more, further folds are not held out.
 
-    Fewer than 60 rows, and moments without folds (`partial_fit`, or `fit_moments` with `BinnedMoments`), are
+    Fewer than 150 rows, and moments without folds (`partial_fit`, or `fit_moments` with `BinnedMoments`), are
     compared by their restricted likelihoods instead. They need no folds, but an eigendecomposition for each
     model, which takes long for thousands of columns.
 
@@ -242,9 +242,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             `alphas` are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no such noise. The
             side column does not count as a column.
         groups : array-like of shape (n_samples,), default=None
-            Rows with the same label belong together, such as spectra of one star: they lie in one fold, which
-            matters for `alphas` only. None means those in `group_column`, or that rows have nothing in
-            common. Pandas groups are looked up by the index of a pandas X.
+            Rows with the same label belong together, such as spectra of one star: they lie in one fold. None
+            means those in `group_column`, or that rows have nothing in common. Pandas groups are looked up by
+            the index of a pandas X.
 
         Returns
         -------
@@ -292,7 +292,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         TypeError
             If `batches` is an iterator, or a batch is not such a tuple.
         ValueError
-            As `fit`. Also if a batch has fewer rows than the folds of a splitter, with `alphas`.
+            As `fit`. Also if a batch has fewer rows than the folds of a splitter `cv`.
         """
         fitted = self._to_fit()
 
@@ -313,8 +313,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         batches : iterable of Rows
             Checked batches.
         folds : FoldRule, default=None
-            Divides the rows into folds, see `moe_sklearn.labels`. None means the folds of `cv` if `alphas`
-            is set, else no folds.
+            Divides the rows into folds, see `moe_sklearn.labels`. None means the folds of `cv` if penalties
+            are compared, else no folds.
         product_dtype : {"auto", "float32", "float64"}, default=None
             Precision of the products. None means the parameter `product_dtype`.
         scratch : Scratch, default=None
@@ -339,8 +339,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     def partial_fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Add a batch of rows and solve again.
 
-        The result is that of a single fit to all batches. The coefficients have the widest precision of X so
-        far.
+        With given penalties the result is that of a single fit to all batches; automatic ones are chosen
+        without folds, see Notes of the class. The coefficients have the widest precision of X so far.
 
         Parameters
         ----------

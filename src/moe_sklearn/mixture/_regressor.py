@@ -151,8 +151,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     the scores. A row is in no bin if its label is -1, None or nan, or if it lies outside the edges of a
     ``GridBinner(outside="drop")``.
 
-    The cross-fitted inputs use five folds, stratified by bin. If the experts compare `alphas`, the folds of
-    their `cv` are used instead; whole folds are joined to five where there are more. If rows belong together,
+    The cross-fitted inputs use the folds of the experts' `cv`, five by default, which are stratified by bin;
+    whole folds are joined to five where there are more. If rows belong together,
     such as repeated spectra of one star, pass them as `groups`: the gate would otherwise learn to trust
     experts that know the star, and be wrong on other stars.
 

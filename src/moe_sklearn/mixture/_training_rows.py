@@ -179,7 +179,7 @@ def check_fixed_bins(bins, binner):
 
 
 def folds_of(experts, cross_fit: bool) -> FoldRule | None:
-    """Return what divides rows into folds: `cv` of experts that compare `alphas`, or 5 folds for a gate."""
+    """Return what divides rows into folds: `cv` of experts that compare candidates, or 5 folds for a gate."""
     if experts.compares_candidates:
         return fold_rule(experts.splits)
     return fold_rule() if cross_fit else None

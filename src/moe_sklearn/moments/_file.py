@@ -27,7 +27,7 @@ from ._row_moments import RowMoments, RowStore
 FORMAT, VERSION = "moe_sklearn moments", 5
 # Arrays of a group and their sides: columns of X (d), of y (t), rows (n). X and X'X may be float32.
 PRODUCT_ARRAYS = {"x_mean": "d", "y_mean": "t", "xx": "dd", "xy": "dt", "yy": "t"}
-PRODUCT_ARRAYS |= {"x_before": "d", "y_before": "t"}
+PRODUCT_ARRAYS |= {"x_before": "d", "y_before": "t", "x_noise": "d"}
 ROW_ARRAYS = {"X": "nd", "y": "nt", "weights": "n", "noise": "d"}
 MAY_BE_FLOAT32 = ("X", "xx")
 
@@ -105,7 +105,7 @@ def _check_group(label, numbers, arrays, layout):
             raise ValueError(f"{name} of bin {label!r} is {array.dtype} of shape {array.shape}, not {shape}.")
         if not np.isfinite(array).all():
             raise ValueError(f"{name} of bin {label!r} holds nan or infinity: scale X and y down.")
-    names = ("yy", "x_before", "y_before") if numbers else ("noise",)
+    names = ("yy", "x_before", "y_before", "x_noise") if numbers else ("noise",)
     squares = {name: arrays[name] for name in names} | ({"xx": np.diag(arrays["xx"])} if numbers else {})
     for name, values in squares.items():
         if (values < 0).any():

@@ -89,6 +89,8 @@ class GroupMoments(ABC):
         Relative error of products of X.
     noise : ndarray, default=None
         Weighted sums of the variances of known noise, (n_features,), where these are not a part of X'X.
+    x_noise : ndarray
+        These sums where they are a part of X'X; 0 else.
     solution : tuple, default=None
         Its ridge (coef, intercept), if that was found before X'X was given up.
     """
@@ -106,6 +108,7 @@ class GroupMoments(ABC):
     is_finite: bool
     product_eps: float
     noise: np.ndarray | None = None
+    x_noise: np.ndarray | float = 0.0
     solution: tuple | None = None
 
     @property

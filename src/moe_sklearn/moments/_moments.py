@@ -76,6 +76,8 @@ class Moments(GroupMoments):
         means that nothing was.
     y_before : ndarray of shape (n_targets,), default=None
         The same of y.
+    x_noise : ndarray of shape (n_features,), default=None
+        What known noise has added to the diagonal of X'X. None means nothing.
 
     Examples
     --------
@@ -103,10 +105,12 @@ class Moments(GroupMoments):
     product_eps: float = field(default=EPS, kw_only=True)
     x_before: Any = field(default=None, kw_only=True)
     y_before: Any = field(default=None, kw_only=True)
+    x_noise: Any = field(default=None, kw_only=True)
 
     def __post_init__(self):
         self.x_before = np.zeros(self.n_features) if self.x_before is None else self.x_before
         self.y_before = np.zeros(self.n_targets) if self.y_before is None else self.y_before
+        self.x_noise = np.zeros(self.n_features) if self.x_noise is None else self.x_noise
 
     @classmethod
     def zeros(cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, memory=None) -> Moments:
@@ -145,7 +149,7 @@ class Moments(GroupMoments):
 
     def stored(self) -> tuple[list, dict[str, np.ndarray]]:
         numbers = [int(self.n_rows), float(self.weight), float(self.product_eps)]
-        names = ("x_mean", "y_mean", "xx", "xy", "yy", "x_before", "y_before")
+        names = ("x_mean", "y_mean", "xx", "xy", "yy", "x_before", "y_before", "x_noise")
         return numbers, {name: np.asarray(getattr(self, name)) for name in names}
 
     def as_products(self) -> Moments:
@@ -153,6 +157,7 @@ class Moments(GroupMoments):
 
     def add_noise(self, variances):
         np.fill_diagonal(self.xx, self.x_squares + variances)
+        self.x_noise = self.x_noise + variances
 
     def equations(self, alpha: float = 0.0, prior_coef=None, *, even_noise=False) -> NormalEquations:
         right = self.xy if prior_coef is None else self.xy - symmetric_product(self.xx, prior_coef.T)
@@ -297,6 +302,7 @@ class Moments(GroupMoments):
             self.n_rows += other.n_rows
             self.product_eps = max(self.product_eps, other.product_eps)
             self.x_before, self.y_before = self.x_before + other.x_before, self.y_before + other.y_before
+            self.x_noise = self.x_noise + other.x_noise
         return self
 
     def __add__(self, other: GroupMoments) -> Moments:
@@ -339,6 +345,7 @@ class Moments(GroupMoments):
             rest._combine(other, weight, -1.0)
             self._refuse_negative(rest.x_squares, rest.yy, *before)
             rest.n_rows, (rest.x_before, rest.y_before) = n_rows, before
+            rest.x_noise = np.maximum(self.x_noise - other.x_noise, 0.0)
             # A column or a target of which only rounding is left is constant.
             n_added = min(self.n_rows, ROWS_OF_BLAS) + self.n_rows / ROWS_OF_BLAS
             x_floor, y_floor = self._rounding_of_differences(n_added, *before)

@@ -37,7 +37,9 @@ KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 # Smaller shares of the largest eigenvalue are rounding; smaller errors, relative to y'y, do not count.
 NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-12
-# What is enough to compare penalties
+# What is enough to compare penalties. An eigendecomposition takes as long as a Krylov space for each of one
+# target in so many columns.
+TARGETS_OF_EIGENVECTORS = 30
 ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 128, 40, 1e-2
 # Rounding is looked at where so many times more was cancelled than is left, by so many draws of it. It may
 # move predictions by about so much, in standard deviations of y.
@@ -122,12 +124,15 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
     column to column, rows count the mean.
     """
     alphas, scratch = np.asarray(alphas, float), scratch or Scratch()
+    if moments.noise is not None and prior_coef is not None:
+        return np.arange(len(alphas)), *ridge_path(moments, alphas, prior_coef, scratch)
     equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
     matrix, right = equations.matrix, equations.right
     shifted = alphas if equations.penalty is None else alphas + (equations.penalty - alphas.max())
     regular = shifted > surely_regular_beyond(matrix, equations.eps, scratch)
     solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
-    if len(matrix) < ROUGH_KRYLOV_SIZE:
+    # One eigendecomposition serves all targets.
+    if len(matrix) < max(ROUGH_KRYLOV_SIZE, TARGETS_OF_EIGENVECTORS * right.shape[1]):
         values, vectors = eigh(matrix.astype(float, copy=False), lower=True, driver="evd")
         rotated, values = vectors.T @ right, np.maximum(values, 0.0)
         shrunk = rotated.T / (values + shifted[regular, None])[:, None]
@@ -144,6 +149,8 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
 def _models_of(moments, equations, solutions, prior_coef):
     """Coefficients (n_alphas, n_targets, n_features) and intercepts of `solutions` of the equations."""
     n_alphas, n_targets, size = solutions.shape
+    if not n_alphas:
+        return np.empty((0, n_targets, moments.n_features)), np.empty((0, n_targets))
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
     return coefs, moments.y_mean - np.einsum("atd,d->at", coefs, moments.x_mean)
@@ -187,7 +194,8 @@ def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np
 
     .. math:: \log \sum_i \frac{\alpha z_i^2}{l_i + \alpha} + \frac{1}{f} \sum_i \log(1 + l_i / \alpha)
 
-    with f degrees of freedom. A row of weight 2 counts as two rows. Noise of rows counts by its mean.
+    with f degrees of freedom. A row of weight 2 counts as two rows. Known noise is a penalty of its own,
+    which counts by its mean over the columns.
 
     Parameters
     ----------
@@ -205,18 +213,21 @@ def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np
     """
     alphas = np.asarray(alphas, float)
     equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
-    alphas = alphas if equations.penalty is None else alphas + (equations.penalty - alphas.max())
+    noise = np.asarray(moments.x_noise if moments.noise is None else moments.noise)
+    gram, alphas = moments.gram(), alphas + noise.mean()
+    if not moments.is_rows and noise.any():
+        gram = gram - np.diag(noise)
     coef = np.zeros((moments.n_targets, moments.n_features)) if prior_coef is None else prior_coef
     squares = moments.squared_errors(coef, moments.y_mean - coef @ moments.x_mean)
-    values, vectors = eigh(moments.gram(), lower=True, driver="evd")
+    values, vectors = eigh(gram, lower=True, driver="evd")
     kept = values > NO_EIGENVALUE * values[-1]
     values, along = values[kept], (vectors[:, kept].T @ equations.right) ** 2
     if not moments.is_rows:
         along /= values[:, None]  # X'z has the squares of z times those of X.
-    varies = squares > moments.y_floor()
+    varies = moments.yy > moments.y_floor()
     shrunk = alphas[:, None] / (values + alphas[:, None])
     errors = shrunk @ along + np.maximum(squares - along.sum(axis=0), 0.0)
-    errors = errors[:, varies] / squares[varies] + LEAST_ERROR
+    errors = errors[:, varies] / moments.yy[varies] + LEAST_ERROR
     freedom = max(moments.weight, moments.n_rows, 2) - 1
     return np.log(errors).sum(axis=1) / max(varies.sum(), 1) - np.log(shrunk).sum(axis=1) / freedom
 
