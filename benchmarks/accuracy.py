@@ -38,7 +38,7 @@ from common import print_header, print_machine, print_row, timed
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, StackingRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, StackingRegressor
 from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.metrics import mean_absolute_error, r2_score
 from sklearn.model_selection import RepeatedKFold, train_test_split
@@ -158,12 +158,10 @@ def make_steps(data):
         RegressionGate(random_state=SEED, **options)
         for options in ({}, {"hidden_layer_size": 0}, {"n_restarts": 2})
     )
-    boosting = HistGradientBoostingClassifier(max_iter=50, max_leaf_nodes=15, random_state=SEED)
     finer = [halved(edges) for edges in data.edges]
     return {
         "logistic, features": mixture("logistic", FEATURES),
         "logistic, all inputs": mixture("logistic", ALL_INPUTS),
-        "boosting classifier, all inputs": mixture(boosting, ALL_INPUTS),
         "regression linear, all inputs": mixture(linear, ALL_INPUTS),
         "regression hidden, features": mixture(hidden, FEATURES),
         "regression hidden, experts": mixture(hidden, ("experts",)),

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
+from moe_sklearn import GridBinner, SoftGateMoERegressor
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
@@ -26,13 +26,7 @@ def fitted_model():
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 1, size=3000)
     y = np.sin(11 * x) * (1.2 - x) + 0.8 * x + 0.13 * rng.normal(size=3000)
-    model = SoftGateMoERegressor(
-        BinnedRidgeExperts(alpha=0.3),
-        gate_features=GateFeatureTransformer(n_components=1),
-        gate="regression",
-        binner=GridBinner(9),
-        random_state=0,
-    )
+    model = SoftGateMoERegressor(binner=GridBinner(9), random_state=0)
     return model.fit(x[:, None], y, bins=x[:, None]), x, y
 
 

@@ -49,8 +49,8 @@ print(f"penalty of one ridge: {experts.global_alpha_:.2g}")
 
 # %%
 # Look at the marks. The penalty of one ridge (black) is chosen from its own curve. An expert has a ninth of
-# the rows, so that its curve alone would be a poor guide: it is averaged with those of the other experts, and
-# the marks lie close together, some of them beside the top of their own curve.
+# the rows, so that its curve alone would be a poor guide: it is averaged with those of the other experts.
+# The marks lie close together, each at the top of its own curve or beside it.
 
 results = experts.cv_results_
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
