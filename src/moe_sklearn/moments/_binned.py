@@ -22,8 +22,8 @@ from ._row_moments import RowMoments, RowStore, fits_as_rows, merged
 # Noise of so many times the spread of a column is a mark of a bad pixel, or a mistake. Of fewer rows, the
 # spread is not known well enough.
 BEYOND_SPREAD, FEWEST_FOR_SPREAD = 100, 20
-# Half of all columns with noise of so many times their spread in most rows have it in another unit.
-BEYOND_EVERYWHERE = 10
+# Where most columns have so many times their spread, in such a share of their values, the unit is wrong.
+BEYOND_EVERYWHERE, MANY = 10, 0.1
 FLOAT64_HINT = " X may do with product_dtype='float64'."
 
 
@@ -48,17 +48,15 @@ def warn_of_large_noise(groups, largest, variances):
     spread[spread <= 1e-6 * spread.max()] = np.sqrt(np.mean(spread**2))
     ratio = np.divide(largest, spread, out=np.zeros_like(spread), where=spread > 0)
     beyond, column = np.count_nonzero(ratio > BEYOND_SPREAD), int(np.argmax(ratio))
-    is_everywhere = (
-        np.median(np.sqrt(variances / weight) / np.where(spread > 0, spread, 1)) > BEYOND_EVERYWHERE
-    )
+    # Values that are far smaller than the largest add next to nothing to the sum of squares.
+    shares = variances / weight / np.where(largest > 0, largest, 1.0) ** 2
+    is_everywhere = bool(np.median(np.where(shares > MANY, ratio, 0.0)) > BEYOND_EVERYWHERE)
     if beyond or is_everywhere:
-        # Others add next to nothing to a sum of squares.
-        share = variances[column] / weight / largest[column] ** 2
-        ivar = "If these are inverse variances, pass 1 / np.sqrt(ivar). " * bool(is_everywhere)
+        ivar = "If these are inverse variances, pass 1 / np.sqrt(ivar). " * is_everywhere
         warnings.warn(
             f"x_std reaches {largest[column]:.3g} in column {column}, {ratio[column]:.3g} times its spread "
-            f"(in about {100 * share:.2g} % of its values; {beyond} columns are beyond {BEYOND_SPREAD} times "
-            f"theirs). One such value hides the column in every row. {ivar}{MASKED}",
+            f"(in about {100 * shares[column]:.2g} % of its values; {beyond} columns are beyond "
+            f"{BEYOND_SPREAD} times theirs). One such value hides the column in every row. {ivar}{MASKED}",
             UserWarning,
             stacklevel=2,
         )
