@@ -3,7 +3,7 @@
 from ._version import __version__
 from .binning import ClusterBinner, GridBinner
 from .experts import BinnedPLSExperts, BinnedRidgeExperts
-from .features import GateFeatureTransformer, air_to_vacuum, vacuum_to_air
+from .features import GateFeatureTransformer, PixelImputer, air_to_vacuum, vacuum_to_air
 from .metrics import MoEReport, prediction_errors, rho_interval, rho_score
 from .mixture import SKOPS_TRUSTED, SoftGateMoERegressor, dask_fit, gate_rows, to_onnx
 from .model_selection import (
@@ -25,6 +25,7 @@ __all__ = [
     "GateFeatureTransformer",
     "GridBinner",
     "MoEReport",
+    "PixelImputer",
     "RegimeValue",
     "RhoScorer",
     "SKOPS_TRUSTED",

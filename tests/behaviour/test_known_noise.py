@@ -539,6 +539,24 @@ def test_errors_beyond_the_spread_of_a_column_warn(d, mark):
     assert scores[0] > scores[1] - 0.02
 
 
+def test_the_share_of_bad_pixels_is_said():
+    X, y, bins, error, _ = with_bad_pixels()
+    error[:6, 3] = 1e10
+    with pytest.warns(
+        UserWarning, match=r"column 3, .* \(in about 1 % of its values; 1 columns .* PixelImputer"
+    ):
+        BinnedRidgeExperts().fit(X, y, bins=bins, x_std=error)
+
+
+@pytest.mark.parametrize("std", [0.01, 0.2])
+def test_inverse_variances_in_place_of_errors_are_noticed(std):
+    X, y, bins, _, _ = with_bad_pixels()
+    ivar = np.random.default_rng(0).lognormal(sigma=0.3, size=X.shape) / std**2
+    with pytest.warns(UserWarning, match=r"x_std reaches .* inverse variances, pass 1 / np\.sqrt\(ivar\)"):
+        BinnedRidgeExperts().fit(X, y, bins=bins, x_std=ivar)
+    BinnedRidgeExperts().fit(X, y, bins=bins, x_std=1 / np.sqrt(ivar))
+
+
 @pytest.mark.parametrize("scale", [1e-20, 1.0, 1e6])
 def test_honest_errors_do_not_warn(scale):
     X, y, bins, error, _ = with_bad_pixels()

@@ -13,6 +13,7 @@ from moe_sklearn import (
     ClusterBinner,
     GateFeatureTransformer,
     GridBinner,
+    PixelImputer,
     SoftGateMoERegressor,
 )
 from moe_sklearn.gates import LogisticGate
@@ -26,6 +27,8 @@ ESTIMATORS = [
     BinnedPLSExperts(3, min_bin_rows=3),
     GateFeatureTransformer(),
     GateFeatureTransformer(n_components=2),
+    PixelImputer(),
+    PixelImputer(2, missing_values=-9999.0, max_iter=2),
     GridBinner(),
     GridBinner(2, outside="drop"),
     GridBinner(5),

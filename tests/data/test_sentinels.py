@@ -46,6 +46,19 @@ def test_a_fit_looks_for_marks_in_rows_of_positive_weight():
     GridBinner(edges=[4000, 5000, 6000], outside="drop").fit(side)
 
 
+@pytest.mark.parametrize("kind", [np.array, pd.Series])
+def test_marks_among_labels_that_are_numbers_are_named(kind):
+    X, y = rows()
+    bins = np.where(np.arange(300) % 50, np.arange(300) % 4, -9999)
+    with pytest.warns(
+        UserWarning, match="^bins is -9999 in 6 of 300 rows, .* make it nan, which is in no bin"
+    ):
+        BinnedRidgeExperts().fit(X, y, bins=kind(bins))
+    BinnedRidgeExperts().fit(X, y, bins=np.ma.masked_equal(bins, -9999))
+    for honest in (np.where(bins < 0, np.nan, bins), np.where(bins < 0, None, bins), bins % 7 * 1000):
+        BinnedRidgeExperts().fit(X, y, bins=kind(honest))
+
+
 def draws(rng):
     yield "normal", rng.normal(size=2000)
     yield "lognormal", rng.lognormal(sigma=3, size=2000)

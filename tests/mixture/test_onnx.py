@@ -22,6 +22,7 @@ from moe_sklearn import (
     ClusterBinner,
     GateFeatureTransformer,
     GridBinner,
+    PixelImputer,
     SoftGateMoERegressor,
     __version__,
     rho_scorer,
@@ -301,6 +302,8 @@ def saved_estimators():
     found["binner"] = GridBinner().fit(side), lambda model: model.transform(side)
     kinds = np.column_stack([side[:, 0].astype(object), np.where(bins > 0, "a", "b")])
     found["categories"] = GridBinner().fit(kinds), lambda model: model.transform(kinds)
+    holed = np.where(X > 1, np.nan, X)
+    found["imputer"] = PixelImputer(2).fit(holed), lambda model: model.transform(holed)
     found["clusters"] = ClusterBinner(2).fit(X), lambda model: model.transform(X)
     found["scorer"] = rho_scorer, lambda scorer: scorer(mixtures["logistic"], X, y, bins=side)
     return found

@@ -101,6 +101,7 @@ QUICK = {
     "gate_rows.py": "--n 3000 --pixels 64 --rows 1000 --seeds 1",
     "growth.py": "--only PredictRows --shrink 16 --repeats 1",
     "honesty.py": "--seeds 2 --only rows$|visits.*2$",
+    "imputer.py": "--n 3000 --pixels 64 --repeats 1",
     "large.py": "--n 4000 --pixels 128 --shards 3",
     "learned_regimes.py": "--data gaia --splits 2",
     "make_gaia_sample.py": "source.npz target.npz --rows 50 --per-bin 4",

@@ -11,6 +11,7 @@ from moe_sklearn import (
     ClusterBinner,
     GateFeatureTransformer,
     GridBinner,
+    PixelImputer,
     SoftGateMoERegressor,
     accumulate,
 )
@@ -74,6 +75,11 @@ def transform(model, X, bins):
     return np.asarray(model.transform(X))
 
 
+def use_imputer(model, X, bins):
+    filled, fitted = transform(model, X, bins), [model.mean_, *model.components_]
+    return np.vstack([filled, np.asarray(fitted, filled.dtype)])
+
+
 def predict_proba(model, X, bins):
     return model.predict_proba(X)
 
@@ -91,6 +97,7 @@ CASES = {
         transform,
         from_sources=("fit_moments",),
     ),
+    "PixelImputer": Case(lambda: PixelImputer(2), ROWS, use_imputer, from_sources=("fit",)),
     "GridBinner": Case(lambda: GridBinner(2), ROWS, transform),
     "ClusterBinner": Case(
         lambda: ClusterBinner(3, random_state=0),

@@ -14,7 +14,7 @@ from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, check_count
 LARGEST_STD = 1e150
 MASKED = (
     "Where it marks a bad pixel (ivar = 0), set X to the median of the column and x_std to the standard "
-    "deviation of the column, or give the row sample_weight 0."
+    "deviation of the column, make X nan there and fill it by PixelImputer, or give the row sample_weight 0."
 )
 
 

@@ -190,7 +190,7 @@ def rows_of(
         y = zero_ignored(y, "y", sample_weight)
     if reset and not is_batch and y is not None:
         check_varies(y, sample_weight)
-        look_for_sentinels(source.array, y, sample_weight)
+        look_for_sentinels(source.array, y, sample_weight, labels)
     groups = None if groups is None else group_array(groups, len(source))
     frame = FrameMaker.like(X, feature_names(estimator)) if to_fit else None
     return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), groups, frame)

@@ -4,6 +4,8 @@ import warnings
 
 import numpy as np
 
+from .._checks import mask_of
+
 # Nines, two or more before the point, and powers of ten so large that hardly a quantity reaches them
 _NINES = [(10.0**n - 1) / 10**k for n in range(2, 8) for k in range(min(n - 1, 4))]
 SENTINELS = np.array([*sorted(_NINES), *(10.0**n for n in range(10, 39))], dtype=np.float32)
@@ -38,11 +40,19 @@ def warn_of_sentinels(values, name: str, way_out: str):
                 return
 
 
-def look_for_sentinels(X, y, sample_weight=None):
-    """Warn of marks of missing values in y, and in some rows of an array X; rows of weight 0 do not count."""
+def look_for_sentinels(X, y, sample_weight=None, labels=None):
+    """Warn of marks of missing values in y, in labels that are numbers, and in some rows of an array X.
+
+    Rows of weight 0 do not count.
+    """
     used = np.full(len(y), True) if sample_weight is None else sample_weight > 0
     name = "y" if y.ndim == 1 else "Column {} of y"
     warn_of_sentinels(y.reshape(len(y), -1)[used], name, "leave these rows out")
+    numbers = np.asarray(labels)
+    if numbers.ndim == 1 and numbers.dtype.kind in "iuf" and mask_of(labels) is None:
+        warn_of_sentinels(numbers[used, None].astype(float), "bins", "make it nan, which is in no bin")
     if X is not None:
         some = slice(None, None, len(y) // SAMPLED_ROWS + 1)
-        warn_of_sentinels(X[some][used[some]], "Column {} of X", "impute them, or leave these rows out")
+        warn_of_sentinels(
+            X[some][used[some]], "Column {} of X", "make them nan for PixelImputer, or leave these rows out"
+        )

@@ -1,5 +1,6 @@
-"""What the gate sees of X: PCA scores and spectral lines."""
+"""What the gate sees of X: PCA scores and spectral lines; missing pixels filled."""
 
+from ._imputer import PixelImputer
 from ._lines import MAX_NORMALISED_FLUX, PackedWindows, PixelSets
 from ._transformer import GateFeatureTransformer
 from ._units import air_to_vacuum, vacuum_to_air

@@ -22,7 +22,7 @@ STORED_CLASSES = {
     "binning": ("ClusterBinner", "GridBinner", "Regimes"),
     "data": ("FrameMaker", "OnFrames", "SideColumns"),
     "experts": ("BinnedPLSExperts", "BinnedRidgeExperts"),
-    "features": ("GateFeatureTransformer", "PackedWindows", "PixelSets"),
+    "features": ("GateFeatureTransformer", "PackedWindows", "PixelImputer", "PixelSets"),
     "gates": ("LogisticGate", "RegressionGate"),
     "linalg": ("LinearStack",),
     "mixture": ("MixturePredictor", "SoftGateMoERegressor"),

@@ -20,18 +20,24 @@ from ._row_moments import RowMoments, RowStore, fits_as_rows, merged
 # Noise of so many times the spread of a column is a mark of a bad pixel, or a mistake. Of fewer rows, the
 # spread is not known well enough.
 BEYOND_SPREAD, FEWEST_FOR_SPREAD = 100, 20
+# Where most columns have so many times their spread, in such a share of their values, the unit is wrong.
+BEYOND_EVERYWHERE, MANY = 10, 0.1
 FLOAT64_HINT = " X may do with product_dtype='float64'."
 
 
-def warn_of_large_noise(groups, largest):
-    """Warn if the largest standard deviation of noise in a column is far beyond the spread of the column.
+def warn_of_large_noise(groups, largest, variances):
+    """Warn if noise in a column, or in most columns and rows, is far beyond the spread of the column.
 
     Parameters
     ----------
     groups : iterable of GroupMoments
         All rows.
     largest : ndarray of shape (n_features,)
+        Largest standard deviation of each column.
+    variances : ndarray of shape (n_features,)
+        Weighted sums of the variances.
     """
+    weight = sum(group.weight for group in groups)
     groups = [group for group in groups if group.n_rows > 1]
     if sum(group.n_rows for group in groups) < FEWEST_FOR_SPREAD:
         return
@@ -40,10 +46,15 @@ def warn_of_large_noise(groups, largest):
     spread[spread <= 1e-6 * spread.max()] = np.sqrt(np.mean(spread**2))
     ratio = np.divide(largest, spread, out=np.zeros_like(spread), where=spread > 0)
     beyond, column = np.count_nonzero(ratio > BEYOND_SPREAD), int(np.argmax(ratio))
-    if beyond:
+    # Values that are far smaller than the largest add next to nothing to the sum of squares.
+    shares = variances / weight / np.where(largest > 0, largest, 1.0) ** 2
+    is_everywhere = bool(np.median(np.where(shares > MANY, ratio, 0.0)) > BEYOND_EVERYWHERE)
+    if beyond or is_everywhere:
+        ivar = "If these are inverse variances, pass 1 / np.sqrt(ivar). " * is_everywhere
         warnings.warn(
             f"x_std reaches {largest[column]:.3g} in column {column}, {ratio[column]:.3g} times its spread "
-            f"({beyond} such columns). One such value hides the column in every row. {MASKED}",
+            f"(in about {100 * shares[column]:.2g} % of its values; {beyond} columns are beyond "
+            f"{BEYOND_SPREAD} times theirs). One such value hides the column in every row. {ivar}{MASKED}",
             UserWarning,
             stacklevel=2,
         )
@@ -280,7 +291,7 @@ class BinnedMoments:
         x_std = check_x_std(x_std, (len(bins), self.n_features))
         noise, largest = self._noise(x_std, names, codes, sample_weight)
         if noise and factor > 0:
-            warn_of_large_noise(self.groups.values(), factor**0.5 * largest)
+            warn_of_large_noise(self.groups.values(), factor**0.5 * largest, factor * sum(noise.values()))
         for label, variances in noise.items():
             self.groups[label].add_noise(factor * variances)
         return self
@@ -356,7 +367,7 @@ class BinnedMoments:
             index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])
             kept[label] = RowMoments(self.store, index)
         if noise:
-            warn_of_large_noise([*groups.values(), *kept.values()], largest)
+            warn_of_large_noise([*groups.values(), *kept.values()], largest, sum(noise.values()))
         for label in noise.keys() - kept.keys():
             groups[label].add_noise(noise[label])
         for group in groups.values():

@@ -1,0 +1,311 @@
+"""Missing values of a row from its observed ones, through the leading principal components."""
+
+import numbers
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
+
+from .._base import StatefulEstimator, adopt, unfitted_copy
+from .._checks import check_finite
+from ..data import BLOCK_ROWS, DerivedRows, feature_names, features_of, prefetch, rows_of, without_ignored
+from ..moments import BinnedMoments, pca_axes
+
+FILLED_ROWS = 128
+"""Rows that are filled together: what is made for them stays in the cache."""
+
+MAX_STEPS = 100
+"""Of a solution; each one shrinks its error to 0.71 or less."""
+
+SETTLED = 0.01
+"""Components are not made anew once the variance of the noise has changed by no more than this share."""
+
+MOST_TAKEN = 0.6
+"""Components and scores are no more numbers than this share of the observed values, so that noise is left."""
+
+LEAST_NOISE = 1e-10
+"""Variance of the noise of columns without any, as a share of their own."""
+
+
+def missing_in(X: NDArray, mark: float) -> NDArray:
+    """Tell which values are nan or equal to `mark`."""
+    missing = np.isnan(X)
+    return missing if np.isnan(mark) else missing | (X == mark)
+
+
+def conditional_scores(missing: NDArray, places: NDArray, right: NDArray, padded: NDArray, shrinkage):
+    """Solve (V_o V_o' + shrinkage) z = right for each row, V_o being components V at its observed pixels.
+
+    Parameters
+    ----------
+    missing : ndarray of shape (n, n_features), bool
+    places : ndarray of int
+        Where `missing` is True, in the order of its memory.
+    right : ndarray of shape (n, n_components)
+    padded : ndarray of shape (n_features + 1, n_components + 1)
+        V', of orthonormal columns, with zeros in a last column and for a last pixel, with which shorter sets
+        of pixels are padded.
+    shrinkage : ndarray of shape (n_components,)
+
+    Returns
+    -------
+    ndarray of shape (n, n_components)
+    """
+    n_features = missing.shape[1]
+    edges = np.arange(0, missing.size + 1, n_features)
+    sizes = np.diff(np.searchsorted(places, edges))
+    # The missing pixels are summed where they are fewer, as all pixels give the identity.
+    few_observed = sizes > n_features // 2
+    if few_observed.any():
+        places = np.flatnonzero(missing ^ few_observed[:, None])
+        sizes = np.where(few_observed, n_features - sizes, sizes)
+    pixels = np.full((len(missing), sizes.max()), n_features)
+    pixels[np.arange(sizes.max()) < sizes[:, None]] = places - np.repeat(edges[:-1], sizes)
+    there = padded.take(pixels, axis=0)
+    # In two parts, of which the second is half as large as it would be. Without the last column, NumPy would
+    # take SYRK for it, which is slower for so few components.
+    turned, half = there.transpose(0, 2, 1), len(shrinkage) // 32 * 16 + 16
+    products = np.empty((len(missing), len(shrinkage) + 1, len(shrinkage)), there.dtype)
+    products[..., :half] = turned @ there[..., : min(half, len(shrinkage))]
+    products[:, half:, half:] = turned[:, half:] @ there[..., half:-1]
+    products = products[:, :-1]
+    products[:, :half, half:] = products[:, half:, :half].transpose(0, 2, 1)
+    # Eigenvalues are no larger than the root of the sum of squares. The steps below then converge quickly.
+    is_far = few_observed | (np.einsum("nij,nij->n", products, products) > 0.5)
+    scores = np.empty_like(right)
+    if is_far.any():
+        signed = products[is_far] * np.where(few_observed[is_far], 1.0, -1.0)[:, None, None]
+        signed += np.eye(len(shrinkage)) * ~few_observed[is_far, None, None] + np.diag(shrinkage)
+        scores[is_far] = np.linalg.solve(signed, right[is_far, :, None])[..., 0]
+        products, right = products[~is_far], right[~is_far]
+    # About the mean of the eigenvalues, the steps are shortest.
+    centre = np.einsum("nii->n", products)[:, None] / max(len(shrinkage), 1)
+    diagonal = 1 + shrinkage.astype(right.dtype)
+    scale = 1 / (diagonal - centre)
+    near = right * scale
+    for _ in range(MAX_STEPS):
+        step = (right + (products @ near[..., None])[..., 0] - diagonal * near) * scale
+        near += step
+        if np.abs(step).max(initial=0) <= 8 * np.finfo(right.dtype).eps * np.abs(near).max(initial=0):
+            break
+    scores[~is_far] = near
+    return scores
+
+
+def fill(X: NDArray, missing: NDArray, mean: NDArray, components: NDArray, shrinkage: NDArray):
+    """Put the conditional means of the missing values into X (n, n_features), in place.
+
+    Rows are mean + V' z + noise of variance s^2, with scores z of variance l - s^2. Given the observed values
+    x_o, the scores have the mean (V_o V_o' + s^2 / (l - s^2))^-1 V_o (x_o - mean_o).
+
+    Parameters
+    ----------
+    X, missing : ndarray of shape (n, n_features)
+    mean : ndarray of shape (n_features,)
+    components : ndarray of shape (n_components, n_features)
+        V, orthonormal rows.
+    shrinkage : ndarray of shape (n_components,)
+        s^2 / (l - s^2) of each component.
+    """
+    mean, components = mean.astype(X.dtype, copy=False), components.astype(X.dtype, copy=False)
+    padded = np.pad(components.T, (0, 1))
+    for start in range(0, len(X), FILLED_ROWS):
+        rows, hidden = X[start : start + FILLED_ROWS], missing[start : start + FILLED_ROWS]
+        # By position: with a random mask, NumPy takes several times as long.
+        places = np.flatnonzero(hidden)
+        if not len(places):
+            continue
+        moved = rows - mean
+        moved.put(places, 0)
+        scores = conditional_scores(hidden, places, moved @ components.T, padded, shrinkage)
+        filled = np.matmul(scores, components, out=moved)
+        filled += mean
+        rows.put(places, filled.take(places))
+
+
+class FilledRows(DerivedRows):
+    """The rows of a source, with `filled` applied to their blocks."""
+
+    def __init__(self, source, filled):
+        super().__init__(source)
+        self.filled, self.in_memory = filled, False
+
+    def _made(self, start, load):
+        return self.filled(load())
+
+
+class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
+    """Fill the missing values of each row from its observed ones, through the leading principal components.
+
+    Each missing value becomes its mean given the observed values of the row, under probabilistic principal
+    component analysis: a row is a mean, plus some components, plus noise that is the same for all columns.
+    A row without an observed value becomes the mean. Observed values stay as they are.
+
+    Columns should have the same unit, as pixels have; else put a `StandardScaler` before, which lets nan
+    pass. It needs a few passes over X in `fit`, one block of rows in memory, and the products of the columns.
+
+    Parameters
+    ----------
+    n_components : int, default=30
+        Greatest number of components. Those beyond the noise are shrunk, so that too many do little harm.
+    missing_values : float, default=nan
+        Number that marks missing values, such as -9999. nan always does.
+    max_iter : int, default=10
+        Greatest number of times that the components are made, each time from rows filled with those before;
+        fewer once the variance of the noise has settled to 1 %.
+
+    Attributes
+    ----------
+    mean_ : ndarray of shape (n_features,)
+        Mean of each column of the filled rows.
+    components_ : ndarray of shape (n_components, n_features)
+        Principal axes, largest variance first.
+    explained_variance_ : ndarray of shape (n_components,)
+        Variance along each axis.
+    noise_variance_ : float
+        Variance of the noise of each value.
+    n_iter_ : int
+        Number of times that the components were made.
+    n_features_in_, feature_names_in_
+        Columns seen in `fit`.
+
+    References
+    ----------
+    .. [1] M. E. Tipping and C. M. Bishop, Journal of the Royal Statistical Society B 61 (1999) 611
+       (probabilistic principal component analysis).
+    .. [2] J. Josse and F. Husson, Journal de la Societe Francaise de Statistique 153 (2012) 79 (the noise of
+       incomplete rows, and iterations that do not overfit).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn import PixelImputer
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 1)) * [1.0, 2.0, 3.0] + 0.01 * rng.normal(size=(200, 3))
+    >>> imputer = PixelImputer(1).fit(np.where(rng.random(X.shape) < 0.1, np.nan, X))
+    >>> imputer.transform([[1.0, np.nan, 3.0], [np.nan, 4.0, np.nan]]).round(1).tolist()
+    [[1.0, 2.0, 3.0], [2.0, 4.0, 6.0]]
+    """
+
+    __module__ = "moe_sklearn.features"
+
+    def __init__(self, n_components: int = 30, *, missing_values: float = np.nan, max_iter: int = 10):
+        self.n_components = n_components
+        self.missing_values = missing_values
+        self.max_iter = max_iter
+
+    def fit(self, X: Any, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Find mean, components and noise of rows with missing values.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows in anything that other estimators of this package take. Missing values are nan.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Rows of weight 0 are not read.
+
+        Returns
+        -------
+        PixelImputer
+            This imputer, fitted.
+
+        Raises
+        ------
+        ValueError
+            If a column has no observed value, X holds infinity, or a parameter is wrong.
+        """
+        check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
+        check_scalar(self.missing_values, "missing_values", numbers.Real)
+        check_scalar(self.max_iter, "max_iter", numbers.Integral, min_val=1)
+        fitted = unfitted_copy(self)
+        rows = rows_of(fitted, X, sample_weight=sample_weight, reset=True)
+        weight, source = without_ignored(rows.sample_weight, rows.X)
+        fitted._fit(source, np.ones(len(source)) if weight is None else weight, feature_names(fitted))
+        return adopt(self, fitted)
+
+    def _fit(self, source, weight, names):
+        n_rows, n_features = source.shape
+        sums, observed = self._sums_of_observed(source, weight)
+        if not observed.all():
+            empty = (np.arange(n_features) if names is None else names)[observed == 0].tolist()
+            listed = ", ".join(map(repr, empty[:10])) + ", ..." * (len(empty) > 10)
+            raise ValueError(
+                f"X has no observed value in {len(empty)} of {n_features} columns: {listed}. Drop them here "
+                "and in rows to predict."
+            )
+        # The first rows are filled with the mean, as there are no components yet.
+        self.mean_, self.components_ = sums / observed, np.zeros((0, n_features))
+        self.explained_variance_, self.noise_variance_ = np.zeros(0), np.inf
+        n_values = (n_rows - 1) * (observed / weight.sum()).sum()
+        counts = np.arange(max(min(self.n_components, n_features - 1, n_rows - 2), 0) + 1)
+        taken = counts * (n_rows - 1 + n_features - counts)
+        n_components = int(np.searchsorted(taken, MOST_TAKEN * n_values, "right")) - 1
+        n_free = max(n_values - taken[n_components], 1.0)
+        for n_iter in range(1, self.max_iter + 1):
+            moments = BinnedMoments(n_features, 0)
+            moments.update(FilledRows(source, self._filled), sample_weight=weight)
+            pooled, before = moments.pool(), self.noise_variance_
+            axes, variance = pca_axes(pooled, n_components)
+            total = pooled.x_squares / pooled.freedom
+            # What was filled in lies on the components, and adds nothing to what they leave.
+            noise = (n_rows - 1) * (total - variance @ axes**2).sum() / n_free
+            self.mean_, self.components_, self.explained_variance_ = pooled.x_mean, axes, variance
+            self.noise_variance_ = float(max(noise, LEAST_NOISE * total.mean(), np.finfo(float).tiny))
+            is_whole = observed.sum() >= (1 - 1e-12) * n_features * weight.sum()
+            self.n_iter_ = n_iter
+            if is_whole or abs(before - self.noise_variance_) <= SETTLED * self.noise_variance_:
+                break
+        self.mean_, self.components_ = self.mean_.astype(source.dtype), self.components_.astype(source.dtype)
+
+    def _sums_of_observed(self, source, weight):
+        """Sum the weighted values of each column that are observed, and their weights: (2, n_features)."""
+        sums = np.zeros((2, source.shape[1]))
+        for start, block in prefetch((start, load()) for start, _, load in source.blocks(BLOCK_ROWS)):
+            missing = missing_in(block, self.missing_values)
+            known = np.where(missing, 0, block)
+            check_finite(known, "X", lambda row, start=start: source.locate(start + row))
+            sums += weight[start : start + len(block)] @ np.stack([known, ~missing]).astype(float)
+        return sums
+
+    def _filled(self, block, name="row {}".format):
+        """Return a copy of some rows without missing values; `name` names a row in messages."""
+        filled, missing = np.array(block), missing_in(block, self.missing_values)
+        floor = 10 * np.finfo(block.dtype).eps
+        beyond = np.maximum(self.explained_variance_ - self.noise_variance_, 1e-3 * self.noise_variance_)
+        shrinkage = np.maximum(self.noise_variance_ / beyond, floor)
+        fill(filled, missing, self.mean_, self.components_, shrinkage)
+        if not np.isfinite(filled.sum()):
+            check_finite(np.where(missing, 0, block), "X", name)
+        return filled
+
+    def transform(self, X: Any) -> NDArray:
+        """Fill the missing values of rows, one block after another.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            In the precision of X.
+
+        Raises
+        ------
+        ValueError
+            If X holds infinity or has another number of columns.
+        """
+        check_is_fitted(self)
+        return features_of(self, X).map(self._filled, named=True)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
