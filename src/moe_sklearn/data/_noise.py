@@ -99,8 +99,8 @@ def noise_levels(x_std, variances, n_rows: int, sample_weight=None) -> np.ndarra
     ndarray of shape (n_rows,)
     """
     levels, varies = np.zeros(n_rows), variances > 0
-    scale = np.divide(1, np.sqrt(variances), out=np.zeros(len(variances)), where=varies)
-    scale /= np.sqrt(max(np.count_nonzero(varies), 1))
+    scale = np.zeros(len(variances))
+    scale[varies] = 1 / np.sqrt(variances[varies] * np.count_nonzero(varies))
 
     def of_block(std, locate=None):
         check_values(std, locate=locate)

@@ -8,6 +8,7 @@ fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predi
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -88,7 +89,7 @@ class FittedModels(NamedTuple):
     features: Any
     on_blocks: Any
     stack: LinearStack
-    fold_stacks: list[LinearStack] | None
+    fold_stacks: Sequence[LinearStack] | None
     pooled: Any
 
 

@@ -57,7 +57,7 @@ class MixturePredictor:
 
     Parameters
     ----------
-    stack : LinearStack
+    stack : LinearStack or LevelStack
         Linear parts "experts" and, if the gate uses them, "features" and "discriminants".
     n_bins, n_targets : int
     features : transformer
@@ -84,7 +84,7 @@ class MixturePredictor:
 
     __module__ = "moe_sklearn.mixture"
 
-    stack: LinearStack
+    stack: Any
     n_bins: int
     n_targets: int
     features: Any
