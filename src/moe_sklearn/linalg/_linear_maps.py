@@ -215,13 +215,10 @@ class LevelStack(LinearStack):
         """Join a stack for each level; they have the same parts."""
         # Noise can hide that the columns lie far from 0.
         origin = next((stack.origin for stack in stacks if stack.origin is not None), None)
-        is_there = [stack.origin is not None or origin is None for stack in stacks]
-        at_origin = [
-            stack.intercept if there else stack.outputs_at(origin)
-            for stack, there in zip(stacks, is_there, strict=True)
-        ]
-        intercept = np.concatenate(at_origin).astype(np.result_type(*(stack.coef for stack in stacks)))
-        return cls(np.hstack([stack.coef for stack in stacks]), intercept, stacks[0].columns, origin, levels)
+        point = np.zeros(len(stacks[0].coef)) if origin is None else origin
+        coef = np.hstack([stack.coef for stack in stacks])
+        intercept = np.concatenate([stack.outputs_at(point) for stack in stacks]).astype(coef.dtype)
+        return cls(coef, intercept, stacks[0].columns, origin, levels)
 
     def shares(self, level) -> np.ndarray:
         """Shares of the stacks in the outputs of rows at a `level` (n,): (n, n_levels)."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -29,16 +29,10 @@ from ..linalg import LevelStack, LinearStack, Scratch, is_overridden
 from ..metrics import MODES
 from ..moments import FoldMoments, in_enough_precision, with_a_word
 from ._gate_plan import GatePlan, check_plan, draw_seed, n_draws_of, plan_gate, trains_on_errors
-from ._gate_rows import (
-    at_most_five_folds,
-    check_folds,
-    cross_fitted_stacks,
-    discriminant_part,
-    n_folds_to_fit,
-)
+from ._gate_rows import cross_fitted_stacks, discriminant_part, n_folds_to_fit
 from ._gate_training import TrainedGate, fit_gate, sample_weight_kwargs
 from ._predictor import MixturePredictor
-from ._training_rows import TrainingRows, folds_of, gather_batches
+from ._training_rows import TrainingRows, at_most_five_folds, check_folds, folds_of, gather_batches
 
 # Quantiles of the levels of rows between which levels are learned, and the ratio from which on they are one
 OUTER_LEVELS, LEAST_RATIO = (0.01, 0.99), 0.9
@@ -78,7 +72,8 @@ class Setup:
     progress: Progress
 
 
-class FittedModels(NamedTuple):
+@dataclass(frozen=True)
+class FittedModels:
     """What is fitted to moments, and the rows with the folds of `fold_stacks`.
 
     `on_blocks` are the features as the predictor calls them, `pooled` the moments of all rows.
@@ -489,6 +484,6 @@ def fit_levels(setup: Setup, moments, rows, models: FittedModels, fit, predictor
         joined = [[fold.joined_with(part.stack, "features") for fold in part.fold_stacks] for part in fitted]
         fold_stacks = [LevelStack.of_levels(of_fold, levels) for of_fold in zip(*joined, strict=True)]
     level = np.clip(level, levels[0], levels[-1])
-    gate = fit_gate(setup, models._replace(stack=stack, fold_stacks=fold_stacks), level)
+    gate = fit_gate(setup, replace(models, stack=stack, fold_stacks=fold_stacks), level)
     parts = {"gate": gate.gate, "router": gate.router, "anchors": gate.anchors, "gate_columns": gate.columns}
     return replace(predictor, stack=stack, variances=variances, **parts)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..data import BLOCK_ROWS, prefetch
-from ..experts import bins_in_one_fold
-from ..labels import N_FOLDS, joined_folds
 from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, FoldMoments, discriminants
 from ._predictor import complete_features
@@ -101,32 +99,6 @@ def cross_fitted_stacks(
                 parts["discriminants"] = discriminant_part(rest, experts, pooled, scratch)
         stacks.append(LinearStack.of(parts, dtype, experts.origin_))
     return stacks
-
-
-def at_most_five_folds(moments, rows, plan, n_fitted: int, regimes):
-    """Join whole folds of moments and rows to five, as more of them leak more; count those with gate rows."""
-    if moments.n_folds <= N_FOLDS:
-        return moments, rows, n_fitted
-    rows = replace(rows, folds=joined_folds(rows.folds, moments.n_folds, N_FOLDS))
-    joined = moments.joined(N_FOLDS)
-    bins_in_one_fold(joined, regimes.bins.tolist(), regimes.names)
-    return joined, rows, int(rows.folds[plan.rows].max()) + 1
-
-
-def check_folds(moments, n_folds: int, regimes):
-    """Raise a ValueError if the inputs of the gate cannot be cross-fitted, with rows in `n_folds` folds."""
-    if not (n_folds and moments.n_folds):
-        raise ValueError(
-            "This gate needs inputs of models that have not seen its rows: gather FoldMoments and give the "
-            "fold of each row, or use gate='logistic'. The moments of two shards or more can be given as a "
-            "list: each shard is a fold."
-        )
-    if n_folds > moments.n_folds:
-        raise ValueError(
-            f"The rows of the gate are in {n_folds} folds, the moments in {moments.n_folds}: give the rows "
-            "of each shard, in the order of the moments."
-        )
-    bins_in_one_fold(moments, regimes.bins.tolist(), regimes.names)
 
 
 class GateData(NamedTuple):

@@ -208,9 +208,8 @@ class MixtureOutputs:
         mixing = self.mixing
         given = {"y": y, "groups": groups, "n_targets": self.predictor_.n_targets}
         rows, codes = self._rows_to_mix(X, bins, mixing, **given)
-        prediction, std, of_rows = self._map_with_std(
-            lambda *parts: parts, self._predictor_of(X, rows.X, x_std), rows, codes, mixing
-        )
+        to_mix = self._predictor_of(X, rows.X, x_std), rows, codes, mixing
+        prediction, std, of_rows = self._map_with_std(lambda *parts: parts, *to_mix)
         found = conformal_scores(rows.y, prediction, std, of_rows if per_bin else None, rows.groups)
         self.interval_scores_, self.interval_levels_ = found
         self.interval_mixing_ = mixing
