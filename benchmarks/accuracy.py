@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy.py --output accuracy.json
     python benchmarks/accuracy.py --only simulated --noise 1 --models "ridge|hidden|ceiling"
+    python benchmarks/accuracy.py --only simulated --noise 1 --seed 1 --models "known noise" --skip-ceiling
     python benchmarks/accuracy.py --from accuracy.json --figure accuracy.png
 
 Data: the bundled Gaia spectra, each divided by its root mean square, 5 times 2 folds; and simulated spectra,
@@ -21,7 +22,7 @@ features of lines, if nothing else is said. "seed" is the gate of the original e
 (and with lines of Gaia spectra too). "global ridge",
 "oracle" and "default" are one model, whose seconds of fitting stand in each row. "default, known noise" is
 fitted to the clean training spectra and the standard error of their noise (`x_std`); all others see one noisy
-draw of each.
+draw of each. "of each row" tells this model the noise of the test rows too (`x_std` of `predict`).
 """
 
 import argparse
@@ -72,7 +73,7 @@ def load_gaia(args):
 
 def load_simulated(args, noise):
     spectra = make_stellar_spectra(
-        args.n, n_pixels=args.pixels, noise=noise, return_clean=True, random_state=SEED
+        args.n, n_pixels=args.pixels, noise=noise, return_clean=True, random_state=args.seed
     )
     split = train_test_split(np.arange(args.n), test_size=1 / 8, random_state=SEED)
     name = f"simulated, noise {noise:g}"
@@ -111,6 +112,7 @@ class Entry:
     kind: str
     mixture: bool = False
     known_noise: bool = False
+    told: tuple = ()  # names of rows whose noise `predict` is told
     needs: list = field(default_factory=list)
 
 
@@ -264,7 +266,9 @@ def make_entries(data, args):
     entries.append(Entry(lambda: make_mixture(data), default_rows, "default", mixture=True))
     if data.noise:
         known = {"oracle, known noise": "oracle", "default, known noise": "soft"}
-        entries.append(Entry(lambda: make_mixture(data), known, "step", mixture=True, known_noise=True))
+        of_rows = {f"{name} of each row": mixing for name, mixing in known.items()}
+        options = {"mixture": True, "known_noise": True, "told": tuple(of_rows)}
+        entries.append(Entry(lambda: make_mixture(data), known | of_rows, "step", **options))
     needs = {"LightGBM on 50 PCA scores": ["lightgbm"], "piecewise ridge (mlinsights)": ["mlinsights"]}
     for name, make in make_competitors(data).items():
         entries.append(Entry(make, {name: None}, "competitor", needs=needs.get(name, [])))
@@ -291,6 +295,8 @@ def run(entry, names, data, first):
         seconds, _ = timed(partial(model.fit, X[train], data.y[train], **options))
         for name in names:
             options = {"mixing": entry.rows[name], "bins": data.side[test]} if entry.mixture else {}
+            if name in entry.told:
+                options["x_std"] = data.noise * data.error[test]
             result = results[name]
             seconds_to_predict, predicted = timed(partial(model.predict, data.X[test], **options))
             predicted = np.ravel(predicted)
@@ -421,6 +427,7 @@ def main(argv=None):
     add("--only", choices=["gaia", "simulated"], help="one kind of data instead of both")
     add("--noise", type=float, nargs="+", default=[0.5, 1.0, 2.0], help="of the simulated spectra")
     add("--n", type=int, default=60_000, help="simulated spectra")
+    add("--seed", type=int, default=SEED, help="of the simulated spectra")
     add("--pixels", type=int, default=1024, help="of a simulated spectrum")
     add("--folds", type=int, default=2, help="folds on Gaia spectra")
     add("--repeats", type=int, default=5, help="times the folds are drawn anew")

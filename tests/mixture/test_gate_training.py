@@ -278,6 +278,7 @@ def gate_data(n=60, n_targets=1):
         rng.normal(size=(n, 2)),
         rng.normal(size=(n, 3)),
         rng.normal(size=(n, 4 * n_targets)),
+        np.empty((n, 0)),
     )
 
 

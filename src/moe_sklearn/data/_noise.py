@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._checks import check_kind
-from ._sources import BLOCK_ROWS, DerivedRows, RowSource, as_source, check_counted, is_source
+from ._sources import BLOCK_ROWS, DerivedRows, KeptRows, RowSource, as_source, check_counted, is_source
 
 # The squares of larger ones would overflow.
 LARGEST_STD = 1e150
@@ -79,6 +79,39 @@ def check_values(block, name: str = "x_std", locate=None):
             f"{name} is {block[row, column]} in {where}: standard deviations must lie between 0 and 1e150. "
             f"{MASKED if block[row, column] > 0 else known}"
         )
+
+
+def noise_levels(x_std, variances, n_rows: int, sample_weight=None) -> np.ndarray:
+    """Compute how noisy rows are: the root mean square of their noise, in standard deviations of the columns.
+
+    Parameters
+    ----------
+    x_std : ndarray of shape (n_features,), RowSource of shape (n_rows, n_features) or None
+        As `check_x_std` returns it.
+    variances : ndarray of shape (n_features,)
+        Those of the columns. A column of variance 0 does not count.
+    n_rows : int
+    sample_weight : ndarray of shape (n_rows,), optional
+        The noise of rows of weight 0 is not read; their levels are 0.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+    """
+    levels, varies = np.zeros(n_rows), variances > 0
+    scale = np.zeros(len(variances))
+    scale[varies] = 1 / np.sqrt(variances[varies] * np.count_nonzero(varies))
+
+    def of_block(std, locate=None):
+        check_values(std, locate=locate)
+        return np.linalg.norm(std * scale, axis=1)
+
+    if isinstance(x_std, RowSource):
+        used = np.arange(n_rows) if sample_weight is None else np.flatnonzero(sample_weight)
+        levels[used] = KeptRows(x_std, used).map(of_block, named=True)
+    elif x_std is not None:
+        levels[:] = of_block(x_std[None])
+    return levels
 
 
 class ScaledRows(DerivedRows):

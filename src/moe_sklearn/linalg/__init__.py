@@ -10,7 +10,7 @@ from ._cholesky import (
     warn_singular,
 )
 from ._kernels import Kernels, centred, kernel_of
-from ._linear_maps import LinearPart, LinearStack, is_overridden, origin_of
+from ._linear_maps import LevelStack, LinearPart, LinearStack, is_overridden, origin_of
 from ._threads import map_in_threads, one_blas_thread
 from ._triangles import (
     EPS,

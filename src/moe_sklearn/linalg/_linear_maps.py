@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -148,11 +148,11 @@ class LinearStack:
         return cls(part.coef.T, intercept.astype(part.coef.dtype, copy=False), {}, origin)
 
     def joined_with(self, other: LinearStack, name: str) -> LinearStack:
-        """Return this stack with a part of another beside its own; itself if the other has no such part.
+        """Return this stack with a part of another beside its own; itself if there is nothing to add.
 
         Both have the same origin.
         """
-        if name not in other.columns:
+        if name not in other.columns or name in self.columns:
             return self
         n_own = len(self.intercept)
         coef = np.hstack([self.coef, other.part(other.coef, name)])
@@ -160,8 +160,11 @@ class LinearStack:
         columns = {**self.columns, name: slice(n_own, len(intercept))}
         return replace(self, coef=coef, intercept=intercept, columns=columns)
 
-    def outputs(self, X) -> np.ndarray:
-        """Compute the outputs (n, n_outputs) of all parts for the rows X (n, n_features)."""
+    def outputs(self, X, *of_rows) -> np.ndarray:
+        """Compute the outputs (n, n_outputs) of all parts for the rows X (n, n_features).
+
+        What more is known of the rows, `of_rows`, only a `LevelStack` uses.
+        """
         if self.origin is None:
             return X @ self.coef + self.intercept
         dtype = np.result_type(X, self.coef)
@@ -177,6 +180,10 @@ class LinearStack:
         outputs += self.intercept
         return outputs
 
+    def by_level(self, *of_rows):
+        """Yield the share of each level, and its stack: of all rows, this one."""
+        yield 1.0, self
+
     def outputs_at(self, point) -> np.ndarray:
         """Compute the outputs (n_outputs,) at one point (n_features,), in float64."""
         moved = np.asarray(point, float) if self.origin is None else point - self.origin.astype(float)
@@ -185,6 +192,51 @@ class LinearStack:
     def part(self, outputs, name: str) -> np.ndarray:
         """Return the columns of one part of `outputs`; no columns if there is no such part."""
         return outputs[:, self.columns.get(name, slice(0))]
+
+
+@dataclass(frozen=True)
+class LevelStack(LinearStack):
+    """Stacks of the same parts for several levels of noise, side by side in one product.
+
+    Between the levels, outputs are interpolated; beyond them, they are those of the nearest one.
+
+    Parameters
+    ----------
+    levels : ndarray of shape (n_levels,)
+        They increase.
+    """
+
+    __module__ = "moe_sklearn.linalg"
+
+    levels: Any = None
+
+    @classmethod
+    def of_levels(cls, stacks, levels) -> LevelStack:
+        """Join a stack for each level; they have the same parts."""
+        # Noise can hide that the columns lie far from 0.
+        origin = next((stack.origin for stack in stacks if stack.origin is not None), None)
+        point = np.zeros(len(stacks[0].coef)) if origin is None else origin
+        coef = np.hstack([stack.coef for stack in stacks])
+        intercept = np.concatenate([stack.outputs_at(point) for stack in stacks]).astype(coef.dtype)
+        return cls(coef, intercept, stacks[0].columns, origin, levels)
+
+    def shares(self, level) -> np.ndarray:
+        """Shares of the stacks in the outputs of rows at a `level` (n,): (n, n_levels)."""
+        hats = np.eye(len(self.levels))
+        return np.stack([np.interp(level, self.levels, hat) for hat in hats], axis=1)
+
+    def outputs(self, X, *of_rows) -> np.ndarray:
+        """Compute the outputs of rows X (n, n_features) at a level (n,)."""
+        of_levels = super().outputs(X).reshape(len(X), len(self.levels), -1)
+        return np.einsum("nl,nlo->no", self.shares(*of_rows).astype(of_levels.dtype), of_levels)
+
+    def by_level(self, *of_rows):
+        """Yield the share (n, 1) of each stack, and the stack."""
+        size, shares = self.coef.shape[1] // len(self.levels), self.shares(*of_rows)
+        for place, share in enumerate(shares.T):
+            own = slice(place * size, (place + 1) * size)
+            stack = LinearStack(self.coef[:, own], self.intercept[own], self.columns, self.origin)
+            yield share[:, None], stack
 
 
 def is_overridden(estimator, method: str, within: str) -> bool:

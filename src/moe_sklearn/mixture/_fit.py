@@ -8,6 +8,7 @@ fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predi
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,27 +16,26 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_random_state
 
 from .._checks import check_choice, check_number
 from .._progress import Progress
 from ..binning import GridBinner, Regimes, count_rows, fit_regimes
-from ..data import OnFrames, has_side_columns
-from ..experts import BinnedRidgeExperts, bins_in_one_fold, choice_in_words, folds_to_compare, solve_in_turn
+from ..data import OnFrames, RowSource, has_side_columns, noise_levels
+from ..experts import BinnedRidgeExperts, choice_in_words, folds_to_compare, solve_in_turn
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
-from ..labels import N_FOLDS, NO_BIN, GivenFolds, codes_of, group_codes, has_repeats, joined_folds
-from ..linalg import LinearStack, Scratch, is_overridden
+from ..labels import N_FOLDS, NO_BIN, GivenFolds, codes_of
+from ..linalg import LevelStack, LinearStack, Scratch, is_overridden
 from ..metrics import MODES
 from ..moments import FoldMoments, in_enough_precision, with_a_word
-from ._gate_plan import GatePlan, check_plan, plan_gate, trains_on_errors
-from ._gate_rows import GateData, GateReader, cross_fitted_stacks, discriminant_part, n_folds_to_fit
-from ._gate_training import TrainedGate, sample_weight_kwargs, train_gate
+from ._gate_plan import GatePlan, check_plan, draw_seed, n_draws_of, plan_gate, trains_on_errors
+from ._gate_rows import cross_fitted_stacks, discriminant_part, n_folds_to_fit
+from ._gate_training import TrainedGate, fit_gate, sample_weight_kwargs
 from ._predictor import MixturePredictor
-from ._training_rows import TrainingRows, folds_of, gather_batches
+from ._training_rows import TrainingRows, at_most_five_folds, check_folds, folds_of, gather_batches
 
-# More draws of a row add little to the first ones.
-MAX_DRAWS = 16
+# Quantiles of the levels of rows between which levels are learned, and the ratio from which on they are one
+OUTER_LEVELS, LEAST_RATIO = (0.01, 0.99), 0.9
 # The part that None stands for
 DEFAULT_PARTS = {"experts": BinnedRidgeExperts, "gate_features": GateFeatureTransformer, "binner": GridBinner}
 # PCA scores that a gate trained on errors sees by default. A classifier sees the 10 of the first experiment.
@@ -70,6 +70,22 @@ class Setup:
     n_draws: int
     seed: int
     progress: Progress
+
+
+@dataclass(frozen=True)
+class FittedModels:
+    """What is fitted to moments, and the rows with the folds of `fold_stacks`.
+
+    `on_blocks` are the features as the predictor calls them, `pooled` the moments of all rows.
+    """
+
+    rows: TrainingRows
+    experts: Any
+    features: Any
+    on_blocks: Any
+    stack: LinearStack
+    fold_stacks: Sequence[LinearStack] | None
+    pooled: Any
 
 
 @dataclass(frozen=True)
@@ -189,18 +205,6 @@ def _check_rows_of_each_bin(setup: Setup):
             f"gate_data: no row of bin {regimes.names[missing[0]]!r} trains the gate. Give rows of each bin, "
             "from each shard, or label the rows of the bin -1 in the moments."
         )
-
-
-def n_draws_of(n_noise_draws, n_rows: int, limit: int | None) -> int:
-    """Number of draws of each of `n_rows` rows: as given, or as many as a `limit` of rows allows."""
-    if n_noise_draws != "auto":
-        return n_noise_draws
-    return int(min(max((limit or 0) // max(n_rows, 1), 1), MAX_DRAWS))
-
-
-def draw_seed(random_state) -> int:
-    """Return a seed of noisy draws."""
-    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _in_fitted_folds(rows, counts, n_features, limit):
@@ -323,7 +327,8 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
     setup, rows = prepare_rows(mixture, rows)
 
     def attempt(product_dtype, scratch):
-        return fit_mixture(setup, gather_rows(setup, rows, product_dtype, scratch), rows, scratch)
+        moments = gather_rows(setup, rows, product_dtype, scratch)
+        return fit_mixture(setup, moments, rows, scratch, mixture.noise_levels)
 
     return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
 
@@ -362,10 +367,13 @@ def check_parameters(mixture) -> bool:
     check_choice(mixture.mixing, "mixing", MODES)
     if mixture.n_noise_draws != "auto":
         check_number(mixture.n_noise_draws, "n_noise_draws", 1, np.inf, integer=True)
+    check_number(mixture.noise_levels, "noise_levels", 0, np.inf, integer=True)
     return check_plan(mixture)
 
 
-def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None) -> FittedMixture:
+def fit_mixture(
+    setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None, n_levels: int = 0
+) -> FittedMixture:
     """Fit experts and features to moments, and the gate to rows that are read again.
 
     Parameters
@@ -376,6 +384,8 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
     rows : TrainingRows
     scratch : Scratch, optional
         Memory for factorisations, see `moe_sklearn.linalg`.
+    n_levels : int, default=0
+        Levels of noise to learn beside the mean one.
 
     Raises
     ------
@@ -383,7 +393,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         If the gate needs folds and there are none, or all rows of a bin lie in one fold.
     """
     plan, regimes, scratch = setup.plan, setup.regimes, scratch or Scratch()
-    choice, crossed, n_fitted = None, moments, 0
+    choice, n_fitted = None, 0
     if plan.cross_fit:
         n_fitted = int(rows.folds[plan.rows].max(initial=0)) + 1 if rows.folds is not None else 0
         check_folds(moments, n_fitted, regimes)
@@ -391,8 +401,32 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         stage = setup.progress.stage("comparison of penalties")
         choice = setup.experts.choose(moments, setup.small_bins, scratch=scratch)
         stage.end()
+    fit = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
+    models = fit()
+    gate = fit_gate(setup, models)
+    predictor = MixturePredictor(
+        stack=models.stack,
+        n_bins=len(regimes.bins),
+        n_targets=moments.n_targets,
+        features=models.on_blocks,
+        gate_inputs=plan.inputs,
+        gate=gate.gate,
+        router=gate.router,
+        anchors=gate.anchors,
+        x_mean=models.pooled.x_mean.copy(),
+        gate_columns=gate.columns,
+    )
+    if n_levels > 1 and isinstance(rows.source.x_std, RowSource):
+        noisy = fit_levels(setup, moments, rows, models, fit, predictor, n_levels)
+        predictor = replace(predictor, noisy=noisy)
+    return FittedMixture(models.experts, models.features, regimes, plan, gate, predictor, moments.n_rows)
+
+
+def fit_models(setup: Setup, moments, rows, n_fitted, scratch, choice, features=None) -> FittedModels:
+    """Fit experts, gate features and models without each fold to moments; fitted `features` stay."""
+    plan, crossed = setup.plan, moments
     if plan.cross_fit:
-        crossed, rows, n_fitted = at_most_five_folds(moments, rows, plan, n_fitted, regimes)
+        crossed, rows, n_fitted = at_most_five_folds(moments, rows, plan, n_fitted, setup.regimes)
     if plan.cross_fit or choice is not None:
         moments = crossed = solve_in_turn(setup.experts, crossed, n_fitted, scratch, choice)
     total, pooled = moments.total(), moments.pool()
@@ -410,7 +444,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         )
         stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
         stage = setup.progress.stage("gate features")
-        features = fit_features(setup, rows, pooled)
+        features = fit_features(setup, rows, pooled) if features is None else features
         stack = stack_parts(experts, features, plan, total, pooled, scratch)
         stage.end()
     on_blocks = name_columns(rows.source.frame, experts, features, stack)
@@ -419,76 +453,37 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         stage = setup.progress.stage("models without each fold")
         fold_stacks = cross_fitted_stacks(crossed, n_fitted, experts, plan.inputs, stack.coef.dtype, scratch)
         stage.end(f"{n_fitted} fold" + "s" * (n_fitted > 1))
-    gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
-    predictor = MixturePredictor(
-        stack=stack,
-        n_bins=len(regimes.bins),
-        n_targets=moments.n_targets,
-        features=on_blocks,
-        gate_inputs=plan.inputs,
-        gate=gate.gate,
-        router=gate.router,
-        anchors=gate.anchors,
-        x_mean=pooled.x_mean.copy(),
-        gate_columns=gate.columns,
-    )
-    return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
+    return FittedModels(rows, experts, features, on_blocks, stack, fold_stacks, pooled)
 
 
-def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> TrainedGate:
-    """Read the rows of the gate, with several noisy draws of each if their noise is known; train the gate."""
-    plan, n_draws = setup.plan, setup.n_draws
-    stage = setup.progress.stage("gate rows")
-    reader = GateReader(stack, features, fold_stacks, n_draws, setup.seed, rows.source.has_noise)
-    data = rows.gate_data(reader, len(setup.codes), plan.rows)
-    stage.end(n_rows=len(data.y))
-    codes, weight = setup.codes[plan.rows], rows.sample_weight
-    weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
-    groups = rows.source.groups
-    if groups is None:
-        warn_of_repeats(data, n_draws, plan.cross_fit)
-        groups = np.arange(len(setup.codes)) if n_draws > 1 else None
-    groups = None if groups is None else np.repeat(group_codes(groups[plan.rows]), n_draws)
-    codes = np.repeat(codes, n_draws)
-    return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, setup.progress)
+def fit_levels(setup: Setup, moments, rows, models: FittedModels, fit, predictor, n_levels) -> Any:
+    """Fit models for several levels of noise, and the gate that sees the level; None if rows have one level.
 
-
-def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
-    """Warn if many rows of the gate look like repeats of others, whose groups nobody has told."""
-    # Models that have seen the rows deviate little from them, alike or not.
-    known = data.predictions[:, -data.y.shape[1] :] if cross_fit else data.y.mean(axis=0)
-    if has_repeats(data.features[::n_draws], (data.y - known)[::n_draws]):
-        warnings.warn(
-            "Many rows have others that are nearly the same in X and deviate alike in y, such as several "
-            "spectra of one star. The gate then learns to trust experts that know the star, and is wrong on "
-            "new stars. Pass the star of each row as groups=..., or set group_column to a column of X that "
-            "holds it. If the rows have nothing in common, pass groups=range(len(X)).",
-            UserWarning,
-            stacklevel=2,
-        )
-
-
-def at_most_five_folds(moments, rows: TrainingRows, plan: GatePlan, n_fitted: int, regimes: Regimes):
-    """Join whole folds of moments and rows to five, as more of them leak more; count those with gate rows."""
-    if moments.n_folds <= N_FOLDS:
-        return moments, rows, n_fitted
-    rows = replace(rows, folds=joined_folds(rows.folds, moments.n_folds, N_FOLDS))
-    joined = moments.joined(N_FOLDS)
-    bins_in_one_fold(joined, regimes.bins.tolist(), regimes.names)
-    return joined, rows, int(rows.folds[plan.rows].max()) + 1
-
-
-def check_folds(moments, n_folds: int, regimes: Regimes):
-    """Raise a ValueError if the inputs of the gate cannot be cross-fitted, with rows in `n_folds` folds."""
-    if not (n_folds and moments.n_folds):
-        raise ValueError(
-            "This gate needs inputs of models that have not seen its rows: gather FoldMoments and give the "
-            "fold of each row, or use gate='logistic'. The moments of two shards or more can be given as a "
-            "list: each shard is a fold."
-        )
-    if n_folds > moments.n_folds:
-        raise ValueError(
-            f"The rows of the gate are in {n_folds} folds, the moments in {moments.n_folds}: give the rows "
-            "of each shard, in the order of the moments."
-        )
-    bins_in_one_fold(moments, regimes.bins.tolist(), regimes.names)
+    The moments, which have the noise of all rows, are left with that of the last level.
+    """
+    source, pooled, weight = rows.source, models.pooled, rows.sample_weight
+    by_fold = [] if rows.folds is None else [rows.folds]
+    variances = pooled.x_squares / pooled.weight
+    level = noise_levels(source.x_std, variances, len(source), weight)
+    # The outermost rows are too few to tell a level.
+    used = level if weight is None else level[weight > 0]
+    levels = np.unique(np.quantile(used, np.linspace(*OUTER_LEVELS, n_levels)))
+    if levels[0] >= LEAST_RATIO * levels[-1]:
+        return None
+    variance, fitted = np.average(level**2, weights=weight), []
+    known = variance
+    for square in (levels**2).tolist():
+        # One pass over X serves all levels: noise only adds its variance to the diagonal of X'X.
+        factor = (square - known) / variance
+        moments.add_noise(source.x_std, source.labels, *by_fold, weight, factor=factor)
+        known = square
+        fitted.append(fit(features=models.features))
+    stack, fold_stacks = LevelStack.of_levels([part.stack for part in fitted], levels), None
+    if models.fold_stacks is not None:
+        # They are joined now, because the stacks of levels have the columns of all levels side by side.
+        joined = [[fold.joined_with(part.stack, "features") for fold in part.fold_stacks] for part in fitted]
+        fold_stacks = [LevelStack.of_levels(of_fold, levels) for of_fold in zip(*joined, strict=True)]
+    level = np.clip(level, levels[0], levels[-1])
+    gate = fit_gate(setup, replace(models, stack=stack, fold_stacks=fold_stacks), level)
+    parts = {"gate": gate.gate, "router": gate.router, "anchors": gate.anchors, "gate_columns": gate.columns}
+    return replace(predictor, stack=stack, variances=variances, **parts)

@@ -27,6 +27,8 @@ N_ANCHORS = 5
 # A bound for memory only, as more rows are better: on simulated spectra R2 is 0.702 with 4,096 rows, 0.718
 # with 16,384 and 0.726 with 50,000.
 MAX_GATE_ROWS = 250_000
+# More draws of a row add little to the first ones.
+MAX_DRAWS = 16
 
 
 @dataclass(frozen=True)
@@ -180,3 +182,15 @@ def stratified_rows(codes, n_bins: int, limit: int | None, random_state) -> np.n
         n_drawn = max(int(share * len(members)), min(len(members), 2))
         drawn.append(rng.choice(members, n_drawn, replace=False))
     return np.sort(np.concatenate(drawn))
+
+
+def n_draws_of(n_noise_draws, n_rows: int, limit: int | None) -> int:
+    """Number of draws of each of `n_rows` rows: as given, or as many as a `limit` of rows allows."""
+    if n_noise_draws != "auto":
+        return n_noise_draws
+    return int(min(max((limit or 0) // max(n_rows, 1), 1), MAX_DRAWS))
+
+
+def draw_seed(random_state) -> int:
+    """Return a seed of noisy draws."""
+    return int(check_random_state(random_state).randint(2**31 - 1))

@@ -105,13 +105,14 @@ class GateData(NamedTuple):
     """Targets (n, n_targets) and inputs of the rows that train the gate.
 
     Features are (n, n_gate_features), discriminant scores (n, n_bins) or without columns, predictions
-    (n, (n_bins + 1) * n_targets).
+    (n, (n_bins + 1) * n_targets), levels of noise (n, 1) or without columns.
     """
 
     y: np.ndarray
     features: np.ndarray
     discriminant_scores: np.ndarray
     predictions: np.ndarray
+    level: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ class GateReader:
         Noisy draws of each row, and their seed.
     has_noise : bool
         Whether the rows are read with noise of standard deviation `x_std`.
+    level : ndarray of shape (n_samples,), optional
+        Level of the noise of each row of the one batch, for stacks that are a `LevelStack`.
     """
 
     stack: LinearStack
@@ -138,6 +141,7 @@ class GateReader:
     n_draws: int = 1
     seed: int = 0
     has_noise: bool = False
+    level: np.ndarray | None = None
 
     def read(self, batches, n_rows: int, rows, folds=None, first_row: int = 0) -> GateData:
         """Read the rows at the sorted positions `rows` of the batches, which have `n_rows` rows in all.
@@ -178,8 +182,11 @@ class GateReader:
         # gathered the moments read it last, so that it may still be in memory.
         of_blocks = [block for block in np.split(rows, ends)[::-1] if len(block)]
         blocks, models = _blocks_by_fold(source, of_blocks, folds, len(stacks)), (stacks, self.features)
+        level = (
+            np.empty((len(batch), 0)) if self.level is None else np.repeat(self.level, self.n_draws)[:, None]
+        )
         parts = [
-            GateData(y[own].reshape(len(own), -1), *_gate_inputs(source, own, read, *models))
+            GateData(y[own].reshape(len(own), -1), *_gate_inputs(source, own, read, *models, level))
             for own, *read in (blocks if source.in_memory else prefetch(blocks))
         ]
         return parts[::-1]
@@ -200,13 +207,14 @@ def _blocks_by_fold(source, of_blocks, folds, n_folds):
         yield rows, block, np.searchsorted(folds[rows[order]], np.arange(n_folds), side="right"), order
 
 
-def _gate_inputs(source, rows, read, stacks, features):
-    """Return features, discriminant scores and predictions of `rows`, which are read fold by fold."""
+def _gate_inputs(source, rows, read, stacks, features, level):
+    """Return features, discriminant scores, predictions and level of `rows`, which are read fold by fold."""
     block, ends, order = read
-    pieces = zip(stacks, np.split(block, ends)[:-1], strict=True)
-    outputs = np.concatenate([of_fold.outputs(piece) for of_fold, piece in pieces])
+    level = level[rows[order]]
+    pieces = zip(stacks, *(np.split(part, ends)[:-1] for part in (block, level)), strict=True)
+    outputs = np.concatenate([of_fold.outputs(piece, *at.T) for of_fold, piece, at in pieces])
     names = rows[order].tolist()
     of_block = complete_features(features, stacks[0], outputs, block, lambda row: source.locate(names[row]))
-    parts = of_block, stacks[0].part(outputs, "discriminants"), stacks[0].part(outputs, "experts")
+    parts = of_block, stacks[0].part(outputs, "discriminants"), stacks[0].part(outputs, "experts"), level
     back = np.argsort(order)
     return [part[back] for part in parts]

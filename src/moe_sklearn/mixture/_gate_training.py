@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from sklearn.utils.validation import has_fit_parameter
 
 from .._progress import SILENT
 from ..gates import LogisticGate, robust_fences
+from ..labels import group_codes, has_repeats
 from ._gate_plan import GatePlan, stratified_rows
-from ._gate_rows import GateData
+from ._gate_rows import GateData, GateReader
 from ._predictor import join_inputs
 
 # Hard mixing is no better with a router of more rows.
@@ -35,6 +37,43 @@ class TrainedGate(NamedTuple):
     columns: list[int] | None = None
 
 
+def fit_gate(setup, models, level=None) -> TrainedGate:
+    """Read the rows of the gate, with several noisy draws of each if their noise is known; train the gate.
+
+    It sees the `level` of the noise of each row (n_samples,), if that is given.
+    """
+    plan, n_draws, rows = setup.plan, setup.n_draws, models.rows
+    stage = setup.progress.stage("gate rows")
+    parts = models.stack, models.on_blocks, models.fold_stacks
+    reader = GateReader(*parts, n_draws, setup.seed, rows.source.has_noise, level)
+    data = rows.gate_data(reader, len(setup.codes), plan.rows)
+    stage.end(n_rows=len(data.y))
+    codes, weight = setup.codes[plan.rows], rows.sample_weight
+    weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
+    groups = rows.source.groups
+    if groups is None:
+        warn_of_repeats(data, n_draws, plan.cross_fit)
+        groups = np.arange(len(setup.codes)) if n_draws > 1 else None
+    groups = None if groups is None else np.repeat(group_codes(groups[plan.rows]), n_draws)
+    codes = np.repeat(codes, n_draws)
+    return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, setup.progress)
+
+
+def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
+    """Warn if many rows of the gate look like repeats of others, whose groups nobody has told."""
+    # Models that have seen the rows deviate little from them, alike or not.
+    known = data.predictions[:, -data.y.shape[1] :] if cross_fit else data.y.mean(axis=0)
+    if has_repeats(data.features[::n_draws], (data.y - known)[::n_draws]):
+        warnings.warn(
+            "Many rows have others that are nearly the same in X and deviate alike in y, such as several "
+            "spectra of one star. The gate then learns to trust experts that know the star, and is wrong on "
+            "new stars. Pass the star of each row as groups=..., or set group_column to a column of X that "
+            "holds it. If the rows have nothing in common, pass groups=range(len(X)).",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
 def train_gate(
     plan: GatePlan, data: GateData, bins, codes, sample_weight=None, groups=None, progress=SILENT
 ) -> TrainedGate:
@@ -52,7 +91,7 @@ def train_gate(
     # A classifier has its classes in sorted order, which is not that of intervals.
     labels, bins = bins, bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
     predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
-    inputs = join_inputs(plan.inputs, data.features, data.discriminant_scores, data.predictions)
+    inputs = join_inputs(plan.inputs, *data[1:])
     if not inputs.shape[1]:
         raise ValueError(
             "The gate has nothing to see: X is constant over the training rows and has no PCA scores, or "

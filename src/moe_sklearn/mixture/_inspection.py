@@ -3,43 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from ..binning import Regimes, first_target
-from ..data import Rows, feature_names, features_of, rows_of, without_ignored
+from ..data import Rows, aligned, check_x_std, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
 from ..labels import encode_labels
 from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
-from ._predictor import MixturePredictor, Outputs, mix, total_std
-
-
-@dataclass(frozen=True)
-class Contributions:
-    """Predictions divided among the columns of X; the names are those of `shap.Explanation`.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_samples, n_features) or (n_samples, n_features, n_targets)
-        Contribution of each column.
-    base_values : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        The rest of each prediction.
-    data : array of shape (n_samples, n_features)
-        The rows.
-    feature_names : list of str or None
-        Names of the columns seen in `fit`; None if they had none.
-    """
-
-    __module__ = "moe_sklearn.mixture"
-
-    values: Any
-    base_values: Any
-    data: Any
-    feature_names: list[str] | None
+from ._predictor import Contributions, MixturePredictor, Outputs, mix, total_std
 
 
 def in_shape_of_y(mixture, array, axis=-1):
@@ -89,12 +64,14 @@ class MixtureOutputs:
         check_is_fitted(self)
         return self.regimes_.codes(bins)
 
-    def gate_proba(self, X) -> np.ndarray:
+    def gate_proba(self, X, *, x_std=None) -> np.ndarray:
         """Predict the probability of each bin.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
 
         Returns
         -------
@@ -102,14 +79,16 @@ class MixtureOutputs:
             In the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
-        return self.predictor_.map(lambda outputs: outputs.proba, features_of(self, X), proba=True)
+        return self._map(lambda outputs: outputs.proba, X, x_std, proba=True)
 
-    def expert_weights(self, X) -> np.ndarray:
+    def expert_weights(self, X, *, x_std=None) -> np.ndarray:
         """Compute the gate's weights of experts, global ridge and anchors, as used in mode "soft".
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
 
         Returns
         -------
@@ -118,29 +97,34 @@ class MixtureOutputs:
             `anchors_`. A classifier weighs the experts alone. Rows sum to 1.
         """
         check_is_fitted(self)
-        return self.predictor_.map(lambda outputs: outputs.weights, features_of(self, X), weights=True)
+        return self._map(lambda outputs: outputs.weights, X, x_std, weights=True)
 
-    def gate_inputs_of(self, X) -> np.ndarray:
+    def gate_inputs_of(self, X, *, x_std=None) -> np.ndarray:
         """Compute the inputs of the gate.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_inputs)
-            The inputs that `gate_inputs_` lists, side by side.
+            The inputs that `gate_inputs_` lists, side by side, then the level of the noise, if that is given.
         """
         check_is_fitted(self)
-        return self.predictor_.inputs(features_of(self, X))
+        source = features_of(self, X)
+        return self._predictor_of(X, source, x_std).inputs(source)
 
-    def predict_experts(self, X) -> np.ndarray:
+    def predict_experts(self, X, *, x_std=None) -> np.ndarray:
         """Predict with every expert.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
 
         Returns
         -------
@@ -148,8 +132,18 @@ class MixtureOutputs:
             In the order of `bins_`.
         """
         check_is_fitted(self)
-        experts = self.predictor_.map(lambda outputs: outputs.predictions[:, :-1], features_of(self, X))
-        return in_shape_of_y(self, experts)
+        return in_shape_of_y(self, self._map(lambda outputs: outputs.predictions[:, :-1], X, x_std))
+
+    def _map(self, finish, X, x_std, **wanted):
+        source = features_of(self, X)
+        return self._predictor_of(X, source, x_std).map(finish, source, **wanted)
+
+    def _predictor_of(self, X, source, x_std, sample_weight=None) -> MixturePredictor:
+        """Return the predictor of the rows of X that have weight, with their noise if that is given."""
+        if x_std is None:
+            return self.predictor_
+        x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
+        return self.predictor_.of_rows(check_x_std(x_std, source.shape), source, sample_weight)
 
     def _rows_to_mix(self, X, bins, mixing, **options) -> tuple[Rows, list[np.ndarray]]:
         """Check rows to predict; return them, and the codes of their bins if the mode is "oracle"."""
@@ -160,10 +154,10 @@ class MixtureOutputs:
         rows = rows_of(self, X, bins=bins, lazy=not options, **options)
         return rows, [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
 
-    def _map_with_std(self, finish, rows, codes, mixing):
+    def _map_with_std(self, finish, predictor, rows, codes, mixing):
         """Join ``finish(prediction, std, bin)`` of all blocks of rows, with told or most probable bins."""
         check_residuals(self.residual_variance_)
-        anchors, variance = self.predictor_.anchors, self.residual_variance_
+        anchors, variance = predictor.anchors, self.residual_variance_
 
         def of_block(outputs, codes=None):
             if codes is not None:  # The bin is known, and its probability 1; in no bin, it is not.
@@ -172,9 +166,9 @@ class MixtureOutputs:
             prediction = mix(mixing, outputs, anchors, codes)
             return finish(prediction, total_std(prediction, outputs, variance), outputs.proba.argmax(axis=1))
 
-        return self.predictor_.map(of_block, rows.X, *codes, weights=mixing == "soft", proba=True)
+        return predictor.map(of_block, rows.X, *codes, weights=mixing == "soft", proba=True)
 
-    def calibrate(self, X, y, *, bins=None, per_bin=False, groups=None) -> Self:
+    def calibrate(self, X, y, *, bins=None, per_bin=False, groups=None, x_std=None) -> Self:
         """Learn the widths of the intervals of `predict_interval` from held-out rows.
 
         The intervals are those of the parameter `mixing`. After another one is set, calibrate again.
@@ -196,6 +190,8 @@ class MixtureOutputs:
         groups : array-like of shape (n_samples,), default=None
             Rows with the same label belong together, such as spectra of one star. None means those in the
             `group_column` of X, if it is there, or that rows have nothing in common.
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
 
         Returns
         -------
@@ -212,13 +208,14 @@ class MixtureOutputs:
         mixing = self.mixing
         given = {"y": y, "groups": groups, "n_targets": self.predictor_.n_targets}
         rows, codes = self._rows_to_mix(X, bins, mixing, **given)
-        prediction, std, of_rows = self._map_with_std(lambda *parts: parts, rows, codes, mixing)
+        to_mix = self._predictor_of(X, rows.X, x_std), rows, codes, mixing
+        prediction, std, of_rows = self._map_with_std(lambda *parts: parts, *to_mix)
         found = conformal_scores(rows.y, prediction, std, of_rows if per_bin else None, rows.groups)
         self.interval_scores_, self.interval_levels_ = found
         self.interval_mixing_ = mixing
         return self
 
-    def predict_interval(self, X, *, bins=None, coverage=0.9) -> np.ndarray:
+    def predict_interval(self, X, *, bins=None, coverage=0.9, x_std=None) -> np.ndarray:
         """Predict intervals that contain the target of a new row with probability `coverage` or more.
 
         The interval is m(x) -+ q std(x), where q is the ceil((n + 1) coverage)-th smallest of the n scores of
@@ -236,6 +233,8 @@ class MixtureOutputs:
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             Labels or side information, for ``mixing="oracle"`` only, as in `predict`.
         coverage : float in (0, 1), default=0.9
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
 
         Returns
         -------
@@ -263,9 +262,10 @@ class MixtureOutputs:
             half = widths[groups] * std
             return np.stack([prediction - half, prediction + half], axis=1)
 
-        return in_shape_of_y(self, self._map_with_std(of_block, rows, codes, self.mixing))
+        predictor = self._predictor_of(X, rows.X, x_std)
+        return in_shape_of_y(self, self._map_with_std(of_block, predictor, rows, codes, self.mixing))
 
-    def local_coef(self, X) -> np.ndarray:
+    def local_coef(self, X, *, x_std=None) -> np.ndarray:
         r"""Compute the coefficients of the soft mixture at each row.
 
         They are :math:`\sum_k p_k(x) c_k`, with the gate's weights :math:`p_k` and the coefficients
@@ -276,17 +276,18 @@ class MixtureOutputs:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
 
         Returns
         -------
         ndarray of shape (n_samples, n_features) or (n_samples, n_targets, n_features)
         """
-        weights = np.asarray(self.expert_weights(X))
-        n_models = weights.shape[1] - len(self.predictor_.anchors)
-        coef = self.predictor_.model_coef[:n_models]
-        return in_shape_of_y(self, np.tensordot(weights[:, :n_models], coef, axes=1), axis=1)
+        check_is_fitted(self)
+        source = features_of(self, X, lazy=False)
+        return in_shape_of_y(self, self._predictor_of(X, source, x_std).local_coef(source), axis=1)
 
-    def contributions(self, X) -> Contributions:
+    def contributions(self, X, *, x_std=None) -> Contributions:
         r"""Divide the soft prediction among the columns of X.
 
         The contribution of column j is :math:`\sum_k p_k(x) c_{kj} (x_j - \bar x_j)`, with the gate's weights
@@ -298,6 +299,8 @@ class MixtureOutputs:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
 
         Returns
         -------
@@ -333,7 +336,7 @@ class MixtureOutputs:
         """
         check_is_fitted(self)
         source = features_of(self, X)
-        values, base = self.predictor_.contributions(source)
+        values, base = self._predictor_of(X, source, x_std).contributions(source)
         names, rows = feature_names(self), source.values
         return Contributions(
             in_shape_of_y(self, values),
@@ -405,6 +408,7 @@ class MixtureOutputs:
         *,
         bins=None,
         sample_weight=None,
+        x_std=None,
         n_resamples=1000,
         confidence_level=0.95,
         random_state: Any = 0,
@@ -421,6 +425,8 @@ class MixtureOutputs:
             Labels or side information. It can be None only if X has the side columns, or if it was None in
             `fit`.
         sample_weight : array-like of shape (n_samples,), default=None
+        x_std : float or array-like, default=None
+            Noise of the rows, as in `predict`.
         n_resamples, confidence_level, random_state
             Parameters of the bootstrap interval of rho, see `rho_interval`.
         regime_value : RegimeValue, default=None
@@ -453,16 +459,17 @@ class MixtureOutputs:
         codes = self.regimes_.oracle_codes(labels, len(rows))
         if self.regimes_.binner is None:
             warn_of_unseen(self.regimes_, labels)
+        predictor = self._predictor_of(X, rows.X, x_std, rows.sample_weight)
         weight, source, y, codes = without_ignored(rows.sample_weight, rows.X, rows.y, codes)
 
         def of_block(outputs, codes):
-            mixed = [mix(mode, outputs, self.predictor_.anchors, codes) for mode in MODES]
-            n_models = outputs.weights.shape[1] - len(self.predictor_.anchors)
+            mixed = [mix(mode, outputs, predictor.anchors, codes) for mode in MODES]
+            n_models = outputs.weights.shape[1] - len(predictor.anchors)
             of_global, of_anchors = np.split(outputs.weights, [n_models], axis=1)
             of_global = of_global[:, len(self.bins_) :].sum(axis=1)
             return outputs.proba, of_global, of_anchors.sum(axis=1), *mixed
 
-        found = self.predictor_.map(of_block, source, codes, weights=True, proba=True)
+        found = predictor.map(of_block, source, codes, weights=True, proba=True)
         proba, global_weight, anchor_weight, *mixed = found
         return make_report(
             y_true=in_shape_of_y(self, y),

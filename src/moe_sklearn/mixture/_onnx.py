@@ -24,7 +24,7 @@ STORED_CLASSES = {
     "experts": ("BinnedPLSExperts", "BinnedRidgeExperts"),
     "features": ("GateFeatureTransformer", "PackedWindows", "PixelImputer", "PixelSets"),
     "gates": ("LogisticGate", "RegressionGate"),
-    "linalg": ("LinearStack",),
+    "linalg": ("LevelStack", "LinearStack"),
     "mixture": ("MixturePredictor", "SoftGateMoERegressor"),
     "model_selection": ("RhoScorer",),
     "moments": ("BinnedMoments", "Moments", "RowStore"),
@@ -42,7 +42,7 @@ def to_onnx(model, *, mixing=None):
     The graph has the input "X", of shape (n_samples, n_features) and in the precision of the model, and the
     output "y", which is ``model.predict(X, mixing=mixing)``. The precision is that of the X seen in `fit`.
     n_samples is any number from 1 on. A row with nan or infinity is no error, as it is in `predict`: its "y"
-    is not finite.
+    is not finite. The graph knows no noise of the rows: the `x_std` of `predict` is no input of it.
 
     Parameters
     ----------

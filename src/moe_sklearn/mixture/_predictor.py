@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._checks import check_finite
+from ..data import noise_levels, without_ignored
 from ..linalg import LinearStack
 
 
@@ -26,12 +28,36 @@ class Outputs(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Contributions:
+    """Predictions divided among the columns of X; the names are those of `shap.Explanation`.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_samples, n_features) or (n_samples, n_features, n_targets)
+        Contribution of each column.
+    base_values : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        The rest of each prediction.
+    data : array of shape (n_samples, n_features)
+        The rows.
+    feature_names : list of str or None
+        Names of the columns seen in `fit`; None if they had none.
+    """
+
+    __module__ = "moe_sklearn.mixture"
+
+    values: Any
+    base_values: Any
+    data: Any
+    feature_names: list[str] | None
+
+
+@dataclass(frozen=True)
 class MixturePredictor:
     """Coefficients, gate features, gate and anchors of a fitted mixture. It is immutable.
 
     Parameters
     ----------
-    stack : LinearStack
+    stack : LinearStack or LevelStack
         Linear parts "experts" and, if the gate uses them, "features" and "discriminants".
     n_bins, n_targets : int
     features : transformer
@@ -48,11 +74,17 @@ class MixturePredictor:
         Mean of the training rows.
     gate_columns : list of int, optional
         Columns of what the gate predicts, in the order of the bins. None means that this is theirs.
+    noisy : MixturePredictor, optional
+        The predictor of rows whose noise is known. Its stack is a `LevelStack`, its gate sees the level too.
+    variances : ndarray of shape (n_features,), optional
+        Those of the columns, in which the noise of rows is measured. Only of a `noisy` one.
+    level : tuple of ndarray
+        Level of the noise of each row that is predicted, (n,), or nothing.
     """
 
     __module__ = "moe_sklearn.mixture"
 
-    stack: LinearStack
+    stack: Any
     n_bins: int
     n_targets: int
     features: Any
@@ -62,6 +94,26 @@ class MixturePredictor:
     anchors: np.ndarray
     x_mean: np.ndarray
     gate_columns: list[int] | None = None
+    noisy: MixturePredictor | None = None
+    variances: np.ndarray | None = None
+    level: tuple = ()
+
+    def of_rows(self, x_std, source, sample_weight=None) -> MixturePredictor:
+        """Return the predictor of the rows of `source` that have weight, which have the noise `x_std`.
+
+        Raises
+        ------
+        ValueError
+            If no levels of noise were learned.
+        """
+        if self.noisy is None:
+            raise ValueError(
+                "x_std is given, but the model has learned one level of noise only: call fit with an x_std "
+                "of the shape of X that differs from row to row, and noise_levels=3, or leave x_std out."
+            )
+        level = noise_levels(x_std, self.noisy.variances, len(source), sample_weight)
+        level = np.clip(level, *self.noisy.stack.levels[[0, -1]])
+        return replace(self.noisy, level=without_ignored(sample_weight, source, level)[2:])
 
     @property
     def expert_coef(self) -> np.ndarray:
@@ -71,8 +123,10 @@ class MixturePredictor:
     @property
     def model_coef(self) -> np.ndarray:
         """Coefficients of the experts, then of the global model, (n_bins + 1, n_targets, n_features)."""
-        coef = self.stack.part(self.stack.coef, "experts")
-        return coef.T.reshape(self.n_bins + 1, self.n_targets, -1)
+        return self._coef_of(self.stack)
+
+    def _coef_of(self, stack):
+        return stack.part(stack.coef, "experts").T.reshape(self.n_bins + 1, self.n_targets, -1)
 
     def map(self, finish: Callable, X, *row_values, weights: bool = False, proba: bool = False) -> Any:
         """Join ``finish(outputs, *values)`` of all blocks of rows of X; the outputs of a block are not kept.
@@ -94,15 +148,17 @@ class MixturePredictor:
         ValueError
             If X holds nan or infinity. The message names the row and the column.
         """
+        n_levels = len(self.level)
 
         def of_block(block, locate, *values):
-            return finish(self._outputs(block, locate, weights, proba), *values)
+            outputs = self._outputs(block, locate, weights, proba, *values[:n_levels])
+            return finish(outputs, *values[n_levels:])
 
-        return X.map(of_block, *row_values, named=True)
+        return X.map(of_block, *self.level, *row_values, named=True)
 
-    def _outputs(self, X, locate, weights, proba):
+    def _outputs(self, X, locate, weights, proba, *level):
         # The one product of a block: experts, global model, features and discriminants are stacked.
-        linear_outputs = self.stack.outputs(X)
+        linear_outputs = self.stack.outputs(X, *level)
         shape = len(X), self.n_bins + 1, self.n_targets
         predictions = self.stack.part(linear_outputs, "experts").reshape(shape)
         weighed = routed = np.empty((len(X), 0), linear_outputs.dtype)
@@ -112,7 +168,7 @@ class MixturePredictor:
             # left are overflows, for which the gate gets zeros.
             check_finite(X, "X", locate)
             X, linear_outputs = (np.where(bad[:, None], 0, array) for array in (X, linear_outputs))
-        inputs = self._inputs(X, linear_outputs, locate) if weights or proba else None
+        inputs = self._inputs(X, linear_outputs, locate, *level) if weights or proba else None
         if weights:
             weighed = self._weigh(self.gate, inputs).astype(linear_outputs.dtype, copy=False)
         if proba:
@@ -125,7 +181,11 @@ class MixturePredictor:
 
     def inputs(self, X) -> np.ndarray:
         """Compute the inputs of the gate from X: (n, n_inputs)."""
-        return X.map(lambda block, locate: self._inputs(block, self.stack.outputs(block), locate), named=True)
+
+        def of_block(block, locate, *level):
+            return self._inputs(block, self.stack.outputs(block, *level), locate, *level)
+
+        return X.map(of_block, *self.level, named=True)
 
     def contributions(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).
@@ -134,32 +194,47 @@ class MixturePredictor:
         weighs. The second are the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k
         and the anchors c_a.
         """
-        # About the mean, because coefficients times x itself would be large and cancel in the rest.
-        coef = self.model_coef.swapaxes(1, 2)
-        at_mean = self.stack.part(self.stack.outputs_at(self.x_mean)[None], "experts")
-        at_mean = at_mean.reshape(-1, self.n_targets)
 
-        def of_block(block, locate):
-            weights = self._outputs(block, locate, True, False).weights
-            n_models = weights.shape[1] - len(self.anchors)
-            values = np.tensordot(weights[:, :n_models], coef[:n_models], axes=1)
+        def of_block(block, locate, *level):
+            weights = self._outputs(block, locate, True, False, *level).weights
+            values, at_mean = self._line(weights, *level)
+            # About the mean, because coefficients times x itself would be large and cancel in the rest.
             values *= (block - self.x_mean)[:, :, None]
-            constants = np.concatenate([at_mean[:n_models], self.anchors])
-            return values, (weights @ constants).astype(weights.dtype)
+            return values, at_mean
 
-        return X.map(of_block, named=True)
+        return X.map(of_block, *self.level, named=True)
+
+    def local_coef(self, X) -> np.ndarray:
+        """Compute the coefficients of the soft mixture at each row: (n, n_targets, n_features)."""
+
+        def of_block(block, locate, *level):
+            weights = self._outputs(block, locate, True, False, *level).weights
+            return self._line(weights, *level)[0].swapaxes(1, 2)
+
+        return X.map(of_block, *self.level, named=True)
+
+    def _line(self, weights, *level):
+        """Coefficients (n, n_features, n_targets) of the mixture of given weights; its value at the mean."""
+        n_models = weights.shape[1] - len(self.anchors)
+        coefs, at_mean = [], weights[:, n_models:] @ self.anchors
+        for share, stack in self.stack.by_level(*level):
+            own = (share * weights[:, :n_models]).astype(weights.dtype, copy=False)
+            constants = stack.part(stack.outputs_at(self.x_mean)[None], "experts").reshape(-1, self.n_targets)
+            coefs.append(np.tensordot(own, self._coef_of(stack)[:n_models].swapaxes(1, 2), axes=1))
+            at_mean = at_mean + own @ constants[:n_models]
+        return reduce(np.add, coefs), at_mean.astype(weights.dtype)
 
     def _weigh(self, gate, inputs):
         weights = weigh(gate, inputs)
         return weights if self.gate_columns is None else weights[:, self.gate_columns]
 
-    def _inputs(self, X, linear_outputs, locate):
+    def _inputs(self, X, linear_outputs, locate, *level):
         features = None
         if "features" in self.gate_inputs:
             features = complete_features(self.features, self.stack, linear_outputs, X, locate)
         discriminant_scores = self.stack.part(linear_outputs, "discriminants")
         predictions = self.stack.part(linear_outputs, "experts")
-        return join_inputs(self.gate_inputs, features, discriminant_scores, predictions)
+        return join_inputs(self.gate_inputs, features, discriminant_scores, predictions, *level)
 
 
 def complete_features(features, stack: LinearStack, linear_outputs, X, locate="row {}".format) -> np.ndarray:
@@ -187,10 +262,10 @@ def complete_features(features, stack: LinearStack, linear_outputs, X, locate="r
     return made
 
 
-def join_inputs(gate_inputs, features, discriminant_scores, predictions) -> np.ndarray:
-    """Join the gate inputs (n, n_inputs) in the order of `gate_inputs`."""
+def join_inputs(gate_inputs, features, discriminant_scores, predictions, *level) -> np.ndarray:
+    """Join the gate inputs (n, n_inputs) in the order of `gate_inputs`, then the level of noise, if known."""
     parts = {"features": features, "discriminants": discriminant_scores, "experts": predictions}
-    return np.hstack([parts[name] for name in gate_inputs]).astype(float, copy=False)
+    return np.column_stack([*(parts[name] for name in gate_inputs), *level]).astype(float, copy=False)
 
 
 def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:

@@ -80,6 +80,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     n_noise_draws : int or "auto", default="auto"
         Number of noisy draws of each of those rows, if `fit` is given their noise, `x_std`. "auto" means as
         many as `gate_max_samples` allows in all, at least 1 and at most 16.
+    noise_levels : int, default=3
+        Number of levels of noise for which `fit` makes experts where `x_std` differs from row to row, so that
+        `predict` can be told the noise of its rows; a second gate sees the level. With 0 it cannot, and such
+        a fit takes half as long.
     random_state : int, RandomState instance or None, default=None
         Seed of the draw of those rows, of their noise, and of the regression gate that ``gate="auto"`` or
         ``"regression"`` makes. It does not reach a `gate` that is given as an estimator: that has a
@@ -183,10 +187,13 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     __module__ = "moe_sklearn.mixture"
 
     __metadata_request__fit = {"bins": True, "x_std": True, "groups": True}
-    group_column: Any = None  # Models of earlier releases have none.
+    # Models of earlier releases have none.
+    group_column: Any = None
+    noise_levels = 0
 
-    __metadata_request__predict = {"bins": True, "mixing": True}
-    __metadata_request__score = {"bins": True, "sample_weight": True}
+    # In cross-validation, an `x_std` is that of `fit`: held-out rows have no noise beyond that of X.
+    __metadata_request__predict = {"bins": True, "mixing": True, "x_std": False}
+    __metadata_request__score = {"bins": True, "sample_weight": True, "x_std": False}
 
     def __init__(
         self,
@@ -200,6 +207,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         anchors: Any = "auto",
         gate_max_samples: int | None | Literal["auto"] = "auto",
         n_noise_draws: int | Literal["auto"] = "auto",
+        noise_levels: int = 3,
         random_state=None,
         side_columns: Any = None,
         group_column: Any = None,
@@ -214,6 +222,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         self.anchors = anchors
         self.gate_max_samples = gate_max_samples
         self.n_noise_draws = n_noise_draws
+        self.noise_levels = noise_levels
         self.random_state = random_state
         self.side_columns = side_columns
         self.group_column = group_column
@@ -368,13 +377,13 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
 
     @overload
     def predict(
-        self, X, *, mixing: Mixing | None = ..., bins=..., return_std: Literal[False] = ...
+        self, X, *, mixing: Mixing | None = ..., bins=..., x_std=..., return_std: Literal[False] = ...
     ) -> np.ndarray: ...
     @overload
     def predict(
-        self, X, *, mixing: Mixing | None = ..., bins=..., return_std: Literal[True]
+        self, X, *, mixing: Mixing | None = ..., bins=..., x_std=..., return_std: Literal[True]
     ) -> tuple[np.ndarray, np.ndarray]: ...
-    def predict(self, X, *, mixing=None, bins=None, return_std=False):
+    def predict(self, X, *, mixing=None, bins=None, x_std=None, return_std=False):
         r"""Predict the target.
 
         Parameters
@@ -385,6 +394,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             Labels or side information, for ``"oracle"`` only. A row in no bin gets the global model. None
             means those in the `side_columns` of X.
+        x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
+            Standard deviation of the noise of these rows, beyond the noise of the training rows. Experts of
+            their level of noise then predict, and a gate weighs them that sees the level. The model must have
+            been fitted with an `x_std` that differs from row to row. None means that nothing is known: the
+            prediction is then the one for the mean noise of `fit`.
         return_std : bool, default=False
             Whether to return the standard deviation of the target about the prediction :math:`m(x)` too. By
             the law of total variance it is :math:`\sqrt{\sum_k q_k(x) (v_k + (f_k(x) - m(x))^2)}`, where
@@ -404,20 +418,22 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ValueError
             If `mixing` is unknown, if X holds nan or infinity or has a wrong width, if `bins` are missing in
             mode ``"oracle"`` or given beside the side columns, or if `return_std` is set and
-            `residual_variance_` is None.
+            `residual_variance_` is None. Also if `x_std` is given and no levels were learned.
         """
         check_is_fitted(self)
         mixing = self.mixing if mixing is None else mixing
         check_choice(mixing, "mixing", MODES)
         rows, codes = self._rows_to_mix(X, bins, mixing)
+        predictor = self._predictor_of(X, rows.X, x_std)
         if return_std:
-            parts = self._map_with_std(lambda prediction, std, _: (prediction, std), rows, codes, mixing)
+            given = predictor, rows, codes, mixing
+            parts = self._map_with_std(lambda prediction, std, _: (prediction, std), *given)
             return tuple(in_shape_of_y(self, part) for part in parts)
-        return self._mixed(mixing, rows.X, codes)
+        return self._mixed(mixing, predictor, rows.X, codes)
 
-    def _mixed(self, mixing, X, codes):
-        anchors = self.predictor_.anchors
-        result = self.predictor_.map(
+    def _mixed(self, mixing, predictor, X, codes):
+        anchors = predictor.anchors
+        result = predictor.map(
             lambda outputs, codes=None: mix(mixing, outputs, anchors, codes),
             X,
             *codes,
@@ -426,12 +442,14 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         )
         return in_shape_of_y(self, result)
 
-    def score(self, X, y, sample_weight=None, *, bins=None, mixing: Mixing | None = None) -> float:
-        """Compute R2 of ``predict(X, mixing=mixing, bins=bins)``.
+    def score(
+        self, X, y, sample_weight=None, *, bins=None, mixing: Mixing | None = None, x_std=None
+    ) -> float:
+        """Compute R2 of ``predict(X, mixing=mixing, bins=bins, x_std=x_std)``.
 
         Parameters
         ----------
-        X, bins, mixing
+        X, bins, mixing, x_std
             As in `predict`.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         sample_weight : array-like of shape (n_samples,), default=None
@@ -447,8 +465,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
         rows, codes = self._rows_to_mix(X, bins, mixing)
         check_kind(y, "y")
+        predictor = self._predictor_of(X, rows.X, x_std, sample_weight)
         sample_weight, source, y, *codes = without_ignored(sample_weight, rows.X, y, *codes)
-        return r2_of(y, self._mixed(mixing, source, codes), sample_weight)
+        return r2_of(y, self._mixed(mixing, predictor, source, codes), sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
