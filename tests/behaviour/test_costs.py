@@ -60,7 +60,7 @@ def test_each_block_of_dask_is_read_twice_and_once_more_for_float64():
 
 @pytest.mark.parametrize("kind", ["number", "vector", "array"])
 def test_few_rows_of_many_columns_stay_rows(kind, monkeypatch):
-    def refuse(self, directory=None):
+    def refuse(self):
         raise AssertionError("products (n_features, n_features) of few rows")
 
     monkeypatch.setattr(RowMoments, "as_products", refuse)

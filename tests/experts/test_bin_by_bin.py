@@ -34,15 +34,19 @@ def make_rows(dtype=np.float64, seed=0):
     return X, y, bins
 
 
+def alpha_of(label):
+    return ALPHA
+
+
 def both(X, y, bins, folds, weight=None, in_turn=True, n_fitted=1):
     """The same rows, solved in turn or after the pass, and gathered whole."""
     whole = FoldMoments(D, 1).update(X, y, bins, folds, weight)
     if not in_turn:
-        return solve_moments(whole, ALPHA, n_fitted, Scratch()), whole
+        return solve_moments(whole, alpha_of, n_fitted, Scratch()), whole
     in_rows = FoldMoments(D, 1)
     in_rows.n_folds = whole.n_folds
     rows = Rows(as_source(X), y, bins, weight)
-    return solve_rows(in_rows, rows, folds, ALPHA, n_fitted, Scratch()), whole
+    return solve_rows(in_rows, rows, folds, alpha_of, n_fitted, Scratch()), whole
 
 
 def assert_same_models(solved, whole, tol):
@@ -84,15 +88,13 @@ def test_models_of_all_rows_and_of_the_rest_are_those_of_fold_moments(
             assert_allclose(ours, theirs, rtol=0, atol=tol)
 
 
-@pytest.mark.parametrize("max_bytes", [2**32, 1e5])
-def test_moments_with_noise_or_in_files_are_solved_and_stay_as_they_are(max_bytes):
+def test_moments_with_noise_are_solved_and_stay_as_they_are():
     X, y, bins = make_rows()
     folds, x_std = np.arange(len(y)) % 3, np.linspace(0, 1, D)
     in_shards = as_source([X[:371], X[371:]])
-    whole = FoldMoments(D, 1, max_bytes=max_bytes).update(in_shards, y, bins, folds, None, x_std)
-    assert whole.storage == ("memory" if max_bytes > 1e6 else "file")
+    whole = FoldMoments(D, 1).update(in_shards, y, bins, folds, None, x_std)
     before = [np.array(part.xx) for part in whole.parts(0)]
-    solved = solve_moments(whole, ALPHA, 2, Scratch())
+    solved = solve_moments(whole, alpha_of, 2, Scratch())
     assert_same_models(solved.total(), whole.total(), 1e-11)
     assert_same_models(solved.without(1), whole.without(1), 1e-11)
     for part, copy in zip(whole.parts(0), before, strict=True):
@@ -137,7 +139,7 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
     again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
     assert_allclose(again.coef_, in_turn.coef_, rtol=0, atol=1e-6)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):
-        BinnedRidgeExperts(alphas=[ALPHA]).fit(X, y, bins=bins)
+        BinnedRidgeExperts().fit(X, y, bins=bins)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):
         BinnedRidgeExperts(ALPHA).fit_batches([(X, y, bins)])
 
@@ -164,15 +166,15 @@ def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
 @pytest.mark.parametrize(
     ("params", "changes", "is_in_turn"),
     [
-        ({}, {}, True),
-        ({}, {"n_folds": 3}, True),
-        ({"alphas": [1.0]}, {}, False),
-        ({"shrink_to": "global"}, {}, False),
+        ({"alpha": 1.0}, {}, True),
+        ({"alpha": 1.0}, {"n_folds": 3}, True),
+        ({}, {}, False),
+        ({"alpha": 1.0, "shrink_to": "global"}, {}, False),
         ({"alpha": {0: 1.0}}, {}, False),
-        ({}, {"x_std": 0.1}, False),
-        ({}, {"n_columns": FEWEST_COLUMNS - 1}, False),
-        ({}, {"n_batches": 2}, False),
-        ({}, {"n_shards": 2}, False),
+        ({"alpha": 1.0}, {"x_std": 0.1}, False),
+        ({"alpha": 1.0}, {"n_columns": FEWEST_COLUMNS - 1}, False),
+        ({"alpha": 1.0}, {"n_batches": 2}, False),
+        ({"alpha": 1.0}, {"n_shards": 2}, False),
     ],
 )
 def test_bins_are_solved_in_turn_where_that_is_possible(params, changes, is_in_turn):
@@ -188,10 +190,13 @@ def test_bins_are_solved_in_turn_where_that_is_possible(params, changes, is_in_t
     assert pls is None
 
 
-@pytest.mark.parametrize("fit", ["shards", "batches", "moments"])
-def test_all_ways_to_fit_solve_in_turn(fit, calls_of):
+@pytest.mark.parametrize(
+    ("fit", "alpha"),
+    [("shards", ALPHA), ("shards", "auto"), ("batches", ALPHA), ("batches", "auto"), ("moments", ALPHA)],
+)
+def test_all_ways_to_fit_solve_in_turn(fit, alpha, calls_of):
     X, y, bins = wide_rows()
-    model = SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate="regression", random_state=0)
+    model = SoftGateMoERegressor(BinnedRidgeExperts(alpha), gate="regression", random_state=0)
     solved = calls_of(_bin_by_bin, "solve_moments")
     halves = [(X[::2], y[::2], bins[::2]), (X[1::2], y[1::2], bins[1::2])]
     if fit == "shards":

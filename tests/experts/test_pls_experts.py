@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from plain_choice import best_place, held_out_curves, pooled_with_others
+from shared_data import fold_of_rows
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn_checks import with_checks
 
 from moe_sklearn import BinnedPLSExperts, SoftGateMoERegressor, moe_learning_curve, regime_value, to_onnx
-from moe_sklearn.data import Rows, as_source
-from moe_sklearn.experts import held_out_errors
-from moe_sklearn.experts._pls import pls_models
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.moments import BinnedMoments
 
@@ -22,7 +21,7 @@ COEFFICIENTS = ("coef_", "intercept_", "global_coef_", "global_intercept_")
 @with_checks(
     BinnedPLSExperts(),
     BinnedPLSExperts(1, scale=False, small_bins="drop", global_n_components=3),
-    BinnedPLSExperts(components_per_expert=False, min_bin_rows=3),
+    BinnedPLSExperts(3, min_bin_rows=3),
 )
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
@@ -113,38 +112,32 @@ def test_small_bins_have_as_many_components_as_rows_allow():
     assert_allclose(experts.predict(X[:3], bins=bins[:3]), y[:3])
 
 
+class PlainPLS(PLSRegression):
+    """Without weights."""
+
+    def fit(self, X, y, sample_weight):
+        return super().fit(X, y)
+
+
 @pytest.mark.parametrize("d", [40, 400])
 def test_the_number_of_components_is_that_of_cross_validation(d):
     X, y, bins = made(240, d)
     bins = np.arange(240) % 2
     experts = BinnedPLSExperts(max_components=8, cv=KFold(4)).fit(X, y, bins=bins)
-    for model, rows, found in [
-        (0, bins == 0, experts.n_components_[0]),
-        (1, bins == 1, experts.n_components_[1]),
-        ("global", np.ones(240, bool), experts.global_n_components_),
-    ]:
-        # Folds of consecutive rows of a bin are those of all rows
-        grid, scoring = {"n_components": range(1, 9)}, "neg_mean_squared_error"
-        search = GridSearchCV(PLSRegression(), grid, scoring=scoring, cv=KFold(4)).fit(X[rows], y[rows])
-        assert found == search.best_params_["n_components"]
+    parts = {"global": np.full(240, True), 0: bins == 0, 1: bins == 1}
+    curves = {}
+    for model, rows in parts.items():
         own = experts.cv_results_["param_model"] == model
         assert experts.cv_results_["param_n_components"][own].tolist() == list(range(1, 9))
-        for name in [f"split{fold}_test_score" for fold in range(4)]:
-            assert_allclose(experts.cv_results_[name][own], search.cv_results_[name], rtol=1e-6)
-
-
-def test_experts_can_share_the_number_of_components(data):
-    X, y, bins = data
-    options = {"max_components": 6, "global_n_components": 2, "components_per_expert": False}
-    experts = BinnedPLSExperts(**options).fit(X, y, bins=bins)
-    moments = experts.gather([Rows(as_source(X), y, bins)])
-    errors = sum(
-        held_out_errors(moments.parts(label), lambda rest, _: pls_models(rest, range(1, 7))[:2])
-        for label in range(3)
-    )
-    weights = [sum(moments.parts(label)[fold].weight for label in range(3)) for fold in range(5)]
-    best = 1 + (errors[:, :, 0] / np.array(weights)[:, None]).mean(axis=0).argmin()
-    assert experts.n_components_.tolist() == [best] * 3 and experts.global_n_components_ == 2
+        # Folds of consecutive rows of a bin are those of all rows
+        folds = fold_of_rows(4, X)[rows]
+        curve = held_out_curves(lambda _: map(PlainPLS, range(1, 9)), X[rows], y[rows], folds)
+        for fold in range(4):
+            assert_allclose(experts.cv_results_[f"split{fold}_test_score"][own], -curve[fold], atol=1e-6)
+        curves[model] = curve.mean(axis=0)
+    assert experts.global_n_components_ == 1 + best_place(curves["global"], last=False)
+    pooled = pooled_with_others([curves[0], curves[1]], [120, 120])
+    assert experts.n_components_.tolist() == [1 + best_place(curve, last=False) for curve in pooled]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +147,6 @@ def test_experts_can_share_the_number_of_components(data):
         ({"n_components": 2.5}, "n_components must be an integer >= 1; got 2.5"),
         ({"global_n_components": 0}, "global_n_components must be an integer >= 1"),
         ({"max_components": 0}, "max_components must be an integer >= 1"),
-        ({"max_components": 2, "scoring": "mae"}, "scoring"),
         ({"scale": "yes"}, "scale"),
     ],
 )
@@ -235,11 +227,14 @@ def test_searches_set_the_number_of_components(data):
     assert cross_val_score(model, X, y, cv=3).shape == (3,)
 
 
-def test_the_learning_curve_names_the_parameter(data):
+def test_the_learning_curve_compares_numbers_at_each_size(data):
     X, y, bins = data
-    model = SoftGateMoERegressor(BinnedPLSExperts(max_components=3))
-    with pytest.raises(ValueError, match="set n_components, and no candidates"):
-        moe_learning_curve(model, X, y, bins=bins, X_test=X, y_test=y, bins_test=bins)
+    model = SoftGateMoERegressor(BinnedPLSExperts(max_components=3), gate="logistic", random_state=0)
+    test = {"X_test": X, "y_test": y, "bins_test": bins}
+    curve = moe_learning_curve(model, X, y, bins=bins, train_sizes=[100, 300], shuffle=False, **test)
+    covered, first = bins >= 0, clone(model).fit(X[:100], y[:100], bins=bins[:100])
+    expected = first.score(X[covered], y[covered])
+    assert curve.r2["soft"][0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_mixture_is_an_onnx_graph(data):

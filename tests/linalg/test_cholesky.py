@@ -290,15 +290,6 @@ def test_memory_is_what_the_system_says_to_be_available(line, n_bytes, tmp_path,
     assert _triangles.available_memory() == n_bytes
 
 
-def test_zeros_in_a_file(tmp_path):
-    xx = _triangles.zeros_lower((3, 3), np.float32, tmp_path)
-    xx[2, 1] = 7
-    assert xx.flags.f_contiguous
-    xx.base.flush()
-    (path,) = tmp_path.iterdir()
-    assert np.fromfile(path, np.float32).tolist() == [0, 0, 0, 0, 0, 7, 0, 0, 0]
-
-
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sum_of_squares(dtype):
     rows = np.arange(12, dtype=dtype).reshape(3, 4)

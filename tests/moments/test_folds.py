@@ -1,18 +1,12 @@
-import gc
-from pathlib import Path
-
 import numpy as np
 import pytest
-from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from same_moments import assert_same, assert_same_groups, moments_of, parts
 from shared_data import fold_of_rows
 
-from moe_sklearn import BinnedRidgeExperts
-from moe_sklearn.linalg import lower_bytes
 from moe_sklearn.moments import BinnedMoments, FoldMoments, RowKeys
 
-N, D, ALPHAS = 400, 8, [0.1, 10.0, 1000.0]
+N, D = 400, 8
 
 
 @pytest.fixture(scope="module")
@@ -22,22 +16,6 @@ def data():
     bins = rng.integers(-1, 3, size=N)
     y = np.einsum("nd,nd->n", X, rng.normal(size=(4, D))[bins]) + rng.normal(size=N)
     return X, y, bins
-
-
-def test_products_in_a_file_give_the_same_and_leave_nothing(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    X, y, bins = data
-    in_memory = BinnedRidgeExperts(alphas=ALPHAS).fit(X, y, bins=bins)
-    in_file = BinnedRidgeExperts(alphas=ALPHAS, fold_bytes=8 * D**2 * 20 - 1).fit(X, y, bins=bins)
-    assert (in_memory.fold_storage_, in_file.fold_storage_) == ("memory", "file")
-    assert_allclose(in_file.coef_, in_memory.coef_, rtol=1e-10)
-    for name in ("mean_test_score", "rank_test_score"):
-        assert_allclose(in_file.cv_results_[name], in_memory.cv_results_[name], rtol=1e-10)
-    moments = FoldMoments(D, max_bytes=0).update(X, y, bins, fold_of_rows(5, X))
-    assert len(list(Path(tmp_path).glob("moe_sklearn_*/*"))) == 20
-    del moments
-    gc.collect()
-    assert not list(Path(tmp_path).iterdir())
 
 
 def test_parts_and_total(data):
@@ -55,13 +33,11 @@ def test_parts_and_total(data):
 
 
 @pytest.mark.parametrize("product_dtype", ["float64", "float32"])
-@pytest.mark.parametrize("max_bytes", [2**32, 0])
-def test_moments_without_a_fold_are_those_of_the_other_rows(data, product_dtype, max_bytes):
+def test_moments_without_a_fold_are_those_of_the_other_rows(data, product_dtype):
     X, y, bins = data
     folds = np.where(bins == 2, 1, fold_of_rows(3, X))  # bin 2 lies in one fold
     weights = np.random.default_rng(0).integers(0, 3, N)
-    moments = FoldMoments(D, product_dtype=product_dtype, max_bytes=max_bytes)
-    moments.update(X, y, bins, folds, weights)
+    moments = FoldMoments(D, product_dtype=product_dtype).update(X, y, bins, folds, weights)
     for fold in range(3):
         rest, others = folds != fold, moments.without(fold)
         expected = BinnedMoments(D).update(X[rest], y[rest], bins[rest], weights[rest])
@@ -138,57 +114,6 @@ def test_the_key_of_each_row():
         (None if code < 0 else labels[code], fold) for code, fold in zip(codes, folds, strict=True)
     ]
     assert len(RowKeys.of(labels, codes[:0], folds[:0])) == 0
-
-
-# memory
-
-
-@pytest.mark.parametrize("product_dtype", ["float64", "float32"])
-@pytest.mark.parametrize("n_features", [20, 800])
-def test_products_are_kept_in_files_where_they_exceed_the_memory(n_features, product_dtype):
-    rng = np.random.default_rng(0)
-    repeats = 1 if n_features == 20 else 90  # bins of more rows than columns
-    n_rows = 60 * repeats
-    X, folds = rng.normal(size=(n_rows, n_features)), np.arange(n_rows) % 5
-    bins = np.arange(n_rows) // (10 * repeats)
-    bins[bins == 5] = -1
-    folds[bins == 4] = 0  # 5 bins and no bin in 5 folds, less 4 that have no rows
-    need = 26 * lower_bytes(n_features, product_dtype)
-    for max_bytes, storage in ((need, "memory"), (need - 1, "file")):
-        moments = FoldMoments(n_features, product_dtype=product_dtype, max_bytes=max_bytes)
-        assert moments.update(X, X[:, 0], bins, folds).storage == storage
-        total = BinnedMoments(n_features).update(X, X[:, 0], bins)
-        assert_same_groups(moments.total(), total, tolerance=1e-5, scale=100)
-
-
-def test_float32_products_of_many_rows_need_more_memory():
-    X = np.random.default_rng(0).normal(size=(2**15 + 1, 3)).astype(np.float32)
-    for n_rows, need in ((2**15, 36), (2**15 + 1, 72)):
-        for max_bytes, storage in ((need, "memory"), (need - 1, "file")):
-            moments = FoldMoments(3, product_dtype="float32", max_bytes=max_bytes)
-            for rows in (slice(0, 2**14), slice(2**14, n_rows)):
-                moments.update(X[rows], X[rows, 0], None, np.zeros(len(X[rows]), int))
-            assert moments.storage == storage
-
-
-def test_products_move_to_files_when_later_rows_make_them_too_many(data, tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    X, y, bins = data
-    order = np.argsort(bins, kind="stable")
-    X, y, bins = X[order], y[order], bins[order]
-    moments = FoldMoments(D, max_bytes=2 * 2 * D**2 * 8)
-    half = np.flatnonzero(bins < 1)
-    moments.update(X[half], y[half], bins[half], np.arange(len(half)) % 2)
-    assert moments.storage == "memory"
-    rest = np.flatnonzero(bins >= 1)
-    for source in (X[rest], OnDisk(X[rest])):
-        moments.update(source, y[rest], bins[rest], np.arange(len(rest)) % 2)
-        assert moments.storage == "file"
-        files = [path for path in tmp_path.rglob("*") if path.is_file()]
-        assert len(files) == 8
-        assert all(path.stat().st_size == D**2 * 8 for path in files)
-    rows = np.r_[half, rest, rest]
-    assert_same_groups(moments.total(), BinnedMoments(D).update(X[rows], y[rows], bins[rows]))
 
 
 @pytest.mark.parametrize("d", [D, 500])  # as products and as rows

@@ -308,7 +308,7 @@ def test_digits_that_a_subtraction_took_are_told(dtype, far, tmp_path):
         with pytest.warns(UserWarning, match=f"{LOST}.*{way_out}"):
             ridge(moments.pool(), 1.0)
     with pytest.warns(UserWarning, match=LOST):
-        BinnedRidgeExperts().fit_moments(BinnedMoments(5).merge(rest))
+        BinnedRidgeExperts(1.0).fit_moments(BinnedMoments(5).merge(rest))
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

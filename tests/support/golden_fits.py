@@ -162,7 +162,7 @@ def ridges_of_few_rows():
 @golden("linear")
 def ridges_with_weights():
     rows = Rows()
-    experts = BinnedRidgeExperts().fit(rows.X, rows.y, bins=rows.bins, sample_weight=rows.weight)
+    experts = BinnedRidgeExperts(1.0).fit(rows.X, rows.y, bins=rows.bins, sample_weight=rows.weight)
     return {**of_experts(experts, rows), "score": experts.score(rows.X, rows.y, rows.weight, bins=rows.bins)}
 
 
@@ -184,7 +184,7 @@ def ridges_in_float32_far_from_zero():
 @golden("linear")
 def ridges_with_a_penalty_each():
     rows = Rows(110)
-    experts = BinnedRidgeExperts(alphas=np.logspace(-2, 3, 6), cv=5).fit(rows.X, rows.y, bins=rows.bins)
+    experts = BinnedRidgeExperts(alphas=np.logspace(-2, 4, 7), cv=5).fit(rows.X, rows.y, bins=rows.bins)
     return {
         **of_experts(experts, rows),
         "alpha": experts.alpha_,
@@ -196,7 +196,7 @@ def ridges_with_a_penalty_each():
 @golden("linear")
 def ridges_with_the_best_of_many_penalties():
     rows = Rows(110)
-    experts = BinnedRidgeExperts(alphas=np.logspace(-2, 3, 25), alpha_per_expert=False, cv=5, scoring="r2")
+    experts = BinnedRidgeExperts(alphas=np.logspace(-2, 3, 25), cv=5)
     experts.fit(rows.X, rows.y, bins=rows.bins, sample_weight=0.5 + rows.weight)
     return {
         **of_experts(experts, rows),
@@ -218,7 +218,7 @@ def ridges_without_small_bins():
     names = np.array(["cool", "mild", "hot", "none"], object)[rows.bins]
     names[rows.bins < 0] = None
     names[-4:] = "rare"
-    experts = BinnedRidgeExperts(min_bin_rows=5, small_bins="drop").fit(rows.X, rows.y, bins=names)
+    experts = BinnedRidgeExperts(1.0, min_bin_rows=5, small_bins="drop").fit(rows.X, rows.y, bins=names)
     rows.bins_test = np.array(["cool", "mild", "rare"])[rows.bins_test]
     return of_experts(experts, rows)
 
@@ -227,7 +227,7 @@ def ridges_without_small_bins():
 def ridges_with_a_side_column():
     rows = Rows()
     X = np.column_stack([rows.X, rows.bins])
-    experts = BinnedRidgeExperts(side_columns=-1).fit(X, rows.y)
+    experts = BinnedRidgeExperts(1.0, side_columns=-1).fit(X, rows.y)
     X_test = np.column_stack([rows.X_test, rows.bins_test])
     return {**of_experts(experts, rows), "with_column": experts.predict(X_test)}
 
@@ -237,12 +237,12 @@ def ridges_in_batches():
     rows = Rows()
     weights = [rows.weight[part] for part in rows.parts]
     batches = [(*shard, weight) for shard, weight in zip(rows.shards(), weights, strict=True)]
-    return of_experts(BinnedRidgeExperts(alphas=[1.0, 10.0], cv=5).fit_batches(batches), rows)
+    return of_experts(BinnedRidgeExperts().fit_batches(batches), rows)
 
 
 @golden("linear")
 def ridges_that_grow():
-    rows, experts = Rows(), BinnedRidgeExperts()
+    rows, experts = Rows(), BinnedRidgeExperts(1.0)
     known = np.where(rows.bins[:150] == 2, -1, rows.bins[:150])
     experts.partial_fit(rows.X[:150], rows.y[:150], bins=known)
     before = {f"before_{name}": part for name, part in of_experts(experts, rows).items()}
@@ -260,7 +260,7 @@ def ridges_of_saved_moments():
         moments = type(moments).load(path)
     whole = moments.pool()
     return {
-        **of_experts(BinnedRidgeExperts().fit_moments(moments), rows),
+        **of_experts(BinnedRidgeExperts(1.0).fit_moments(moments), rows),
         "n_rows": moments.n_rows,
         "x_mean": whole.x_mean,
         "covariance": np.tril(whole.covariance()),
@@ -271,8 +271,10 @@ def ridges_of_saved_moments():
 def ridges_for_noisy_rows():
     rows = Rows()
     x_std = np.abs(rows.X) / 2
-    even = BinnedRidgeExperts().fit(rows.X, rows.y, bins=rows.bins, x_std=np.linspace(0, 1, 16))
-    uneven = BinnedRidgeExperts().fit(rows.X, rows.y, bins=rows.bins, x_std=x_std, sample_weight=rows.weight)
+    even = BinnedRidgeExperts(1.0).fit(rows.X, rows.y, bins=rows.bins, x_std=np.linspace(0, 1, 16))
+    uneven = BinnedRidgeExperts(1.0).fit(
+        rows.X, rows.y, bins=rows.bins, x_std=x_std, sample_weight=rows.weight
+    )
     return {**of_experts(even, rows), "uneven_coef": uneven.coef_, "uneven_global_coef": uneven.global_coef_}
 
 
@@ -350,7 +352,9 @@ def labels_of_clusters():
 @golden("logistic")
 def logistic_mixture():
     rows = Rows()
-    model = SoftGateMoERegressor(gate="logistic", random_state=0).fit(rows.X, rows.y, bins=rows.bins)
+    model = SoftGateMoERegressor(BinnedRidgeExperts(1.0), gate="logistic", random_state=0).fit(
+        rows.X, rows.y, bins=rows.bins
+    )
     parts = model.contributions(rows.X_test[:10])
     return {
         **of_mixture(model, rows),
@@ -364,7 +368,9 @@ def logistic_mixture():
 @golden("logistic")
 def logistic_report():
     rows = Rows()
-    model = SoftGateMoERegressor(gate="logistic", binner=GridBinner([2, 2]), random_state=0)
+    model = SoftGateMoERegressor(
+        BinnedRidgeExperts(1.0), gate="logistic", binner=GridBinner([2, 2]), random_state=0
+    )
     model.fit(rows.X, rows.y, bins=rows.side, sample_weight=0.5 + rows.weight)
     report = model.evaluate(rows.X_test, rows.y_test, bins=rows.side_test, n_resamples=50, errors=True)
     errors = {f"{name}_{mode}": value for mode, of in report.errors.items() for name, value in of.items()}
@@ -374,7 +380,7 @@ def logistic_report():
 @golden("logistic")
 def logistic_intervals():
     rows = Rows()
-    experts = BinnedRidgeExperts(alphas=[0.1, 1.0, 10.0], cv=5)
+    experts = BinnedRidgeExperts(10.0)
     inputs = ("features", "discriminants", "experts")
     model = SoftGateMoERegressor(experts, gate="logistic", gate_inputs=inputs, random_state=0)
     model.fit(rows.X[:250], rows.y[:250], bins=rows.bins[:250])
@@ -402,7 +408,7 @@ def logistic_mixture_of_pls_and_two_targets():
 @golden("networks")
 def networks_of_cross_fitted_inputs():
     rows = Rows()
-    model = networks(BinnedRidgeExperts(alphas=[1.0], cv=5)).fit(rows.X, rows.y, bins=rows.bins)
+    model = networks(BinnedRidgeExperts(1.0)).fit(rows.X, rows.y, bins=rows.bins)
     report = model.evaluate(rows.X_test, rows.y_test, bins=rows.bins_test, n_resamples=50)
     return {**of_mixture(model, rows), **of_report(report), "anchors": model.anchors_}
 
@@ -411,7 +417,7 @@ def networks_of_cross_fitted_inputs():
 def networks_of_shards():
     """The shards are the folds. Intervals are by bin."""
     rows = Rows(n_targets=2)
-    model = networks(None, gate_inputs=("features", "experts"))
+    model = networks(BinnedRidgeExperts(1.0), gate_inputs=("features", "experts"))
     model.fit_moments(
         [accumulate([shard]) for shard in rows.shards()], gate_rows([[s] for s in rows.shards()])
     )
@@ -423,7 +429,7 @@ def networks_of_shards():
 @golden("networks")
 def networks_for_noisy_rows_in_float32():
     rows = Rows(dtype=np.float32)
-    model = networks(BinnedRidgeExperts(alphas=[1.0, 10.0], cv=5), n_noise_draws=2)
+    model = networks(BinnedRidgeExperts(10.0), n_noise_draws=2)
     model.fit(rows.X, rows.y, bins=rows.bins, x_std=0.3, sample_weight=0.5 + rows.weight)
     return of_mixture(model, rows)
 
@@ -435,7 +441,7 @@ def networks_for_noisy_rows_in_float32():
 def headroom():
     rows = Rows()
     known = oracle_headroom(rows.X, rows.y, bins=rows.bins, alpha=2.0, cv=5, sample_weight=rows.weight)
-    noisy = oracle_headroom(rows.X, rows.y, bins=rows.side, cv=5, binner=GridBinner(2), x_std=0.5)
+    noisy = oracle_headroom(rows.X, rows.y, bins=rows.side, alpha=1.0, cv=5, binner=GridBinner(2), x_std=0.5)
     parts = ("split_r2_global", "split_r2_oracle", "headroom")
     return {part: known[part] for part in parts} | {f"noisy_{part}": noisy[part] for part in parts}
 
@@ -443,7 +449,9 @@ def headroom():
 @golden("logistic")
 def value_of_regimes():
     rows = Rows(220)
-    model = SoftGateMoERegressor(gate="logistic", binner=GridBinner(2), random_state=0)
+    model = SoftGateMoERegressor(
+        BinnedRidgeExperts(1.0), gate="logistic", binner=GridBinner(2), random_state=0
+    )
     value = regime_value(model, rows.X, rows.y, bins=rows.side, cv=5, n_shuffles=2, random_state=0)
     lines = list(value.r2)
     return {
@@ -461,9 +469,9 @@ def curves():
     """Scores against rows and against noise."""
     rows = Rows()
     test = {"X_test": rows.X_test, "y_test": rows.y_test, "bins_test": rows.bins_test, "random_state": 0}
-    model = SoftGateMoERegressor(gate="logistic", random_state=0)
+    model = SoftGateMoERegressor(BinnedRidgeExperts(1.0), gate="logistic", random_state=0)
     of_rows = moe_learning_curve(model, rows.X, rows.y, bins=rows.bins, train_sizes=[150, 330], **test)
-    model.set_params(experts=BinnedRidgeExperts(alphas=[1.0, 10.0], cv=5))
+    model.set_params(experts=BinnedRidgeExperts())
     noise = noise_curve(model, rows.X, rows.y, bins=rows.bins, x_std=0.4, levels=[0, 1, 2], **test)
     return {**of_curve(of_rows), **{f"noise_{name}": part for name, part in of_curve(noise).items()}}
 

@@ -25,12 +25,22 @@ LEAST_ERROR = 1e-12
 # Logarithms of errors that differ by less are equal.
 TIE = 1e-3
 # With so many held-out rows, more folds tell no better candidate.
-ENOUGH_HELD_OUT = 4_000
+ENOUGH_HELD_OUT, NEARLY_ENOUGH = 4_000, 0.95
+# A larger share of the rows is no fold.
+LARGEST_FOLD = 0.6
 
 
 def folds_to_compare(n_rows: int, n_folds: int) -> int:
     """Return how many of the folds, the first ones, are held out to compare candidates."""
     return int(np.clip(np.ceil(ENOUGH_HELD_OUT * n_folds / max(n_rows, 1)), 1, n_folds))
+
+
+def n_compared(parts: list) -> int:
+    """Return how many folds are held out, the first ones, of the moments of all rows in each fold."""
+    counts = np.array([part.n_rows for part in parts])
+    # The last one may be the rows of all folds that are not held out.
+    n_folds = len(parts) - bool(counts[-1] > LARGEST_FOLD * counts.sum())
+    return min(int(np.searchsorted(counts.cumsum(), NEARLY_ENOUGH * ENOUGH_HELD_OUT)) + 1, n_folds)
 
 
 def first_folds(rule: FoldRule, batches: list) -> GivenFolds:
@@ -124,9 +134,10 @@ def pooled_curves(curves, n_rows) -> np.ndarray:
     n_rows = np.where(np.isnan(curves).all(axis=1), 0.0, n_rows)
     weighted = n_rows[:, None] * np.nan_to_num(curves)
     total = n_rows.sum()
-    others = (weighted.sum(axis=0) - weighted) / np.maximum(total - n_rows, 1)[:, None]
-    share = total / max(np.count_nonzero(n_rows), 1)
-    return (weighted + share * others) / np.maximum(n_rows + share, 1)[:, None]
+    of_others = np.maximum(total - n_rows, 1)[:, None]
+    share = np.where(n_rows < total, total / max(np.count_nonzero(n_rows), 1), 0.0)[:, None]
+    pooled = weighted + share * (weighted.sum(axis=0) - weighted) / of_others
+    return pooled / np.maximum(n_rows[:, None] + share, 1)
 
 
 def choose_values(
@@ -167,7 +178,7 @@ def choose_values(
             f"Values of {parameter} are compared by the moments of folds: use fit, or give fit_moments the "
             f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
         )
-    alone, n_held_out = bins_in_one_fold(folds, labels), folds_to_compare(folds.n_rows, folds.n_folds)
+    alone, n_held_out = bins_in_one_fold(folds, labels), n_compared(folds.pooled_parts())
     table = []
 
     def curve(name, parts):
@@ -239,10 +250,7 @@ def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
     squares = np.array([part.yy for part in parts])
     varies = squares > np.array([part.y_floor() for part in parts])
     if not varies.any():
-        raise ValueError(
-            "R2 is not defined: y is constant within each fold. Use fewer or shuffled folds, or "
-            "scoring='neg_mean_squared_error'."
-        )
+        raise ValueError("R2 is not defined: y is constant within each fold. Use fewer or shuffled folds.")
     constant = [str(fold) for fold, part in enumerate(parts) if part.n_rows and not varies[fold].all()]
     if constant:
         warnings.warn(

@@ -16,9 +16,9 @@ from ._cross_validation import (
     bins_in_one_fold,
     cv_rows,
     error_curves,
-    folds_to_compare,
     joined_tables,
     mean_curve,
+    n_compared,
     note_rounding,
     pooled_curves,
 )
@@ -164,7 +164,7 @@ def choose_alphas(
         parts = {k: [merged(of_label)] for k, of_label in parts.items()}
     pooled = moments.pooled_parts() if by_folds else [moments.pool()]
     rest_of_pool = rests_of(pooled)
-    n_held_out = folds_to_compare(n_rows, len(pooled)) if by_folds else 0
+    n_held_out = n_compared(pooled) if by_folds else 0
     alone = bins_in_one_fold(moments, labels) if by_folds else []
     table = []
 
@@ -212,6 +212,8 @@ def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Call
             penalties = candidates.penalties(rest(fold).weight)
             if place is None:
                 places, *models = rough_path(rest(fold), penalties, prior(fold), scratch)
+                if not len(places):
+                    continue
             else:
                 places, models = [place], ridge_path(rest(fold), penalties[[place]], prior(fold), scratch)
             of_fold = parts[fold].squared_errors(*models)
@@ -255,7 +257,7 @@ def _check_ends(alphas, curves, places):
 
 def warn_if_shrunk_to_nothing(least_alpha: float, pooled):
     """Warn if the least of all penalties leaves nothing of any coefficient, as X has other units."""
-    squares = float(pooled.x_squares.sum())
+    squares = float(pooled.x_squares.sum(where=pooled.x_squares > pooled.x_floor()))
     if least_alpha > NOTHING_LEFT * squares > 0:
         warnings.warn(
             f"alpha is {least_alpha:g} or more, and the sum of squares of all columns of X about their means "

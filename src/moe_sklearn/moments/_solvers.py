@@ -37,7 +37,9 @@ KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 # Smaller shares of the largest eigenvalue are rounding; smaller errors, relative to y'y, do not count.
 NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-12
-# What is enough to compare penalties
+# What is enough to compare penalties. An eigendecomposition takes as long as a Krylov space for each of one
+# target in so many columns.
+TARGETS_OF_EIGENVECTORS = 30
 ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 128, 40, 1e-2
 # Rounding is looked at where so many times more was cancelled than is left, by so many draws of it. It may
 # move predictions by about so much, in standard deviations of y.
@@ -127,7 +129,8 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
     shifted = alphas if equations.penalty is None else alphas + (equations.penalty - alphas.max())
     regular = shifted > surely_regular_beyond(matrix, equations.eps, scratch)
     solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
-    if len(matrix) < ROUGH_KRYLOV_SIZE:
+    # One eigendecomposition serves all targets.
+    if len(matrix) < max(ROUGH_KRYLOV_SIZE, TARGETS_OF_EIGENVECTORS * right.shape[1]):
         values, vectors = eigh(matrix.astype(float, copy=False), lower=True, driver="evd")
         rotated, values = vectors.T @ right, np.maximum(values, 0.0)
         shrunk = rotated.T / (values + shifted[regular, None])[:, None]
@@ -144,6 +147,8 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
 def _models_of(moments, equations, solutions, prior_coef):
     """Coefficients (n_alphas, n_targets, n_features) and intercepts of `solutions` of the equations."""
     n_alphas, n_targets, size = solutions.shape
+    if not n_alphas:
+        return np.empty((0, n_targets, moments.n_features)), np.empty((0, n_targets))
     coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
     coefs = coefs if prior_coef is None else coefs + prior_coef
     return coefs, moments.y_mean - np.einsum("atd,d->at", coefs, moments.x_mean)
