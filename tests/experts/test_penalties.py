@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from counted_reads import OnDisk
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 from plain_choice import best_place, held_out_curves, pooled_with_others
 from shared_data import fold_of_rows
 from sklearn.linear_model import Ridge

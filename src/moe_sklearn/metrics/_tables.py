@@ -1,11 +1,12 @@
 """Results as text, HTML and data frames: paragraphs and tables."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from .._checks import pandas_for, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,15 +47,9 @@ class Readable:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                f"{type(self).__name__}.to_frame needs pandas: pip install pandas. "
-                "to_dict holds the same columns."
-            ) from error
+        pandas = pandas_for(f"{type(self).__name__}.to_frame", " to_dict holds the same columns.")
         columns = self._columns()
-        return pd.DataFrame(columns).set_index(next(iter(columns)))
+        return pandas.DataFrame(columns).set_index(next(iter(columns)))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but values of single rows, in types that ``json.dump`` takes; nan becomes None."""
@@ -140,9 +135,9 @@ def table_of(columns: Mapping[str, Iterable]) -> Table:
 
 
 def cell(value: Any) -> str:
-    """Text of a cell of a table; control characters, which could write over others, are shown."""
+    """Text of a cell of a table, where control characters are shown."""
     if isinstance(value, str):
-        return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], value)
+        return printable(value)
     return number(value) if isinstance(value, float) else f"{value:,}"
 
 

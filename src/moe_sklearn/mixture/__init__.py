@@ -3,8 +3,7 @@
 from ._dask import dask_fit, gate_rows
 from ._fit import draw_seed, gather_rows, make_experts, prepare_rows
 from ._gate_plan import trains_on_errors
-from ._inspection import Contributions
 from ._onnx import SKOPS_TRUSTED, to_onnx
-from ._predictor import MixturePredictor, mix
+from ._predictor import Contributions, MixturePredictor, mix
 from ._regressor import SoftGateMoERegressor
 from ._training_rows import TrainingRows, fold_rule

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -15,31 +14,7 @@ from ..experts import BinnedRidgeExperts
 from ..labels import encode_labels
 from ..metrics import MODES, Mixing, MoEReport, make_report
 from ._intervals import check_residuals, conformal_scores, interval_widths
-from ._predictor import MixturePredictor, Outputs, mix, total_std
-
-
-@dataclass(frozen=True)
-class Contributions:
-    """Predictions divided among the columns of X; the names are those of `shap.Explanation`.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_samples, n_features) or (n_samples, n_features, n_targets)
-        Contribution of each column.
-    base_values : ndarray of shape (n_samples,) or (n_samples, n_targets)
-        The rest of each prediction.
-    data : array of shape (n_samples, n_features)
-        The rows.
-    feature_names : list of str or None
-        Names of the columns seen in `fit`; None if they had none.
-    """
-
-    __module__ = "moe_sklearn.mixture"
-
-    values: Any
-    base_values: Any
-    data: Any
-    feature_names: list[str] | None
+from ._predictor import Contributions, MixturePredictor, Outputs, mix, total_std
 
 
 def in_shape_of_y(mixture, array, axis=-1):
