@@ -144,11 +144,7 @@ def test_bands_add_up_to_the_prediction(n_targets):
         ({"a": [0], "b": [1, 0]}, None, r"Column 0 would count twice: bands\['b'\] is its second"),
         ({"a": [2]}, None, r"bands\['a'\] has 2, which is no column of X"),
         ({"a": ["x"]}, None, "has 'x', which is no column of X"),
-        (
-            [400, 500],
-            [400.0],
-            r"wavelength must have one value for each of the 2 columns .*shape \(1,\)",
-        ),
+        ([400, 500], [400.0], r"wavelength must have one value for each of the 2 columns .*shape \(1,\)"),
         ([400, 500], [400.0, np.nan], "wavelength contains NaN or infinity .first in column 1"),
     ],
 )

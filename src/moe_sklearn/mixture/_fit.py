@@ -431,6 +431,7 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         anchors=gate.anchors,
         x_mean=pooled.x_mean.copy(),
         gate_columns=gate.columns,
+        input_range=gate.input_range,
     )
     return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
 

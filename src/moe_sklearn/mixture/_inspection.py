@@ -408,6 +408,7 @@ class MixtureOutputs:
         -------
         MoEReport
             R2 of each mode, rho with its interval, routing accuracy and coverage, for all rows and per bin.
+            Also the mean `expert_weights` by bin, and the number of rows outside the training range.
 
         Raises
         ------
@@ -418,6 +419,13 @@ class MixtureOutputs:
         -----
         UserWarning
             If labels were in no training row: their rows are not covered.
+
+        Notes
+        -----
+        The pass over X keeps no extremes of its columns. The training range is that of the inputs of the
+        gate (`gate_inputs_of`) over the rows that trained it. A row is outside if one of its inputs lies
+        beyond this range by more than a tenth of the range's width. Closer to its ends there are always some
+        rows by chance.
         """
         check_is_fitted(self)
         given = {"bins": bins, "sample_weight": sample_weight, "n_targets": self.predictor_.n_targets}
@@ -432,19 +440,24 @@ class MixtureOutputs:
 
         def of_block(outputs, codes):
             mixed = [mix(mode, outputs, self.predictor_.anchors, codes) for mode in MODES]
-            n_models = outputs.weights.shape[1] - len(self.predictor_.anchors)
-            of_global, of_anchors = np.split(outputs.weights, [n_models], axis=1)
-            of_global = of_global[:, len(self.bins_) :].sum(axis=1)
-            return outputs.proba, of_global, of_anchors.sum(axis=1), *mixed
+            return outputs.proba, outputs.weights, self.predictor_.outside(outputs.inputs), *mixed
 
         found = self.predictor_.map(of_block, source, codes, weights=True, proba=True)
-        proba, global_weight, anchor_weight, *mixed = found
+        proba, weights, outside, *mixed = found
+        anchors = self.predictor_.anchors
+        of_bins, of_global, of_anchors = np.split(
+            weights, [len(self.bins_), weights.shape[1] - len(anchors)], axis=1
+        )
+        named = [f"anchor {a[0]:.3g}" if len(a) == 1 else f"anchor {k + 1}" for k, a in enumerate(anchors)]
         return make_report(
             y_true=in_shape_of_y(self, y),
             predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
             proba=proba,
-            global_weight=global_weight,
-            anchor_weight=anchor_weight,
+            weights=weights,
+            weight_names=[*self.regimes_.names, *["global ridge"] * of_global.shape[1], *named],
+            outside=None if self.predictor_.input_range is None else outside,
+            global_weight=of_global.sum(axis=1),
+            anchor_weight=of_anchors.sum(axis=1),
             bins=codes,
             bin_names=self.regimes_.names,
             dropped_bins=self.regimes_.dropped_names,

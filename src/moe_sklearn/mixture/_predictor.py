@@ -142,16 +142,18 @@ class Contributions:
 
 
 class Outputs(NamedTuple):
-    """Outputs of the predictor; weights and probabilities have no columns unless they are requested.
+    """Outputs of the predictor; inputs, weights and probabilities have no columns unless they are requested.
 
     Predictions (n, n_bins + 1, n_targets) are those of the experts, then of the global model. Weights (n,
     n_bins + 1 + n_anchors) are the gate's of the same models, then of the anchors; a classifier weighs no
     more than the n_bins experts. `proba` (n, n_bins) is that of the bins.
+    `inputs` (n, n_inputs) are those of the gate.
     """
 
     predictions: np.ndarray
     weights: np.ndarray
     proba: np.ndarray
+    inputs: np.ndarray = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,8 @@ class MixturePredictor:
         Mean of the training rows.
     gate_columns : list of int, optional
         Columns of what the gate predicts, in the order of the bins. None means that this is theirs.
+    input_range : ndarray of shape (2, n_inputs), optional
+        Least and greatest inputs of the rows that trained the gate. Models of earlier releases have none.
     """
 
     __module__ = "moe_sklearn.mixture"
@@ -191,6 +195,7 @@ class MixturePredictor:
     anchors: np.ndarray
     x_mean: np.ndarray
     gate_columns: list[int] | None = None
+    input_range: np.ndarray | None = None
 
     @property
     def expert_coef(self) -> np.ndarray:
@@ -241,7 +246,9 @@ class MixturePredictor:
             # left are overflows, for which the gate gets zeros.
             check_finite(X, "X", locate)
             X, linear_outputs = (np.where(bad[:, None], 0, array) for array in (X, linear_outputs))
-        inputs = self._inputs(X, linear_outputs, locate) if weights or proba else None
+        inputs = np.empty((len(X), 0))
+        if weights or proba:
+            inputs = self._inputs(X, linear_outputs, locate)
         if weights:
             weighed = self._weigh(self.gate, inputs).astype(linear_outputs.dtype, copy=False)
         if proba:
@@ -250,11 +257,21 @@ class MixturePredictor:
             routed = routed.astype(linear_outputs.dtype, copy=False)
         if bad is not None:
             weighed, routed = (np.where(bad[:, None], np.nan, array) for array in (weighed, routed))
-        return Outputs(predictions, weighed, routed)
+        return Outputs(predictions, weighed, routed, inputs.astype(linear_outputs.dtype, copy=False))
 
     def inputs(self, X) -> np.ndarray:
         """Compute the inputs of the gate from X: (n, n_inputs)."""
         return X.map(lambda block, locate: self._inputs(block, self.stack.outputs(block), locate), named=True)
+
+    def outside(self, inputs) -> np.ndarray:
+        """Find the rows outside the training range, (n,): see `SoftGateMoERegressor.evaluate`."""
+        if self.input_range is None:
+            return np.zeros(len(inputs), dtype=bool)
+        low, high = self.input_range
+        width = high - low
+        # An input that is constant in training has no width, but some rounding.
+        margin = 0.1 * width + 1e-6 * width.max(initial=0)
+        return ((inputs < low - margin) | (inputs > high + margin)).any(axis=1)
 
     def contributions(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).

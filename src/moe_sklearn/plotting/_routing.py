@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_length
-from ..metrics import bin_mean_proba, count_routes
+from ..metrics import bin_means, count_routes
 from ._base import (
     ReportDisplay,
     codes_and_names,
@@ -116,7 +116,7 @@ class GateProbabilityDisplay(HeatMapDisplay):
                 f"proba has shape {gate.shape}, expected ({len(codes)}, {len(names)}): one row per "
                 "entry of bins, one column per bin. Pass bin_names if bins lacks some of them."
             )
-        return cls(bin_mean_proba(gate, codes), names).plot(ax, **kwargs)
+        return cls(bin_means(gate, codes), names).plot(ax, **kwargs)
 
 
 class RoutingConfusionDisplay(HeatMapDisplay):
