@@ -21,7 +21,8 @@ def test_gate_probability(data, report):
     first = data["proba"][data["bins"] == 0].mean(axis=0)
     assert texts(display.ax_)[:9] == [f"{value:.2f}" for value in first]
     assert tick_names(display.ax_.xaxis) == tick_names(display.ax_.yaxis) == grid_names(9)
-    assert display.figure_.axes[1].get_ylabel() == "Mean gate probability"
+    assert display.figure_.axes[1].get_ylabel() == "Mean probability"
+    assert display.ax_.get_title() == "Probabilities of bins by the router"
 
 
 def test_gate_probability_of_an_empty_bin_stays_grey():

@@ -22,7 +22,7 @@ def predictions(data):
 def test_mode_scores(report, predictions):
     ax = ModeScoresDisplay.from_report(report).ax_
     assert heights(ax) == list(report.r2.values())
-    assert texts(ax) == [f"{value:.4f}" for value in report.r2.values()]
+    assert texts(ax) == [f"{value:.3f}" for value in report.r2.values()]
     assert tick_names(ax.xaxis) == ["global", "hard", "soft", "oracle"]
     y, predicted = predictions
     assert ModeScoresDisplay.from_predictions(y, **predicted).r2 == pytest.approx(report.r2)
@@ -44,7 +44,7 @@ def test_rho(report, predictions):
 
 
 def test_rho_threshold_is_070_and_can_be_left_out(report):
-    assert legend_names(RhoDisplay.from_report(report).ax_) == ["threshold 0.70"]
+    assert legend_names(RhoDisplay.from_report(report).ax_) == ["threshold 0.70 of the original experiment"]
     assert legend_names(RhoDisplay.from_report(report, threshold=None).ax_) == []
 
 
