@@ -55,8 +55,8 @@ class MoEReport(Readable):
     weights : ndarray of shape (n_bins, n_weights) or None
         Mean weights of soft mixing (columns) over the test rows of each true bin (row): what predicts.
     weight_names : tuple of str, length n_weights
-        What these weights are of: the bins, for their experts, then "global ridge" and the anchors if there
-        are any.
+        What these weights are of: the bins, for their experts, then "global ridge" and "anchors", the sum
+        of all constants. A classifier gives no weight to these two.
     own_weight : float
         Mean weight that the expert of the row's own bin has in soft mixing; nan without `weights`.
     n_outside : int or None

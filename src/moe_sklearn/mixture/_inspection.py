@@ -444,20 +444,17 @@ class MixtureOutputs:
 
         found = self.predictor_.map(of_block, source, codes, weights=True, proba=True)
         proba, weights, outside, *mixed = found
-        anchors = self.predictor_.anchors
-        of_bins, of_global, of_anchors = np.split(
-            weights, [len(self.bins_), weights.shape[1] - len(anchors)], axis=1
-        )
-        named = [f"anchor {a[0]:.3g}" if len(a) == 1 else f"anchor {k + 1}" for k, a in enumerate(anchors)]
+        n_bins, n_models = len(self.bins_), weights.shape[1] - len(self.predictor_.anchors)
+        on_global, on_anchors = weights[:, n_bins:n_models].sum(axis=1), weights[:, n_models:].sum(axis=1)
         return make_report(
             y_true=in_shape_of_y(self, y),
             predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
             proba=proba,
-            weights=weights,
-            weight_names=[*self.regimes_.names, *["global ridge"] * of_global.shape[1], *named],
+            weights=np.column_stack([weights[:, :n_bins], on_global, on_anchors]),
+            weight_names=[*self.regimes_.names, "global ridge", "anchors"],
             outside=None if self.predictor_.input_range is None else outside,
-            global_weight=of_global.sum(axis=1),
-            anchor_weight=of_anchors.sum(axis=1),
+            global_weight=on_global,
+            anchor_weight=on_anchors,
             bins=codes,
             bin_names=self.regimes_.names,
             dropped_bins=self.regimes_.dropped_names,

@@ -140,8 +140,10 @@ def panel_below(ax, share):
 
 def legend_above(ax, title, ncols=1):
     """Write a legend of one line above the axes, where it hides nothing, and the title above it."""
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols, frameon=False)
-    ax.set_title(title, pad=26)
+    named = ax.get_legend_handles_labels()[0]
+    if named:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols, frameon=False)
+    ax.set_title(title, pad=26 if named else 6)
 
 
 def line_at_0(ax):

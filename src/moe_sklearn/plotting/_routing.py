@@ -30,17 +30,20 @@ class HeatMapDisplay(ReportDisplay):
         """Draw square cells coloured from 0 to `top`, each with its text; a row of nan stays grey."""
         columns = self.bin_names if columns is None else columns
         names, length = wrapped_names(self.bin_names), inches(self.bin_names)
-        cell = max(0.45, 0.2 * max(map(most_lines, (names, wrapped_names(columns)))))
+        lines, square = most_lines(text[0]), len(columns) == len(names)
+        cell = max(0.45 if square else 0.4, 0.2 * most_lines([*names, *wrapped_names(columns)]))
         width, height = (float(np.clip(1.2 + cell * n, 4.2, 16)) for n in (len(columns), len(names)))
-        ax = self._start(ax, (width + 1.2 + length, height + 0.3 + max(inches(columns) - 0.8, 0)))
+        ax = self._start(
+            ax, (width + (1.2 if square else 1.0) + length, height + max(inches(columns) - 0.8, 0))
+        )
         import matplotlib
 
         colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
-        image = ax.imshow(values, cmap=colors, vmin=0, vmax=top)
+        image = ax.imshow(values, cmap=colors, vmin=0, vmax=top, aspect="equal" if square else "auto")
         # points per cell, at least: tick names and colour bar take part of the axes
         cell = 0.9 * min(points(ax) / np.shape(values)[::-1])
         longest = max((longest_line(row) for row in text), default=0)
-        fontsize = min(9.0, 0.33 * cell, 1.6 * cell / max(longest, 1))
+        fontsize = min(9.0, 0.66 * cell / lines, 1.6 * cell / max(longest, 1))
         for (i, j), value in np.ndenumerate(values):
             color = "white" if value < 0.5 * top else "black"
             ax.text(j, i, text[i][j], ha="center", va="center", color=color, fontsize=fontsize)
