@@ -82,3 +82,12 @@ def test_bins_without_scores_are_undefined_and_not_0():
     assert ax.get_ylim() == (0, 1)
     half = BinScoresDisplay({"global": [0.5, 0.0], "soft": [np.nan, 0.0]}, ["a", "b"]).plot().ax_
     assert texts(half) == []
+
+
+def test_bars_that_are_cut_are_marked():
+    display = BinScoresDisplay({"soft": [0.5, -40.25]}, ["a", "b"]).plot()
+    marks = [line for line in display.ax_.lines if line.get_marker() == "v"]
+    assert [line.get_xydata().tolist() for line in marks] == [[[1, -1]]]
+    assert "arrows: cut, with the value" in display.ax_.get_ylabel()
+    whole = BinScoresDisplay({"soft": [0.5, 0.25]}, ["a", "b"]).plot().ax_
+    assert "arrows" not in whole.get_ylabel()

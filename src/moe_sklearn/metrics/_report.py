@@ -79,7 +79,7 @@ class MoEReport(Readable):
     bin_codes : ndarray of shape (n_test_covered,), int
         Index of each covered row's bin.
     regime_value : RegimeValue or None
-        What the regimes are worth, if `evaluate` was given it; one line of the text.
+        What the regimes are worth, if `evaluate` was given it.
 
     See Also
     --------
