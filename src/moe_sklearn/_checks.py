@@ -191,6 +191,29 @@ def _way_to_one(parts, name, values) -> str:
     return f"that holds {listed}: pass one of them, as in {best}"
 
 
+def printable(text) -> str:
+    r"""Show control characters, which could write over other text, as in ``\x1b``.
+
+    Examples
+    --------
+    >>> print(printable("Cool\n"))
+    Cool\n
+    """
+    return CONTROL.sub(lambda match: repr(match[0])[1:-1], str(text))
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def pandas_for(what: str, instead: str = ""):
+    """Import pandas; the ImportError says what needs it, and what there is instead."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError(f"{what} needs pandas: pip install pandas.{instead}") from error
+    return pandas
+
+
 FLOAT_DTYPES = (np.float64, np.float32)
 NO_WEIGHT = "sample_weight is zero in every row: nothing is left to fit."
 
@@ -232,6 +255,17 @@ def check_length(array, name, n_rows):
             f"{name} and X have inconsistent numbers of samples: {name} has {len(array)} rows, X has "
             f"{n_rows}. Pass one row of {name} per row of X."
         )
+
+
+def of_columns(values, name, n_columns):
+    """Return one number for each column of X, (n_columns,); raise a ValueError for another shape or nan."""
+    values = np.asarray(values, dtype=float)
+    if values.shape != (n_columns,):
+        raise ValueError(
+            f"{name} must have one value for each of the {n_columns} columns of X; got shape {values.shape}."
+        )
+    check_finite(values, name, "column {}".format)
+    return values
 
 
 def check_sample_weight(sample_weight, n_rows, *, all_zero=False):

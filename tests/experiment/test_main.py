@@ -71,7 +71,7 @@ def test_own_data_and_reloaded_model(arrays, source, tmp_path, capsys):
     assert record["search"] is None
     assert record["report"] == report.to_dict()
     assert record["settings"]["alpha"] == "[0.1]" and record["settings"]["components"] == "[30]"
-    assert [path.name[:1] for path in sorted(output.glob("*.png"))] == list("123456")
+    assert [path.name[:1] for path in sorted(output.glob("*.png"))] == list("1234567")
     model = joblib.load(output / "model.joblib")
     _, test = train_test_split(np.arange(600), test_size=0.2, random_state=5)
     X, y, side = arrays["flux"][test], arrays["labels"][test, 1], arrays["labels"][test][:, [0, 2]]

@@ -113,6 +113,30 @@ def test_bin_without_test_rows(data):
     assert report.confusion[3].sum() == 0
 
 
+def test_mean_weights_by_true_bin(data):
+    rng = np.random.default_rng(1)
+    rows, weights = rng.uniform(size=200), rng.dirichlet(np.ones(6), 200)
+    names = [*NAMES, "global ridge", "anchor 2"]
+    report = make_report(**data, weights=weights, weight_names=names, sample_weight=rows)
+    bins = data["bins"]
+    assert report.weights.shape == (4, 6) and report.weight_names == tuple(names)
+    for code in range(4):
+        expected = np.average(weights[bins == code], axis=0, weights=rows[bins == code])
+        np.testing.assert_allclose(report.weights[code], expected)
+    covered = bins >= 0
+    own = weights[covered, bins[covered]]
+    assert report.own_weight == pytest.approx(np.average(own, weights=rows[covered]))
+    with pytest.raises(ValueError, match=r"weights has shape \(200, 6\), expected \(200, 4\)"):
+        make_report(**data, weights=weights, weight_names=NAMES)
+
+
+def test_rows_outside_the_training_range_are_counted_without_those_of_weight_0(data):
+    outside = np.arange(200) < 10
+    assert make_report(**data, outside=outside).n_outside == 10
+    assert make_report(**data, outside=outside, sample_weight=np.arange(200) > 3).n_outside == 6
+    assert make_report(**data).n_outside is None
+
+
 def test_weight_of_constant_experts(data):
     carried = np.linspace(0, 1, 200)
     report = make_report(**data, anchor_weight=carried)
@@ -142,8 +166,8 @@ def test_no_headroom_is_nan_in_every_display(data):
 
 
 def test_report_is_shown_as_html_and_as_text_that_fits_a_terminal(report):
-    assert f"{report.rho['soft']:.4f}" in str(report)
-    assert f">{report.rho['soft']:.4f}</td>" in report._repr_html_()
+    assert f"{report.rho['soft']:.3f}" in str(report)
+    assert f">{report.rho['soft']:.3f}</td>" in report._repr_html_()
     assert max(map(len, str(report).splitlines())) <= 100
 
 

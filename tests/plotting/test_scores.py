@@ -22,7 +22,7 @@ def predictions(data):
 def test_mode_scores(report, predictions):
     ax = ModeScoresDisplay.from_report(report).ax_
     assert heights(ax) == list(report.r2.values())
-    assert texts(ax) == [f"{value:.4f}" for value in report.r2.values()]
+    assert texts(ax) == [f"{value:.3f}" for value in report.r2.values()]
     assert tick_names(ax.xaxis) == ["global", "hard", "soft", "oracle"]
     y, predicted = predictions
     assert ModeScoresDisplay.from_predictions(y, **predicted).r2 == pytest.approx(report.r2)
@@ -44,7 +44,7 @@ def test_rho(report, predictions):
 
 
 def test_rho_threshold_is_070_and_can_be_left_out(report):
-    assert legend_names(RhoDisplay.from_report(report).ax_) == ["threshold 0.70"]
+    assert legend_names(RhoDisplay.from_report(report).ax_) == ["threshold 0.70 of the original experiment"]
     assert legend_names(RhoDisplay.from_report(report, threshold=None).ax_) == []
 
 
@@ -82,3 +82,12 @@ def test_bins_without_scores_are_undefined_and_not_0():
     assert ax.get_ylim() == (0, 1)
     half = BinScoresDisplay({"global": [0.5, 0.0], "soft": [np.nan, 0.0]}, ["a", "b"]).plot().ax_
     assert texts(half) == []
+
+
+def test_bars_that_are_cut_are_marked():
+    display = BinScoresDisplay({"soft": [0.5, -40.25]}, ["a", "b"]).plot()
+    marks = [line for line in display.ax_.lines if line.get_marker() == "v"]
+    assert [line.get_xydata().tolist() for line in marks] == [[[1, -1]]]
+    assert "arrows: cut, with the value" in display.ax_.get_ylabel()
+    whole = BinScoresDisplay({"soft": [0.5, 0.25]}, ["a", "b"]).plot().ax_
+    assert "arrows" not in whole.get_ylabel()

@@ -35,7 +35,10 @@ def rows(n_bins=9, n_rows=400, shape=()):
 def report_of(data):
     counts = np.full(len(data["bin_names"]), 90_000)
     known = {"bin_train_counts": counts, "n_train": 10**6, "n_train_covered": 830_821}
-    return make_report(**data, **known, n_resamples=100)
+    more = np.array([[1.0, 1.0]]).repeat(len(data["proba"]), axis=0)
+    names = [*data["bin_names"], "global ridge", "anchors"]
+    of_weights = {"weights": np.hstack([data["proba"], more]) / 3, "weight_names": names}
+    return make_report(**data, **known, **of_weights, n_resamples=100)
 
 
 def texts(ax):

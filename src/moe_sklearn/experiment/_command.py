@@ -15,7 +15,7 @@ from ._spectra import DEFAULTS, load_spectra, observe
 DESCRIPTION = """\
 Fit one ridge regression per bin of (Teff, [M/H]), one over all spectra, and
 the gate that guesses the bin. Print R2 of log g on held-out spectra, and write
-the report, six figures and the fitted model."""
+the report, seven figures and the fitted model."""
 EPILOG = """\
 examples:
   python -m moe_sklearn                             observed Gaia spectra

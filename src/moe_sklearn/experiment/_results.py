@@ -115,7 +115,7 @@ def alike(one: Any, other: Any) -> bool:
 
 
 def draw_figures(folder: Path, report: MoEReport, target_name: str) -> None:
-    """Write the six figures of the experiment as .png files.
+    """Write the seven figures of the experiment as .png files.
 
     Parameters
     ----------
@@ -137,6 +137,7 @@ def draw_figures(folder: Path, report: MoEReport, target_name: str) -> None:
         "4_r2_by_bin": plotting.BinScoresDisplay.from_report(report),
         "5_predictions": plotting.MoEPredictionDisplay.from_report(report, label=target_name),
         "6_routing": plotting.RoutingConfusionDisplay.from_report(report),
+        "7_weights": plotting.ExpertWeightsDisplay.from_report(report),
     }
     import matplotlib.pyplot as plt
 

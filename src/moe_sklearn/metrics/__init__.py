@@ -1,5 +1,5 @@
 """rho, errors, and the report of a mixture."""
 
-from ._report import MODES, Mixing, MoEReport, bin_mean_proba, bin_r2, count_routes, make_report, rho_tables
+from ._report import MODES, Mixing, MoEReport, bin_means, bin_r2, count_routes, make_report, rho_tables
 from ._scores import prediction_errors, r2_of, rho_interval, rho_score
-from ._tables import Readable, table_of
+from ._tables import Readable, number, table_of

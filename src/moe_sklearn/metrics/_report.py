@@ -50,7 +50,17 @@ class MoEReport(Readable):
     confusion : ndarray of shape (n_bins, n_bins), int
         Number of rows by true bin (row) and most probable bin (column).
     gate_proba : ndarray of shape (n_bins, n_bins)
-        Mean gate probabilities (columns) over the test rows of each true bin (row).
+        Mean probabilities of the bins (columns) over the test rows of each true bin (row). They are those of
+        the router, which hard mixing asks, and not the weights of soft mixing.
+    weights : ndarray of shape (n_bins, n_weights) or None
+        Mean weights of soft mixing (columns) over the test rows of each true bin (row): what predicts.
+    weight_names : tuple of str, length n_weights
+        What these weights are of: the bins, for their experts, then "global ridge" and "anchors", the sum
+        of all constants. A classifier gives no weight to these two.
+    own_weight : float
+        Mean weight that the expert of the row's own bin has in soft mixing; nan without `weights`.
+    n_outside : int or None
+        Number of the `n_test` rows outside the training range, as `SoftGateMoERegressor.evaluate` defines it.
     anchor_weight : float
         Mean weight that the gate gives to constant experts; 0 where there are none.
     global_weight : float
@@ -69,7 +79,7 @@ class MoEReport(Readable):
     bin_codes : ndarray of shape (n_test_covered,), int
         Index of each covered row's bin.
     regime_value : RegimeValue or None
-        What the regimes are worth, if `evaluate` was given it; one line of the text.
+        What the regimes are worth, if `evaluate` was given it.
 
     See Also
     --------
@@ -105,6 +115,10 @@ class MoEReport(Readable):
     errors: dict[str, dict[str, Any]] | None = None
     bin_errors: dict[str, NDArray] | None = None
     global_weight: float = 0.0
+    weights: NDArray | None = None
+    weight_names: tuple[str, ...] = ()
+    own_weight: float = np.nan
+    n_outside: int | None = None
 
     _parts = report_parts
 
@@ -130,6 +144,9 @@ def make_report(
     dropped_bins: Sequence[str] = (),
     anchor_weight: ArrayLike = 0.0,
     global_weight: ArrayLike = 0.0,
+    weights: ArrayLike | None = None,
+    weight_names: Sequence[str] = (),
+    outside: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     n_resamples: int = 1000,
     confidence_level: float = 0.95,
@@ -150,7 +167,7 @@ def make_report(
     predictions : mapping of str to array-like of the shape of `y_true`
         Predictions of the modes "global", "hard", "soft" and "oracle".
     proba : array-like of shape (n_rows, n_bins)
-        Gate probabilities.
+        Probabilities of the bins.
     bins : array-like of shape (n_rows,), int
         True bin of each row as a column of `proba`; -1 where it is not covered.
     bin_names : sequence of str, length n_bins
@@ -165,6 +182,12 @@ def make_report(
         Weight of the constant experts in each row.
     global_weight : float or array-like of shape (n_rows,), default=0
         Weight of the global model in the soft prediction of each row.
+    weights : array-like of shape (n_rows, n_weights), default=None
+        All weights of the soft prediction of each row; those of the bins come first.
+    weight_names : sequence of str, length n_weights
+        What they are of.
+    outside : array-like of shape (n_rows,), bool, default=None
+        Whether each row is outside the training range.
     sample_weight : array-like of shape (n_rows,), optional
         Weights; rows of weight 0 count as absent.
     n_resamples, confidence_level, random_state
@@ -215,7 +238,11 @@ def make_report(
         np.broadcast_to(np.asarray(part, dtype=float), covered.shape)[covered]
         for part in (anchor_weight, global_weight)
     )
-    routed, mean_proba = gate.argmax(axis=1)[covered], bin_mean_proba(gate, codes, weight)
+    of_weights = {}
+    if weights is not None:
+        of_weights = _mean_weights(np.asarray(weights), weight_names, codes, len(bin_names), weight * covered)
+    n_outside = None if outside is None else int(np.count_nonzero(np.asarray(outside) & (weight > 0)))
+    routed, mean_proba = gate.argmax(axis=1)[covered], bin_means(gate, codes, len(bin_names), weight)
     y, codes, weight = y[covered], codes[covered], weight[covered]
     predicted = {mode: np.asarray(predictions[mode], dtype=float)[covered] for mode in MODES}
     options = {"n_resamples": n_resamples, "confidence_level": confidence_level, "random_state": random_state}
@@ -237,6 +264,8 @@ def make_report(
         gate_proba=mean_proba,
         anchor_weight=float(np.average(on_anchors, weights=weight)),
         global_weight=float(np.average(on_global, weights=weight)),
+        **of_weights,
+        n_outside=n_outside,
         mixing=mixing,
         y_true=y,
         y_pred=predicted[mixing],
@@ -273,6 +302,21 @@ def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]
         "routing_accuracy": float(accuracy_score(codes, routed, sample_weight=weight)),
         "bins": columns,
         "confusion": count_routes(codes, routed, n_bins),
+    }
+
+
+def _mean_weights(weights, names, codes, n_bins, row_weight) -> dict[str, Any]:
+    """Weights by bin, and that of the expert of the row's own bin; rows of weight 0 do not count."""
+    if weights.shape != (len(codes), len(names)) or len(names) < n_bins:
+        raise ValueError(
+            f"weights has shape {weights.shape}, expected ({len(codes)}, {len(names)}): one row per row of "
+            f"y_true, one column for each of weight_names, of which the first {n_bins} are the bins."
+        )
+    own = weights[np.arange(len(codes)), codes]
+    return {
+        "weights": bin_means(weights, codes, n_bins, row_weight),
+        "weight_names": tuple(map(str, names)),
+        "own_weight": float(np.average(own, weights=row_weight)),
     }
 
 
@@ -324,14 +368,14 @@ def bin_r2(
     return scores
 
 
-def bin_mean_proba(proba: NDArray, codes: NDArray, weight: NDArray | None = None) -> NDArray:
-    """Mean gate probabilities by true bin, shape (n_bins, n_bins); nan for a bin without rows."""
+def bin_means(values: NDArray, codes: NDArray, n_bins: int, weight: NDArray | None = None) -> NDArray:
+    """Mean values (n_rows, n_values) by true bin, (n_bins, n_values); nan for a bin without rows."""
     weight = np.ones(len(codes)) if weight is None else weight
-    mean = np.full((proba.shape[1], proba.shape[1]), np.nan)
-    for code in range(len(mean)):
+    mean = np.full((n_bins, values.shape[1]), np.nan)
+    for code in range(n_bins):
         rows = np.flatnonzero((codes == code) & (weight > 0))
         if len(rows):
-            mean[code] = np.average(proba[rows], axis=0, weights=weight[rows])
+            mean[code] = np.average(values[rows], axis=0, weights=weight[rows])
     return mean
 
 

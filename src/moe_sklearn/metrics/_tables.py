@@ -1,11 +1,12 @@
 """Results as text, HTML and data frames: paragraphs and tables."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from .._checks import pandas_for, printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,15 +47,9 @@ class Readable:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ImportError(
-                f"{type(self).__name__}.to_frame needs pandas: pip install pandas. "
-                "to_dict holds the same columns."
-            ) from error
+        pandas = pandas_for(f"{type(self).__name__}.to_frame", " to_dict holds the same columns.")
         columns = self._columns()
-        return pd.DataFrame(columns).set_index(next(iter(columns)))
+        return pandas.DataFrame(columns).set_index(next(iter(columns)))
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but values of single rows, in types that ``json.dump`` takes; nan becomes None."""
@@ -74,38 +69,58 @@ def plain_types(value):
 
 def report_parts(report: Any) -> list[str | Table]:
     """Paragraphs and tables of a `MoEReport`, at most 100 columns wide with short bin names."""
-    covered = (
-        f"{len(report.bin_names)} experts; covered {report.n_test_covered:,} of {report.n_test:,} "
-        f"test rows ({percent(report.coverage)}), {report.n_train_covered:,} of "
-        f"{report.n_train:,} training rows ({percent(report.train_coverage)})"
+    head = (
+        f"{len(report.bin_names)} experts, each for one bin. Rows in these bins are covered, and scored:\n"
+        f"{of_all(report.n_test_covered, report.n_test)} of the test, "
+        f"{of_all(report.n_train_covered, report.n_train)} of the training."
     )
     recall = map(percent, report.bins["recall"])
     by_bin = table_of({"bin": report.bin_names, **report.bins, "recall": recall})
-    return [covered, score_table(report), footnote(report), by_bin, *error_tables(report)]
+    legend = LEGEND.format(percent=f"{100 * report.confidence_level:.4g}")
+    return [head, score_table(report), legend, by_bin, notes(report), *error_tables(report)]
 
 
-def footnote(report: Any) -> str:
-    """Meaning of the brackets, parts of the loss, dropped bins and shares of the weight."""
+LEGEND = """\
+global: one ridge for all rows, without bins
+hard: the expert of the most probable bin, as the router guesses it
+soft: the experts of all bins, the global ridge and constants, with weights from the gate
+oracle: the expert of the true bin, which is unknown for new rows
+rho: share of the oracle's gain over global that is kept; in brackets: {percent} % bootstrap interval
+routing accuracy: share of rows whose most probable bin is the true one; recall: that within a bin"""
+
+
+def notes(report: Any) -> str:
+    """What soft mixing loses, what it consists of, and what is not covered."""
+    routing, own = report.loss["routing"], ""
+    on_global, on_anchors = report.global_weight, report.anchor_weight
     lines = [
-        f"in brackets: {100 * report.confidence_level:.4g} % bootstrap interval over the covered test rows",
-        f"1 - R2 soft: {number(report.loss['experts'])} from the experts (1 - R2 oracle), "
-        f"{number(report.loss['routing'])} from routing (R2 oracle - R2 soft)",
+        f"Unexplained variance: soft mixing {number(1 - report.r2['soft'])}, experts of the true bins "
+        f"{number(report.loss['experts'])}; "
+        f"the gate {'gains' if routing < 0 else 'loses'} {number(abs(routing))}."
     ]
+    if not np.isnan(report.own_weight):
+        own = f" ({percent(report.own_weight)} from that of the true bin)"
+    if own or on_global or on_anchors:
+        share = percent(1 - on_global - on_anchors)
+        lines.append(f"{share} of a soft prediction comes from the experts of the bins{own}.")
+    if on_global or on_anchors:
+        of_anchors = f"{percent(on_anchors)} from constants (anchors)"
+        lines.append(f"{percent(on_global)} comes from the global ridge and {of_anchors}.")
+    if report.n_outside is not None:
+        lines.append(
+            f"Outside the training range, where models extrapolate: "
+            f"{of_all(report.n_outside, report.n_test)} of the test."
+        )
     if report.dropped_bins:
-        lines.append(
-            f"without expert, for want of training rows: {', '.join(map(cell, report.dropped_bins))}"
-        )
-    if report.global_weight:
-        rest = 1 - report.global_weight - report.anchor_weight
-        lines.append(
-            f"weight in soft mixing: {percent(rest)} on the experts of the bins, "
-            f"{percent(report.global_weight)} on the global model"
-        )
-    if report.anchor_weight:
-        lines.append(f"constant experts carry {percent(report.anchor_weight)} of the weight")
+        lines.append(f"No expert, for too few training rows: {', '.join(map(cell, report.dropped_bins))}.")
     if report.regime_value is not None:
         lines.append(report.regime_value.summary())
     return "\n".join(lines)
+
+
+def of_all(part: int, total: int) -> str:
+    """Text such as '158 of 200 rows (79.0 %)'."""
+    return f"{part:,} of {total:,} rows ({percent(part / total)})"
 
 
 def score_table(report: Any) -> Table:
@@ -134,15 +149,15 @@ def error_tables(report: Any) -> list[Table]:
 
 
 def table_of(columns: Mapping[str, Iterable]) -> Table:
-    """Header and rows of named columns of text, of counts, or of numbers, which get four decimals."""
+    """Header and rows of named columns of text, of counts, or of numbers, which get three decimals."""
     header = [name.replace("_", " ").replace("r2", "R2") for name in columns]
     return header, [list(map(cell, row)) for row in zip(*columns.values(), strict=True)]
 
 
 def cell(value: Any) -> str:
-    """Text of a cell of a table; control characters, which could write over others, are shown."""
+    """Text of a cell of a table, where control characters are shown."""
     if isinstance(value, str):
-        return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: repr(match[0])[1:-1], value)
+        return printable(value)
     return number(value) if isinstance(value, float) else f"{value:,}"
 
 
@@ -152,8 +167,8 @@ def numbers(values: Any) -> str:
 
 
 def number(value: float) -> str:
-    """Value with four decimals, or 'nan'."""
-    return "nan" if np.isnan(value) else f"{value:.4f}"
+    """Value with three decimals, or 'nan'."""
+    return "nan" if np.isnan(value) else f"{value:.3f}"
 
 
 def percent(value: float) -> str:

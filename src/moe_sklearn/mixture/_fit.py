@@ -415,6 +415,7 @@ def fit_mixture(
         anchors=gate.anchors,
         x_mean=models.pooled.x_mean.copy(),
         gate_columns=gate.columns,
+        input_range=gate.input_range,
     )
     if n_levels > 1 and isinstance(rows.source.x_std, RowSource):
         noisy = fit_levels(setup, moments, rows, models, fit, predictor, n_levels)
@@ -485,5 +486,6 @@ def fit_levels(setup: Setup, moments, rows, models: FittedModels, fit, predictor
         fold_stacks = [LevelStack.of_levels(of_fold, levels) for of_fold in zip(*joined, strict=True)]
     level = np.clip(level, levels[0], levels[-1])
     gate = fit_gate(setup, replace(models, stack=stack, fold_stacks=fold_stacks), level)
-    parts = {"gate": gate.gate, "router": gate.router, "anchors": gate.anchors, "gate_columns": gate.columns}
+    parts = {"gate": gate.gate, "router": gate.router, "anchors": gate.anchors}
+    parts |= {"gate_columns": gate.columns, "input_range": gate.input_range}
     return replace(predictor, stack=stack, variances=variances, **parts)

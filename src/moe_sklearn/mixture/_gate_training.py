@@ -28,12 +28,14 @@ class TrainedGate(NamedTuple):
     """A trained gate, its router, anchors (n_anchors, n_targets), residual variances (n_bins, n_targets).
 
     `columns` are those of a classifier's classes in the order of the bins; None if they have this order.
+    `input_range` (2, n_inputs) are the least and the greatest inputs of the training rows.
     """
 
     gate: Any
     router: Any
     anchors: np.ndarray
     residual_variance: np.ndarray | None
+    input_range: np.ndarray
     columns: list[int] | None = None
 
 
@@ -98,12 +100,13 @@ def train_gate(
             "n_components of gate_features is 0. Check X, or use BinnedRidgeExperts, which need no gate."
         )
     variance = residual_variance(predictions, data.y, codes, sample_weight) if plan.cross_fit else None
+    input_range = np.stack([inputs.min(axis=0), inputs.max(axis=0)])
     if not plan.on_errors:
         stage = progress.stage("gate")
         gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
         stage.end(*_in_words(gate, inputs))
         columns = columns_of_bins(gate, [bins.tolist(), labels.tolist()])
-        return TrainedGate(gate, gate, np.empty((0, n_targets)), variance, columns)
+        return TrainedGate(gate, gate, np.empty((0, n_targets)), variance, input_range, columns)
     # The weights of a gate that is trained on errors are no probabilities of bins, which hard mixing,
     # `gate_proba` and `return_std` need. A classifier on the same inputs gives them.
     stage = progress.stage("router")
@@ -122,7 +125,7 @@ def train_gate(
         inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
     )
     stage.end(*_in_words(gate, inputs))
-    return TrainedGate(gate, router, anchors, variance)
+    return TrainedGate(gate, router, anchors, variance, input_range)
 
 
 def columns_of_bins(gate, names: list[list]) -> list[int] | None:

@@ -439,6 +439,7 @@ class MixtureOutputs:
         -------
         MoEReport
             R2 of each mode, rho with its interval, routing accuracy and coverage, for all rows and per bin.
+            Also the mean `expert_weights` by bin, and the number of rows outside the training range.
 
         Raises
         ------
@@ -449,6 +450,13 @@ class MixtureOutputs:
         -----
         UserWarning
             If labels were in no training row: their rows are not covered.
+
+        Notes
+        -----
+        The pass over X keeps no extremes of its columns. The training range is that of the inputs of the
+        gate (`gate_inputs_of`) over the rows that trained it. A row is outside if one of its inputs lies
+        beyond this range by more than a tenth of the range's width. Closer to its ends there are always some
+        rows by chance.
         """
         check_is_fitted(self)
         given = {"bins": bins, "sample_weight": sample_weight, "n_targets": self.predictor_.n_targets}
@@ -464,19 +472,21 @@ class MixtureOutputs:
 
         def of_block(outputs, codes):
             mixed = [mix(mode, outputs, predictor.anchors, codes) for mode in MODES]
-            n_models = outputs.weights.shape[1] - len(predictor.anchors)
-            of_global, of_anchors = np.split(outputs.weights, [n_models], axis=1)
-            of_global = of_global[:, len(self.bins_) :].sum(axis=1)
-            return outputs.proba, of_global, of_anchors.sum(axis=1), *mixed
+            return outputs.proba, outputs.weights, predictor.outside(outputs.inputs), *mixed
 
         found = predictor.map(of_block, source, codes, weights=True, proba=True)
-        proba, global_weight, anchor_weight, *mixed = found
+        proba, weights, outside, *mixed = found
+        n_bins, n_models = len(self.bins_), weights.shape[1] - len(predictor.anchors)
+        on_global, on_anchors = weights[:, n_bins:n_models].sum(axis=1), weights[:, n_models:].sum(axis=1)
         return make_report(
             y_true=in_shape_of_y(self, y),
             predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
             proba=proba,
-            global_weight=global_weight,
-            anchor_weight=anchor_weight,
+            weights=np.column_stack([weights[:, :n_bins], on_global, on_anchors]),
+            weight_names=[*self.regimes_.names, "global ridge", "anchors"],
+            outside=None if self.predictor_.input_range is None else outside,
+            global_weight=on_global,
+            anchor_weight=on_anchors,
             bins=codes,
             bin_names=self.regimes_.names,
             dropped_bins=self.regimes_.dropped_names,

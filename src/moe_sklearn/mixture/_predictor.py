@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
-from typing import Any, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from .._checks import check_finite
+from .._checks import check_finite, of_columns, pandas_for
 from ..data import noise_levels, without_ignored
 from ..linalg import LinearStack
 
-
-class Outputs(NamedTuple):
-    """Outputs of the predictor; weights and probabilities have no columns unless they are requested.
-
-    Predictions (n, n_bins + 1, n_targets) are those of the experts, then of the global model. Weights (n,
-    n_bins + 1 + n_anchors) are the gate's of the same models, then of the anchors; a classifier weighs no
-    more than the n_bins experts. `proba` (n, n_bins) is that of the bins.
-    """
-
-    predictions: np.ndarray
-    weights: np.ndarray
-    proba: np.ndarray
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Contributions:
     """Predictions divided among the columns of X; the names are those of `shap.Explanation`.
 
     Attributes
     ----------
     values : ndarray of shape (n_samples, n_features) or (n_samples, n_features, n_targets)
-        Contribution of each column.
+        Contribution of each column, in the unit of the target.
     base_values : ndarray of shape (n_samples,) or (n_samples, n_targets)
         The rest of each prediction.
-    data : array of shape (n_samples, n_features)
-        The rows.
+    data : array of shape (n_samples, n_features) or None
+        The rows; None for bands.
     feature_names : list of str or None
-        Names of the columns seen in `fit`; None if they had none.
+        Names of the columns seen in `fit`, or of the bands; None if the columns had none.
+
+    See Also
+    --------
+    moe_sklearn.plotting.ContributionsDisplay : Draws them over wavelength.
     """
 
     __module__ = "moe_sklearn.mixture"
@@ -49,6 +45,117 @@ class Contributions:
     base_values: Any
     data: Any
     feature_names: list[str] | None
+
+    def __repr__(self) -> str:
+        n_rows, n_columns, *n_targets = self.values.shape
+        targets = "".join(f", {n} targets" for n in n_targets)
+        return f"<Contributions of {n_columns} columns to {n_rows} predictions{targets}>"
+
+    @property
+    def _names(self) -> list:
+        return list(range(self.values.shape[1]) if self.feature_names is None else self.feature_names)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Make a pandas DataFrame with one line for each prediction.
+
+        Returns
+        -------
+        DataFrame of shape (n_samples, 1 + n_features) or (n_samples, n_targets * (1 + n_features))
+            Column "base", then the columns of X. The sum of a line is its prediction. With several targets,
+            the number of the target is the upper level of the columns.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = pandas_for("Contributions.to_frame")
+        values = np.concatenate([np.asarray(self.base_values)[:, None], self.values], axis=1)
+        columns: Any = pandas.Index(["base", *self._names])
+        if values.ndim == 3:
+            targets = range(values.shape[2])
+            columns = pandas.MultiIndex.from_product([targets, columns], names=["target", "column"])
+        return pandas.DataFrame(values.swapaxes(1, -1).reshape(len(values), -1), columns=columns)
+
+    def bands(self, bands: Any, wavelength: ArrayLike | None = None) -> Contributions:
+        """Sum the contributions over bands of wavelength, or over groups of columns.
+
+        Neighbouring pixels have nearly the same flux, and a ridge gives them coefficients of both signs, so
+        that most of their contributions cancel. The sum over a line or band says what it does.
+
+        Parameters
+        ----------
+        bands : dict of {str: columns}, dict of {str: (low, high)} or array-like of edges
+            Without `wavelength`, the names or positions of the columns of each band. With it, the ends of
+            each band, ``low <= wavelength < high``, or the increasing edges of adjacent bands, the last one
+            included.
+        wavelength : array-like of shape (n_features,), default=None
+            Wavelength of each column, or another axis, in the unit of `bands`.
+
+        Returns
+        -------
+        Contributions
+            One column for each band, and a last one, "rest", for the columns that are in none, if there are
+            any. The sum of a row, with its base, is still the prediction.
+
+        Raises
+        ------
+        ValueError
+            If a band has no column, a column is unknown or lies in two bands, or `wavelength` has another
+            length than X has columns.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from moe_sklearn.mixture import Contributions
+        >>> parts = Contributions(np.array([[1.0, -2.0, 0.5]]), np.array([4.0]), None, ["a", "b", "c"])
+        >>> lines = parts.bands({"blue": ["a", "b"]})
+        >>> lines.feature_names, lines.values
+        (['blue', 'rest'], array([[-1. ,  0.5]]))
+        >>> parts.bands([400, 500, 600], wavelength=[400, 450, 600]).feature_names
+        ['400 to 500', '500 to 600']
+        """
+        n_columns, names = self.values.shape[1], self._names
+        band_of = np.full(n_columns, -1)
+        if wavelength is not None:
+            wavelength = of_columns(wavelength, "wavelength", n_columns)
+            if not isinstance(bands, Mapping):
+                edges = np.asarray(bands, dtype=float).tolist()
+                bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairwise(edges)}
+                wavelength = np.where(wavelength == edges[-1], np.nextafter(edges[-1], -np.inf), wavelength)
+        position = {name: j for j, name in enumerate(names)}
+        for k, (band, columns) in enumerate(bands.items()):
+            if wavelength is not None:
+                found = np.flatnonzero((wavelength >= columns[0]) & (wavelength < columns[1]))
+            else:
+                unknown = [c for c in columns if c not in position and c not in range(n_columns)]
+                if unknown:
+                    raise ValueError(f"bands[{band!r}] has {unknown[0]!r}, which is no column of X.")
+                found = np.array([position.get(c, c) for c in columns], dtype=int)
+            if not len(found):
+                raise ValueError(f"bands[{band!r}] holds no column of X: {columns}. Check it and its unit.")
+            if (band_of[found] >= 0).any():
+                twice = int(found[band_of[found] >= 0][0])
+                raise ValueError(f"Column {names[twice]!r} would count twice: bands[{band!r}] is its second.")
+            band_of[found] = k
+        kinds = [*range(len(bands)), *[-1] * bool((band_of < 0).any())]
+        values = np.stack([self.values[:, band_of == k].sum(axis=1) for k in kinds], axis=1)
+        return Contributions(values, self.base_values, None, [*map(str, bands), "rest"][: len(kinds)])
+
+
+class Outputs(NamedTuple):
+    """Outputs of the predictor; inputs, weights and probabilities have no columns unless they are requested.
+
+    Predictions (n, n_bins + 1, n_targets) are those of the experts, then of the global model. Weights (n,
+    n_bins + 1 + n_anchors) are the gate's of the same models, then of the anchors; a classifier weighs no
+    more than the n_bins experts. `proba` (n, n_bins) is that of the bins.
+    `inputs` (n, n_inputs) are those of the gate.
+    """
+
+    predictions: np.ndarray
+    weights: np.ndarray
+    proba: np.ndarray
+    inputs: np.ndarray = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -80,6 +187,8 @@ class MixturePredictor:
         Those of the columns, in which the noise of rows is measured. Only of a `noisy` one.
     level : tuple of ndarray
         Level of the noise of each row that is predicted, (n,), or nothing.
+    input_range : ndarray of shape (2, n_inputs), optional
+        Least and greatest inputs of the rows that trained the gate. Models of earlier releases have none.
     """
 
     __module__ = "moe_sklearn.mixture"
@@ -94,6 +203,7 @@ class MixturePredictor:
     anchors: np.ndarray
     x_mean: np.ndarray
     gate_columns: list[int] | None = None
+    input_range: np.ndarray | None = None
     noisy: MixturePredictor | None = None
     variances: np.ndarray | None = None
     level: tuple = ()
@@ -168,7 +278,9 @@ class MixturePredictor:
             # left are overflows, for which the gate gets zeros.
             check_finite(X, "X", locate)
             X, linear_outputs = (np.where(bad[:, None], 0, array) for array in (X, linear_outputs))
-        inputs = self._inputs(X, linear_outputs, locate, *level) if weights or proba else None
+        inputs = np.empty((len(X), 0))
+        if weights or proba:
+            inputs = self._inputs(X, linear_outputs, locate, *level)
         if weights:
             weighed = self._weigh(self.gate, inputs).astype(linear_outputs.dtype, copy=False)
         if proba:
@@ -177,7 +289,7 @@ class MixturePredictor:
             routed = routed.astype(linear_outputs.dtype, copy=False)
         if bad is not None:
             weighed, routed = (np.where(bad[:, None], np.nan, array) for array in (weighed, routed))
-        return Outputs(predictions, weighed, routed)
+        return Outputs(predictions, weighed, routed, inputs.astype(linear_outputs.dtype, copy=False))
 
     def inputs(self, X) -> np.ndarray:
         """Compute the inputs of the gate from X: (n, n_inputs)."""
@@ -186,6 +298,16 @@ class MixturePredictor:
             return self._inputs(block, self.stack.outputs(block, *level), locate, *level)
 
         return X.map(of_block, *self.level, named=True)
+
+    def outside(self, inputs) -> np.ndarray:
+        """Find the rows outside the training range, (n,): see `SoftGateMoERegressor.evaluate`."""
+        if self.input_range is None:
+            return np.zeros(len(inputs), dtype=bool)
+        low, high = self.input_range
+        width = high - low
+        # An input that is constant in training has no width, but some rounding.
+        margin = 0.1 * width + 1e-6 * width.max(initial=0)
+        return ((inputs < low - margin) | (inputs > high + margin)).any(axis=1)
 
     def contributions(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).

@@ -17,7 +17,7 @@ from .._checks import check_kind, check_length, check_number, check_sample_weigh
 from ..binning import GridBinner, is_side_information
 from ..data import aligned, features_of, has_side_columns, split
 from ..labels import NO_BIN, fold_rule, group_array, label_array
-from ..metrics import MODES, Readable, table_of
+from ..metrics import MODES, Readable, number, table_of
 from ..mixture import SoftGateMoERegressor, draw_seed, mix, trains_on_errors
 
 REAL, TARGET, ONE, RANDOM = "real bins", "bins of the target", "one bin", "random labels"
@@ -91,12 +91,26 @@ class RegimeValue(Readable):
             **{f"rho_{mode}": [self.rho[line][mode] for line in lines] for mode in ("hard", "soft")},
         }
 
+    @property
+    def best_other(self) -> str:
+        """The line with the greatest R2 of soft mixing, but for that of the real bins."""
+        return max((line for line in self.r2 if line != REAL), key=lambda line: self.r2[line]["soft"])
+
     def summary(self) -> str:
-        """What the regimes add to the soft mixture, in one line."""
-        text = f"regimes add {self.gain[ONE]:+.4f} to R2 soft beyond one bin"
-        if len(self.shuffled_r2):
-            text += f", {self.gain[RANDOM]:+.4f} beyond random labels (p = {self.p_value:.3g})"
-        return f"{text}, by {self._n_folds} folds"
+        """Compare the real bins with the best other line, with one bin and with random labels, in words."""
+        real, others = self.r2[REAL]["soft"], [self.best_other, ONE, RANDOM]
+        gains = {line: real - self.r2[line]["soft"] for line in others if line in self.r2}
+        parts = []
+        for line, gain in gains.items():
+            parts.append(f"{number(abs(gain))} {'above' if gain > 0 else 'below'} {line}")
+            parts[-1] += ", the best of the other lines" * (line == self.best_other)
+            if line == RANDOM:
+                least = f"the smallest that {len(self.shuffled_r2)} shuffles can give"
+                if self.p_value > self.least_p_value:
+                    least += f" is {self.least_p_value:.3g}"
+                parts[-1] += f"; p = {self.p_value:.3g}, {least}"
+        head = f"R2 of soft mixing with the real bins: {number(real)} in {self._n_folds} folds,"
+        return "\n".join([head, *parts]) + "."
 
     def _parts(self):
         least = f", p >= {self.least_p_value:.3g}" * (len(self.shuffled_r2) > 0)

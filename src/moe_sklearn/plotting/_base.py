@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._checks import printable
 from ..labels import encode_labels
 from ..metrics import MoEReport
 from ..model_selection import report_from
@@ -130,9 +131,19 @@ def look_of(mode):
     return {"color": MODE_COLORS.get(mode, "#999999"), "marker": MODE_MARKERS.get(mode, "o")}
 
 
-def legend_above(ax, ncols=1):
-    """Write the legend above the axes, where it hides nothing."""
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols, frameon=False)
+def panel_below(ax, share):
+    """Give the lower part of the only axes of a figure to new ones; `share` is upper over lower height."""
+    upper, lower = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(share, 1))
+    ax.set_subplotspec(upper)
+    return ax.figure.add_subplot(lower, sharex=ax)
+
+
+def legend_above(ax, title, ncols=1):
+    """Write a legend of one line above the axes, where it hides nothing, and the title above it."""
+    named = ax.get_legend_handles_labels()[0]
+    if named:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols, frameon=False)
+    ax.set_title(title, pad=26 if named else 6)
 
 
 def line_at_0(ax):
@@ -233,11 +244,11 @@ def wrapped_names(bin_names):
 
 def wrapped(name, width=24):
     """Break a name after each column of side information, and where it is long at spaces or underscores."""
-    lines = str(name).replace(", ", ",\n").replace("_", "_ ").splitlines()
+    lines = printable(name).replace(", ", ",\n").replace("_", "_ ").splitlines()
     broken = [textwrap.fill(line, width, break_on_hyphens=False) for line in lines]
-    return plain("\n".join(broken).replace("_ ", "_"))
+    return "\n".join(broken).replace("_ ", "_").replace("$", r"\$")
 
 
 def plain(name):
-    """Escape what matplotlib would read as mathematics."""
-    return str(name).replace("$", r"\$")
+    """Escape what matplotlib would read as mathematics, and show control characters."""
+    return printable(name).replace("$", r"\$")

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..model_selection import moe_learning_curve, noise_curve
-from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, tell_what_is_hidden
+from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, panel_below, tell_what_is_hidden
 
 
 class CurveDisplay(AxesDisplay):
@@ -33,6 +33,7 @@ class CurveDisplay(AxesDisplay):
     rho_ax_: Any
     # Name of what the points lie along, as attribute and in the curve, and what computes such a curve
     _along: str
+    _title: str
     _compute: Callable
 
     def __init__(self, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
@@ -120,10 +121,10 @@ class CurveDisplay(AxesDisplay):
         """
         split = ax is None and rho_ax is None
         ax = self._start(ax, (5.6, 5.4))
-        self.rho_ax_ = rho_ax = _panel_below(ax) if split else rho_ax
+        self.rho_ax_ = rho_ax = panel_below(ax, 2) if split else rho_ax
         self._draw(ax, self.r2, lower, np.inf)
         ax.set_ylabel(r"$R^2$ on the test set")
-        legend_above(ax, len(self.r2))
+        legend_above(ax, self._title, len(self.r2))
         if rho_ax is not None:
             for mode, level in {"global": 0, "oracle": 1}.items():
                 rho_ax.axhline(level, color=MODE_COLORS[mode], linestyle="--", zorder=1)
@@ -182,6 +183,7 @@ class MoELearningCurveDisplay(CurveDisplay):
     """
 
     _along = "train_sizes"
+    _title = "Learning curve"
     _compute = staticmethod(moe_learning_curve)
 
     def __init__(self, train_sizes: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
@@ -235,6 +237,7 @@ class NoiseCurveDisplay(CurveDisplay):
     """
 
     _along = "levels"
+    _title = "Accuracy under noise"
     _compute = staticmethod(noise_curve)
 
     def __init__(self, levels: ArrayLike, r2: Mapping[str, ArrayLike], rho: Mapping[str, ArrayLike]):
@@ -264,10 +267,3 @@ def _short(size):
         return f"{size:.0f}"
     size = float(f"{size:.3g}")
     return f"{size / 1e6:g}M" if size >= 1e6 else f"{size / 1e3:g}k"
-
-
-def _panel_below(ax):
-    """Give the lower third of the only axes of a figure to new ones."""
-    upper, lower = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(2, 1))
-    ax.set_subplotspec(upper)
-    return ax.figure.add_subplot(lower, sharex=ax)

@@ -133,5 +133,5 @@ class RegimeValueDisplay(AxesDisplay):
             ax.set_xlim(left=lower)
         tell_what_is_hidden(ax, drawn, ax.get_xlim())
         ax.set_xlabel(r"$R^2$ of held-out rows")
-        legend_above(ax, len(MODES))
+        legend_above(ax, "The regimes against other bins", len(MODES))
         return self

@@ -1,4 +1,4 @@
-"""Where the gate sends the rows of each bin, as heat maps."""
+"""What predicts the rows of each bin, and where the router sends them, as heat maps."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_length
-from ..metrics import bin_mean_proba, count_routes
+from ..metrics import bin_means, count_routes
 from ._base import (
     ReportDisplay,
     codes_and_names,
@@ -22,42 +22,49 @@ from ._base import (
 
 
 class HeatMapDisplay(ReportDisplay):
-    """Base of the displays of a value for each pair of bins."""
+    """Base of the displays of a value for each true bin (row) and something (column)."""
 
     bin_names: Sequence[str]
 
-    def _draw(self, ax, values: NDArray, text, label, x_label) -> Self:
-        """Draw square cells coloured from 0 to 1, each with its text; a row of nan stays grey."""
+    def _draw(self, ax, values: NDArray, text, title, label, x_label, columns=None, top=1.0) -> Self:
+        """Draw square cells coloured from 0 to `top`, each with its text; a row of nan stays grey."""
+        columns = self.bin_names if columns is None else columns
         names, length = wrapped_names(self.bin_names), inches(self.bin_names)
-        side = float(np.clip(1.2 + max(0.45, 0.2 * most_lines(names)) * len(names), 4.2, 16))
-        ax = self._start(ax, (side + 1.2 + length, side + max(length - 0.8, 0)))
+        lines, square = most_lines(text[0]), len(columns) == len(names)
+        cell = max(0.45 if square else 0.4, 0.2 * most_lines([*names, *wrapped_names(columns)]))
+        width, height = (float(np.clip(1.2 + cell * n, 4.2, 16)) for n in (len(columns), len(names)))
+        ax = self._start(
+            ax, (width + (1.2 if square else 1.0) + length, height + max(inches(columns) - 0.8, 0))
+        )
         import matplotlib
 
         colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
-        image = ax.imshow(values, cmap=colors, vmin=0, vmax=1)
+        image = ax.imshow(values, cmap=colors, vmin=0, vmax=top, aspect="equal" if square else "auto")
         # points per cell, at least: tick names and colour bar take part of the axes
-        cell = 0.9 * min(points(ax)) / len(values)
+        cell = 0.9 * min(points(ax) / np.shape(values)[::-1])
         longest = max((longest_line(row) for row in text), default=0)
-        fontsize = min(9.0, 0.33 * cell, 1.6 * cell / max(longest, 1))
+        fontsize = min(9.0, 0.66 * cell / lines, 1.6 * cell / max(longest, 1))
         for (i, j), value in np.ndenumerate(values):
-            color = "white" if value < 0.5 else "black"
+            color = "white" if value < 0.5 * top else "black"
             ax.text(j, i, text[i][j], ha="center", va="center", color=color, fontsize=fontsize)
         ax.figure.colorbar(image, ax=ax, label=label, shrink=0.8)
         ax.set_yticks(range(len(names)), names, fontsize=font_size(names, cell))
-        ax.set_xticks(range(len(names)))
-        name_x_ticks(ax, self.bin_names, cell)
-        ax.set(xlabel=x_label, ylabel="True bin")
+        ax.set_xticks(range(len(columns)))
+        name_x_ticks(ax, columns, cell)
+        ax.set(title=title, xlabel=x_label, ylabel="True bin")
         return self
 
 
 class GateProbabilityDisplay(HeatMapDisplay):
-    """Heat map of the gate's mean probabilities by true bin.
+    """Heat map of the probabilities of bins by the router, averaged over each true bin.
+
+    They decide hard mixing. `ExpertWeightsDisplay` shows what predicts in soft mixing.
 
     Parameters
     ----------
     gate_proba : array-like of shape (n_bins, n_bins)
-        Mean probability of each bin (column) over the rows of each true bin (row); nan for a bin
-        without rows.
+        Mean probability of each bin (column) over the rows of each true bin (row), by the router; nan for a
+        bin without rows.
     bin_names : sequence of str
         Names of the bins.
 
@@ -80,8 +87,8 @@ class GateProbabilityDisplay(HeatMapDisplay):
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the map, each cell with its value."""
-        text = [["" if np.isnan(p) else f"{p:.2f}" for p in row] for row in self.gate_proba]
-        return self._draw(ax, self.gate_proba, text, "Mean gate probability", "Bin of the gate")
+        title = "Probabilities of bins by the router"
+        return self._draw(ax, self.gate_proba, shares(self.gate_proba), title, "Mean probability", "Bin")
 
     @classmethod
     def from_predictions(
@@ -93,12 +100,12 @@ class GateProbabilityDisplay(HeatMapDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Average and draw gate probabilities.
+        """Average and draw the probabilities of bins.
 
         Parameters
         ----------
         proba : array-like of shape (n_rows, n_bins)
-            Gate probabilities.
+            Probabilities of bins, as `gate_proba` of the mixture predicts them.
         bins : array-like of shape (n_rows,)
             True bins: columns of `proba` (-1: not covered) if `bin_names` are given, else labels,
             whose sorted values are the columns.
@@ -116,11 +123,94 @@ class GateProbabilityDisplay(HeatMapDisplay):
                 f"proba has shape {gate.shape}, expected ({len(codes)}, {len(names)}): one row per "
                 "entry of bins, one column per bin. Pass bin_names if bins lacks some of them."
             )
-        return cls(bin_mean_proba(gate, codes), names).plot(ax, **kwargs)
+        return cls(bin_means(gate, codes, len(names)), names).plot(ax, **kwargs)
+
+
+class ExpertWeightsDisplay(HeatMapDisplay):
+    """Heat map of the weights of soft mixing, averaged over each true bin: what predicts.
+
+    Columns are the experts of the bins, then the global ridge and the anchors if the gate weighs them.
+
+    Parameters
+    ----------
+    weights : array-like of shape (n_bins, n_weights)
+        Mean weight of each column over the rows of each true bin (row); nan for a bin without rows.
+    weight_names : sequence of str, length n_weights
+        Names of the columns.
+    bin_names : sequence of str
+        Names of the bins.
+
+    Examples
+    --------
+    >>> from moe_sklearn.plotting import ExpertWeightsDisplay
+    >>> display = ExpertWeightsDisplay.from_predictions(
+    ...     [[0.5, 0.25, 0.25], [0.0, 0.5, 0.5]],
+    ...     ["Cool", "Hot"],
+    ...     weight_names=["Cool", "Hot", "global ridge"],
+    ... )
+    >>> display.weights
+    array([[0.5 , 0.25, 0.25],
+           [0.  , 0.5 , 0.5 ]])
+    """
+
+    _shown = ("weights", "weight_names", "bin_names")
+
+    def __init__(self, weights: ArrayLike, weight_names: Sequence[str], bin_names: Sequence[str]):
+        if weights is None:
+            raise ValueError("This report has no weights: make it anew, with evaluate of the mixture.")
+        self.weights = np.asarray(weights, dtype=float)
+        self.weight_names = weight_names
+        self.bin_names = bin_names
+
+    def plot(self, ax: Any = None) -> Self:
+        """Draw the map, each cell with its value."""
+        title, text = "Weights of soft mixing: what predicts", shares(self.weights)
+        top = float(np.nanmax(self.weights, initial=0.01))
+        of_columns = {"columns": self.weight_names, "top": top}
+        self._draw(ax, self.weights, text, title, "Mean weight", "Expert, ridge or constant", **of_columns)
+        self.ax_.axvline(len(self.bin_names) - 0.5, color=self.ax_.get_facecolor(), linewidth=3)
+        return self
+
+    @classmethod
+    def from_predictions(
+        cls,
+        weights: ArrayLike,
+        bins: ArrayLike,
+        *,
+        weight_names: Sequence[str],
+        bin_names: Sequence[str] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Average and draw weights.
+
+        Parameters
+        ----------
+        weights : array-like of shape (n_rows, n_weights)
+            What `expert_weights` of the mixture returns.
+        bins : array-like of shape (n_rows,)
+            True bins: indices into `bin_names` (-1: not covered) if these are given, else labels.
+        weight_names : sequence of str, length n_weights
+            Names of the columns.
+        bin_names : sequence of str, optional
+            Names of the bins.
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        **kwargs
+            Passed to ``plot``.
+        """
+        codes, names = codes_and_names(bins, bin_names)
+        of_rows = np.asarray(weights)
+        if of_rows.shape != (len(codes), len(weight_names)):
+            raise ValueError(
+                f"weights has shape {of_rows.shape}, expected ({len(codes)}, {len(weight_names)}): one row "
+                "per entry of bins, one column for each of weight_names."
+            )
+        return cls(bin_means(of_rows, codes, len(names)), weight_names, names).plot(ax, **kwargs)
 
 
 class RoutingConfusionDisplay(HeatMapDisplay):
-    r"""Confusion matrix of the routing: counts, coloured by their share of the true bin.
+    r"""Confusion matrix of the router: counts, coloured by their share of the true bin.
 
     Parameters
     ----------
@@ -151,7 +241,8 @@ class RoutingConfusionDisplay(HeatMapDisplay):
             [f"{n:,}\n{100 * part:.0f} %" if n else "0" for n, part in zip(*row, strict=True)]
             for row in zip(self.confusion, share, strict=True)
         ]
-        return self._draw(ax, share, text, "Share of the true bin", "Most probable bin")
+        title = "Most probable bin by the router"
+        return self._draw(ax, share, text, title, "Share of the true bin", "Most probable bin")
 
     @classmethod
     def from_predictions(
@@ -181,3 +272,8 @@ class RoutingConfusionDisplay(HeatMapDisplay):
         codes, names = codes_and_names(np.concatenate([bins, bins_pred]), bin_names)
         true, routed = np.split(codes, 2)
         return cls(count_routes(true, routed, len(names)), names).plot(ax, **kwargs)
+
+
+def shares(values):
+    """Text of each value, empty for nan."""
+    return [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
