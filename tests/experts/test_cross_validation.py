@@ -15,7 +15,13 @@ from sklearn.model_selection import KFold
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.data import Rows, as_source
 from moe_sklearn.experts import folds_to_compare, held_out_errors, r2_scores
-from moe_sklearn.experts._cross_validation import best_of, error_curves, first_folds, pooled_curves
+from moe_sklearn.experts._cross_validation import (
+    error_curves,
+    first_folds,
+    largest_of_best,
+    pooled_curves,
+    tie_of,
+)
 from moe_sklearn.labels import GivenFolds, fold_rule
 from moe_sklearn.moments import FoldMoments, ridge, ridge_path
 
@@ -68,7 +74,7 @@ def test_a_perfect_candidate_and_a_constant_target_have_an_error():
     X = np.arange(30.0).reshape(15, 2) ** 2
     parts = moments_of(X, X[:, 0], None, np.arange(15) % 3).parts(None)
     errors = np.zeros((3, 2, 1))
-    assert_allclose(error_curves(errors, parts), np.log(1e-12))
+    assert_allclose(error_curves(errors, parts), np.log(1e-10))
     parts = moments_of(X, np.ones(15), None, np.arange(15) % 3).parts(None)
     assert_allclose(error_curves(errors + 5.0, parts), 0.0, atol=1e-9)
 
@@ -81,15 +87,15 @@ def test_bins_lean_on_each_other_the_more_the_fewer_their_rows():
     pooled = pooled_curves(twice, [*counts, 40])  # the last one has no curve, and no say
     assert_allclose(pooled[:4], pooled_with_others(curves, counts), rtol=1e-12)
     mean = np.average(curves, axis=0, weights=counts)
-    assert_array_equal(best_of(pooled[4:], last=True), best_of(mean[None], last=True))
+    assert_array_equal(largest_of_best(pooled[4:], 0.003), largest_of_best(mean[None], 0.003))
 
 
-def test_of_candidates_that_are_as_good_the_last_or_the_first_is_best():
+def test_of_candidates_that_are_as_good_as_rows_can_tell_the_last_is_best():
     curves = np.array([[3.0, 1.0005, 2.0, 1.0, 1.0012], [0.0, 0.0, 0.0, 0.0, 0.0], [5.0, 4.0, 3.0, 2.0, 1.0]])
-    assert best_of(curves, last=True).tolist() == [3, 4, 4]
-    assert best_of(curves, last=False).tolist() == [1, 0, 4]
-    for curve, last in ((curve, last) for curve in curves for last in (True, False)):
-        assert best_of(curve[None], last=last) == best_place(curve, last=last)
+    assert largest_of_best(curves, tie_of(6400)).tolist() == [3, 4, 4]
+    assert largest_of_best(curves, tie_of(4000)).tolist() == [4, 4, 4]
+    for curve in curves:
+        assert largest_of_best(curve[None], tie_of(6400)) == best_place(curve, 6400)
 
 
 @pytest.mark.parametrize(

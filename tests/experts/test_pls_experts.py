@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from plain_choice import best_place, held_out_curves, pooled_with_others
+from plain_choice import held_out_curves, pooled_with_others
 from shared_data import fold_of_rows
 from sklearn.base import clone
 from sklearn.cross_decomposition import PLSRegression
@@ -135,9 +135,9 @@ def test_the_number_of_components_is_that_of_cross_validation(d):
         for fold in range(4):
             assert_allclose(experts.cv_results_[f"split{fold}_test_score"][own], -curve[fold], atol=1e-6)
         curves[model] = curve.mean(axis=0)
-    assert experts.global_n_components_ == 1 + best_place(curves["global"], last=False)
+    assert experts.global_n_components_ == 1 + curves["global"].argmin()
     pooled = pooled_with_others([curves[0], curves[1]], [120, 120])
-    assert experts.n_components_.tolist() == [1 + best_place(curve, last=False) for curve in pooled]
+    assert experts.n_components_.tolist() == [1 + curve.argmin() for curve in pooled]
 
 
 @pytest.mark.parametrize(

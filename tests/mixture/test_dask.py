@@ -240,8 +240,8 @@ def test_rows_of_the_gate_can_be_some_of_all_rows():
     shards = shards_of(X, y, bins, (2000, 4000))
     moments = [accumulate([shard]) for shard in shards]
     some = [[tuple(array[:400] for array in shard)] for shard in shards]
-    model = SoftGateMoERegressor(gate=small_gate(), random_state=0).fit_moments(moments, gate_rows(some))
-    whole = mixture().fit(X, y, bins=bins)
+    model = mixture(experts=BinnedRidgeExperts(1.0)).fit_moments(moments, gate_rows(some))
+    whole = mixture(experts=BinnedRidgeExperts(1.0)).fit(X, y, bins=bins)
     assert_array_equal(model.bin_count_, whole.bin_count_)
     assert model.n_train_ == 6000
     for mixing in ("oracle", "global"):
@@ -267,8 +267,8 @@ def test_batches_of_a_function_with_weights_and_noise():
     assert rows.source.has_noise and rows.source.dtype == np.float64
     assert_array_equal(rows.sample_weight, weight)
     moments = [accumulate(part) for part in batches]
-    model = mixture(n_noise_draws=2).fit_moments(moments, rows)
-    experts = BinnedRidgeExperts().fit(X, y, bins=bins, sample_weight=weight, x_std=0.2)
+    model = mixture(experts=BinnedRidgeExperts(1.0), n_noise_draws=2).fit_moments(moments, rows)
+    experts = BinnedRidgeExperts(1.0).fit(X, y, bins=bins, sample_weight=weight, x_std=0.2)
     assert_allclose(model.experts_.coef_, experts.coef_, atol=1e-9)
 
 

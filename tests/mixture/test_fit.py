@@ -342,8 +342,8 @@ def test_a_gate_that_needs_folds_says_so():
         with pytest.raises(ValueError, match=message):
             tolerant(gate=gate).fit_moments(moments, rows)
     assert_same(
-        tolerant(gate="logistic").fit_moments(moments, rows),
-        tolerant(gate="logistic").fit(X, y, bins=bins),
+        SoftGateMoERegressor(BinnedRidgeExperts(1.0), gate="logistic").fit_moments(moments, rows),
+        SoftGateMoERegressor(BinnedRidgeExperts(1.0), gate="logistic").fit(X, y, bins=bins),
         X,
         bins,
     )

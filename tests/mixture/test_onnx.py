@@ -276,6 +276,7 @@ def saved_estimators():
     mixtures = {
         "logistic": SoftGateMoERegressor(None, lines(), "logistic").fit(X, y, bins=side),
         "target": SoftGateMoERegressor(gate="logistic").fit(X, y),
+        "noise": SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins, x_std=np.abs(X)),
         "one bin": SoftGateMoERegressor().fit(X, y, bins=np.zeros(N_ROWS)),
         "calibrated": SoftGateMoERegressor(None, lines(), GATES["networks"])
         .fit(X, y, bins=bins.astype(str))

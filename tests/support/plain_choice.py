@@ -2,8 +2,6 @@
 
 import numpy as np
 
-TIE = 1e-3
-
 
 def noisy(X, y, weight, x_std):
     """Rows, and more rows about their mean whose products are those of noise of this standard deviation."""
@@ -30,7 +28,7 @@ def held_out_curves(models_for, X, y, folds, weight=None, x_std=None):
             residuals = y[test] - model.predict(X[test]).reshape(y[test].shape)
             error = np.average(residuals**2, axis=0, weights=weight[test])
             errors.append(error if x_std is None else error + model.coef_**2 @ x_std**2)
-        curves.append(np.log(np.array(errors) / variance + 1e-12).reshape(len(errors), -1).mean(axis=1))
+        curves.append(np.log(np.array(errors) / variance + 1e-10).reshape(len(errors), -1).mean(axis=1))
     return np.array(curves)
 
 
@@ -44,6 +42,6 @@ def pooled_with_others(curves, n_rows):
     return np.array(pooled)
 
 
-def best_place(curve, *, last):
-    """Position of the best candidate; of those that are as good, the last or the first one."""
-    return np.flatnonzero(curve <= np.min(curve) + TIE)[-1 if last else 0]
+def best_place(curve, n_rows):
+    """Position of the best candidate; of those that are as good, the last one."""
+    return np.flatnonzero(curve <= np.min(curve) + min(0.01, 0.08 / np.sqrt(n_rows)))[-1]

@@ -49,7 +49,7 @@ def look_for_sentinels(X, y, sample_weight=None, labels=None):
     name = "y" if y.ndim == 1 else "Column {} of y"
     warn_of_sentinels(y.reshape(len(y), -1)[used], name, "leave these rows out")
     numbers = np.asarray(labels)
-    if numbers.ndim == 1 and numbers.dtype.kind in "iuf" and mask_of(labels) is None:
+    if numbers.shape == used.shape and numbers.dtype.kind in "iuf" and mask_of(labels) is None:
         warn_of_sentinels(numbers[used, None].astype(float), "bins", "make it nan, which is in no bin")
     if X is not None:
         some = slice(None, None, len(y) // SAMPLED_ROWS + 1)

@@ -21,10 +21,11 @@ MAX_IN_ONE_FOLD = 0.1
 # last place of their products, are rounding for the most part.
 CANCELLED = 30
 # Errors below this share of the variance of y do not count.
-LEAST_ERROR = 1e-12
-# Logarithms of errors that differ by less are equal. On pure noise of 60 rows R2 of the ridge is -.018 with
-# it, -.027 with .001; on real sets there is no difference (benchmarks/panel.py).
-TIE = 0.01
+LEAST_ERROR = 1e-10
+# Logarithms of errors that differ by less are equal: MOST_TIE, or TIE by the root of the rows. On pure noise
+# of 60 rows R2 of the ridge is -.018 with a tie of .01, -.027 with .001; on real sets of 1,000 rows there is
+# no difference (benchmarks/panel.py), and with 50,000 rows .01 costs .008.
+TIE, MOST_TIE = 0.08, 0.01
 # With so many held-out rows, more folds tell no better candidate.
 ENOUGH_HELD_OUT, NEARLY_ENOUGH = 4_000, 0.95
 # A larger share of the rows is no fold.
@@ -103,42 +104,50 @@ def error_curves(errors, parts: list) -> np.ndarray:
     of_all = weight.sum()
     mean = np.sum([part.weight * part.y_mean for part in parts], axis=0) / of_all
     squares = np.sum([part.yy + part.weight * (part.y_mean - mean) ** 2 for part in parts], axis=0)
-    variance = np.where(squares > 0, squares, of_all) / of_all
+    # Where y is constant but for rounding, errors are relative to its size: all small penalties are as good.
+    floor = np.sum([part.y_floor() for part in parts], axis=0)
+    variance = np.where(squares > floor, squares / of_all, np.where(mean == 0, 1.0, mean**2))
     own = weight[: len(errors)]
     counts = (own > 0) & (own < of_all)
     means = errors / np.where(counts, own, np.nan)[:, None, None]
     return np.log(means / variance + LEAST_ERROR).mean(axis=2)
 
 
-def best_of(curves, *, last: bool) -> np.ndarray:
+def tie_of(n_rows: int) -> float:
+    """Return the difference of curves that so many rows cannot tell."""
+    return min(MOST_TIE, TIE / np.sqrt(n_rows))
+
+
+def largest_of_best(curves, tie: float) -> np.ndarray:
     """Return the position of the best candidate of each curve (n_curves, n_candidates).
 
-    Of those that are as good, it is the last or the first one.
+    Of those that are as good it is the last one.
     """
-    as_good = curves <= curves.min(axis=1, keepdims=True) + TIE
-    return curves.shape[1] - 1 - as_good[:, ::-1].argmax(axis=1) if last else as_good.argmax(axis=1)
+    as_good = curves <= curves.min(axis=1, keepdims=True) + tie
+    return curves.shape[1] - 1 - as_good[:, ::-1].argmax(axis=1)
 
 
-def pooled_curves(curves, n_rows) -> np.ndarray:
+def pooled_curves(curves, weights) -> np.ndarray:
     """Average the curve of each bin with those of the others, (n_bins, n_candidates).
 
-    A bin k of n_k rows, of n in K bins, gets (n_k own + n / K others) / (n_k + n / K), where `others` is the
-    mean curve of the other bins, weighted by rows: a small bin leans on the others, as its own curve is noise
-    for the most part. (On real sets the bins' own choices span eight decades.)
+    A bin k of weight w_k, of w in K bins, gets (w_k own + w / K others) / (w_k + w / K), where `others` is
+    the mean curve of the other bins by weight: a small bin leans on the others, as its own curve is noise for
+    the most part. (On real sets the bins' own choices span eight decades.)
 
     Parameters
     ----------
     curves : ndarray of shape (n_bins, n_candidates)
         Rows of nan are those of bins that have no curve; they take that of the others.
-    n_rows : ndarray of shape (n_bins,)
+    weights : ndarray of shape (n_bins,)
+        Weights of the rows of each bin.
     """
-    n_rows = np.where(np.isnan(curves).all(axis=1), 0.0, n_rows)
-    weighted = n_rows[:, None] * np.nan_to_num(curves)
-    total = n_rows.sum()
-    of_others = np.maximum(total - n_rows, 1)[:, None]
-    share = np.where(n_rows < total, total / max(np.count_nonzero(n_rows), 1), 0.0)[:, None]
-    pooled = weighted + share * (weighted.sum(axis=0) - weighted) / of_others
-    return pooled / np.maximum(n_rows[:, None] + share, 1)
+    weights = np.where(np.isnan(curves).all(axis=1), 0.0, weights)
+    total, weighted = weights.sum() or 1.0, weights[:, None] * np.nan_to_num(curves)
+    of_others = total - weights
+    others = (weighted.sum(axis=0) - weighted) / np.where(of_others > 0, of_others, 1.0)[:, None]
+    share = np.where(of_others > 0, total / max(np.count_nonzero(weights), 1), 0.0)
+    both = weights + share
+    return (weighted + share[:, None] * others) / np.where(both > 0, both, 1.0)[:, None]
 
 
 def choose_values(
@@ -189,13 +198,13 @@ def choose_values(
 
     of_global = given
     if given is None:
-        of_global = values[best_of(curve("global", folds.pooled_parts())[None], last=False)[0]]
+        of_global = values[curve("global", folds.pooled_parts()).argmin()]
     found = values[:0]
     if labels:
         no_curve = np.full(len(values), np.nan)
         curves = np.stack([no_curve if k in alone else curve(k, folds.parts(k)) for k in labels])
-        pooled = pooled_curves(curves, [sum(folds.n_rows_of(k)) for k in labels])
-        found = values[best_of(pooled, last=False)]
+        pooled = pooled_curves(curves, [sum(part.weight for part in folds.parts(k)) for k in labels])
+        found = values[pooled.argmin(axis=1)]
     return found, of_global, joined_tables(table)
 
 

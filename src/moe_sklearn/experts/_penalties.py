@@ -10,17 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..linalg import Scratch
 from ..moments import FoldMoments, merged, restricted_likelihoods, rests_of, ridge, ridge_path, rough_path
 from ._cross_validation import (
-    best_of,
+    MOST_TIE,
     bins_in_one_fold,
     cv_rows,
     error_curves,
     joined_tables,
+    largest_of_best,
     mean_curve,
     n_compared,
     note_rounding,
     pooled_curves,
+    tie_of,
 )
 
 # Automatic candidates, in units of the variance of all columns of X together, for each row of the fit
@@ -115,7 +118,7 @@ class Candidates(NamedTuple):
 
 
 def choose_alphas(
-    moments, labels: list, alphas=None, *, global_alpha=None, shrink=False, scratch=None
+    moments, labels: list, alphas=None, *, global_alpha=None, shrink=False, scratch=None, is_strict=False
 ) -> tuple[np.ndarray, float, dict]:
     """Choose a penalty for each bin and for the global model.
 
@@ -136,6 +139,8 @@ def choose_alphas(
     shrink : bool, default=False
         Whether experts shrink to the global model of the same rows.
     scratch : Scratch, default=None
+    is_strict : bool, default=False
+        Whether automatic candidates too are compared by folds whatever the rows, as folds were asked for.
 
     Returns
     -------
@@ -161,13 +166,13 @@ def choose_alphas(
     groups = [part for of_label in parts.values() for part in of_label if part is not None and part.n_rows]
     candidates = Candidates.of(alphas, groups)
     n_rows = max(sum(group.n_rows for group in groups), sum(group.weight for group in groups))
-    by_folds, alone = in_folds and (alphas is not None or n_rows >= MIN_ROWS_OF_FOLDS), []
+    by_folds, alone = in_folds and (alphas is not None or is_strict or n_rows >= MIN_ROWS_OF_FOLDS), []
     if by_folds:
         try:
             alone = bins_in_one_fold(moments, labels)
         except ValueError:
-            # Groups may leave no folds to compare by, which matters to candidates that were asked for.
-            if alphas is not None:
+            # Groups may leave no folds to compare by, which matters where they were asked for.
+            if alphas is not None or is_strict:
                 raise
             by_folds = False
     if in_folds and not by_folds:
@@ -175,12 +180,15 @@ def choose_alphas(
     pooled = moments.pooled_parts() if by_folds else [moments.pool()]
     rest_of_pool = rests_of(pooled)
     n_held_out = n_compared(pooled) if by_folds else 0
+    # That of likelihoods is the same for a row of weight 2 and for two rows.
+    tie = tie_of(moments.n_rows) if by_folds else MOST_TIE
     table = []
 
     # What experts shrink to has not seen the fold either.
     @cache
     def global_coef(fold, alpha):
-        return ridge(pooled[0] if fold is None else rest_of_pool(fold), alpha, scratch=scratch)[0]
+        rows = pooled[0] if fold is None else rest_of_pool(fold)
+        return ridge(rows, alpha, scratch=(scratch or Scratch()).unrefined())[0]
 
     def curves(name, parts, prior):
         if not by_folds:
@@ -193,7 +201,7 @@ def choose_alphas(
     weight = sum(part.weight for part in pooled)
     if global_alpha is None:
         curve = curves("global", pooled, lambda fold: None)
-        place = int(best_of(curve[None], last=True)[0])
+        place = int(largest_of_best(curve[None], tie)[0])
         of_global = float(candidates.penalties(weight)[place])
         _check_ends(alphas, [curve], [place])
     else:
@@ -203,9 +211,9 @@ def choose_alphas(
         prior = (lambda fold: global_coef(fold, of_global)) if shrink else (lambda fold: None)
         none = np.full(len(candidates.values), np.nan)
         of_bins = np.stack([none if k in alone else curves(k, parts[k], prior) for k in labels])
-        shared = pooled_curves(of_bins, [sum(part.n_rows for part in parts[k]) for k in labels])
-        places = best_of(shared, last=True)
         weights = [sum(part.weight for part in parts[k]) for k in labels]
+        shared = pooled_curves(of_bins, weights)
+        places = largest_of_best(shared, tie)
         found = np.array([candidates.penalties(w)[place] for w, place in zip(weights, places, strict=True)])
         _check_ends(alphas, shared, places)
     return found, of_global, joined_tables(table)

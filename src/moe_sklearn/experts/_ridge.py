@@ -534,9 +534,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             if not self.is_automatic:
                 raise ValueError("alpha and alphas are both given: pass one of them.")
             options = {"global_alpha": self.global_alpha, "shrink": self.shrink_to == "global"}
-            alphas, of_global, results = choose_alphas(
-                moments, labels, self.alphas, scratch=scratch, **options
-            )
+            options |= {"scratch": scratch, "is_strict": not isinstance(self.cv, numbers.Integral)}
+            alphas, of_global, results = choose_alphas(moments, labels, self.alphas, **options)
         else:
             alphas, of_global = given_alphas(self.alpha, self.global_alpha, labels)
         found = {"bins_": bins, "bin_count_": counts, "alpha_": alphas, "global_alpha_": of_global}

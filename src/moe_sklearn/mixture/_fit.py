@@ -301,13 +301,10 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
     setup = prepare(mixture, rows, source.X.shape[1])
     if not in_folds and rows.folds is not None:
         # Folds that are never held out are one: fewer products are kept, and fewer merged.
-        n_folds, n_used = rule.n_folds, 0
-        if setup.plan.cross_fit:
-            n_used = int(rows.folds[setup.plan.rows].max(initial=0)) + 1
-        if experts.compares_candidates:
-            n_used = max(n_used, folds_to_compare(len(source), n_folds))
-        folds = np.minimum(rows.folds, n_used) if n_used else None
-        rows = replace(rows, folds=folds, n_fitted=n_used)
+        n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1 if setup.plan.cross_fit else 0
+        compared = folds_to_compare(len(source), rule.n_folds) if experts.compares_candidates else 0
+        n_used = max(n_fitted, compared)
+        rows = replace(rows, folds=np.minimum(rows.folds, n_used) if n_used else None, n_fitted=n_fitted)
     return setup, rows.keeping(setup.plan.rows) if fits_moments(setup.gate_features) else rows
 
 

@@ -36,7 +36,7 @@ MAX_CHOLESKY_ALPHAS = 20
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 # Smaller shares of the largest eigenvalue are rounding; smaller errors, relative to y'y, do not count.
-NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-12
+NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-10
 # What is enough to compare penalties. An eigendecomposition takes as long as a Krylov space for each of one
 # target in so many columns.
 TARGETS_OF_EIGENVECTORS = 30
