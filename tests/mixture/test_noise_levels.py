@@ -174,3 +174,15 @@ def test_routing_reaches_predictions_on_request_only():
         model = make_pipeline(make_model().set_predict_request(x_std=True)).fit(X, y, **known)
         of_pipeline = model.predict(noisy, x_std=x_std)
         np.testing.assert_array_equal(of_pipeline, model[-1].predict(noisy, x_std=x_std))
+
+
+def test_frames_and_side_columns():
+    pd = pytest.importorskip("pandas")
+    (X, noisy, x_std), y, bins = make_rows(400)
+    frame, of_frame = (pd.DataFrame(array, columns=list("abcdef")) for array in (noisy, x_std))
+    clean = pd.DataFrame(X, columns=list("abcdef")).assign(regime=bins)
+    model = make_model(side_columns="regime").fit(clean, y, x_std=of_frame)
+    expected = make_model().fit(X, y, bins=bins, x_std=x_std).predict(noisy, x_std=x_std)
+    for given in (frame, frame.assign(regime=bins)):
+        np.testing.assert_allclose(model.predict(given, x_std=of_frame), expected)
+        np.testing.assert_allclose(model.predict(given, x_std=of_frame.sample(frac=1)), expected)

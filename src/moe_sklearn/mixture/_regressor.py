@@ -273,7 +273,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
             from value to value. The mixture is then fitted for such rows: X'X of experts, global ridge, PCA
             and discriminants gets its expectation over the noise, and the gate is trained on noisy draws of
-            its rows, see `n_noise_draws`. None means no such noise. Side columns do not count as columns.
+            its rows, see `n_noise_draws`. Where rows differ in their noise, `predict` can be told that of its
+            rows, see `noise_levels`. None means no such noise. Side columns do not count as columns.
         groups : array-like of shape (n_samples,), default=None
             Rows with the same label belong together, such as spectra of one star: they lie in one fold, the
             rows that stop the gate early are of other groups than those that train it, and new rows are of
