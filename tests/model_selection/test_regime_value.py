@@ -271,7 +271,7 @@ def test_no_shuffles(data):
     assert list(value.gain) == ["one bin"]
     head, *lines = value.summary().splitlines()
     soft = {line: r2["soft"] for line, r2 in value.r2.items()}
-    assert head == f"R2 of soft mixing with the real bins: {soft['real bins']:.3f} in 3 folds,"
+    assert head == f"R2 of soft mixing with the real bins: {soft['real bins']:.3f} in 3 folds:"
     assert len(lines) == 2 and f"{value.gain['one bin']:.3f} above one bin" in lines[1]
 
 
@@ -283,8 +283,8 @@ def test_the_summary_names_the_best_other_line_and_the_smallest_p(data):
     assert better.best_other == "bins of the target"
     lines = better.summary().splitlines()
     above = 2 - value.r2["real bins"]["soft"]
-    assert lines[1] == f"{above:.3f} below bins of the target, the best of the other lines"
-    assert lines[-1].endswith("above random labels; p = 0.25, the smallest that 3 shuffles can give.")
+    assert lines[1] == f"{above:.3f} below bins of the target, the best of the other lines;"
+    assert lines[-1].endswith("above random labels, p = 0.25, the smallest that 3 shuffles can give.")
     worse = replace(value, p_value=0.75).summary()
     assert worse.endswith("p = 0.75, the smallest that 3 shuffles can give is 0.25.")
 
@@ -316,7 +316,7 @@ def test_table_text_html_and_json(data):
     numbers = f"3 folds; random labels: 3 times, p >= 0.25; {N} of {N} rows scored"
     assert text.startswith(f"9 bins; R2 of held-out rows; {numbers}\n")
     assert f"{soft:.3f}" in text and f">{soft:.3f}</td>" in html
-    assert "above random labels; p = 0.25, the smallest that 3 shuffles can give." in text
+    assert "above random labels, p = 0.25, the smallest that 3 shuffles can give." in text
     assert value.least_p_value == 0.25
     assert ">&lt;m/h&gt; alone</th>" in html and "<m/h>" in text
     assert max(map(len, text.splitlines())) <= 100

@@ -130,12 +130,13 @@ def draw_figures(folder: Path, report: MoEReport, target_name: str) -> None:
     ImportError
         If matplotlib is not installed.
     """
+    label = {"logg": "log g [dex]"}.get(target_name, target_name)
     displays = {
         "1_r2": plotting.ModeScoresDisplay.from_report(report),
         "2_rho": plotting.RhoDisplay.from_report(report),
         "3_gate_probability": plotting.GateProbabilityDisplay.from_report(report),
         "4_r2_by_bin": plotting.BinScoresDisplay.from_report(report),
-        "5_predictions": plotting.MoEPredictionDisplay.from_report(report, label=target_name),
+        "5_predictions": plotting.MoEPredictionDisplay.from_report(report, label=label),
         "6_routing": plotting.RoutingConfusionDisplay.from_report(report),
         "7_weights": plotting.ExpertWeightsDisplay.from_report(report),
     }

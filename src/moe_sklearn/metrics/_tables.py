@@ -83,7 +83,7 @@ def report_parts(report: Any) -> list[str | Table]:
 LEGEND = """\
 global: one ridge for all rows, without bins
 hard: the expert of the most probable bin, as the router guesses it
-soft: the experts of all bins, the global ridge and constants, with weights from the gate
+soft: all experts, weighed by the gate; a regression gate weighs the global ridge and constants too
 oracle: the expert of the true bin, which is unknown for new rows
 rho: share of the oracle's gain over global that is kept; in brackets: {percent} % bootstrap interval
 routing accuracy: share of rows whose most probable bin is the true one; recall: that within a bin"""

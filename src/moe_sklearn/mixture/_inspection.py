@@ -430,8 +430,8 @@ class MixtureOutputs:
         n_resamples, confidence_level, random_state
             Parameters of the bootstrap interval of rho, see `rho_interval`.
         regime_value : RegimeValue, default=None
-            What `moe_sklearn.regime_value` returned, usually for the training rows. The report then says in
-            one line what the regimes add to soft mixing beyond one bin.
+            What `moe_sklearn.regime_value` returned, usually for the training rows. The report then
+            compares soft mixing with your bins, with the best other bins and with one bin.
         errors : bool, default=False
             Whether to report RMSEP, bias, SEP and RPD of each mode too, see `prediction_errors`.
 

@@ -86,9 +86,9 @@ class Contributions:
         Parameters
         ----------
         bands : dict of {str: columns}, dict of {str: (low, high)} or array-like of edges
-            Without `wavelength`, the names or positions of the columns of each band. With it, the ends of
-            each band, ``low <= wavelength < high``, or the increasing edges of adjacent bands, the last one
-            included.
+            Without `wavelength`, the columns of each band by name, or by position if they have no names. With
+            it, the ends of each band, ``low <= wavelength < high``, or increasing edges of adjacent bands,
+            the last one included.
         wavelength : array-like of shape (n_features,), default=None
             Wavelength of each column, or another axis, in the unit of `bands`.
 
@@ -115,32 +115,32 @@ class Contributions:
         >>> parts.bands([400, 500, 600], wavelength=[400, 450, 600]).feature_names
         ['400 to 500', '500 to 600']
         """
-        n_columns, names = self.values.shape[1], self._names
-        band_of = np.full(n_columns, -1)
-        if wavelength is not None:
-            wavelength = of_columns(wavelength, "wavelength", n_columns)
+        names = np.array(self._names)
+        if wavelength is None:
+            unknown = [c for columns in bands.values() for c in columns if c not in set(self._names)]
+            if unknown:
+                raise ValueError(f"bands hold {unknown[0]!r}, which is no column of X.")
+            members = [np.isin(names, list(columns)) for columns in bands.values()]
+        else:
+            axis = of_columns(wavelength, "wavelength", len(names))
             if not isinstance(bands, Mapping):
                 edges = np.asarray(bands, dtype=float).tolist()
                 bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairwise(edges)}
-                wavelength = np.where(wavelength == edges[-1], np.nextafter(edges[-1], -np.inf), wavelength)
-        position = {name: j for j, name in enumerate(names)}
-        for k, (band, columns) in enumerate(bands.items()):
-            if wavelength is not None:
-                found = np.flatnonzero((wavelength >= columns[0]) & (wavelength < columns[1]))
-            else:
-                unknown = [c for c in columns if c not in position and c not in range(n_columns)]
-                if unknown:
-                    raise ValueError(f"bands[{band!r}] has {unknown[0]!r}, which is no column of X.")
-                found = np.array([position.get(c, c) for c in columns], dtype=int)
-            if not len(found):
-                raise ValueError(f"bands[{band!r}] holds no column of X: {columns}. Check it and its unit.")
-            if (band_of[found] >= 0).any():
-                twice = int(found[band_of[found] >= 0][0])
-                raise ValueError(f"Column {names[twice]!r} would count twice: bands[{band!r}] is its second.")
-            band_of[found] = k
-        kinds = [*range(len(bands)), *[-1] * bool((band_of < 0).any())]
-        values = np.stack([self.values[:, band_of == k].sum(axis=1) for k in kinds], axis=1)
-        return Contributions(values, self.base_values, None, [*map(str, bands), "rest"][: len(kinds)])
+                axis = np.where(axis == edges[-1], np.nextafter(edges[-1], -np.inf), axis)
+            members = [(axis >= low) & (axis < high) for low, high in bands.values()]
+        for band, held in zip(bands, members, strict=True):
+            if not held.any():
+                raise ValueError(
+                    f"bands[{band!r}] holds no column of X: {bands[band]}. Check it and its unit."
+                )
+        n_bands = np.sum(members, axis=0)
+        if n_bands.max() > 1:
+            raise ValueError(
+                f"Column {names[n_bands > 1].tolist()[0]!r} lies in several bands, and counts twice."
+            )
+        members += [n_bands == 0] * bool((n_bands == 0).any())
+        values = np.stack([self.values[:, held].sum(axis=1) for held in members], axis=1)
+        return Contributions(values, self.base_values, None, [*map(str, bands), "rest"][: len(members)])
 
 
 class Outputs(NamedTuple):

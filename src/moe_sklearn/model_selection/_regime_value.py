@@ -108,9 +108,9 @@ class RegimeValue(Readable):
                 least = f"the smallest that {len(self.shuffled_r2)} shuffles can give"
                 if self.p_value > self.least_p_value:
                     least += f" is {self.least_p_value:.3g}"
-                parts[-1] += f"; p = {self.p_value:.3g}, {least}"
-        head = f"R2 of soft mixing with the real bins: {number(real)} in {self._n_folds} folds,"
-        return "\n".join([head, *parts]) + "."
+                parts[-1] += f", p = {self.p_value:.3g}, {least}"
+        head = f"R2 of soft mixing with the real bins: {number(real)} in {self._n_folds} folds:"
+        return head + "\n" + ";\n".join(parts) + "."
 
     def _parts(self):
         least = f", p >= {self.least_p_value:.3g}" * (len(self.shuffled_r2) > 0)

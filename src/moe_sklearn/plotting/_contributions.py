@@ -102,14 +102,7 @@ class ContributionsDisplay(AxesDisplay):
         return cls.from_contributions(estimator.contributions(X), wavelength=wavelength, ax=ax, **kwargs)
 
     def plot(
-        self,
-        ax: Any = None,
-        *,
-        row: int | None = 0,
-        target: int = 0,
-        label: str = "",
-        x_label: str = "",
-        sum_ax: Any = None,
+        self, ax: Any = None, *, row: int | None = 0, target=0, label="", x_label="", sum_ax: Any = None
     ) -> Self:
         """Draw the contributions to one prediction.
 
@@ -139,36 +132,32 @@ class ContributionsDisplay(AxesDisplay):
         self.sum_ax_ = sum_ax = panel_below(ax, 1) if split else sum_ax
         n_rows, n_columns, *_ = self.contributions.values.shape
         values = self.contributions.values.reshape(n_rows, n_columns, -1)[..., target]
-        places = np.arange(n_columns) if self.wavelength is None else self.wavelength
+        base = self.contributions.base_values.reshape(n_rows, -1)[row or 0, target]
+        shown = np.abs(values).mean(axis=0) if row is None else values[row]
+        places: Any = np.arange(n_columns) if self.wavelength is None else self.wavelength
         order = np.argsort(places, kind="stable")
         named = self.wavelength is None and n_columns <= MOST_NAMES
-        lowest = sum_ax if sum_ax is not None else ax
-        if row is None:
-            shown, title, of_mean = (
-                np.abs(values).mean(axis=0),
-                f"Mean over {n_rows:,} rows",
-                "Mean absolute c",
-            )
-        else:
-            base = float(self.contributions.base_values.reshape(n_rows, -1)[row, target])
-            shown, total = values[row], float(values[row].sum())
-            title, of_mean = f"Row {row}: base {base:.4g}, prediction {base + total:.4g}", "C"
         if named:
             ax.bar(places, shown, color=MODE_COLORS["soft"], width=0.7)
         else:
             ax.plot(places[order], shown[order], color=MODE_COLORS["soft"], linewidth=1)
         line_at_0(ax)
-        ax.set(title=title, ylabel=f"{of_mean}ontribution")
-        if sum_ax is not None and row is not None:
+        ax.set(title=f"Mean over {n_rows:,} rows", ylabel="Mean absolute contribution")
+        if row is not None:
+            sums = base + np.cumsum(shown[order])
+            ax.set(title=f"Row {row}: base {base:.4g}, prediction {sums[-1]:.4g}", ylabel="Contribution")
+        lowest = ax
+        if row is not None and sum_ax is not None:
             style = {"color": MODE_COLORS["oracle"], "drawstyle": "steps-mid" if named else "default"}
-            sum_ax.plot(places[order], base + np.cumsum(shown[order]), **style)
-            for level, text, look in ((base, "base", ":"), (base + total, "prediction", "--")):
+            sum_ax.plot(places[order], sums, **style)
+            for level, text, look in ((base, "base", ":"), (sums[-1], "prediction", "--")):
                 sum_ax.axhline(level, color=ink(sum_ax), linewidth=0.8, linestyle=look, label=text)
             sum_ax.legend(fontsize=9)
             sum_ax.set_ylabel(f"Running sum\n{plain(label)}".strip())
             ax.tick_params(labelbottom=False)
+            lowest = sum_ax
         if named:
-            names = self.contributions.feature_names or list(map(str, range(n_columns)))
+            names = self.contributions.feature_names or range(n_columns)
             lowest.set_xticks(places)
             name_x_ticks(lowest, names, points(lowest)[0] / n_columns)
         lowest.set_xlabel(plain(x_label) or ("Column" if self.wavelength is None else "Wavelength"))

@@ -9,17 +9,7 @@ from numpy.typing import ArrayLike
 from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, plain, wrapped
 
 # Of Okabe and Ito, whose yellow cannot be seen on white; grey and brown stand in for it
-BIN_COLORS = (
-    "#000000",
-    "#E69F00",
-    "#56B4E9",
-    "#009E73",
-    "#0072B2",
-    "#D55E00",
-    "#CC79A7",
-    "#808080",
-    "#6B4C00",
-)
+BIN_COLORS = "#000000 #E69F00 #56B4E9 #009E73 #0072B2 #D55E00 #CC79A7 #808080 #6B4C00".split()
 BIN_MARKERS = "o^sDvPX"
 LEGEND_ROWS = 18
 
@@ -78,11 +68,8 @@ class MoEPredictionDisplay(ReportDisplay):
                     rasterized=True,
                 )
         ax.axline((true.mean(),) * 2, slope=1, color=ink(ax), linewidth=1, linestyle="--")
-        names_of_axes = (f"{kind} {plain(label)}".strip() for kind in ("True", "Predicted"))
-        ax.set(
-            **dict(zip(("xlabel", "ylabel"), names_of_axes, strict=True)),
-            title="Predicted against true, by true bin",
-        )
+        true_name, predicted_name = (f"{kind} {plain(label)}".strip() for kind in ("True", "Predicted"))
+        ax.set(xlabel=true_name, ylabel=predicted_name, title="Predicted against true, by true bin")
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
         legend = ax.legend(ncols=n_columns, fontsize=fontsize, **place)
         for handle in legend.legend_handles:

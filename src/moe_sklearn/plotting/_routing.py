@@ -116,14 +116,9 @@ class GateProbabilityDisplay(HeatMapDisplay):
         **kwargs
             Passed to ``plot``.
         """
-        gate = np.asarray(proba)
         codes, names = codes_and_names(bins, bin_names)
-        if gate.shape != (len(codes), len(names)):
-            raise ValueError(
-                f"proba has shape {gate.shape}, expected ({len(codes)}, {len(names)}): one row per "
-                "entry of bins, one column per bin. Pass bin_names if bins lacks some of them."
-            )
-        return cls(bin_means(gate, codes, len(names)), names).plot(ax, **kwargs)
+        of_rows = of_shape(proba, "proba", codes, names, " Pass bin_names if bins lacks some of them.")
+        return cls(bin_means(of_rows, codes, len(names)), names).plot(ax, **kwargs)
 
 
 class ExpertWeightsDisplay(HeatMapDisplay):
@@ -200,12 +195,7 @@ class ExpertWeightsDisplay(HeatMapDisplay):
             Passed to ``plot``.
         """
         codes, names = codes_and_names(bins, bin_names)
-        of_rows = np.asarray(weights)
-        if of_rows.shape != (len(codes), len(weight_names)):
-            raise ValueError(
-                f"weights has shape {of_rows.shape}, expected ({len(codes)}, {len(weight_names)}): one row "
-                "per entry of bins, one column for each of weight_names."
-            )
+        of_rows = of_shape(weights, "weights", codes, weight_names)
         return cls(bin_means(of_rows, codes, len(names)), weight_names, names).plot(ax, **kwargs)
 
 
@@ -277,3 +267,14 @@ class RoutingConfusionDisplay(HeatMapDisplay):
 def shares(values):
     """Text of each value, empty for nan."""
     return [["" if np.isnan(value) else f"{value:.2f}" for value in row] for row in values]
+
+
+def of_shape(values, name, codes, columns, hint=""):
+    """Return the values as an array; raise a ValueError unless each row has one of each column."""
+    values = np.asarray(values)
+    if values.shape != (len(codes), len(columns)):
+        raise ValueError(
+            f"{name} has shape {values.shape}, expected ({len(codes)}, {len(columns)}): one row per entry of "
+            f"bins, one column for each of {', '.join(columns)}.{hint}"
+        )
+    return values
