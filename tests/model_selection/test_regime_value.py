@@ -108,7 +108,8 @@ def test_other_lines_are_the_same_loop_with_other_labels(data):
 def test_all_lines_have_the_same_global_model(data):
     """It knows no bins, so that it differs where folds or rows do; folds that choose penalties know them."""
     X, y, side = data
-    value = regime_value(mixture(experts=BinnedRidgeExperts(1.0)), X, y, bins=side, cv=CV, n_shuffles=2, random_state=0)
+    model = mixture(experts=BinnedRidgeExperts(1.0))
+    value = regime_value(model, X, y, bins=side, cv=CV, n_shuffles=2, random_state=0)
     for line in value.r2:
         assert_allclose(value.fold_r2[line]["global"], value.fold_r2["real bins"]["global"], atol=1e-9)
 

@@ -142,10 +142,10 @@ def pooled_curves(curves, weights) -> np.ndarray:
         Weights of the rows of each bin.
     """
     weights = np.where(np.isnan(curves).all(axis=1), 0.0, weights)
-    total, weighted = weights.sum() or 1.0, weights[:, None] * np.nan_to_num(curves)
+    total, weighted = float(weights.sum()), weights[:, None] * np.nan_to_num(curves)
     of_others = total - weights
     others = (weighted.sum(axis=0) - weighted) / np.where(of_others > 0, of_others, 1.0)[:, None]
-    share = np.where(of_others > 0, total / max(np.count_nonzero(weights), 1), 0.0)
+    share = np.where(of_others > 0, total / max(int(np.count_nonzero(weights)), 1), 0.0)
     both = weights + share
     return (weighted + share[:, None] * others) / np.where(both > 0, both, 1.0)[:, None]
 

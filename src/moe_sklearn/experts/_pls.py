@@ -244,7 +244,8 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         """
         check_choice(self.scale, "scale", [True, False])
         bins, counts = self._usable(moments, small_bins)
-        of_global, results = self.global_n_components, {}
+        of_global = self.global_n_components
+        results: dict = {}
         if of_global is not None:
             check_number(of_global, "global_n_components", 1, np.inf, integer=True)
         if self.compares_candidates:
@@ -252,7 +253,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
             grid = np.arange(1, self.max_components + 1)
 
             def fit(rest, fold):
-                return pls_models(rest, grid, scale=self.scale)[:2]
+                return pls_models(rest, grid.tolist(), scale=self.scale)[:2]
 
             options = {"parameter": "n_components", "given": of_global}
             found, of_global, results = choose_values(moments, bins.tolist(), grid, fit, **options)

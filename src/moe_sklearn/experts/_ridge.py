@@ -529,7 +529,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         """
         check_choice(self.shrink_to, "shrink_to", ["zero", "global"])
         bins, counts = self._usable(moments, small_bins)
-        labels, results = bins.tolist(), {}
+        labels = bins.tolist()
+        results: dict = {}
         if self.compares_candidates:
             if not self.is_automatic:
                 raise ValueError("alpha and alphas are both given: pass one of them.")

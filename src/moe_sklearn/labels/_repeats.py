@@ -97,7 +97,8 @@ def equal_rows(X, y) -> np.ndarray | None:
     # Few columns tell most rows apart. A sum over each row, unlike a product, does not depend on other rows.
     columns = np.unique(np.linspace(0, X.shape[1] - 1, 8).astype(int))
     hashes = (X[np.ix_(rows, columns)] * np.sqrt(columns + 2.0)).sum(axis=1) + keys[rows]
-    numbers, known = np.arange(len(y)), {}
+    numbers = np.arange(len(y))
+    known: dict[bytes, int] = {}
     for row in rows[_is_tied(hashes)].tolist():
         numbers[row] = known.setdefault(X[row].tobytes() + y[row].tobytes(), row)
     return numbers if (numbers != np.arange(len(y))).any() else None

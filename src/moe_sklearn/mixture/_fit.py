@@ -299,7 +299,7 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
     if rule is not None:
         rows = replace(rows, folds=source.folds_by(rule))
     setup = prepare(mixture, rows, source.X.shape[1])
-    if not in_folds and rows.folds is not None:
+    if not in_folds and rule is not None:
         # Folds that are never held out are one: fewer products are kept, and fewer merged.
         n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1 if setup.plan.cross_fit else 0
         compared = folds_to_compare(len(source), rule.n_folds) if experts.compares_candidates else 0
