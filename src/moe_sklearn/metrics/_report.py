@@ -235,7 +235,7 @@ def make_report(
     covered = _covered(codes, weight)
     n_test, n_test_covered = map(int, (np.count_nonzero(weight), np.count_nonzero(covered)))
     on_anchors, on_global = (
-        np.broadcast_to(np.asarray(part, dtype=float), covered.shape)[covered]
+        float(np.average(np.broadcast_to(part, covered.shape), weights=weight * covered))
         for part in (anchor_weight, global_weight)
     )
     of_weights = {}
@@ -262,8 +262,8 @@ def make_report(
         dropped_bins=tuple(map(str, dropped_bins)),
         **_by_bin(y, predicted, codes, routed, weight, np.asarray(bin_train_counts)),
         gate_proba=mean_proba,
-        anchor_weight=float(np.average(on_anchors, weights=weight)),
-        global_weight=float(np.average(on_global, weights=weight)),
+        anchor_weight=on_anchors,
+        global_weight=on_global,
         **of_weights,
         n_outside=n_outside,
         mixing=mixing,
@@ -312,7 +312,7 @@ def _mean_weights(weights, names, codes, n_bins, row_weight) -> dict[str, Any]:
             f"weights has shape {weights.shape}, expected ({len(codes)}, {len(names)}): one row per row of "
             f"y_true, one column for each of weight_names, of which the first {n_bins} are the bins."
         )
-    own = weights[np.arange(len(codes)), codes]
+    own = np.take_along_axis(weights, codes[:, None], axis=1)[:, 0]
     return {
         "weights": bin_means(weights, codes, n_bins, row_weight),
         "weight_names": tuple(map(str, names)),

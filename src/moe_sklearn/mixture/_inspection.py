@@ -470,7 +470,10 @@ class MixtureOutputs:
         predictor = self._predictor_of(X, rows.X, x_std, rows.sample_weight)
         weight, source, y, codes = without_ignored(rows.sample_weight, rows.X, rows.y, codes)
 
+        n_bins, n_anchors = len(self.bins_), len(self.predictor_.anchors)
+
         def of_block(outputs, codes):
+<<<<<<< HEAD
             mixed = [mix(mode, outputs, predictor.anchors, codes) for mode in MODES]
             return outputs.proba, outputs.weights, predictor.outside(outputs.inputs), *mixed
 
@@ -478,15 +481,30 @@ class MixtureOutputs:
         proba, weights, outside, *mixed = found
         n_bins, n_models = len(self.bins_), weights.shape[1] - len(predictor.anchors)
         on_global, on_anchors = weights[:, n_bins:n_models].sum(axis=1), weights[:, n_models:].sum(axis=1)
+=======
+            mixed = [mix(mode, outputs, self.predictor_.anchors, codes) for mode in MODES]
+            n_models = outputs.weights.shape[1] - n_anchors
+            weights = np.zeros(
+                (len(codes), n_bins + 2), dtype=np.float32
+            )  # Means of them and of `proba` need no more.
+            weights[:, :n_models] = outputs.weights[:, :n_models]
+            weights[:, -1] = outputs.weights[:, n_models:].sum(axis=1)
+            proba = outputs.proba.astype(np.float32, copy=False)
+            return proba, weights, self.predictor_.outside(outputs.inputs), *mixed
+
+        proba, weights, outside, *mixed = self.predictor_.map(
+            of_block, source, codes, weights=True, proba=True
+        )
+>>>>>>> shown
         return make_report(
             y_true=in_shape_of_y(self, y),
             predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
             proba=proba,
-            weights=np.column_stack([weights[:, :n_bins], on_global, on_anchors]),
+            weights=weights,
             weight_names=[*self.regimes_.names, "global ridge", "anchors"],
             outside=None if self.predictor_.input_range is None else outside,
-            global_weight=on_global,
-            anchor_weight=on_anchors,
+            global_weight=weights[:, n_bins],
+            anchor_weight=weights[:, n_bins + 1],
             bins=codes,
             bin_names=self.regimes_.names,
             dropped_bins=self.regimes_.dropped_names,
