@@ -470,32 +470,20 @@ class MixtureOutputs:
         predictor = self._predictor_of(X, rows.X, x_std, rows.sample_weight)
         weight, source, y, codes = without_ignored(rows.sample_weight, rows.X, rows.y, codes)
 
-        n_bins, n_anchors = len(self.bins_), len(self.predictor_.anchors)
+        n_bins, n_anchors = len(self.bins_), len(predictor.anchors)
 
         def of_block(outputs, codes):
-<<<<<<< HEAD
             mixed = [mix(mode, outputs, predictor.anchors, codes) for mode in MODES]
-            return outputs.proba, outputs.weights, predictor.outside(outputs.inputs), *mixed
-
-        found = predictor.map(of_block, source, codes, weights=True, proba=True)
-        proba, weights, outside, *mixed = found
-        n_bins, n_models = len(self.bins_), weights.shape[1] - len(predictor.anchors)
-        on_global, on_anchors = weights[:, n_bins:n_models].sum(axis=1), weights[:, n_models:].sum(axis=1)
-=======
-            mixed = [mix(mode, outputs, self.predictor_.anchors, codes) for mode in MODES]
             n_models = outputs.weights.shape[1] - n_anchors
-            weights = np.zeros(
-                (len(codes), n_bins + 2), dtype=np.float32
-            )  # Means of them and of `proba` need no more.
+            # Means of weights and probabilities need no more digits.
+            weights = np.zeros((len(codes), n_bins + 2), dtype=np.float32)
             weights[:, :n_models] = outputs.weights[:, :n_models]
             weights[:, -1] = outputs.weights[:, n_models:].sum(axis=1)
             proba = outputs.proba.astype(np.float32, copy=False)
-            return proba, weights, self.predictor_.outside(outputs.inputs), *mixed
+            return proba, weights, predictor.outside(outputs.inputs), *mixed
 
-        proba, weights, outside, *mixed = self.predictor_.map(
-            of_block, source, codes, weights=True, proba=True
-        )
->>>>>>> shown
+        found = predictor.map(of_block, source, codes, weights=True, proba=True)
+        proba, weights, outside, *mixed = found
         return make_report(
             y_true=in_shape_of_y(self, y),
             predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},
