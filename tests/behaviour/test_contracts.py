@@ -13,6 +13,7 @@ from shared_data import three_regimes
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from moe_sklearn import BinnedRidgeExperts
 from moe_sklearn._base import is_fitted_attribute
 
 COLUMNS = list("abcd")
@@ -154,9 +155,18 @@ def test_rows_of_weight_0_may_hold_anything(rows, name, way):
 def test_weights_are_repetitions(rows, name, way):
     X, y, bins = rows
     times = np.random.default_rng(1).integers(0, 4, 150)
-    model = fitted(name, way, X, y, bins, times.astype(float))
-    twin = fitted(name, way, *(np.repeat(array, times, axis=0) for array in rows))
-    assert_allclose(CASES[name].use(model, X, bins), CASES[name].use(twin, X, bins), rtol=1e-4, atol=1e-4)
+    # Folds that choose penalties are those of rows.
+    given = {"alpha": 1.0, "experts": BinnedRidgeExperts(1.0)}
+    predicted = []
+    for *again, weight in (
+        (X, y, bins, times.astype(float)),
+        (*(np.repeat(array, times, axis=0) for array in rows), None),
+    ):
+        model = CASES[name].make()
+        model.set_params(**{key: given[key] for key in given.keys() & model.get_params(deep=False).keys()})
+        CASES[name].ways[way](model, *again, weight)
+        predicted.append(CASES[name].use(model, X, bins))
+    assert_allclose(*predicted, rtol=1e-4, atol=1e-4)
 
 
 # columns

@@ -304,12 +304,12 @@ def test_batches_and_partial_fits_are_one_fit(kind, d):
     parts = [slice(0, 50), slice(50, 120)]
     std = [x_std[part] if kind == "array" else x_std for part in parts]
     batches = [(X[p], y[p], bins[p], weight[p], s) for p, s in zip(parts, std, strict=True)]
-    whole = BinnedRidgeExperts().fit(X, y, bins=bins, sample_weight=weight, x_std=x_std)
-    partial = BinnedRidgeExperts()
+    whole = BinnedRidgeExperts(1.0).fit(X, y, bins=bins, sample_weight=weight, x_std=x_std)
+    partial = BinnedRidgeExperts(1.0)
     for X_, y_, bins_, weight_, std_ in batches:
         partial.partial_fit(X_, y_, bins=bins_, sample_weight=weight_, x_std=std_)
-    from_moments = BinnedRidgeExperts().fit_moments(accumulate(batches))
-    for same in (BinnedRidgeExperts().fit_batches(batches), partial, from_moments):
+    from_moments = BinnedRidgeExperts(1.0).fit_moments(accumulate(batches))
+    for same in (BinnedRidgeExperts(1.0).fit_batches(batches), partial, from_moments):
         assert_allclose(same.coef_, whole.coef_, rtol=1e-7, atol=1e-9)
         assert_allclose(same.global_coef_, whole.global_coef_, rtol=1e-7, atol=1e-9)
 

@@ -369,10 +369,10 @@ def test_batches_need_no_bins(stars):
         [(labelled[part], y[part]) for part in parts],
         [(labelled[part], y[part], None) for part in parts],
     ):
-        experts = BinnedRidgeExperts(side_columns="regime")
+        experts = BinnedRidgeExperts(1.0, side_columns="regime")
         expected = experts.fit(labelled, y).predict(labelled)
         np.testing.assert_allclose(experts.fit_batches(batches).predict(labelled), expected, atol=1e-9)
-        online = BinnedRidgeExperts(side_columns="regime")
+        online = BinnedRidgeExperts(1.0, side_columns="regime")
         for X_part, y_part, *_ in batches:
             online.partial_fit(X_part, y_part)
         np.testing.assert_allclose(online.predict(labelled), expected, atol=1e-9)

@@ -100,7 +100,8 @@ def test_batches_some_of_which_have_weights(data):
     weight = np.ones(N)
     weight[300:] = np.random.default_rng(0).uniform(0, 2, 300)
     batches = [(X[:300], y[:300], bins[:300]), (X[300:], y[300:], bins[300:], weight[300:])]
-    for estimator in (BinnedRidgeExperts(), SoftGateMoERegressor(gate="logistic")):
+    ridges = BinnedRidgeExperts(1.0)
+    for estimator in (ridges, SoftGateMoERegressor(ridges, gate="logistic")):
         expected = estimator.fit(X, y, bins=bins, sample_weight=weight).predict(X)
         for order in (batches, batches[::-1]):
             assert_allclose(estimator.fit_batches(order).predict(X), expected, rtol=1e-6, atol=1e-6)

@@ -12,7 +12,7 @@ from sklearn.experimental import enable_iterative_imputer  # noqa: F401
 from sklearn.impute import IterativeImputer
 from sklearn.pipeline import make_pipeline
 
-from moe_sklearn import PixelImputer, SoftGateMoERegressor
+from moe_sklearn import GateFeatureTransformer, PixelImputer, SoftGateMoERegressor
 from moe_sklearn.features import _imputer
 
 
@@ -96,7 +96,8 @@ def test_a_mixture_hardly_notices_bad_pixels():
     median = np.nanmedian(rows[train], axis=0)
 
     def r2(X):
-        model = SoftGateMoERegressor(random_state=0).fit(X[train], y[train], bins=bins[train])
+        model = SoftGateMoERegressor(gate_features=GateFeatureTransformer(), random_state=0)
+        model.fit(X[train], y[train], bins=bins[train])
         return model.score(X[~train], y[~train])
 
     filled = PixelImputer().fit(rows[train]).transform(rows)

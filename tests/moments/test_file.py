@@ -19,7 +19,7 @@ from moe_sklearn.moments import BinnedMoments, Moments
 
 DAMAGED = "damaged or is no file of moe_sklearn"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs modes, links or forks of POSIX")
-NAMES = ("x_mean", "y_mean", "xx", "xy", "yy", "x_before", "y_before")
+NAMES = ("x_mean", "y_mean", "xx", "xy", "yy", "x_before", "y_before", "x_noise")
 
 
 def forks(test):

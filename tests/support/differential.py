@@ -346,9 +346,8 @@ def source_of(kind: str, X, folder: Path):
 def fitted(case: Case, alpha: float, rows: Rows, more: Rows, make) -> BinnedRidgeExperts:
     """Experts fitted in the way of a case; `make` makes the sources."""
     options = {"shrink_to": case.shrink_to, "small_bins": "drop", "min_bin_rows": MIN_BIN_ROWS}
-    if case.way == "fit alphas":
-        options |= {"alphas": [alpha]}
-    model = BinnedRidgeExperts(alpha, **options)
+    options |= {"alphas": [alpha]} if case.way == "fit alphas" else {"alpha": alpha}
+    model = BinnedRidgeExperts(**options)
     if case.way in ("fit", "fit alphas"):
         return model.fit(make(rows.X), rows.y, bins=rows.bins, sample_weight=rows.weights)
     cuts = np.linspace(0, len(rows.X), case.n_batches + 1).astype(int)
