@@ -161,9 +161,9 @@ def choose_alphas(
         If a given candidate at an end of the list is the best by far.
     """
     in_folds = isinstance(moments, FoldMoments) and moments.n_folds > 1
-    all_labels = [*moments.bins.tolist(), None]
-    parts = {k: moments.parts(k) if in_folds else [moments.total().groups.get(k)] for k in all_labels}
-    groups = [part for of_label in parts.values() for part in of_label if part is not None and part.n_rows]
+    parts = parts_by_label(moments)
+    groups = [part for of_label in parts.values() for part in of_label]
+    groups = [part for part in groups if part.n_rows]
     candidates = Candidates.of(alphas, groups)
     n_rows = max(sum(group.n_rows for group in groups), sum(group.weight for group in groups))
     by_folds, alone = in_folds and (alphas is not None or is_strict or n_rows >= MIN_ROWS_OF_FOLDS), []
@@ -217,6 +217,27 @@ def choose_alphas(
         found = np.array([candidates.penalties(w)[place] for w, place in zip(weights, places, strict=True)])
         _check_ends(alphas, shared, places)
     return found, of_global, joined_tables(table)
+
+
+def parts_by_label(moments) -> dict:
+    """Return the moments of each bin, and of the rows in none, in each fold; all rows are one fold else."""
+    if isinstance(moments, FoldMoments) and moments.n_folds > 1:
+        return {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
+    return {label: [group] for label, group in moments.total().groups.items()}
+
+
+def alpha_of_discriminants(moments, labels: list, alphas, global_alpha: float) -> float:
+    """Return the penalty of linear discriminants: that of the global model, or less where the bins want less.
+
+    Where slopes of bins cancel, the global model wants no slope at all, and the discriminants would have none
+    either. The penalty of the bins is their geometric mean for each row, times the rows.
+    """
+    parts = parts_by_label(moments)
+    weights = np.array([sum(part.weight for part in parts[label]) for label in labels])
+    if not (len(labels) and (alphas > 0).all()):
+        return global_alpha
+    mean = np.exp(np.average(np.log(alphas / weights), weights=weights))
+    return min(global_alpha, float(mean * weights.sum()))
 
 
 def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch):

@@ -21,7 +21,14 @@ from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start, with_a_word
 from ._bin_by_bin import gather_in_turn, solve_in_turn
 from ._cross_validation import first_folds
-from ._penalties import check_alpha, choice_in_words, choose_alphas, given_alphas, warn_if_shrunk_to_nothing
+from ._penalties import (
+    alpha_of_discriminants,
+    check_alpha,
+    choice_in_words,
+    choose_alphas,
+    given_alphas,
+    warn_if_shrunk_to_nothing,
+)
 from ._predictions import ExpertOutputs
 
 
@@ -130,7 +137,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         Penalty of each expert.
     global_alpha_ : float
     discriminant_alpha_ : float
-        Penalty of the linear discriminants in a mixture: `global_alpha_`.
+        Penalty of the linear discriminants in a mixture: `global_alpha_`, or less where penalties are chosen
+        and those of the experts are smaller.
     bins_ : ndarray of shape (n_bins,)
         Sorted labels.
     bin_count_ : ndarray of shape (n_bins,)
@@ -537,10 +545,12 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             options = {"global_alpha": self.global_alpha, "shrink": self.shrink_to == "global"}
             options |= {"scratch": scratch, "is_strict": not isinstance(self.cv, numbers.Integral)}
             alphas, of_global, results = choose_alphas(moments, labels, self.alphas, **options)
+            of_discriminants = alpha_of_discriminants(moments, labels, alphas, of_global)
         else:
             alphas, of_global = given_alphas(self.alpha, self.global_alpha, labels)
+            of_discriminants = of_global
         found = {"bins_": bins, "bin_count_": counts, "alpha_": alphas, "global_alpha_": of_global}
-        return found | {"discriminant_alpha_": of_global, "cv_results_": results}
+        return found | {"discriminant_alpha_": of_discriminants, "cv_results_": results}
 
     def _usable(self, moments, small_bins):
         """Return the bins that have an expert, and their numbers of rows."""
