@@ -258,10 +258,12 @@ def ignored(n=1200):
 
 FITTED = {
     "logistic": SoftGateMoERegressor(gate="logistic", random_state=0),
-    "regression": SoftGateMoERegressor(gate=RegressionGate(8, max_iter=3, random_state=0), random_state=0),
+    "regression": SoftGateMoERegressor(
+        BinnedRidgeExperts(1.0), gate=RegressionGate(8, max_iter=3, random_state=0), random_state=0
+    ),
     "pca": SoftGateMoERegressor(gate="logistic", gate_features=PCA(2), random_state=0),
-    "alphas": BinnedRidgeExperts(alphas=[1.0, 10.0]),
-    "ridge": BinnedRidgeExperts(),
+    "alphas": BinnedRidgeExperts(alphas=[0.01, 1.0, 100.0, 1e4]),
+    "ridge": BinnedRidgeExperts(1.0),
     "pls": BinnedPLSExperts(2),
 }
 

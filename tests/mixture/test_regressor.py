@@ -564,7 +564,7 @@ def test_gate_is_trained_on_predictions_of_rows_unseen(regimes, alpha, weighted,
         np.testing.assert_allclose(seen["inputs"][row, 14], everywhere(new)[0], rtol=1e-7)
         used = None if weight is None else weight[rest]
         indicators = (bins[rest, None] == np.arange(3)).astype(float)
-        discriminant = Ridge(model.experts_.global_alpha_).fit(X[rest], indicators, used)
+        discriminant = Ridge(model.experts_.discriminant_alpha_).fit(X[rest], indicators, used)
         np.testing.assert_allclose(seen["inputs"][row, 8:11], discriminant.predict(new)[0], atol=1e-7)
         np.testing.assert_allclose(seen["experts"][row, 3, 0], everywhere(new)[0], rtol=1e-7)
         np.testing.assert_allclose(seen["experts"][row, 4:, 0], [y.min(), y.max()])

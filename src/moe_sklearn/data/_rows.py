@@ -95,7 +95,7 @@ class Rows:
         """Return the fold of each row. Equal rows in memory share one, if the rule keeps groups whole."""
         groups = self.groups
         if groups is None and rule.keeps_groups and self.X.in_memory and self.X.array is not None:
-            groups = equal_rows(self.X.array, self.y)
+            groups = equal_rows(self.X.array, self.y, self.sample_weight)
         return rule.assign(self.y, self.labels, self.sample_weight, groups)
 
     def noisy(self, n_draws: int = 1, seed: int = 0, first_row: int = 0) -> Rows:

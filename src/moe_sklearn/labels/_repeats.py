@@ -74,13 +74,16 @@ def _are_on_a_grid(distance) -> bool:
     return len(pairs) > 0 and bool((np.diff(pairs) < ROUNDING * pairs[-1]).mean() > 0.5)
 
 
-def equal_rows(X, y) -> np.ndarray | None:
+def equal_rows(X, y, sample_weight=None) -> np.ndarray | None:
     """Number the rows, those that are equal in X and y alike; None if no two are.
+
+    Rows of weight 0 are equal to none.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_features)
     y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+    sample_weight : ndarray of shape (n_samples,), default=None
 
     Returns
     -------
@@ -93,7 +96,8 @@ def equal_rows(X, y) -> np.ndarray | None:
     ([0, 1, 0], None)
     """
     keys = y.reshape(len(y), -1)[:, 0]
-    rows = np.flatnonzero(_is_tied(keys))
+    counted = True if sample_weight is None else sample_weight > 0
+    rows = np.flatnonzero(_is_tied(keys) & counted)
     # Few columns tell most rows apart. A sum over each row, unlike a product, does not depend on other rows.
     columns = np.unique(np.linspace(0, X.shape[1] - 1, 8).astype(int))
     hashes = (X[np.ix_(rows, columns)] * np.sqrt(columns + 2.0)).sum(axis=1) + keys[rows]
