@@ -41,7 +41,7 @@ def gaia():
 
 
 def simulated():
-    data = load_simulated(argparse.Namespace(n=20_000, pixels=512), 1.0)
+    data = load_simulated(argparse.Namespace(n=20_000, pixels=512, seed=SEED), 1.0)
     data.error = data.error * data.noise
     return split(data, 3000, KFold(3, shuffle=True, random_state=5))
 

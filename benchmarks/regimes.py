@@ -73,7 +73,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     print_machine()
     # What the data sets of accuracy.py split by is not used here.
-    splits = Bunch(n=args.n, pixels=args.pixels, folds=2, repeats=1)
+    splits = Bunch(n=args.n, pixels=args.pixels, folds=2, repeats=1, seed=SEED)
     for kind in ("gaia", "simulated"):
         if args.only in (None, kind):
             data = load_gaia(splits) if kind == "gaia" else load_simulated(splits, args.noise)
