@@ -133,7 +133,7 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
     solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
     # One eigendecomposition serves all targets.
     if len(matrix) < max(ROUGH_KRYLOV_SIZE, TARGETS_OF_EIGENVECTORS * right.shape[1]):
-        values, vectors = eigh(matrix.astype(float, copy=False), lower=True, driver="evd")
+        values, vectors = _all_eigenvectors(matrix.astype(float, copy=False))
         rotated, values = vectors.T @ right, np.maximum(values, 0.0)
         shrunk = rotated.T / (values + shifted[regular, None])[:, None]
         solutions[regular] = shrunk @ vectors.T
@@ -173,7 +173,7 @@ def _path(equations, alphas, scratch):
     # Small alphas are left out here: an eigendecomposition does not tell rounding from an eigenvalue.
     together = np.flatnonzero(is_left & large)
     if len(together) > MAX_CHOLESKY_ALPHAS:
-        values, vectors = eigh(matrix, lower=True, driver="evd")
+        values, vectors = _all_eigenvectors(matrix)
         rotated, values = vectors.T @ right, np.maximum(values, 0.0)[:, None]
         for i in together:
             solutions[i] = (vectors @ (rotated / (values + alphas[i]))).T
@@ -219,7 +219,7 @@ def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np
         gram = gram - np.diag(noise)
     coef = np.zeros((moments.n_targets, moments.n_features)) if prior_coef is None else prior_coef
     squares = moments.squared_errors(coef, moments.y_mean - coef @ moments.x_mean)
-    values, vectors = eigh(gram, lower=True, driver="evd")
+    values, vectors = _all_eigenvectors(gram)
     kept = values > NO_EIGENVALUE * values[-1]
     values, along = values[kept], (vectors[:, kept].T @ equations.right) ** 2
     if not moments.is_rows:
@@ -269,6 +269,11 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
     variance = np.maximum(values, 0.0) / moments.freedom
     peaks = axes[np.arange(n_components), np.abs(axes).argmax(axis=1)]
     return axes * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
+
+
+def _all_eigenvectors(matrix):
+    # SciPy 1.12 asks for too little memory for the driver evd and a single number.
+    return eigh(matrix, lower=True, driver="evd" if len(matrix) > 1 else "ev")
 
 
 def _largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Callable):
