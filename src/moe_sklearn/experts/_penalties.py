@@ -5,12 +5,13 @@ from __future__ import annotations
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from ..linalg import Scratch
+from ..linalg import Scratch, one_blas_thread
 from ..moments import FoldMoments, merged, restricted_likelihoods, rests_of, ridge, ridge_path, rough_path
 from ._cross_validation import (
     MOST_TIE,
@@ -37,6 +38,9 @@ MIN_ROWS_OF_FOLDS = 150
 FALL = 0.01
 # A penalty of so many times the sum of squares of X shrinks all coefficients to nothing.
 NOTHING_LEFT = 1e3
+# With fewer columns one thread of BLAS is faster: a fit of 20,000 x 1024 takes 1.35 times that with a given
+# penalty, in place of 1.49 times.
+FEW_COLUMNS = 2048
 
 
 def check_alpha(alpha, name: str) -> float:
@@ -259,7 +263,9 @@ def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Call
             errors[fold, places] = of_fold
         return error_curves(errors, parts)
 
-    curves = solve()
+    # Threads of BLAS cost more than they bring where products are small.
+    with one_blas_thread() if parts[0].n_features < FEW_COLUMNS else nullcontext():
+        curves = solve()
     if not held_out:
         return curves
     first = np.flatnonzero(np.isnan(curves[held_out]).any(axis=0)).max(initial=-1) + 1
