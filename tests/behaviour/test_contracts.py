@@ -126,8 +126,9 @@ def test_every_container_gives_the_model_of_the_array(rows, tmp_path, monkeypatc
     expected = use(fitted(name, way, X, y, bins), X, bins)
     found = use(fitted(name, way, given, y, bins), given, bins)
     assert found.dtype == expected.dtype
-    # The networks of a gate are float32.
-    tolerance = 1e-6 if X.dtype == np.float64 else 5e-3
+    # Networks of a gate are trained in float32, whose sums depend on the order of the rows.
+    of_float32 = 5e-3 if name == "SoftGateMoERegressor" else 1e-4
+    tolerance = 1e-6 if X.dtype == np.float64 else of_float32
     assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 

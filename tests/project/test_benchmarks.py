@@ -109,6 +109,7 @@ QUICK = {
     "memmap.py": "--gigabytes 0.002 --pixels 64",
     "mutation.py": "--mutants 2 --only linalg/_kernels.py",
     "panel.py": "--sets diabetes|gaia_mh --models ^ridge$|ours --splits 2 --results panel.csv",
+    "penalties.py": "--shapes 900x40 --repeats 1",
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
     "quoted.py": "--skip-gallery",

@@ -12,7 +12,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from ..labels import FoldRule, GivenFolds
 from ..linalg import EPS
-from ..moments import FoldMoments, Moments, rests_of
+from ..moments import LEAST_ERROR, FoldMoments, Moments, rests_of
 
 # Share of the rows that may be in bins whose rows all lie in one fold: none are left to train their experts
 # on. These bins have no say in the choice.
@@ -20,8 +20,6 @@ MAX_IN_ONE_FOLD = 0.1
 # Squared errors that are a difference of sums of squares, of which they are no more than so many units in the
 # last place of their products, are rounding for the most part.
 CANCELLED = 30
-# Errors below this share of the variance of y do not count.
-LEAST_ERROR = 1e-10
 # Logarithms of errors that differ by less are equal: MOST_TIE, or TIE by the root of the rows. On pure noise
 # of 60 rows R2 of the ridge is -.018 with a tie of .01, -.027 with .001; on real sets of 1,000 rows there is
 # no difference (benchmarks/panel.py), and with 50,000 rows .01 costs .008.

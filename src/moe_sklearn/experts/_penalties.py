@@ -5,7 +5,6 @@ from __future__ import annotations
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from functools import cache
 from typing import NamedTuple
 
@@ -38,9 +37,6 @@ MIN_ROWS_OF_FOLDS = 150
 FALL = 0.01
 # A penalty of so many times the sum of squares of X shrinks all coefficients to nothing.
 NOTHING_LEFT = 1e3
-# With fewer columns one thread of BLAS is faster: a fit of 20,000 x 1024 takes 1.35 times that with a given
-# penalty, in place of 1.49 times.
-FEW_COLUMNS = 2048
 
 
 def check_alpha(alpha, name: str) -> float:
@@ -102,13 +98,13 @@ class Candidates(NamedTuple):
     per_weight: float | None
 
     @classmethod
-    def of(cls, alphas, groups) -> Candidates:
-        """Check given candidates; None means the automatic ones for all rows in `groups`."""
+    def of(cls, alphas, parts) -> Candidates:
+        """Check given candidates; None means the automatic ones for the rows of all `parts`."""
         if alphas is None:
-            weight = sum(group.weight for group in groups)
-            mean = np.sum([group.weight * group.x_mean for group in groups], axis=0) / weight
+            weight = weight_of(parts)
+            mean = np.sum([part.weight * part.x_mean for part in parts], axis=0) / weight
             squares = sum(
-                group.x_squares.sum() + group.weight * ((group.x_mean - mean) ** 2).sum() for group in groups
+                part.x_squares.sum() + part.weight * ((part.x_mean - mean) ** 2).sum() for part in parts
             )
             return cls(GRID, float(squares / weight) or 1.0)
         values = np.sort([check_alpha(alpha, "alphas") for alpha in np.ravel(alphas)])
@@ -164,13 +160,11 @@ def choose_alphas(
     UserWarning
         If a given candidate at an end of the list is the best by far.
     """
-    in_folds = isinstance(moments, FoldMoments) and moments.n_folds > 1
-    parts = parts_by_label(moments)
-    groups = [part for of_label in parts.values() for part in of_label]
-    groups = [part for part in groups if part.n_rows]
-    candidates = Candidates.of(alphas, groups)
-    n_rows = max(sum(group.n_rows for group in groups), sum(group.weight for group in groups))
-    by_folds, alone = in_folds and (alphas is not None or is_strict or n_rows >= MIN_ROWS_OF_FOLDS), []
+    in_folds = has_folds(moments)
+    parts, pooled = parts_by_label(moments), moments.pooled_parts() if in_folds else [moments.pool()]
+    candidates, weight = Candidates.of(alphas, pooled), weight_of(pooled)
+    is_large = max(moments.n_rows, weight) >= MIN_ROWS_OF_FOLDS
+    by_folds, alone = in_folds and (alphas is not None or is_strict or is_large), []
     if by_folds:
         try:
             alone = bins_in_one_fold(moments, labels)
@@ -180,8 +174,7 @@ def choose_alphas(
                 raise
             by_folds = False
     if in_folds and not by_folds:
-        parts = {k: [merged(of_label)] for k, of_label in parts.items()}
-    pooled = moments.pooled_parts() if by_folds else [moments.pool()]
+        parts, pooled = {k: [merged(of_label)] for k, of_label in parts.items()}, [moments.pool()]
     rest_of_pool = rests_of(pooled)
     n_held_out = n_compared(pooled) if by_folds else 0
     # That of likelihoods is the same for a row of weight 2 and for two rows.
@@ -198,11 +191,9 @@ def choose_alphas(
         if not by_folds:
             return restricted_likelihoods(parts[0], candidates.penalties(parts[0].weight), prior(None))
         of_folds = _held_out_curves(parts, candidates, n_held_out, prior, scratch)
-        total = candidates.penalties(sum(part.weight for part in parts))
-        table.append(cv_rows(name, "alpha", total, of_folds))
+        table.append(cv_rows(name, "alpha", candidates.penalties(weight_of(parts)), of_folds))
         return mean_curve(of_folds)
 
-    weight = sum(part.weight for part in pooled)
     if global_alpha is None:
         curve = curves("global", pooled, lambda fold: None)
         place = int(largest_of_best(curve[None], tie)[0])
@@ -215,7 +206,7 @@ def choose_alphas(
         prior = (lambda fold: global_coef(fold, of_global)) if shrink else (lambda fold: None)
         none = np.full(len(candidates.values), np.nan)
         of_bins = np.stack([none if k in alone else curves(k, parts[k], prior) for k in labels])
-        weights = [sum(part.weight for part in parts[k]) for k in labels]
+        weights = [weight_of(parts[k]) for k in labels]
         shared = pooled_curves(of_bins, weights)
         places = largest_of_best(shared, tie)
         found = np.array([candidates.penalties(w)[place] for w, place in zip(weights, places, strict=True)])
@@ -223,9 +214,19 @@ def choose_alphas(
     return found, of_global, joined_tables(table)
 
 
+def has_folds(moments) -> bool:
+    """Return True if the moments are of several folds."""
+    return isinstance(moments, FoldMoments) and moments.n_folds > 1
+
+
+def weight_of(parts) -> float:
+    """Return the weight of the rows of all parts."""
+    return sum(part.weight for part in parts)
+
+
 def parts_by_label(moments) -> dict:
     """Return the moments of each bin, and of the rows in none, in each fold; all rows are one fold else."""
-    if isinstance(moments, FoldMoments) and moments.n_folds > 1:
+    if has_folds(moments):
         return {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
     return {label: [group] for label, group in moments.total().groups.items()}
 
@@ -237,7 +238,7 @@ def alpha_of_discriminants(moments, labels: list, alphas, global_alpha: float) -
     either. The penalty of the bins is their geometric mean for each row, times the rows.
     """
     parts = parts_by_label(moments)
-    weights = np.array([sum(part.weight for part in parts[label]) for label in labels])
+    weights = np.array([weight_of(parts[label]) for label in labels])
     if not (len(labels) and (alphas > 0).all()):
         return global_alpha
     mean = np.exp(np.average(np.log(alphas / weights), weights=weights))
@@ -263,8 +264,8 @@ def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Call
             errors[fold, places] = of_fold
         return error_curves(errors, parts)
 
-    # Threads of BLAS cost more than they bring where products are small.
-    with one_blas_thread() if parts[0].n_features < FEW_COLUMNS else nullcontext():
+    # Products with vectors read the matrix once, and threads of BLAS cost more than they bring.
+    with one_blas_thread():
         curves = solve()
     if not held_out:
         return curves

@@ -14,20 +14,20 @@ from .._checks import check_finite
 from ..data import BLOCK_ROWS, DerivedRows, feature_names, features_of, prefetch, rows_of, without_ignored
 from ..moments import BinnedMoments, pca_axes
 
+# Rows that are filled together: what is made for them stays in the cache.
 FILLED_ROWS = 128
-"""Rows that are filled together: what is made for them stays in the cache."""
 
+# Of a solution; each one shrinks its error to 0.71 or less.
 MAX_STEPS = 100
-"""Of a solution; each one shrinks its error to 0.71 or less."""
 
+# Components are not made anew once the variance of the noise has changed by no more than this share.
 SETTLED = 0.01
-"""Components are not made anew once the variance of the noise has changed by no more than this share."""
 
+# Components and scores are no more numbers than this share of the observed values, so that noise is left.
 MOST_TAKEN = 0.6
-"""Components and scores are no more numbers than this share of the observed values, so that noise is left."""
 
+# Variance of the noise of columns without any, as a share of their own.
 LEAST_NOISE = 1e-10
-"""Variance of the noise of columns without any, as a share of their own."""
 
 
 def missing_in(X: NDArray, mark: float) -> NDArray:

@@ -51,9 +51,10 @@ class RegressionGate(StatefulEstimator):
     the range of the other experts.
 
     The gate is the mean of several networks. Each starts from equal weights of all experts, or from half of
-    the weight on one of them, the `fallback` of `fit`, and is stopped early by held-out rows: where no step
-    predicts these better than the start, the start remains. If labels are given, a linear gate is trained on
-    the labels beside each network, and the held-out rows choose the share of these label gates in the mean.
+    the weight on one of them, the `fallback` of `fit`, and is stopped early by held-out rows. The start
+    remains where no step lowers their loss by more than the share of one of them. If labels are given, a
+    linear gate is trained on the labels beside each network, and the held-out rows choose the share of these
+    label gates in the mean.
     Beside a fallback, they choose the least of the shares that are about as good as the best.
 
     Parameters
@@ -170,9 +171,10 @@ class RegressionGate(StatefulEstimator):
             Rows with the same label, such as noisy draws of one row, are held out together. None means that
             rows have nothing in common.
         fallback : int, default=None
-            Column of `experts` that has half of the weight before training, such as one model for all rows.
-            The others share the other half. Where the inputs tell nothing, the gate stays there. None means
-            equal weights. A gate that is trained on labels alone (`classification_weight` is 1) has none.
+            Column of `experts` that has half of the weight before training, such as one model for all rows;
+            of fewer than 300 rows more. The others share the rest. Where the inputs tell nothing, the gate
+            stays there. None means equal weights. A gate that is trained on labels alone
+            (`classification_weight` is 1) has none.
 
         Returns
         -------

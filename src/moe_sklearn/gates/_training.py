@@ -21,7 +21,8 @@ STEPS_PER_LOOK = 100
 # A network is stopped after so many looks without a relative gain of LEAST_GAIN: less is noise of those rows.
 PATIENCE, LEAST_GAIN = 15, 1e-4
 # Experts of few rows are worth less than the fallback: with a start at half and half R2 of 60 patients with
-# diabetes is .025 below that of one ridge, else .004. On Gaia, where the gate leaves its start, it costs .03.
+# diabetes was .025 below that of one ridge, and is .007 below it now (benchmarks/few_rows.py). On Gaia, where
+# the gate leaves its start, it costs .03.
 FEW_ROWS = 300
 # Logit of the anchors in a gate that is trained on labels only
 NEVER = -30.0
@@ -52,7 +53,8 @@ class EarlyStopping:
     """Keep the parameters with the least held-out loss, and tell when to stop.
 
     The start is left for a gain of more than the share of one held-out row: less is chance. (With 60 rows of
-    pure noise R2 is then -.024, else -.032; the ridge has -.025, see benchmarks/few_rows.py.)
+    pure noise and a start at half and half, R2 was -.024 with this rule and -.032 without it; the ridge had
+    -.025.)
     """
 
     def __init__(self, held_out, classification_weight):

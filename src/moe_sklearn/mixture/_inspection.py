@@ -490,7 +490,7 @@ class MixtureOutputs:
             proba=proba,
             weights=weights,
             weight_names=[*self.regimes_.names, "global ridge", "anchors"],
-            outside=None if self.predictor_.input_range is None else outside,
+            outside=None if predictor.input_range is None else outside,
             global_weight=weights[:, n_bins],
             anchor_weight=weights[:, n_bins + 1],
             bins=codes,

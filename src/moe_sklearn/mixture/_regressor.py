@@ -50,9 +50,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         - ``"logistic"``: a `LogisticGate`, which is a multinomial logistic regression of the bin on the
           standardised inputs. This is the gate of the original experiment.
         - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture. The
-          global ridge is one more expert of this mixture. It has half of the weight before training, and
-          keeps it where nothing else predicts held-out rows better: where the regimes tell nothing, soft
-          mixing is hardly worse than one ridge.
+          global ridge is one more expert of this mixture. It has half of the weight before training, of fewer
+          than 300 rows more, and keeps it where nothing else clearly predicts held-out rows better: where the
+          regimes tell nothing, soft mixing is hardly worse than one ridge.
         - a scikit-learn classifier with `predict_proba`.
         - ``"auto"``: ``"regression"`` if there are two bins or more and at least 30 covered training
           rows, else ``"logistic"``. Rows of weights w count as (sum w)^2 / sum w^2 rows.

@@ -7,4 +7,12 @@ from ._gather import add_in_folds, end_of_pass, gather, in_enough_precision, war
 from ._group import GroupMoments
 from ._moments import FLOAT32_ROWS, Moments, merged_products
 from ._row_moments import RowMoments, RowStore, merged
-from ._solvers import discriminants, pca_axes, restricted_likelihoods, ridge, ridge_path, rough_path
+from ._solvers import (
+    LEAST_ERROR,
+    discriminants,
+    pca_axes,
+    restricted_likelihoods,
+    ridge,
+    ridge_path,
+    rough_path,
+)

@@ -119,9 +119,15 @@ def ridge_path(
 def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch | None = None):
     """`ridge_path` with the few digits that a comparison of penalties needs, in a fraction of the time.
 
-    Returns the positions of the alphas that are solved for, besides their models. Others would take more: a
-    small alpha, for which products may be too rough, or a long Krylov space. Of known noise that differs from
-    column to column, rows count the mean.
+    Some alphas are not solved for, as they would take more: products may be too rough for a small one, or its
+    Krylov space too long. Rows count known noise that differs from column to column by its mean.
+
+    Returns
+    -------
+    solved : ndarray of shape (n_solved,), int
+        Positions of the alphas that are solved for.
+    coef : ndarray of shape (n_solved, n_targets, n_features)
+    intercept : ndarray of shape (n_solved, n_targets)
     """
     alphas, scratch = np.asarray(alphas, float), scratch or Scratch()
     if moments.noise is not None and prior_coef is not None:
@@ -209,7 +215,7 @@ def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np
     Returns
     -------
     ndarray of shape (n_alphas,)
-        The least is the best.
+        The least is the best. Errors below `LEAST_ERROR` y'y do not count.
     """
     alphas = np.asarray(alphas, float)
     equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
