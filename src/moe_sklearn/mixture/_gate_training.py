@@ -16,7 +16,7 @@ from ..gates import LogisticGate, robust_fences
 from ..labels import group_codes, has_repeats
 from ._gate_plan import GatePlan, stratified_rows
 from ._gate_rows import GateData, GateReader
-from ._predictor import join_inputs
+from ._predictor import join_inputs, within
 
 # Hard mixing is no better with a router of more rows.
 MAX_ROUTER_ROWS = 50_000
@@ -37,6 +37,7 @@ class TrainedGate(NamedTuple):
     residual_variance: np.ndarray | None
     input_range: np.ndarray
     columns: list[int] | None = None
+    limits: np.ndarray | None = None
 
 
 def fit_gate(setup, models, level=None) -> TrainedGate:
@@ -58,7 +59,21 @@ def fit_gate(setup, models, level=None) -> TrainedGate:
         groups = np.arange(len(setup.codes)) if n_draws > 1 else None
     groups = None if groups is None else np.repeat(group_codes(groups[plan.rows]), n_draws)
     codes = np.repeat(codes, n_draws)
-    return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, setup.progress)
+    limits = y_limits(models) if plan.on_errors else None
+    return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, limits, setup.progress)
+
+
+def y_limits(models) -> np.ndarray | None:
+    """Return the least and greatest targets of all training rows; None if some were not read here.
+
+    A ridge extrapolates without end, and one outlying row can cost more than all others: of 825 held-out Gaia
+    spectra, three take the R2 of the oracle from .86 to .75. The models of a mixture predict no target beyond
+    those of training.
+    """
+    source = models.rows.source
+    weight = source.sample_weight
+    n_rows = sum(map(len, models.rows.labels)) if weight is None else np.count_nonzero(weight)
+    return source.y_ends if n_rows == models.pooled.n_rows else None
 
 
 def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
@@ -77,12 +92,12 @@ def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
 
 
 def train_gate(
-    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, groups=None, progress=SILENT
+    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, groups=None, limits=None, progress=SILENT
 ) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
     `bins` are the labels of the bins, `codes` the position of each row's bin among them. Rows with the same
-    number in `groups` belong together.
+    number in `groups` belong together. `limits` are those of the models' predictions, see `y_limits`.
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
     if data.predictions.shape[1] != (n_bins + 1) * n_targets:
@@ -92,7 +107,7 @@ def train_gate(
         )
     # A classifier has its classes in sorted order, which is not that of intervals.
     labels, bins = bins, bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
-    predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
+    predictions = within(data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets), limits)
     inputs = join_inputs(plan.inputs, *data[1:])
     if not inputs.shape[1]:
         raise ValueError(
@@ -125,7 +140,7 @@ def train_gate(
         inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
     )
     stage.end(*_in_words(gate, inputs))
-    return TrainedGate(gate, router, anchors, variance, input_range)
+    return TrainedGate(gate, router, anchors, variance, input_range, limits=limits)
 
 
 def columns_of_bins(gate, names: list[list]) -> list[int] | None:
