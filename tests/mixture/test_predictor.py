@@ -387,7 +387,7 @@ def test_models_predict_no_target_beyond_those_of_training(dtype):
         assert (predicted >= low - 1e-6).all() and (predicted <= high + 1e-6).all()
     parts = model.contributions(far)
     total = parts.values.sum(axis=1) + parts.base_values
-    assert_allclose(total, model.predict(far), atol=1e-9 if dtype == float else 0.02)
+    assert_allclose(total, model.predict(far), atol=1e-9 if dtype is np.float64 else 0.02)
     batches = [(X[s], Y[s], bins[s], used[s].astype(float)) for s in (slice(0, 150), slice(150, 400))]
     in_batches = SoftGateMoERegressor(gate=RegressionGate(max_iter=5)).fit_batches(batches)
     assert_array_equal(in_batches.predictor_.limits, model.predictor_.limits)
