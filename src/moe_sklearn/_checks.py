@@ -218,6 +218,11 @@ FLOAT_DTYPES = (np.float64, np.float32)
 NO_WEIGHT = "sample_weight is zero in every row: nothing is left to fit."
 
 
+def not_installed(what: str, package: str, extra: str) -> ImportError:
+    """Error for an optional package that is missing: which extra installs it."""
+    return ImportError(f"{what} needs {package}: pip install '.[{extra}]' from a checkout of moe-sklearn.")
+
+
 def check_varies(y, sample_weight=None):
     """Raise a ValueError if y is constant over the rows of positive sample weight."""
     used = y if sample_weight is None else y[sample_weight > 0]
