@@ -286,7 +286,7 @@ def test_wrong_rows_of_the_gate_are_named():
     with pytest.raises(TypeError, match="gate_data must be TrainingRows, as gate_rows makes them; got list"):
         mixture().fit_moments(moments, [[shard] for shard in shards])
     narrow = gate_rows([[(X[:, :3], y, bins)] for X, y, bins in shards])
-    with pytest.raises(ValueError, match="gate's rows has 3 columns, the moments have 6"):
+    with pytest.raises(ValueError, match="gate's rows has 3 columns, but the moments have 6"):
         mixture().fit_moments(moments, narrow)
     double = gate_rows([[(X, np.stack([y, y], axis=1), bins)] for X, y, bins in shards])
     with pytest.raises(ValueError, match=r"gate's rows has 2 target\(s\), but the moments have 1"):

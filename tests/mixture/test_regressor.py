@@ -367,7 +367,7 @@ def test_rows_that_are_not_finite_are_named(stars, bad, features):
         ({"experts": BinnedRidgeExperts({0: 1, 2: 1})}, "alpha has no entry for bin 1"),
         (
             {"gate_features": GateFeatureTransformer(wavelength=np.arange(4.0))},
-            r"wavelength has shape \(4,\), X has 5 columns",
+            r"wavelength has shape \(4,\), but X has 5 columns",
         ),
         (
             {"gate_features": GateFeatureTransformer(wavelength=np.array([0.0, 1, 2, 2, 3]))},

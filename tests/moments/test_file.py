@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 
 from moe_sklearn.moments import BinnedMoments, Moments
 
-DAMAGED = "damaged or is no file of moe_sklearn"
+DAMAGED = "damaged or not a file of moe_sklearn"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs modes, links or forks of POSIX")
 NAMES = ("x_mean", "y_mean", "xx", "xy", "yy", "x_before", "y_before", "x_noise")
 

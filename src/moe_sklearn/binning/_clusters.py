@@ -1,4 +1,4 @@
-"""Regimes that nobody measured: clusters of the rows of X."""
+"""Unmeasured regimes: clusters of the rows of X."""
 
 from typing import Any, Self
 
@@ -21,7 +21,7 @@ OUTLIERS, MAX_PASSES = 0.005, 10
 
 
 class ClusterBinner(Binner):
-    """Learn regimes that nobody measured, as clusters of the rows of X.
+    """Learn unmeasured regimes, as clusters of the rows of X.
 
     It is a binner that takes X itself as the side information:
     ``SoftGateMoERegressor(binner=ClusterBinner()).fit(X, y, bins=X)``. The clusters are found in the gate's

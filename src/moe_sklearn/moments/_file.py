@@ -112,7 +112,7 @@ def _check_group(label, numbers, arrays, layout):
             raise ValueError(f"{name} of bin {label!r} is negative: subtract only rows that were added.")
     n_rows, weight, eps = numbers or (weights.size, weights.min(initial=1.0), EPS)
     if type(n_rows) is not int or type(weight) not in (float, np.float64) or type(eps) is not float:
-        raise ValueError(f"bin {label!r} has {n_rows} rows, a weight or an error that is no such number.")
+        raise ValueError(f"bin {label!r}: number of rows, weight or relative error has a wrong type.")
     can_be = 0 <= n_rows < 2**63 and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0)
     if not (can_be and EPS <= eps < math.inf):
         raise ValueError(
@@ -168,7 +168,7 @@ def _damage_named(path):
         # machine.
         if getattr(error, "errno", errno.EINVAL) != errno.EINVAL:
             raise
-        raise ValueError(f"{path} is damaged or is no file of moe_sklearn: {error}") from error
+        raise ValueError(f"{path} is damaged or not a file of moe_sklearn: {error}") from error
 
 
 def check_can_be_written(path):

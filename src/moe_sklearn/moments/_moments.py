@@ -326,7 +326,7 @@ class Moments(GroupMoments):
         """
         other = other.as_products()
         n_rows, weight = self.n_rows - other.n_rows, self.weight - other.weight
-        # If `other` is no part, its rows, weight or squares are too large, and the difference would be
+        # If `other` is not part, its rows, weight or squares are too large, and the difference would be
         # nonsense.
         if n_rows < 0:
             raise ValueError("other has more rows than the group it is subtracted from.")
