@@ -180,7 +180,7 @@ def refused_or_same(path, expected):
     try:
         loaded = BinnedMoments.load(path)
     except ValueError as error:
-        assert "damaged or is no file" in str(error) or "is of version" in str(error)
+        assert "damaged or not a file" in str(error) or "is of version" in str(error)
         return True
     assert_same(loaded, expected)
     return False
