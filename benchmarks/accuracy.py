@@ -6,23 +6,23 @@
     python benchmarks/accuracy.py --from accuracy.json --figure accuracy.png
 
 Data: the bundled Gaia spectra, each divided by its root mean square, 5 times 2 folds; and simulated spectra,
-one split with 1/8 for testing. Only rows covered by the nine bins are scored. The mixture is given every
-training row, as its global ridge and its PCA take them all; other models are given the covered ones, which
-suits them, as no others are scored. The mixture chooses its penalties itself. Only the seed, the ridge of the
-stack and the piecewise ridge have one that was chosen by hand. Nothing here is tuned on test rows.
+one split with 1/8 for testing. Only rows covered by the nine bins are scored. The mixture gets all training
+rows, because its global ridge and its PCA use them; other models get only the covered rows, which suits them,
+as no others are scored. The mixture chooses its own penalties. The seed, the ridge of the stack and the
+piecewise ridge have penalties chosen by hand. Nothing here is tuned on test rows.
 
-The ceiling of the simulated spectra is the posterior mean of log g, see `benchmarks/ceiling.py`: `--draws`
-are those of its first step, `--refine` the rounds of its second. The median of its effective sample size is
-reported, and the share of rows where that is below 10. The summary of `--from` has each R2 as a share of the
-ceiling's, both on the first `--ceiling-rows` covered test rows.
+The ceiling of the simulated spectra is the posterior mean of log g, see `benchmarks/ceiling.py`: `--draws` is
+the number of draws of its first step, `--refine` the number of rounds of its second. The median of its
+effective sample size is reported, and the share of rows with less than 10. The summary of `--from` gives each
+R2 as a share of the ceiling's, both on the first `--ceiling-rows` covered test rows.
 
-Gradient boosting: up to 300 iterations, early stopping. "boosting on gate inputs" is trained on what the gate
-of a mixture is trained on. Gates see 30 PCA scores of Gaia spectra, and of simulated ones 10 scores and 27
-features of lines, if nothing else is said. "seed" is the gate of the original experiment, with one penalty
-(and with lines of Gaia spectra too). "global ridge",
-"oracle" and "default" are one model, whose seconds of fitting stand in each row. "default, known noise" is
-fitted to the clean training spectra and the standard error of their noise (`x_std`); all others see one noisy
-draw of each. "of each row" tells this model the noise of the test rows too (`x_std` of `predict`).
+Gradient boosting has up to 300 iterations and early stopping. "boosting on gate inputs" is trained on the
+inputs of a mixture's gate. Unless stated otherwise, gates see 30 PCA scores of Gaia spectra, and 10 scores
+and 27 features of lines of simulated ones. "seed" is the gate of the original experiment, with one penalty
+(and with lines also for Gaia spectra). "global ridge", "oracle" and "default" are one model; each row shows
+its seconds of fitting. "default, known noise" is fitted to the clean training spectra and the standard error
+of their noise (`x_std`); all others see one noisy draw of each. "of each row" also tells this model the noise
+of the test rows (`x_std` of `predict`).
 """
 
 import argparse
@@ -105,7 +105,7 @@ def make_data(name, spectra, X, folds, noise=None):
 
 @dataclass
 class Entry:
-    """A model to be fitted once, and the rows of the table that it gives: name -> mixing."""
+    """A model that is fitted once, and its rows of the table: name -> mixing."""
 
     make: object
     rows: dict
@@ -137,13 +137,13 @@ def make_mixture(data, *, edges=None, shrink_to="zero", alpha="auto", gate_featu
 
 
 def features_of(data, lines=None):
-    """What the gate sees: PCA scores, and windows of spectral lines where lines are resolved."""
+    """Features of the gate: PCA scores and, if lines are resolved, windows of spectral lines."""
     lines = data.noise is not None if lines is None else lines
     return GateFeatureTransformer(data.n_components, wavelength=data.wavelength if lines else None)
 
 
 def make_seed(data):
-    """The gate of the original experiment: logistic regression on features alone."""
+    """The gate of the original experiment: logistic regression on features only."""
     features = features_of(data, lines=True)
     return make_mixture(
         data, alpha=data.alpha, gate_features=features, gate="logistic", gate_inputs=FEATURES, anchors=0
@@ -151,7 +151,7 @@ def make_seed(data):
 
 
 def make_steps(data):
-    """Estimators of the steps, made when called: name -> function."""
+    """Functions that make the estimators of the steps, by name."""
 
     def mixture(gate, inputs, anchors=0):
         return partial(make_mixture, data, gate=gate, gate_inputs=inputs, anchors=anchors)
@@ -183,7 +183,7 @@ def make_steps(data):
 
 
 def make_competitors(data):
-    """Estimators of everything else, made when called: name -> function."""
+    """Functions that make all other estimators, by name."""
 
     def pls():
         return PLSRegression(20)
@@ -229,7 +229,7 @@ def piecewise(data):
 
 
 class RememberingGate(RegressionGate):
-    """Keeps what it was trained on: the inputs of the training rows, and their targets."""
+    """Keeps the inputs and the targets of its training rows."""
 
     def fit(self, X, y, *, experts, labels=None, sample_weight=None, groups=None, fallback=None):
         options = {"sample_weight": sample_weight, "groups": groups, "fallback": fallback}
@@ -239,7 +239,7 @@ class RememberingGate(RegressionGate):
 
 
 class BoostingOnGateInputs(RegressorMixin, BaseEstimator):
-    """Boosting on what the gate of a mixture is trained on."""
+    """Boosting on the inputs of a mixture's gate."""
 
     def __init__(self, mixture):
         self.mixture = mixture
@@ -279,7 +279,7 @@ def make_entries(data, args):
 
 
 def run(entry, names, data, first):
-    """Scores per fold of the named rows of an entry: name -> lists; also R2 of the `first` rows."""
+    """Scores per fold of the named rows of an entry, name -> lists; also R2 of the `first` rows."""
     results = {name: Bunch(r2=[], mae=[], fit=[], predict=[], r2_first=[]) for name in names}
     for train, test in data.folds:
         test = test[data.covered[test]]
@@ -343,7 +343,7 @@ def compare(data, args, report):
             continue
         try:
             results = run(entry, names, data, first) if names else {}
-        except Exception as error:  # one model must not cost the others hours
+        except Exception as error:  # one failing model must not cost hours of the others
             print_row(", ".join(names), short(error), *[""] * 3)
             continue
         for name, result in results.items():
@@ -352,7 +352,7 @@ def compare(data, args, report):
 
 
 def make_report(records, args):
-    """Prints a row, keeps it in `records` and writes them all, such that a run cut short is not lost."""
+    """Make a function that prints a row, adds it to `records` and writes all, so that no run is lost."""
 
     def report(data, name, kind, result, **more):
         records.append({"data": data.name, "model": name, "kind": kind, **result, **more})
@@ -395,7 +395,7 @@ def run_ceiling(data, args):
 
 
 def summarise(records):
-    """Two tables of all data sets, a model a row: R2, also as a share of the ceiling; errors and seconds."""
+    """Two tables of all data sets, a row for each model: R2, its share of the ceiling; errors, seconds."""
     names = list(dict.fromkeys(record["model"] for record in records))
     panels = list(dict.fromkeys(record["data"] for record in records))
     cells = {(record["model"], record["data"]): record for record in records}
@@ -430,11 +430,11 @@ def main(argv=None):
     add("--seed", type=int, default=SEED, help="of the simulated spectra")
     add("--pixels", type=int, default=1024, help="of a simulated spectrum")
     add("--folds", type=int, default=2, help="folds on Gaia spectra")
-    add("--repeats", type=int, default=5, help="times the folds are drawn anew")
+    add("--repeats", type=int, default=5, help="times that folds are drawn")
     add("--draws", type=int, default=120_000, help="of the ceiling's first step")
     add("--refine", type=int, default=3, help="rounds of the ceiling's second step")
     add("--ceiling-rows", type=int, default=1500, help="test rows of the ceiling")
-    add("--models", default="", help="regular expression: only models whose name it is found in")
+    add("--models", default="", help="regular expression: only models whose name matches")
     add("--skip-ceiling", action="store_true")
     add("--output", type=Path, help="JSON file, written after each model")
     add("--from", dest="sources", type=Path, nargs="+", help="results to show instead of a run")
@@ -444,7 +444,7 @@ def main(argv=None):
     if args.sources:
         for source in args.sources:
             records += json.loads(source.read_text())["results"]
-        # of two results of one model, the later
+        # of two results of one model, keep the later
         records = list({(record["data"], record["model"]): record for record in records}.values())
         records.sort(key=lambda record: list(KINDS).index(record["kind"]))
         summarise(records)

@@ -11,7 +11,7 @@ KINDS = {
 }
 
 
-# few enough to be read on a phone; the table has all of them
+# few enough to be read on a phone; the table has all models
 LINES = {
     "global ridge": "one ridge",
     "seed: logistic, features": "original gate",
@@ -28,7 +28,7 @@ LINES = {
 
 
 def draw(records, path):
-    """R2 of the models of `LINES`, a panel for each data set, one below the other."""
+    """R2 of the models of `LINES`, one panel below the other for each data set."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -56,7 +56,7 @@ def draw(records, path):
 
 
 def draw_panel(axis, rows):
-    """R2 of the models of one data set, each at its height."""
+    """R2 of the models of one data set, one line for each."""
     for height, record in enumerate(reversed(rows)):
         mean, deviation = np.mean(record["r2"]), np.std(record["r2"])
         axis.errorbar(mean, height, xerr=deviation, fmt="o", color=KINDS[record["kind"]], ms=8, lw=2)

@@ -2,7 +2,8 @@
 
 python benchmarks/alphas.py --n 20000 --pixels 1024
 
-Scores are negative logarithms of the held-out error, and compared in the folds that the experts hold out.
+Scores are negative logarithms of the held-out error. They are compared in the folds that the experts hold
+out.
 """
 
 import argparse

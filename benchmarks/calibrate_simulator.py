@@ -1,4 +1,4 @@
-"""How the simulated spectra behave in the experiment, beside what the published ones do.
+"""How simulated spectra behave in the experiment, compared with the published ones.
 
 python benchmarks/calibrate_simulator.py --n 60000 --pixels 1024 --noise 1
 """

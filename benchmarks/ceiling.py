@@ -1,18 +1,18 @@
 """Ceiling of the simulated spectra: the posterior mean of log g, the best any model can do in squared error.
 
-What it knows: the simulator, that a row is covered, and the star's magnitude, hence the noise of each
-pixel given its flux. Latent are Teff, [M/H] and log g, uniform in the covered box; there is nothing else. The
-other models are not given magnitudes, but the scatter of 1024 pixels tells them to 0.02 mag or so, and by
-themselves they say nothing on log g. The oracle is told the bin, which the ceiling is not. Two steps:
+The ceiling knows the simulator, that a row is covered, and the star's magnitude, hence the noise of each
+pixel given its flux. Only Teff, [M/H] and log g are latent, uniform in the covered box. The other models do
+not get magnitudes, but the scatter of 1024 pixels reveals them to about 0.02 mag, and magnitudes alone say
+nothing about log g. The oracle is told the bin; the ceiling is not. There are two steps:
 
 1. `n_draws` noise-free spectra from the prior, the same for all rows, weighted by exp(-chi2 / 2) with the
-   noise of the row's own flux, as if nothing were clipped at 0. For bright stars few draws get any weight.
+   noise of the row's own flux, as if nothing were clipped at 0. For bright stars, few draws get any weight.
 2. `n_rounds` of 500 draws (the last: 2,000) for each row, most from a Student t fitted to the weights
    before, a tenth from the prior; weighted by the exact likelihood: noise of the draw's flux, clipped pixels
-   as censored. The last round gives the posterior mean. Without rounds the first step does.
+   as censored. The last round gives the posterior mean; without rounds, the first step does.
 
-The effective sample size (sum w)^2 / sum w^2 tells whether there are draws enough: where it is small for
-many rows the ceiling is too low.
+The effective sample size (sum w)^2 / sum w^2 tells whether there are enough draws: if it is small for many
+rows, the ceiling is too low.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ LOGG_RANGE = (1.0, 5.0)
 
 
 def posterior_means(data, rows, n_draws, n_rounds, seed):
-    """Posterior mean of log g and effective sample size of some rows; both as of the first step."""
+    """Posterior mean of log g and effective sample size of some rows; the same after the first step."""
     rng = np.random.default_rng(seed)
     teff_edges, mh_edges = data.edges
     box = np.array([[edges[0], edges[-1]] for edges in (teff_edges, LOGG_RANGE, mh_edges)])
@@ -53,7 +53,7 @@ def posterior_means(data, rows, n_draws, n_rounds, seed):
 
 
 def to_labels(places, box):
-    """Teff, log g and [M/H] of places in the unit cube."""
+    """Teff, log g and [M/H] at places in the unit cube."""
     return box[:, 0] + places * np.ptp(box, axis=1)
 
 
@@ -64,7 +64,7 @@ def summary(places, scores):
 
 
 def chi_squares(data, rows, draws):
-    """Chi2 of every row (n_rows, n_draws) at every draw, the noise being that of the row."""
+    """Chi2 of every row at every draw, (n_rows, n_draws), with the noise of the row."""
     X, precision = data.X[rows], (data.noise * data.error[rows]) ** -2.0
     chi2 = np.empty((len(rows), len(draws)), dtype=np.float32)
     centre = X.mean(axis=0)
@@ -87,7 +87,7 @@ def effective_size(weights):
 
 
 def propose(places, scores, n_proposals, rng):
-    """Draws around the weighted places, and their log density; that of the prior is 0."""
+    """Draws around the weighted places, and their log density. The density of the prior is 0."""
     weights = tempered(scores)
     centre = weights @ places
     offset = places - centre
@@ -100,7 +100,7 @@ def propose(places, scores, n_proposals, rng):
 
 
 def tempered(scores):
-    """Weights exp(scores), their contrast lowered until the effective sample size suffices."""
+    """Weights exp(scores), with the contrast lowered until the effective sample size is large enough."""
     contrast = 1.0
     weights = softmax(scores)
     while effective_size(weights) < LEAST_SIZE:
@@ -110,7 +110,7 @@ def tempered(scores):
 
 
 def log_likelihood(data, row, labels):
-    """Of the spectrum of a row at each label."""
+    """Log likelihood of the spectrum of a row at each of the labels."""
     flux = stellar_flux(*labels.T, data.wavelength)
     sigma = snr_error(flux, np.full(len(flux), data.magnitude[row]), data.wavelength)
     sigma *= np.float32(data.noise)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: seconds, memory, the bare product, emulated spectra, tables, the machine."""
+"""Shared by the benchmarks: seconds, memory, the bare product, emulated spectra, tables, the machine."""
 
 import cProfile
 import math
@@ -40,9 +40,9 @@ def best_seconds(function, repeats=3):
 
 
 def public_seconds(function, least=0.02):
-    """Seconds of one call in each public function of moe_sklearn, what that calls included, most first.
+    """Seconds of one call in each public function of moe_sklearn, with its inner calls, most first.
 
-    Functions below the share `least` of the whole are left out. Only the caller's thread is watched.
+    Functions below the share `least` of the whole are left out. Only the caller's thread is profiled.
     """
     profile = cProfile.Profile()
     whole, _ = timed(lambda: profile.runcall(function))
@@ -72,12 +72,12 @@ def peak_memory():
     status = Path("/proc/self/status")
     if status.exists():
         return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024
-    # It begins with what the parent had.
+    # The peak includes that of the parent.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def forget_peak():
-    """Let the peak start again from what is resident now, where the system can."""
+    """Reset the peak to the memory that is resident now, if the system can."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -85,7 +85,7 @@ def forget_peak():
 
 
 def in_child(function, *arguments):
-    """Result of a call in a new process, so that its peak memory is its own."""
+    """Result of a call in a new process, which has its own peak memory."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -94,7 +94,7 @@ def in_child(function, *arguments):
 
 
 def bare_syrk(*parts, dtype=np.float32):
-    """One triangle of X'X of the rows of all parts, by SciPy's SYRK: the yardstick of every fit."""
+    """One triangle of X'X of the rows of all parts, by SciPy's SYRK: the yardstick of fits."""
     syrk = blas.ssyrk if dtype == np.float32 else blas.dsyrk
     product = np.zeros((parts[0].shape[1],) * 2, dtype, order="F")
     for part in parts:
@@ -105,7 +105,7 @@ def bare_syrk(*parts, dtype=np.float32):
 
 
 def bare_kernel(X):
-    """One triangle of X X': the yardstick where rows are fewer than columns."""
+    """One triangle of X X': the yardstick if there are fewer rows than columns."""
     syrk = blas.ssyrk if X.dtype == np.float32 else blas.dsyrk
     return syrk(1.0, X.T, trans=1, lower=1)
 
@@ -118,9 +118,9 @@ def stacked_columns(model):
 
 
 def emulate(n, pixels, n_bins=9, out=None, seed=0):
-    """Float32 rows of low rank plus noise (in `out`, if given), targets of another slope in each bin, bins.
+    """Float32 rows of low rank plus noise (in `out`, if given), targets with another slope in each bin, bins.
 
-    Bins are quantiles of the first two of twelve hidden variables, so a square number of them.
+    Bins are quantiles of the first two of twelve hidden variables, so that their number is a square.
     """
     rng = np.random.default_rng(seed)
     X = np.empty((n, pixels), np.float32) if out is None else out

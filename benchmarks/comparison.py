@@ -1,21 +1,21 @@
-"""What other packages of local regression can and cannot do, each cell tried, and how good and fast they are.
+"""Other packages of local regression: what they can and cannot do (each cell is tried), accuracy and time.
 
     pip install scikit-lego mlinsights linear-tree gemseo smt cgmm lightgbm pandas
     python benchmarks/comparison.py --output others.json
     python benchmarks/comparison.py --tools linear-tree --output old.json  # scikit-learn 1.6
     python benchmarks/comparison.py --from others.json old.json
 
-A cell is one small function that runs in a process of its own. "yes": it did what the row says. "help": it
-did so with a workaround of a few lines, which is named below the table. "no": it raised, or failed the check
-of the row, or took too long; why is named below. Packages that are not installed are left out. Of several
-files, a later one serves the packages that could not be fitted at all in an earlier one.
+A cell is one small function that runs in its own process. "yes": it did what the row says. "help": it did so
+with a workaround of a few lines, which is named below the table. "no": it raised an error, failed the check
+of the row, or took too long; the reason is named below. Packages that are not installed are left out. With
+several files, a later one serves the packages that could not be fitted at all in an earlier one.
 
-The toy data are 1,000 rows of 8 columns in four overlapping clumps, each with slopes of its own. Accuracy is
+The toy data are 1,000 rows of 8 columns in four overlapping clumps, each with its own slopes. Accuracy is
 that of log g: bundled Gaia spectra and 4,000 simulated ones of 256 pixels with half the usual noise, 3 x 3
-regimes of Teff and [M/H], one fifth held out, the same for all. GEMSEO, SMT and cgmm are made for some tens
-of inputs and are given PCA scores (30 and 10), all others the spectra. The penalty is 0.003 for Gaia, as in
-the README, and scikit-learn's 1 elsewhere. Seconds are those that
-the processor computed, so set OPENBLAS_NUM_THREADS and OMP_NUM_THREADS to 1. Needs a system with `fork`.
+regimes of Teff and [M/H], one fifth held out, the same for all. GEMSEO, SMT and cgmm are made for tens of
+inputs and get PCA scores (30 and 10), all others the spectra. The penalty is 0.003 for Gaia, as in the
+README, and scikit-learn's 1 elsewhere. Seconds are processor time, so set OPENBLAS_NUM_THREADS and
+OMP_NUM_THREADS to 1. Needs a system with `fork`.
 """
 
 import argparse
@@ -59,9 +59,9 @@ RELEASED = {
     "cgmm": "2026-06",
     "lightgbm": "2026-07",
 }
-"""Month of the last release, as the package index stated it on 2026-11-24."""
+"""Month of the last release, as the package index had it on 2026-11-24."""
 LICENCES = {"scikit-lego": "MIT", "mlinsights": "MIT"}
-"""Where the metadata hold a text instead of a name."""
+"""For packages whose metadata hold a text instead of a name."""
 
 TOY_SLOPES = 3 * np.random.default_rng(7).normal(size=(4, 8))
 
@@ -70,7 +70,7 @@ TOY_SLOPES = 3 * np.random.default_rng(7).normal(size=(4, 8))
 
 
 def toy(n, seed):
-    """Rows X, targets and regimes: four overlapping clumps, each with slopes of its own."""
+    """Rows X, targets and regimes: four overlapping clumps, each with its own slopes."""
     rng = np.random.default_rng(seed)
     bins = rng.integers(4, size=n)
     X = rng.normal(size=(n, 8))
@@ -99,7 +99,7 @@ def told_ridges():
 
 
 def share_of_gain(predicted):
-    """rho: how much of the gain of four ridges that are told the regime over one ridge is kept."""
+    """rho: the share kept of the gain of four ridges that are told the regime over one ridge."""
     return (r2_score(TEST[1], predicted) - r2_of_ridge()) / (r2_told() - r2_of_ridge())
 
 
@@ -107,12 +107,12 @@ def share_of_gain(predicted):
 
 
 class No(Exception):
-    """The package ran, and did not do what the row says."""
+    """The package ran, but did not do what the row says."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table: its title, the method of a tool that can be a workaround, what is tried."""
+    """A line of the table: its title, the method of a tool that may be a workaround, and the check."""
 
     title: str
     method: str
@@ -131,7 +131,7 @@ def row(title, method="fit"):
 
 
 def require(condition, text):
-    """`text`, or the error that says it."""
+    """Return `text` if the condition holds, else raise an error that says it."""
     if not condition:
         raise No(text)
     return text
@@ -162,7 +162,7 @@ def finds_regimes(tool):
 
 @row("blends experts: no jumps")
 def blends(tool):
-    """Closer and closer around the steepest place of eight lines between rows, no jump is left."""
+    """Ever closer to the steepest place of eight lines between rows, no jump is left."""
     if tool.told:
         function = tool.fit_labelled(*TRAIN)
     else:
@@ -173,7 +173,7 @@ def blends(tool):
 
 
 def largest_jump(function, start, end):
-    """What is left of the steepest step of a function between two rows, as steps become small."""
+    """The steepest step of a function between two rows, as steps become small."""
     for n in (200, 32, 32):
         path = np.linspace(start, end, n + 1)
         steps = np.abs(np.diff(function(path)))
@@ -184,7 +184,7 @@ def largest_jump(function, start, end):
 
 @row("probabilities of the regimes", "regime_proba")
 def probabilities(tool):
-    """They are one row for each row of X, and add up to one."""
+    """There is one row for each row of X, and rows add up to one."""
     proba = np.asarray(tool.regime_proba(tool.fit(*TRAIN), TEST[0]))
     require(len(proba) == len(TEST[0]) and np.allclose(proba.sum(axis=1), 1), f"shape {proba.shape}")
 
@@ -197,7 +197,7 @@ def report(tool):
 
 @row("wide: 4 x 200 rows of 1,000 columns")
 def wide(tool):
-    """Fit and prediction in time; the seconds of both."""
+    """Fit and prediction end in time; the seconds of both."""
     X, y, bins = emulate(1000, 1000, 4)
     X = X.astype(float)
     both = seconds_of(lambda: tool.predict(tool.fit(X[:800], y[:800], bins[:800]), X[800:], bins[800:]))
@@ -207,7 +207,7 @@ def wide(tool):
 
 @row("tall: 20,000 x 200, float32")
 def tall(tool):
-    """Fit in time; the seconds, as multiples of the bare product X'X."""
+    """The fit ends in time; the seconds, as multiples of the bare product X'X."""
     X, y, bins = emulate(20_000, 200, 9)
     bare = least_seconds(lambda: bare_syrk(X))
     seconds, _ = seconds_of(lambda: tool.fit(X, y, bins))
@@ -216,7 +216,7 @@ def tall(tool):
 
 @row("small: 500 x 8, milliseconds")
 def small(tool):
-    """The best of three fits, imports apart."""
+    """The best of three fits, without imports."""
     X, y, bins = (array[:500] for array in TRAIN)
     return f"{1000 * least_seconds(lambda: tool.fit(X, y, bins)):.0f} ms"
 
@@ -233,7 +233,7 @@ def batches(tool):
 
 @row("sample weights")
 def weights(tool):
-    """Of 1,000 targets 200 are wrong by 1,000 and weigh nothing: R2 is above 0.5."""
+    """200 of 1,000 targets are wrong by 1,000 and have weight 0: R2 is above 0.5."""
     X, y, bins = TRAIN
     wrong = np.arange(len(y)) % 5 == 0
     model = tool.fit(X, np.where(wrong, y + 1000, y), bins, sample_weight=(~wrong).astype(float))
@@ -243,7 +243,7 @@ def weights(tool):
 
 @row("several targets")
 def targets(tool):
-    """Two columns of targets give two of predictions; R2 of the first is that of it alone, to 0.1."""
+    """Two columns of targets give two of predictions; R2 of the first is as if it were alone, to 0.1."""
     X, y, bins = TRAIN
     both = tool.predict(tool.fit(X, np.column_stack([y, X[:, 2] - y]), bins), TEST[0], TEST[2])
     require(both.shape == (500, 2), f"shape {both.shape}")
@@ -254,7 +254,7 @@ def targets(tool):
 
 @row("known noise of the columns", "fit_noise_known")
 def known_noise(tool):
-    """Trained on clean rows and told the noise of new ones, it is better than trained on clean rows alone."""
+    """Trained on clean rows and told the noise of new rows, it is better than without being told."""
     X, y, bins = TRAIN
     noisy = TEST[0] + np.random.default_rng(0).normal(size=TEST[0].shape)
     models = tool.fit_noise_known(X, y, bins, 1.0), tool.fit(X, y, bins)
@@ -283,7 +283,7 @@ def density(tool):
 
 @row("coefficients of each regime", "coefficients")
 def explains(tool):
-    """More than one vector of coefficients can be read; their number."""
+    """More than one vector of coefficients can be read; the figure is their number."""
     coefficients = tool.coefficients(tool.fit(*TRAIN))
     vectors = [] if np.ndim(coefficients[0]) == 0 else coefficients
     return require(len(vectors) > 1, f"{max(len(vectors), 1)} vectors")
@@ -304,7 +304,7 @@ def other_experts(tool):
 
 @row("classification", "classifier")
 def classification(tool):
-    """Whether y is above its median is right for 75 % of held-out rows."""
+    """For 75 % of held-out rows, it predicts correctly whether y is above its median."""
     median, maker = np.median(TRAIN[1]), tool.classifier()
     tool.estimator = lambda: maker
     model = tool.fit(TRAIN[0], (TRAIN[1] > median).astype(int), TRAIN[2])
@@ -343,7 +343,7 @@ SEARCHED = ("alpha", "n_components", "num_leaves", "max_leaf_nodes")
 
 @row("failures of check_estimator")
 def checks(tool):
-    """None of scikit-learn's checks fails; how many did."""
+    """None of scikit-learn's checks fails; the figure is the number that did."""
     done = check_estimator(tool.estimator(), on_skip=None, on_fail=None)
     failed = sum(check["status"] == "failed" for check in done)
     return require(failed == 0, f"{failed} of {len(done)}")
@@ -351,7 +351,7 @@ def checks(tool):
 
 @row("pickle")
 def pickles(tool):
-    """A model that was read again predicts the same."""
+    """A pickled model predicts the same after it is read."""
     model = tool.fit(*TRAIN)
     again = pickle.loads(pickle.dumps(model))
     predictions = (tool.predict(m, TEST[0][:50], TEST[2][:50]) for m in (model, again))
@@ -362,7 +362,7 @@ def pickles(tool):
 
 
 def tried(check, tool):
-    """The verdict on one cell, and its figure or why not."""
+    """The verdict on one cell, and its figure or the reason."""
     try:
         return "yes", check(tool) or ""
     except Exception as error:
@@ -372,7 +372,7 @@ def tried(check, tool):
 
 
 def send_tried(check, tool, seconds, connection):
-    """Do so without a word from the package, in a process that ends with it."""
+    """Send the result of `tried` from a process that ends with it, with the package's output suppressed."""
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
@@ -381,8 +381,8 @@ def send_tried(check, tool, seconds, connection):
 
 
 def in_time(check, tool, seconds):
-    """The verdict of `tried` in a process of its own, which is ended when it has computed for so long."""
-    # A fork is fast, and safe here: this process computes nothing and starts no threads.
+    """The verdict of `tried` in its own process, which is ended after it has computed for `seconds`."""
+    # Forking is fast, and safe here: this process computes nothing and starts no threads.
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=send_tried, args=(check, tool, seconds, theirs), daemon=True)
@@ -399,7 +399,7 @@ def in_time(check, tool, seconds):
 
 
 def seconds_of(function):
-    """Seconds that the processor computed for one call, and its result: other work beside does not count."""
+    """Processor seconds of one call, and its result. Other work on the machine does not count."""
     start = time.process_time()
     result = function()
     return time.process_time() - start, result
@@ -410,7 +410,7 @@ def least_seconds(function):
 
 
 def try_rows(tool, seconds):
-    """title -> verdict, figure or reason, workaround."""
+    """Results by title: verdict, figure or reason, workaround."""
     cells = {}
     for line in ROWS:
         verdict, text = in_time(line.check, tool, seconds)
@@ -431,7 +431,7 @@ def of_package(package):
 
 
 def spectra(name):
-    """Train and test parts of X, y and regimes, and the settings: alpha, components."""
+    """Training and test parts of X, y and regimes, and the settings: alpha, components."""
     if name == "Gaia":
         data, alpha, n_components = load_gaia_xp(), 0.003, 30
         X = normalize(data.data)
@@ -463,7 +463,7 @@ DATA = ["Gaia", "simulated"]
 
 
 def try_accuracy(tool, seconds):
-    """Settings, and for each data set R2 and seconds, or why not."""
+    """Settings, and for each data set R2 and seconds, or the reason for their lack."""
     found = {name: in_time(lambda tool, name=name: accuracy(name, tool), tool, seconds)[1] for name in DATA}
     return {"settings": type(tool)(n_regimes=9).settings, "told": tool.told, "few": tool.few_inputs} | found
 
@@ -480,7 +480,7 @@ def installed(kind):
 
 
 def run(names, seconds, output):
-    """Everything that is found of the tools with these names, written to a file after each."""
+    """All results of the tools with these names, written to a file after each tool."""
     found = {}
     for kind in TOOLS:
         if kind.name in names and installed(kind):
@@ -500,7 +500,7 @@ def run(names, seconds, output):
 
 
 def print_table(found):
-    """One column a package, one line a row of ROWS."""
+    """A column for each package, a line for each of ROWS."""
     print_header("", *found)
     for key in ("version", "scikit-learn", "licence", "released"):
         title = {"scikit-learn": "run on scikit-learn", "released": "last release"}.get(key, key)
@@ -516,7 +516,7 @@ def cell_text(verdict, text, how):
 
 
 def print_details(found):
-    """What each row asks, the workarounds, and why not."""
+    """What each row asks, the workarounds, and the reasons of failures."""
     print("\nWhat each row asks:\n")
     for line in ROWS:
         print(f"* **{line.title}**: {' '.join(inspect.getdoc(line.check).split())}")
@@ -570,11 +570,9 @@ def main(argv=None):
     )
     names = [kind.name for kind in TOOLS]
     parser.add_argument("--tools", nargs="+", default=names, choices=names)
-    parser.add_argument(
-        "--seconds", type=int, default=20, help="that one cell may compute; twice that for accuracy"
-    )
+    parser.add_argument("--seconds", type=int, default=20, help="limit for one cell; twice that for accuracy")
     parser.add_argument("--output", help="a .json file to write the results to")
-    parser.add_argument("--from", dest="sources", nargs="+", help="print what these files hold, run nothing")
+    parser.add_argument("--from", dest="sources", nargs="+", help="print these files, run nothing")
     args = parser.parse_args(argv)
     print_machine()
     found = joined(args.sources) if args.sources else run(args.tools, args.seconds, args.output)

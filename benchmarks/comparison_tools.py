@@ -1,7 +1,7 @@
-"""The packages that `comparison.py` compares: how each is made, fitted and asked, by its public names only.
+"""The packages that `comparison.py` compares: how to make, fit and call each of them by its public names.
 
-`Tool` asks in the way of scikit-learn. A subclass says where its package has another way, and marks with
-`workaround` what takes more than the package itself.
+`Tool` uses the interface of scikit-learn. Subclasses override it for packages with another one, and mark with
+`workaround` what needs more than the package itself.
 """
 
 from importlib import import_module
@@ -24,7 +24,7 @@ NORMAL_90 = 1.645
 
 
 def workaround(how):
-    """Mark a method that takes more than the package itself, and say what."""
+    """Mark a method that needs more than the package itself, and say what."""
 
     def mark(method):
         method.how = how
@@ -34,7 +34,7 @@ def workaround(how):
 
 
 def router():
-    """What tells the regime of a row from its columns, where a package does not."""
+    """Classifier that tells the regime of a row from its columns, for packages that do not."""
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
 
 
@@ -49,7 +49,7 @@ class Tool:
     modules = ()  # imported before the clock starts
     needs_bins = False  # fit takes `bins`
     told = False  # predict is told the regime
-    few_inputs = False  # made for some tens of columns: real spectra come as PCA scores
+    few_inputs = False  # made for tens of columns: it gets PCA scores of real spectra
     proba_names = "predict_proba", "predict_regime_proba"
     interval_names = "predict_interval", "predict_intervals", "predict_quantiles", "predict_variances"
     density_names = "log_prob", "logpdf", "predict_dist"
@@ -70,15 +70,15 @@ class Tool:
     def predict(self, model, X, bins=None):
         return np.asarray(model.predict(X))
 
-    # What a row of the table asks, where packages differ in the way.
+    # Methods that rows of the table call, and that packages do in different ways.
 
     def fit_labelled(self, X, y, bins):
-        """A function of X alone, learned with labels."""
+        """A function of X only, learned with labels."""
         model = self.estimator().fit(X, y, bins=bins)
         return model.predict
 
     def fit_unlabelled(self, X, y):
-        """A function of X, learned without labels."""
+        """A function of X only, learned without labels."""
         return self.estimator().fit(X, y).predict
 
     def predict_told(self, train, test):
@@ -119,11 +119,11 @@ class Tool:
         return self.estimator().set_params(estimator=RandomForestRegressor(20, random_state=0))
 
     def classifier(self):
-        raise NotImplementedError("the package has no such classifier")
+        raise NotImplementedError("the package has no classifier of this kind")
 
 
 def first_method(model, names):
-    """The first of some methods that a model has."""
+    """The first of these methods that a model has."""
     for name in names:
         if hasattr(model, name):
             return getattr(model, name)
@@ -131,7 +131,7 @@ def first_method(model, names):
 
 
 def behind_a_classifier(tool, X, y, bins):
-    """Predicted probabilities of the regimes as further columns, cross-fitted in training."""
+    """X with the predicted probabilities of the regimes as further columns, cross-fitted in training."""
     gate = router().fit(X, bins)
     seen = cross_val_predict(router(), X, bins, method="predict_proba")
     model = tool.fit(np.hstack([X, seen]), y, None)
@@ -139,7 +139,7 @@ def behind_a_classifier(tool, X, y, bins):
 
 
 class ByAClassifier:
-    """The way to use labels that any regressor has."""
+    """A way for any regressor to use labels."""
 
     @workaround("a classifier before it, whose probabilities are further columns")
     def fit_labelled(self, X, y, bins):
@@ -201,7 +201,7 @@ class OracleMixture(Mixture):
 
 
 class HandWritten(RegressorMixin, BaseEstimator):
-    """The gate that one writes by hand: a classifier of the labels and a loop of one estimator."""
+    """A gate written by hand: a classifier of the labels, and a loop over one estimator."""
 
     def __init__(self, expert, n_components=8):
         self.expert, self.n_components = expert, n_components
@@ -366,7 +366,7 @@ class Hierarchical(Grouped):
 
 
 def quantile_experts(make, X, y, X_test):
-    """Lower and upper ends by two models of quantiles."""
+    """Lower and upper ends from two models of quantiles."""
     experts = (QuantileRegressor(quantile=q, alpha=0.0) for q in LOW_HIGH)
     return [make(expert).fit(X, y).predict(X_test) for expert in experts]
 
@@ -494,7 +494,7 @@ class Gemseo(ByAClassifier, Tool):
         return f"MOERegressor(hard=False), KMeans({self.n_regimes}), ridge, default scaling"
 
     def unfitted(self, X, y):
-        """Data are given when a model is made."""
+        """Make a model. Its constructor takes the data."""
         data = self.load("gemseo.datasets.io_dataset", "IODataset")()
         data.add_input_group(X)
         data.add_output_group(np.reshape(y, (len(y), -1)))
@@ -592,7 +592,7 @@ class Smt(ByAClassifier, Tool):
 
 
 class SmtOfFour(Smt):
-    """Nine clusters are too many for its mixture of the Gaia spectra."""
+    """Its mixture cannot fit nine clusters of the Gaia spectra."""
 
     def __init__(self, alpha=1.0, n_regimes=4, n_components=8):
         super().__init__(alpha, 4, n_components)

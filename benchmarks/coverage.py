@@ -1,13 +1,13 @@
-"""Coverage of intervals: how many new targets lie within `predict_interval`, over repeats of the whole.
+"""Coverage of intervals: the share of new targets within `predict_interval`, over whole repeats.
 
     python benchmarks/coverage.py
     python benchmarks/coverage.py --repeats 20 --only visits
 
 Each repeat draws training rows, calibration rows and 2,000 new rows, fits, calibrates, and counts. The mean
 over the repeats is the probability that the guarantee is about; its standard error is that of the scatter
-between repeats. Three regimes, which X shows roughly, of different slopes and noise. "Visits": five rows of
-each object, alike in X and in y, in training and calibration, and new objects of one row each. Their
-calibration is exchangeable by object only: `calibrate` gets the groups.
+between repeats. Three regimes, which X shows roughly, differ in slopes and noise. With "visits", training and
+calibration have five rows of each object, alike in X and in y, and new objects have one row each. Only
+objects are exchangeable there, so `calibrate` gets the groups.
 
 Limits for a coverage of .9: .88 to .92 with rows, .88 to .94 with groups.
 """
@@ -25,12 +25,12 @@ from moe_sklearn import SoftGateMoERegressor
 
 N_FEATURES, N_NEW = 6, 2000
 LEVEL = 0.9
-# Of settings with one row of each object, and with several
+# For settings with one row of each object, and with several
 LIMITS = {False: (0.88, 0.92), True: (0.88, 0.94)}
 
 
 class Setting(NamedTuple):
-    """How rows are drawn, fitted and calibrated."""
+    """A way to draw, fit and calibrate rows."""
 
     n_objects: int
     """For training."""
@@ -69,10 +69,10 @@ def coverage_of(setting, seed):
     """Share of the new rows within their intervals, and mean width."""
     rng = np.random.default_rng(seed)
     X, y, bins, objects = draw(rng, setting.n_objects, setting.visits)
-    # By numbers of their own: an object is in training or in calibration.
+    # Each draw numbers its own objects: an object is in training or in calibration.
     X_held, y_held, _, held = draw(rng, setting.n_calibration, setting.visits)
     X_new, y_new, _, _ = draw(rng, N_NEW)
-    # A logistic gate of features alone leaves no residuals to make intervals from.
+    # A logistic gate that sees only features leaves no residuals for intervals.
     inputs = ("features", "experts") if setting.gate == "logistic" else "auto"
     model = SoftGateMoERegressor(gate=setting.gate, gate_inputs=inputs, random_state=seed)
     has_visits = setting.visits > 1
@@ -87,7 +87,7 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=200)
-    parser.add_argument("--only", default="", help="regular expression: settings it is found in")
+    parser.add_argument("--only", default="", help="regular expression: only settings that match")
     parser.add_argument("--jobs", type=int, default=1, help="repeats at the same time")
     args = parser.parse_args(argv)
     print_machine()

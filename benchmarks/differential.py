@@ -1,6 +1,6 @@
-"""A differential test of the ridge experts against NumPy, and what cures a case that fails.
+"""A differential test of the ridge experts against NumPy, and the changes that cure failing cases.
 
-Cases and the rule by which one fails are those of `tests/support/differential.py`:
+The cases, and the rule by which one fails, are those of `tests/support/differential.py`:
 
     python benchmarks/differential.py --cases 20000        # the nightly run: failing cases, one a line
     python benchmarks/differential.py --cases 2000 --causes         # and what cures the failing ones
@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 from differential import MOST_FAR, MOST_NEARLY, Case, draw, run
 
-# What takes away a cause, in the order in which causes are looked for.
+# Changes that remove a cause, in the order in which causes are looked for.
 CURES: dict = {
     "scale of y": {"scale_y": 1.0},
     "scale of X": {"scale_x": 1.0},
@@ -47,7 +47,7 @@ def cures_of(case: Case) -> list[str]:
 
 
 def smallest(case: Case) -> Case:
-    """A failing case from which everything is taken that the failure does not need."""
+    """A failing case without everything that the failure does not need."""
     simpler = [
         *CURES.values(),
         {"n_targets": 1},
@@ -70,13 +70,13 @@ def smallest(case: Case) -> Case:
 def main():
     """Print failing cases, and what cures them.
 
-    The exit status tells whether one is far off, or more than a few are nearly right.
+    The exit status says whether one is far off, or more than a few are slightly off.
     """
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--cases", type=int, default=400)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--causes", action="store_true", help="look for what cures each failing case")
-    parser.add_argument("--literal", action="store_true", help="allow nothing for rounding of products")
+    parser.add_argument("--literal", action="store_true", help="do not allow for rounding of products")
     parser.add_argument("--case", help="one case, as it was printed")
     given = parser.parse_args()
     compare = partial(run, rounding_allowed=0.0) if given.literal else run

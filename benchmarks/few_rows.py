@@ -1,11 +1,11 @@
-"""R2 of one ridge and of both gates with few training rows: from how many on is the gate trained on errors?
+"""R2 of one ridge and of both gates with few training rows: how many does a gate trained on errors need?
 
     python benchmarks/few_rows.py
     python benchmarks/few_rows.py --rows 30 60 --seeds 20 --jobs 2
 
-Means over seeds of R2 on other rows, with the standard errors of the mean differences of the regression gate
-to one ridge and to the logistic gate. The penalties are the automatic ones, for all of them alike.
-Data: Gaia spectra (log g; four regimes, halves of Teff and of [M/H]), patients with diabetes (four, sex and
+The table has means over seeds of R2 on other rows, and the mean differences of the regression gate to one
+ridge and to the logistic gate, with standard errors. All models have automatic penalties. Data: Gaia spectra
+(log g; four regimes from halves of Teff and of [M/H]), patients with diabetes (four regimes from sex and
 halves of age), and pure noise with three regimes.
 """
 
@@ -35,7 +35,7 @@ def load(name):
 
 
 def draw(name, n_rows, seed):
-    """Training rows and the others, each X, y, bins."""
+    """Training rows and other rows, each as X, y, bins."""
     if name == "noise":
         (*train, _, _), (*rest, _, _) = Noise(n_rows, 5).draw(seed)
         return train, rest

@@ -3,13 +3,13 @@
     python benchmarks/fit.py --n 50000 --pixels 4096
     python benchmarks/fit.py --n 500 --pixels 4096
 
-Each job runs in a process of its own, on the same float32 data, so that its peak memory is its own; of
-`--repeats` runs there the fastest counts. (Some virtual machines charge seconds for each GB that a process
-touches first. The first run pays that; no job is spared it.) The stages of the whole fit, each with those
-inside it, are those of one more run, with a profiler.
+Each job runs in its own process, on the same float32 data, so that it has its own peak memory. The fastest of
+`--repeats` runs in the process counts. (On some virtual machines the first touch of each GB takes seconds.
+The first run of every job pays for it.) The stages of the whole fit, with their inner stages, come from one
+more run with a profiler.
 
-scikit-learn runs with its default solvers, and with its fastest ones for such data: LSQR and ARPACK. LSQR
-iterates, the more the smaller the penalty is, and stops at `tol`. "Error of ridges" is therefore printed
+scikit-learn runs with its default solvers, and with its fastest ones for these data: LSQR and ARPACK. LSQR
+needs more iterations for smaller penalties, and stops at `tol`. The "error of ridges" is therefore printed
 beside the seconds: the greatest relative error (in the Euclidean norm) of the ten vectors of coefficients,
 against Cholesky in float64. The penalty is 1,000 unless a job names another.
 """
@@ -49,7 +49,7 @@ DEFAULT = {}
 
 
 def syrk(X, y, bins, dtype=np.float32):
-    """X'X, or X X' where rows are fewer than columns."""
+    """X'X, or X X' if there are fewer rows than columns."""
     if len(X) > X.shape[1]:
         bare_syrk(X, dtype=dtype)
     else:
@@ -58,7 +58,7 @@ def syrk(X, y, bins, dtype=np.float32):
 
 def experts(X, y, bins, alpha=ALPHA, product_dtype="auto"):
     ridges, scratch = BinnedRidgeExperts(alpha, product_dtype=product_dtype), Scratch()
-    # as `fit` does, but the moments of all rows are kept for the PCA
+    # as in `fit`, but the moments of all rows are kept for the PCA
     moments = ridges.gather([Rows(as_source(X), y, bins)], scratch=scratch)
     pooled = moments.pool()
     ridges.fit_moments(moments, dtype=X.dtype, pooled=pooled, scratch=scratch)
@@ -112,7 +112,7 @@ TWINS = [
 
 
 def greatest_error(folder, X, y, bins, alpha, coef):
-    """Of the ten ridges, the greatest relative error; the exact ones are solved once for each alpha."""
+    """The greatest relative error of the ten ridges. The exact ridges are solved once for each alpha."""
     path = folder / f"exact_{alpha:g}.npy"
     if not path.exists():
         np.save(path, ten_ridges(X.astype(np.float64), y, bins, alpha=alpha, solver="cholesky"))
@@ -121,7 +121,7 @@ def greatest_error(folder, X, y, bins, alpha, coef):
 
 
 def measure(name, folder, repeats):
-    """Seconds, peak memory, that above the data, error of the ridges, and the stages of a whole fit."""
+    """Seconds, peak memory, peak above the data, error of the ridges, and the stages of a whole fit."""
     X, y, bins = (np.load(folder / f"{part}.npy") for part in ("X", "y", "bins"))
     job = JOBS[name]
     job(X[:2000, :64].copy(), y[:2000], bins[:2000])
@@ -139,8 +139,8 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=50_000)
     parser.add_argument("--pixels", type=int, default=4096)
-    parser.add_argument("--repeats", type=int, default=3, help="best of so many runs")
-    parser.add_argument("--only", default="", help="regular expression: only jobs in whose name it is found")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs, of which the best counts")
+    parser.add_argument("--only", default="", help="regular expression: only jobs whose name matches")
     parser.add_argument("--folder", type=Path, help="where to put the data")
     args = parser.parse_args(argv)
     print_machine()

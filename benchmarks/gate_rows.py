@@ -2,9 +2,9 @@
 
     python benchmarks/gate_rows.py --n 240000 --pixels 1024
 
-"gate" is the training of the networks, "router" that of the classifier for hard mixing, "rest" all else of
-the fit: experts, features, models without each fold, and reading the rows of the gate. The ratio is that of
-the networks to all else. A first fit, of few rows, is not shown: it warms up.
+"gate" is the training of the networks, "router" that of the classifier for hard mixing, and "rest" the other
+parts of the fit: experts, features, models without each fold, and reading the rows of the gate. The ratio is
+that of the networks to everything else. A first fit to few rows, for warming up, is not shown.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def simulate(n, pixels):
 
 
 def fit(n_rows, seed, alpha, wavelength, train, test):
-    """R2 of a mixture with so many gate rows; seconds of its networks, of its router and of the rest."""
+    """R2 of a mixture with `n_rows` gate rows; seconds of its networks, of its router and of the rest."""
     model = SoftGateMoERegressor(
         BinnedRidgeExperts(alpha),
         GateFeatureTransformer(wavelength=wavelength),

@@ -1,11 +1,11 @@
-"""How fit grows with rows, columns and bins, and prediction with rows; classes in the style of asv.
+"""Growth of fits with rows, columns and bins, and of predictions with rows; classes in the style of asv.
 
     python benchmarks/growth.py --figure growth.png
 
-prints a Markdown table and draws it. Each line is measured in a process of its own, on data made there in
-place, so that its peak memory is its own; of `--repeats` runs the fastest counts. The bare product for fit is
-one SYRK of the rows: X'X, or X X' where rows are fewer than columns. For prediction it is one GEMM of the
-rows with as many columns as the mixture has coefficients.
+prints a Markdown table and draws it. Each line is measured in its own process, on data that are made there in
+place, so that it has its own peak memory; the fastest of `--repeats` runs counts. The bare product of a fit
+is one SYRK of the rows: X'X, or X X' if there are fewer rows than columns. That of a prediction is one GEMM
+of the rows with as many columns as the mixture has coefficients.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def fit_experts(X, y, bins):
 
 
 class Growth:
-    """One size varies, the others are those of `BASE`; `shrink` divides rows and columns for a quick try."""
+    """One size varies, the others are those of `BASE`. `shrink` divides rows and columns for a quick try."""
 
     params: list = []
     param_names: list = []
@@ -128,7 +128,7 @@ BENCHMARKS = {cls.__name__: cls for cls in (FitRows, FitColumns, FitBins, FitWid
 
 
 def measure(name, value, shrink, repeats):
-    """Sizes of one line, seconds, those of the bare product, memory above the data."""
+    """Sizes of one line, its seconds, seconds of the bare product, memory above the data."""
     benchmark = BENCHMARKS[name]()
     benchmark.shrink = shrink
     benchmark.setup(value)
@@ -140,7 +140,7 @@ def measure(name, value, shrink, repeats):
 
 
 def draw(lines, path):
-    """A log-log panel for each benchmark: seconds against what varies, with the bare product."""
+    """A log-log panel for each benchmark: seconds against the size that varies, with the bare product."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -173,8 +173,8 @@ def draw(lines, path):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=BENCHMARKS, nargs="+", default=list(BENCHMARKS))
-    parser.add_argument("--repeats", type=int, default=3, help="best of so many runs")
-    parser.add_argument("--shrink", type=int, default=1, help="divide rows and columns by so much")
+    parser.add_argument("--repeats", type=int, default=3, help="number of runs, of which the best counts")
+    parser.add_argument("--shrink", type=int, default=1, help="divide rows and columns by this number")
     parser.add_argument("--figure", help="draw the seconds to this file")
     args = parser.parse_args(argv)
     print_machine()

@@ -1,16 +1,16 @@
-"""Pure noise as the target, in 24 settings: what the mixture makes of it on 2,000 new rows.
+"""Scores of the mixture on 2,000 new rows if the target is pure noise, in 24 settings.
 
     python benchmarks/honesty.py
     python benchmarks/honesty.py --seeds 5 --only "visits|wide"
 
-No row tells anything of its target: the best R2 is 0, and a model has less as far as it fits noise. Means
+X says nothing about the target: the best R2 is 0, and a model that fits noise has less. The table has means
 over seeds of R2 of the global ridge and of soft mixing, of the mean squared error of soft mixing divided by
-the variance of y ("loss"), and of the loss that a regression gate finds on the rows held out for early
-stopping ("seen by the gate": below 1 where its inputs tell of the targets).
+the variance of y ("loss"), and of the loss of a regression gate on the rows held out for early stopping
+("seen by the gate": below 1 if its inputs leak the targets).
 
-Limits: both losses from .9 to 1.1; R2 of soft at least -.03 wherever that of the global ridge is; and at
-least that of the global ridge less .03. Settings that break one are marked. Those with visits pass groups to
-`fit`.
+Limits: both losses lie between .9 and 1.1; R2 of soft is at least -.03 if that of the global ridge is, and at
+least that of the global ridge minus .03. Settings that break a limit are marked. Settings with visits pass
+groups to `fit`.
 """
 
 import argparse
@@ -30,7 +30,7 @@ LOSS, LEAST = (0.9, 1.1), -0.03
 
 
 class Noise(NamedTuple):
-    """Rows and a target that know nothing of each other."""
+    """Rows and an independent target."""
 
     n_rows: int
     n_features: int
@@ -57,7 +57,7 @@ class Noise(NamedTuple):
         if self.rank:
             X = X @ rng.normal(size=(self.rank, self.n_features))
         y = rng.standard_t(3, size=n) if self.tails else rng.normal(size=n)
-        # As many objects in each bin, so that every expert has rows.
+        # The same number of objects in each bin, so that every expert has rows.
         bins = np.append(rng.permutation(np.arange(n_objects) % self.n_bins), np.arange(N_NEW) % self.n_bins)
         visits = rng.permutation(np.repeat(np.arange(n_objects), self.visits))
         objects = np.append(visits, np.arange(n_objects, n))
@@ -102,7 +102,7 @@ SETTINGS = {
 
 
 def measure(noise, seed):
-    """R2 of the global ridge and of soft mixing on the new rows, and the loss seen by the gate, or nan."""
+    """R2 of the global ridge and of soft mixing on the new rows; the loss seen by the gate, or nan."""
     (X, y, bins, weights, objects), (X_new, y_new, *_) = noise.draw(seed)
     model = SoftGateMoERegressor(gate=noise.gate, random_state=seed)
     options = {
@@ -117,7 +117,7 @@ def measure(noise, seed):
 
 
 def broken(of_global, soft, seen):
-    """Names of the limits that means over seeds break."""
+    """Names of the limits that the means over seeds break."""
     found = {
         "loss": not LOSS[0] <= 1 - soft <= LOSS[1],
         "loss seen by the gate": not (np.isnan(seen) or LOSS[0] <= seen <= LOSS[1]),
@@ -132,7 +132,7 @@ def main(argv=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=50)
-    parser.add_argument("--only", default="", help="regular expression: settings it is found in")
+    parser.add_argument("--only", default="", help="regular expression: only settings that match")
     parser.add_argument("--jobs", type=int, default=1, help="fits at the same time")
     args = parser.parse_args(argv)
     chosen = {name: noise for name, noise in SETTINGS.items() if re.search(args.only, name)}

@@ -46,7 +46,7 @@ def main(argv=None):
         model = SoftGateMoERegressor(BinnedRidgeExperts(10.0), gate_features, random_state=0)
         model.fit(whole[:N_TRAIN], y[:N_TRAIN], bins=bins[:N_TRAIN])
         both = make_pipeline(imputer, model)
-        # In turn, so that both meet the same moods of the machine.
+        # In turn, so that a slow phase of the machine affects both.
         seconds = [(timed(model, whole), timed(both, X)) for _ in range(args.repeats)]
         of_whole, of_both = np.min(seconds, axis=0)
         print_row(name, f"{of_whole:.3f}", f"{of_both:.3f}", f"{of_both / of_whole:.2f}")

@@ -1,10 +1,10 @@
-"""The experiment's full size from disk: whole fit against the bare SYRK of the same shards.
+"""The full size of the experiment, from disk: a whole fit against the bare SYRK of the same shards.
 
     python benchmarks/large.py --n 1000000 --pixels 4096 --folder /data/tmp
 
-Shards of simulated spectra, noise added, are written to a temporary folder (16 GB at full size) and deleted
-at the end. SYRK and fits run in processes of their own, one after the other. Stages, each with those inside
-it, are those of a profiler.
+Shards of simulated spectra with noise are written to a temporary folder (16 GB at full size) and deleted at
+the end. SYRK and fits run one after the other, each in its own process. A profiler measures the stages, with
+their inner stages.
 """
 
 import argparse
@@ -105,7 +105,7 @@ def check_disk(folder, n, pixels):
     need = n * pixels * 4 * 1.1
     free = shutil.disk_usage(folder or tempfile.gettempdir()).free
     if free < need:
-        raise SystemExit(f"{need / 1e9:.0f} GB of disk are needed, {free / 1e9:.0f} GB are free")
+        raise SystemExit(f"{need / 1e9:.0f} GB of disk are needed, but {free / 1e9:.0f} GB are free")
 
 
 def main(argv=None):

@@ -2,11 +2,11 @@
 
     python benchmarks/learned_regimes.py
 
-Data: the bundled Gaia spectra, each divided by its norm, 4/5 for training; and simulated spectra of 512
-pixels, 4,000 for training and 10,000 for testing. Means over `--splits` random splits. All have a regression
-gate, and defaults for all else. The known
-bins are 3 x 3 quantiles of Teff and [M/H], the learned ones nine clusters of X; "random" are the known labels
-in another order. "Above one bin" is of soft mixing, with the standard error of its mean over the splits.
+Data: the bundled Gaia spectra, each divided by its norm, with 4/5 for training; and simulated spectra of 512
+pixels, 4,000 for training and 10,000 for testing. The table has means over `--splits` random splits. All
+models have a regression gate, and defaults otherwise. The known bins are 3 x 3 quantiles of Teff and [M/H],
+the learned ones nine clusters of X; "random" means the known labels in another order. "Above one bin" is the
+gain of soft mixing over that with one bin, with the standard error of its mean over the splits.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def regimes(X, side, train, seed):
 
 
 def scores(X, y, side, test_size, n_splits):
-    """R2 of each mode, and the share of rows routed right, for each kind of regimes and each split."""
+    """R2 of each mode, and the share of correctly routed rows, for each kind of regimes and each split."""
     found: dict = {}
     for seed in range(n_splits):
         train, test = train_test_split(np.arange(len(X)), test_size=test_size, random_state=seed)
@@ -79,7 +79,7 @@ def main(arguments=None):
     parser.add_argument("--splits", type=int, default=4, help="2 or more")
     options = parser.parse_args(arguments)
     print_machine()
-    # rho is of no interest here, and not defined with one bin.
+    # rho does not matter here, and is undefined with one bin.
     warnings.simplefilter("ignore", UndefinedMetricWarning)
     for name in options.data:
         data = DATA[name]()

@@ -1,17 +1,17 @@
-"""What could raise R2 of the default mixture, step by step, by cross-validation on training rows.
+"""Steps that could raise R2 of the default mixture, compared by cross-validation on training rows.
 
     python benchmarks/levers.py --output levers.json
     python benchmarks/levers.py --only gaia --steps "default|noise" --output levers.json
     python benchmarks/levers.py --rows test --steps "default|0.5 noise, 4 draws"
 
-Data as in `benchmarks/accuracy.py`: a third of the Gaia spectra, and 3,000 of 20,000 simulated ones of 512
-pixels with noise 1, are test rows. The others are compared by 4 folds dealt twice (Gaia) and by 3 folds
-(simulated). `--rows test` trains on these and scores the test rows, for steps that are chosen already.
-"Gain" is the mean over the folds of R2 less that of the default on the same fold, with the standard
+The data are as in `benchmarks/accuracy.py`. A third of the Gaia spectra, and 3,000 of 20,000 simulated ones
+of 512 pixels with noise 1, are test rows. Steps are compared on the others, by 4 folds drawn twice (Gaia) and
+by 3 folds (simulated). `--rows test` trains on these and scores the test rows, for steps that are already
+chosen. "Gain" is R2 minus that of the default on the same fold, averaged over the folds, with the standard
 deviation of these differences. Results in `--output` are not computed again.
 
 "s noise, r draws" gives `fit` s times the standard error of each flux as `x_std`, with r draws of each row.
-"S/N column": the logarithm of the median error of a spectrum is one more column, for experts and gate.
+"S/N column" adds the logarithm of the median error of a spectrum as a column, for experts and gate.
 """
 
 import argparse
@@ -94,7 +94,7 @@ def logarithms(data):
 
 def noise_column(data, share=0.0, draws=1):
     size = data.X.shape[1]
-    # The penalty then weighs on it as on a pixel.
+    # Scaled like a pixel, so that the penalty treats it like one.
     column = np.log(np.median(data.error, axis=1, keepdims=True)) * data.X.std(axis=0).mean()
     spectrum = features_of(data)
     features = ColumnTransformer([("spectrum", spectrum, slice(size)), ("noise", "passthrough", [size])])
@@ -153,8 +153,8 @@ def main(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=DATA)
-    parser.add_argument("--rows", choices=["training", "test"], default="training", help="that are scored")
-    parser.add_argument("--steps", default="", help="regular expression: only steps it is found in")
+    parser.add_argument("--rows", choices=["training", "test"], default="training", help="rows to score")
+    parser.add_argument("--steps", default="", help="regular expression: only steps that match")
     parser.add_argument("--output", type=Path, help="JSON file, written after each step")
     args = parser.parse_args(arguments)
     results = json.loads(args.output.read_text()) if args.output and args.output.exists() else {}

@@ -2,9 +2,9 @@
 
     python benchmarks/make_gaia_sample.py gaia_xp_apogee.npz src/moe_sklearn/datasets/data/gaia_xp.npz
 
-The file must hold flux and error (n, 343), wave (343,) and labels (n, 5). Chosen are, at random, up to
-`--per-bin` stars of each bin of the experiment's grid and the rest in proportion, `--rows` in all. Flux is
-stored in steps of a twentieth of its error, error as float16.
+The file must hold flux and error (n, 343), wave (343,) and labels (n, 5). Up to `--per-bin` stars of each bin
+of the experiment's grid are chosen at random, and the rest in proportion, `--rows` in all. Flux is stored in
+steps of a twentieth of its error, error as float16.
 """
 
 import argparse
@@ -17,7 +17,7 @@ STEP = 0.05
 
 
 def choose(labels, rows, per_bin, rng):
-    """Sorted positions: `per_bin` of each bin where there are so many, the rest at random."""
+    """Sorted positions: up to `per_bin` of each bin, the rest at random."""
     bins = 3 * np.digitize(labels[:, 0], TEFF_EDGES) + np.digitize(labels[:, 2], MH_EDGES)
     order = rng.permutation(len(labels))
     first = np.concatenate([order[bins[order] == k][:per_bin] for k in range(9)])

@@ -1,8 +1,8 @@
-"""Peak resident memory of fitting and predicting a memory map larger than that.
+"""Peak resident memory of fitting and predicting a larger memory map.
 
     python benchmarks/memmap.py --gigabytes 2 --pixels 1024
 
-Pages of the file that are in memory are counted.
+Pages of the file that are in memory count.
 """
 
 import argparse

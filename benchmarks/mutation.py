@@ -1,11 +1,11 @@
-"""How many small faults of the core do the tests find? Mutation testing, with nothing to install.
+"""How many small faults of the core do the tests find? Mutation testing that needs no installation.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/mutation.py
 
-Each mutant changes one place of one module: a comparison, an operator, a number, a condition, a statement
-that is left out. It is killed if a test of that module fails or takes too long, and has survived otherwise.
-Tests run on a copy of src and tests that is made at the start, so that the tree may be edited meanwhile. A
-survivor is a test that is missing, or a change that changes nothing: read it. Needs fork.
+Each mutant changes one place of one module: it changes a comparison, an operator, a number or a condition, or
+leaves out a statement. It is killed if a test of that module fails or takes too long; otherwise it survives.
+Tests run on a copy of src and tests that is made at the start, so that the tree may be edited meanwhile. Read
+the survivors: either a test is missing, or the change has no effect. Needs fork.
 """
 
 import argparse
@@ -36,9 +36,9 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE, TESTS = "src/moe_sklearn", "tests"
 COPIED = ["src", "tests", "conftest.py", "pyproject.toml"]
 
-# Module below SOURCE -> files below TESTS that run it, the ones that are most likely to fail first.
+# Module below SOURCE -> files below TESTS that run it, with those most likely to fail first.
 MOMENTS = ["moments/test_binned.py", "moments/test_folds.py", "behaviour/test_known_noise.py"]
-# Few rows of many columns, and what a fit says of its moments
+# Few rows of many columns, and progress of the pass
 ROWS = ["moments/test_row_moments.py", "behaviour/test_costs.py", "behaviour/test_progress.py"]
 SOLVERS = ["moments/test_solvers.py", "linalg/test_kernels.py"]
 FITS = ["experts/test_bin_by_bin.py", "experts/test_ridge.py", "behaviour/test_far_from_zero.py"]
@@ -114,7 +114,7 @@ TABLE = {
     "gates/_conditioning.py": GATES,
 }
 
-# A mutant may allocate no more than this, nor take longer than so many times the unmutated tests.
+# A mutant may not allocate more than MEMORY, nor take longer than TIMES the unmutated tests and SECONDS_MORE.
 MEMORY, TIMES, SECONDS_MORE = 8 * 2**30, 5, 10
 
 
@@ -145,13 +145,13 @@ ARITHMETIC = {
     ast.LShift: ast.RShift,
     ast.RShift: ast.LShift,
 }
-# min(a, b) is min(b, a), so the functions change places and not their arguments.
+# min(a, b) is min(b, a), so functions are swapped, not arguments.
 PAIRS = [("min", "max"), ("minimum", "maximum"), ("argmin", "argmax"), ("any", "all"), ("tril", "triu")]
 OPPOSITES = dict(PAIRS) | {second: first for first, second in PAIRS}
-# Larger numbers are sizes of blocks and limits of effort, which no test shall know to the last digit.
+# Larger numbers are sizes of blocks and limits of effort, which tests need not know to the last digit.
 LARGE = 100
 
-# What is left alone: types, and what is only shown or only saves time.
+# Not changed: types, and code that only shows something or only saves time.
 KEPT_FIELDS = {"annotation", "returns", "decorator_list", "type_params"}
 KEPT_KEYWORDS = {"check_finite", "overwrite_a", "overwrite_b", "overwrite_c", "stacklevel"}
 SHOWN = {"print", "progress", "Progress", "stage", "end_of_pass"}
@@ -159,7 +159,7 @@ SHOWING_FUNCTIONS = {"_in_words", "_losses"}
 
 
 def root_of_call(node):
-    """'stage' for ``stage.end(...)``, None for what is no call."""
+    """'stage' for ``stage.end(...)``; None if the node is not a call."""
     if not isinstance(node, ast.Call):
         return None
     node = node.func
@@ -169,7 +169,7 @@ def root_of_call(node):
 
 
 def is_kept(node):
-    """Whether neither the node nor anything in it is changed."""
+    """Whether the node and everything in it are left unchanged."""
     match node:
         case ast.Import() | ast.ImportFrom() | ast.JoinedStr() | ast.expr_context():
             return True
@@ -188,7 +188,7 @@ def is_kept(node):
 
 
 def is_message(node):
-    """Whether the node is an error or a warning: it may be left out, but what it says is not changed."""
+    """Whether the node is an error or a warning, which may be left out but whose text is not changed."""
     return isinstance(node, ast.Raise) or (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Call)
@@ -197,7 +197,7 @@ def is_message(node):
 
 
 def of_expression(node):
-    """Yield what can stand in place of an expression."""
+    """Yield replacements of an expression."""
     match node:
         case ast.Compare(left=left, ops=ops, comparators=others):
             for place, op in enumerate(ops):
@@ -221,7 +221,7 @@ def of_expression(node):
 
 
 def of_statement(node):
-    """Yield what can stand in place of a statement."""
+    """Yield replacements of a statement."""
     match node:
         case ast.AugAssign(target=target, op=op, value=value):
             yield ast.Pass()
@@ -230,7 +230,7 @@ def of_statement(node):
         case ast.Expr(value=ast.Call()) | ast.Raise() | ast.Delete() | ast.Continue() | ast.Break():
             yield ast.Pass()
         case ast.Assign(targets=[ast.Attribute() | ast.Subscript()]):
-            yield ast.Pass()  # without a name that is assigned, nothing would run at all
+            yield ast.Pass()  # without an assigned name nothing would run
         case ast.Return(value=None | ast.Constant(value=None)):
             return
         case ast.Return():
@@ -238,7 +238,7 @@ def of_statement(node):
 
 
 def of_condition(node):
-    """Yield the opposite of a condition, unless `of_expression` has it."""
+    """Yield the opposite of a condition, unless `of_expression` yields it."""
     if not isinstance(node, ast.Compare) and not (
         isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
     ):
@@ -246,7 +246,7 @@ def of_condition(node):
 
 
 class Place(NamedTuple):
-    """A node that can be changed, where it hangs, and the statement that it belongs to."""
+    """A node that can be changed, its parent, and the statement that it belongs to."""
 
     owner: ast.AST
     field: str
@@ -256,7 +256,7 @@ class Place(NamedTuple):
     changes: list
 
     def put(self, node):
-        """Hang another node here."""
+        """Put another node here."""
         if self.index is None:
             setattr(self.owner, self.field, node)
         else:
@@ -292,7 +292,7 @@ class Mutant(NamedTuple):
 
 
 def line_that_differs(before, after):
-    """The first lines that differ of two texts."""
+    """The first lines in which two texts differ."""
     pairs = zip(before.splitlines(), after.splitlines(), strict=False)
     return next((pair for pair in pairs if pair[0] != pair[1]), (before, after))
 
@@ -312,7 +312,7 @@ def mutant_of(module, tree, place, change):
 
 
 def shares(sizes, n):
-    """Divide `n` by sizes in proportion, to whole numbers whose sum is `n`, none above its size."""
+    """Divide `n` in proportion to sizes into whole numbers that add up to `n`, none above its size."""
     n = min(n, sum(sizes))
     exact = [n * size / sum(sizes) for size in sizes]
     found = [int(share) for share in exact]
@@ -325,7 +325,7 @@ def shares(sizes, n):
 def draw(sources, n, seed):
     """Draw `n` mutants from {module: source}, from each module in proportion to its places.
 
-    They come in a random order, so that a run that is stopped has seen a part of all.
+    The order is random, so that a run that is stopped has seen some of each.
     """
     rng = random.Random(seed)
     trees = {module: ast.parse(source) for module, source in sources.items()}
@@ -343,7 +343,7 @@ def draw(sources, n, seed):
 
 def run_tests(folder, tests):
     """Run tests on the copy in `folder` and exit with pytest's code; for a forked child."""
-    # A group of its own: what the tests start can be ended with them.
+    # A process group of its own, so that processes of the tests end with them.
     os.setsid()
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     with open(folder / "log", "wb") as log:
@@ -357,7 +357,7 @@ def run_tests(folder, tests):
     for name in [name for name in sys.modules if name.split(".")[0] == "moe_sklearn"]:
         del sys.modules[name]
     sys.path.insert(0, str(folder / "src"))
-    # Which examples are tried shall not depend on the run, and the first that fails is enough.
+    # The same examples in each run; the first that fails is enough.
     hypothesis.settings.register_profile(
         "mutation",
         derandomize=True,
@@ -378,14 +378,14 @@ def run_tests(folder, tests):
         "-m",
         "not slow",
     ]
-    # hypothesis is here before pytest
+    # hypothesis is imported before pytest
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     paths = [f"{TESTS}/{test}" for test in tests]
     sys.exit(int(pytest.main([*options, f"--basetemp={scratch / 'tests'}", *paths])))
 
 
 class Copy:
-    """A copy of what the tests need, in which one module at a time is changed."""
+    """A copy of the files that the tests need, in which one module at a time is changed."""
 
     def __init__(self, folder):
         self.folder, self.n_written = folder, 0
@@ -397,7 +397,7 @@ class Copy:
                 shutil.copy(ROOT / name, folder / name)
 
     def write(self, module, source):
-        """Write a module. Each time has another date, or compiled files of the last one would be read."""
+        """Write a module, with a new date each time, so that no stale compiled file is read."""
         path = self.folder / SOURCE / module
         path.write_text(source, encoding="utf-8")
         self.n_written += 1
@@ -418,7 +418,7 @@ class Copy:
         return time.monotonic() > self.deadline
 
     def finish(self):
-        """End the tests, put the module back; pytest's code (None if they took too long), and seconds."""
+        """End the tests and restore the module; pytest's code (None if they took too long), and seconds."""
         seconds, code = time.monotonic() - self.started, self.child.exitcode
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.child.pid, signal.SIGKILL)
@@ -429,7 +429,7 @@ class Copy:
 
 
 def outcomes(copies, tasks):
-    """Try (key, module, source, tests, seconds) in as many copies; yield (key, code, seconds) as they end."""
+    """Try (key, module, source, tests, seconds) in the copies; yield (key, code, seconds) as they end."""
     tasks, free, busy = iter(tasks), list(copies), {}
     while True:
         while free and (task := next(tasks, None)):
@@ -449,7 +449,7 @@ def outcomes(copies, tasks):
 
 
 def unmutated_seconds(copies, sources):
-    """Seconds of the tests of each module as it is; they must pass. Files of several modules are run once."""
+    """Seconds of the tests of each unchanged module, which must pass. Shared test files are run once."""
     unchanged, seconds = next(iter(sources.items())), {}
     tests = sorted({test for module in sources for test in TABLE[module]})
     for test, code, taken in outcomes(copies[:1], [(test, *unchanged, [test], 600) for test in tests]):

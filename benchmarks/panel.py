@@ -1,21 +1,21 @@
 """R2 of the mixture with its defaults, and of fourteen other regressors, on 22 real data sets.
 
-    pip install "moe-sklearn[benchmarks]"
+    pip install ".[benchmarks]"  # from a checkout
     python benchmarks/panel.py --half chooses --results panel.csv
     python benchmarks/panel.py --half chooses --results panel.csv --again ours
     python benchmarks/panel.py --sets "gaia|meats" --models "ridge$|PLS|ours" --splits 3
 
-Data: `panel_data.py`. One half of the sets chooses defaults, the other reports what they are worth. Splits
-are random, with a quarter of the rows for testing, the same for all models. Regimes are known of training
-rows only.
+Data: `panel_data.py`. One half of the sets chooses defaults, the other reports their scores. Splits are
+random, with a quarter of the rows for testing, and the same for all models. Regimes are known only for
+training rows.
 
-Nothing of ours is tuned: `SoftGateMoERegressor(random_state=0)`. "global ridge" is that of the same fit, and
-is no rival. The others choose penalties, components and kernels by cross-validation on training rows.
+Our model is not tuned: `SoftGateMoERegressor(random_state=0)`. "global ridge" is that of the same fit, and
+not a rival. The others choose penalties, components and kernels by cross-validation on training rows.
 
-Each fit is a line of the file of results. What stands there is not computed again, except for the models of
-`--again`. The tables are of the sets, models and splits that are asked for. Standard errors of a set are over
-its splits, which share rows, so that they are somewhat too small; those of a mean loss are over sets. R2
-below -1 counts as -1. "below its ridge": by more than .01 plus two standard errors of the paired differences.
+Each fit is a line of the file of results. Existing lines are not computed again, except for the models of
+`--again`. The tables show the requested sets, models and splits. Standard errors of a set are over its
+splits, which share rows, so that they are somewhat too small; those of a mean loss are over sets. R2 below -1
+counts as -1. "below its ridge" means by more than .01 plus two standard errors of the paired differences.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def scaled_ridge():
 
 
 def scores(X, n_components=20):
-    """As many PCA scores of scaled columns as there can be, up to a number."""
+    """PCA scores of scaled columns, as many as possible up to `n_components`."""
     n_components = min(n_components, X.shape[1], len(X) // 2)
     return make_pipeline(StandardScaler(), PCA(n_components, svd_solver="full"))
 
@@ -74,7 +74,7 @@ def scaled_target(model):
 
 
 class ChosenPLS(RegressorMixin, BaseEstimator):
-    """PLS of scaled or unscaled columns, and of up to 30 components, as five folds choose."""
+    """PLS of scaled or unscaled columns with up to 30 components; five folds choose."""
 
     def fit(self, X, y):
         n_components, errors = min(30, X.shape[1], len(X) * 4 // 5 - 1), {}
@@ -94,7 +94,7 @@ class ChosenPLS(RegressorMixin, BaseEstimator):
 
 
 def pls_paths(X, y, X_new, scaled, n_components):
-    """Predictions by 1, 2, ... components, (n_new, n_components)."""
+    """Predictions with 1, 2, ... components, (n_new, n_components)."""
     scaler = StandardScaler(with_std=scaled).fit(X)
     model = PLSRegression(n_components, scale=False).fit(scaler.transform(X), y)
     steps = (scaler.transform(X_new) @ model.x_rotations_) * model.y_loadings_
@@ -112,7 +112,7 @@ def svr_on_scores(X):
 
 
 def share(X):
-    """Share of the columns that a node of a tree looks at, or a tree of LightGBM."""
+    """Share of the columns that a node of a tree uses, or a tree of LightGBM."""
     return 1.0 if X.shape[1] <= 100 else 0.3
 
 
@@ -169,7 +169,7 @@ class RidgeOfProbabilities(RegressorMixin, BaseEstimator):
         return self.ridge_.predict(np.hstack([X, self.classifier_.predict_proba(X)]))
 
 
-# A function of X makes each. The last three are also given the regimes.
+# Each is made by a function of X. The last three also get the regimes.
 RIVALS = {
     "ridge": lambda X: ridge(),
     "scaled ridge": lambda X: scaled_ridge(),
@@ -194,7 +194,7 @@ MODELS = (*RIVALS, OURS)
 
 
 def run(name, split, model):
-    """Lines of results of one fit: one, or of ours two."""
+    """Lines of results of one fit: one line, or two for our model."""
     data = load(name)
     train, test = train_test_split(np.arange(len(data.y)), test_size=0.25, random_state=split)
     X, y, bins = data.X[train], data.y[train], regimes(data.side[train])
@@ -218,7 +218,7 @@ def run(name, split, model):
 
 
 def fill(path, names, models, n_splits, again, n_jobs):
-    """Append to the file what it lacks, line by line."""
+    """Append missing results to the file, line by line."""
     found = read(path)
     kept = [line for line in found if not (line["set"] in names and line["model"] in again)]
     if not found or len(kept) < len(found):
@@ -242,7 +242,7 @@ def read(path):
 
 
 def collect(lines, names, models, n_splits):
-    """R2 and seconds of a set by model, (n_models, n_splits) each: set -> the two arrays."""
+    """R2 and seconds by set, each (n_models, n_splits)."""
     cells = {(line["set"], line["model"], int(line["split"])): line for line in lines}
 
     def array(name, field):
@@ -256,17 +256,17 @@ def collect(lines, names, models, n_splits):
 
 
 def standard_error(values):
-    """Standard error of the mean over the last axis, of at least two values."""
+    """Standard error of the mean over the last axis, which has at least two values."""
     return values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
 
 
 def losses_and_ranks(means):
-    """What each model is below the best one, and its place, of mean R2 by model."""
+    """Loss of each model against the best one, and its rank, from mean R2 by model."""
     return means.max() - means, rankdata(-means)
 
 
 def below(ours, ridge):
-    """Mean paired difference of R2, its standard error, and whether ours is below by more than is allowed."""
+    """Mean paired difference of R2, its standard error, and whether ours is too far below."""
     difference = ours - ridge
     mean, error = difference.mean(), standard_error(difference)
     return mean, error, bool(mean < -(MARGIN + 2 * error))

@@ -1,7 +1,8 @@
-"""The real data sets of `panel.py`, all of which come inside packages, and the half that each belongs to.
+"""The real data sets of `panel.py`, which all come inside packages, and the half that each belongs to.
 
-What is known in training only, `side`, is left out of X: labels, or numbers that `regimes` cuts at quantiles.
-Categories known at prediction are columns of 0 and 1. Large sets are a fixed draw of `MAX_ROWS` rows.
+X does not contain `side`, which is known only in training: labels, or numbers that `regimes` cuts at
+quantiles. Categories known at prediction are columns of 0 and 1. Large sets are a fixed draw of `MAX_ROWS`
+rows.
 """
 
 import warnings
@@ -18,8 +19,8 @@ MAX_ROWS = 1000
 N_QUANTILES = 3
 LEAST_ROWS = 10
 
-# Fixed before any result of ours was seen. What the project had looked at before (Gaia, meats, concrete,
-# diabetes) chooses; the other sets were dealt so that each half has spectra, wide sets and tables.
+# Fixed before any result of ours was seen. Sets that the project had looked at before (Gaia, meats, concrete,
+# diabetes) choose; the others were divided so that each half has spectra, wide sets and tables.
 CHOOSES = (
     "gaia_teff",
     "gaia_mh",
@@ -50,7 +51,7 @@ REPORTS = (
 
 @dataclass
 class Data:
-    """Columns, target, and what is known of the regime in training: labels (n,), or numbers (n, k)."""
+    """Columns, target, and side information known in training: labels (n,), or numbers (n, k)."""
 
     X: np.ndarray
     y: np.ndarray
@@ -88,14 +89,14 @@ def gaia(target, *side):
 
 
 def meats(target, side):
-    """Near infrared absorbances of meat; laboratory values."""
+    """Near infrared absorbances of meat, and laboratory values."""
     table = frame("modeldata", "meats")
     spectra = table[[name for name in table if name.startswith("x_")]]
     return Data(spectra, table[target], table[[side]])
 
 
 def tablets(two_instruments=False):
-    """Near infrared spectra of tablets, mg of their active ingredient.
+    """Near infrared spectra of tablets, and mg of their active ingredient.
 
     With `two_instruments`, each tablet was measured by one of two, which is its regime.
     """
@@ -156,7 +157,7 @@ def hawks():
 
 
 def chicago():
-    """Riders at a station, from those of others 14 days before; regimes are days of the week."""
+    """Riders at a station, from those at other stations 14 days before; regimes are days of the week."""
     import pandas as pd
 
     table = frame("modeldata", "Chicago")
@@ -174,7 +175,7 @@ def diabetes():
 
 
 def tissues():
-    """A gene's expression from those of the others; the tissue is the regime."""
+    """Expression of a gene from that of the others; the tissue is the regime."""
     table = frame("dslabs", "tissue_gene_expression")
     genes = table.drop(columns="y").to_numpy(float)
     return Data(genes[:, 1:], genes[:, 0], table.y.astype(str))

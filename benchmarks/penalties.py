@@ -3,7 +3,7 @@
     python benchmarks/penalties.py
     python benchmarks/penalties.py --shapes 3300x343 --repeats 3
 
-The two are fitted in turn, to the same emulated float32 rows in nine bins; the least seconds of each count.
+The two are fitted in turn to the same emulated float32 rows in nine bins; the least seconds of each count.
 """
 
 import argparse

@@ -52,7 +52,7 @@ def fit_mixtures(X, y, bins):
 
 
 def onnx_predict(model):
-    """The same prediction by onnxruntime, in one thread: more are slower for a single row."""
+    """The same prediction by onnxruntime, in one thread, as more are slower for a single row."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

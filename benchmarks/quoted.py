@@ -1,12 +1,12 @@
-"""Figures of the Gaia example that README, guide, gallery and `make demo` quote, from one configuration.
+"""Figures of the Gaia example that README, guide, gallery and `make demo` quote, all from one configuration.
 
     python benchmarks/quoted.py
     python benchmarks/quoted.py --skip-gallery
 
-`SoftGateMoERegressor(side_columns=[-2, -1], random_state=0)`, with nothing else set, on the bundled Gaia
-spectra of unit norm, a fifth of which is held out (`random_state=0`). The demonstration is the command
-without options. Pages of the gallery are run, and leave their figures. Each line names the files that must
-hold the text; "missing" and exit status 1 say that one does not.
+The configuration is `SoftGateMoERegressor(side_columns=[-2, -1], random_state=0)`, with no other setting, on
+the bundled Gaia spectra of unit norm, a fifth of which is held out (`random_state=0`). The demonstration is
+the command without options. Pages of the gallery are run for their figures. Each line names the files that
+must hold the text; "missing" and exit status 1 say that a file does not.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def configuration():
 
 
 def of_example():
-    """Figures of the example itself: what, text, files."""
+    """Figures of the example itself: meaning, text, files."""
     (X, X_test, y, y_test), model = configuration()
     report = model.fit(X, y).evaluate(X_test, y_test)
     r2 = {mode: round(value, 2) for mode, value in report.r2.items()}
@@ -61,7 +61,7 @@ def of_example():
 
 
 def of_gallery():
-    """Figures of pages that fit the example, or its mixture to other rows."""
+    """Figures of pages that fit the example, or fit its mixture to other rows."""
 
     def left_by(name):
         with contextlib.redirect_stdout(io.StringIO()):
@@ -84,7 +84,7 @@ def of_gallery():
 
 
 def text_of(name):
-    """Text of a file without breaks of lines, comment signs and "alt:"."""
+    """Text of a file without line breaks, comment signs and "alt:"."""
     lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
     return " ".join(line.removeprefix("# ").removeprefix("alt: ") for line in lines)
 

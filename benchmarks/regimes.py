@@ -1,11 +1,11 @@
-"""What the regimes are worth: the mixture with its bins, with other bins, with one bin, with random labels.
+"""Value of the regimes: the mixture with its bins, with other bins, with one bin, and with random labels.
 
     python benchmarks/regimes.py
     python benchmarks/regimes.py --only gaia --shuffles 99
 
 Data, bins and penalties are those of `benchmarks/accuracy.py`: the bundled Gaia spectra, each divided by its
-root mean square, and simulated spectra. Each table is one call of `regime_value` by shuffled folds, with the
-default gate and once more with the logistic one. R2 is that of all held-out rows, "sd" its standard deviation
+root mean square, and simulated spectra. Each table is one call of `regime_value` with shuffled folds, for the
+default gate and again for the logistic one. R2 is that of all held-out rows, and "sd" its standard deviation
 over the folds.
 """
 
@@ -72,7 +72,7 @@ def main(argv=None):
     add("--jobs", type=int, default=1, help="folds at the same time")
     args = parser.parse_args(argv)
     print_machine()
-    # What the data sets of accuracy.py split by is not used here.
+    # The splits of the data sets of accuracy.py are not used here.
     splits = Bunch(n=args.n, pixels=args.pixels, folds=2, repeats=1, seed=SEED)
     for kind in ("gaia", "simulated"):
         if args.only in (None, kind):

@@ -2,12 +2,12 @@
 
     python benchmarks/repeats.py
 
-300 stars with 6 visits each train a mixture with default settings; 600 stars with one visit each are new. A
-star is recognised by its spectrum, and its target deviates by the same amount at every visit. Without groups,
-other visits of a star are among the rows that the cross-fitted inputs of the gate come from, and on both
-sides of early stopping: the gate learns to trust experts that know the star. "One ridge" is the global one.
-Limits, of the means: without groups, soft is .05 or more below one ridge, or the stars are too easy to tell
-anything; with groups it is .03 or more above.
+A mixture with default settings is trained on 300 stars with 6 visits each; 600 new stars have one visit each.
+The spectrum identifies a star, and its target deviates by the same amount at every visit. Without groups, the
+models that make the gate's cross-fitted inputs have seen other visits of a star, and visits lie on both sides
+of early stopping: the gate learns to trust experts that know the star. "One ridge" is the global one. Limits
+for the means: without groups, soft is at least .05 below one ridge, as otherwise the test would be too easy;
+with groups it is at least .03 above.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from moe_sklearn import SoftGateMoERegressor
 
 PIXELS, CORRELATION = 80, 2.0
 N_REGIMES, N_TRAITS = 4, 5
-# Standard deviations: how roughly the spectrum shows the regime; the fingerprint of a star in X and in y;
-# what differs from visit to visit in X and in y.
+# Standard deviations: the error with which the spectrum shows the regime; the fingerprint of a star in X and
+# in y; the differences between visits in X and in y.
 BLUR = 0.8
 FINGERPRINT = {"X": 0.5, "y": 0.6}
 VISIT = {"X": 0.05, "y": 0.1}
@@ -38,16 +38,16 @@ def smooth_curves(rng, n):
 def repeated_visits(n_stars=300, n_visits=6, seed=0, n_new=600):
     """Draw visits of stars in shuffled order, and new stars with one visit each.
 
-    A star has six traits, each of which adds a smooth curve to its spectrum. Quartiles of the first one, seen
-    with an error, are the regimes. The target is a linear map of the other five, which is partly common to
-    the regimes. Each star adds a smooth curve of its own to its spectrum, and a number of its own to y.
+    A star has six traits, each of which adds a smooth curve to its spectrum. Quartiles of the first trait,
+    seen with an error, are the regimes. The target is a linear map of the other five, which is partly common
+    to the regimes. Each star also has its own smooth curve in the spectrum, and its own number in y.
 
     Parameters
     ----------
     n_stars, n_visits : int
-        Of the training rows.
+        Numbers of training stars, and of visits of each.
     seed : int
-        Of all: curves, maps, stars and visits.
+        Seed of everything: curves, maps, stars and visits.
     n_new : int
         Number of new stars.
 
@@ -94,7 +94,7 @@ def cells(rows):
 
 
 def verdicts(rows):
-    """What the means say of the two limits."""
+    """Whether the means keep the two limits."""
     one_ridge, soft, _ = np.mean(rows, axis=0).T
     without, grouped = soft - one_ridge
     is_hard, holds = without <= HARD, grouped >= GAIN
@@ -120,7 +120,7 @@ def main(argv=None):
         rows.append([scores(data, seed), scores(data, seed, data.groups)])
         print_row(seed, *cells(rows[-1:]))
     print_row("mean", *cells(rows))
-    print("\nSoft less one ridge,", "; ".join(verdicts(rows)))
+    print("\nSoft minus one ridge,", "; ".join(verdicts(rows)))
 
 
 if __name__ == "__main__":

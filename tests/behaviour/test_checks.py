@@ -41,7 +41,7 @@ def test_a_result_is_blamed_on_its_input_only():
     ("weights", "message"),
     [
         (np.ones((4, 1)), r"1D array or scalar, got shape \(4, 1\)"),
-        (np.ones(3), "sample_weight has 3 rows, X has 4"),
+        (np.ones(3), "sample_weight has 3 rows, but X has 4"),
         ([1, np.nan, 1, 1], r"sample_weight contains NaN or infinity \(first in row 1\)"),
         ([1, 1, 1, np.inf], r"sample_weight contains NaN or infinity \(first in row 3\)"),
         ([1, 1, -2, 1], r"sample_weight is negative in row 2; weights must be >= 0"),
@@ -64,14 +64,14 @@ def test_good_weights_are_float64():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y": Y[:3]}, "y and X have inconsistent numbers of samples: y has 3 rows, X has 4"),
+        ({"y": Y[:3]}, "y and X have inconsistent numbers of samples: y has 3 rows, but X has 4"),
         ({"y": [1, 2, np.nan, 3]}, r"y contains NaN or infinity \(first in row 2\)"),
         ({"y": np.c_[Y, [1, np.inf, 2, 3]]}, r"y contains .*\(first in row 1, column 1\)"),
         ({"y": Y.reshape(2, 2, 1)}, "dim"),
         ({"y": None}, "requires y"),
         ({"X": X[:, 0]}, "Expected 2D array"),
         ({"X": X[:1], "y": Y[:1]}, r"minimum of 2 is required"),
-        ({"sample_weight": [1, 1, 1]}, "sample_weight has 3 rows, X has 4"),
+        ({"sample_weight": [1, 1, 1]}, "sample_weight has 3 rows, but X has 4"),
     ],
 )
 def test_data_for_fit(changes, message):
@@ -108,7 +108,7 @@ def test_constant_targets_are_named():
 
 def test_lengths_and_choices():
     check_length(Y, "bins", 4)
-    with pytest.raises(ValueError, match="bins has 4 rows, X has 5. Pass one row of bins per row of X"):
+    with pytest.raises(ValueError, match="bins has 4 rows, but X has 5. Pass one row of bins per row of X"):
         check_length(Y, "bins", 5)
     check_choice("soft", "mixing", ["soft", "hard"])
     for value in ("mild", None, 3, np.nan):

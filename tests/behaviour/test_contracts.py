@@ -149,7 +149,7 @@ def test_rows_of_weight_0_may_hold_anything(rows, name, way):
 
 
 # Those left out draw random numbers for each row.
-@pytest.mark.filterwarnings("ignore:Many rows have others")
+@pytest.mark.filterwarnings("ignore:Many rows have near copies")
 @pytest.mark.parametrize(
     ("name", "way"), [fit for fit in WEIGHTED if fit[0] not in ("SoftGateMoERegressor", "RegressionGate")]
 )

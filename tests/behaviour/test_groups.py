@@ -152,7 +152,7 @@ def test_groups_are_a_column_of_x_that_no_model_sees(stars, expected, side, fram
         )
     assert model.n_features_in_ == X.shape[1] and model.experts_.coef_.shape[-1] == 80
     model.calibrate(X, stars.y)
-    with pytest.raises(ValueError, match="groups are given, but group_column=.* leave one out"):
+    with pytest.raises(ValueError, match="groups are given, but group_column=.* leave out one"):
         small(**params).fit(X, stars.y, **given, groups=stars.groups)
 
 
@@ -334,7 +334,7 @@ def test_batches_of_a_splitter_keep_groups_whole_or_say_so(stars):
     [
         (np.zeros(299), "groups and X have inconsistent numbers of samples"),
         (np.zeros((300, 2)), "groups must be 1-D"),
-        (np.where(np.arange(300) == 7, np.nan, 1.0), "groups is missing in row 7: .* a group of its own"),
+        (np.where(np.arange(300) == 7, np.nan, 1.0), "groups is missing in row 7: .* no other row has"),
         ([None, *range(299)], "groups is missing in row 0"),
         (pd.Series(np.arange(300) // 5, index=np.arange(300) + 1), None),
     ],
@@ -358,7 +358,7 @@ def test_a_bin_of_one_star_is_named(stars):
 # the warning
 
 
-REPEATS = "Many rows have others that are nearly the same in X and deviate alike in y.*groups=.*group_column"
+REPEATS = "Many rows have near copies, .* the same in X and deviate alike in y.*groups=.*group_column"
 
 
 @pytest.mark.parametrize("gate", ["auto", "logistic"])

@@ -41,7 +41,7 @@ def test_the_mixture_learns_them_and_reads_them_from_new_rows(data):
     report = fitted.evaluate(X[200:], y[200:], bins=X[200:])
     assert report.r2["oracle"] > 0.99 > 0.9 > report.r2["global"]
     assert report.r2["soft"] > 0.99
-    with pytest.raises(ValueError, match="bins has 3 rows, X has 5"):
+    with pytest.raises(ValueError, match="bins has 3 rows, but X has 5"):
         fitted.predict(X[:5], mixing="oracle", bins=X[:3])
 
 

@@ -163,7 +163,7 @@ def test_names_of_some_columns():
 def test_columns_keep_their_order():
     binner = GridBinner(**MIXED.get_params()).fit(structured())
     assert binner.feature_names_in_.tolist() == ["Teff", "kind"]
-    with pytest.raises(ValueError, match=r"columns \['kind', 'Teff'\], in fit it had \['Teff', 'kind'\]"):
+    with pytest.raises(ValueError, match=r"columns \['kind', 'Teff'\], but in fit \['Teff', 'kind'\]"):
         binner.transform(structured()[["kind", "Teff"]])
     with pytest.raises(ValueError, match="has the columns"):
         binner.transform(structured()[["Teff"]])
@@ -299,7 +299,7 @@ def test_tables_of_arrow_have_names_and_order():
     binner = GridBinner().fit(table)
     assert binner.feature_names_in_.tolist() == ["t", "m"]
     assert binner.transform(table).tolist() == GridBinner().fit_transform(NUMBERS).tolist()
-    with pytest.raises(ValueError, match=r"columns \['m', 't'\], in fit it had \['t', 'm'\]"):
+    with pytest.raises(ValueError, match=r"columns \['m', 't'\], but in fit \['t', 'm'\]"):
         binner.transform(table.select(["m", "t"]))
 
 

@@ -79,11 +79,11 @@ def test_weights_reach_a_binner_that_takes_them():
 def test_what_a_binner_refuses():
     with pytest.raises(ValueError, match="bins are 1-D labels, but a binner is set"):
         fit_binner(GridBinner(), [1, 2], np.zeros(2))
-    with pytest.raises(ValueError, match="bins has 3 rows, X has 2"):
+    with pytest.raises(ValueError, match="bins has 3 rows, but X has 2"):
         fit_binner(None, [1, 2, 3], np.zeros(2))
-    with pytest.raises(ValueError, match="bins has 3 rows, X has 2"):
+    with pytest.raises(ValueError, match="bins has 3 rows, but X has 2"):
         fit_binner(None, np.zeros((3, 2)), np.zeros(2))
-    with pytest.raises(ValueError, match="the binner's output has 4 rows, X has 2"):
+    with pytest.raises(ValueError, match="the binner's output has 4 rows, but X has 2"):
         fit_binner(FunctionTransformer(), np.zeros((2, 2)), np.zeros(2))
 
 
@@ -107,9 +107,9 @@ def test_small_bins_are_dropped_or_kept_and_empty_ones_never_are(small_bins, exp
 def test_a_small_bin_is_named_with_its_rows():
     assert usable_bins(["a", "b"], [3, 0], 3, "raise").tolist() == [True, False]
     assert usable_bins([1, 2], [1, 0], 1, "raise").tolist() == [True, False]
-    with pytest.raises(ValueError, match="bin 'b' has 2 training rows, an expert needs at least 3"):
+    with pytest.raises(ValueError, match="bin 'b' has 2 training rows, but an expert needs at least 3"):
         usable_bins(["a", "b", "c"], [3, 2, 1], 3, "raise")
-    with pytest.raises(ValueError, match="bin 7 has 1 training row, an expert needs at least 2"):
+    with pytest.raises(ValueError, match="bin 7 has 1 training row, but an expert needs at least 2"):
         usable_bins([7], [1], 2, "raise")
 
 
@@ -167,7 +167,7 @@ def test_every_cell_of_a_grid_needs_rows_unless_told_otherwise():
 
 
 def test_bins_that_are_all_too_small_leave_nothing_to_mix():
-    with pytest.raises(ValueError, match="no bin has the 5 training rows .*lower min_bin_rows"):
+    with pytest.raises(ValueError, match="no bin has the 5 training rows .*lower the experts' min_bin_rows"):
         fit_regimes(np.array([1, 2]), [4, 3], 5, "drop")
 
 
@@ -194,11 +194,11 @@ def test_what_oracle_needs_is_said():
     with pytest.raises(ValueError, match="mixing='oracle'.*needs bins"):
         regimes.oracle_codes(None, 3)
     for bins in ([1, 0], np.zeros((2, 2))):
-        with pytest.raises(ValueError, match="bins has 2 rows, X has 3"):
+        with pytest.raises(ValueError, match="bins has 2 rows, but X has 3"):
             regimes.oracle_codes(bins, 3)
     with pytest.raises(
         ValueError, match="bins are 2-D side information, but .* or fit with side information"
     ):
         regimes.codes(np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="bins has 2 rows, X has 5"):
+    with pytest.raises(ValueError, match="bins has 2 rows, but X has 5"):
         regimes.codes([1, 0], 5)

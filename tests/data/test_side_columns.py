@@ -203,7 +203,7 @@ def test_experts_take_one_column_of_labels(stars):
 @pytest.mark.parametrize(
     ("side_columns", "error", "message"),
     [
-        ("Teff", ValueError, "'Teff', of which X has 0"),
+        ("Teff", ValueError, "'Teff', but X has 0 of these"),
         (7, ValueError, "position 7, but X has 7 columns"),
         ([], ValueError, "at least one"),
         (["teff", 2], ValueError, "different columns"),
@@ -397,7 +397,7 @@ def test_curves_read_side_columns(stars):
     assert curve.r2["oracle"][0] == pytest.approx(expected.r2["oracle"])
     noise = noise_curve(model, X[:200], y[:200], x_std=1.0, X_test=test, y_test=y[200:], levels=[0.0])
     assert noise.r2["soft"][0] == pytest.approx(expected.r2["soft"])
-    with pytest.raises(ValueError, match="set side_columns"):
+    with pytest.raises(ValueError, match="set the estimator's side_columns"):
         moe_learning_curve(mixture(side_columns=None), X, y, X_test=X, y_test=y)
 
 
@@ -445,7 +445,7 @@ def test_stacking(stars):
     assert stack.fit(X, y).score(X, y) > 0.8
 
 
-@pytest.mark.filterwarnings("ignore:Many rows have others")  # which AdaBoost draws several times
+@pytest.mark.filterwarnings("ignore:Many rows have near copies")  # which AdaBoost draws several times
 @pytest.mark.parametrize("ensemble", [AdaBoostRegressor, BaggingRegressor])
 def test_ensembles(stars, ensemble):
     X, y = stars

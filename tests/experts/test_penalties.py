@@ -234,7 +234,7 @@ def test_no_bin_leaves_the_global_model():
 @pytest.mark.parametrize(
     ("candidates", "message"),
     [
-        ([], "alphas is empty: pass candidate penalties .*or leave it"),
+        ([], "alphas is empty: pass candidates .*or leave it"),
         ([1, -1], "alphas must be a finite number >= 0, got"),
         ([1, "a"], "alphas must be a finite number >= 0, got"),
         ([None], "alphas must be a finite number >= 0, got"),

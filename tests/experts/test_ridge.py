@@ -127,7 +127,7 @@ def test_string_labels(data, labels, missing):
     assert_array_equal(experts.coef_, twin.coef_)
     assert_array_equal(experts.predict(X, bins=names), twin.predict(X, bins=bins))
     assert experts.get_feature_names_out().tolist() == ["expert_a", "expert_b", "expert_c"]
-    with pytest.raises(ValueError, match="pass bins of the kind that the model was fitted with"):
+    with pytest.raises(ValueError, match="pass bins of that kind"):
         experts.predict(X, bins=bins)
 
 
@@ -259,8 +259,8 @@ def test_bad_parameters_are_named(data, parameters, message):
     ("changes", "message"),
     [
         ({"y": np.ones(150)}, r"y is constant \(1.0\)"),
-        ({"y": np.ones(149)}, "y has 149 rows, X has 150"),
-        ({"bins": np.zeros(149, int)}, "bins has 149 rows, X has 150: pass one label per row of X"),
+        ({"y": np.ones(149)}, "y has 149 rows, but X has 150"),
+        ({"bins": np.zeros(149, int)}, "bins has 149 rows, but X has 150: pass one label per row of X"),
         ({"bins": np.zeros((150, 2))}, r"bins must be 1-D labels here, got shape \(150, 2\).*GridBinner"),
         ({"bins": np.zeros((150, 1, 1))}, r"bins must be 1-D labels here, got shape \(150, 1, 1\)"),
         ({"bins": np.linspace(0, 1, 150)}, r"bins holds real numbers.*bins=side.reshape\(-1, 1\)"),
@@ -268,9 +268,9 @@ def test_bad_parameters_are_named(data, parameters, message):
         ({"bins": [None] * 150}, "bins covers no row"),
         (
             {"bins": np.r_[4, np.zeros(149, int)]},
-            "bins: bin 4 has 1 training row, an expert needs at least 2",
+            "bins: bin 4 has 1 training row, but an expert needs at least 2",
         ),
-        ({"sample_weight": np.ones(149)}, "sample_weight has 149 rows, X has 150"),
+        ({"sample_weight": np.ones(149)}, "sample_weight has 149 rows, but X has 150"),
         ({"sample_weight": np.r_[np.nan, np.ones(149)]}, "sample_weight contains NaN .*row 0"),
         ({"sample_weight": np.r_[1, -1, np.ones(148)]}, "sample_weight is negative in row 1"),
         ({"sample_weight": np.zeros(150)}, "sample_weight is zero in every row"),
@@ -317,7 +317,7 @@ def test_bins_of_one_row(data):
 
 def test_predict_refuses_bins_of_another_length(data):
     X, y, bins = data
-    with pytest.raises(ValueError, match="bins has 9 rows, X has 150"):
+    with pytest.raises(ValueError, match="bins has 9 rows, but X has 150"):
         BinnedRidgeExperts().fit(X, y, bins=bins).predict(X, bins=bins[:9])
 
 
@@ -384,8 +384,8 @@ def test_rows_of_weight_0_may_be_nan_in_a_batch_too(data):
         ({"X": np.full((150, 4), np.nan)}, {}, "X contains NaN or infinity .*row 0, column 0"),
         ({"X": np.ones((150, 5))}, {}, "X has 5 features, but BinnedRidgeExperts is expecting 4"),
         ({"y": np.full(150, np.inf)}, {}, "y contains NaN or infinity"),
-        ({"y": np.ones((150, 2))}, {}, "y has 2 targets, the batches before had 1"),
-        ({"bins": ["a"] * 150}, {}, "labels seen before are of another kind"),
+        ({"y": np.ones((150, 2))}, {}, "y has 2 targets, but earlier batches had 1"),
+        ({"bins": ["a"] * 150}, {}, "labels seen before are of the other kind"),
         ({"bins": np.full(150, 5)}, {"alpha": [1.0, 2.0, 3.0]}, r"alpha has shape \(3,\), there are 4 bins"),
         ({}, {"alpha": -1.0}, "alpha must be a finite number >= 0"),
     ],

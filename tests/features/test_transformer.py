@@ -82,7 +82,7 @@ def test_float32_in_float32_out(flux):
         ({"n_components": 2.5}, TypeError, "n_components must be an instance of"),
         ({"product_dtype": "int32"}, ValueError, "product_dtype must be 'auto', 'float32' or 'float64'"),
         ({"wavelength": np.full(300, 8500)}, ValueError, "wavelength must be finite and strictly increasing"),
-        ({"wavelength": WAVELENGTH[1:]}, ValueError, r"wavelength has shape \(299,\), X has 300 columns"),
+        ({"wavelength": WAVELENGTH[1:]}, ValueError, r"wavelength has shape \(299,\), but X has 300 columns"),
         ({"wavelength": WAVELENGTH + 200}, ValueError, r"not the window .* of NaI_8183"),
         ({"wavelength": WAVELENGTH, "lines": "solar"}, ValueError, "lines must be 'stellar' or a mapping"),
     ],

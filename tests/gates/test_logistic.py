@@ -48,7 +48,7 @@ def test_what_the_logistic_gate_refuses():
         gate.predict_proba(X[:, :2])
     with pytest.raises(ValueError, match="NaN"):
         gate.predict_proba(X * np.nan)
-    with pytest.raises(ValueError, match="sample_weight has 3 rows, X has 20"):
+    with pytest.raises(ValueError, match="sample_weight has 3 rows, but X has 20"):
         LogisticGate().fit(X, labels, np.ones(3))
     with pytest.raises(ValueError, match="at least 2 classes"):
         LogisticGate().fit(X, np.zeros(20))

@@ -256,9 +256,9 @@ def test_an_unfitted_gate_says_so():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"experts": np.zeros((9, 2))}, "experts has 9 rows, X has 20"),
+        ({"experts": np.zeros((9, 2))}, "experts has 9 rows, but X has 20"),
         ({"experts": np.zeros(20)}, "experts|Expected 2D"),
-        ({"experts": np.zeros((20, 2, 3))}, r"experts has shape \(20, 2, 3\), y has 1 target"),
+        ({"experts": np.zeros((20, 2, 3))}, r"experts has shape \(20, 2, 3\), but y has 1 target"),
         ({"experts": np.full((20, 2), np.nan)}, "experts contains NaN"),
         ({"y": np.full(20, np.inf)}, "y contains NaN or infinity"),
         ({"labels": np.arange(20) % 3}, "labels run from 0 to 2, but experts has 2 columns"),

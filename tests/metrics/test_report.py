@@ -215,7 +215,7 @@ def test_mixing_chooses_the_kept_predictions(data):
         ({"mixing": "mean"}, "mixing must be one of .*'mean'"),
         ({"predictions": {mode: np.zeros(9) for mode in MODES}}, "'global'. has 9 rows"),
         ({"bins": ["a"] * 200}, "bins must be 200 integer codes"),
-        ({"bins": np.full(200, 4)}, "code 4, bin_names has 4"),
+        ({"bins": np.full(200, 4)}, "code 4, but bin_names has 4"),
         ({"bins": np.full(200, -1)}, "covers 0 of 200 test rows"),
         ({"proba": np.ones((200, 3))}, r"proba has shape \(200, 3\), expected \(200, 4\)"),
         ({"sample_weight": -np.ones(200)}, "sample_weight is negative in row 0"),

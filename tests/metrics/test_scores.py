@@ -134,7 +134,7 @@ def test_weights_are_repetitions_and_weight_0_is_absence():
         ({"y_true": np.r_[0.0, np.inf, np.zeros(8)]}, "y_true contains NaN or infinity .*row 1"),
         ({"y_true": np.zeros((10, 1, 1))}, r"y_true has shape \(10, 1, 1\)"),
         ({"y_pred": np.r_[np.nan, np.zeros(9)]}, "y_pred contains NaN or infinity .*row 0"),
-        ({"y_oracle": np.zeros(8)}, r"y_oracle has shape \(8,\), y_true has \(10,\)"),
+        ({"y_oracle": np.zeros(8)}, r"y_oracle has shape \(8,\), but y_true has \(10,\)"),
         ({"y_global": np.zeros((10, 1))}, r"y_global has shape \(10, 1\)"),
         ({"sample_weight": np.r_[1.0, -1, np.ones(8)]}, "sample_weight is negative in row 1"),
         ({"sample_weight": np.ones(3)}, "sample_weight has 3 rows"),

@@ -166,7 +166,7 @@ def test_what_cannot_be_fitted_is_said_before_x_is_read():
         dask_fit(mixture(side_columns=[0]), array, y)
     with pytest.raises(ValueError, match="unknown size: call X.compute_chunk_sizes"):
         dask_fit(mixture(), array[array[:, 0] > 0], y, bins)
-    with pytest.raises(ValueError, match="bins has 3 rows, X has 1100"):
+    with pytest.raises(ValueError, match="bins has 3 rows, but X has 1100"):
         dask_fit(mixture(), array, y, bins[:3])
     with pytest.raises(ValueError, match="mixing must be"):
         dask_fit(mixture(mixing="half"), array, y, bins)
@@ -289,12 +289,12 @@ def test_wrong_rows_of_the_gate_are_named():
     with pytest.raises(TypeError, match="gate_data must be TrainingRows, as gate_rows makes them; got list"):
         mixture().fit_moments(moments, [[shard] for shard in shards])
     narrow = gate_rows([[(X[:, :3], y, bins)] for X, y, bins in shards])
-    with pytest.raises(ValueError, match="gate's rows has 3 columns, the moments have 6"):
+    with pytest.raises(ValueError, match="gate's rows has 3 columns, but the moments have 6"):
         mixture().fit_moments(moments, narrow)
     double = gate_rows([[(X, np.stack([y, y], axis=1), bins)] for X, y, bins in shards])
-    with pytest.raises(ValueError, match=r"gate's rows has 2 target\(s\), the moments have 1"):
+    with pytest.raises(ValueError, match=r"gate's rows has 2 target\(s\), but the moments have 1"):
         mixture().fit_moments(moments, double)
-    with pytest.raises(ValueError, match="A batch has no bins: give the labels"):
+    with pytest.raises(ValueError, match="A batch has no bins: pass the labels"):
         gate_rows([[(X, y, None)]])
     with pytest.raises(ValueError, match="moments is empty"):
         mixture().fit_moments([], rows)

@@ -305,7 +305,7 @@ def test_what_cannot_be_fitted_is_refused_before_rows_are_read(way, parameters, 
 def test_no_candidate_penalty_is_an_error(alphas):
     X, y, bins = draw(100)
     for model in (BinnedRidgeExperts(alphas=alphas), SoftGateMoERegressor(BinnedRidgeExperts(alphas=alphas))):
-        with pytest.raises(ValueError, match="alphas is empty: pass candidate penalties"):
+        with pytest.raises(ValueError, match="alphas is empty: pass candidates"):
             model.set_params(**{name: "drop" for name in model.get_params() if name.endswith("small_bins")})
             model.fit(X, y, bins=bins)
 

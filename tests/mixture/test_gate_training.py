@@ -105,7 +105,7 @@ def test_weights_go_to_each_step_that_takes_them():
 def test_a_gate_that_takes_no_weights_is_named_unless_they_are_optional():
     weight = np.ones(3)
     for gate in (KNeighborsClassifier(), make_pipeline(StandardScaler(), KNeighborsClassifier())):
-        with pytest.raises(TypeError, match=r"(?s)the gate .*KNeighborsClassifier.* does not take it in fit"):
+        with pytest.raises(TypeError, match=r"(?s)fit of the gate .*KNeighborsClassifier.* does not take it"):
             sample_weight_kwargs(gate, weight)
     assert sample_weight_kwargs(KNeighborsClassifier(), weight, required=False) == {}
     some = sample_weight_kwargs(make_pipeline(StandardScaler(), PCA()), weight, required=False)

@@ -269,7 +269,7 @@ def test_wrong_arguments():
 
 def test_without_onnx_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(ImportError, match=r"pip install moe-sklearn\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install '\.\[onnx\]' from a checkout"):
         to_onnx(SoftGateMoERegressor())
 
 

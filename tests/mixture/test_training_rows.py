@@ -93,9 +93,9 @@ def test_batches_that_do_not_fit_are_refused(arrays):
     def of(*batches, binner=None):
         return gather_batches(SoftGateMoERegressor(binner=binner), BinnedRidgeExperts(), list(batches), False)
 
-    with pytest.raises(ValueError, match="bins has 49 rows, X has 50"):
+    with pytest.raises(ValueError, match="bins has 49 rows, but X has 50"):
         of((X, y, bins[1:]))
-    with pytest.raises(ValueError, match="bins has 49 rows, X has 50"):
+    with pytest.raises(ValueError, match="bins has 49 rows, but X has 50"):
         of((X, y, bins), (X, y, bins[1:]))
     with pytest.raises(ValueError, match="y is constant"):
         of((X, np.ones(50), bins), (X, np.ones(50), bins))

@@ -343,8 +343,8 @@ def test_report_says_what_the_regimes_add(data):
     ("change", "error", "message"),
     [
         ({"bins": None}, ValueError, "bins=labels_or_side_information"),
-        ({"bins": np.zeros(N - 1, int)}, ValueError, "bins has 479 rows, X has 480"),
-        ({"y": np.zeros(N - 1)}, ValueError, "y has 479 rows, X has 480"),
+        ({"bins": np.zeros(N - 1, int)}, ValueError, "bins has 479 rows, but X has 480"),
+        ({"y": np.zeros(N - 1)}, ValueError, "y has 479 rows, but X has 480"),
         ({"y": np.ones(N)}, ValueError, "y is constant"),
         ({"y": np.full(N, np.nan)}, ValueError, "y contains NaN"),
         ({"bins": np.full(N, -1)}, ValueError, "bins covers no row"),

@@ -154,9 +154,9 @@ def resumable(tmp_path):
 
 def test_fewer_batches_are_refused(resumable):
     path, parts = resumable
-    with pytest.raises(ValueError, match="after 3 batches, these are 2: it is of other data. Delete the"):
+    with pytest.raises(ValueError, match="holds 3 batches, but only 2 were passed: it is of other data. Del"):
         accumulate(tuples(parts[:2]), path)
-    with pytest.raises(ValueError, match="after 3 batches, these are 0"):
+    with pytest.raises(ValueError, match="holds 3 batches, but only 0 were passed"):
         accumulate([], path)
 
 
@@ -283,7 +283,7 @@ def test_another_product_dtype_is_refused(kinds, tmp_path):
     path, parts = tmp_path / "moments.npz", tuples(small_batches())
     before, after = kinds
     assert accumulate(parts[:2], path, product_dtype=before).groups[0].xx.dtype == before
-    message = f"written with product_dtype='{before}': pass that in place of '{after}'"
+    message = f"written with product_dtype='{before}': pass that instead of '{after}'"
     with pytest.raises(ValueError, match=message):
         accumulate(parts, path, product_dtype=after)
     resumed = accumulate(parts, path, product_dtype=np.dtype(before))
@@ -312,7 +312,7 @@ def test_a_damaged_checkpoint_is_refused_and_left(resumable):
 
 def test_a_checkpoint_that_cannot_be_written_is_told_before_the_first_batch(tmp_path):
     for name in ("none/moments.npz", "n" * 300):
-        with pytest.raises(OSError, match="is as it was before"):
+        with pytest.raises(OSError, match="is unchanged"):
             accumulate(lambda: pytest.fail("a batch is read"), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
@@ -382,7 +382,7 @@ def test_no_room_for_a_checkpoint_leaves_the_previous_one(tmp_path):
     path = tmp_path / "moments.npz"
     BinnedMoments(3).update(np.eye(3), np.arange(3.0)).save(path)
     out = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True, check=True)
-    assert "moments.npz is as it was before" in out.stdout
+    assert "moments.npz is unchanged" in out.stdout
     assert BinnedMoments.load(path).n_rows == 3
     assert [file.name for file in tmp_path.iterdir()] == ["moments.npz"]
 

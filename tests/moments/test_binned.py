@@ -263,12 +263,12 @@ def test_numbers_too_large_to_centre_are_named():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"X": np.zeros((8, 4))}, "X has 4 columns, the moments have 3"),
+        ({"X": np.zeros((8, 4))}, "X has 4 columns, but the moments have 3"),
         ({"y": np.zeros((8, 2))}, r"y has shape \(8, 2\), it must be \(8, 1\)"),
         ({"y": np.zeros(16)}, r"y has shape \(16, 1\), it must be \(8, 1\)"),
-        ({"bins": np.zeros(7, int)}, "bins has 7 rows, X has 8"),
-        ({"bins": ["a"] * 8}, "labels seen before are of another kind"),
-        ({"sample_weight": np.ones(5)}, r"sample_weight has shape \(5,\), it must be \(8,\)"),
+        ({"bins": np.zeros(7, int)}, "bins has 7 rows, but X has 8"),
+        ({"bins": ["a"] * 8}, "labels seen before are of the other kind"),
+        ({"sample_weight": np.ones(5)}, r"sample_weight has shape \(5,\), but it must be \(8,\)"),
     ],
 )
 def test_shapes_that_differ_are_refused_and_change_nothing(changes, message):
@@ -598,8 +598,8 @@ def test_unsigned_labels_are_those_of_signed_ones():
 
 
 MISFITS = [
-    (BinnedMoments(4), "other has n_features=4, these moments have 3"),
-    (BinnedMoments(3, 2), "other has n_targets=2, these moments have 1"),
+    (BinnedMoments(4), "other has n_features=4, but these moments have 3"),
+    (BinnedMoments(3, 2), "other has n_targets=2, but these moments have 1"),
     (BinnedMoments(3).update(np.eye(3), np.ones(3), ["a"] * 3), "bins mixes strings and numbers"),
 ]
 
@@ -615,7 +615,7 @@ MISFITS = [
         ),
         ("subtract", BinnedMoments(3).update(np.eye(3), np.ones(3)), "other has rows in bin None"),
         ("subtract", BinnedMoments(3).update(np.eye(3), np.ones(3), [0, 0, 0]), "more rows than the group"),
-        ("subtract", BinnedMoments(3).update(9 * np.eye(3), np.arange(3.0), [0, 0, 1]), "is no part of this"),
+        ("subtract", BinnedMoments(3).update(9 * np.eye(3), np.arange(3.0), [0, 0, 1]), "is not part of"),
     ],
 )
 def test_moments_that_do_not_fit_are_refused(way, other, message):

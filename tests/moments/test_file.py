@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 
 from moe_sklearn.moments import BinnedMoments, Moments
 
-DAMAGED = "damaged or is no file of moe_sklearn"
+DAMAGED = "damaged or not a file of moe_sklearn"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="needs modes, links or forks of POSIX")
 NAMES = ("x_mean", "y_mean", "xx", "xy", "yy", "x_before", "y_before", "x_noise")
 
@@ -180,7 +180,7 @@ def refused_or_same(path, expected):
     try:
         loaded = BinnedMoments.load(path)
     except ValueError as error:
-        assert "damaged or is no file" in str(error) or "is of version" in str(error)
+        assert "damaged or not a file" in str(error) or "is of version" in str(error)
         return True
     assert_same(loaded, expected)
     return False
@@ -432,8 +432,8 @@ def rows_in(path):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (OSError(errno.ENOSPC, "No space left"), r"^\[Errno 28\] No space left; .*m.npz is as it was before"),
-        (OSError("odd"), r"^\[Errno None\] odd; .*m.npz is as it was before"),
+        (OSError(errno.ENOSPC, "No space left"), r"^\[Errno 28\] No space left; .*m.npz is unchanged"),
+        (OSError("odd"), r"^\[Errno None\] odd; .*m.npz is unchanged"),
         (KeyboardInterrupt("stop"), "^stop$"),
     ],
 )
@@ -448,7 +448,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(error, message, pat
 def test_progress_that_cannot_be_written_and_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         BinnedMoments(3).save(tmp_path / "m.npz", progress={"note": {1, 2}})
-    with pytest.raises(FileNotFoundError, match="m.npz is as it was before"):
+    with pytest.raises(FileNotFoundError, match="m.npz is unchanged"):
         BinnedMoments(3).save(tmp_path / "none" / "m.npz")
     assert names_in(tmp_path) == []
 

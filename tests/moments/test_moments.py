@@ -196,7 +196,7 @@ def test_a_column_with_a_single_one_is_subtracted(make_dtype, n_rows, n_batches)
 def test_rows_that_are_no_part_are_not_subtracted():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(20, COLUMNS + TARGETS))
-    whole, message = of_rows(rows), "other is no part of this group"
+    whole, message = of_rows(rows), "other is not part of this group"
     wide_x, wide_y = rows[:5] * ([3] * COLUMNS + [1] * TARGETS), rows[:5] * ([1] * COLUMNS + [9] * TARGETS)
     for other in (of_rows(wide_x), of_rows(wide_y), of_rows(rows[:5] + 50), of_rows(rows + 1e-3 * rows**2)):
         with pytest.raises(ValueError, match=f"would be negative: {message}"):

@@ -289,7 +289,7 @@ def rest_of(own, far, dtype, product_dtype="auto"):
     return whole.subtract(made[1])
 
 
-LOST = "took digits with it: predictions can be off by .* standard deviations of y"
+LOST = "have taken digits from these moments: predictions can be off by .* standard deviations of y"
 
 
 @pytest.mark.filterwarnings("ignore")  # of further words

@@ -86,7 +86,7 @@ def test_without_matplotlib_the_extra_is_named(report, monkeypatch):
         lambda: RhoDisplay.from_report(report),
         MoELearningCurveDisplay([1, 2], {"soft": [0, 1]}, {"soft": [0, 1]}).plot,
     ):
-        with pytest.raises(ImportError, match=r"pip install 'moe-sklearn\[plot\]'"):
+        with pytest.raises(ImportError, match=r"pip install '\.\[plot\]' from a checkout"):
             draw()
 
 

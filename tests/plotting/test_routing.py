@@ -25,7 +25,7 @@ def test_gate_probability(data, report):
     assert texts(display.ax_)[:9] == [f"{value:.2f}" for value in first]
     assert tick_names(display.ax_.xaxis) == tick_names(display.ax_.yaxis) == grid_names(9)
     assert display.figure_.axes[1].get_ylabel() == "Mean probability"
-    assert display.ax_.get_title() == "Probabilities of bins by the router"
+    assert display.ax_.get_title() == "Router's probabilities of the bins"
 
 
 def test_gate_probability_of_an_empty_bin_stays_grey():
@@ -95,7 +95,7 @@ def test_expert_weights(data, report):
 
 
 def test_expert_weights_that_are_not_there_are_named(data, report):
-    with pytest.raises(ValueError, match="report has no weights: make it anew"):
+    with pytest.raises(ValueError, match="report has no weights. Make a new one"):
         ExpertWeightsDisplay.from_report(replace(report, weights=None))
     with pytest.raises(ValueError, match=r"weights has shape \(400, 9\), expected \(400, 1\)"):
         ExpertWeightsDisplay.from_predictions(data["proba"], data["bins"], weight_names=["a"])

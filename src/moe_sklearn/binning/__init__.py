@@ -1,4 +1,4 @@
-"""Side information to bins, and the regimes that have an expert."""
+"""Bins from side information, and the regimes that have an expert."""
 
 from ._clusters import ClusterBinner
 from ._columns import is_side_information

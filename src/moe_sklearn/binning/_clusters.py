@@ -1,4 +1,4 @@
-"""Regimes that nobody measured: clusters of the rows of X."""
+"""Unmeasured regimes: clusters of the rows of X."""
 
 from typing import Any, Self
 
@@ -15,28 +15,29 @@ from ..features import GateFeatureTransformer
 from ..labels import NO_BIN
 from ._grid import Binner
 
-# A cluster with a smaller share of the rows, and less than a twentieth of the mean share, is one of outliers.
-# They are left out so many times at most.
+# A cluster is one of outliers if its share of the rows is smaller than this and less than a twentieth of the
+# mean share. Outliers are left out at most MAX_PASSES times.
 OUTLIERS, MAX_PASSES = 0.005, 10
 
 
 class ClusterBinner(Binner):
-    """Learn regimes that nobody measured, as clusters of the rows of X.
+    """Learn unmeasured regimes, as clusters of the rows of X.
 
     It is a binner that takes X itself as the side information:
-    ``SoftGateMoERegressor(binner=ClusterBinner()).fit(X, y, bins=X)``. The clusters are those of the features
-    of the gate, each divided by its standard deviation, and are learned from training rows only. Clusters
-    of less than 0.5 % of the rows are outliers: the others are clustered anew, and theirs are the nearest.
+    ``SoftGateMoERegressor(binner=ClusterBinner()).fit(X, y, bins=X)``. The clusters are found in the gate's
+    features, each divided by its standard deviation, and learned from training rows only. Clusters of less
+    than 0.5 % of the rows are outliers: the other rows are clustered again, and outliers go to the nearest
+    cluster.
 
     Parameters
     ----------
     n_bins : int, default=9
-        Number of clusters of the default `estimator`. Another one has its own.
+        Number of clusters of the default `estimator`. Another `estimator` has its own.
     estimator : estimator, default=None
         Clusterer with `fit` and `predict`, such as a Gaussian mixture. Rows that it labels -1 are in no bin.
         None means ``KMeans(n_bins, n_init=10, random_state=random_state)``.
     features : transformer, default=None
-        What the clusterer sees of a row. None means ``GateFeatureTransformer()``, ten PCA scores.
+        Makes the features that are clustered. None means ``GateFeatureTransformer()``, ten PCA scores.
     random_state : int, RandomState instance or None, default=None
         Seed of the default `estimator`.
 
@@ -53,14 +54,14 @@ class ClusterBinner(Binner):
 
     See Also
     --------
-    GridBinner : Bins of side information, which are to be preferred where there is any.
+    GridBinner : Bins of side information. Prefer it if you have any.
 
     Notes
     -----
-    A cluster is a function of X alone, and holds nothing about y that X does not hold. The mixture gains from
-    clusters what a model that is not linear in X gains over one that is. The gate recovers nearly all of
-    them, so that the oracle is no bound and rho says little. The user guide has scores beside those of known
-    and of random regimes.
+    A cluster is a function of X alone, and says nothing about y that X does not say. What the mixture gains
+    from clusters is what a nonlinear model gains over a linear one. The gate finds nearly every cluster, so
+    that the oracle is no bound and rho says little. The user guide compares scores of clusters with those of
+    known and of random regimes.
 
     Examples
     --------
@@ -112,13 +113,13 @@ class ClusterBinner(Binner):
         fitted = unfitted_copy(self)
         estimator, features = self.estimator, self.features
         if estimator is None:
-            # It takes as long to import as a half of scikit-learn.
+            # This import takes as long as half of scikit-learn.
             from sklearn.cluster import KMeans
 
             estimator = KMeans(self.n_bins, n_init=10, random_state=self.random_state)
         if not hasattr(estimator, "predict"):
             raise TypeError(
-                f"estimator must have a method predict, which labels new rows; {estimator!r} has none. Use "
+                f"estimator must have a method predict, to label new rows; {estimator!r} has none. Use "
                 "KMeans or GaussianMixture, or pass its labels as bins."
             )
         X = checked_array(fitted, X, ensure_all_finite=False)
@@ -127,7 +128,8 @@ class ClusterBinner(Binner):
         scores = np.asarray(fitted.features_.fit_transform(X), dtype=float)
         if not scores.shape[1]:
             raise ValueError("X is constant, so that its rows have no clusters: check X, or pass labels.")
-        # Outlying rows can be a cluster of their own, too small for an expert. Then the others are clustered.
+        # Outlying rows can form a cluster that is too small for an expert. The other rows are then clustered
+        # again.
         for _ in range(MAX_PASSES):
             fitted.scaler_ = StandardScaler().fit(scores)
             scaled = fitted.scaler_.transform(scores)
@@ -154,6 +156,6 @@ class ClusterBinner(Binner):
         check_is_fitted(self)
         X = checked_array(self, X, reset=False, ensure_all_finite=False)
         check_finite(X, "X, the side information (bins),")
-        # Whatever the precision of X was in fit: clusterers need theirs.
+        # Clusterers need the precision of their fit, whatever that of X is here.
         scores = np.asarray(self.features_.transform(X), dtype=float)
         return self.estimator_.predict(self.scaler_.transform(scores))[:, None]

@@ -1,4 +1,4 @@
-"""Columns of side information: what they hold, and which bin each of their values is in."""
+"""Columns of side information: their kinds, and the bins of their values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_side_information(bins) -> bool:
 
 
 def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the categories of a column: those with rows enough, and the rare ones, if there are several.
+    """Find the categories of a column: those with enough rows and, if there are several, the rare ones.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     categories, rare : ndarray
-        In the order of a pandas Categorical that is ordered, or of a polars Enum, else in that of labels.
+        In the order of an ordered pandas Categorical or of a polars Enum, else in that of labels.
 
     Examples
     --------
@@ -47,8 +47,8 @@ def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
     """
     labels, codes = encode_labels(column)
     counts = np.bincount(codes[(codes != NO_BIN) & counted], minlength=len(labels))
-    # Labels are in the order of their strings: batches, files and workers agree on it without seeing each
-    # other. Side information is seen whole by fit, so that a column keeps the order that its user gave it.
+    # Labels are sorted as strings: batches, files and workers agree on that without seeing each other. But
+    # fit sees side information whole, so that a column keeps the order that its user gave it.
     dtype: Any = getattr(column, "dtype", None)
     order = np.arange(len(labels))
     if getattr(dtype, "ordered", type(dtype).__name__ == "Enum"):
@@ -69,7 +69,7 @@ def number_codes(values, edges, drop: bool) -> np.ndarray:
 
 
 def category_codes(column, categories, rare) -> np.ndarray:
-    """Find the position of each category; those after `categories` are rare or new, or -1 if none is rare."""
+    """Position of each category; rare and new ones come after `categories`, or are -1 if none is rare."""
     codes, known = codes_of(column, categories), encode_labels(column)[1] != NO_BIN
     return np.where((codes == NO_BIN) & known & (len(rare) > 0), len(categories), codes)
 
@@ -77,7 +77,7 @@ def category_codes(column, categories, rare) -> np.ndarray:
 def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
     """Find edges at the weighted quantiles 0, 1/n_bins, ..., 1 (inverted distribution function).
 
-    Where ties leave fewer bins than these, inner edges lie between neighbouring values, such that there are
+    If ties leave fewer than `n_bins` bins, inner edges lie between neighbouring values, so that there are
     `n_bins` bins, or one for each value.
 
     Raises
@@ -95,13 +95,13 @@ def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
     values, weights = values[known], weights[known]
     order = np.argsort(values, kind="stable")
     values, shares = values[order], np.cumsum(weights[order]) / weights.sum()
-    # Rounding of both makes whole weights and repeated rows agree.
+    # Both are rounded, so that whole weights and repeated rows agree.
     targets = np.round(np.arange(n_bins + 1) / n_bins, 12)
     positions = np.searchsorted(np.round(shares, 12), targets)
     edges = np.unique(values[np.minimum(positions, len(values) - 1)])
     if len(edges) > n_bins:
         return edges
-    # Bins are closed on the left: an edge that is the least value, or the same as another one, bounds no bin.
+    # Bins are closed on the left, so an edge at the least value or at another edge bounds no bin.
     last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
     values, shares = values[last], shares[last]
     cuts = np.array(even_cuts(shares, min(n_bins, len(values)), 0, len(values)), dtype=int)
@@ -111,16 +111,16 @@ def quantile_edges(values, n_bins: int, weights=None) -> np.ndarray:
 
 
 def even_cuts(shares, n_bins: int, start: int, stop: int) -> list[int]:
-    """Cut the values `start` to `stop` into bins of about even shares: the positions of the last values.
+    """Cut the values `start` to `stop` into bins of about even shares; return the last position of each.
 
-    A value of a large share is a bin, and the others divide what it leaves.
+    A value with a large share is a bin by itself; the others divide the rest.
 
     Parameters
     ----------
     shares : ndarray of shape (n_values,)
         Cumulative shares of distinct values.
     n_bins : int
-        Number of bins, at most that of the values from `start` to `stop`, without `stop`.
+        Number of bins, at most ``stop - start``.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def even_cuts(shares, n_bins: int, start: int, stop: int) -> list[int]:
         return []
     below = shares[start - 1] if start else 0.0
     total = max(shares[stop - 1] - below, np.finfo(float).tiny)
-    # Rounding makes whole weights and repeated rows agree.
+    # Rounded, so that whole weights and repeated rows agree.
     target = below + total * (n_bins // 2) / n_bins
     cut = start + int(np.argmin(np.round(np.abs(shares[start : stop - 1] - target), 12)))
     wanted = round(float(np.round(n_bins * (shares[cut] - below) / total, 9)))
@@ -140,7 +140,7 @@ def even_cuts(shares, n_bins: int, start: int, stop: int) -> list[int]:
 
 
 def range_names(column: str, edges, digits: int, is_open: bool) -> list[str]:
-    """Name the bins between `edges`, rounded to `digits` of the largest, or to more that tell edges apart.
+    """Name the bins between `edges`, rounded to `digits` of the largest, or to more if edges look the same.
 
     Examples
     --------
@@ -162,7 +162,7 @@ def range_names(column: str, edges, digits: int, is_open: bool) -> list[str]:
 
 
 def _rounded(value, decimals):
-    """Write a number with so many decimals, but none of them a 0 at the end: 5,830 rather than 5.83e+03."""
+    """Write a number with these decimals but without zeros at the end: 5,830, not 5.83e+03."""
     value = round(float(value), decimals) + 0.0
     if value and not 1e-4 <= abs(value) < 1e7:
         return f"{value:g}" if float(f"{value:g}") == value else f"{value}"
@@ -170,7 +170,7 @@ def _rounded(value, decimals):
 
 
 def category_names(column: str, categories, rare) -> list[str]:
-    """Name the bins of categories: a string by itself, a number or boolean with its column, the rest "other".
+    """Name the bins of categories: strings as they are, numbers and booleans with their column, then "other".
 
     Examples
     --------

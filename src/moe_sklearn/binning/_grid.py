@@ -1,4 +1,4 @@
-"""From side information (Teff, [M/H]; line and shift of a plant) to integer bins."""
+"""Integer bins from side information, such as Teff and [M/H], or line and shift of a plant."""
 
 import math
 import warnings
@@ -18,15 +18,15 @@ from ..data import checked_columns, column_named, column_names, numbers_in, warn
 from ..labels import NO_BIN
 from ._columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
 
-# Least digits of given edges in names: who gives 3750 does not want to read 3,800. Quantiles are values of
-# rows, whose last digits say nothing.
+# Least number of digits of given edges in names: users who pass 3750 do not want to read 3,800. Quantiles are
+# values of rows, whose last digits mean nothing.
 GIVEN_DIGITS = 6
-# Of a grid with more cells than these, only those with training rows are numbered and named.
+# In a grid with more cells, only those with training rows are numbered and named.
 MAX_CELLS = 10_000
 
 
 class Binner(TransformerMixin, StatefulEstimator):
-    """Base class of binners: the output is one column of integers, the bin of each row."""
+    """Base class of binners: the output is one column of integers, the bins of the rows."""
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray:
         """Name of the one output column, ``bin``."""
@@ -43,51 +43,50 @@ class GridBinner(Binner):
     """Joint bins of several columns of side information, numbers and categories.
 
     The joint bin of two columns is ``b_0 * n_1 + b_1``, where b_j is the bin of column j and n_j the number
-    of its bins; more columns go on likewise. If there are more than 10,000 joint bins, only those with
-    training rows are numbered, in the same order, and other rows are in no bin. A column of numbers has bins
-    between edges. They are closed on the left; the last bin of a column also on the right. A column of
-    strings, booleans or categoricals has a bin for each category.
+    of its bins; likewise for more columns. If there are more than 10,000 joint bins, only those with training
+    rows are numbered, in the same order, and other rows are in no bin. A column of numbers has bins between
+    edges. Bins are closed on the left, and the last bin of a column also on the right. A column of strings,
+    booleans or categoricals has a bin for each category.
 
-    Text is read as numbers where edges are given. Otherwise it is if most of its cells are numbers, and they
-    are not codes: whole numbers, of which each has `min_bin_rows` rows on average. A cell that is no number
+    Text is read as numbers if edges are given. It is also read as numbers if most of its cells are numbers
+    but not codes, that is whole numbers with `min_bin_rows` rows each on average. A cell that is not a number
     is then an error.
 
     Parameters
     ----------
     n_bins : int, None or sequence of these, default=3
-        Bins of each column of numbers whose `edges` are None: quantiles of the (weighted) training rows. Of
-        no more different values than that, each is a bin. None makes a column of integers one of categories.
-        Columns of other categories need no number.
+        Number of bins of each column of numbers whose `edges` are None: quantiles of the (weighted) training
+        rows. If there are no more distinct values than that, each value is a bin. None treats a column of
+        integers as categories. Columns of other categories need no number.
     edges : sequence of (array-like or None), default=None
         Increasing bin edges of each column, in the column's own unit. None for a column means quantiles, or
         categories. For one column, the array itself is enough.
     names : sequence of (sequence of str or None), default=None
-        Names of each column's bins. None: the bin's range or category. For one column, the names themselves
-        are enough.
+        Names of each column's bins. None means the bin's range or category. For one column, the names
+        themselves are enough.
     outside : {"clip", "drop"}, default="clip"
-        Rows beyond given `edges` go to the nearest bin, or to none (-1). Quantile bins are open at both
-        ends. A row with a missing value in any column is always in no bin: nan, None, NA, masked.
+        Rows beyond given `edges` go to the nearest bin, or to none (-1). Quantile bins are open at both ends.
+        A row with a missing value (nan, None, NA, masked) in any column is always in no bin.
     min_bin_rows : int, default=10
         Categories with fewer training rows than this are joined to a bin "other", which comes last. New
-        categories are in that bin too; they are in no bin if there is none. One rare category stays alone.
+        categories go to that bin, or to no bin if there is none. A single rare category keeps its own bin.
     precision : int, default=3
-        Digits of quantiles in the names of bins. Names have more where two edges would look the same, and at
-        least six where edges are given.
+        Number of digits of quantiles in the names of bins. Names have more digits if two edges would look the
+        same, and at least six if edges are given.
 
     Attributes
     ----------
     edges_ : list of (ndarray or None)
         Edges of each column; None for categories.
     categories_ : list of (ndarray or None)
-        Categories of each column with a bin of their own, in the order of an ordered categorical, else
-        sorted; None for numbers.
+        Categories of each column with their own bin, in the order of an ordered categorical, else sorted;
+        None for numbers.
     rare_categories_ : list of (ndarray or None)
         Categories of each column that are joined; None for numbers.
     n_bins_ : int
-        Number of joint bins, empty ones included unless there are more than 10,000.
+        Number of joint bins. Empty bins count unless there are more than 10,000.
     cells_ : ndarray of shape (n_cells, n_columns) or None
-        Bin of each column in every joint bin, if there are more than 10,000 and only some of them are
-        numbered.
+        Bin of each column in every joint bin, if there are more than 10,000, so that only some are numbered.
     bin_names_ : list of str
         Name of each joint bin.
     n_features_in_, feature_names_in_
@@ -118,7 +117,7 @@ class GridBinner(Binner):
 
     __module__ = "moe_sklearn.binning"
 
-    cells_: NDArray | None = None  # Binners of earlier releases have none.
+    cells_: NDArray | None = None  # Binners of earlier releases lack it.
 
     def __init__(
         self,
@@ -166,9 +165,9 @@ class GridBinner(Binner):
         Warns
         -----
         UserWarning
-            If all values of a column are the same, or a number looks like a mark of missing values: in two or
-            more rows, all nines (-9999, 99.99) or a power of ten from 1e10 on, and farther from all others
-            than they are from each other.
+            If all values of a column are the same, or a number looks like a mark of missing values: it is all
+            nines (-9999, 99.99) or a power of ten from 1e10 on, occurs in two or more rows, and is farther
+            from all others than they are from each other.
         """
         fitted = unfitted_copy(self)
         check_choice(fitted.outside, "outside", ["clip", "drop"])
@@ -211,16 +210,16 @@ class GridBinner(Binner):
                 warnings.warn(told, stacklevel=2)
             return edges, None, None, range_names(name, edges, digits, is_open)
         if edges is not None:
-            raise ValueError("edges are given, but it holds categories: pass None in place of its edges.")
+            raise ValueError("edges are given, but it holds categories: pass None instead of its edges.")
         counted = np.full(len(column), True) if weights is None else weights > 0
         categories, rare = categories_of(column, counted, self.min_bin_rows)
         if not len(categories) and not len(rare):
-            raise ValueError("no category is known in any row of positive weight: leave the column out.")
+            raise ValueError("no category is known in any row of positive weight: leave out the column.")
         return None, categories, rare, category_names(name, categories, rare)
 
     @property
     def bin_names_(self) -> list[str]:
-        """Name of each joint bin, in the order of their numbers."""
+        """Name of each joint bin, in the order of the bins."""
         check_is_fitted(self)
         separator = ", " if self.names is None or any(given is None for given in self.names) else " "
         cells: Any = product(*self.column_bin_names_)
@@ -302,7 +301,7 @@ class GridBinner(Binner):
         return [n if n is None else int(n) for n in n_bins]
 
     def _given_names(self, found):
-        """Return the given names of the bins of each column, and those `found` where none are given."""
+        """Return the given names of the bins of each column, or those `found` if none are given."""
         if self.names is None:
             return found
         names: Any = self.names if isinstance(self.names, Sequence | np.ndarray) else []

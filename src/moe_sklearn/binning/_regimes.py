@@ -1,6 +1,6 @@
 """The regimes of the training rows: the bins that get an expert, from labels or side information.
 
-All functions need labels and sample weights only, so that the regimes are known before X is read.
+All functions need only labels and sample weights, so that the regimes are known before X is read.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Regimes:
     of_target: bool = False
 
     def codes(self, bins, n_rows: int | None = None) -> np.ndarray:
-        """Return the position of each row's bin, -1 for no bin, from labels or side information."""
+        """Return the position of each row's bin (-1: no bin), from labels or side information."""
         if is_side_information(bins):
             if self.binner is None:
                 raise ValueError(
@@ -61,11 +61,11 @@ class Regimes:
         return codes_of(bins, self.bins, n_rows)
 
     def oracle_codes(self, bins, n_rows: int) -> np.ndarray:
-        """Return `codes`; raise a ValueError if `bins` are missing, which mode "oracle" needs."""
+        """Return `codes`; raise a ValueError if `bins` are missing, since mode "oracle" needs them."""
         if bins is None:
             raise ValueError(
                 "mixing='oracle' sends each row to the expert of its own bin, so it needs bins: "
-                "predict(X, mixing='oracle', bins=labels_or_side_information). Where bins are unknown, use "
+                "predict(X, mixing='oracle', bins=labels_or_side_information). If bins are unknown, use "
                 "mixing='soft'."
             )
         check_length(bins, "bins", n_rows)
@@ -155,8 +155,9 @@ def usable_bins(labels: Sequence, counts: np.ndarray, min_bin_rows: int, small_b
         first = int(np.flatnonzero(small)[0])
         n_rows = int(counts[first])
         raise ValueError(
-            f"bins: bin {labels[first]!r} has {n_rows} training row{'s' * (n_rows > 1)}, an expert needs at "
-            f"least {min_bin_rows}. Merge it with a neighbour, label its rows -1, or set small_bins='drop'."
+            f"bins: bin {labels[first]!r} has {n_rows} training row{'s' * (n_rows > 1)}, but an expert needs "
+            f"at least {min_bin_rows}. Merge it with a neighbour, label its rows -1, or set "
+            "small_bins='drop'."
         )
     return present if small_bins == "keep" else present & ~small
 
@@ -164,7 +165,7 @@ def usable_bins(labels: Sequence, counts: np.ndarray, min_bin_rows: int, small_b
 def fit_regimes(
     labels: np.ndarray, counts, min_bin_rows: int, small_bins: str, binner=None, of_target=False
 ) -> Regimes:
-    """Make the `Regimes` of a mixture from labels and their numbers of training rows.
+    """Make the `Regimes` of a mixture from labels and the number of training rows of each.
 
     Parameters
     ----------
@@ -185,7 +186,7 @@ def fit_regimes(
     if not usable.any():
         raise ValueError(
             f"bins: no bin has the {min_bin_rows} training rows that an expert needs, so there is nothing to "
-            "mix. Use fewer bins, or lower min_bin_rows of the experts."
+            "mix. Use fewer bins, or lower the experts' min_bin_rows."
         )
     bins = labels[usable]
     if small_bins == "raise":
@@ -196,7 +197,7 @@ def fit_regimes(
 
 
 def bin_names(labels: np.ndarray, binner=None, of_target=False) -> list[str]:
-    """Return the names that the binner gives to bins, or the labels as strings.
+    """Return the binner's names of bins, or the labels as strings.
 
     If the bins are `of_target`, the column that `GridBinner` calls "x0" is y.
     """
@@ -227,7 +228,7 @@ def _check_no_empty_cell(binner, bins):
 
 
 def usable_labels(bins, y, sample_weight, min_rows: int, small_bins: str):
-    """Return the labels of the rows, which are quantile bins of the first target if `bins` is None.
+    """Return the labels of the rows: quantile bins of the first target if `bins` is None.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rows from anywhere, checked once; frames, noise, side columns, marks of missing values."""
+"""Rows from any container, checked once. Also frames, noise, side columns and marks of missing values."""
 
 from ._batches import Batches, is_empty, naming_batch, open_batches
 from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_in

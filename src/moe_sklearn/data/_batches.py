@@ -1,4 +1,4 @@
-"""Batches of rows: opened, checked, and noted for a second reading."""
+"""Batches of rows: opened, checked, and compared at a second reading."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ._sources import RowSource, prefetch
 
 
 class Batches:
-    """Batches of a fit, each of them checked `Rows`, which can be read more than once.
+    """Batches of a fit, which can be read more than once. Each of them is checked `Rows`.
 
-    What the rest of the fit needs to know of them is noted at the first reading. At each later one the
-    batches must have the same numbers of rows and the same y.
+    The first reading notes what the rest of the fit needs to know. At each later reading, the batches must
+    have the same numbers of rows and the same y.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Batches:
     has_noise : bool
         Whether a batch has `x_std`.
     frame : FrameMaker or None
-        Makes frames like X of the last batch.
+        Makes frames like the X of the last batch.
     """
 
     def __init__(self, estimator, batches):
@@ -129,7 +129,7 @@ class Batches:
 
 @contextmanager
 def naming_batch(number: int):
-    """Make a context whose errors about arguments name the batch, counted from 1."""
+    """Make a context that adds the number of the batch, counted from 1, to errors about arguments."""
     try:
         yield
     except (TypeError, ValueError) as error:
@@ -160,7 +160,7 @@ def open_batches(batches, fewest: int = 3) -> Iterator[tuple]:
     for batch in prefetch(batches() if callable(batches) else batches):
         if not isinstance(batch, tuple) or not fewest <= len(batch) <= 6:
             raise TypeError(
-                "Each batch must be a tuple (X, y, bins, sample_weight, x_std, groups), of which all after "
+                "Each batch must be a tuple (X, y, bins, sample_weight, x_std, groups), whose elements after "
                 "bins can be left out; with side_columns (X, y) is enough."
             )
         yield (*batch, *[None] * 4)[:6]

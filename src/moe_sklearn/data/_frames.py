@@ -1,4 +1,4 @@
-"""Tables of any library: their columns, frames made anew from blocks, rows looked up by index."""
+"""Tables of any library: their columns, frames made from blocks of values, rows looked up by index."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._sources import ColumnsOf, RowSource, as_source, is_lazy, is_source
 
 
 class Frame(ABC):
-    """A table with named columns, each of a type of its own. This is the one place that knows such tables."""
+    """A table with named columns of different types. No other place knows the libraries of tables."""
 
     def __init__(self, table):
         self.table = table
@@ -30,7 +30,7 @@ class Frame(ABC):
 
     @abstractmethod
     def column(self, position: int) -> Any:
-        """Return a column, 1-D, as the table holds it."""
+        """Return a column, 1-D, in the table's own form."""
 
     @abstractmethod
     def take(self, positions: list[int] | slice) -> Any:
@@ -41,7 +41,7 @@ class Frame(ABC):
         return [self.column(position) for position in range(len(self.names))]
 
     def numbers(self) -> Any:
-        """Return the values of a frame that scikit-learn does not read as numbers; None of any other."""
+        """Return the values of a frame that scikit-learn cannot read as numbers; None if it can."""
         return None
 
 
@@ -89,7 +89,7 @@ class _Arrow(Frame):
         return list(self.table.schema.names)
 
     def column(self, position):
-        # As an array of NumPy, because the scalars of arrow equal nothing but themselves.
+        # As a NumPy array, because arrow's scalars equal nothing but themselves.
         return self.table.column(position).to_numpy(zero_copy_only=False)
 
     def take(self, positions):
@@ -121,7 +121,7 @@ FRAMES: dict[str, Any] = {"pandas": _Pandas, "polars": _Polars, "pyarrow": _Arro
 
 
 def library_of(X) -> str | None:
-    """Return the package whose frame X is, also by inheritance; None if X is none of `FRAMES`."""
+    """Return the package of the frame X, which can be a subclass; None if X is none of `FRAMES`."""
     if hasattr(type(X), "collect") or not hasattr(X, "columns"):  # a lazy frame has both
         return None
     packages = [ancestor.__module__.partition(".")[0] for ancestor in type(X).__mro__]
@@ -137,15 +137,15 @@ def frame_of(X) -> Frame | None:
 
 
 def columns_of(X) -> list:
-    """Return the columns of a frame or of a 2-D array, each as it was given."""
+    """Return the columns of a frame or of a 2-D array, unchanged."""
     frame = frame_of(X)
     return list(X.T) if frame is None else frame.columns()
 
 
 def numbers_of(column) -> np.ndarray | None:
-    """Return a column as floats, with nan where a value is missing; None if it does not hold real numbers.
+    """Return a column as floats, with nan for missing values; None if it does not hold real numbers.
 
-    Booleans, strings and categoricals are no numbers.
+    Booleans, strings and categoricals are not numbers.
 
     Examples
     --------
@@ -166,14 +166,14 @@ def numbers_of(column) -> np.ndarray | None:
 
 
 def numbers_in(column, least: float = np.inf) -> np.ndarray | None:
-    """Return `numbers_of` a column, and of text if most of its known cells are numbers.
+    """Return `numbers_of` a column, also if it is text and most of its known cells are numbers.
 
     Whole numbers with `least` or more rows each, on average, are codes of categories, and stay text.
 
     Raises
     ------
     ValueError
-        If some cells of such a column are no numbers. The message names the first.
+        If some cells of such a text column are not numbers. The message names the first.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def numbers_in(column, least: float = np.inf) -> np.ndarray | None:
     decoded = (cell.decode() if isinstance(cell, bytes) else cell for cell in column)
     texts = ["nan" if is_missing(cell) else str(cell) for cell in decoded]
     counts = Counter(text for text in texts if text.lower() != "nan")
-    # Numbers with decimal commas are no categories either.
+    # Numbers with decimal commas are not categories either.
     read = {text: _number(text.replace(",", "")) for text in counts}
     n_rows, n_found = sum(counts.values()), sum(n for text, n in counts.items() if read[text] is not None)
     is_code = n_rows >= least * len(counts) and not any(number and number % 1 for number in read.values())
@@ -195,7 +195,7 @@ def numbers_in(column, least: float = np.inf) -> np.ndarray | None:
     for row, text in enumerate(texts):
         if _number(text) is None:
             raise ValueError(
-                f"{text!r} in row {row} is no number, but most others are: make it one, or nan where it is "
+                f"{text!r} in row {row} is no number, but most others are: make it one, or nan if it is "
                 "missing. If these are categories, pass a categorical."
             )
     return np.array([float(text) for text in texts])
@@ -209,16 +209,16 @@ def _number(text) -> float | None:
 
 
 def as_table(X):
-    """Return X as a table, whose columns can be taken; an array-like becomes a numpy array.
+    """Return X as a table whose columns can be taken; an array-like becomes a NumPy array.
 
     A list of rows with strings becomes an array of objects, so that its numbers stay numbers.
 
     Raises
     ------
     TypeError
-        If X is no table, see `moe_sklearn._checks.check_kind`.
+        If X is not a table, see `moe_sklearn._checks.check_kind`.
     """
-    # Side information may be missing; what is left of X is checked without it.
+    # Side information may have missing values; the rest of X is checked without it.
     check_kind(X, may_miss=True)
     if is_source(X):
         return X if is_lazy(X) else as_source(X)
@@ -229,7 +229,7 @@ def as_table(X):
 
 
 def joined(values, X):
-    """Return one array, or frame, of a list with the values of each shard of X; anything else as it is."""
+    """Join a list of values, one for each shard of X, to one array or frame; leave anything else as it is."""
     are_lists = isinstance(X, (list, tuple)) and isinstance(values, (list, tuple)) and len(values) == len(X)
     if not are_lists or not is_source(X) or not all(map(np.ndim, values)):
         return values
@@ -243,7 +243,7 @@ def joined(values, X):
 def take_columns(table, positions: Sequence[int]):
     """Take columns of a frame, array, dask array or source; successive columns of an array are a view.
 
-    Of a memory map that is not a view, and of a source, the columns are a `RowSource`.
+    Columns of a source, or of a memory map if they are not a view, are a `RowSource`.
     """
     positions = list(positions)
     first, n_taken = positions[0], len(positions)
@@ -254,23 +254,23 @@ def take_columns(table, positions: Sequence[int]):
     if isinstance(table, RowSource) or (isinstance(table, np.memmap) and not in_a_row):
         return ColumnsOf(as_source(table), index, n_taken)
     if isinstance(table, np.ndarray) and not in_a_row:
-        # Indexing would leave the columns, not the rows, together in memory.
+        # Indexing would give an array whose columns, not rows, are contiguous.
         return np.take(table, positions, axis=1)
     return table[:, index]
 
 
 def in_memory(table):
-    """Return a table in memory: a frame or an array as it is, what is read from a source or from dask."""
+    """Return a table in memory: a frame or an array unchanged, a source or a dask array as it is read."""
     if isinstance(table, RowSource):
         return table.take(np.arange(len(table)))
     return np.asarray(table) if is_lazy(table) else table
 
 
-# Experts need numbers, so that a block of values and the names are all there is to a DataFrame: one is made
-# anew for each block, of noisy draws and of batches too, and nothing keeps the user's own.
+# Experts need numbers, so a block of values and the names are all that a DataFrame holds. A new one is made
+# for each block, also of noisy draws and of batches, and nothing keeps that of the user.
 @dataclass(frozen=True)
 class FrameMaker:
-    """Makes DataFrames of the names and the library that the X of `fit` had, from blocks of values."""
+    """Makes DataFrames from blocks of values, with the names and the library of the X of `fit`."""
 
     __module__ = "moe_sklearn.data"
 
@@ -279,7 +279,7 @@ class FrameMaker:
 
     @classmethod
     def like(cls, X, names) -> FrameMaker | None:
-        """Return a maker of frames like X; None if X is no frame of pandas or polars with names."""
+        """Return a maker of frames like X; None if X is not a frame of pandas or polars with names."""
         library = library_of(X)
         return cls(library, tuple(names)) if names is not None and library in ("pandas", "polars") else None
 
@@ -290,7 +290,7 @@ class FrameMaker:
 
 @dataclass(frozen=True)
 class OnFrames:
-    """A fitted transformer that gets blocks of values as frames.
+    """A fitted transformer that receives blocks of values as frames.
 
     Parameters
     ----------
@@ -309,13 +309,13 @@ class OnFrames:
 
 
 def aligned(rows, X, name: str = "bins"):
-    """Return pandas `rows` in the order of the rows of a pandas X; anything else as it is.
+    """Return pandas `rows` in the order of the rows of a pandas X; anything else unchanged.
 
-    Values of each shard of X are joined first, see `joined`.
+    Lists with the values of each shard of X are joined first, see `joined`.
 
-    Rows are looked up by the index of X, unless both have the same index. There can be bins of other rows
-    too, but no other values of them. An index 0, 1, ... is what pandas gives to rows without one: beside an
-    index of other labels it counts for bins only.
+    Rows are looked up by the index of X, unless both have the same index. `bins` may have further rows, other
+    values may not. pandas gives rows without an index the index 0, 1, ...: if X has other labels, it counts
+    only for bins.
 
     Raises
     ------
@@ -330,7 +330,7 @@ def aligned(rows, X, name: str = "bins"):
     if name != "bins":
         both, made_up = (X.index, rows.index), pd.RangeIndex(len(X))
         has_none = any(map(made_up.equals, both)) and not all(made_up.isin(index).all() for index in both)
-        if has_none or len(rows) != len(X):  # the check of the length says what is wrong
+        if has_none or len(rows) != len(X):  # the check of lengths says what is wrong
             return rows
     by_order = f"If its rows are in the order of X, pass {name}.set_axis(X.index) or {name}.to_numpy()."
     if not rows.index.is_unique:

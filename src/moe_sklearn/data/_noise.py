@@ -1,4 +1,4 @@
-"""Rows with known noise: what `x_std` says of it, and rows with draws of it."""
+"""Rows with known noise: checks of `x_std`, and rows with noisy draws."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from .._checks import check_kind
 from ._sources import BLOCK_ROWS, DerivedRows, KeptRows, RowSource, as_source, check_counted, is_source
 
-# The squares of larger ones would overflow.
+# Squares of larger standard deviations would overflow.
 LARGEST_STD = 1e150
 MASKED = (
-    "Where it marks a bad pixel (ivar = 0), set X to the median of the column and x_std to the standard "
+    "If it marks a bad pixel (ivar = 0), set X to the median of the column and x_std to the standard "
     "deviation of the column, make X nan there and fill it by PixelImputer, or give the row sample_weight 0."
 )
 
 
 def check_x_std(x_std, shape: tuple, name: str = "x_std"):
-    """Return the standard deviation of the noise as a vector or a source; None stands for no noise.
+    """Return the standard deviation of the noise as a vector or a source; None means no noise.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def check_x_std(x_std, shape: tuple, name: str = "x_std"):
     Raises
     ------
     ValueError
-        If the shape is another one, or a number or vector is negative, nan or infinite. Values of a source
-        are checked when they are read.
+        If the shape is wrong, or a number or vector holds negative values, nan or infinity. Values of a
+        source are checked when they are read.
     """
     if x_std is None:
         return None
@@ -68,13 +68,13 @@ def check_x_std(x_std, shape: tuple, name: str = "x_std"):
 def check_values(block, name: str = "x_std", locate=None):
     """Raise a ValueError unless all standard deviations in the rows of `block` lie between 0 and 1e150.
 
-    The function `locate` names a row of the block; None says that they are one for each column.
+    The function `locate` names a row of the block; None means that there is one value for each column.
     """
     bad = ~((block >= 0) & (block <= min(LARGEST_STD, float(np.finfo(block.dtype).max))))
     if bad.any():
         row, column = np.argwhere(bad)[0].tolist()
         where = f"column {column}" if locate is None else f"{locate(row)}, column {column}"
-        known = "Where a value of X has no known noise, pass 0, or give the row sample_weight 0."
+        known = "If the noise of a value is not known, pass 0, or give the row sample_weight 0."
         raise ValueError(
             f"{name} is {block[row, column]} in {where}: standard deviations must lie between 0 and 1e150. "
             f"{MASKED if block[row, column] > 0 else known}"
@@ -82,14 +82,14 @@ def check_values(block, name: str = "x_std", locate=None):
 
 
 def noise_levels(x_std, variances, n_rows: int, sample_weight=None) -> np.ndarray:
-    """Compute how noisy rows are: the root mean square of their noise, in standard deviations of the columns.
+    """Level of the noise of each row: its root mean square, in standard deviations of the columns.
 
     Parameters
     ----------
     x_std : ndarray of shape (n_features,), RowSource of shape (n_rows, n_features) or None
         As `check_x_std` returns it.
     variances : ndarray of shape (n_features,)
-        Those of the columns. A column of variance 0 does not count.
+        Variances of the columns. A column of variance 0 does not count.
     n_rows : int
     sample_weight : ndarray of shape (n_rows,), optional
         The noise of rows of weight 0 is not read; their levels are 0.
@@ -128,7 +128,7 @@ class ScaledRows(DerivedRows):
 class NoisyRows(DerivedRows):
     """Several noisy draws of each row of a source: row ``i * n_draws + r`` is draw r of row i.
 
-    The noise depends on the seed, the number of the row and the draw. It does not depend on what is read
+    The noise depends on the seed, the number of the row and the draw, but not on the rows that are read
     together.
 
     Parameters
@@ -174,13 +174,13 @@ class NoisyRows(DerivedRows):
             check_values(std, locate=lambda row: self.x_std.locate(int(read[row])))
         else:
             std, places = self.x_std[None].astype(self.dtype), np.zeros(len(rows), int)
-        # A generator by counter: batches, chunks and threads do not change the draw of a row.
+        # A counter-based generator, so that batches, chunks and threads do not change the draw of a row.
         bits = np.random.Philox(key=self.seed)
         generator, state = np.random.Generator(bits), bits.state
         numbers = zip(draws.tolist(), (self.first_row + positions).tolist(), strict=True)
         dtype: Any = self.dtype
         for row, place, draw_and_row in zip(taken, places, numbers, strict=True):
-            # The lower words of the counter count the numbers that are drawn.
+            # The lower words of the counter count the drawn numbers.
             state["state"]["counter"][2:] = draw_and_row
             bits.state = state
             row += std[place] * generator.standard_normal(self.shape[1], dtype)

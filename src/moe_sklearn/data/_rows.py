@@ -1,4 +1,4 @@
-"""The one door for rows: `rows_of` checks what users hand over, and nobody below asks again what X is."""
+"""The one door for rows: `rows_of` checks what users pass, so that no code below asks what X is."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Rows:
     Parameters
     ----------
     X : RowSource of shape (n, n_features)
-        Its values can still be nan: the pass over them finds that.
+        Its values can still be nan, which the pass over them finds.
     y : ndarray of shape (n,) or (n, n_targets), default=None
     labels : array-like of shape (n,) or (n, n_columns), default=None
-        Labels; side information until a binner has made labels of it.
+        Labels, or side information until a binner turns it into labels.
     sample_weight : ndarray of shape (n,), default=None
     x_std : ndarray of shape (n_features,) or RowSource of the shape of X, default=None
         As `check_x_std` returns it.
@@ -57,12 +57,12 @@ class Rows:
 
     @property
     def y_is_1d(self) -> bool:
-        """Whether y has no axis for its targets."""
+        """Whether y has no axis for targets."""
         return self.y.ndim == 1
 
     @property
     def has_noise(self) -> bool:
-        """Whether noise of the rows is known."""
+        """Whether the rows have known noise."""
         return self.x_std is not None
 
     @property
@@ -73,7 +73,7 @@ class Rows:
         return np.stack([y.min(axis=0), y.max(axis=0)])
 
     def batches(self) -> list[Rows]:
-        """All rows, as the one batch that they are."""
+        """All rows, as a single batch."""
         return [self]
 
     def between(self, start: int, stop: int) -> Rows:
@@ -89,7 +89,7 @@ class Rows:
             If X is not in memory.
         """
         if self.X.as_array() is None:
-            raise ValueError("X is not in memory, where rows cannot be shuffled: pass shuffle=False.")
+            raise ValueError("X is not in memory, so its rows cannot be shuffled: pass shuffle=False.")
         order = rng.permutation(len(self))
 
         def in_order(source):
@@ -99,7 +99,7 @@ class Rows:
         return self._with(order, in_order)
 
     def folds_by(self, rule: FoldRule) -> np.ndarray:
-        """Return the fold of each row. Equal rows in memory share one, if the rule keeps groups whole."""
+        """Return the fold of each row. Equal rows in memory share a fold if the rule keeps groups whole."""
         groups = self.groups
         if groups is None and rule.keeps_groups and self.X.in_memory and self.X.array is not None:
             groups = equal_rows(self.X.array, self.y, self.sample_weight)
@@ -113,14 +113,14 @@ class Rows:
         )
 
     def with_noise(self, x_std, factor: float = 1.0) -> Rows:
-        """Give the rows noise of standard deviation `x_std`, as `check_x_std` returns it, times a factor."""
+        """Give the rows noise of standard deviation `factor` times `x_std`, as `check_x_std` returns it."""
         if x_std is None or factor == 0:
             return replace(self, x_std=None)
         is_source = isinstance(x_std, RowSource)
         return replace(self, x_std=ScaledRows(x_std, factor) if is_source else factor * x_std)
 
     def _with(self, positions, of_source: Callable) -> Rows:
-        """The rows at `positions`; `of_source` takes those of X, and of noise that differs by row."""
+        """The rows at `positions`; `of_source` takes them from X, and from noise that differs by row."""
         labels = None if self.labels is None else label_array(self.labels, len(self))
         arrays = {"y": self.y, "labels": labels, "sample_weight": self.sample_weight, "groups": self.groups}
         taken = {name: values if values is None else values[positions] for name, values in arrays.items()}
@@ -143,37 +143,38 @@ def rows_of(
     n_targets: int | None = None,
     lazy: bool = False,
 ) -> Rows:
-    """Check the rows that a fit, or a method of a fitted estimator, is given, and split off the side columns.
+    """Check the rows that a user passes to a fit or to a fitted estimator; split off the side columns.
 
     Parameters
     ----------
     estimator : estimator
         With `reset`, its `n_features_in_`, `feature_names_in_` and, if there are side columns,
-        `side_columns_` are set: they are of X as it was given.
+        `side_columns_` are set. They refer to X as the user passed it.
     X, y, bins, sample_weight, x_std, groups
-        As users hand them over. Where X is a list of shards, the others can be lists of theirs.
+        As users pass them. If X is a list of shards, the others can be lists of the values of each shard.
     reset : bool, default=False
-        Whether the estimator is to be fitted to these rows, or to these first.
+        Whether the estimator is about to be fitted to these rows, or to these as the first batch.
     is_batch : bool, default=False
-        Whether the rows are one batch of several. It can have one row, and weights that are all 0.
+        Whether the rows are one of several batches. A batch can have a single row, and weights that are all
+        0.
     n_targets : int, default=None
         Number of targets of the fitted estimator; y then becomes 2-D.
     lazy : bool, default=False
-        Whether a dask array stays one: what is mapped over its rows is then a dask array too.
+        Whether a dask array stays one. Results that are mapped over its rows are then dask arrays too.
 
     Raises
     ------
     TypeError
-        If an argument is no array, but a spectrum, a lazy frame or a Quantity with a unit.
+        If an argument is not an array but a spectrum, a lazy frame or a Quantity with a unit.
     ValueError
-        If shapes or lengths are wrong, if sample_weight, or y where it is positive, holds nan or infinity, if
-        a value is masked, or if y of a fit is constant. Also if there are side columns and `bins`, or a group
-        column and `groups`, a batch lacks these columns, or pandas objects beside a pandas X lack rows of its
-        index.
+        If shapes or lengths are wrong, if sample_weight holds nan or infinity, or y does in rows of positive
+        weight, if a value is masked, or if y of a fit is constant. Also if there are both side columns and
+        `bins`, or a group column and `groups`, if a batch lacks these columns, or if pandas objects lack rows
+        of the index of a pandas X.
     """
-    # Side columns end here, so that no package below knows of them. scikit-learn's own checks then run on a
-    # copy of the estimator that has seen the other columns only, while n_features_in_ and feature_names_in_
-    # stay those of X as it was given.
+    # Side columns end here: no package below knows of them. scikit-learn's own checks run on a copy of the
+    # estimator that has seen only the other columns, while n_features_in_ and feature_names_in_ stay those of
+    # the user's X.
     to_fit = reset or is_batch
     y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
     x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
@@ -204,7 +205,7 @@ def rows_of(
 
 
 def without_ignored(sample_weight, X: RowSource, *row_values) -> tuple:
-    """Return sample weights, X and further arrays without the rows of weight 0, which are not read then."""
+    """Return sample weights, X and further arrays without the rows of weight 0, which are then not read."""
     if sample_weight is None or np.all(sample_weight):
         return sample_weight, X, *row_values
     weight = np.asarray(check_sample_weight(sample_weight, len(X)))
@@ -213,7 +214,7 @@ def without_ignored(sample_weight, X: RowSource, *row_values) -> tuple:
 
 
 def features_of(estimator, X, *, lazy: bool = True) -> RowSource:
-    """Check the X of a method of a fitted estimator, as `rows_of`; its side columns are not read."""
+    """Check the X of a method of a fitted estimator, as `rows_of` does, without reading its side columns."""
     table, found = _split(estimator, X)
     checker = _without_side_columns(estimator, found)
     return _check_features(checker, table if found is None else found.features(table), lazy)
@@ -233,7 +234,7 @@ def split(estimator, X, bins=None, groups=None):
 
 
 def _labels_and_groups(found: SideColumns | None, table, bins, groups, X):
-    """Return labels or side information, and groups: those of the table, or else as they were given."""
+    """Return labels or side information, and groups: those of the table, or else those that were passed."""
     labels = aligned(bins, X) if found is None or not found.positions else found.bins(found.side(table))
     of_column = None if found is None else found.groups(table)
     return labels, aligned(groups, X, "groups") if of_column is None else of_column
@@ -249,7 +250,7 @@ def _check_side_columns(estimator, found: SideColumns | None):
 
 
 def _split(estimator, X, bins=None, groups=None, reset=False) -> tuple[Any, SideColumns | None]:
-    """Return X as a table, and its side columns, in place of `bins` and `groups`; None if it has none."""
+    """Return X as a table, and its side columns, which replace `bins` and `groups`; None if it has none."""
     known: Any = getattr(estimator, "side_columns_", None)
     if known is None and not (reset and has_side_columns(estimator)):
         return X, None
@@ -264,13 +265,13 @@ def _split(estimator, X, bins=None, groups=None, reset=False) -> tuple[Any, Side
         )
     if found is not None and found.group is not None and groups is not None:
         raise ValueError(
-            f"groups are given, but group_column={estimator.group_column!r} of X holds them: leave one out."
+            f"groups are given, but group_column={estimator.group_column!r} of X holds them: leave out one."
         )
     return table, found
 
 
 def _without_side_columns(estimator, found, reset=False):
-    """Return the estimator as if it had seen no side columns, for scikit-learn's checks of the others."""
+    """Return the estimator as if it had seen no side columns, so that scikit-learn checks the others."""
     known = found if reset else getattr(estimator, "side_columns_", None)
     return estimator if known is None else known.without(estimator)
 
@@ -292,7 +293,7 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
         source = _check_source(estimator, X, reset)
         y = None if y is None else check_array(y, **y_params)
     else:
-        # A batch can have one row, a fit cannot.
+        # A batch can have a single row, a fit cannot.
         fewest = 1 if is_batch else 2
         X_params = {"dtype": FLOAT_DTYPES, "ensure_all_finite": False, "ensure_min_samples": fewest}
         if y is None:
@@ -316,9 +317,9 @@ def _check_features(estimator, X, lazy) -> RowSource:
 
 
 def _readable(estimator, X, reset=False):
-    """Return X as scikit-learn reads it as numbers, in its precision; where it does not, as a source."""
+    """Return X as numbers in its precision if scikit-learn can read it so, else as a source."""
     if type(X) is np.ndarray and X.dtype in FLOAT_DTYPES:
-        return X  # as a single row to predict usually comes
+        return X  # a single row to predict is usually such an array
     frame = frame_of(X)
     numbers = None if frame is None else frame.numbers()
     if numbers is not None:
@@ -331,13 +332,13 @@ def _readable(estimator, X, reset=False):
 
 
 def checked_array(estimator, X, *y, dtype=FLOAT_DTYPES, **options):
-    """Check X, or X and y, in memory by `check_kind` and by scikit-learn's `validate_data`; return arrays."""
+    """Check X, or X and y, in memory by `check_kind` and scikit-learn's `validate_data`; return arrays."""
     check_kind(X)
     return validate_data(estimator, X, *y, dtype=dtype, **options)
 
 
 def _check_source(estimator, X, reset=False, lazy=False) -> RowSource:
-    """Check the width of rows that are read a block at a time, or set it with `reset`."""
+    """Check the width of rows that are read block by block, or set it with `reset`."""
     source = LazySource(X) if lazy and is_lazy(X) else as_source(X)
     if reset:
         estimator.n_features_in_ = source.shape[1]

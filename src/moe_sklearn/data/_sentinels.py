@@ -1,4 +1,4 @@
-"""Numbers that mark missing values in files, such as -9999: a fit says where it meets one."""
+"""Numbers that mark missing values in files, such as -9999: a fit warns where it finds one."""
 
 import warnings
 
@@ -6,19 +6,20 @@ import numpy as np
 
 from .._checks import mask_of
 
-# Nines, two or more before the point, and powers of ten so large that hardly a quantity reaches them
+# Nines, two or more before the point, and powers of ten that hardly any quantity reaches
 _NINES = [(10.0**n - 1) / 10**k for n in range(2, 8) for k in range(min(n - 1, 4))]
 SENTINELS = np.array([*sorted(_NINES), *(10.0**n for n in range(10, 39))], dtype=np.float32)
-# X is searched in about so many rows.
+# X is searched in about this number of rows.
 SAMPLED_ROWS = 500
 
 
 def warn_of_sentinels(values, name: str, way_out: str):
     """Warn of a number in `values` (n, n_columns) that looks like a mark of missing values.
 
-    It is one of SENTINELS or the negative of one, the least or the greatest value of its column, that of two
-    or more rows, and farther from all others than they are from each other; a power of ten 1,000 times as
-    far, because values can be given by magnitude. "{}" in `name` stands for the position of the column.
+    A mark is one of SENTINELS or the negative of one. It is the least or the greatest value of its column, in
+    two or more rows, and farther from all others than they are from each other. A power of ten must be 1,000
+    times as far, because values can span orders of magnitude. "{}" in `name` is replaced by the position of
+    the column.
     """
     for extreme, start in ((np.fmin, np.inf), (np.fmax, -np.inf)):
         ends = extreme.reduce(values, axis=0, initial=start).astype(float)
@@ -41,7 +42,7 @@ def warn_of_sentinels(values, name: str, way_out: str):
 
 
 def look_for_sentinels(X, y, sample_weight=None, labels=None):
-    """Warn of marks of missing values in y, in labels that are numbers, and in some rows of an array X.
+    """Warn of marks of missing values in y, in numeric labels, and in some rows of an array X.
 
     Rows of weight 0 do not count.
     """

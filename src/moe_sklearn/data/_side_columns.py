@@ -1,4 +1,4 @@
-"""Side information in columns of X: split off before anything numeric sees them."""
+"""Side information in columns of X, which is split off before anything numeric sees it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .._base import unfitted_copy
 from .._checks import check_kind, mask_of
 from ._frames import columns_of, frame_of, in_memory, library_of, numbers_in, numbers_of, take_columns
 
-# Whole numbers as text are labels where each has so many rows on average.
+# Whole numbers as text are labels if each has this number of rows on average.
 CODE_ROWS = 10
 
 
 @dataclass(frozen=True)
 class SideColumns:
-    """Where the columns with side information were in the X of `fit`.
+    """Positions of the columns with side information in the X of `fit`.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class SideColumns:
         return None if self.names is None else self.names[self.feature_positions]
 
     def without(self, estimator):
-        """Copy an estimator as if it had seen the other columns only: what scikit-learn's checks need."""
+        """Copy an estimator as if it had seen only the other columns, for scikit-learn's checks."""
         inner = unfitted_copy(estimator)
         inner.n_features_in_ = len(self.feature_positions)
         if self.names is not None:
@@ -64,7 +64,7 @@ class SideColumns:
         return inner
 
     def found_in(self, estimator, table) -> SideColumns | None:
-        """Find the columns in a table, by names if both have names, else by its width; None if it lacks them.
+        """Find the columns in a table, by name if both have names, else by its width; None if it lacks them.
 
         Raises
         ------
@@ -109,27 +109,27 @@ class SideColumns:
         return None if self.group is None else columns_of(in_memory(take_columns(table, [self.group])))[0]
 
     def read_as(self, estimator, table) -> SideColumns:
-        """Note whether the side information of a table is labels to an estimator."""
+        """Note whether an estimator takes the side information of a table as labels."""
         return replace(self, are_labels=bool(self.positions) and are_labels(estimator, self.side(table)))
 
     def bins(self, side):
-        """Return the bins that the side information is: 1-D labels, or itself."""
+        """Return side information as `bins`: 1-D labels, or unchanged."""
         return columns_of(side)[0] if self.are_labels else side
 
 
 def columns_seen(estimator, table) -> SideColumns:
-    """Find number and names of the columns of a table by scikit-learn's rules, with no side columns."""
+    """Find number and names of the columns of a table by scikit-learn's rules, without side columns."""
     seen = unfitted_copy(estimator)
     validate_data(seen, table, skip_check_array=True)
     return SideColumns((), seen.n_features_in_, getattr(seen, "feature_names_in_", None))
 
 
 def checked_columns(estimator, X, *, reset: bool) -> list:
-    """Check side information that an estimator gets for itself, and return its columns."""
+    """Check side information that is passed to an estimator as X, and return its columns."""
     frame = frame_of(X)
     if frame is None:
         check_kind(X, "side_information", may_miss=True)
-        # An array of a list of numbers and strings would hold strings only.
+        # From a list of numbers and strings, NumPy would make an array of strings.
         X = X if hasattr(X, "dtype") else np.asarray(X, dtype=object)
     if len(X.shape) == 1 if frame is None else not frame.names:
         raise ValueError(
@@ -149,21 +149,21 @@ def check_names(estimator, frame, reset, what="X"):
     if library_of(frame.table) in ("pandas", "polars"):
         validate_data(estimator, frame.table, skip_check_array=True, reset=reset)
         return
-    # scikit-learn does not know the names of records, and only of late those of arrow.
+    # scikit-learn does not know the names of records, and only recent releases know those of arrow.
     names = frame.names
     seen = getattr(estimator, "feature_names_in_", names)
     if reset:
         estimator.feature_names_in_, estimator.n_features_in_ = np.array(names, dtype=object), len(names)
     elif len(names) != estimator.n_features_in_ or list(seen) != names:
         raise ValueError(
-            f"{what} has the columns {names}, in fit it had {column_names(estimator)}: pass the same columns "
+            f"{what} has the columns {names}, but in fit {column_names(estimator)}: pass the same columns "
             "in the same order."
         )
 
 
 @contextmanager
 def column_named(name) -> Iterator[None]:
-    """Name the column of the side information in errors of what is done with it."""
+    """Make a context that adds the column of the side information to errors."""
     try:
         yield
     except ValueError as error:
@@ -171,13 +171,13 @@ def column_named(name) -> Iterator[None]:
 
 
 def column_names(estimator) -> list:
-    """Return the names of the columns seen in `fit`, made up where there were none."""
+    """Return the names of the columns seen in `fit`, or made-up ones if they had none."""
     made_up = [f"x{j}" for j in range(estimator.n_features_in_)]
     return list(getattr(estimator, "feature_names_in_", made_up))
 
 
 def has_side_columns(estimator) -> bool:
-    """Return True if an estimator has columns of X that models do not see."""
+    """Return True if X of an estimator has columns that models do not see."""
     return any(getattr(estimator, name, None) is not None for name in ("side_columns", "group_column"))
 
 
@@ -219,7 +219,7 @@ def _position(column, seen: SideColumns, name: str) -> int:
         known = seen.names.tolist()
         if known.count(column) != 1:
             raise ValueError(
-                f"{name} names {column!r}, of which X has {known.count(column)}: its columns are "
+                f"{name} names {column!r}, but X has {known.count(column)} of these: its columns are "
                 f"{known[:20]}."
             )
         return known.index(column)
@@ -232,12 +232,12 @@ def _position(column, seen: SideColumns, name: str) -> int:
 
 
 def are_labels(estimator, side) -> bool:
-    """Return True if the side information is labels: one column, which no binner bins.
+    """Return True if the side information holds labels: one column, and no binner.
 
     Raises
     ------
     ValueError
-        If the estimator takes labels only, and it is several columns or real numbers.
+        If the estimator takes only labels, and these are several columns or real numbers.
     """
     column = columns_of(side)[0] if side.shape[1] == 1 else None
     values = None if column is None else numbers_of(column)

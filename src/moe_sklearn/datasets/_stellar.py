@@ -1,4 +1,4 @@
-"""Simulated spectra of late-type stars between 7100 and 8850 Angstrom, as faint survey targets."""
+"""Simulated spectra of late-type stars between 7100 and 8850 Angstrom, like those of faint survey targets."""
 
 from collections.abc import Iterator, Sequence
 from numbers import Integral
@@ -70,7 +70,7 @@ def relative_sky(wavelength: ArrayLike) -> NDArray[np.float64]:
     """Sky brightness per pixel relative to its median, (n_pixels,): a continuum and OH-like lines."""
     wavelength = np.asarray(wavelength, dtype=float)
     rng = np.random.default_rng(_SKY_SEED)
-    # OH bands grow to the red
+    # OH bands get stronger to the red
     heads = np.array([6830.0, 7240.0, 7710.0, 8280.0, 8780.0, 9310.0])
     position = (heads[:, None] + rng.uniform(0, 210, size=(len(heads), 14))).ravel()
     strength = rng.lognormal(0.6, 0.7, position.size)
@@ -82,14 +82,15 @@ def relative_sky(wavelength: ArrayLike) -> NDArray[np.float64]:
 def snr_error(flux: ArrayLike, magnitude: ArrayLike, wavelength: ArrayLike) -> NDArray[np.float32]:
     """Standard error of each flux at a magnitude.
 
-    S/N = 15.57 F f / sqrt(F f + 10.45 s), F = 10^(-0.4 (magnitude - 22)), with f the flux and s the sky of
-    the pixel, each relative to its median: photon noise of star and sky. It reproduces the median S/N of the
-    published spectra (87.4, 24.0, 7.1, 4.6, 3.0, 1.9 at magnitude 18, 20, 21.5, 22, 22.5, 23) to 3 %.
+    S/N = 15.57 F f / sqrt(F f + 10.45 s), where F = 10^(-0.4 (magnitude - 22)), and f and s are the flux and
+    the sky of the pixel, each relative to its median: photon noise of star and sky. It reproduces the median
+    S/N of the published spectra (87.4, 24.0, 7.1, 4.6, 3.0, 1.9 at magnitude 18, 20, 21.5, 22, 22.5, 23) to 3
+    %.
 
     Parameters
     ----------
     flux : ndarray of shape (n, n_pixels)
-        As `stellar_flux` gives it, of median 0.5.
+        As `stellar_flux` returns it, with a median of 0.5.
     magnitude : array-like of shape (n,)
     wavelength : array-like of shape (n_pixels,)
 
@@ -133,8 +134,8 @@ def iter_stellar_spectra(
     ----------
     n_samples : int
     chunk_size : int, default=1024
-        Rows per chunk, which bound the memory; the last chunk may have fewer. Rows are drawn 256 at a time,
-        so multiples of 256 are fastest.
+        Rows per chunk, which bound the memory; the last chunk may have fewer. Rows are drawn in blocks of
+        256, so multiples of 256 are fastest.
     n_pixels, wavelength_range, noise, magnitude, teff, mh, logg, return_clean, random_state, n_jobs
         As in `make_stellar_spectra`.
 
@@ -190,15 +191,15 @@ def make_stellar_spectra(
 
     Labels are uniform in the given ranges. A spectrum is a Planck continuum under one absorbing layer: the
     optical depth of each line is that of its absorbers (Saha and Boltzmann equations) over that of H-, with
-    Doppler cores and damping wings that grow with gas pressure. In it are Ca II 8498, 8542, 8662 (stronger
-    in giants and with metals), Na I 8183, 8195 and Mg I 8807 (pressure-broadened, so stronger in dwarfs),
-    K I, the Paschen lines of hot stars, 1,800 weaker metal lines at made-up but fixed places, and bands of
-    TiO (cool stars) and CN (giants). It is then brought to R = 5000. Observed is
+    Doppler cores and damping wings that grow with gas pressure. It has Ca II 8498, 8542, 8662 (stronger in
+    giants and with metals), Na I 8183, 8195 and Mg I 8807 (pressure-broadened, so stronger in dwarfs), K I,
+    the Paschen lines of hot stars, 1,800 weaker metal lines at made-up but fixed places, and bands of TiO
+    (cool stars) and CN (giants). It is smoothed to R = 5000. The observed flux is
 
         x = max(flux + noise * error * N(0, 1), 0)
 
-    with the error of `snr_error`. The spectra resemble real ones in how labels show and how they hide each
-    other. They do not replace a spectral library.
+    with the error of `snr_error`. Labels appear in the spectra, and hide each other, as in real ones. The
+    spectra do not replace a spectral library.
 
     Parameters
     ----------
@@ -279,7 +280,7 @@ def _check_range(name, bounds, limits=None):
 
 
 def _block(number, scene):
-    """The 256 rows from 256 * number on, drawn by a generator of their own."""
+    """The 256 rows from 256 * number on, drawn by their own generator."""
     ranges, wavelength, sky, noise, entropy = scene
     seed = np.random.SeedSequence(entropy, spawn_key=(number,))
     rng = np.random.Generator(np.random.SFC64(seed))
@@ -298,8 +299,8 @@ def _block(number, scene):
 
 
 def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
-    """Yield Bunches of consecutive rows; a block that a chunk cuts is drawn once more for the next."""
-    # scikit-learn requires threadpoolctl, so it is installed.
+    """Yield Bunches of consecutive rows. A block that a chunk cuts is drawn again for the next chunk."""
+    # threadpoolctl is installed, because scikit-learn requires it.
     from threadpoolctl import ThreadpoolController
 
     wavelength = scene[1]
@@ -328,7 +329,7 @@ def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
 
 
 def _fill(arrays, start, number, scene):
-    """Write the rows of a block that belong to the chunk which begins at row `start`."""
+    """Write the rows of a block that belong to the chunk that begins at row `start`."""
     first = number * _BLOCK_ROWS - start
     rows = slice(max(first, 0), min(first + _BLOCK_ROWS, len(arrays["data"])))
     block = _block(number, scene)

@@ -1,10 +1,10 @@
-"""Bins that are solved as soon as their rows are in, so that few matrices are held at a time.
+"""Bins that are solved as soon as their rows are gathered, so that few matrices are held at a time.
 
-The products of all bins and folds are most of the memory of a fit, and memory that is touched for the first
-time costs about as much as a factorisation. Where the penalty is known before, each bin can be solved, added
-to the pools and forgotten before the next: an array in memory is read bin after bin, and bins of other
-sources are solved one by one after the pass. What is left of a bin, its means and its ridges, stands in for
-its moments. The pools stay, for the global model and the discriminants need X'X of all rows.
+The products of all bins and folds are most of the memory of a fit, and the first touch of memory costs about
+as much as a factorisation. If the penalty is known before, each bin can be solved, added to the pools and
+forgotten before the next one: an array in memory is read bin after bin, and bins of other sources are solved
+one by one after the pass. The means and the ridges of a bin then replace its moments. The pools are kept,
+because the global model and the discriminants need X'X of all rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FEWEST_COLUMNS = 512
 
 @dataclass(frozen=True)
 class SolvedMoments:
-    """Means of a group of rows, and their ridge for one penalty in the place of their products.
+    """Means of a group of rows, and their ridge for one penalty instead of their products.
 
     Parameters
     ----------
@@ -63,14 +63,14 @@ class SolvedMoments:
 
 
 class SolvedBins:
-    """What the fitted models need of rows whose bins have been solved.
+    """Everything that the fitted models need of rows whose bins have been solved.
 
     Parameters
     ----------
     in_rows : FoldMoments
-        The bins that are kept as rows. They are small, and are solved when they are needed.
+        The bins that are kept as rows. They are small, and solved when needed.
     n_fitted : int
-        Number of folds without which there are models too, the first ones.
+        Number of first folds that have models without them.
     n_rows : int
         Number of all rows.
     pooled : FoldMoments, optional
@@ -81,11 +81,11 @@ class SolvedBins:
     totals : dict of {label: SolvedMoments}
         Each solved bin over all folds.
     rests : dict of {(label, fold): SolvedMoments}
-        The bin over the rows outside a fold in which it has rows; None if there are no others.
+        The rows of the bin outside a fold in which it has rows; None if there are no others.
     counts : dict of {label: list of int}
-        Its rows in each fold.
+        Number of rows of the bin in each fold.
     pools : dict
-        Sums of the products of solved bins: of "all" rows, and of each fitted fold, or of the rest.
+        Sums of the products of solved bins: over "all" rows, and over each fitted fold, or over the rest.
     """
 
     def __init__(self, in_rows: FoldMoments, n_fitted: int, n_rows: int, pooled: FoldMoments | None = None):
@@ -101,17 +101,17 @@ class SolvedBins:
 
     @property
     def has_rest(self) -> bool:
-        """Whether the second fold is all that the one fitted fold lacks: nothing is subtracted."""
+        """Whether the second fold holds all rows outside the one fitted fold: nothing is subtracted."""
         return (self.n_folds, self.n_fitted) == (2, 1)
 
     @property
     def n_rows(self) -> int:
-        """Rows of positive weight, in a bin or not."""
+        """Number of rows of positive weight, in a bin or not."""
         return self.in_rows.n_rows + sum(total.n_rows for total in self.totals.values())
 
     @property
     def bins(self) -> np.ndarray:
-        """Labels of the bins that have rows, in order."""
+        """Sorted labels of the bins that have rows."""
         return in_order([*self.in_rows.bins.tolist(), *self.totals.keys() - {None}])
 
     @property
@@ -123,18 +123,18 @@ class SolvedBins:
         )
 
     def n_rows_of(self, label) -> list[int]:
-        """Rows of a bin in each fold."""
+        """Number of rows of a bin in each fold."""
         return self.counts.get(label) or self.in_rows.n_rows_of(label)
 
     def total(self) -> BinnedMoments:
-        """Every bin over all folds."""
+        """Moments of every bin over all folds."""
         in_rows = self.in_rows.total()
         moments = in_rows.select(in_rows.groups)
         moments.groups.update(self.totals)
         return moments
 
     def without(self, fold: int) -> BinnedMoments:
-        """Every bin over all rows outside one of the fitted folds; bins without such rows are left out."""
+        """Moments of every bin over the rows outside a fitted fold; bins without these rows are left out."""
         moments = self.in_rows.without(fold)
         rests = {label: self.rests.get((label, fold), total) for label, total in self.totals.items()}
         moments.groups.update({label: rest for label, rest in rests.items() if rest is not None})
@@ -167,13 +167,13 @@ class SolvedBins:
         if self.pooled is not None:
             return
         if name not in self.pools:
-            # Long sums are in float64 from the start, which spares a copy.
+            # Long sums are in float64 from the start, which saves a copy.
             dtype = float if self._pools_are_long else self.in_rows.product_dtype
             self.pools[name] = Moments.zeros(self.n_features, self.n_targets, dtype=dtype)
         self.pools[name] += part
 
     def spare(self, *moments: Moments):
-        """Offer the memory of products that are no longer needed."""
+        """Offer the memory of products that are no longer needed for reuse."""
         self._spare += [group.xx for group in moments]
 
     def take_spare(self, dtype):
@@ -190,14 +190,14 @@ def solve_bins(solved: SolvedBins, bins: Iterable, alpha_of: Callable, scratch: 
     solved : SolvedBins
         It is filled in place.
     bins : iterable of (label, parts)
-        All rows of the bin in each fold that has some, {fold: Moments}. The next bin is made when this one
+        All rows of the bin, {fold: Moments} for each fold that has some. The next bin is made after this one
         is forgotten.
     alpha_of : callable
-        Function of a label that gives its penalty; None for a bin without an expert.
+        Function of a label that returns its penalty, or None for a bin without an expert.
     scratch : Scratch
         Memory for factorisations.
     overwrite : bool
-        Whether the memory of the parts is used again.
+        Whether the memory of the parts may be reused.
     """
     for label, parts in bins:
         solved.counts[label] = [parts[k].n_rows if k in parts else 0 for k in range(solved.n_folds)]
@@ -216,10 +216,10 @@ def solve_bins(solved: SolvedBins, bins: Iterable, alpha_of: Callable, scratch: 
         penalty = None if label is None else alpha_of(label)
         with total.keeping_factor(scratch):
             solved.totals[label] = SolvedMoments.of(total, penalty, scratch)
-            # The inputs of a gate need no more digits than float32 gives. The factor of all rows is a
-            # preconditioner for the rows without a fold: 11 steps of conjugate gradients, a third of the time
-            # of a factorisation, without a fifth of 5,450 x 4096 rows (measured). It knows X of the fold but
-            # none of its targets, so that the inputs stay honest however far the steps went.
+            # float32 has enough digits for the inputs of a gate. The factor of all rows is a preconditioner
+            # for the rows without a fold: without a fifth of 5,450 x 4096 rows, 11 steps of conjugate
+            # gradients take a third of the time of a factorisation (measured). It knows X of the fold but not
+            # its targets, so that the inputs stay honest wherever the steps end.
             near = scratch.unrefined(near=True)
             for fold in [fold for fold in parts if fold < solved.n_fitted]:
                 solved.rests[label, fold] = _solved_rest(solved, parts, fold, total, penalty, near)
@@ -227,7 +227,7 @@ def solve_bins(solved: SolvedBins, bins: Iterable, alpha_of: Callable, scratch: 
 
 
 def _solved_rest(solved, parts, fold, total, alpha, scratch):
-    """Solve a bin without one of its folds, in which it has rows; None if it has no others."""
+    """Solve a bin without one of the folds in which it has rows; None if it has no other rows."""
     others = [part for other, part in parts.items() if other != fold]
     if len(others) <= 1:
         return SolvedMoments.of(others[0], alpha, scratch) if others else None
@@ -249,11 +249,12 @@ def solve_rows(
 ) -> SolvedBins:
     """Solve the bins of one array in memory, with the fold of each row (n_rows,).
 
-    Those that are kept as rows are added to `in_rows`, which know the number of folds.
+    Bins that are kept as rows are added to `in_rows`, which knows the number of folds.
     """
     solved = SolvedBins(in_rows, n_fitted, len(rows))
     n_folds = in_rows.n_folds
-    # Matrices of a bin, one for each fold and two of many, and of the pools, which can be float64
+    # Matrices of a bin, one for each fold and two more if there are many, and of the pools, which can be
+    # float64
     n_held = n_folds + 2 * (n_folds > 2) + 2 * (n_fitted + 1)
     bins = in_rows.gather_in_turn(rows, folds, n_held=n_held, memory_of=solved.take_spare, watch=watch)
     solve_bins(solved, bins, alpha_of, scratch, overwrite=True)
@@ -261,7 +262,7 @@ def solve_rows(
 
 
 def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scratch: Scratch) -> SolvedBins:
-    """Solve the bins of moments of all rows, which stay as they are."""
+    """Solve the bins of moments of all rows, which are not changed."""
     parts = {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
     few = [label for label in parts if all(part.is_rows for part in parts[label])]
     solved = SolvedBins(moments.select(few), n_fitted, moments.n_rows, moments)
@@ -275,14 +276,14 @@ def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scrat
 
 
 def alpha_in_turn(experts, n_features: int, choice=None) -> Callable | None:
-    """Return what gives the penalty of each bin, if they can be solved in turn and that is worth it."""
+    """Return the function that gives the penalty of each bin, if bins can be solved in turn and should be."""
     return experts.alpha_in_turn(choice) if n_features >= FEWEST_COLUMNS else None
 
 
 def gather_in_turn(
     experts, batches, folds, product_dtype, scratch: Scratch | None, progress: Progress = SILENT
 ) -> SolvedBins | None:
-    """Gather the moments of one array in memory, bin after bin; None where bins cannot be solved in turn.
+    """Gather the moments of one array in memory, bin after bin; None if bins cannot be solved in turn.
 
     Parameters
     ----------
@@ -291,7 +292,7 @@ def gather_in_turn(
     folds : GivenFolds or None
     product_dtype : {"auto", "float32", "float64"}
     scratch : Scratch or None
-        None means that the bins are not to be solved in turn.
+        None means that the bins must not be solved in turn.
     progress : Progress, optional
         Prints the stage "moments".
     """
@@ -299,7 +300,7 @@ def gather_in_turn(
         return None
     rows, *more = batches
     alpha_of = alpha_in_turn(experts, rows.X.shape[1])
-    # Known noise is added after the pass, which is too late.
+    # Known noise is added after the pass, when bins are already solved.
     if alpha_of is None or more or rows.has_noise or rows.X.array is None:
         return None
     of_rows, n_folds, n_fitted = np.zeros(len(rows), int), 1, 0
@@ -315,9 +316,9 @@ def gather_in_turn(
 
 
 def solve_in_turn(experts, moments, n_fitted: int, scratch: Scratch, choice=None):
-    """Return moments with solved bins, also without each of the first folds, or `moments` as they are.
+    """Return moments with solved bins, also without each of the first folds, or `moments` unchanged.
 
-    `choice` is what `BinnedRidgeExperts.choose` has found in them, if the penalties were not known before.
+    `choice` is the result of `BinnedRidgeExperts.choose`, if the penalties were not known before.
     """
     alpha_of = alpha_in_turn(experts, moments.n_features, choice)
     if alpha_of is None or not isinstance(moments, FoldMoments):

@@ -14,37 +14,37 @@ from ..labels import FoldRule, GivenFolds
 from ..linalg import EPS
 from ..moments import LEAST_ERROR, FoldMoments, Moments, rests_of
 
-# Share of the rows that may be in bins whose rows all lie in one fold: none are left to train their experts
-# on. These bins have no say in the choice.
+# Greatest share of the rows in bins whose rows all lie in one fold, which leaves none to train their experts.
+# These bins do not take part in the choice.
 MAX_IN_ONE_FOLD = 0.1
-# Squared errors that are a difference of sums of squares, of which they are no more than so many units in the
-# last place of their products, are rounding for the most part.
+# Squared errors are differences of sums of squares. Below this number of units in the last place of the
+# products, they are mostly rounding.
 CANCELLED = 30
-# Logarithms of errors that differ by less are equal: MOST_TIE, or TIE by the root of the rows. On pure noise
-# of 60 rows R2 of the ridge is -.018 with a tie of .01, -.027 with .001; on real sets of 1,000 rows there is
-# no difference (benchmarks/panel.py), and with 50,000 rows .01 costs .008.
+# Logarithms of errors that differ by less than TIE / sqrt(rows), or MOST_TIE, count as equal. On 60 rows of
+# pure noise, R2 of the ridge is -.018 with a tie of .01 and -.027 with .001. On real sets of 1,000 rows there
+# is no difference (benchmarks/panel.py), and with 50,000 rows .01 costs .008.
 TIE, MOST_TIE = 0.08, 0.01
-# With so many held-out rows, more folds tell no better candidate.
+# With this number of held-out rows, further folds find no better candidate.
 ENOUGH_HELD_OUT, NEARLY_ENOUGH = 4_000, 0.95
-# A larger share of the rows is no fold.
+# A larger share of the rows is not a fold.
 LARGEST_FOLD = 0.6
 
 
 def folds_to_compare(n_rows: int, n_folds: int) -> int:
-    """Return how many of the folds, the first ones, are held out to compare candidates."""
+    """Return how many of the first folds are held out to compare candidates."""
     return int(np.clip(np.ceil(ENOUGH_HELD_OUT * n_folds / max(n_rows, 1)), 1, n_folds))
 
 
 def n_compared(parts: list) -> int:
-    """Return how many folds are held out, the first ones, of the moments of all rows in each fold."""
+    """Return how many of the first folds are held out, given the moments of all rows in each fold."""
     counts = np.array([part.n_rows for part in parts])
-    # The last one may be the rows of all folds that are not held out.
+    # The last fold may hold the rows of all folds that are not held out.
     n_folds = len(parts) - bool(counts[-1] > LARGEST_FOLD * counts.sum())
     return min(int(np.searchsorted(counts.cumsum(), NEARLY_ENOUGH * ENOUGH_HELD_OUT)) + 1, n_folds)
 
 
 def first_folds(rule: FoldRule, batches: list) -> GivenFolds:
-    """Divide all rows by a rule; folds that are not held out are one, whose products are kept together."""
+    """Divide all rows by a rule, and join the folds that are not held out, so that they share products."""
     folds = np.concatenate([rows.folds_by(rule) for rows in batches])
     n_held_out = folds_to_compare(len(folds), rule.n_folds)
     return GivenFolds(np.minimum(folds, n_held_out), min(n_held_out + 1, rule.n_folds), n_held_out)
@@ -62,14 +62,14 @@ def held_out_errors(
     fit : callable
         ``fit(moments, fold)`` returns coefficients and intercepts of models of the rows outside the fold.
     test_parts : list of Moments, optional
-        Rows to predict in each fold, where they are not the fold itself.
+        Rows to predict in each fold, if they are not the fold itself.
     scratch : Scratch, optional
-        Is told of errors that are no more than the rounding of float32 products.
+        Is told of errors that are within the rounding of float32 products.
     n_held_out : int, optional
-        Number of folds that are held out, the first ones. None means all.
+        Number of first folds that are held out. None means all.
     """
-    # Moments of the training rows are a difference, and errors are a quadratic form in those of the held-out
-    # rows: K folds and all candidates cost one pass over X.
+    # Moments of the training rows are a difference, and errors are a quadratic form in the moments of the
+    # held-out rows, so that K folds and all candidates cost one pass over X.
     rest, tests = rests_of(parts), (test_parts or parts)[:n_held_out]
     errors = [test.squared_errors(*fit(rest(fold), fold)) for fold, test in enumerate(tests)]
     for of_fold, test in zip(errors, tests, strict=True):
@@ -78,8 +78,8 @@ def held_out_errors(
 
 
 def note_rounding(errors, test, scratch):
-    """Tell `scratch` of squared errors on `test` that are no more than the rounding of float32 products."""
-    # Errors in the rows themselves do not cancel.
+    """Tell `scratch` of squared errors on `test` that are within the rounding of float32 products."""
+    # Errors that are computed from rows do not cancel.
     rounding = 0.0 if test.is_rows or test.product_eps <= EPS else CANCELLED * test.product_eps
     if scratch is not None and (errors < rounding * test.yy).any():
         scratch.note_rough()
@@ -88,21 +88,21 @@ def note_rounding(errors, test, scratch):
 def error_curves(errors, parts: list) -> np.ndarray:
     """Logarithms of the mean squared error of each candidate in each fold, (n_folds, n_candidates).
 
-    They are relative to the variance of y, and the mean over the targets. The logarithm keeps an outlying row
-    from deciding. A fold without held-out or other rows has nan.
+    They are relative to the variance of y, and averaged over the targets. The logarithm keeps an outlying row
+    from deciding. A fold without held-out rows, or without other rows, has nan.
 
     Parameters
     ----------
     errors : ndarray of shape (n_folds, n_candidates, n_targets)
-        Held-out sums of squared errors. nan stands for a model that was not solved for.
+        Held-out sums of squared errors; nan for a model that was not solved for.
     parts : list of Moments
-        The rows of each fold; more folds can follow.
+        The rows of each fold; further folds may follow.
     """
     weight = np.array([part.weight for part in parts])
     of_all = weight.sum()
     mean = np.sum([part.weight * part.y_mean for part in parts], axis=0) / of_all
     squares = np.sum([part.yy + part.weight * (part.y_mean - mean) ** 2 for part in parts], axis=0)
-    # Where y is constant but for rounding, errors are relative to its size: all small penalties are as good.
+    # If y is constant up to rounding, errors are relative to its size: all small penalties are equally good.
     floor = np.sum([part.y_floor() for part in parts], axis=0)
     variance = np.where(squares > floor, squares / of_all, np.where(mean == 0, 1.0, mean**2))
     own = weight[: len(errors)]
@@ -112,14 +112,14 @@ def error_curves(errors, parts: list) -> np.ndarray:
 
 
 def tie_of(n_rows: int) -> float:
-    """Return the difference of curves that so many rows cannot tell."""
+    """Return the difference of curves that cannot be told with this number of rows."""
     return min(MOST_TIE, TIE / np.sqrt(n_rows))
 
 
 def largest_of_best(curves, tie: float) -> np.ndarray:
     """Return the position of the best candidate of each curve (n_curves, n_candidates).
 
-    Of those that are as good it is the last one.
+    It is the last of those that are equally good.
     """
     as_good = curves <= curves.min(axis=1, keepdims=True) + tie
     return curves.shape[1] - 1 - as_good[:, ::-1].argmax(axis=1)
@@ -128,14 +128,14 @@ def largest_of_best(curves, tie: float) -> np.ndarray:
 def pooled_curves(curves, weights) -> np.ndarray:
     """Average the curve of each bin with those of the others, (n_bins, n_candidates).
 
-    A bin k of weight w_k, of w in K bins, gets (w_k own + w / K others) / (w_k + w / K), where `others` is
-    the mean curve of the other bins by weight: a small bin leans on the others, as its own curve is noise for
-    the most part. (On real sets the bins' own choices span eight decades.)
+    With K bins of total weight w, a bin of weight w_k gets (w_k own + w / K others) / (w_k + w / K), where
+    `others` is the weighted mean curve of the other bins. A small bin relies on the others, because its own
+    curve is mostly noise. (On real sets the bins' own choices span eight decades.)
 
     Parameters
     ----------
     curves : ndarray of shape (n_bins, n_candidates)
-        Rows of nan are those of bins that have no curve; they take that of the others.
+        Rows of nan are bins without a curve, which take that of the others.
     weights : ndarray of shape (n_bins,)
         Weights of the rows of each bin.
     """
@@ -160,14 +160,14 @@ def choose_values(
     labels : list
         Bins with an expert.
     values : ndarray of shape (n_values,)
-        Candidates, the simplest first, which is chosen of equally good ones.
+        Candidates, the simplest first, which wins ties.
     fit : callable
         ``fit(moments, fold)`` returns coefficients (n_values, n_targets, n_features) and intercepts
         (n_values, n_targets) of the models of all rows of a group outside a fold.
     parameter : str
-        Its name.
+        Name of the parameter.
     given : default=None
-        Value of the global model. None means that it is chosen too.
+        Value of the global model. None means that it is also chosen.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def choose_values(
 
 
 def mean_curve(curves):
-    """Return the mean (n_candidates,) of the folds that count; nan if there are none."""
+    """Return the mean (n_candidates,) over the folds that are not nan; nan if there are none."""
     counts = ~np.isnan(curves).all(axis=1)
     return curves[counts].mean(axis=0) if counts.any() else np.full(curves.shape[1], np.nan)
 
@@ -273,13 +273,13 @@ def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
 
 
 def bins_in_one_fold(folds: FoldMoments, labels: list, names: list[str] | None = None) -> list:
-    """Find the bins whose rows all lie in one fold, which leaves none to train their experts on.
+    """Find the bins whose rows all lie in one fold, which leaves none to train their experts.
 
     Raises
     ------
     ValueError
-        If such bins of several rows hold more than a tenth of all rows. `names` stand for the labels in the
-        message.
+        If those of these bins that have several rows hold more than a tenth of all rows. The message uses
+        `names` instead of labels.
     """
     counts = {label: folds.n_rows_of(label) for label in labels}
     alone = [label for label, rows in counts.items() if sum(rows) == max(rows)]

@@ -26,16 +26,16 @@ from ._cross_validation import (
     tie_of,
 )
 
-# Automatic candidates, in units of the variance of all columns of X together, for each row of the fit
+# Automatic candidates, to be multiplied by the summed variances of all columns of X and the rows of the fit
 GRID = np.logspace(-9, 1, 31)
-# With fewer rows, folds tell less than the likelihood does: with 142 rows of tissues (benchmarks/panel.py) R2
-# is .811 by folds and .828 by likelihoods. With 161 rows of meats both are level for fat, and for protein
-# folds are better by .008.
+# With fewer rows, folds are worse than likelihoods: with 142 rows of tissues (benchmarks/panel.py) R2 is .811
+# with folds and .828 with likelihoods. With 161 rows of meats both are equal for fat, and for protein folds
+# are better by .008.
 MIN_ROWS_OF_FOLDS = 150
-# The logarithm of an error falls by so much where the next candidate is worth a longer computation, or a
-# warning that there is none.
+# The next candidate is worth a longer computation, or a warning that there is none, if the logarithm of the
+# error falls by this much.
 FALL = 0.01
-# A penalty of so many times the sum of squares of X shrinks all coefficients to nothing.
+# A penalty of this number of times the sum of squares of X shrinks all coefficients to nothing.
 NOTHING_LEFT = 1e3
 
 
@@ -47,7 +47,7 @@ def check_alpha(alpha, name: str) -> float:
 
 
 def choice_in_words(experts) -> str:
-    """Say what fitted experts are solved with, such as "alpha 1 to 100, of the global model 10"."""
+    """Say the penalties of fitted experts in words, such as "alpha 1 to 100, of the global model 10"."""
     name = experts.tuned_parameter
     of_global = getattr(experts, f"global_{name}_")
     values = sorted({*getattr(experts, f"{name}_")} or {of_global})
@@ -63,7 +63,7 @@ def given_alphas(alpha, global_alpha, labels: list) -> tuple[np.ndarray, float]:
     if isinstance(alpha, numbers.Real):
         return alphas, float(alpha)
     if not len(alphas):
-        raise ValueError("global_alpha must be given: alpha is one number per bin, and no bin has rows yet.")
+        raise ValueError("global_alpha must be given: alpha has one number per bin, and no bin has rows yet.")
     return alphas, float(np.mean(alphas))
 
 
@@ -71,7 +71,7 @@ def _alpha_per_bin(alpha, labels):
     if isinstance(alpha, Mapping):
         missing = [label for label in labels if label not in alpha]
         if missing:
-            raise ValueError(f"alpha has no entry for bin {missing[0]!r}: give one for each bin.")
+            raise ValueError(f"alpha has no entry for bin {missing[0]!r}: pass one for each bin.")
         alpha = [alpha[label] for label in labels]
     elif np.ndim(alpha) == 0:
         alpha = [check_alpha(alpha, "alpha")] * len(labels)
@@ -90,8 +90,8 @@ class Candidates(NamedTuple):
     ----------
     values : ndarray
     per_weight : float or None
-        What multiplies a value and the weight of the rows of a fit, to give its penalty: the sum of the
-        variances of all columns of X. None means that the values are penalties.
+        The sum of the variances of all columns of X. The penalty of a fit is a value times this times the
+        weight of its rows. None means that the values are penalties.
     """
 
     values: np.ndarray
@@ -99,7 +99,7 @@ class Candidates(NamedTuple):
 
     @classmethod
     def of(cls, alphas, parts) -> Candidates:
-        """Check given candidates; None means the automatic ones for the rows of all `parts`."""
+        """Check given candidates, or make the automatic ones for the rows of all `parts` if they are None."""
         if alphas is None:
             weight = weight_of(parts)
             mean = np.sum([part.weight * part.x_mean for part in parts], axis=0) / weight
@@ -109,7 +109,7 @@ class Candidates(NamedTuple):
             return cls(GRID, float(squares / weight) or 1.0)
         values = np.sort([check_alpha(alpha, "alphas") for alpha in np.ravel(alphas)])
         if not values.size:
-            raise ValueError("alphas is empty: pass candidate penalties such as [0.1, 1, 10], or leave it.")
+            raise ValueError("alphas is empty: pass candidates such as [0.1, 1, 10], or leave it out.")
         return cls(values, None)
 
     def penalties(self, weight: float) -> np.ndarray:
@@ -122,10 +122,10 @@ def choose_alphas(
 ) -> tuple[np.ndarray, float, dict]:
     """Choose a penalty for each bin and for the global model.
 
-    `FoldMoments` compare held-out errors, see `error_curves`. Moments without folds, and those of few rows,
-    compare restricted likelihoods, which are the same for a row of weight 2 and for two rows. The global
-    model has a curve of its own; those of the bins are pooled, see `pooled_curves`. Of penalties that are as
-    good, the largest is chosen.
+    With `FoldMoments`, held-out errors are compared, see `error_curves`. With few rows, or moments without
+    folds, restricted likelihoods are compared, which are the same for a row of weight 2 and for two rows. The
+    global model has its own curve; those of the bins are pooled, see `pooled_curves`. The largest of equally
+    good penalties is chosen.
 
     Parameters
     ----------
@@ -133,26 +133,27 @@ def choose_alphas(
     labels : list
         Bins with an expert.
     alphas : array-like, default=None
-        Candidates. None means automatic ones, which have the units of X.
+        Candidates. None means automatic ones, which scale with X.
     global_alpha : float, default=None
-        Penalty of the global model. None means that it is chosen too.
+        Penalty of the global model. None means that it is also chosen.
     shrink : bool, default=False
         Whether experts shrink to the global model of the same rows.
     scratch : Scratch, default=None
     is_strict : bool, default=False
-        Whether automatic candidates too are compared by folds whatever the rows, as folds were asked for.
+        Whether folds compare automatic candidates whatever the number of rows, because the user asked for
+        folds.
 
     Returns
     -------
     alphas : ndarray of shape (n_bins,)
     global_alpha : float
     cv_results : dict of ndarray
-        A row for each model and candidate; empty where likelihoods are compared.
+        A row for each model and candidate; empty if likelihoods are compared.
 
     Raises
     ------
     ValueError
-        If a candidate is no penalty, or bins whose rows all lie in one fold hold more than a tenth of all
+        If a candidate is not a penalty, or bins whose rows all lie in one fold hold more than a tenth of all
         rows.
 
     Warns
@@ -169,7 +170,7 @@ def choose_alphas(
         try:
             alone = bins_in_one_fold(moments, labels)
         except ValueError:
-            # Groups may leave no folds to compare by, which matters where they were asked for.
+            # Groups may leave no folds to compare by, which matters if the user asked for folds.
             if alphas is not None or is_strict:
                 raise
             by_folds = False
@@ -177,11 +178,11 @@ def choose_alphas(
         parts, pooled = {k: [merged(of_label)] for k, of_label in parts.items()}, [moments.pool()]
     n_held_out = n_compared(pooled) if by_folds else 0
     rest_of_pool = rests_of(pooled, n_rests=n_held_out)
-    # That of likelihoods is the same for a row of weight 2 and for two rows.
+    # The tie of likelihoods must be the same for a row of weight 2 and for two rows.
     tie = tie_of(moments.n_rows) if by_folds else MOST_TIE
     table = []
 
-    # What experts shrink to has not seen the fold either.
+    # The model that experts shrink to has not seen the fold either.
     @cache
     def global_coef(fold, alpha):
         rows = pooled[0] if fold is None else rest_of_pool(fold)
@@ -225,17 +226,17 @@ def weight_of(parts) -> float:
 
 
 def parts_by_label(moments) -> dict:
-    """Return the moments of each bin, and of the rows in none, in each fold; all rows are one fold else."""
+    """Return the moments of each bin, and of the rows in none, by fold; without folds, all rows are one."""
     if has_folds(moments):
         return {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
     return {label: [group] for label, group in moments.total().groups.items()}
 
 
 def alpha_of_discriminants(moments, labels: list, alphas, global_alpha: float) -> float:
-    """Return the penalty of linear discriminants: that of the global model, or less where the bins want less.
+    """Return the penalty of linear discriminants: that of the global model, or less if the bins want less.
 
-    Where slopes of bins cancel, the global model wants no slope at all, and the discriminants would have none
-    either. The penalty of the bins is their geometric mean for each row, times the rows.
+    If slopes of bins cancel, the global model wants no slope at all, and the discriminants would have none
+    either. The penalty of the bins is the geometric mean of their penalties per row, times the rows.
     """
     parts = parts_by_label(moments)
     weights = np.array([weight_of(parts[label]) for label in labels])
@@ -246,7 +247,7 @@ def alpha_of_discriminants(moments, labels: list, alphas, global_alpha: float) -
 
 
 def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch):
-    """`error_curves` of all candidates, from the largest one on as far as errors fall."""
+    """`error_curves` of all candidates, from the largest one down for as long as errors fall."""
     rest = cache(rests_of(parts, n_rests=1)) if n_held_out == 1 else rests_of(parts)
     errors = np.full((n_held_out, len(candidates.values), parts[0].n_targets), np.nan)
     n_rows = [part.n_rows for part in parts]
@@ -267,7 +268,7 @@ def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Call
             errors[fold, places] = of_fold
         return error_curves(errors, parts)
 
-    # Products with vectors read the matrix once, and threads of BLAS cost more than they bring.
+    # Products with vectors read the matrix once, and are slower with threads of BLAS.
     with one_blas_thread():
         curves = solve()
     if not held_out:
@@ -281,14 +282,14 @@ def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Call
                 break
         first -= 1
         curves = solve(first)
-    # Towards smaller penalties the error rises, or is level.
+    # Towards smaller penalties the error rises, or stays the same.
     rise = np.maximum(curves[:, first] - curves[:, min(first + 1, most)], 0.0)
     curves[:, :first] = (curves[:, first] + rise * np.arange(first, 0, -1)[:, None]).T
     return curves
 
 
 def _check_ends(alphas, curves, places):
-    """Warn if the best of the given candidates is the first or last one, towards which the error falls."""
+    """Warn if the best of the given candidates is the first or the last, and the error falls towards it."""
     if alphas is None or np.size(alphas) < 2:
         return
     last = np.size(alphas) - 1
@@ -304,7 +305,7 @@ def _check_ends(alphas, curves, places):
 
 
 def warn_if_shrunk_to_nothing(least_alpha: float, pooled):
-    """Warn if the least of all penalties leaves nothing of any coefficient, as X has other units."""
+    """Warn if even the least penalty shrinks all coefficients to nothing, because of the units of X."""
     squares = float(pooled.x_squares.sum(where=pooled.x_squares > pooled.x_floor()))
     if least_alpha > NOTHING_LEFT * squares > 0:
         warnings.warn(

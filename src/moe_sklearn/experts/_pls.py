@@ -1,4 +1,4 @@
-"""Partial least squares from moments, and experts that are such models."""
+"""Partial least squares from moments, and the experts made of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ..linalg import EPS, LinearPart, transposed_product
 from ._cross_validation import choose_values
 from ._ridge import BinnedRidgeExperts, models_of_bins
 
-# A component ends the model if less than this many units in the last place are left of X'y, or of the
-# variance of its scores.
+# A model ends when what is left of X'y, or the variance of the scores, is less than this many units in the
+# last place.
 LEFT_OF_PRODUCTS, LEFT_OF_VARIANCE = 10, 10
 
 
@@ -26,27 +26,27 @@ class PLSModels(NamedTuple):
     intercept: np.ndarray
     """(n_models, n_targets)"""
     n_components: np.ndarray
-    """Number of components that each has, (n_models,)"""
+    """Number of components of each model, (n_models,)"""
     least_share: float
-    """Share of the sum of squares of all columns that the weakest direction among the weights has. 1 if there
-    is no direction."""
+    """Share of the weakest direction among the weights in the sum of squares of all columns; 1 if there is
+    none."""
 
 
 def pls_models(moments, n_components: Sequence[int], *, scale: bool = True) -> PLSModels:
     """PLS2 regressions of all targets, with each of several numbers of components.
 
-    Each weight vector w maximises the covariance of Xw with the part of y that is not explained so far: it is
+    Each weight vector w maximises the covariance of Xw with the part of y that is not explained yet: it is
     the first left singular vector of s - S coef'. (Wold, Martens and Wold, 1983, "The multivariate
     calibration problem in chemistry solved by the PLS method", Lecture Notes in Mathematics 973, 286-293;
     from moments: Dayal and MacGregor, 1997, Journal of Chemometrics 11, 73-85.)
-    `sklearn.cross_decomposition.PLSRegression` gives the same predictions; with several targets, only if its
-    `tol` is small.
+    `sklearn.cross_decomposition.PLSRegression` gives the same predictions, but with several targets only if
+    its `tol` is small.
 
     Parameters
     ----------
     moments : Moments or RowMoments
     n_components : sequence of int
-        Numbers of components, >= 1. A model has fewer if nothing is left to explain, or no column varies
+        Numbers of components, >= 1. A model has fewer if nothing is left to explain, or if no column varies
         any more. It is then the least squares solution of least norm.
     scale : bool, default=True
         Whether columns and targets are divided by their standard deviations.
@@ -84,22 +84,22 @@ def pls_models(moments, n_components: Sequence[int], *, scale: bool = True) -> P
 def _components(product: Callable, right, n_components: int, floor: float):
     """Find the weights (k, n_features), the coefficients of the scores, and the least sum of squares.
 
-    The coefficients (i, n_targets) are those of the first i scores, for i = 0 ... k. They are solved for by
-    the Cholesky factor of W'SW, which grows by a row with each component.
+    The coefficients (i, n_targets) are those of the first i scores, for i = 0 ... k. They come from the
+    Cholesky factor of W'SW, which grows by a row with each component.
     """
-    # A constant column has no direction. (It has no products either, so that no weight is ever along it.)
+    # A constant column has no direction, and no products, so that no weight is ever along it.
     size = min(n_components, int(right.any(axis=1).sum()))
     weights, images = np.empty((size, len(right))), np.empty((size, len(right)))
     factor, solved = np.zeros((size, size)), np.empty((size, right.shape[1]))
     coefs, residual = [np.empty((0, right.shape[1]))], right
-    # X and y are not deflated: both would need the rows. X'y - X'X coef' is all that the next weights need.
+    # Deflating X and y would need the rows. The next weights need only X'y - X'X coef'.
     smallest = LEFT_OF_PRODUCTS * EPS * np.linalg.norm(right)
     k = 0
     while k < size and np.linalg.norm(residual) > smallest:
         weights[k] = _first_left_vector(residual, weights[:k])
         images[k] = product(weights[k])
         along = images[: k + 1] @ weights[k]
-        # An empty triangle is an error in older SciPy.
+        # Older SciPy raises an error for an empty triangle.
         factor[k, :k] = solve_triangular(factor[:k, :k], along[:k], lower=True) if k else 0.0
         left = along[k] - factor[k, :k] @ factor[k, :k]
         if left <= floor:
@@ -114,28 +114,27 @@ def _components(product: Callable, right, n_components: int, floor: float):
 
 
 def _first_left_vector(residual, weights):
-    """The first left singular vector of `residual`, made orthogonal to the `weights` but for rounding."""
+    """The first left singular vector of `residual`, made orthogonal to the `weights` up to rounding."""
     vector = residual[:, 0] if residual.shape[1] == 1 else svd(residual, full_matrices=False)[0][:, 0]
     vector = vector / np.linalg.norm(vector)
     # Twice is enough (Giraud, Langou and Rozloznik, 2005, Computers & Mathematics with Applications 50,
     # 1069-1075).
     for _ in range(2):
         vector = vector - weights.T @ (weights @ vector)
-        vector /= np.linalg.norm(vector) or 1.0  # one without a direction has no variance, and ends the model
+        vector /= np.linalg.norm(vector) or 1.0  # without a direction it has no variance, and ends the model
     return vector
 
 
-# A smaller share of the variance would make the ridge of the discriminants nearly singular.
+# With a smaller share, the ridge of the discriminants would be nearly singular.
 LEAST_SHARE = 1e-9
 
 
 class BinnedPLSExperts(BinnedRidgeExperts):
     """Fit one partial least squares (PLS) regression per bin and one over all rows.
 
-    Each model is that of `sklearn.cross_decomposition.PLSRegression` on the rows of the bin, but it is
-    computed from the moments of one pass over X. Everything else is as in `BinnedRidgeExperts`: the methods,
-    batches, folds, sample weights (a row of weight 2 counts as two rows), and the use in a
-    `SoftGateMoERegressor`.
+    Each model is that of `sklearn.cross_decomposition.PLSRegression` on the rows of the bin, computed from
+    the moments of one pass over X. Methods, batches, folds, sample weights (a row of weight 2 counts as two
+    rows) and the use in a `SoftGateMoERegressor` are as in `BinnedRidgeExperts`.
 
     Parameters
     ----------
@@ -146,33 +145,33 @@ class BinnedPLSExperts(BinnedRidgeExperts):
     global_n_components : int, default=None
         Number of components of the global model. None means `n_components`.
     max_components : int, default=None
-        If given, each number from 1 to `max_components` is a candidate. The candidates replace
-        `n_components`, and `global_n_components` too if that is None. They are compared like the penalties of
+        If given, each number from 1 to `max_components` is a candidate. The choice replaces `n_components`,
+        and also `global_n_components` if that is None. Candidates are compared like the penalties of
         `BinnedRidgeExperts`, by held-out errors from the moments of the folds.
     scale : bool, default=True
         Whether columns and targets are divided by their standard deviations in the bin.
     cv : int, splitter or iterable, default=5
-        Folds for `max_components`. Every row must be held out exactly once. The splits of an
-        iterator are kept, as in `BinnedRidgeExperts`.
+        Folds for `max_components`. Every row must be held out exactly once. The splits of an iterator are
+        kept, as in `BinnedRidgeExperts`.
     min_bin_rows, small_bins, side_columns, group_column, verbose
-        As in `BinnedRidgeExperts`. Products are always in float64, and never gathered twice.
+        As in `BinnedRidgeExperts`. Products are always in float64, so they are never gathered twice.
 
     Attributes
     ----------
     coef_, intercept_, global_coef_, global_intercept_, origin_, bins_, bin_count_, moments_
         As in `BinnedRidgeExperts`.
     n_components_ : ndarray of shape (n_bins,)
-        Number of components of each expert, at most.
+        Greatest number of components of each expert.
     global_n_components_ : int
     discriminant_alpha_ : float
-        Penalty of the ridge that gives a mixture its linear discriminants. It is the sum of squares of the
-        columns times the smallest share of it that a direction in the space of the global model has.
+        Penalty of the ridge that gives a mixture its linear discriminants: the sum of squares of the columns,
+        times the smallest share of a direction in the space of the global model.
     cv_results_ : dict of ndarray
-        As in `BinnedRidgeExperts`, with ``"param_n_components"``. Only with `max_components`.
+        As in `BinnedRidgeExperts`, with ``"param_n_components"``. Exists only with `max_components`.
 
     See Also
     --------
-    BinnedRidgeExperts : Experts with a penalty instead.
+    BinnedRidgeExperts : Experts that have a penalty instead.
     SoftGateMoERegressor : Mixes the experts without knowing the bin of a row.
 
     Notes
@@ -201,7 +200,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
 
     _readable_since = "0.2"
     tuned_parameter = "n_components"
-    # In float32, weak components would be rounding.
+    # In float32, weak components would be rounding errors.
     product_dtype = "float64"
 
     def __init__(
@@ -231,16 +230,16 @@ class BinnedPLSExperts(BinnedRidgeExperts):
 
     @property
     def compares_candidates(self) -> bool:
-        """Whether numbers of components are compared, for which moments are gathered in folds."""
+        """Whether numbers of components are compared, so that moments are gathered in folds."""
         return self.max_components is not None
 
     def alpha_in_turn(self, choice=None):
-        """Return None: there is no ridge that bins could be solved for in turn."""
+        """Return None: without a ridge, bins cannot be solved in turn."""
 
     def choose(self, moments, small_bins, pooled=None, scratch=None) -> dict:
         """Find the bins, the numbers of components, and the penalty of discriminants.
 
-        Parameters are those of `BinnedRidgeExperts.choose`. Moments are `FoldMoments` with `max_components`.
+        Parameters are those of `BinnedRidgeExperts.choose`. With `max_components`, moments are `FoldMoments`.
         """
         check_choice(self.scale, "scale", [True, False])
         bins, counts = self._usable(moments, small_bins)
@@ -273,9 +272,9 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         }
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
-        """Solve for experts and global model of other moments, with the bins and numbers of components.
+        """Solve for experts and global model from other moments, with the bins and components of this fit.
 
-        Parameters and what is returned are those of `BinnedRidgeExperts.linear_part_of`.
+        Parameters and result are those of `BinnedRidgeExperts.linear_part_of`.
         """
 
         def solve(group, n_components):

@@ -1,4 +1,4 @@
-"""What fitted ridge experts say: predictions with one's own bin, with all models, and their names."""
+"""Outputs of fitted experts: predictions with the expert of each row's bin or with all experts, and names."""
 
 from dataclasses import replace
 from typing import Any
@@ -22,7 +22,7 @@ class ExpertOutputs(TransformerMixin):
     global_coef_: np.ndarray
     global_intercept_: Any
     bins_: np.ndarray
-    # Models of earlier releases have none.
+    # Models of earlier releases lack these.
     origin_: np.ndarray | None = None
     at_origin_: np.ndarray | None = None
 
@@ -39,8 +39,8 @@ class ExpertOutputs(TransformerMixin):
         ----------
         X : array-like of shape (n_samples, n_features)
         bins : array-like of shape (n_samples,), default=None
-            Labels. A row in no bin gets the global model. So does a row in a bin without expert. None means
-            the labels in the `side_columns` of X, or the global model for all rows if X has none.
+            Labels. Rows in no bin, or in a bin without an expert, get the global model. None means the labels
+            in the `side_columns` of X, or the global model for all rows if X has none.
 
         Returns
         -------
@@ -54,7 +54,7 @@ class ExpertOutputs(TransformerMixin):
         return self._predicted(*self._rows_to_predict(X, bins))
 
     def _rows_to_predict(self, X, bins) -> tuple:
-        """Check rows; return their X, and the codes of their labels if there are any."""
+        """Check rows; return their X and, if they have labels, the codes of these."""
         check_is_fitted(self)
         rows = rows_of(self, X, bins=bins, lazy=True)
         return rows.X, *([] if rows.labels is None else [codes_of(rows.labels, self.bins_, len(rows))])

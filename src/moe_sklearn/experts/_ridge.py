@@ -33,7 +33,7 @@ from ._predictions import ExpertOutputs
 
 
 def models_of_bins(moments: BinnedMoments, values: dict, solve: Callable, global_model: tuple) -> LinearPart:
-    """Solve for a model of each bin; put the global model behind them.
+    """Solve for a model of each bin; append the global model.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def models_of_bins(moments: BinnedMoments, values: dict, solve: Callable, global
     return LinearPart(np.concatenate(coefs), np.concatenate(intercepts))
 
 
-# Attributes that a further batch is checked against
+# Attributes that each further batch must match
 COLUMNS_SEEN = ("n_features_in_", "feature_names_in_", "side_columns_")
 
 
@@ -81,15 +81,15 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     global_alpha : float, default=None
         Penalty of the global model. None means `alpha`, or its mean if there is one per expert.
     alphas : array-like of float, default=None
-        Candidates for `alpha="auto"`, in place of its own ones.
+        Candidates for `alpha="auto"`, instead of its own.
     cv : int, splitter or iterable, default=5
-        Folds in which candidates are compared. An integer is the number of folds, which have equal shares of
+        Folds in which candidates are compared. An integer is the number of folds; they have equal shares of
         each bin, keep groups and equal rows together and do not depend on batches. A splitter divides each
-        batch for itself; every row must be held out exactly once. One that stratifies gets the bins as its y.
-        The splits of an iterator, which can be read once, are kept; a clone has them as a list.
+        batch by itself, and must hold out every row exactly once. One that stratifies gets the bins as its y.
+        An iterator can be read only once, so its splits are kept; a clone has them as a list.
     shrink_to : {"zero", "global"}, default="zero"
-        Where the penalty draws the coefficients c of an expert. "zero" is ``alpha |c|^2``. "global" is
-        ``alpha |c - g|^2``, where g are the coefficients of the global model; it helps experts of few rows.
+        What the penalty shrinks the coefficients c of an expert to. "zero" is ``alpha |c|^2``. "global" is
+        ``alpha |c - g|^2`` with the coefficients g of the global model, which helps experts of few rows.
     min_bin_rows : int, default=2
         A bin with fewer training rows is small.
     small_bins : {"auto", "raise", "drop", "keep"}, default="auto"
@@ -101,30 +101,30 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         - ``"auto"``: ``"drop"`` in `partial_fit`, because the bin can still grow; ``"keep"`` with
           ``bins=None``, where the bins are bins of the target; else ``"raise"``.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the products X'X of a chunk, see `moe_sklearn.moments.BinnedMoments`. float32 is
-        twice as fast. "auto" means that of X. If float32 is too rough for some coefficients, because columns
+        Precision of the products X'X of a chunk, see `moe_sklearn.moments.BinnedMoments`. float32 is twice as
+        fast. "auto" means the precision of X. If float32 is too rough for some coefficients, because columns
         of X are nearly dependent and the penalty is small, `fit` and `fit_batches` read the rows again for
         float64 products.
     side_columns : str, int or list of these, default=None
         Name or position of the column of X that holds the labels; a position can be negative. `fit` then
-        takes no `bins`. No model sees the column. All other methods take X with or without it: where X has
-        it, `predict` and `score` use the expert of each row's own bin. None means that X has no such column.
-        An array is read in place if the column is its first or last one, else its other columns are copied.
+        takes no `bins`. No model sees the column. All other methods take X with or without it. If X has it,
+        `predict` and `score` use the expert of each row's own bin. None means that X has no side column. An
+        array is read in place if the column is its first or last one; otherwise its other columns are copied.
         A file is read once more for it.
     group_column : str or int, default=None
-        Name or position of the column of X that holds the `groups`, in the same way. No model sees it.
+        Name or position of the column of X that holds the `groups`. No model sees it.
     verbose : int, default=0
-        1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints lines within a long
-        pass over the rows.
+        1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints the progress of a
+        long pass over the rows.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_bins, n_features) or (n_bins, n_targets, n_features)
-        Coefficients of each expert, in the precision of X. In float64 where those or the predictions of
-        float32 could be off by 1e-4 standard deviations of y: the mean of y or a bin lies very far away, or
-        large terms cancel. Predictions are in their precision.
+        Coefficients of each expert, in the precision of X. They are in float64 if predictions in float32
+        could be off by 1e-4 standard deviations of y, because the mean of y or a bin lies very far away or
+        large terms cancel. Predictions have the same precision.
     intercept_ : ndarray of shape (n_bins,) or (n_bins, n_targets)
-        Intercept of each expert. In float64 if there is an `origin_`, else in the precision of `coef_`.
+        Intercept of each expert, in float64 if there is an `origin_`, else in the precision of `coef_`.
     global_coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
     global_intercept_ : float or ndarray of shape (n_targets,)
     origin_ : ndarray of shape (n_features,) or None
@@ -132,13 +132,13 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         variances, or 1e8 times in float64. Predictions are then computed as
         ``(X - origin_) @ coef + at_origin_``, because large terms would cancel in ``X @ coef + intercept``.
     at_origin_ : ndarray of shape ((n_bins + 1) * n_targets,)
-        Outputs of all models at the `origin_`, those of the global model last. Only if there is one.
+        Outputs of all models at the `origin_`, those of the global model last. Exists only with an `origin_`.
     alpha_ : ndarray of shape (n_bins,)
         Penalty of each expert.
     global_alpha_ : float
     discriminant_alpha_ : float
-        Penalty of the linear discriminants in a mixture: `global_alpha_`, or less where penalties are chosen
-        and those of the experts are smaller.
+        Penalty of the linear discriminants in a mixture: `global_alpha_`, or less if penalties are chosen and
+        those of the experts are smaller.
     bins_ : ndarray of shape (n_bins,)
         Sorted labels.
     bin_count_ : ndarray of shape (n_bins,)
@@ -146,14 +146,14 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     cv_results_ : dict of ndarray
         Scores in the form of `sklearn.model_selection.GridSearchCV`, with a row for each model and penalty.
         ``"param_model"`` is a label, or ``"global"``. A score is the negative logarithm of the mean squared
-        error on a held-out fold, relative to the variance of y. Ranks are within a model. Empty where no
-        folds were compared.
+        error on a held-out fold, relative to the variance of y. Ranks are within a model. Empty if no folds
+        were compared.
     moments_ : BinnedMoments
-        Moments of all rows so far. Only after `partial_fit`.
+        Moments of all rows so far. Exists only after `partial_fit`.
     side_columns_ : SideColumns
-        Where the side column and the group column were in the X of `fit`. Only with one of these.
+        Where the side column and the group column were in the X of `fit`. Exists only if there were any.
     n_features_in_, feature_names_in_
-        Columns seen in `fit`, with these columns.
+        Columns seen in `fit`, these columns included.
 
     See Also
     --------
@@ -161,15 +161,15 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
     Notes
     -----
-    The candidates of ``alpha="auto"`` are 31 numbers from 1e-9 to 10, in units of the summed variances of all
-    columns of X and for each row of the model, so that neither the units of X nor those of y matter. They
-    are compared by the mean over the folds of the logarithm of the held-out error, from the moments of one
-    pass over X. The curve of a bin is averaged with those of the other bins, the more the fewer rows it has.
-    With 4,000 held-out rows or more, further folds are not held out.
+    The candidates of ``alpha="auto"`` are 31 numbers from 1e-9 to 10, multiplied by the summed variances of
+    all columns of X and by the number of rows of the model, so that the units of X and y do not matter. They
+    are compared by the logarithm of the held-out error, averaged over the folds, from the moments of one pass
+    over X. The curve of a bin is averaged with those of the other bins, which count more if the bin has few
+    rows. With 4,000 held-out rows, no further folds are held out.
 
-    Fewer than 150 rows, and moments without folds (`partial_fit`, or `fit_moments` with `BinnedMoments`), are
-    compared by their restricted likelihoods instead. They need no folds, but an eigendecomposition for each
-    model, which takes long for thousands of columns.
+    With fewer than 150 rows, and with moments without folds (`partial_fit`, or `fit_moments` with
+    `BinnedMoments`), candidates are compared by restricted likelihoods instead. These need no folds, but an
+    eigendecomposition for each model, which takes long with thousands of columns.
 
     Examples
     --------
@@ -190,10 +190,10 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     __module__ = "moe_sklearn.experts"
 
     _readable_since = "0.1"
-    side_columns: Any = None  # Models of earlier releases have none.
+    side_columns: Any = None  # Models of earlier releases lack it.
     group_column: Any = None
     tuned_parameter = "alpha"
-    verbose = 0  # Models of earlier releases have none.
+    verbose = 0  # Models of earlier releases lack it.
     _splits: tuple = (None, [])  # an iterator `cv`, and its splits
 
     __metadata_request__fit = {"bins": True, "x_std": True, "groups": True}
@@ -234,8 +234,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows. C-ordered float32 and float64 arrays and memmaps are read in place, a chunk at a
-            time. So are h5py and zarr datasets, dask arrays, sparse matrices, and lists of these (shards).
+            Training rows. C-ordered float32 and float64 arrays and memmaps are read in place, chunk by chunk.
+            So are h5py and zarr datasets, dask arrays, sparse matrices, and lists of these (shards).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         bins : array-like of shape (n_samples,), default=None
@@ -245,14 +245,14 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row. A row of weight 0 is not read: its X, y, label and `x_std` can be nan.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
-            Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
-            from value to value. The expected error on such rows takes the place of the error on X, also where
-            `alphas` are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no such noise. The
-            side column does not count as a column.
+            Standard deviation of the noise that the rows to predict have beyond the noise of X. It is
+            independent from value to value. The expected error on these rows replaces the error on X, also
+            when candidates are compared: X'X becomes X'X + diag(sum_i s_i x_std_ij^2). None means no
+            additional noise. The side column does not count as a column.
         groups : array-like of shape (n_samples,), default=None
             Rows with the same label belong together, such as spectra of one star: they lie in one fold. None
-            means those in `group_column`, or that rows have nothing in common. Pandas groups are looked up by
-            the index of a pandas X.
+            means the `group_column`, or that rows have nothing in common. Pandas groups are looked up by the
+            index of a pandas X.
 
         Returns
         -------
@@ -264,8 +264,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         ValueError
             If shapes or lengths differ; if X, y or sample_weight holds nan or infinity (the message names the
             row); if y is constant; if no row is in a bin; if a bin is small (see `small_bins`); or if a
-            penalty is negative. Also if `x_std` has a wrong shape, or is negative or nan; if `side_columns`
-            are not one column of labels; or if there are `side_columns` and `bins`.
+            penalty is negative. Also if `x_std` is negative, nan or of a wrong shape; if `side_columns` are
+            not one column of labels; or if there are both `side_columns` and `bins`.
         """
         fitted = self._to_fit()
         given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
@@ -287,7 +287,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         ----------
         batches : iterable or callable
             Iterable of tuples (X, y, bins, sample_weight, x_std, groups), as in `fit`, or a function without
-            arguments that returns such an iterable. What is not needed can be left out at the end; with
+            arguments that returns one. Elements that are not needed can be left out at the end; with
             `side_columns`, bins are None. The next batch is made while the current one is used.
 
         Returns
@@ -298,7 +298,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         Raises
         ------
         TypeError
-            If `batches` is an iterator, or a batch is not such a tuple.
+            If `batches` is an iterator, or a batch is not a tuple as above.
         ValueError
             As `fit`. Also if a batch has fewer rows than the folds of a splitter `cv`.
         """
@@ -322,14 +322,14 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             Checked batches.
         folds : FoldRule, default=None
             Divides the rows into folds, see `moe_sklearn.labels`. None means the folds of `cv` if penalties
-            are compared, else no folds.
+            are compared, and no folds otherwise.
         product_dtype : {"auto", "float32", "float64"}, default=None
             Precision of the products. None means the parameter `product_dtype`.
         scratch : Scratch, default=None
             Memory for factorisations. If it is given, `batches` is a list and bins can be solved in turn. The
-            result then only knows what the fitted models need.
+            result then holds only what the fitted models need.
         progress : Progress, default=None
-            Prints the pass, see `moe_sklearn._progress`. None means what the parameter `verbose` says.
+            Prints the pass, see `moe_sklearn._progress`. None means one that follows the parameter `verbose`.
 
         Returns
         -------
@@ -347,18 +347,18 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     def partial_fit(self, X, y, *, bins=None, sample_weight=None, x_std=None) -> Self:
         """Add a batch of rows and solve again.
 
-        With given penalties the result is that of a single fit to all batches; automatic ones are chosen
-        without folds, see Notes of the class. The coefficients have the widest precision of X so far.
+        With given penalties the result is that of a single fit to all batches. Automatic penalties are chosen
+        without folds, see the Notes of the class. The coefficients have the widest precision of X so far.
 
         Parameters
         ----------
         X, y, sample_weight, x_std
-            As in `fit`. A single target can be of shape (n_samples,) or (n_samples, 1) in any batch; the
+            As in `fit`. A single target can have the shape (n_samples,) or (n_samples, 1) in any batch; the
             first batch decides whether coefficients and predictions have an axis for it. A batch whose
             weights are all zero adds nothing.
         bins : array-like of shape (n_samples,)
-            Labels, as in `fit`. A new bin can appear in any batch. Rows in no bin count for the global model
-            only. None means the labels in `side_columns`, or that no row of the batch is in a bin.
+            Labels, as in `fit`. A new bin can appear in any batch. Rows in no bin count only for the global
+            model. None means the labels in `side_columns`, or that no row of the batch is in a bin.
 
         Returns
         -------
@@ -368,8 +368,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            As `fit`. Also if no row so far has a positive weight. The estimator then stays as it was before
-            the batch.
+            As `fit`. Also if no row so far has a positive weight. The estimator then stays as before the
+            batch.
         """
         first = not hasattr(self, "moments_")
         if first and hasattr(self, "coef_"):
@@ -382,7 +382,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         if not first:
             if moments.n_targets != self.moments_.n_targets:
                 raise ValueError(
-                    f"y has {moments.n_targets} targets, the batches before had {self.moments_.n_targets}: "
+                    f"y has {moments.n_targets} targets, but earlier batches had {self.moments_.n_targets}: "
                     "pass the same targets in every batch."
                 )
             # The old moments are merged into the new ones, so that an error leaves the old ones unchanged.
@@ -405,7 +405,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         scratch=None,
         choice=None,
     ) -> Self:
-        """Fit from moments that are already gathered, without rows.
+        """Fit to gathered moments, without rows.
 
         Parameters
         ----------
@@ -423,7 +423,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         scratch : Scratch, default=None
             Memory for factorisations, see `moe_sklearn.linalg`.
         choice : dict, default=None
-            What `choose` has found in these moments. None means that it is still to be found.
+            Result of `choose` for these moments. None means that it is not known yet.
 
         Returns
         -------
@@ -444,7 +444,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
     @property
     def splits(self):
-        """`cv`, as it can be read again and again: of an iterator, the list of its splits."""
+        """`cv`, in a form that can be read repeatedly: the list of splits if it is an iterator."""
         if not isinstance(self.cv, Iterator):
             return self.cv
         if self._splits[0] is not self.cv:
@@ -452,7 +452,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         return self._splits[1]
 
     def _to_fit(self):
-        """Return an unfitted copy, with the splits of an iterator: not even a failed fit loses them."""
+        """Return an unfitted copy that shares the splits of an iterator: a failed fit does not lose them."""
         if self.compares_candidates:
             _ = self.splits
         return unfitted_copy(self)
@@ -469,7 +469,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
     @property
     def compares_candidates(self) -> bool:
-        """Whether candidate penalties are compared, for which moments are gathered in folds."""
+        """Whether candidate penalties are compared, so that moments are gathered in folds."""
         return self.alphas is not None or self.is_automatic
 
     @property
@@ -483,7 +483,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         choice : dict, default=None
-            What `choose` has found. None means that the penalty must be known without it.
+            Result of `choose`. None means that the penalties must be known without it.
         """
         if self.shrink_to != "zero":
             return None
@@ -512,7 +512,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         intercept, coef, self.origin_ = stack.intercept, stack.coef.T, stack.origin
         if self.origin_ is not None:
             self.at_origin_ = intercept
-            # In float64: a large intercept would lose digits that the outputs about the origin need.
+            # In float64: a large intercept in float32 would lose digits that outputs about the origin need.
             intercept = intercept - coef @ self.origin_.astype(float)
         shape = len(self.bins_) + 1, *([] if y_is_1d else [moments.n_targets])
         coef, intercept = coef.reshape(*shape, moments.n_features), intercept.reshape(shape)
@@ -523,7 +523,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         return self
 
     def choose(self, moments, small_bins, pooled=None, scratch=None) -> dict:
-        """Find the fitted attributes that the models are solved with: the bins, and their penalties.
+        """Find the fitted attributes that the models are solved with: the bins and the penalties.
 
         Parameters
         ----------
@@ -559,7 +559,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         return moments.bins[usable], counts[usable]
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
-        """Solve for experts and global model of other moments, with the bins and penalties of this fit.
+        """Solve for experts and global model from other moments, with the bins and penalties of this fit.
 
         Parameters
         ----------

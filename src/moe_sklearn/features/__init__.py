@@ -1,4 +1,4 @@
-"""What the gate sees of X: PCA scores and spectral lines; missing pixels filled."""
+"""Features of the gate: PCA scores and spectral lines. Also an imputer of missing pixels."""
 
 from ._imputer import PixelImputer
 from ._lines import MAX_NORMALISED_FLUX, PackedWindows, PixelSets

@@ -14,40 +14,40 @@ from .._checks import check_finite
 from ..data import BLOCK_ROWS, DerivedRows, feature_names, features_of, prefetch, rows_of, without_ignored
 from ..moments import BinnedMoments, pca_axes
 
-# Rows that are filled together: what is made for them stays in the cache.
+# Rows that are filled together, few enough for their arrays to stay in the cache.
 FILLED_ROWS = 128
 
-# Of a solution; each one shrinks its error to 0.71 or less.
+# Greatest number of steps of a solution. Each step multiplies the error by 0.71 or less.
 MAX_STEPS = 100
 
-# Components are not made anew once the variance of the noise has changed by no more than this share.
+# Iterations end when the variance of the noise changes by no more than this share.
 SETTLED = 0.01
 
-# Components and scores are no more numbers than this share of the observed values, so that noise is left.
+# Components and scores together are at most this share of the observed values, so that noise is left.
 MOST_TAKEN = 0.6
 
-# Variance of the noise of columns without any, as a share of their own.
+# Least variance of the noise, as a share of the variance of the columns.
 LEAST_NOISE = 1e-10
 
 
 def missing_in(X: NDArray, mark: float) -> NDArray:
-    """Tell which values are nan or equal to `mark`."""
+    """Find the values that are nan or equal to `mark`."""
     missing = np.isnan(X)
     return missing if np.isnan(mark) else missing | (X == mark)
 
 
 def conditional_scores(missing: NDArray, places: NDArray, right: NDArray, padded: NDArray, shrinkage):
-    """Solve (V_o V_o' + shrinkage) z = right for each row, V_o being components V at its observed pixels.
+    """Solve (V_o V_o' + shrinkage) z = right for each row. V_o are the components V at its observed pixels.
 
     Parameters
     ----------
     missing : ndarray of shape (n, n_features), bool
     places : ndarray of int
-        Where `missing` is True, in the order of its memory.
+        Flat positions where `missing` is True.
     right : ndarray of shape (n, n_components)
     padded : ndarray of shape (n_features + 1, n_components + 1)
-        V', of orthonormal columns, with zeros in a last column and for a last pixel, with which shorter sets
-        of pixels are padded.
+        V', with orthonormal columns, and with zeros in an additional last column and for an additional last
+        pixel, which pads shorter sets of pixels.
     shrinkage : ndarray of shape (n_components,)
 
     Returns
@@ -57,7 +57,7 @@ def conditional_scores(missing: NDArray, places: NDArray, right: NDArray, padded
     n_features = missing.shape[1]
     edges = np.arange(0, missing.size + 1, n_features)
     sizes = np.diff(np.searchsorted(places, edges))
-    # The missing pixels are summed where they are fewer, as all pixels give the identity.
+    # All pixels sum to the identity, so the sum over the missing pixels serves if they are fewer.
     few_observed = sizes > n_features // 2
     if few_observed.any():
         places = np.flatnonzero(missing ^ few_observed[:, None])
@@ -65,15 +65,16 @@ def conditional_scores(missing: NDArray, places: NDArray, right: NDArray, padded
     pixels = np.full((len(missing), sizes.max()), n_features)
     pixels[np.arange(sizes.max()) < sizes[:, None]] = places - np.repeat(edges[:-1], sizes)
     there = padded.take(pixels, axis=0)
-    # In two parts, of which the second is half as large as it would be. Without the last column, NumPy would
-    # take SYRK for it, which is slower for so few components.
+    # In two parts, so that half of the second can be left out. Without the last column, NumPy would use SYRK,
+    # which is slower for few components.
     turned, half = there.transpose(0, 2, 1), len(shrinkage) // 32 * 16 + 16
     products = np.empty((len(missing), len(shrinkage) + 1, len(shrinkage)), there.dtype)
     products[..., :half] = turned @ there[..., : min(half, len(shrinkage))]
     products[:, half:, half:] = turned[:, half:] @ there[..., half:-1]
     products = products[:, :-1]
     products[:, :half, half:] = products[:, half:, :half].transpose(0, 2, 1)
-    # Eigenvalues are no larger than the root of the sum of squares. The steps below then converge quickly.
+    # Eigenvalues are at most the root of the sum of squares. If that is small, the steps below converge
+    # quickly.
     is_far = few_observed | (np.einsum("nij,nij->n", products, products) > 0.5)
     scores = np.empty_like(right)
     if is_far.any():
@@ -81,7 +82,7 @@ def conditional_scores(missing: NDArray, places: NDArray, right: NDArray, padded
         signed += np.eye(len(shrinkage)) * ~few_observed[is_far, None, None] + np.diag(shrinkage)
         scores[is_far] = np.linalg.solve(signed, right[is_far, :, None])[..., 0]
         products, right = products[~is_far], right[~is_far]
-    # About the mean of the eigenvalues, the steps are shortest.
+    # Steps about the mean of the eigenvalues converge fastest.
     centre = np.einsum("nii->n", products)[:, None] / max(len(shrinkage), 1)
     diagonal = 1 + shrinkage.astype(right.dtype)
     scale = 1 / (diagonal - centre)
@@ -96,7 +97,7 @@ def conditional_scores(missing: NDArray, places: NDArray, right: NDArray, padded
 
 
 def fill(X: NDArray, missing: NDArray, mean: NDArray, components: NDArray, shrinkage: NDArray):
-    """Put the conditional means of the missing values into X (n, n_features), in place.
+    """Replace the missing values in X (n, n_features) by their conditional means, in place.
 
     Rows are mean + V' z + noise of variance s^2, with scores z of variance l - s^2. Given the observed values
     x_o, the scores have the mean (V_o V_o' + s^2 / (l - s^2))^-1 V_o (x_o - mean_o).
@@ -114,7 +115,7 @@ def fill(X: NDArray, missing: NDArray, mean: NDArray, components: NDArray, shrin
     padded = np.pad(components.T, (0, 1))
     for start in range(0, len(X), FILLED_ROWS):
         rows, hidden = X[start : start + FILLED_ROWS], missing[start : start + FILLED_ROWS]
-        # By position: with a random mask, NumPy takes several times as long.
+        # By position, because a random mask takes NumPy several times as long.
         places = np.flatnonzero(hidden)
         if not len(places):
             continue
@@ -142,20 +143,21 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
 
     Each missing value becomes its mean given the observed values of the row, under probabilistic principal
     component analysis: a row is a mean, plus some components, plus noise that is the same for all columns.
-    A row without an observed value becomes the mean. Observed values stay as they are.
+    A row without an observed value becomes the mean. Observed values are not changed.
 
-    Columns should have the same unit, as pixels have; else put a `StandardScaler` before, which lets nan
-    pass. It needs a few passes over X in `fit`, one block of rows in memory, and the products of the columns.
+    Columns should have the same unit, as pixels have. If they do not, put a `StandardScaler` before, which
+    lets nan pass. `fit` makes a few passes over X, with one block of rows and the products of the columns in
+    memory.
 
     Parameters
     ----------
     n_components : int, default=30
-        Greatest number of components. Those beyond the noise are shrunk, so that too many do little harm.
+        Greatest number of components. Those within the noise are shrunk, so that too many do little harm.
     missing_values : float, default=nan
-        Number that marks missing values, such as -9999. nan always does.
+        Number that marks missing values, such as -9999. nan is always missing.
     max_iter : int, default=10
-        Greatest number of times that the components are made, each time from rows filled with those before;
-        fewer once the variance of the noise has settled to 1 %.
+        Greatest number of iterations. Each computes the components of rows that were filled with the previous
+        ones. They end when the variance of the noise changes by less than 1 %.
 
     Attributes
     ----------
@@ -168,7 +170,7 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
     noise_variance_ : float
         Variance of the noise of each value.
     n_iter_ : int
-        Number of times that the components were made.
+        Number of iterations.
     n_features_in_, feature_names_in_
         Columns seen in `fit`.
 
@@ -203,7 +205,7 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows in anything that other estimators of this package take. Missing values are nan.
+            Rows, in any container that other estimators of this package take. Missing values are nan.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -238,7 +240,7 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
                 f"X has no observed value in {len(empty)} of {n_features} columns: {listed}. Drop them here "
                 "and in rows to predict."
             )
-        # The first rows are filled with the mean, as there are no components yet.
+        # The first time, rows are filled with the mean, since there are no components yet.
         self.mean_, self.components_ = sums / observed, np.zeros((0, n_features))
         self.explained_variance_, self.noise_variance_ = np.zeros(0), np.inf
         n_values = (n_rows - 1) * (observed / weight.sum()).sum()
@@ -252,7 +254,7 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
             pooled, before = moments.pool(), self.noise_variance_
             axes, variance = pca_axes(pooled, n_components)
             total = pooled.x_squares / pooled.freedom
-            # What was filled in lies on the components, and adds nothing to what they leave.
+            # Filled values lie on the components, and add nothing to the residual.
             noise = (n_rows - 1) * (total - variance @ axes**2).sum() / n_free
             self.mean_, self.components_, self.explained_variance_ = pooled.x_mean, axes, variance
             self.noise_variance_ = float(max(noise, LEAST_NOISE * total.mean(), np.finfo(float).tiny))
@@ -263,7 +265,7 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
         self.mean_, self.components_ = self.mean_.astype(source.dtype), self.components_.astype(source.dtype)
 
     def _sums_of_observed(self, source, weight):
-        """Sum the weighted values of each column that are observed, and their weights: (2, n_features)."""
+        """Sum the weighted observed values of each column, and their weights: (2, n_features)."""
         sums = np.zeros((2, source.shape[1]))
         for start, block in prefetch((start, load()) for start, _, load in source.blocks(BLOCK_ROWS)):
             missing = missing_in(block, self.missing_values)
@@ -273,7 +275,7 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
         return sums
 
     def _filled(self, block, name="row {}".format):
-        """Return a copy of some rows without missing values; `name` names a row in messages."""
+        """Return a filled copy of a block of rows; `name` names a row in messages."""
         filled, missing = np.array(block), missing_in(block, self.missing_values)
         floor = 10 * np.finfo(block.dtype).eps
         beyond = np.maximum(self.explained_variance_ - self.noise_variance_, 1e-3 * self.noise_variance_)

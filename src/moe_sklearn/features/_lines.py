@@ -1,4 +1,4 @@
-"""Windows around spectral lines and what is measured in them."""
+"""Windows around spectral lines, and their measures."""
 
 from __future__ import annotations
 
@@ -43,19 +43,20 @@ SIDE_BAND = 20.0
 """Width of the continuum band on each side of the window of a stellar line, in Angstrom."""
 
 SIDE_BAND_HALF_WIDTHS = 2.0
-"""The same for lines of one's own, in half-widths."""
+"""The same for lines that the user gives, in half-widths."""
 
 SAME_PLACE = 1e-9
-"""Relative difference of positions that is rounding, e.g. of a conversion between units."""
+"""Relative difference of positions that counts as rounding, e.g. in a conversion between units."""
 
 MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
-"""Fewest pixels of a window; pixels of the continuum where a window has fewer."""
+"""Fewest pixels of a window; pixels of the continuum if the window would have fewer."""
 
 MAX_NORMALISED_FLUX = 10.0
 """Largest magnitude of flux divided by continuum that is used."""
 
 CACHED_ROWS, FEW_ROWS = 512, 16
-"""Spectra measured together: their windows stay in the cache. Fewer than the second are gathered at once."""
+"""Number of spectra measured together, so that their windows stay in the cache. Windows of fewer spectra
+than the second number are copied at once."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class LineWindow:
 def resolve_lines(
     lines: Literal["stellar"] | Lines, unit: Any = None
 ) -> tuple[dict[str, tuple[float, float]], SpectralUnit | None]:
-    """Centre and half-width of each line that `lines` stands for, and the unit of both.
+    """Centre and half-width of each of the `lines`, and the unit of both.
 
     Parameters
     ----------
@@ -83,13 +84,13 @@ def resolve_lines(
     -------
     lines : dict of str to (float, float)
     unit : SpectralUnit or None
-        Unit of the first line, to which the others are converted. None if nothing tells it.
+        Unit of the first line, to which the others are converted. None if it is not known.
 
     Raises
     ------
     ValueError
         If `lines` is neither, a centre is not finite, or a half-width is not positive. Also if some numbers
-        have a unit and others have none, or units of different kinds.
+        have a unit and others have none, or if their units are of different kinds.
     """
     if isinstance(lines, str) and lines == "stellar":
         angstrom = as_unit("Angstrom")
@@ -117,7 +118,7 @@ def resolve_lines(
 
 
 def check_wavelength(wavelength: NDArray, n_features: int) -> NDArray:
-    """Return the wavelengths if they are 1-D, finite, in increasing or decreasing order, one per column of X.
+    """Return the wavelengths if they are 1-D, finite, increasing or decreasing, and one per column of X.
 
     Raises
     ------
@@ -126,14 +127,14 @@ def check_wavelength(wavelength: NDArray, n_features: int) -> NDArray:
     """
     if wavelength.shape != (n_features,):
         raise ValueError(
-            f"wavelength has shape {wavelength.shape}, X has {n_features} columns: pass one wavelength per "
-            "column."
+            f"wavelength has shape {wavelength.shape}, but X has {n_features} columns: pass one wavelength "
+            "per column."
         )
     steps = np.diff(wavelength)
     if not np.isfinite(wavelength).all() or not ((steps > 0).all() or (steps < 0).all()):
         raise ValueError(
-            "wavelength must be finite and strictly increasing or strictly decreasing: sort the pixels (and "
-            "the columns of X with them) by wavelength."
+            "wavelength must be finite and strictly increasing or strictly decreasing: sort the pixels by "
+            "wavelength, and the columns of X with them."
         )
     return wavelength
 
@@ -150,8 +151,8 @@ def place_lines(
 ) -> tuple[dict[str, tuple[float, float]], str | None, list[LineWindow]]:
     """Find the pixels of lines on an axis in any unit and order.
 
-    The axis is converted to the unit of the lines, so that the pixels and the equivalent widths do not depend
-    on the unit of the axis. If only one of the two has a unit, the other is taken to have the same.
+    The axis is converted to the unit of the lines, so that pixels and equivalent widths do not depend on the
+    unit of the axis. If only one of the two has a unit, the other is assumed to have the same.
 
     Parameters
     ----------
@@ -166,14 +167,15 @@ def place_lines(
     lines : dict of str to (float, float)
         Centre and half-width, in the medium of the axis.
     unit : str or None
-        Unit of the lines and of the equivalent widths. None if nothing tells it.
+        Unit of the lines and of the equivalent widths. None if it is not known.
     windows : list of LineWindow
         One for each line.
 
     Raises
     ------
     ValueError
-        If an argument is wrong, no line lies on the axis (both units are named), or a window is not covered.
+        If an argument is wrong, no line lies on the axis (the message names both units), or a window is not
+        covered.
     """
     if medium not in ("air", "vacuum"):
         raise ValueError(f"medium must be 'air' or 'vacuum'; got {medium!r}.")
@@ -201,7 +203,7 @@ def place_lines(
 def _check_overlap(numbers, axis, lines, of_axis, of_lines, unit):
     """Raise a ValueError that names both units if no line lies on the axis.
 
-    They are `of_axis` and `of_lines` if the user gave them, else both are `unit`.
+    The units are `of_axis` and `of_lines` if the user gave them, else both are `unit`.
     """
     centres = np.array([centre for centre, _ in lines.values()])
     if not len(centres) or ((centres >= axis.min()) & (centres <= axis.max())).any():
@@ -230,7 +232,7 @@ def _check_overlap(numbers, axis, lines, of_axis, of_lines, unit):
 def line_windows(
     wavelength: NDArray, lines: Lines, side_band: float | None = SIDE_BAND, unit: str | None = None
 ) -> list[LineWindow]:
-    """Pixels of the window and of the continuum of each line.
+    """Find the pixels of the window and of the continuum of each line.
 
     The window is centre +- half-width. The continuum is a band of width `side_band` on each side of it. If
     fewer than 3 pixels lie inside the window, or none in the bands, the window is the 3 pixels nearest to the
@@ -274,7 +276,7 @@ def line_windows(
                 "your own."
             )
         band = SIDE_BAND_HALF_WIDTHS * half_width if side_band is None else side_band
-        # Rounded, so that a conversion of units neither moves a pixel over an edge nor breaks a tie.
+        # Rounded, so that a conversion of units does not move a pixel over an edge or break a tie.
         distance = np.rint(np.abs(wavelength - centre) / same_place)
         edge, far_edge = np.rint(np.array([half_width, half_width + band]) / same_place)
         inside = np.flatnonzero(distance <= edge)
@@ -284,7 +286,7 @@ def line_windows(
             inside = np.sort(nearest[:MIN_WINDOW_PIXELS])
             continuum = np.sort(nearest[MIN_WINDOW_PIXELS:][:COARSE_CONTINUUM_PIXELS])
             if not len(continuum):
-                raise ValueError(f"wavelength has too few pixels to measure {name}: 4 are needed.")
+                raise ValueError(f"wavelength has too few pixels to measure {name}, which needs 4.")
         windows.append(LineWindow(name, inside, continuum, step[inside]))
     return windows
 
@@ -299,7 +301,7 @@ class PixelSets:
     sizes : ndarray of shape (n_sets,), int
         Number of pixels of each set, without the padding.
     runs : list of (int, slice, slice)
-        The same as runs of neighbours: position of the set, columns of X, and where they lie in `pixels`.
+        The sets as runs of neighbouring columns: position of the set, columns of X, and columns of `pixels`.
     """
 
     __module__ = "moe_sklearn.features"
@@ -331,12 +333,12 @@ class PixelSets:
 
     @cached_property
     def padding(self) -> NDArray:
-        """Whether a pixel is padding: (n_sets, max_size)."""
+        """Mask of the padding: (n_sets, max_size)."""
         return np.arange(self.pixels.shape[1]) >= self.sizes[:, None]
 
     @cached_property
     def _places(self):
-        """Places among the values of all sets: of the padding, and when sorted of the middle and the last."""
+        """Flat positions in all sets: of the padding, and in sorted sets of the middle and the last value."""
         ends = np.arange(1, len(self.sizes) + 1) * self.pixels.shape[1]
         middle = ends - self.pixels.shape[1] + np.array([(self.sizes - 1) // 2, self.sizes // 2])
         return np.flatnonzero(self.padding), middle, ends - 1
@@ -356,7 +358,7 @@ class PixelSets:
         medians = flat[:, low]
         medians += flat[:, high]
         medians /= 2
-        medians[np.isnan(flat[:, last])] = np.nan  # it sorts behind the padding
+        medians[np.isnan(flat[:, last])] = np.nan  # nan sorts behind the padding
         return medians
 
 
@@ -385,13 +387,13 @@ class PackedWindows:
 
     @cached_property
     def side_by_side(self) -> tuple[PixelSets, NDArray, NDArray]:
-        """The pixels inside all windows as one set, their widths, and the start of each window among them."""
+        """The pixels inside all windows as one set, their widths, and where each window starts among them."""
         real, sizes = ~self.inside.padding, self.inside.sizes
         return PixelSets.of([self.inside.pixels[real]]), self.step[real], np.cumsum(sizes) - sizes
 
 
 def pack_windows(windows: Sequence[LineWindow]) -> PackedWindows:
-    """Arrays with which `measure_lines` measures all lines at once."""
+    """Pack windows into arrays, so that `measure_lines` measures all lines at once."""
     keys = [tuple(window.continuum.tolist()) for window in windows]
     different = list(dict.fromkeys(keys))
     inside = PixelSets.of([window.inside for window in windows])
@@ -410,8 +412,8 @@ def measure_lines(flux: NDArray, windows: PackedWindows) -> NDArray:
     - depth = 1 - min(f / c),
     - equivalent width = sum((1 - f / c) * step), with the width ``step`` of each pixel.
 
-    Every value is finite: f / c is clipped to +-10, and a window whose c is not positive (noise) shows no
-    line, that is depth and equivalent width are 0.
+    Every value is finite: f / c is clipped to +-10, and if c is not positive (noise), depth and equivalent
+    width are 0, as without a line.
 
     Parameters
     ----------
@@ -428,7 +430,7 @@ def measure_lines(flux: NDArray, windows: PackedWindows) -> NDArray:
 
     def measure(start):
         rows = slice(start, start + CACHED_ROWS)
-        with np.errstate(over="ignore", invalid="ignore"):  # each thread has a state of its own
+        with np.errstate(over="ignore", invalid="ignore"):  # each thread has its own state
             _measure_block(flux[rows], windows, measured[rows])
 
     with map_in_threads() if len(flux) > CACHED_ROWS else nullcontext(map) as run:
@@ -458,7 +460,7 @@ def _measure_block(flux, windows, measured):
 
 
 def species_of(lines: Lines) -> dict[str, list[int]]:
-    """Positions of the lines of each species that has two or more; the species of ``CaII_8542`` is ``CaII``.
+    """Positions of the lines of each species with two or more lines. That of ``CaII_8542`` is ``CaII``.
 
     These species also get a total equivalent width.
     """

@@ -22,28 +22,28 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     Parameters
     ----------
     n_components : int, default=10
-        Greatest number of PCA scores. There are fewer if the rows span fewer dimensions.
+        Greatest number of PCA scores; fewer if the rows span fewer dimensions.
     wavelength : array-like of shape (n_features,), default=None
         Wavelength or wavenumber of each column of X, in increasing or decreasing order. An astropy Quantity
-        is converted. None means PCA scores only.
+        is converted. None means only PCA scores.
     lines : "stellar" or mapping of str to (centre, half-width), default="stellar"
         The windows to measure. ``"stellar"`` means Ca II 8498, 8542, 8662, Na I 8183, 8195, and Mg I 8806,
         8807, 8808, in Angstrom in air. Names look like ``CaII_8542``. Species with several lines also get a
         total equivalent width. Centre and half-width can be astropy Quantities.
     wavelength_unit : str or astropy unit, default=None
-        Unit of `wavelength` if that is plain numbers: "Angstrom", "nm", "um", "cm-1" and others. None means
-        that of the lines, which is Angstrom for the stellar ones. Pass frequencies as ``c / frequency``, with
-        ``medium="vacuum"``.
+        Unit of `wavelength` if it holds plain numbers: "Angstrom", "nm", "um", "cm-1" and others. None means
+        the unit of the lines, which is Angstrom for the stellar ones. Pass frequencies as ``c / frequency``,
+        with ``medium="vacuum"``.
     lines_unit : str or astropy unit, default=None
-        Unit of lines that are plain numbers, and of plain `side_band`. None means that of `wavelength`. The
-        windows are found in the unit of the lines, and equivalent widths are in this unit.
+        Unit of lines, and of `side_band`, that are plain numbers. None means the unit of `wavelength`. The
+        windows are found in the unit of the lines, and equivalent widths have this unit.
     medium : {"air", "vacuum"}, default="air"
         Medium of `wavelength`. If it is "vacuum", the stellar lines are converted to vacuum, see
         `moe_sklearn.air_to_vacuum`. Wavenumbers are the inverse of wavelengths in this medium; most
-        instruments give those in vacuum. Lines of one's own must be in the same medium as `wavelength`.
+        instruments give wavenumbers in vacuum. Your own lines must be in the same medium as `wavelength`.
     side_band : float or astropy Quantity, default=None
-        Width of the continuum band on each side of a window, in the unit of the lines. None means 20
-        Angstrom for the stellar lines and two half-widths for lines of one's own.
+        Width of the continuum band on each side of a window, in the unit of the lines. None means 20 Angstrom
+        for the stellar lines, and two half-widths for your own.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products for the PCA, see `moe_sklearn.moments.BinnedMoments`.
 
@@ -57,13 +57,13 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     mean_ : ndarray of shape (n_features,)
         Mean of each column.
     origin_ : ndarray of shape (n_features,) or None
-        As in `BinnedRidgeExperts`: the scores of float32 rows far from 0 are computed about it.
+        As in `BinnedRidgeExperts`: scores of float32 rows far from 0 are computed about it.
     n_components_ : int
         Number of PCA scores.
     lines_ : dict of {str: (float, float)}
         Centre and half-width of each line, in the medium of `wavelength`. Empty without `wavelength`.
     lines_unit_ : str or None
-        Unit of `lines_` and of the equivalent widths. None if nothing tells it.
+        Unit of `lines_` and of the equivalent widths. None if it is not known.
     species_ : dict of {str: list of int}
         Positions of the lines of each species that has a total equivalent width.
     windows_ : PackedWindows or None
@@ -87,7 +87,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     >>> features.get_feature_names_out()[[0, 10, 11, 12, -3]].tolist()
     ['pca0', 'CaII_8498_mean', 'CaII_8498_depth', 'CaII_8498_ew', 'CaII_ew_total']
 
-    The same spectra, with their wavenumbers:
+    The same spectra, over wavenumber:
 
     >>> wavenumber = GateFeatureTransformer(wavelength=1e8 / wavelength, wavelength_unit="cm-1").fit(X)
     >>> np.allclose(wavenumber.transform(X), features.transform(X))
@@ -96,7 +96,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
 
     __module__ = "moe_sklearn.features"
 
-    origin_: NDArray | None = None  # Models of earlier releases have none.
+    origin_: NDArray | None = None  # Models of earlier releases lack it.
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
     def _fit(self, moments, dtype):
         check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
         components, variance = pca_axes(moments, min(self.n_components, moments.n_features))
-        # Rounding of the mean can give constant columns a variance of this size.
+        # Rounding errors of the mean can give constant columns a variance of this size.
         rounding = (np.finfo(float).eps * 100 * np.abs(moments.x_mean).max(initial=0)) ** 2
         spanned = variance > np.maximum(1e-12 * variance[:1], moments.n_features * rounding)
         self.components_ = components[spanned].astype(dtype)
@@ -207,7 +207,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         check_is_fitted(self)
         if self.origin_ is None:
             stack = LinearStack.of_part(self.linear_part())
-        else:  # It is the mean, whose scores are 0.
+        else:  # This row is the mean, whose scores are 0.
             zeros = np.zeros(self.n_components_, self.components_.dtype)
             stack = LinearStack(self.components_.T, zeros, {}, self.origin_)
         return features_of(self, X).map(lambda block: self.complete(stack.outputs(block), block))

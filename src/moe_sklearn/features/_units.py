@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 LENGTHS = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10}
-"""Units of wavelength in Angstrom; "cm-1" and the like are units of wavenumber."""
+"""Units of wavelength, in Angstrom; "cm-1" and the like are units of wavenumber."""
 
 ALIASES = {
     **dict.fromkeys(["AA", "\u00c5", "\u212b", "angstrom", "angstroms", "Angstroms"], "Angstrom"),
@@ -41,7 +41,7 @@ class SpectralUnit:
     power: int = 1
 
     def measures_like(self, other: SpectralUnit) -> bool:
-        """Return True if numbers in both units mean the same."""
+        """Return True if a number means the same in both units."""
         return (self.angstrom, self.power) == (other.angstrom, other.power)
 
 
@@ -51,7 +51,7 @@ def as_unit(unit: Any, name: str = "unit") -> SpectralUnit:
     Raises
     ------
     ValueError
-        If it is no unit of wavelength or wavenumber. The message calls it `name`.
+        If it is not a unit of wavelength or wavenumber. The message calls it `name`.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def as_unit(unit: Any, name: str = "unit") -> SpectralUnit:
         for known, power in (("Angstrom", 1), ("1/Angstrom", -1)):
             if unit.is_equivalent(known):
                 return SpectralUnit(str(unit), unit.to(known) ** power, power)
-    # Frequencies are the same in air and in vacuum: they would set the medium as well as the axis.
+    # A frequency is the same in air and in vacuum, so it would also fix the medium.
     raise ValueError(
         f"{name} must be a unit of wavelength or wavenumber, got {str(unit)!r}: use "
         f"{', '.join(map(repr, LENGTHS))}, 'cm-1' or an astropy unit of these kinds. Pass frequencies as "
@@ -93,18 +93,18 @@ def split_unit(
     unit : str, astropy unit, SpectralUnit or None
         Unit of plain numbers.
     name, unit_name : str
-        How messages call the two.
+        Their names in messages.
 
     Returns
     -------
     values : ndarray of float
     unit : SpectralUnit or None
-        None if nothing tells the unit.
+        None if the unit is not known.
 
     Raises
     ------
     ValueError
-        If a unit is not spectral, or the values are masked or no numbers.
+        If a unit is not spectral, or the values are masked or not numbers.
     """
     own = getattr(values, "unit", None)
     if own is not None:
@@ -122,7 +122,7 @@ def split_unit(
 
 
 def number_in(value: Any, unit: Any, target: SpectralUnit | None, *, name: str) -> float:
-    """Return a centre or a width as a number in the unit `target`, from a unit of the same kind.
+    """Return a centre or a width as a number in the unit `target`, which must be of the same kind.
 
     Parameters
     ----------
@@ -131,12 +131,13 @@ def number_in(value: Any, unit: Any, target: SpectralUnit | None, *, name: str) 
         Unit of a plain number.
     target : SpectralUnit or None
     name : str
-        How messages call the value.
+        Name of the value in messages.
 
     Raises
     ------
     ValueError
-        If the value is no number, only one of it and `target` has a unit, or they are of different kinds.
+        If the value is not a number, only one of value and `target` has a unit, or their units are of
+        different kinds.
     """
     number, own = split_unit(value, unit, name=name, unit_name="lines_unit")
     if number.ndim:
@@ -151,9 +152,9 @@ def number_in(value: Any, unit: Any, target: SpectralUnit | None, *, name: str) 
 
 
 def convert(values: NDArray, source: SpectralUnit, target: SpectralUnit) -> NDArray:
-    """Convert positions on a spectral axis from one unit to another, also from wavelengths to wavenumbers.
+    """Convert positions on a spectral axis to another unit, also from wavelengths to wavenumbers.
 
-    The medium stays the same: a wavelength in air gives a wavenumber in air.
+    The medium does not change: a wavelength in air gives a wavenumber in air.
 
     Raises
     ------
@@ -193,8 +194,8 @@ def vacuum_to_air(wavelength: ArrayLike) -> NDArray:
     Returns
     -------
     ndarray
-        Wavelengths in Angstrom. Those below 2000 Angstrom are returned as they are, because they are given
-        in vacuum by convention.
+        Wavelengths in Angstrom. Those below 2000 Angstrom are returned unchanged, because they are given in
+        vacuum by convention.
 
     References
     ----------
@@ -223,7 +224,7 @@ def air_to_vacuum(wavelength: ArrayLike) -> NDArray:
     -------
     ndarray
         Wavelengths in Angstrom, to a relative precision of 1e-14. Those below 2000 Angstrom in vacuum are
-        returned as they are.
+        returned unchanged.
 
     Examples
     --------
@@ -244,7 +245,7 @@ def _in_angstrom(wavelength):
 
 
 def _refractive_index(vacuum):
-    """Return the refractive index of air, and that of 2000 Angstrom where the formula does not hold."""
+    """Return the refractive index of air. Where the formula does not hold, it is that at 2000 Angstrom."""
     squared = (1e4 / np.maximum(vacuum, SHORTEST_IN_AIR)) ** 2
     return 1 + 8.34254e-5 + 2.406147e-2 / (130 - squared) + 1.5998e-4 / (38.9 - squared)
 

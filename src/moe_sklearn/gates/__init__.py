@@ -1,4 +1,4 @@
-"""Gates that weigh the experts: trained on the mixture's error, or on the bins."""
+"""Gates that weigh the experts, trained on the mixture's error or on the labels of the bins."""
 
 from ._logistic import LogisticGate
 from ._loss import GateRows, gate_logits, gate_loss, huber, mixture_loss, robust_fences, softmax

@@ -13,7 +13,7 @@ from ..data import checked_array
 from ..linalg import one_blas_thread
 from ._loss import softmax
 
-# Of more rows, the Newton method is ten times as fast. Of fewer it is no faster, and less exact.
+# With more rows, the Newton method is ten times as fast. With fewer, it is no faster, and less exact.
 NEWTON_ROWS = 10_000
 
 
@@ -30,7 +30,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         Greatest number of iterations of the solver: L-BFGS, or with more than 10,000 rows the Newton method
         with conjugate gradients.
     tol : float, default=1e-4
-        The solver stops where no component of the gradient of the mean loss is larger.
+        The solver stops when no component of the gradient of the mean loss is larger.
 
     Attributes
     ----------
@@ -89,7 +89,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
         solver = "newton-cg" if len(X) > NEWTON_ROWS else "lbfgs"
         logistic = LogisticRegression(C=self.C, solver=solver, max_iter=self.max_iter, tol=self.tol)
-        # Threads cost more than they bring in products with so few columns.
+        # Products with so few columns are slower with several threads.
         with one_blas_thread():
             fitted.logistic_ = logistic.fit(fitted.scaler_.transform(X), y, sample_weight=sample_weight)
         fitted.classes_, fitted.n_iter_ = fitted.logistic_.classes_, fitted.logistic_.n_iter_

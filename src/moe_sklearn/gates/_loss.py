@@ -6,9 +6,9 @@ A gate maps inputs z to weights p = softmax(a(z)) of K experts. Its logits are
     a(z) = V z + v + U max(0, H z + h)      (one hidden layer beside the linear part).
 
 The arrays of a gate are passed together as `parameters`: (V, v), or (W, w, U) where W stacks V on H and w
-stacks v on h, so that one product serves both. Experts come before rows in all arrays that are computed:
-sums over a last axis of 14 experts cost more than the products, most of all where two threads share the
-interpreter (a step of 1,024 rows of two networks on two cores takes 0.84 in place of 1.05 ms).
+stacks v on h, so that one product serves both. In all computed arrays the axis of experts comes before that
+of rows: sums over a last axis of 14 experts cost more than the products, above all if two threads share the
+interpreter (a step of 1,024 rows of two networks on two cores takes 0.84 ms instead of 1.05 ms).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import numpy as np
 
 from ..labels import NO_BIN
 
-# An error beyond this number of standard deviations of y counts linearly. Three of 1,650 targets at a hundred
-# standard deviations, squared, would count more than all others and steer the gate.
+# Errors beyond this number of standard deviations of y count linearly. If they were squared, three of 1,650
+# targets at a hundred standard deviations would count more than all others together.
 HUBER_BOUND = 4.0
 
 
@@ -28,7 +28,7 @@ HUBER_BOUND = 4.0
 class GateRows:
     """The rows that train a gate.
 
-    All arrays can have the same further axes in front, one row of them for each of several gates.
+    All arrays can have further axes in front, the same for all, to hold the rows of several gates.
 
     Parameters
     ----------
@@ -54,14 +54,14 @@ class GateRows:
     n_bins: int
 
     def take(self, rows) -> GateRows:
-        """Select some of the rows, in the shape of the array `rows`."""
+        """Select rows by their positions, an array of any shape."""
         names = ("inputs", "experts", "y", "weight", "codes")
-        # An index in brackets takes four times as long.
+        # Indexing with brackets takes four times as long.
         return replace(self, **{name: np.take(getattr(self, name), rows, axis=0) for name in names})
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Compute exp(a_k) / sum_j exp(a_j) along the last axis but one.
+    """Compute exp(a_k) / sum_j exp(a_j) along the second last axis.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def mixture_loss(
         d / da_ik = w_i / n [(1 - c) 2 p_ik (f_ik - sum_j p_ij f_ij)'s_i + c (q_ik - 1(k is i's bin))]
 
     where H is Huber's function (see `huber`), s_i = r_i min(1, bound / |r_i|), and q is the softmax over the
-    experts that have a bin. A row in no bin has no second term.
+    experts that have a bin. Rows in no bin lack the second term.
 
     The first term is the error of the mixture, not the mean of the errors of the experts, because the
     prediction is the mixture: equation 1.1, not 1.2, of Jacobs, Jordan, Nowlan and Hinton (1991), Neural
@@ -97,23 +97,23 @@ def mixture_loss(
     ----------
     logits : ndarray of shape (n_experts, n) or (n_gates, n_experts, n)
     rows : GateRows
-        As many rows for each gate.
+        The same number of rows for each gate.
     classification_weight : float
-        0 means the squared error of the mixture only, 1 the cross-entropy only.
+        0 means only the squared error of the mixture, 1 only the cross-entropy.
 
     Returns
     -------
     loss : float
         The mean over the gates.
     gradient : ndarray with the shape of `logits`
-        Of the sum of the losses of all gates.
+        Gradient of the sum of the losses of all gates.
     """
     c, n_rows = classification_weight, logits.shape[-1]
     n_gates = rows.weight.size / n_rows
     scale = rows.weight / logits.dtype.type(n_rows)
     loss, gradient = 0.0, np.zeros_like(logits)
     if c < 1:
-        # Errors of the mixture, not of labels: where regimes meet, a blend of experts beats any one of them.
+        # The error of the mixture, not of labels: where regimes meet, a blend of experts beats each of them.
         proba = softmax(logits)
         parts, mixture, residual = _mixture(proba, rows)
         errors, slope = huber(residual)
@@ -134,9 +134,9 @@ def mixture_loss(
 
 
 def mixture_errors(proba: np.ndarray, rows: GateRows) -> np.ndarray:
-    """Compute Huber's function of the error of the mixture with weights `proba` (n_experts, n): (n,).
+    """Huber's function of the error of the mixture with weights `proba` (n_experts, n), times sample weights.
 
-    It is multiplied by the sample weight.
+    The result is (n,).
     """
     return rows.weight * huber(_mixture(proba, rows)[2])[0]
 
@@ -176,7 +176,7 @@ def gate_loss(
 ) -> tuple[float, list[np.ndarray]]:
     """Compute `mixture_loss` plus alpha times the sum of squared coefficients, and its gradient.
 
-    Several gates can be stacked along a first axis of their arrays, and of those of `rows`. The result is
+    Several gates can be stacked along a first axis of their arrays, and of those of `rows`. The results are
     then the mean loss over the gates, and the gradient of the sum of their losses.
 
     Parameters
@@ -224,10 +224,10 @@ def _forward(parameters, inputs):
     return logits, active
 
 
-# Distance from the median, in robust standard deviations, beyond which a value is an outlier: heavy tails
-# are hardly cut, of a lognormal sample less than 0.5 %
+# A value is an outlier beyond this distance from the median, in robust standard deviations. It hardly cuts
+# heavy tails: less than 0.5 % of a lognormal sample
 FENCE = 10.0
-# Greatest share of outliers: more values than that are a tail
+# Greatest share of outliers; more values are a tail
 TAIL = 0.005
 # Median absolute deviation of a normal distribution, in standard deviations
 MAD_OF_NORMAL = 0.6745
@@ -239,8 +239,8 @@ def robust_fences(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The bounds are the median -+ 10 robust standard deviations. Each side has its own standard deviation, so
     that a skewed distribution is not cut. It is the median absolute deviation (MAD) of the values on that
     side, divided by 0.6745 (Rousseeuw and Croux, 1993, Journal of the American Statistical Association 88,
-    1273-1283). A side with a MAD of 0 has no bound. Neither has one with more than 0.5 % of all values beyond
-    it, and more than 5 of them (5 % of fewer than 100): they are a tail.
+    1273-1283). A side with a MAD of 0 has no bound. Nor has a side with a tail: more than 0.5 % of all values
+    beyond the bound, and more than 5 values (with fewer than 100 values, more than 5 % of them).
 
     Parameters
     ----------

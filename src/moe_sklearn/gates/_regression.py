@@ -21,24 +21,26 @@ from ._conditioning import Conditioning
 from ._loss import GateRows, gate_logits, mixture_errors, robust_fences, softmax
 from ._training import MANY_ROWS, EarlyStopping, batches_of, start_parameters, train_hidden, train_linear
 
-# Of the networks: the inputs of a gate need no more digits.
+# Precision of the networks: the inputs of a gate need no more digits.
 PRECISION = np.float32
-# Two are nearly as good as five, in less than half the time. Of many rows they differ less, and two do.
+# Five networks are slightly better than two, in more than twice the time. With many rows the networks differ
+# little, so two are enough.
 N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
-# The penalty stands for as much knowledge as it does beside so many rows.
+# With more rows than this, the penalty does not grow with the rows.
 PENALISED_ROWS = 50_000
 MIN_HELD_OUT, MAX_HELD_OUT = 500, 5_000
-# Temporary arrays of so many rows are made again in the same memory; those of all rows would be in fresh one.
+# Temporary arrays of this number of rows reuse the same memory; those of all rows would need fresh memory.
 ROWS_AT_ONCE = 1024
 # With smaller batches, threads wait for each other more than they work.
 BATCH_FOR_THREADS = 256
-# A label gate is linear: it needs no more rows or iterations.
+# A label gate is linear, so it needs no more rows or iterations.
 LABEL_GATE_ROWS, LABEL_GATE_ITERATIONS = 10_000, 50
-# Candidate shares of the label gates, and the least relative gain that is worth twice the gates in `predict`
+# Candidate shares of the label gates, and the least relative gain that justifies twice as many gates in
+# `predict`
 LABEL_SHARES = np.linspace(0, 1, 11)
 LEAST_LABEL_GAIN = 1e-3
-# Label gates weigh the bins alone. Beside a fallback they have the least share whose error is within so many
-# standard errors of the least one, which few held-out rows tell roughly.
+# Label gates weigh only the bins. With a fallback, they get the smallest share whose error is within SLACK
+# standard errors of the least one, because few held-out rows determine that only roughly.
 SLACK = 0.5
 
 
@@ -47,46 +49,45 @@ class RegressionGate(StatefulEstimator):
 
     A classifier predicts the bin of a row. This gate predicts the weights of experts :math:`p_k` with which
     the mixture :math:`\sum_k p_k(z) f_k` has the least error. It can combine experts whose errors cancel. It
-    can also weigh experts that belong to no bin, such as constants ("anchors"), with which the mixture leaves
+    can also weigh experts that belong to no bin, such as constants ("anchors"), which let the mixture leave
     the range of the other experts.
 
-    The gate is the mean of several networks. Each starts from equal weights of all experts, or from half of
-    the weight on one of them, the `fallback` of `fit`, and is stopped early by held-out rows. The start
-    remains where no step lowers their loss by more than the share of one of them. If labels are given, a
-    linear gate is trained on the labels beside each network, and the held-out rows choose the share of these
-    label gates in the mean.
-    Beside a fallback, they choose the least of the shares that are about as good as the best.
+    The gate is the mean of several networks. Each starts from equal weights of all experts, or with half of
+    the weight on the `fallback` of `fit`, and held-out rows stop it early. It stays at its start unless a
+    step lowers their loss by more than the share of one row. If labels are given, a linear gate is trained on
+    the labels beside each network, and the held-out rows choose the share of these label gates in the mean.
+    With a fallback, they choose the smallest share that is about as good as the best.
 
     Parameters
     ----------
     hidden_layer_size : int, default=64
-        Number of rectified linear units beside the linear part. 0 means a linear gate.
+        Number of rectified linear units in addition to the linear part. 0 means a linear gate.
     classification_weight : float in [0, 1], default=0.0
         Share of the cross-entropy of the labels in the loss; the rest is the squared error of the mixture.
     alpha : float, default=1e-4
         L2 penalty on the coefficients. The loss is the mean squared error divided by the variance of y.
         With n_samples > 50,000 a network is penalised by alpha * 50,000 / n_samples.
     n_restarts : int or "auto", default="auto"
-        Networks to average. Each starts from its own random units and holds out other rows: a tenth of them,
-        but at least 500 and at most 5,000, and never more than a fifth. Of groups, it is so many groups. They
-        are trained in parallel, on as many threads as BLAS would use; the result does not depend on that
-        number. "auto" means 5, or 2 of more than 100,000 rows.
+        Number of networks to average. Each starts from its own random units and holds out other rows: a
+        tenth, but at least 500 and at most 5,000, and never more than a fifth. With groups, these are shares
+        and numbers of groups. Networks are trained in parallel, on as many threads as BLAS would use; the
+        result does not depend on that number. "auto" means 5, or 2 with more than 100,000 rows.
     max_iter : int, default=50
-        Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. Of
-        many rows, a network is trained on at most 3,000 batches of up to 1,024 rows, and of more than 100,000
-        rows on at most 2,048 batches.
+        Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. A
+        network is trained on at most 3,000 batches of up to 1,024 rows, or 2,048 batches with more than
+        100,000 rows.
     random_state : int, RandomState instance or None, default=None
         Seed of the random units and of the choice of held-out rows.
     verbose : int, default=0
-        1 prints a line with the number of networks and steps and the held-out loss. 2 also prints the loss of
-        each network, and lines within a long training.
+        1 prints a line with the numbers of networks and steps and the held-out loss. 2 also prints the loss
+        of each network, and lines within a long training.
 
     Attributes
     ----------
     networks_ : list of list of ndarray
-        Arrays (W, w, U) of the logits V z + v + U max(0, H z + h), where W is V on top of H and w is v
-        followed by h; (V, v) without a hidden layer. The first axis of each counts the networks. If the label
-        gates have a share, their (V, v) are a second list; with a share of 1 they are the only one.
+        Arrays (W, w, U) of the logits V z + v + U max(0, H z + h), where W stacks V on H and w stacks v on h;
+        (V, v) without a hidden layer. The first axis of each counts the networks. If the label gates have a
+        share, their (V, v) are a second list; with a share of 1, they are the only list.
     shares_ : ndarray of shape (1,) or (2,)
         Share of the mean network and of the mean label gate. They sum to 1.
     classes_ : ndarray of shape (n_experts,)
@@ -106,8 +107,8 @@ class RegressionGate(StatefulEstimator):
     that come from models fitted to y. An expert is too good on its own training rows, and the gate would
     learn to trust it too much.
 
-    Of more than 100,000 rows, principal components of the inputs that differ in variance are brought nearer
-    to each other in training, which then needs fewer steps. The networks are turned back to the inputs.
+    With more than 100,000 rows, training scales principal components of the inputs to more similar variances,
+    which needs fewer steps. The trained networks are converted back to the inputs.
 
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Combining
     models by their out-of-sample predictions: Wolpert (1992), Neural Networks 5, 241-259.
@@ -163,7 +164,7 @@ class RegressionGate(StatefulEstimator):
         experts : array-like of shape (n_samples, n_experts) or (n_samples, n_experts, n_targets)
             Predictions of the experts for rows that they were not fitted to.
         labels : array-like of shape (n_samples,), default=None
-            Column of `experts` that belongs to the row's bin; -1 for a row in no bin. The experts after the
+            Column of `experts` that belongs to the row's bin; -1 for a row in no bin. Experts after the
             largest label belong to no bin: the cross-entropy ignores them.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row.
@@ -171,10 +172,10 @@ class RegressionGate(StatefulEstimator):
             Rows with the same label, such as noisy draws of one row, are held out together. None means that
             rows have nothing in common.
         fallback : int, default=None
-            Column of `experts` that has half of the weight before training, such as one model for all rows;
-            of fewer than 300 rows more. The others share the rest. Where the inputs tell nothing, the gate
-            stays there. None means equal weights. A gate that is trained on labels alone
-            (`classification_weight` is 1) has none.
+            Column of `experts` that has half of the weight before training, or more with fewer than 300 rows,
+            such as one model for all rows. The others share the rest. If the inputs tell nothing, the gate
+            stays there. None means equal weights. A gate that is trained only on labels
+            (`classification_weight` is 1) has no fallback.
 
         Returns
         -------
@@ -195,13 +196,14 @@ class RegressionGate(StatefulEstimator):
         if fallback is not None:
             check_number(fallback, "fallback", 0, arrays[1].shape[1] - 1, integer=True)
         groups = None if groups is None else group_codes(group_array(groups, len(X))[weight > 0])
-        # Threads of BLAS cost more than they bring in products of this size, above all where other jobs run
-        # beside. They would also change the last digits: a gate is the same for any number of cores.
+        # Products of this size are slower with threads of BLAS, above all beside other jobs. Threads would
+        # also change the last digits, but a gate must not depend on the number of cores.
         progress = Progress.of(self)
         stage = progress.stage("training")
         with one_blas_thread(cpu_count()) as n_threads:
             rows = fitted._prepare(X, *arrays, weight)
-            # Of fewer rows it loses with the rate of many (see MANY_ROWS) and gains little without.
+            # With fewer rows, conditioning loses at the rate of MANY_ROWS, and gains little at the other
+            # rate.
             conditioning = None
             if len(rows.y) > MANY_ROWS:
                 conditioning = Conditioning.of(rows.inputs)
@@ -276,13 +278,13 @@ class RegressionGate(StatefulEstimator):
             )
 
     def _prepare(self, X, y, experts, codes, weight):
-        """Scale inputs and targets, and leave out rows of sample weight 0."""
+        """Scale inputs and targets, and drop rows of sample weight 0."""
         used = weight > 0
         if not used.all():
             X, y, experts, codes, weight = (array[used] for array in (X, y, experts, codes, weight))
         weight = weight / weight.mean()
         self.center_, self.scale_ = _center_and_scale(X, weight)
-        # The unit of the loss is the spread of the targets that are no outliers, see HUBER_BOUND.
+        # The unit of the loss is the spread of the targets without outliers, see HUBER_BOUND.
         mean, spread = _center_and_scale(np.clip(y, *robust_fences(y)), weight)
         # The squared error is then a mean over the targets.
         spread = spread * y.shape[1] ** 0.5
@@ -300,12 +302,12 @@ class RegressionGate(StatefulEstimator):
         return np.arcsinh(scaled, out=scaled)
 
     def _train_all(self, rows, n_threads, groups, fallback, progress):
-        """Train all networks side by side, or some of them in each thread if a batch is work enough."""
+        """Train all networks side by side, or in threads if batches are large enough."""
         rng = check_random_state(self.random_state)
         splits = _splits(len(rows.y), self.n_restarts, rng, groups)
         size = self.hidden_layer_size
         starts = [start_parameters(rows, size, self.classification_weight, rng, fallback) for _ in splits]
-        # Each network shuffles its rows with a generator of its own, whatever the others do meanwhile.
+        # Each network shuffles its rows with its own generator, whatever the others do meanwhile.
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(splits))
         members = list(zip(splits, starts, map(np.random.RandomState, seeds), strict=True))
         n_groups = min(n_threads, len(members)) if batches_of(len(rows.y))[1] >= BATCH_FOR_THREADS else 1
@@ -316,7 +318,7 @@ class RegressionGate(StatefulEstimator):
             return [member for group in trained for member in group]
 
     def _train(self, rows, progress, group):
-        """Train networks, and for each a linear gate on the labels of its rows."""
+        """Train networks, and for each network a linear gate on the labels of its rows."""
         splits, starts, rngs = zip(*group, strict=True)
         train = [own for own, _ in splits]
         held_out = [rows.take(held) for _, held in splits]
@@ -336,7 +338,7 @@ class RegressionGate(StatefulEstimator):
             ]
         for network in networks:
             progress.say(f"network: {network.n_steps:,} steps, held-out loss {network.loss:.4f}", level=2)
-        # Where the regimes are all there is to find, a gate on the labels is better than a network.
+        # If there is nothing to find beyond the regimes, a gate on the labels is better than a network.
         label_gates: list = [None] * len(group)
         if rows.n_bins > 1 and weight < 1:
             start = start_parameters(rows, 0, 1.0, rngs[0])
@@ -362,7 +364,7 @@ class _Member(NamedTuple):
 
 
 def _in_words(members, label_share):
-    """Say how the networks were trained."""
+    """Say in words how the networks were trained."""
     steps = max(member.network.n_steps for member in members)
     loss = np.mean([member.network.loss for member in members])
     kind = "networks and gates on labels" if label_share else "networks"
@@ -372,8 +374,7 @@ def _in_words(members, label_share):
 def _label_share(members, slack=0.0):
     """Return the share of the label gates with which the held-out rows have the least error.
 
-    With `slack` it is the least share whose excess over that error is at most so many times its standard
-    error.
+    With `slack` it is the smallest share whose error exceeds that by at most `slack` standard errors.
     """
     if not members[0].label_gate:
         return 0.0
@@ -388,7 +389,7 @@ def _label_share(members, slack=0.0):
 
 
 def _average(members, label_share):
-    """Stack the arrays of the networks, and those of the label gates; return what has a share, and that."""
+    """Stack the arrays of the networks, and of the label gates; return those with a share, and the shares."""
     shares = np.array([1 - label_share, label_share])
     kinds = [member.network for member in members], [member.label_gate for member in members]
     stacks = [
@@ -402,7 +403,8 @@ def _average(members, label_share):
 def _splits(n_rows, n_restarts, rng, groups=None):
     """Return the training rows and the held-out rows of each restart; each restart holds out other groups.
 
-    `groups` are numbers from 0 on; None means that each row is one. The first rows of all groups come first.
+    `groups` are numbers from 0 on; None means that each row is a group. The first rows of all groups come
+    first.
     """
     n_groups = n_rows if groups is None else int(groups.max()) + 1
     if n_groups == 1 < n_rows:
@@ -411,20 +413,20 @@ def _splits(n_rows, n_restarts, rng, groups=None):
     if n_restarts == "auto":
         n_restarts = N_RESTARTS if n_rows <= MANY_ROWS else N_RESTARTS_OF_MANY
     fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, MIN_HELD_OUT / n_groups))
-    # One row that is all there is has no held-out rows.
+    # A single row leaves no held-out rows.
     n_held = min(max(1, round(fraction * n_groups)), n_groups - 1)
     splits = []
     for restart in range(n_restarts):
         turned = np.roll(order, -restart * n_held)
         splits.append([_rows_of_groups(some, groups) for some in (turned[n_held:], turned[:n_held])])
-    # Networks are trained side by side on as many rows each: where groups differ in size, some rows count
-    # twice.
+    # Networks that are trained side by side need the same number of rows: if groups differ in size, some rows
+    # count twice.
     longest = max(len(train) for train, _ in splits)
     return [(np.resize(train, longest), held) for train, held in splits]
 
 
 def _rows_of_groups(order, groups):
-    """Return the rows of some groups: the first one of each, in this order of the groups, then the second."""
+    """Return the rows of some groups: the first row of each, in this order of the groups, then the second."""
     if groups is None:
         return order
     place = np.full(groups.max() + 1, -1)
@@ -463,7 +465,7 @@ def _check_rows(X, y, experts, labels, sample_weight):
         experts = experts[:, :, None]
     if experts.ndim != 3 or experts.shape[2] != y.shape[1]:
         raise ValueError(
-            f"experts has shape {experts.shape}, y has {y.shape[1]} target(s): pass experts of shape "
+            f"experts has shape {experts.shape}, but y has {y.shape[1]} target(s): pass experts of shape "
             "(n_samples, n_experts), or (n_samples, n_experts, n_targets) for a 2-D y."
         )
     codes = np.full(n, NO_BIN) if labels is None else np.asarray(labels)

@@ -7,32 +7,33 @@ from scipy.optimize import minimize
 
 from ._loss import gate_logits, gate_loss, mixture_loss
 
-# A batch is a 20th of few rows, so that these still give enough steps, and a lesser part of many.
+# A batch is a 20th of few rows, so that they still give enough steps, and a smaller part of many rows.
 BATCH_ROWS = (32, 1024)
-# Of a batch of up to 64 rows; it grows with the root of the rows, as the gradient is less noisy: to 0.012.
+# For batches of up to 64 rows. Larger ones have less noisy gradients: it grows with their root, to 0.012.
 LEARNING_RATE = 3e-3
-# A network is trained after so many steps, of many rows in fewer epochs than max_iter (but one at least).
+# A network is trained for at most this number of steps, so that many rows get fewer epochs than max_iter (but
+# at least one).
 MAX_STEPS = 3000
-# Networks of more rows hardly overfit: a rate of 0.03 gives with 2,000 steps what 0.012 gave with 3,000. With
-# 40,000 noisy rows it gives less than 0.012 (with conditioning, R2 is 0.510 in place of 0.516).
+# With more rows, networks hardly overfit: 2,000 steps at a rate of 0.03 are as good as 3,000 at 0.012. With
+# 40,000 noisy rows, 0.03 is worse than 0.012 (with conditioning, R2 is 0.510 instead of 0.516).
 MANY_ROWS, RATE_OF_MANY, MAX_STEPS_OF_MANY = 100_000, 0.03, 2048
-# The held-out rows are looked at after each epoch, but after so many steps at most.
+# The held-out rows are scored after each epoch, or after this number of steps if epochs are longer.
 STEPS_PER_LOOK = 100
-# A network is stopped after so many looks without a relative gain of LEAST_GAIN: less is noise of those rows.
+# Training stops after PATIENCE scores without a relative gain of LEAST_GAIN; smaller gains are noise.
 PATIENCE, LEAST_GAIN = 15, 1e-4
-# Experts of few rows are worth less than the fallback: with a start at half and half R2 of 60 patients with
-# diabetes was .025 below that of one ridge, and is .007 below it now (benchmarks/few_rows.py). On Gaia, where
-# the gate leaves its start, it costs .03.
+# With fewer rows, experts are worth less than the fallback, which gets more than half of the weight. R2 of 60
+# patients with diabetes is .007 below that of one ridge, and .025 below with half (benchmarks/few_rows.py).
+# On Gaia, where the gate leaves its start, this costs .03.
 FEW_ROWS = 300
-# Logit of the anchors in a gate that is trained on labels only
+# Logit of the anchors in a gate that is trained only on labels
 NEVER = -30.0
 
 
 def start_parameters(rows, hidden_layer_size, classification_weight, rng, fallback=None):
     """Make the parameters of an untrained gate, which gives all experts equal weights.
 
-    An expert that is the `fallback` gets half of the weight, of few rows more, and the others equal shares of
-    the rest.
+    The `fallback`, if there is one, gets half of the weight, or more with few rows. The others get equal
+    shares of the rest.
     """
     n_inputs, n_experts = rows.inputs.shape[1], rows.experts.shape[1]
     coef = np.zeros((n_experts + hidden_layer_size, n_inputs))
@@ -50,23 +51,23 @@ def start_parameters(rows, hidden_layer_size, classification_weight, rng, fallba
 
 
 class EarlyStopping:
-    """Keep the parameters with the least held-out loss, and tell when to stop.
+    """Keep the parameters with the least held-out loss, and say when to stop.
 
-    The start is left for a gain of more than the share of one held-out row: less is chance. (With 60 rows of
-    pure noise and a start at half and half, R2 was -.024 with this rule and -.032 without it; the ridge had
-    -.025.)
+    The start is left only for a gain of more than the share of one held-out row; a smaller gain is chance.
+    (With 60 rows of pure noise and half of the weight on the fallback, R2 was -.024 with this rule, -.032
+    without it, and -.025 for the ridge.)
     """
 
     def __init__(self, held_out, classification_weight):
         self.held_out = held_out
-        # A gate trained on labels only is scored by labels, all others by the mixture.
+        # A gate trained only on labels is scored by labels, all others by the mixture.
         self.criterion = float(classification_weight == 1)
         self.loss, self.least, self.parameters, self.stale, self.n_steps = np.inf, np.inf, None, 0, 0
 
     def update(self, parameters):
-        """Score `parameters`; return True if training should stop. Then it changes no more.
+        """Score `parameters`; return True if training should stop. Nothing changes after that.
 
-        A network is therefore the same whichever networks are trained beside it.
+        A network therefore does not depend on the networks that are trained beside it.
         """
         if self.stale >= PATIENCE:
             return True
@@ -105,29 +106,29 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
 
 
 def train_hidden(starts, rows, train, held_out, classification_weight, alpha, max_iter, rngs, report=None):
-    """Train networks side by side by Adam over mini-batches, until the held-out loss of none falls.
+    """Train networks side by side by Adam over mini-batches, until no held-out loss falls any more.
 
     The learning rate falls like a half cosine. Adam: Kingma and Ba (2015), "Adam: a method for stochastic
     optimization", ICLR.
 
-    For each network there are its untrained parameters in `starts`, its positions among `rows` in `train` (as
-    many for each), its held-out rows and, in `rngs`, a generator that shuffles its rows. `report` is called
-    with the number of steps, the greatest number of steps and the `EarlyStopping` of all networks, whenever
-    the held-out rows are looked at. These are returned.
+    Each network has its untrained parameters in `starts`, the positions of its rows in `train` (the same
+    number for each), its rows in `held_out` and a generator that shuffles its rows in `rngs`. Whenever the
+    held-out rows are scored, `report` is called with the number of steps, the greatest number of steps and
+    the `EarlyStopping` of all networks, which are returned.
     """
     best = [EarlyStopping(some, classification_weight) for some in held_out]
     n_batches, size = batches_of(len(train[0]))
     is_many = len(rows.y) > MANY_ROWS
     n_steps = min(max_iter * n_batches, max(MAX_STEPS_OF_MANY if is_many else MAX_STEPS, n_batches))
     top_rate = RATE_OF_MANY if is_many else LEARNING_RATE * math.sqrt(max(size, 64) / 64)
-    # Of few rows the interpreter takes most of the time: stacked networks take one step together.
+    # With few rows the interpreter takes most of the time, so stacked networks take each step together.
     stacked = [np.stack(arrays) for arrays in zip(*starts, strict=True)]
     flat = _flat(stacked)
     parameters = _views(flat, stacked)
     mean, square = np.zeros_like(flat), np.zeros_like(flat)
 
     def look():
-        """Score all networks; return True if none has improved for long."""
+        """Score all networks; return True if none has improved for a while."""
         networks = zip(*parameters, strict=True)
         return all([stopping.update(network) for stopping, network in zip(best, networks, strict=True)])
 
@@ -141,7 +142,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
         _, gradient = gate_loss(parameters, batch, classification_weight, alpha)
         slope = _flat(gradient)
         rate = top_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
-        # The means start at 0; their corrections are in the rate, as at the end of section 2 of that paper.
+        # The rate corrects for means that start at 0, as at the end of section 2 of the paper.
         rate *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
         mean += 0.1 * (slope - mean)
         square += 0.001 * (slope * slope - square)

@@ -1,4 +1,4 @@
-"""Which rows belong together: labels of bins, groups, and folds that keep them whole."""
+"""Rows that belong together: labels of bins, groups, and folds that keep groups whole."""
 
 from ._folds import N_FOLDS, FoldRule, GivenFolds, check_whole_groups, fold_rule, joined_folds
 from ._labels import (

@@ -11,10 +11,10 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, check
 
 from ._labels import NO_BIN, encode_labels
 
-# More folds leak more: the difference of two folds' models tells a gate of a row's target about K d / n of
-# the variance (K folds, n rows, d effective columns). Pure noise, n = 1,000 and d = 10: held-out loss .996,
-# .979, .960 and .922 for 2, 5, 10 and 20 folds, where 1 is honest. With signal, 5 and 10 folds give the
-# same R2.
+# More folds leak more: the difference of two folds' models tells a gate about K d / n of the variance of a
+# row's target (K folds, n rows, d effective columns). For pure noise with n = 1,000 and d = 10, the held-out
+# loss is .996, .979, .960 and .922 with 2, 5, 10 and 20 folds; 1 is honest. With signal, 5 and 10 folds give
+# the same R2.
 N_FOLDS = 5
 
 
@@ -24,9 +24,9 @@ def joined_folds(folds, n_folds: int, at_most: int) -> np.ndarray:
 
 
 def check_whole_groups(folds, groups, known: dict | None = None):
-    """Raise a ValueError if rows of a group lie in two folds, which would leak from one to the other.
+    """Raise a ValueError if rows of a group lie in two folds, which would leak targets.
 
-    Folds of groups are noted in `known`, which has those of earlier rows.
+    The folds of groups are added to `known`, which holds those of earlier rows.
     """
     if groups is None:
         return
@@ -43,7 +43,7 @@ def check_whole_groups(folds, groups, known: dict | None = None):
 
 
 def fold_rule(cv=None) -> FoldRule:
-    """Return the rule that `cv` stands for: so many stratified folds, 5 for None, or those of a splitter.
+    """Return the rule for `cv`: this number of stratified folds, 5 for None, or the folds of a splitter.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def fold_rule(cv=None) -> FoldRule:
         return CrossValidationFolds(cv)
     n_folds = N_FOLDS if cv is None else int(cv)
     if n_folds < 2:
-        raise ValueError(f"cv={cv!r} leaves no rows to train on: pass 2 folds or more.")
+        raise ValueError(f"cv={cv!r} leaves no rows to train on: pass at least 2 folds.")
     return StratifiedFolds(n_folds)
 
 
@@ -66,7 +66,7 @@ class FoldRule(ABC):
     n_folds : int
         Number of folds.
     keeps_groups : bool
-        Whether the folds are made such that groups stay whole.
+        Whether the rule makes folds that keep groups whole.
     """
 
     n_folds: int
@@ -94,7 +94,7 @@ class FoldRule(ABC):
 
 
 class CrossValidationFolds(FoldRule):
-    """Divide each batch of rows into the folds of a splitter; `n_folds` is known after the first batch."""
+    """Divides each batch of rows into the folds of a splitter; `n_folds` is known after the first batch."""
 
     def __init__(self, cv):
         super().__init__()
@@ -113,7 +113,7 @@ class CrossValidationFolds(FoldRule):
                 "to a column of X that holds them."
             )
         if not needs_groups(splitter) and type(splitter).__module__.startswith("sklearn."):
-            groups = None  # It would warn that it ignores them; whether they are whole is checked.
+            groups = None  # The splitter would warn that it ignores groups. They are checked afterwards.
         if isinstance(splitter, StratifiedKFold | StratifiedGroupKFold):
             y = codes_in_bins(bins, n_rows)[1]
         folds, n_times = np.zeros(n_rows, int), np.zeros(n_rows, int)
@@ -142,7 +142,7 @@ def needs_groups(splitter) -> bool:
 
 
 class GivenFolds(FoldRule):
-    """The folds (n_samples,) of all rows, which are known; the first ones are to have models without them."""
+    """Known folds (n_samples,) of all rows; the first `n_fitted` will have models that leave them out."""
 
     def __init__(self, folds, n_folds: int, n_fitted: int):
         super().__init__()
@@ -154,12 +154,12 @@ class GivenFolds(FoldRule):
 
 
 class StratifiedFolds(FoldRule):
-    """Divide rows into folds with the rows of each bin spread evenly, however they are cut into batches.
+    """Divides rows into folds with equal shares of each bin, however rows are cut into batches.
 
     The fold of a row depends only on the number of earlier rows in its bin. Each run of `n_folds` successive
-    rows of a bin has one row in each fold, and the order of the folds changes from run to run: sorted rows
-    give folds that are alike. Groups are divided like that by their first rows. Rows of sample weight 0 are
-    not counted.
+    rows of a bin has one row in each fold, and the order of the folds changes from run to run, so that sorted
+    rows give similar folds. Groups are divided in the same way, by their first rows. Rows of sample weight 0
+    are not counted.
     """
 
     keeps_groups = True
@@ -180,13 +180,13 @@ class StratifiedFolds(FoldRule):
         names, firsts, inverse = np.unique(groups[places], return_index=True, return_inverse=True)
         known = np.array([self._fold_of_group.get(name, -1) for name in names.tolist()], int)
         new = np.flatnonzero(known < 0)[np.argsort(firsts[known < 0])]
-        # Bins of few groups begin with different folds, or else all groups would be in the first ones.
+        # Bins of few groups begin with different folds. Otherwise all groups would be in the first folds.
         known[new] = self._dealt(labels, codes[places[firsts[new]]], turn=1)
         folds[places] = known[inverse]
         return folds
 
     def _dealt(self, labels, codes, turn=0):
-        """Return the folds of the next rows or groups, which have these positions of their labels.
+        """Return the folds of the next rows or groups, whose labels have the positions `codes`.
 
         A bin begins with fold `turn` times the number of rows or groups before it.
         """
@@ -197,9 +197,9 @@ class StratifiedFolds(FoldRule):
                 continue
             start = self._starts.setdefault(label, turn * (n_before + members[0]))
             ranks = self._n_seen[label] + np.arange(len(members))
-            # The rank alone would give periodic data folds of one phase. Knuth's multiplicative hash (The Art
-            # of Computer Programming 3, 6.4) of the number of the run moves its folds on. Without a random
-            # state batches, shards and prefixes of the rows agree on the folds.
+            # By rank alone, a fold of periodic data could have a single phase. Knuth's multiplicative hash
+            # (The Art of Computer Programming 3, 6.4) of the number of the run shifts its folds. As nothing
+            # is random, batches, shards and prefixes of the rows agree on the folds.
             moved = (ranks // self.n_folds * 2654435761) % 2**32 >> 16
             folds[members] = (start + ranks + moved) % self.n_folds
             self._n_seen[label] += len(ranks)
@@ -207,5 +207,5 @@ class StratifiedFolds(FoldRule):
 
 
 def codes_in_bins(bins, n_rows: int):
-    """Return `encode_labels` of bins, of which None means that no row is in a bin."""
+    """Return `encode_labels` of bins; None means that no row is in a bin."""
     return encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)

@@ -1,4 +1,4 @@
-"""Labels of bins: which rows have one, and integer codes for them."""
+"""Labels of bins, and integer codes for them."""
 
 import re
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import numpy as np
 from .._checks import check_length, is_missing, mask_of
 
 # Labels are plain arrays (int64, bool or strings), so that every file and every gate can hold them. Their
-# order is a function of the strings alone, so that batches, files and workers agree on it. That is why an
-# ordered categorical keeps its order as a column of side information, and is sorted as labels.
+# order depends on the strings alone, so that batches, files and workers agree on it. That is why an ordered
+# categorical keeps its order only as a column of side information; as labels it is sorted.
 
 NO_BIN = -1
-"""Code of a row in no bin. An integer label of this value means the same."""
+"""Code of a row in no bin. As an integer label, this value means the same."""
 
 # Up to this size, different whole numbers are different floats.
 LARGEST_EXACT_FLOAT = 2**53
@@ -84,11 +84,11 @@ def _order_of(distinct):
 
 
 def _edges_of(label):
-    """Return the edges of an interval that is written as (left, right]; infinite ones for other strings."""
+    """Return the edges of an interval written as (left, right]; infinite edges for other strings."""
     match = INTERVAL.fullmatch(label)
     try:
         return (float(match[1]), float(match[2])) if match else (np.inf, np.inf)
-    except ValueError:  # dates, whose text is in order
+    except ValueError:  # dates, which sort as text
         return np.inf, np.inf
 
 
@@ -111,8 +111,8 @@ def codes_of(bins, labels, n_rows=None):
         return codes
     if (values.dtype.kind == "U") != (labels.dtype.kind == "U"):
         raise ValueError(
-            f"bins holds labels like {values[0].item()!r}, the model knows labels like {labels[0].item()!r}: "
-            "pass bins of the kind that the model was fitted with."
+            f"bins holds labels like {values[0].item()!r}, but the model was fitted with labels like "
+            f"{labels[0].item()!r}: pass bins of that kind."
         )
     sorter = np.argsort(labels)
     nearest = sorter[np.minimum(np.searchsorted(labels, values, sorter=sorter), len(labels) - 1)]
@@ -175,14 +175,14 @@ def group_array(groups, n_rows: int) -> np.ndarray:
     missing = list(map(is_missing, array.tolist())) if array.dtype.kind in "OfM" else []
     if any(missing):
         raise ValueError(
-            f"groups is missing in row {missing.index(True)}: give a row that belongs to no others a group "
-            "of its own."
+            f"groups is missing in row {missing.index(True)}: if a row belongs to no others, give it a group "
+            "that no other row has."
         )
     return np.array([str(_as_text(value)) for value in array]) if array.dtype.kind == "O" else array
 
 
 def group_codes(groups) -> np.ndarray:
-    """Number the groups of rows in the order of their first rows: how they are called means nothing.
+    """Number the groups of rows in the order of their first rows. Their labels do not matter.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def group_codes(groups) -> np.ndarray:
 def check_same_kind(labels, known):
     """Raise a ValueError if `labels` are strings and `known` labels are not, or the other way round."""
     if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):
-        raise ValueError("bins mixes strings and numbers: labels seen before are of another kind.")
+        raise ValueError("bins mixes strings and numbers: labels seen before are of the other kind.")
 
 
 def _covered_labels(bins, n_rows):
@@ -208,7 +208,7 @@ def _covered_labels(bins, n_rows):
             "columns becomes labels through GridBinner().fit_transform(side).ravel()."
         )
     if n_rows is not None and len(array) != n_rows:
-        raise ValueError(f"bins has {len(array)} rows, X has {n_rows}: pass one label per row of X.")
+        raise ValueError(f"bins has {len(array)} rows, but X has {n_rows}: pass one label per row of X.")
     covered = ~_missing(array)
     if array.dtype.kind not in READERS:
         raise ValueError(f"bins must be integers or strings, got dtype {array.dtype}.")
@@ -216,15 +216,15 @@ def _covered_labels(bins, n_rows):
 
 
 def _as_array(bins):
-    """Return an array that holds each label as it was given."""
+    """Return an array that holds each label unchanged."""
     if isinstance(getattr(bins, "dtype", None), np.dtype) and bins.dtype.kind != "T":
         array, mask = np.asarray(bins), mask_of(bins)
         if mask is not None:
             array = array.astype(object)
             array[mask] = None
         return array
-    # Iteration keeps each element of a list, or of an array or series with missing values, as it is. The
-    # scalars of arrow equal nothing but themselves.
+    # Iteration does not change the elements of a list, or of an array or series with missing values. Arrow's
+    # scalars equal nothing but themselves.
     labels = bins.to_pylist() if hasattr(bins, "to_pylist") else list(bins)
     if any(isinstance(label, tuple) for label in labels):
         return np.fromiter(labels, object, len(labels))
@@ -248,7 +248,7 @@ def _is_label(value):
 
 
 def _as_text(value):
-    """Return bytes, tuples and intervals as strings, and other labels as they are."""
+    """Return bytes, tuples and intervals as strings, and other labels unchanged."""
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, tuple):
@@ -263,7 +263,7 @@ def _interval_text(interval):
 
 
 def _number_text(value):
-    """Write a whole number as an integer: pandas makes floats of integers beside missing values."""
+    """Write a whole number as an integer: pandas turns integers into floats if some are missing."""
     return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
@@ -304,7 +304,7 @@ def _from_integers(values):
     try:
         return np.array([int(value) for value in values], np.int64)
     except OverflowError:
-        raise ValueError("bins holds integers beyond 64 bits with a sign: pass strings.") from None
+        raise ValueError("bins holds integers that do not fit into int64: pass strings.") from None
 
 
 READERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -1,4 +1,4 @@
-"""Rows that look like repeats of each other: spectra of one star, samples of one lot."""
+"""Rows that look like repeats of each other, such as spectra of one star or samples of one lot."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 MAX_ROWS, N_NEIGHBOURS = 1000, 32
-# Of rows without repeats, a share of N_NEIGHBOURS exp(-LEAST_GAP) = .0015 has such a gap; of those with
-# repeats nearly all. (On the 14 sets of test_groups.py that have no equal rows it is at most .025.)
+# A share of N_NEIGHBOURS exp(-LEAST_GAP) = .0015 of rows without repeats has a gap like this, and nearly all
+# rows with repeats have one. (On the 14 sets of test_groups.py that have no equal rows the share is at most
+# .025.)
 LEAST_GAP, LEAST_SHARE, FEWEST_ROWS = 10.0, 0.1, 50
 ROUNDING = 1e-7
-# Repeats that share no deviation from the model do no harm.
+# Repeats do no harm if they do not share their deviation from the model.
 MOST_DIFFERENCE = 0.5
 
 
 def has_repeats(Z, deviation) -> bool:
-    """Return True if many rows have some others much nearer than all the rest, which deviate alike.
+    """Return True if many rows have some others much nearer than all the rest, and deviate like them.
 
-    Of rows that are drawn independently, whatever their density, the logarithm of the ratio of the distances
-    of neighbours k + 1 and k is exponentially distributed with mean 1 / (k D), where D is the dimension of
-    the data nearby (Facco, d'Errico, Rodriguez and Laio, 2017, Scientific Reports 7, 12140, for k = 1). A
-    ratio far beyond that is a gap: k rows are repeats of this one.
+    If rows are drawn independently, whatever their density, the logarithm of the ratio of the distances to
+    neighbours k + 1 and k is exponentially distributed with mean 1 / (k D), where D is the local dimension of
+    the data (Facco, d'Errico, Rodriguez and Laio, 2017, Scientific Reports 7, 12140, for k = 1). A ratio far
+    beyond that is a gap: k rows are repeats of this one.
 
     Parameters
     ----------
     Z : ndarray of shape (n_samples, n_features)
-        Few features of the rows, such as PCA scores.
+        A few features of the rows, such as PCA scores.
     deviation : ndarray of shape (n_samples, n_targets)
-        Of the targets from a model of other rows, or from their mean.
+        Deviation of the targets from a model of other rows, or from their mean.
 
     Examples
     --------
@@ -39,7 +40,7 @@ def has_repeats(Z, deviation) -> bool:
     """
     if len(Z) < FEWEST_ROWS:
         return False
-    # Repeats have about the same target: they stay together in a part of the rows that is cut out by it.
+    # Repeats have similar deviations, so they stay together in a range of deviations.
     middle = max(len(Z) - MAX_ROWS, 0) // 2
     rows = np.argsort(deviation[:, 0], kind="stable")[middle : middle + MAX_ROWS]
     spread = Z.std(axis=0)
@@ -47,12 +48,12 @@ def has_repeats(Z, deviation) -> bool:
     distance = cdist(Z, Z)
     distance[distance < ROUNDING * distance.max()] = 0.0
     np.fill_diagonal(distance, np.inf)
-    # Of few rows, distant neighbours have come to the end of the data.
+    # With few rows, distant neighbours lie at the edge of the data.
     n_near = min(N_NEIGHBOURS, len(rows) // 8) + 1
     near = np.sort(np.partition(distance, n_near - 1, axis=1)[:, :n_near], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         gaps = np.log(near[:, 1:] / near[:, :-1]) * np.arange(1, near.shape[1])
-    gaps[~(gaps > 0)] = 0.0  # of equal rows
+    gaps[~(gaps > 0)] = 0.0  # for equal rows
     finite = gaps[np.isfinite(gaps) & (gaps > 0)]
     if not finite.size:
         return False
@@ -65,9 +66,9 @@ def has_repeats(Z, deviation) -> bool:
 
 
 def _are_on_a_grid(distance) -> bool:
-    """Return True if most distances of distinct rows are found several times: columns have few values each.
+    """Return True if most distances of distinct rows occur several times, as if columns have few values.
 
-    Such rows can be equal without being of one object.
+    Rows like that can be equal without being of one object.
     """
     distinct = np.flatnonzero(~np.tril(distance == 0).any(axis=1))
     pairs = np.sort(distance[distinct][:, distinct][np.triu_indices(len(distinct), 1)])
@@ -75,9 +76,9 @@ def _are_on_a_grid(distance) -> bool:
 
 
 def equal_rows(X, y, sample_weight=None) -> np.ndarray | None:
-    """Number the rows, those that are equal in X and y alike; None if no two are.
+    """Number the rows, with the same number for rows that are equal in X and y; None if no two are.
 
-    Rows of weight 0 are equal to none.
+    Rows of weight 0 equal no others.
 
     Parameters
     ----------
@@ -98,7 +99,7 @@ def equal_rows(X, y, sample_weight=None) -> np.ndarray | None:
     keys = y.reshape(len(y), -1)[:, 0]
     counted = True if sample_weight is None else sample_weight > 0
     rows = np.flatnonzero(_is_tied(keys) & counted)
-    # Few columns tell most rows apart. A sum over each row, unlike a product, does not depend on other rows.
+    # A few columns tell most rows apart. Unlike a product, a sum over each row does not depend on other rows.
     columns = np.unique(np.linspace(0, X.shape[1] - 1, 8).astype(int))
     hashes = (X[np.ix_(rows, columns)] * np.sqrt(columns + 2.0)).sum(axis=1) + keys[rows]
     numbers = np.arange(len(y))
@@ -109,6 +110,6 @@ def equal_rows(X, y, sample_weight=None) -> np.ndarray | None:
 
 
 def _is_tied(values):
-    """Whether each value is there more than once."""
+    """Whether each value occurs more than once."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return counts[inverse] > 1

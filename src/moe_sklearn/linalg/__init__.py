@@ -1,4 +1,4 @@
-"""Symmetric matrices given by a triangle, in NumPy and SciPy alone."""
+"""Symmetric matrices given by a triangle, stacked linear maps, kernels and threads; NumPy and SciPy only."""
 
 from ._cholesky import (
     NotEnoughDigits,

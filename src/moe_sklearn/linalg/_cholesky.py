@@ -1,4 +1,4 @@
-"""Symmetric systems solved by Cholesky factors, with the memory for them."""
+"""Symmetric systems solved by Cholesky factors, and the memory for these."""
 
 from __future__ import annotations
 
@@ -21,31 +21,32 @@ from ._triangles import (
     symmetric_product,
 )
 
-# Predictions from float32 products are good to 1e-4 of the standard deviation of y where the penalty exceeds
-# rounding by this factor, or the smallest eigenvalue of the scaled matrix is so many eps (measured on white
-# and low-rank rows of mean 1 and 1000, of 50 to 3,000 columns).
+# Predictions from float32 products are exact to 1e-4 of the standard deviation of y if the penalty exceeds
+# rounding by this factor, or if the smallest eigenvalue of the scaled matrix is this number of eps (measured
+# on white and low-rank rows of mean 1 and 1000, with 50 to 3,000 columns).
 STRICT_MARGIN, STRICT_EIGENVALUE = 30, 8000
 # From this size on, a float32 factor with float64 refinement is faster than a float64 factor (measured;
 # Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., chapter 12).
 MIXED_PRECISION_SIZE = 1024
-# Conjugate gradients from the factor of another matrix end where the error has this share of the root of the
-# energy. A step for each so many rows of the matrix takes about half as long as its factorisation (measured).
+# Conjugate gradients from the factor of another matrix end when the error is this share of the root of the
+# energy. One step for each SIZE_OF_NEAR_STEP rows of the matrix takes about half as long as its factorisation
+# (measured).
 NEAR_TOLERANCE, SIZE_OF_NEAR_STEP = 1e-5, 150
 
 
 class NotEnoughDigits(ArithmeticError):
-    """A matrix of float32 products is too ill-conditioned for them."""
+    """A matrix of float32 products is too ill-conditioned for their precision."""
 
 
 class ProductsOverflow(NotEnoughDigits, ValueError):
-    """Products of X are not finite: a wrong value, unless wider products hold them."""
+    """Products of X are not finite: a value is wrong, or products must be wider."""
 
 
 class _Memory:
-    """Matrices that one factorisation after another uses again, and factors that are kept.
+    """Matrices that factorisations reuse one after another, and factors that are kept.
 
-    Fresh memory for each factorisation would cost as much as it does: on virtual machines the first touch of
-    a gigabyte takes seconds. Threads may share a memory: each gets a matrix of its own.
+    Fresh memory would cost as much as the factorisation itself: on virtual machines the first touch of a
+    gigabyte takes seconds. Threads may share this object: each gets its own matrix.
     """
 
     def __init__(self):
@@ -55,12 +56,12 @@ class _Memory:
 
     @contextmanager
     def scaled(self, xx, alpha, scale, dtype=float):
-        """D (S + alpha I) D in its lower triangle, to be overwritten; D is `scale` (d, 1).
+        """Lower triangle of D (S + alpha I) D, which may be overwritten; D is `scale` (d, 1).
 
         Rows and columns of scale 0 become those of the unit matrix.
         """
         least = np.min(scale, where=scale > 0, initial=np.inf) if scale.any() else 1.0
-        # Relative to the least they fit into float32, whatever the size of S.
+        # Relative to the smallest, the scales fit into float32, whatever the size of S.
         factors = (scale / least).astype(dtype)
         is_uniform = (factors == 1).all()
         free = self._free[xx.shape, np.dtype(dtype)]
@@ -82,7 +83,7 @@ class _Memory:
 
     @contextmanager
     def factor(self, xx, alpha, scale, trusted):
-        """Yield ``trusted(work)``, the factor of a float32 `work` as `scaled` makes it, or a kept one."""
+        """Yield a kept factor, or ``trusted(work)``, the factor of a float32 `work` that `scaled` makes."""
         if xx is self._kept_of and alpha in self._kept:
             yield self._kept[alpha][0]
             return
@@ -93,12 +94,12 @@ class _Memory:
             yield factor
 
     def kept(self, alpha):
-        """Return the kept factor for a penalty, None if there is none, and its scale."""
+        """Return the kept factor for a penalty, or None, and its scale."""
         return self._kept.get(alpha, (None, None))
 
     @contextmanager
     def keeping(self, xx):
-        """Keep the float32 factors of a matrix, which must not change meanwhile, for more right sides."""
+        """Keep the float32 factors of a matrix, which must not change meanwhile, for further right sides."""
         self._kept_of, self._kept = xx, {}
         try:
             yield
@@ -109,23 +110,23 @@ class _Memory:
 
 
 class Scratch:
-    """What one solution after another has in common: their memory and, apart from it, their digits.
+    """Shared by successive solutions: their memory and the digits that they need.
 
-    The digits are those of solutions from float32 products; those from float64 products are always exact.
+    The digits concern solutions from float32 products. Those from float64 products are always exact.
 
     Parameters
     ----------
     strict : bool, default=False
-        Whether to look out for predictions from float32 products that may be off by 1e-4 of the standard
-        deviation of y or more. Otherwise they are used up to the limit of float32, without a word.
+        Whether to check if predictions from float32 products may be off by 1e-4 of the standard deviation of
+        y or more. Otherwise products are used up to the limit of float32, without a warning.
     raises : bool, default=True
-        Whether such a solution raises `NotEnoughDigits`. If not, it is used, and noted for `warn_if_rough`.
+        Whether a rough solution raises `NotEnoughDigits`. If not, it is used, and noted for `warn_if_rough`.
     refined : bool, default=True
         Whether the solution is refined to more digits than the products have.
     from_near : bool, default=False
-        Whether the kept factor is that of a matrix nearby, from which steps lead to the solution.
+        Whether the kept factor is that of a similar matrix, from which iterations lead to the solution.
     memory : _Memory, default=None
-        That of another `Scratch`. None means new memory.
+        Memory of another `Scratch`. None means new memory.
     """
 
     def __init__(self, strict: bool = False, *, raises=True, refined=True, from_near=False, memory=None):
@@ -134,17 +135,17 @@ class Scratch:
         self.memory = memory or _Memory()
 
     def keeping(self, xx):
-        """Make the context within which the float32 factors of a matrix are kept for more right sides."""
+        """Make a context in which the float32 factors of a matrix are kept for further right sides."""
         return self.memory.keeping(xx)
 
     def note_rough(self):
-        """Note, or raise, that float32 products are too rough; nothing where that does not count."""
+        """Note that float32 products are too rough, or raise an error; do nothing if that does not count."""
         if self.strict and self.raises:
             raise NotEnoughDigits("float32 products do not determine the coefficients")
         self.is_rough = self.strict
 
     def warn_if_rough(self):
-        """Warn if a solution so far may be off by more than float32 products should be."""
+        """Warn if a solution so far may have a larger error than float32 products should give."""
         if self.is_rough:
             warnings.warn(
                 "float32 products do not determine all coefficients or errors: columns of X are nearly "
@@ -158,19 +159,19 @@ class Scratch:
     def unrefined(self, *, near: bool = False) -> Scratch:
         """Return the same memory for solutions of float32 products by a float32 factor alone.
 
-        They have the digits of the products, as far as the matrix is well-conditioned. That is enough for the
-        inputs of a gate. Where the matrices are `near` the one whose factor is kept, as that of most rows is
-        to that of all, conjugate gradients from this factor are tried first.
+        They have the digits of the products if the matrix is well-conditioned, which is enough for the inputs
+        of a gate. If matrices are `near` the one whose factor is kept, as that of most rows is near that of
+        all, conjugate gradients from this factor are tried first.
         """
         return Scratch(refined=False, from_near=near, memory=self.memory)
 
 
 def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS, floor=0.0) -> np.ndarray:
-    """Solution (n_features, n_targets) of (S + alpha I) w = rhs, S given by its lower triangle.
+    """Solution (n_features, n_targets) of (S + alpha I) w = rhs, with S given by its lower triangle.
 
-    Where S + alpha I is singular to working precision: the solution of least norm, with a LinAlgWarning.
-    Diagonal entries of S have the relative error `eps`, a number or one for each, see `rounding`. Those up to
-    `floor` are rounding: such columns get coefficients of 0.
+    If S + alpha I is singular to working precision, it is the solution of least norm, with a LinAlgWarning.
+    Diagonal entries of S have the relative error `eps`, a number or one for each, see `rounding`. Entries up
+    to `floor` are rounding: their columns get coefficients of 0.
     """
     scratch, scale = scratch or Scratch(), _unit_scale(xx, alpha, floor)
     solution, rank = _cholesky_solution(xx, alpha, rhs, scale, eps, scratch), len(xx)
@@ -180,14 +181,14 @@ def solve_spd(xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS,
         solution = _cholesky_solution(xx, alpha, rhs, scale, eps, Scratch(memory=scratch.memory))
     if solution is None:
         solution, rank = _least_norm_solution(xx, alpha, rhs, scale, eps)
-    # A matrix that only float32 products make singular has a word of its own.
+    # A matrix that is singular only because of float32 products has its own warning.
     if (rank < len(xx) and not is_rough) or _lacks_columns(xx, alpha, floor):
         warn_singular(alpha)
     return solution
 
 
 def warn_singular(alpha: float):
-    """Warn that a solution is one of many."""
+    """Warn that the solution is not unique."""
     warnings.warn(
         f"X'X + alpha I is singular to working precision (alpha={alpha:g}): columns of X are constant or "
         "linearly dependent, or there are fewer rows than columns. Using the least-norm solution; a "
@@ -200,7 +201,7 @@ def warn_singular(alpha: float):
 def solve_regular(
     xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS, floor=0.0
 ) -> np.ndarray | None:
-    """`solve_spd`, but None where S + alpha I may be singular to working precision."""
+    """`solve_spd`, but None if S + alpha I may be singular to working precision."""
     if _lacks_columns(xx, alpha, floor):
         return None
     scale = _unit_scale(xx, alpha, floor)
@@ -208,7 +209,7 @@ def solve_regular(
 
 
 def surely_regular_beyond(xx, eps, scratch: Scratch) -> float:
-    """The penalty from which on S + alpha I has enough digits for a solution, whatever S is."""
+    """The penalty beyond which S + alpha I has enough digits for a solution, whatever S is."""
     return rounding(xx, eps) * (STRICT_MARGIN if scratch.strict and _are_float32(eps) else 1)
 
 
@@ -230,7 +231,7 @@ def _unit_scale(xx, alpha, floor):
 
 
 class _System(NamedTuple):
-    """(S + alpha I) w = rhs, and what is known of the matrix.
+    """(S + alpha I) w = rhs, with scales and errors of the matrix.
 
     Attributes
     ----------
@@ -244,7 +245,7 @@ class _System(NamedTuple):
     is_sure : bool
         Whether alpha alone makes the matrix regular.
     enough : float
-        What the smallest eigenvalue of the scaled matrix must exceed besides rounding.
+        Value that the smallest eigenvalue of the scaled matrix must exceed besides rounding.
     """
 
     xx: np.ndarray
@@ -256,10 +257,10 @@ class _System(NamedTuple):
     enough: float
 
     def trusted(self, work, by_estimate=False):
-        """Cholesky factor of the scaled matrix, in place; None where that may be singular.
+        """Cholesky factor of the scaled matrix, in place; None if the matrix may be singular.
 
-        It is None too where an eigenvalue of the matrix is not `enough`. Where no bound is needed, the
-        smallest eigenvalue is judged `by_estimate`.
+        It is also None if an eigenvalue of the matrix is not `enough`. If no bound is needed, the smallest
+        eigenvalue is judged `by_estimate`.
         """
         factor, info = potrf(work)
         if info != 0:
@@ -276,8 +277,8 @@ class _System(NamedTuple):
 def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     """Solution of (S + alpha I) w = rhs by the first attempt that finds one.
 
-    None where the matrix may be singular to working precision. It is scaled to ones on its diagonal, so that
-    units of columns do not count, or, where alpha alone makes it regular, by one number, which is faster.
+    None if the matrix may be singular to working precision. It is scaled to ones on its diagonal, so that
+    units of columns do not matter, or, if alpha alone makes it regular, by one number, which is faster.
     """
     is_float32 = _are_float32(eps)
     strict = scratch.strict and is_float32
@@ -288,15 +289,15 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     system = _System(xx, alpha, rhs, scale, eps, is_sure, STRICT_EIGENVALUE * eps.max() if strict else 0.0)
     is_large, is_rough = len(xx) >= MIXED_PRECISION_SIZE, is_float32 and not scratch.refined
     attempts = [
-        # Where the penalty or the rows determine the solution, it is some steps from the factor of a matrix
-        # nearby: a third of the time of a factorisation (11 steps with a fifth of 5,450 x 4096 rows away and
-        # alpha 1,000).
+        # If the penalty or the rows determine the solution, a few steps from the factor of a similar matrix
+        # reach it in a third of the time of a factorisation (11 steps without a fifth of 5,450 x 4096 rows,
+        # with alpha 1,000).
         (_by_near_factor, is_sure and is_float32 and scratch.from_near),
         # A float32 factor alone has the digits of float32 products, in half the time of a float64 one.
         (_by_float32_factor, is_large and is_rough),
-        # The same factor and steps with float64 residuals, which give all digits where they converge.
+        # The same factor, and steps with float64 residuals, which give all digits if they converge.
         (_by_refined_factor, is_large and not is_rough),
-        # Small matrices, and those too ill-conditioned for a float32 factor.
+        # For small matrices, and for those too ill-conditioned for a float32 factor.
         (_by_float64_factor, True),
     ]
     solutions = (attempt(system, scratch.memory) for attempt, fits in attempts if fits)
@@ -349,21 +350,21 @@ def _smallest_eigenvalue(factor, n_steps=4):
 
 
 def _eigenvalue_below(factor):
-    """Bound of the smallest eigenvalue of L L' from below, about sqrt(size) too low."""
+    """Lower bound of the smallest eigenvalue of L L', about sqrt(size) too low."""
     pocon = lapack.spocon if factor.dtype == np.float32 else lapack.dpocon
     return pocon(factor, 1.0, uplo="L")[0]
 
 
 def potrf(work):
-    """Lower Cholesky factor, in place, and 0 if there is one."""
+    """Lower Cholesky factor, in place, and a status: 0 if there is one."""
     potrf = lapack.spotrf if work.dtype == np.float32 else lapack.dpotrf
     return potrf(work, lower=1, clean=0, overwrite_a=1)
 
 
 def singular_below(d, eps=EPS, largest=1.0):
-    """Eigenvalue that rounding can leave in a singular matrix with ones on its diagonal.
+    """Largest value that rounding can give to an eigenvalue of 0, in a matrix with ones on its diagonal.
 
-    `eps` is the relative error of its entries, see `rounding`. Solvers add their own, in float64, in
+    `eps` is the relative error of its entries, see `rounding`. Solvers add their own error, in float64, in
     proportion to the `largest` eigenvalue.
     """
     return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * norm_of_errors(np.broadcast_to(eps, d))
@@ -372,18 +373,18 @@ def singular_below(d, eps=EPS, largest=1.0):
 def _scaled_errors(xx, scale, eps):
     """Errors of the diagonal entries of the scaled matrix, (d,).
 
-    Where a subtraction has left little of a column, the penalty can be much more than its error.
+    If a subtraction has left little of a column, the penalty can be much larger than its error.
     """
     return np.maximum(eps * np.diag(xx).astype(float) * scale[:, 0] ** 2, np.min(eps))
 
 
 def _are_float32(eps):
-    """Whether products with such errors are float32."""
+    """Whether products with these errors are float32."""
     return np.min(eps, initial=np.inf) >= EPS32
 
 
 def _peaks(columns):
-    """The largest size of an entry of each column, by which it fits into float32; 1 for a column of 0."""
+    """Largest magnitude in each column, which scales it into float32; 1 for a column of zeros."""
     peaks = np.abs(columns).max(axis=0)
     return np.where(peaks == 0, 1.0, peaks)
 
@@ -399,18 +400,18 @@ def _solve_by_factor(factor, rhs):
     single = factor.dtype == np.float32
     if rhs.shape[1] > 4:
         return (lapack.spotrs if single else lapack.dpotrs)(factor, rhs, lower=1)[0]
-    # LAPACK is slow where there are few columns.
+    # LAPACK is slow with few columns.
     trsv = blas.strsv if single else blas.dtrsv
     halves = (trsv(factor, column, lower=1) for column in rhs.T)
     return np.stack([trsv(factor, half, lower=1, trans=1) for half in halves], axis=1)
 
 
 def _by_near_factor(system, memory):
-    """Solution of (S + alpha I) w = rhs by conjugate gradients; None where they take too many steps.
+    """Solution of (S + alpha I) w = rhs by conjugate gradients; None if they take too many steps.
 
     They are preconditioned by the kept factor of D (S' + alpha I) D for another matrix S' and a scale D
-    (Golub and Van Loan, Matrix Computations, 4th ed., section 11.5). Nothing but S' is known of the rows that
-    S lacks: the solution depends on no target of theirs.
+    (Golub and Van Loan, Matrix Computations, 4th ed., section 11.5). S' may have rows that S lacks, but the
+    solution does not depend on their targets.
     """
     xx, alpha, rhs = system[:3]
     factor, scale = memory.kept(alpha)
@@ -456,7 +457,7 @@ def _rough_product(xx, right):
 def _refine(factor, xx, alpha, rhs, scale, eps, max_steps=12):
     """Solution of D (S + alpha I) D v = rhs by steps through a float32 factor; None without convergence."""
     solution = np.zeros_like(rhs)
-    # Products in float32 are not worth more.
+    # float32 products carry no more digits.
     accuracy = 1e-9 if _are_float32(eps) else 1e-13
     residual, target = rhs, accuracy * np.abs(rhs).max(axis=0)
     for _ in range(max_steps):

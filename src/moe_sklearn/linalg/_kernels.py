@@ -5,7 +5,7 @@ With X1 the earlier rows and X2 those that were appended, the kernel of all is
     X1 X1'
     X2 X1'  X2 X2'
 
-so that the kernel of the earlier rows, about the same origin, need not be made again.
+so that the kernel of the earlier rows, about the same origin, can be kept.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.linalg import blas
 
 from ._triangles import PANEL, lower_panels, symmetric_product, zeros_lower
 
-# Numbers of a block of columns from which a kernel is made.
+# Number of values in a block of columns from which a kernel is made.
 KERNEL_BLOCK = 2**21
 
 
@@ -64,17 +64,16 @@ def _completed(kernel, n_known, X, index, origin, scale=None):
 def fill_from(part, kernel, places):
     """Write rows and columns of `kernel`, at sorted `places`, to the lower triangle `part`; return it."""
     for rows, columns in lower_panels(len(part)):
-        # The transpose is in C order, of which rows are taken fastest.
+        # The transpose is in C order, in which rows are taken fastest.
         part[rows, columns] = kernel.T[np.ix_(places[columns], places[rows])].T
     return part
 
 
 def centred(kernel, weights, regular=False) -> np.ndarray:
-    """R K R of rows about their weighted mean, R = diag(sqrt(weights)), given K about any origin, in place.
+    """R K R of rows about their weighted mean, R = diag(sqrt(weights)), from K about any origin, in place.
 
-    Centred rows add up to 0, so that it has the eigenvalue 0, of the vector sqrt(weights). If it is to be
-    `regular`, an average one instead: right sides are orthogonal to this vector, so that solutions stay the
-    same.
+    Centred rows add up to 0, so that the vector sqrt(weights) has the eigenvalue 0. With `regular`, it gets
+    an average eigenvalue instead. Right sides are orthogonal to it, so that solutions do not change.
     """
     shares = weights / weights.sum()
     half = symmetric_product(kernel, shares[:, None])[:, 0]
@@ -96,7 +95,7 @@ def centred(kernel, weights, regular=False) -> np.ndarray:
 class Kernels:
     """Kernels over some of the rows of a growing array, about one origin.
 
-    Those of earlier rows are kept until they are a part of another one, or rows are appended once more.
+    Kernels of earlier rows are kept until they become part of another one, or until rows are appended again.
     """
 
     __module__ = "moe_sklearn.linalg"
@@ -108,7 +107,7 @@ class Kernels:
         self._lock = RLock()
 
     def note_new_rows(self):
-        """Take note that rows are appended: the kernels are now those of earlier rows."""
+        """Note that rows were appended: the kernels are now those of earlier rows."""
         if self._current:
             self._earlier, self._current = self._current, {}
 
@@ -122,16 +121,16 @@ class Kernels:
             return self._current[key][1]
 
     def part(self, index, covered, X, origin, dtype, result_dtype=None) -> np.ndarray:
-        """Rows and columns at the sorted positions `index` of the kernel `over` others; a new lower triangle.
+        """Part of the kernel `over` other rows, at the sorted positions `index`; a new lower triangle.
 
-        Its sums are in `dtype`, and so is the result unless `result_dtype` says otherwise.
+        Sums are in `dtype`, and so is the result unless `result_dtype` is given.
         """
         kernel = self.over(covered, X, origin, dtype)
         taken = zeros_lower((len(index), len(index)), result_dtype or dtype)
         return fill_from(taken, kernel, np.searchsorted(covered, index))
 
     def _begun(self, covered, dtype):
-        """Zeros for a kernel, with what is known of its first rows, and the number of these rows."""
+        """Zeros for a kernel, with the known values of its first rows, and the number of these rows."""
         kernel, n_known, best = zeros_lower((len(covered), len(covered)), dtype), 0, None
         for key, (positions, _) in self._earlier.items():
             n_first = int(np.append(np.isin(covered, positions), False).argmin())

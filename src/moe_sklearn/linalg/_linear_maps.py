@@ -10,21 +10,21 @@ import numpy as np
 
 from ._triangles import EPS32
 
-# Columns lie far from 0 where their squared means are more than this times their variances. A mean of three
-# standard deviations can move float32 predictions by 1e-4 of that of y, one of 10,000 float64 predictions by
-# 1e-8 where terms cancel. Nearer data pay nothing.
+# Columns lie far from 0 if their squared means exceed their variances by this factor. If terms cancel, a mean
+# of three standard deviations can move float32 predictions by 1e-4 standard deviations of y, and a mean of
+# 10,000 can move float64 predictions by 1e-8. Data nearer to 0 cost nothing.
 FAR = {np.dtype(np.float32): 10.0, np.dtype(np.float64): 1e8}
-# Outputs are off by no more than this, in standard deviations of y, or they are in float64.
+# Outputs are in float64 if float32 could be off by more than this, in standard deviations of y.
 OUTPUT_ACCURACY = 1e-4
-# Float32 numbers that are more than this, or differ by less than the second, may overflow or vanish.
+# Float32 numbers above the first, or differences below the second, may overflow or vanish.
 LARGEST32, SMALLEST32 = 1e37, 1e-36
-# Rows minus the origin are made in so much memory, which stays in the cache: predictions take 1.05 to 1.12
-# times as long in CPU time (20,000 x 4096).
+# The origin is subtracted from rows in a buffer of this size, which stays in the cache: predictions take 1.05
+# to 1.12 times the CPU time (20,000 x 4096).
 BUFFER_BYTES, FEWEST_ROWS_OF_BUFFER = 2**22, 16
 
 
 def origin_of(moments, dtype) -> np.ndarray | None:
-    """Return the mean of the rows (n_features,), if outputs are to be computed about it, else None.
+    """Return the mean of the rows (n_features,) if outputs should be computed about it, else None.
 
     At a mean of 1000 and a standard deviation of 1, the terms of ``x @ coef`` are large and cancel. In
     float32 their rounding is 1e-4 to 2e-2 standard deviations of y (50 to 3,000 columns; most where all
@@ -44,17 +44,17 @@ def origin_of(moments, dtype) -> np.ndarray | None:
 
 
 def dtype_of_outputs(dtype, coef, at_origin, distance, y_std) -> np.dtype:
-    """Return `dtype`, or float64 where float32 coefficients or outputs would be too rough.
+    """Return `dtype`, or float64 if float32 coefficients or outputs would be too rough.
 
-    Parameters are those of outputs about an origin, from which columns lie as far as `distance`
-    (n_features,), and the standard deviations of their targets (n_outputs,).
+    Outputs are computed about an origin, from which columns lie up to `distance` (n_features,) away. `y_std`
+    (n_outputs,) are the standard deviations of their targets.
     """
     if np.dtype(dtype) != np.float32:
         return np.dtype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         beyond = np.linalg.norm((coef - coef.astype(dtype)) * distance, axis=1)
         size = np.linalg.norm(coef * distance, axis=1) + np.abs(at_origin)
-        # The comparisons are False for coefficients that overflow. A constant target has no digits to lose.
+        # Coefficients that overflow make the comparisons False. A constant target has no digits to lose.
         is_exact = (beyond + EPS32 * size + SMALLEST32 <= OUTPUT_ACCURACY * y_std) | (y_std == 0)
         return np.dtype(np.float32 if (is_exact & (size < LARGEST32)).all() else np.float64)
 
@@ -72,7 +72,7 @@ class LinearPart(NamedTuple):
     """Intercepts of shape (n_outputs,)."""
 
 
-# A NamedTuple takes no such attribute in its body.
+# A NamedTuple cannot have this attribute in its body.
 LinearPart.__module__ = "moe_sklearn.linalg"
 
 
@@ -108,7 +108,7 @@ class LinearStack:
         columns = {name: slice(start, end) for name, start, end in zip(parts, [0, *ends], ends, strict=False)}
         coef = np.concatenate([part.coef for part in parts.values()]).T
         intercept = np.concatenate([part.intercept for part in parts.values()])
-        # In float64: rounded to float32 before, it would be off by up to 8e-4 standard deviations of y.
+        # In float64: if rounded to float32 first, it would be off by up to 8e-4 standard deviations of y.
         if origin is not None:
             intercept = intercept + origin.astype(float) @ coef
         if at_origin is not None:
@@ -117,15 +117,15 @@ class LinearStack:
 
     @classmethod
     def of_models(cls, coef, groups, dtype) -> LinearStack:
-        """Make the stack of models that have the mean of y at the mean of x of their rows.
+        """Make the stack of models whose output at the mean of x of their rows is the mean of y.
 
         Parameters
         ----------
         coef : ndarray of shape (n_models * n_targets, n_features)
         groups : list of GroupMoments
-            Rows of each model, those of the last one being all rows.
+            Rows of each model. The last model has all rows.
         dtype : dtype
-            Precision of X. That of the stack is float64 where float32 would lose digits.
+            Precision of X. The stack is in float64 if float32 would lose digits.
         """
         pooled, n_targets = groups[-1], len(groups[-1].y_mean)
         origin = origin_of(pooled, dtype)
@@ -137,7 +137,7 @@ class LinearStack:
         y_std = np.tile(np.sqrt(pooled.yy / pooled.weight), len(groups))
         dtype = dtype_of_outputs(dtype, coef, intercept, distance, y_std)
         rounded = coef.astype(dtype)
-        # Outputs at the mean of all rows stay, whatever rounding does to the coefficients.
+        # Outputs at the mean of all rows do not change, whatever rounding does to the coefficients.
         intercept += (coef - rounded) @ (pooled.x_mean - centre)
         return cls(rounded.T, intercept.astype(dtype), {}, origin)
 
@@ -148,7 +148,7 @@ class LinearStack:
         return cls(part.coef.T, intercept.astype(part.coef.dtype, copy=False), {}, origin)
 
     def joined_with(self, other: LinearStack, name: str) -> LinearStack:
-        """Return this stack with a part of another beside its own; itself if there is nothing to add.
+        """Return this stack with a part of another one added; itself if there is nothing to add.
 
         Both have the same origin.
         """
@@ -163,7 +163,7 @@ class LinearStack:
     def outputs(self, X, *of_rows) -> np.ndarray:
         """Compute the outputs (n, n_outputs) of all parts for the rows X (n, n_features).
 
-        What more is known of the rows, `of_rows`, only a `LevelStack` uses.
+        Only a `LevelStack` uses `of_rows`, further values of the rows.
         """
         if self.origin is None:
             return X @ self.coef + self.intercept
@@ -181,7 +181,7 @@ class LinearStack:
         return outputs
 
     def by_level(self, *of_rows):
-        """Yield the share of each level, and its stack: of all rows, this one."""
+        """Yield the share of each level, and its stack: here this stack, for all rows."""
         yield 1.0, self
 
     def outputs_at(self, point) -> np.ndarray:
@@ -198,12 +198,12 @@ class LinearStack:
 class LevelStack(LinearStack):
     """Stacks of the same parts for several levels of noise, side by side in one product.
 
-    Between the levels, outputs are interpolated; beyond them, they are those of the nearest one.
+    Outputs are interpolated between the levels. Beyond them, they are those of the nearest level.
 
     Parameters
     ----------
     levels : ndarray of shape (n_levels,)
-        They increase.
+        Increasing levels.
     """
 
     __module__ = "moe_sklearn.linalg"
@@ -212,8 +212,8 @@ class LevelStack(LinearStack):
 
     @classmethod
     def of_levels(cls, stacks, levels) -> LevelStack:
-        """Join a stack for each level; they have the same parts."""
-        # Noise can hide that the columns lie far from 0.
+        """Join the stacks of all levels, which have the same parts."""
+        # A stack with much noise may lack an origin, because noise hides that columns lie far from 0.
         origin = next((stack.origin for stack in stacks if stack.origin is not None), None)
         point = np.zeros(len(stacks[0].coef)) if origin is None else origin
         coef = np.hstack([stack.coef for stack in stacks])
@@ -240,7 +240,7 @@ class LevelStack(LinearStack):
 
 
 def is_overridden(estimator, method: str, within: str) -> bool:
-    """Return True if a subclass overrides `method` but not `within`, on which `method` is based.
+    """Return True if a subclass overrides `method` but not `within`, which must agree with it.
 
     The inherited `within` can then be wrong for the subclass. For example, a subclass of
     `GateFeatureTransformer` with its own `transform` can compute other features than the inherited

@@ -1,4 +1,4 @@
-"""Blocks of rows in threads, in place of the threads of BLAS."""
+"""Threads over blocks of rows, instead of the threads of BLAS."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from threading import Lock
 
 from threadpoolctl import ThreadpoolController
 
-_controller = cache(ThreadpoolController)  # it searches all loaded libraries, which takes milliseconds
+_controller = cache(ThreadpoolController)  # searching all loaded libraries takes milliseconds
 
 
 class _Limit:
-    """The limit of BLAS to one thread, which is one of the process, and who needs it."""
+    """The limit of BLAS to one thread, which holds for the process, and the number of its users."""
 
     def __init__(self):
         self.lock, self.n_users, self.limit = Lock(), 0, ExitStack()
@@ -40,13 +40,13 @@ _limit = _Limit()
 
 @contextmanager
 def one_blas_thread(unknown: int = 1) -> Iterator[int]:
-    """Hold BLAS to one thread, and yield how many threads of one's own may take its place.
+    """Limit BLAS to one thread, and yield the number of Python threads that may replace its own.
 
-    There are `unknown` ones if BLAS does not say how many it has.
+    The number is `unknown` if BLAS does not say how many threads it has.
 
-    The threads of BLAS go on spinning after each product, and would take the cores from work that follows.
-    Limits of several Python threads overlap, but do not nest: only the last that ends gives BLAS back what
-    the first has found. All but the first have one thread, so that threads of threads do not multiply.
+    The threads of BLAS go on spinning after each product, and would take the cores from other work. Limits
+    set by several Python threads overlap without nesting: the last one that ends restores what the first one
+    found. Only the first gets more than one thread, so that threads do not start threads.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def one_blas_thread(unknown: int = 1) -> Iterator[int]:
 def map_in_threads() -> Iterator[Callable]:
     """Make a context with a `map` that runs in as many threads as BLAS would use, see `one_blas_thread`.
 
-    Within another such context and beside it there is the plain `map`.
+    Within or beside another of these contexts, it is the plain `map`.
 
     Examples
     --------

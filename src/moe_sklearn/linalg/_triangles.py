@@ -1,4 +1,4 @@
-"""Symmetric matrices of which one triangle is kept: products, sums, memory."""
+"""Symmetric matrices with one triangle kept: products, sums, memory."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from scipy.linalg import blas
 
 EPS = float(np.finfo(float).eps)
 EPS32 = float(np.finfo(np.float32).eps)
-# NumPy asks for huge pages from this size on.
+# NumPy uses huge pages for arrays from this size on.
 HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
-# A triangular matrix is worked on by so many columns at a time.
+# Number of columns of a panel of a triangular matrix.
 PANEL = 64
-# Up to so many columns a product of matrix and vector each is faster.
+# Up to this number of columns, one matrix-vector product for each is faster.
 FEW_COLUMNS = 4
-# Rounding of the products of d standardised columns gives X'X eigenvalues up to about 3.5 sqrt(d) eps where
-# they are 0 (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
+# Rounding of the products of d standardised columns turns eigenvalues of 0 of X'X into up to about 3.5
+# sqrt(d) eps (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
 PRODUCT_ROUNDING = 8
 
 
@@ -35,14 +35,14 @@ def zeros_lower(shape, dtype):
 def _untouched(shape, dtype):
     """Zeros in Fortran order that take no memory until they are written.
 
-    NumPy keeps large arrays in huge pages, all of which hold a part of the lower triangle. In small pages
-    half of the memory is never touched, and the first touch costs time: seconds for a gigabyte on virtual
+    NumPy keeps large arrays in huge pages, each of which holds part of the lower triangle. With small pages,
+    half of the memory is never touched. The first touch costs time: seconds for a gigabyte on virtual
     machines.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size < HUGE_PAGES_FROM:
         return np.zeros(shape, dtype, order="F")
-    # Without these flags a forked process would share the memory, and write into the matrix of its parent.
+    # Without these flags a forked process would share the memory and write into its parent's matrix.
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     memory = mmap.mmap(-1, size, **private)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
@@ -63,7 +63,7 @@ def lower_bytes(d, dtype):
 
 
 def available_memory() -> float:
-    """Bytes that can still be allocated; infinity where the system does not say."""
+    """Bytes that can still be allocated; infinity if the system does not say."""
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
@@ -80,14 +80,14 @@ def copy_lower(xx, dtype, memory=None):
 
 
 def lower_panels(d):
-    """Slices that cover the lower triangle of a (d, d) matrix, and little more."""
+    """Slices that cover the lower triangle of a (d, d) matrix and little more."""
     return [np.s_[start:, start : start + PANEL] for start in range(0, d, PANEL)]
 
 
 def transposed_product(rows, right):
     """Return rows' @ right in the precision of the rows."""
-    # SciPy's BLAS here and in all passes and solvers: NumPy brings its own, whose threads go on spinning
-    # after each call and take the cores from the SYRK that follows, which then has half its speed (measured).
+    # All passes and solvers use SciPy's BLAS. NumPy brings its own, whose threads go on spinning after each
+    # call: the SYRK that follows then has half its speed (measured).
     if not (rows.size and right.size):
         return np.zeros((rows.shape[1], *right.shape[1:]))
     right = right.astype(rows.dtype, copy=False)
@@ -102,7 +102,7 @@ def row_product(rows, right):
 
 
 def sum_of_squares(array) -> float:
-    """Sum of the squares of all entries, in their own precision; inf or nan where that is not finite."""
+    """Sum of the squares of all entries, in their own precision; inf or nan if it is not finite."""
     flat = array.ravel(order="K")
     return float((blas.ddot if array.dtype == float else blas.sdot)(flat, flat)) if flat.size else 0.0
 
@@ -143,9 +143,9 @@ def _symmetric_product_by_panels(xx, right):
 
 
 def rounding(xx, eps=EPS):
-    """What rounding alone can do to the eigenvalues of S, whose entries have the relative error `eps`.
+    """Largest change of the eigenvalues of S by rounding, if its entries have the relative error `eps`.
 
-    It is a number or, where columns differ, one for each diagonal entry (d,): the entry (j, k) is off by
+    It is a number or, if columns differ, one for each diagonal entry (d,): the error of the entry (j, k) is
     about the root of the product of the errors of the entries (j, j) and (k, k).
     """
     diagonal = np.maximum(np.diag(xx).astype(float), 0.0)

@@ -1,4 +1,4 @@
-"""rho, errors, and the report of a mixture."""
+"""Rho, errors of predictions, and the report of a mixture."""
 
 from ._report import MODES, Mixing, MoEReport, bin_means, bin_r2, count_routes, make_report, rho_tables
 from ._scores import prediction_errors, r2_of, rho_interval, rho_score

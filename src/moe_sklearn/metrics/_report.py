@@ -1,4 +1,4 @@
-"""The experiment's tables from the predictions of one fitted mixture."""
+"""Report on the predictions of one fitted mixture, with the tables of the experiment."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,47 +39,47 @@ class MoEReport(Readable):
     coverage, train_coverage : float
         Share of the test and of the training rows that lie in a known bin.
     n_test, n_test_covered, n_train, n_train_covered : int
-        Numbers of rows behind these shares. Rows of weight 0 are not counted.
+        Numbers of rows of which these are shares. Rows of weight 0 are not counted.
     bin_names : tuple of str, length n_bins
         Names in the order of every table.
     dropped_bins : tuple of str
         Names of the bins that have too few training rows for an expert. Their rows are not covered.
     bins : dict of str to ndarray of shape (n_bins,)
         Columns "n_train", "n_test", "r2_global", "r2_hard", "r2_soft", "r2_oracle", "recall". R2 is
-        nan for a bin with fewer than 2 test rows, recall for a bin without any.
+        nan for a bin with fewer than 2 test rows, recall for a bin without test rows.
     confusion : ndarray of shape (n_bins, n_bins), int
         Number of rows by true bin (row) and most probable bin (column).
     gate_proba : ndarray of shape (n_bins, n_bins)
-        Mean probabilities of the bins (columns) over the test rows of each true bin (row). They are those of
-        the router, which hard mixing asks, and not the weights of soft mixing.
+        The router's mean probabilities of the bins (columns) over the test rows of each true bin (row). Hard
+        mixing uses them. They are not the weights of soft mixing.
     weights : ndarray of shape (n_bins, n_weights) or None
-        Mean weights of soft mixing (columns) over the test rows of each true bin (row): what predicts.
+        Mean weights of soft mixing (columns) over the test rows of each true bin (row).
     weight_names : tuple of str, length n_weights
-        What these weights are of: the bins, for their experts, then "global ridge" and "anchors", the sum
-        of all constants. A classifier gives no weight to these two.
+        Names of the columns of `weights`: the bins, for their experts, then "global ridge" and "anchors", the
+        sum of all constants. A classifier gives no weight to the last two.
     own_weight : float
         Mean weight that the expert of the row's own bin has in soft mixing; nan without `weights`.
     n_outside : int or None
         Number of the `n_test` rows outside the training range, as `SoftGateMoERegressor.evaluate` defines it.
     anchor_weight : float
-        Mean weight that the gate gives to constant experts; 0 where there are none.
+        Mean weight that the gate gives to constant experts; 0 if there are none.
     global_weight : float
-        Mean weight that the gate gives to the global model in soft mixing; 0 where it weighs the experts of
-        the bins alone. What remains to 1 is the share of these experts.
+        Mean weight that the gate gives to the global model in soft mixing; 0 if it weighs only the experts of
+        the bins. The rest up to 1 is the share of these experts.
     mixing : str
         The mode of `y_pred`.
     errors : dict of str to dict, or None
         RMSEP, bias, SEP and RPD of every mode, ``errors["soft"]["rmsep"]``, see
-        :func:`~moe_sklearn.prediction_errors`. Only on request.
+        :func:`~moe_sklearn.prediction_errors`. None unless requested.
     bin_errors : dict of str to ndarray of shape (n_bins,) or (n_bins, n_targets), or None
-        The same within each bin, with columns such as "rmsep_soft". nan for a bin without test rows. Only on
-        request.
+        The same within each bin, with columns such as "rmsep_soft"; nan for a bin without test rows. None
+        unless requested.
     y_true, y_pred : ndarray of shape (n_test_covered,) or (n_test_covered, n_targets)
         Targets and predictions of the covered rows.
     bin_codes : ndarray of shape (n_test_covered,), int
         Index of each covered row's bin.
     regime_value : RegimeValue or None
-        What the regimes are worth, if `evaluate` was given it.
+        Value of the regimes, if it was passed to `evaluate`.
 
     See Also
     --------
@@ -127,7 +127,7 @@ class MoEReport(Readable):
 
     @property
     def loss(self) -> dict[str, float]:
-        """Parts of 1 - R2 of soft mixing: loss of the experts, and loss (or gain, negative) of routing."""
+        """Parts of 1 - R2 of soft mixing: loss of the experts, and loss of routing (a gain if negative)."""
         return {"experts": 1 - self.r2["oracle"], "routing": self.r2["oracle"] - self.r2["soft"]}
 
 
@@ -157,8 +157,8 @@ def make_report(
 ) -> MoEReport:
     """Report on predictions.
 
-    Only covered rows are scored. `sample_weight` enters every score; counts and the confusion
-    matrix are numbers of rows.
+    Only covered rows are scored. `sample_weight` enters every score. Counts and the confusion matrix are
+    numbers of rows, without weights.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def make_report(
     proba : array-like of shape (n_rows, n_bins)
         Probabilities of the bins.
     bins : array-like of shape (n_rows,), int
-        True bin of each row as a column of `proba`; -1 where it is not covered.
+        True bin of each row, as a column of `proba`; -1 for a row that is not covered.
     bin_names : sequence of str, length n_bins
         Names of the bins.
     bin_train_counts : array-like of shape (n_bins,), int
@@ -177,15 +177,15 @@ def make_report(
     n_train, n_train_covered : int
         Numbers of all training rows and of those inside the bins.
     dropped_bins : sequence of str, default=()
-        Names of bins without expert.
+        Names of bins without an expert.
     anchor_weight : float or array-like of shape (n_rows,), default=0
         Weight of the constant experts in each row.
     global_weight : float or array-like of shape (n_rows,), default=0
         Weight of the global model in the soft prediction of each row.
     weights : array-like of shape (n_rows, n_weights), default=None
-        All weights of the soft prediction of each row; those of the bins come first.
+        All weights of the soft prediction of each row; those of the experts of the bins come first.
     weight_names : sequence of str, length n_weights
-        What they are of.
+        Names of the columns of `weights`.
     outside : array-like of shape (n_rows,), bool, default=None
         Whether each row is outside the training range.
     sample_weight : array-like of shape (n_rows,), optional
@@ -197,7 +197,7 @@ def make_report(
     regime_value : RegimeValue, default=None
         What :func:`~moe_sklearn.regime_value` returned.
     errors : bool, default=False
-        Whether to report RMSEP, bias, SEP and RPD too.
+        Whether to report also RMSEP, bias, SEP and RPD.
 
     Returns
     -------
@@ -280,14 +280,14 @@ def _covered(codes, weight):
     covered = (weight > 0) & (codes >= 0)
     if np.count_nonzero(covered) < 2:
         raise ValueError(
-            f"bins covers {covered.sum()} of {np.count_nonzero(weight)} test rows, a report needs at least "
-            "2: check that bins are those of these rows and of the bins of the training."
+            f"bins covers {covered.sum()} of {np.count_nonzero(weight)} test rows, but a report needs at "
+            "least 2: check that bins belong to these rows, and that the training had these bins."
         )
     return covered
 
 
 def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]:
-    """Scores within each bin, and where the gate sends the rows of each bin."""
+    """Scores within each bin, and the routes of its rows."""
     n_bins = len(train_counts)
     recall = recall_score(
         codes, routed, labels=range(n_bins), average=None, sample_weight=weight, zero_division=np.nan
@@ -306,11 +306,11 @@ def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]
 
 
 def _mean_weights(weights, names, codes, n_bins, row_weight) -> dict[str, Any]:
-    """Weights by bin, and that of the expert of the row's own bin; rows of weight 0 do not count."""
+    """Mean weights by bin, and mean weight of the expert of the row's own bin, without rows of weight 0."""
     if weights.shape != (len(codes), len(names)) or len(names) < n_bins:
         raise ValueError(
             f"weights has shape {weights.shape}, expected ({len(codes)}, {len(names)}): one row per row of "
-            f"y_true, one column for each of weight_names, of which the first {n_bins} are the bins."
+            f"y_true, and one column for each of weight_names, whose first {n_bins} are the bins."
         )
     own = np.take_along_axis(weights, codes[:, None], axis=1)[:, 0]
     return {
@@ -321,9 +321,9 @@ def _mean_weights(weights, names, codes, n_bins, row_weight) -> dict[str, Any]:
 
 
 def count_routes(codes: NDArray, routed: NDArray, n_bins: int) -> NDArray:
-    """Count the rows by true bin (row) and most probable bin (column), without those of -1 in either.
+    """Count the rows by true bin (row) and most probable bin (column), without rows that are -1 in either.
 
-    scikit-learn's `confusion_matrix` warns of a single bin.
+    scikit-learn's `confusion_matrix` warns if there is a single bin.
 
     Examples
     --------
@@ -399,7 +399,7 @@ def rho_tables(
 def _check_modes(predictions, mixing, n_rows):
     missing = [mode for mode in MODES if mode not in predictions]
     if missing:
-        raise ValueError(f"predictions lacks {', '.join(missing)}: give all of {', '.join(MODES)}.")
+        raise ValueError(f"predictions lacks {', '.join(missing)}: pass all of {', '.join(MODES)}.")
     check_choice(mixing, "mixing", MODES)
     for mode in MODES:
         if len(predictions[mode]) != n_rows:
@@ -415,7 +415,7 @@ def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
             f"and dtype {codes.dtype}: turn labels into codes with the mixture's assign_bins."
         )
     if codes.size and codes.max() >= n_bins:
-        raise ValueError(f"bins holds code {codes.max()}, bin_names has {n_bins} names.")
+        raise ValueError(f"bins holds code {codes.max()}, but bin_names has {n_bins} names.")
     if proba.shape != (n_rows, n_bins):
         raise ValueError(f"proba has shape {proba.shape}, expected ({n_rows}, {n_bins}).")
     weight = check_sample_weight(sample_weight, n_rows)

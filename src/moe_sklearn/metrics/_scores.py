@@ -1,4 +1,4 @@
-"""Rho: how much of the oracle's gain over the global model survives at prediction time."""
+"""Rho: the share of the oracle's gain over the global model that a prediction keeps."""
 
 import numbers
 import warnings
@@ -16,7 +16,7 @@ from .._checks import check_finite, check_kind, check_no_missing, check_sample_w
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 """Scores of `prediction_errors`."""
 MAX_COUNTS = 2**20
-"""Most bootstrap counts in memory at once (8 MB)."""
+"""Greatest number of bootstrap counts in memory at once (8 MB)."""
 
 
 def rho_score(
@@ -31,8 +31,8 @@ def rho_score(
 
     .. math:: \rho = \frac{R^2(y_{pred}) - R^2(y_{global})}{R^2(y_{oracle}) - R^2(y_{global})}
 
-    0 is no better than the global model, 1 as good as the oracle. Values above 1 (averaging experts
-    removes variance that the oracle keeps) and below 0 are possible and are never clipped.
+    0 is as good as the global model, 1 as good as the oracle. Values can lie above 1 (averaging experts
+    removes variance that the oracle keeps) and below 0. They are never clipped.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def rho_score(
     Returns
     -------
     float
-        Rho; nan, with a warning that says why, where it is undefined.
+        Rho; nan if it is undefined, with a warning that says why.
 
     Raises
     ------
@@ -101,13 +101,13 @@ def rho_interval(
 ) -> tuple[float, float]:
     """Bootstrap percentile interval of rho over the test rows.
 
-    Test rows are drawn with replacement [1]_; the models stay as they are. So the interval holds the
-    uncertainty of the test sample and not that of the training. All that rho needs are sums over
-    rows, so a resample costs one product of its counts with the terms of these sums.
+    Test rows are drawn with replacement [1]_, while the models do not change. The interval therefore covers
+    the uncertainty of the test sample, not that of the training. Rho needs only sums over rows, so that a
+    resample costs one product of its counts with the terms of these sums.
 
-    Resamples without headroom (R2 of the oracle not above that of the global model, or constant
-    targets) have no rho and are left out of the percentiles. If they are more than half of all, or
-    if rho of the sample itself is undefined, the interval is (nan, nan) with a warning.
+    Resamples without headroom (R2 of the oracle not above that of the global model, or constant targets) have
+    no rho and are left out of the percentiles. If more than half of all resamples have none, or if rho of the
+    sample itself is undefined, the interval is (nan, nan), with a warning.
 
     Parameters
     ----------
@@ -159,10 +159,10 @@ def rho_interval(
         y_true, {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}, sample_weight
     )
     if len(y) < 2:
-        _warn_undefined(f"y_true has {len(y)} rows of positive weight, R2 needs at least 2")
+        _warn_undefined(f"y_true has {len(y)} rows of positive weight, but R2 needs at least 2")
         return np.nan, np.nan
-    # Every R2 of a resample follows from sums over its rows, which are its counts times the terms of each
-    # row: 1,000 resamples are one product of matrices, and not 3,000 calls of r2_score.
+    # Every R2 of a resample follows from sums over its rows: its counts times the terms of each row. 1,000
+    # resamples are one product of matrices instead of 3,000 calls of r2_score.
     sums = _row_sums(y, predictions, weight)
     whole = _rho_from_sums(sums.sum(axis=0, keepdims=True), y.shape[1])
     if np.isnan(whole[0]):
@@ -182,7 +182,7 @@ def rho_interval(
 def prediction_errors(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> dict[str, Any]:
-    r"""Errors of predictions as chemometrics states them: RMSEP, bias, SEP and RPD.
+    r"""Errors of predictions as reported in chemometrics: RMSEP, bias, SEP and RPD.
 
     With the errors :math:`e_i = f_i - y_i` of n rows,
 
@@ -193,8 +193,8 @@ def prediction_errors(
         \mathrm{SEP} &= \sqrt{\frac{1}{n - 1} \sum_i (e_i - \bar e)^2} \\
         \mathrm{RPD} &= \mathrm{sd}(y) / \mathrm{RMSEP}
 
-    where sd has n - 1 in the denominator too (T. Fearn, 2002, "Assessing calibrations: SEP, RPD, RER and R2",
-    NIR news 13(6), 12-14). RMSEP, bias and SEP are in the units of y. Some authors divide by SEP in RPD.
+    where sd also has n - 1 in the denominator (T. Fearn, 2002, "Assessing calibrations: SEP, RPD, RER and
+    R2", NIR news 13(6), 12-14). RMSEP, bias and SEP are in the units of y. Some authors divide by SEP in RPD.
 
     Parameters
     ----------
@@ -206,8 +206,8 @@ def prediction_errors(
     Returns
     -------
     dict of str to float, or to ndarray of shape (n_targets,)
-        "rmsep", "bias", "sep" and "rpd". "sep" and "rpd" are nan for fewer than 2 rows, "rpd" is inf where
-        all errors are 0.
+        "rmsep", "bias", "sep" and "rpd". "sep" and "rpd" are nan for fewer than 2 rows; "rpd" is inf if all
+        errors are 0.
 
     Raises
     ------
@@ -243,14 +243,14 @@ def prediction_errors(
 def _checked(
     y_true: ArrayLike, predictions: dict[str, ArrayLike], sample_weight: ArrayLike | None
 ) -> tuple[NDArray, list[NDArray], NDArray]:
-    """Finite float64 columns of equal shape, and weights, without the rows of weight 0."""
+    """Return finite float64 columns of equal shape, and weights, without the rows of weight 0."""
     arrays: list[NDArray] = []
     for name, values in {"y_true": y_true, **predictions}.items():
         check_no_missing(values, name)
         values = np.asarray(values, dtype=np.float64)
         if values.ndim not in (1, 2) or values.shape != np.shape(y_true):
             raise ValueError(
-                f"{name} has shape {values.shape}, y_true has {np.shape(y_true)}: pass 1-D or 2-D "
+                f"{name} has shape {values.shape}, but y_true has {np.shape(y_true)}: pass 1-D or 2-D "
                 "arrays with one value per row and target."
             )
         arrays.append(values[:, None] if values.ndim == 1 else values)
@@ -271,14 +271,15 @@ def _warn_undefined(reason):
 def _row_sums(y, predictions, weight):
     """Terms of each row whose sums give every R2: w, w y, w y^2 and w (y - p)^2 of each prediction."""
     w = weight[:, None]
-    # the spread of a resample is a difference of sums of squares, which loses its digits far from 0
+    # centred, because the spread of a resample is a difference of sums of squares, which loses digits far
+    # from 0
     centred = y - np.average(y, axis=0, weights=weight)
     errors = [w * (y - p) ** 2 for p in predictions]
     return np.hstack([w, w * centred, w * centred**2, *errors])
 
 
 def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:
-    """Blocks of bootstrap counts, shape (at most MAX_COUNTS / n_rows, n_rows)."""
+    """Yield blocks of bootstrap counts of shape (at most MAX_COUNTS / n_rows, n_rows)."""
     per_block = max(1, MAX_COUNTS // n_rows)
     for start in range(0, n_resamples, per_block):
         size = min(per_block, n_resamples - start)

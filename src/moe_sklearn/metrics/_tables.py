@@ -1,4 +1,4 @@
-"""Results as text, HTML and data frames: paragraphs and tables."""
+"""Results as text, HTML and data frames, made of paragraphs and tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -18,9 +18,9 @@ NAMES = ("bin", "bins", "column", "mode")
 
 
 class Readable:
-    """Base of results that are shown as text and as HTML, and convert to a DataFrame and to plain types."""
+    """Base of results that can be shown as text or HTML, and converted to a DataFrame or to plain types."""
 
-    # Attributes of one value a row, which `to_dict` leaves out
+    # Attributes with one value for each row, which `to_dict` leaves out
     _of_rows: ClassVar[tuple[str, ...]] = ()
 
     def _parts(self) -> list[str | Table]:
@@ -52,12 +52,12 @@ class Readable:
         return pandas.DataFrame(columns).set_index(next(iter(columns)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but values of single rows, in types that ``json.dump`` takes; nan becomes None."""
+        """Everything except values of single rows, in types that ``json.dump`` takes; nan becomes None."""
         return {key: plain_types(value) for key, value in vars(self).items() if key not in self._of_rows}
 
 
 def plain_types(value):
-    """Dicts and lists of Python's own types; what is not finite becomes None."""
+    """Convert to dicts and lists of Python's own types; numbers that are not finite become None."""
     if isinstance(value, Readable):
         return value.to_dict()
     if isinstance(value, dict):
@@ -68,7 +68,7 @@ def plain_types(value):
 
 
 def report_parts(report: Any) -> list[str | Table]:
-    """Paragraphs and tables of a `MoEReport`, at most 100 columns wide with short bin names."""
+    """Paragraphs and tables of a `MoEReport`, at most 100 characters wide if bin names are short."""
     head = (
         f"{len(report.bin_names)} experts, each for one bin. Rows in these bins are covered, and scored:\n"
         f"{of_all(report.n_test_covered, report.n_test)} of the test, "
@@ -90,7 +90,7 @@ routing accuracy: share of rows whose most probable bin is the true one; recall:
 
 
 def notes(report: Any) -> str:
-    """What soft mixing loses, what it consists of, and what is not covered."""
+    """Sentences on the loss of soft mixing, its composition, and rows or bins that are not covered."""
     routing, own = report.loss["routing"], ""
     on_global, on_anchors = report.global_weight, report.anchor_weight
     lines = [
@@ -149,13 +149,13 @@ def error_tables(report: Any) -> list[Table]:
 
 
 def table_of(columns: Mapping[str, Iterable]) -> Table:
-    """Header and rows of named columns of text, of counts, or of numbers, which get three decimals."""
+    """Header and rows of named columns: text, counts, or other numbers, which get three decimals."""
     header = [name.replace("_", " ").replace("r2", "R2") for name in columns]
     return header, [list(map(cell, row)) for row in zip(*columns.values(), strict=True)]
 
 
 def cell(value: Any) -> str:
-    """Text of a cell of a table, where control characters are shown."""
+    """Text of a cell of a table, with control characters made visible."""
     if isinstance(value, str):
         return printable(value)
     return number(value) if isinstance(value, float) else f"{value:,}"
@@ -177,7 +177,7 @@ def percent(value: float) -> str:
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned columns under a ruled header; names are aligned left, all others right."""
+    """Aligned columns under a ruled header: names to the left, all others to the right."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = [
         "  ".join(
@@ -190,14 +190,14 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Paragraph of HTML with the lines of the text."""
+    """HTML paragraph with the lines of the text."""
     return f"<p>{'<br>'.join(map(escape, text.splitlines()))}</p>"
 
 
 def html_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Table element with a head and a body; cells are escaped, and aligned as in `text_table`.
+    """HTML table with a head and a body. Cells are escaped, and aligned as in `text_table`.
 
-    The colours are those of the page. The first cell of a row is its header if it is a name.
+    Colours are those of the page. The first cell of a row is its header if it is a name.
     """
 
     def element(column, text, scope):

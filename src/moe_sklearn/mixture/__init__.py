@@ -1,4 +1,4 @@
-"""The mixture: its fit, its predictor, and what it says of itself."""
+"""The mixture: its fit, its predictor, its explanations and its export."""
 
 from ._dask import dask_fit, gate_rows
 from ._fit import draw_seed, gather_rows, make_experts, prepare_rows

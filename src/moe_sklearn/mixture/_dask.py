@@ -1,4 +1,4 @@
-"""Fits to rows that lie on several machines: from a dask array, or from moments that each machine saved."""
+"""Fits to rows on several machines, from a dask array or from moments that each machine saved."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ from ._training_rows import TrainingRows
 def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=None) -> SoftGateMoERegressor:
     """Fit a mixture to a dask array, on the scheduler or cluster that dask uses.
 
-    The workers gather the moments of their blocks, and pairs of them are merged, as in `dask_moments`. This
-    process solves for the models. The workers then read the rows of the gate and return what the gate sees
-    of them, which is some numbers for each row, not its columns. This process trains the gate. If a worker
-    dies, dask runs its tasks again on another one, and the result is the same. It is that of ``model.fit``.
+    The workers gather the moments of their blocks and merge them in pairs, as in `dask_moments`. This process
+    solves for the models. The workers then read the rows of the gate and return the gate's inputs: a few
+    numbers for each row, not its columns. This process trains the gate. If a worker dies, dask runs its tasks
+    again on another one, and the result is the same. It is that of ``model.fit``.
 
     Parameters
     ----------
     model : SoftGateMoERegressor
-        It is fitted in place. Its `gate_features` must be fitted from moments, as `GateFeatureTransformer`.
+        It is fitted in place. Its `gate_features` must be a transformer that is fitted from moments, such as
+        `GateFeatureTransformer`.
     X : dask.array.Array of shape (n_samples, n_features)
         It is read twice, or three times if float32 products are too rough.
     y : array-like or dask array of shape (n_samples,) or (n_samples, n_targets)
@@ -55,7 +56,7 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=N
         Labels or side information, as in `SoftGateMoERegressor.fit`.
     sample_weight : array-like or dask array of shape (n_samples,), default=None
         Weight of each row.
-    x_std : float, or array or dask array of shape (n_features,) or of that of X, default=None
+    x_std : float, or array or dask array of shape (n_features,) or of the shape of X, default=None
         Standard deviation of the noise of the rows to predict, as in `SoftGateMoERegressor.fit`.
     groups : array-like or dask array of shape (n_samples,), default=None
         Rows with the same label belong together, as in `SoftGateMoERegressor.fit`.
@@ -70,7 +71,7 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=N
     ImportError
         If dask is not installed.
     TypeError
-        If `model` is no mixture, if X is no dask array, or if `gate_features` cannot be fitted from moments.
+        If `model` is not a mixture, X is not a dask array, or `gate_features` cannot be fitted from moments.
     ValueError
         If X has blocks of unknown size, or the model has `side_columns` or a `group_column`. Also as
         `SoftGateMoERegressor.fit`.
@@ -91,13 +92,13 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=N
     """
     if not isinstance(model, SoftGateMoERegressor):
         raise TypeError(
-            f"model must be a SoftGateMoERegressor(), got {model!r}. Experts are fitted by "
+            f"model must be a SoftGateMoERegressor(), got {model!r}. Fit experts with "
             "fit_moments(dask_moments(X, y, bins))."
         )
     if not is_lazy(X):
         raise TypeError(
             f"X must be a dask array, got {type(X).__name__}: use fit for rows in memory, and "
-            "X.to_dask_array(lengths=True) of a dask DataFrame."
+            "X.to_dask_array(lengths=True) for a dask DataFrame."
         )
     if has_side_columns(model):
         raise ValueError(
@@ -106,7 +107,7 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=N
         )
     chunks = chunks_of_rows(X)
     y, bins, sample_weight, groups = map(_computed, (y, bins, sample_weight, groups))
-    # Its random states are copies, so that the plan that is made here is the one of the fit.
+    # Its random states are copies, so that this plan and that of the fit are the same.
     draft = clone(model)
     given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
     read = rows_of(draft, X, y, **given, reset=True)
@@ -146,7 +147,7 @@ class DaskRows(TrainingRows):
     x_std: Any = None
 
     def gate_data(self, reader: GateReader, n_rows: int, positions) -> GateData:
-        """Read rows where they are, and return what the gate sees of them."""
+        """Let the workers read the rows of the gate and return its inputs."""
         from dask import compute, delayed
 
         shared, read, parts = delayed(reader, traverse=False), delayed(_read_block), []
@@ -167,7 +168,7 @@ def _read_block(reader, block, start, y, x_std, rows, folds):
 
 
 def _gather(X, rows: DaskRows, product_dtype) -> BinnedMoments | FoldMoments:
-    """Gather the moments by bin, and by fold if there are folds: each pair of them is one label."""
+    """Gather the moments by bin, or by bin and fold: each pair of bin and fold is then one label."""
     keys = RowKeys.of(*rows.encoded(), 0 if rows.folds is None else rows.folds)
     y, weight = rows.source.y, rows.sample_weight
     moments = dask_moments(X, y, keys.codes, weight, x_std=rows.x_std, product_dtype=product_dtype)
@@ -179,7 +180,7 @@ def _gather(X, rows: DaskRows, product_dtype) -> BinnedMoments | FoldMoments:
 
 
 def _computed(array):
-    """Compute a dask collection; return anything else as it is."""
+    """Compute a dask collection; return anything else unchanged."""
     return array.compute() if hasattr(array, "__dask_graph__") else array
 
 
@@ -187,15 +188,15 @@ def gate_rows(shards) -> TrainingRows:
     """Make the `gate_data` of `SoftGateMoERegressor.fit_moments` from rows that are read in batches.
 
     The rows are all rows that the moments were gathered from, or some of them: 250,000 rows train a gate
-    well. Of the rows that are not read again, only the moments are needed.
+    well. The other rows are not read again; their moments are enough.
 
     Parameters
     ----------
     shards : list
-        For each of the moments that `fit_moments` is given, in the same order, the batches of its rows: an
-        iterable of tuples as in `accumulate`, or a function without arguments that returns such an iterable.
-        Bins are labels. They are read here once, without X, and again in `fit_moments`. Groups, if there are
-        any, lie in one shard each.
+        One entry for each of the moments that `fit_moments` is given, in the same order: the batches of its
+        rows, as an iterable of tuples as in `accumulate`, or as a function without arguments that returns
+        one. Bins are labels. The batches are read here once, without X, and again in `fit_moments`. All rows
+        of a group lie in one shard.
 
     Returns
     -------
@@ -205,12 +206,12 @@ def gate_rows(shards) -> TrainingRows:
     Raises
     ------
     TypeError
-        If batches are an iterator, or a batch is not such a tuple.
+        If batches are an iterator, or a batch is not a tuple as in `accumulate`.
     ValueError
-        If there is no batch, if a batch has no bins, if rows of a group lie in two shards, or as
+        If there is no batch, if a batch has no bins, or if rows of a group lie in two shards. Also as
         `accumulate`. `fit_moments` raises one if y and sample weights show that the rows of a shard are not
-        among those of its moments. Of all rows, any other order of the shards shows; of a part that is like
-        the other shards, it does not.
+        among those of its moments. If all rows are given, it notices every wrong order of the shards; if only
+        some are given, it cannot tell apart shards that are alike.
 
     Examples
     --------
@@ -245,7 +246,7 @@ def gate_rows(shards) -> TrainingRows:
     labels, folds, targets = [], [], []
     for number, rows in enumerate(read.batches()):
         if rows.labels is None:
-            raise ValueError("A batch has no bins: give the labels that its rows have in the moments.")
+            raise ValueError("A batch has no bins: pass the labels that its rows have in the moments.")
         encode_labels(rows.labels, len(rows))
         labels.append(rows.labels)
         folds.append(np.full(len(rows), fold_of_batch[number]))

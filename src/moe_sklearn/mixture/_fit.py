@@ -34,17 +34,18 @@ from ._gate_training import TrainedGate, fit_gate, sample_weight_kwargs
 from ._predictor import MixturePredictor
 from ._training_rows import TrainingRows, at_most_five_folds, check_folds, folds_of, gather_batches
 
-# Quantiles of the levels of rows between which levels are learned, and the ratio from which on they are one
+# Levels are learned between these quantiles of the levels of rows. If their ratio exceeds the second number,
+# there is only one level.
 OUTER_LEVELS, LEAST_RATIO = (0.01, 0.99), 0.9
-# The part that None stands for
+# The parts that None means
 DEFAULT_PARTS = {"experts": BinnedRidgeExperts, "gate_features": GateFeatureTransformer, "binner": GridBinner}
-# PCA scores that a gate trained on errors sees by default. A classifier sees the 10 of the first experiment.
+# Default number of PCA scores of a gate trained on errors. A classifier sees 10, as in the first experiment.
 N_COMPONENTS = 30
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Decisions that are made before X is read.
+    """Decisions made before X is read.
 
     Attributes
     ----------
@@ -74,7 +75,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class FittedModels:
-    """What is fitted to moments, and the rows with the folds of `fold_stacks`.
+    """Models fitted to moments, and the rows with the folds of `fold_stacks`.
 
     `on_blocks` are the features as the predictor calls them, `pooled` the moments of all rows.
     """
@@ -107,7 +108,7 @@ def make_experts(experts):
     Raises
     ------
     TypeError
-        If `experts` are not linear experts, which have a method `linear_part_of`.
+        If `experts` have no method `linear_part_of`, as linear experts have.
     ValueError
         If `experts` has `side_columns` or a `group_column`.
     """
@@ -120,12 +121,12 @@ def make_experts(experts):
             "stack them with the mixture in a sklearn.ensemble.StackingRegressor."
         )
     if has_side_columns(experts):
-        raise ValueError("The experts have side_columns or a group_column: set those of the mixture instead.")
+        raise ValueError("The experts have side_columns or a group_column: set these in the mixture instead.")
     return clone(experts)
 
 
 def with_default_parts(mixture, params: dict) -> dict:
-    """Add to `params` the default parts whose own parameters are set, for `set_params`.
+    """Add to `params`, for `set_params`, the default parts whose parameters are set.
 
     Raises
     ------
@@ -150,15 +151,15 @@ def with_default_parts(mixture, params: dict) -> dict:
 
 
 def default_features(gate) -> GateFeatureTransformer:
-    """Make the `gate_features` that None stands for, of an estimator or of the name of a gate."""
+    """Make the `gate_features` that None means, for a gate given as an estimator or by name."""
     on_errors = gate in ("auto", "regression") if isinstance(gate, str) else trains_on_errors(gate)
     return GateFeatureTransformer(N_COMPONENTS) if on_errors else GateFeatureTransformer()
 
 
 def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup:
-    """Find regimes and plan of an unfitted mixture from labels and sample weights.
+    """Find regimes and gate plan of an unfitted mixture from labels and sample weights.
 
-    With `moments`, the regimes are those of all rows in the moments, of which `rows` can be a part.
+    With `moments`, the regimes are those of all rows in the moments; `rows` can be part of these.
 
     Raises
     ------
@@ -184,9 +185,9 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
 
 
 def _counted(rows: TrainingRows, moments=None):
-    """Return the labels of all rows, the position of each of `rows` among them, and the rows of each label.
+    """Return all labels, the position of the label of each of `rows`, and the number of rows of each label.
 
-    Those of `moments` are counted, if they are given.
+    If `moments` are given, their rows are counted.
     """
     if moments is None:
         labels, codes = rows.encoded()
@@ -197,21 +198,21 @@ def _counted(rows: TrainingRows, moments=None):
 
 
 def _check_rows_of_each_bin(setup: Setup):
-    """Raise a ValueError if a bin has no row among those that train the gate."""
+    """Raise a ValueError if no row of a bin trains the gate."""
     regimes, plan = setup.regimes, setup.plan
     missing = np.setdiff1d(np.arange(len(regimes.bins)), setup.codes[plan.rows])
     if missing.size:
         raise ValueError(
-            f"gate_data: no row of bin {regimes.names[missing[0]]!r} trains the gate. Give rows of each bin, "
+            f"gate_data: no row of bin {regimes.names[missing[0]]!r} trains the gate. Pass rows of each bin, "
             "from each shard, or label the rows of the bin -1 in the moments."
         )
 
 
 def _in_fitted_folds(rows, counts, n_features, limit):
-    """Rows in the folds for which models are fitted; True stands for all rows."""
+    """Mask of the rows in folds for which models are fitted; True means all rows."""
     folds, n_fitted = rows.folds, rows.n_fitted
     n_folds = 0 if folds is None else int(folds.max(initial=0)) + 1
-    # More folds than five are joined later.
+    # If there are more than five folds, they are joined later.
     if not 0 < n_folds <= N_FOLDS:
         return True
     if n_fitted is None:
@@ -220,12 +221,12 @@ def _in_fitted_folds(rows, counts, n_features, limit):
 
 
 def fits_moments(features) -> bool:
-    """Return True if the gate features are fitted from moments, without X."""
+    """Return True if the gate features can be fitted from moments, without X."""
     return hasattr(features, "fit_moments") and not is_overridden(features, "fit", "fit_moments")
 
 
 def fit_features(setup: Setup, rows: TrainingRows, pooled):
-    """Fit the gate features from the pooled moments, or from X in memory; warn if the gate sees y in them."""
+    """Fit the gate features from the pooled moments, or from X in memory; warn if they show y to the gate."""
     features, plan = setup.gate_features, setup.plan
     if fits_moments(features):
         return features.fit_moments(pooled, dtype=rows.source.dtype)
@@ -242,7 +243,7 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
     y, weight = read.y[used], None if weight is None else weight[used]
     X = X if read.frame is None else read.frame.of(X)
     weight_kwargs = sample_weight_kwargs(features, weight, required=False)
-    # No tag says reliably which features need y. Whatever else is wrong, the second fit raises again.
+    # No tag says reliably whether features need y. Other errors are raised again by the second fit.
     with suppress(AttributeError, TypeError, ValueError):
         return clone(features).fit(X, None, **weight_kwargs)
     fitted = features.fit(X, y, **weight_kwargs)
@@ -258,7 +259,7 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
 
 
 def name_columns(frame, experts, features, stack: LinearStack):
-    """Name the columns of what was fitted to moments; return the features as the predictor calls them."""
+    """Name the columns of experts and features; return the features as the predictor calls them."""
     if frame is None:
         return features
     for part in (experts, features) if fits_moments(features) else (experts,):
@@ -285,14 +286,14 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
         Unfitted.
     rows : TrainingRows
     in_folds : bool, default=False
-        Whether moments are to be gathered in folds in any case.
+        Whether to gather moments in folds in any case.
 
     Returns
     -------
     setup : Setup
     rows : TrainingRows
-        With their folds, or with none if nothing needs folds. Rows of the gate are kept when they are read
-        from a file.
+        The rows with their folds, or without folds if nothing needs them. Rows of the gate are kept when they
+        are read from a file.
     """
     experts, source = make_experts(mixture.experts), rows.source
     rule = folds_of(experts, check_parameters(mixture) or in_folds)
@@ -300,7 +301,7 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
         rows = replace(rows, folds=source.folds_by(rule))
     setup = prepare(mixture, rows, source.X.shape[1])
     if not in_folds and rule is not None:
-        # Folds that are never held out are one: fewer products are kept, and fewer merged.
+        # Folds that are never held out are joined, so that fewer products are kept and merged.
         n_fitted = int(rows.folds[setup.plan.rows].max(initial=0)) + 1 if setup.plan.cross_fit else 0
         compared = folds_to_compare(len(source), rule.n_folds) if experts.compares_candidates else 0
         n_used = max(n_fitted, compared)
@@ -311,7 +312,7 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
 def gather_rows(setup: Setup, rows: TrainingRows, product_dtype, scratch=None):
     """Gather the moments of prepared rows.
 
-    With a `scratch`, bins can be solved in turn: nothing else can then be asked of their moments.
+    With a `scratch`, bins can be solved in turn. Their moments then give nothing else.
     """
     folds = None
     if rows.folds is not None:
@@ -382,7 +383,7 @@ def fit_mixture(
     scratch : Scratch, optional
         Memory for factorisations, see `moe_sklearn.linalg`.
     n_levels : int, default=0
-        Levels of noise to learn beside the mean one.
+        Number of levels of noise to learn in addition to the mean one.
 
     Raises
     ------
@@ -422,7 +423,7 @@ def fit_mixture(
 
 
 def fit_models(setup: Setup, moments, rows, n_fitted, scratch, choice, features=None) -> FittedModels:
-    """Fit experts, gate features and models without each fold to moments; fitted `features` stay."""
+    """Fit experts, gate features and models without each fold to moments; given `features` are kept."""
     plan, crossed = setup.plan, moments
     if plan.cross_fit:
         crossed, rows, n_fitted = at_most_five_folds(moments, rows, plan, n_fitted, setup.regimes)
@@ -430,7 +431,7 @@ def fit_models(setup: Setup, moments, rows, n_fitted, scratch, choice, features=
         moments = crossed = solve_in_turn(setup.experts, crossed, n_fitted, scratch, choice)
     total, pooled = moments.total(), moments.pool()
     stage = setup.progress.stage("experts and global model")
-    # Global ridge and discriminants have one matrix.
+    # Global ridge and discriminants share a matrix.
     with pooled.keeping_factor(scratch):
         experts = setup.experts.fit_moments(
             total,
@@ -456,15 +457,15 @@ def fit_models(setup: Setup, moments, rows, n_fitted, scratch, choice, features=
 
 
 def fit_levels(setup: Setup, moments, rows, models: FittedModels, fit, predictor, n_levels) -> Any:
-    """Fit models for several levels of noise, and the gate that sees the level; None if rows have one level.
+    """Fit models for several levels of noise, and the gate that sees the level; None if there is one level.
 
-    The moments, which have the noise of all rows, are left with that of the last level.
+    The moments have the noise of all rows before, and that of the last level afterwards.
     """
     source, pooled, weight = rows.source, models.pooled, rows.sample_weight
     by_fold = [] if rows.folds is None else [rows.folds]
     variances = pooled.x_squares / pooled.weight
     level = noise_levels(source.x_std, variances, len(source), weight)
-    # The outermost rows are too few to tell a level.
+    # There are too few outermost rows to learn a level.
     used = level if weight is None else level[weight > 0]
     levels = np.unique(np.quantile(used, np.linspace(*OUTER_LEVELS, n_levels)))
     if levels[0] >= LEAST_RATIO * levels[-1]:
@@ -472,14 +473,14 @@ def fit_levels(setup: Setup, moments, rows, models: FittedModels, fit, predictor
     variance, fitted = np.average(level**2, weights=weight), []
     known = variance
     for square in (levels**2).tolist():
-        # One pass over X serves all levels: noise only adds its variance to the diagonal of X'X.
+        # Noise only adds its variance to the diagonal of X'X, so that one pass over X serves all levels.
         factor = (square - known) / variance
         moments.add_noise(source.x_std, source.labels, *by_fold, weight, factor=factor)
         known = square
         fitted.append(fit(features=models.features))
     stack, fold_stacks = LevelStack.of_levels([part.stack for part in fitted], levels), None
     if models.fold_stacks is not None:
-        # They are joined now, because the stacks of levels have the columns of all levels side by side.
+        # Features are joined now, because stacks of levels have the columns of all levels side by side.
         joined = [[fold.joined_with(part.stack, "features") for fold in part.fold_stacks] for part in fitted]
         fold_stacks = [LevelStack.of_levels(of_fold, levels) for of_fold in zip(*joined, strict=True)]
     level = np.clip(level, levels[0], levels[-1])

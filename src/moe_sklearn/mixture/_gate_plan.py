@@ -1,4 +1,4 @@
-"""The plan of the gate: which gate, its inputs, and the rows that train it.
+"""The plan of the gate: its kind, its inputs, and the rows that train it.
 
 The plan depends only on usable codes, sample weights and parameters. Every way to fit uses the same rule.
 """
@@ -17,25 +17,25 @@ from ..gates import LogisticGate, RegressionGate
 from ..labels import NO_BIN
 
 GATE_INPUTS = ("features", "discriminants", "experts")
-# With 30, 60, 100 and 200 rows, R2 of a regression gate less that of a logistic one is 0.03, 0.17, 0.08, 0.11
-# (Gaia), 0.09, 0.05, 0.03, 0.01 (diabetes) and 0.01, 0.00, 0.00, 0.00 (pure noise); less that of one ridge it
-# is 0.04, 0.06, 0.08, 0.09, then -0.01, -0.01, 0.00, 0.00 and 0.00 for all. It is the better gate with few
-# rows too (benchmarks/few_rows.py).
+# A regression gate is also better with few rows (benchmarks/few_rows.py). With 30, 60, 100 and 200 rows, its
+# R2 exceeds that of a logistic gate by 0.03, 0.17, 0.08, 0.11 (Gaia), 0.09, 0.05, 0.03, 0.01 (diabetes) and
+# 0.01, 0.00, 0.00, 0.00 (pure noise). It exceeds that of one ridge by 0.04, 0.06, 0.08, 0.09 (Gaia), -0.01,
+# -0.01, 0.00, 0.00 (diabetes) and 0.00 throughout (pure noise).
 MIN_REGRESSION_ROWS = 30
-# Two, five and nine are equally good within the noise (docs/accuracy.md).
+# Two, five and nine anchors are equally good within the noise (docs/accuracy.md).
 N_ANCHORS = 5
-# A bound for memory only, as more rows are better: on simulated spectra R2 is 0.702 with 4,096 rows, 0.718
-# with 16,384 and 0.726 with 50,000.
+# It only bounds memory. More rows are better: on simulated spectra R2 is 0.702 with 4,096 rows, 0.718 with
+# 16,384 and 0.726 with 50,000.
 MAX_GATE_ROWS = 250_000
-# More draws of a row add little to the first ones.
+# More draws of a row add little.
 MAX_DRAWS = 16
 
 
 @dataclass(frozen=True)
 class GatePlan:
-    """The unfitted gate, its inputs (some of `GATE_INPUTS`), and its anchors (their number, or their values).
+    """The unfitted gate, its inputs (out of `GATE_INPUTS`), and its anchors (their number or their values).
 
-    `rows` are the sorted positions of the training rows that train it, at most `limit`; None is no limit.
+    `rows` are the sorted positions of the rows that train the gate, at most `limit`; None means no limit.
     """
 
     gate: Any
@@ -46,7 +46,7 @@ class GatePlan:
 
     @property
     def cross_fit(self) -> bool:
-        """Whether some inputs of the gate are outputs of models fitted to y or to the bins."""
+        """Whether some of the gate's inputs are outputs of models fitted to y or to the bins."""
         return needs_folds(self.inputs)
 
     @property
@@ -61,16 +61,16 @@ def needs_folds(inputs: tuple[str, ...]) -> bool:
 
 
 def trains_on_errors(gate) -> bool:
-    """Return True if `fit` of the gate takes the predictions of the experts."""
+    """Return True if the gate's `fit` takes the predictions of the experts."""
     return has_fit_parameter(gate, "experts")
 
 
 def plan_gate(mixture, codes, n_bins: int, sample_weight=None, in_folds=None) -> GatePlan:
     """Choose the gate, its inputs and its rows; raise if the parameters of `mixture` do not fit together.
 
-    `codes` are -1 for a row in no bin with an expert. `in_folds` takes the greatest number of rows and says
-    which rows, (n_samples,) bool, are in the folds for which there are models. It is called if the inputs
-    are cross-fitted; None means all rows.
+    `codes` are -1 for rows in no bin with an expert. If the inputs are cross-fitted, `in_folds` is called
+    with the greatest number of rows, and returns which rows, (n_samples,) bool, are in folds that have
+    models. None means all rows.
     """
     covered = codes != NO_BIN
     if sample_weight is not None:
@@ -87,7 +87,7 @@ def plan_gate(mixture, codes, n_bins: int, sample_weight=None, in_folds=None) ->
 
 
 def effective_rows(weight) -> int:
-    """Count the rows of equal weight that give means as exact as these: (sum w)^2 / sum w^2.
+    """Number of rows of equal weight whose means would be as exact: (sum w)^2 / sum w^2.
 
     Kish (1965), "Survey sampling", Wiley, section 11.7.
 
@@ -97,12 +97,12 @@ def effective_rows(weight) -> int:
     3
     """
     share = weight / weight.max(initial=np.finfo(float).tiny)
-    # Rounding must not take a row away.
+    # Rounding errors must not lose a row.
     return int(round(share.sum() ** 2 / max((share**2).sum(), 1), 6))
 
 
 def choose_gate(mixture, n_covered: int, n_bins: int):
-    """Return the unfitted gate that the parameter `gate` of `mixture` stands for; raise if it is none.
+    """Return the unfitted gate that the parameter `gate` of `mixture` means; raise if it means none.
 
     `n_covered` counts `effective_rows` that are in a bin.
     """
@@ -117,13 +117,13 @@ def choose_gate(mixture, n_covered: int, n_bins: int):
     if not hasattr(gate, "predict_proba"):
         raise TypeError(
             f"gate must be 'auto', 'logistic', 'regression' or an estimator with predict_proba; {gate!r} has "
-            "none. Of SVC set probability=True; others can be wrapped in CalibratedClassifierCV."
+            "none. Set probability=True in SVC, or wrap the classifier in CalibratedClassifierCV."
         )
     return gate
 
 
 def choose_inputs(gate_inputs, gate) -> tuple[str, ...]:
-    """Return the inputs that the parameter `gate_inputs` stands for."""
+    """Return the inputs that the parameter `gate_inputs` means."""
     if isinstance(gate_inputs, str) and gate_inputs == "auto":
         return GATE_INPUTS if trains_on_errors(gate) else GATE_INPUTS[:1]
     inputs = tuple(np.atleast_1d(gate_inputs).tolist())
@@ -135,7 +135,7 @@ def choose_inputs(gate_inputs, gate) -> tuple[str, ...]:
 
 
 def choose_anchors(anchors, gate):
-    """Return the number or the values of the anchors that the parameter `anchors` stands for."""
+    """Return the number or the values of the anchors that the parameter `anchors` means."""
     if isinstance(anchors, str):
         check_choice(anchors, "anchors", ["auto"])
         return N_ANCHORS if trains_on_errors(gate) else 0
@@ -143,14 +143,14 @@ def choose_anchors(anchors, gate):
         check_number(anchors, "anchors", 0, np.inf, integer=True)
     if not trains_on_errors(gate) and (anchors if np.ndim(anchors) == 0 else np.size(anchors)):
         raise ValueError(
-            "anchors need a regression gate, for a classifier knows no bin for them: set gate='regression', "
-            "or anchors=0."
+            "anchors need a regression gate, because they have no bin that a classifier could predict: set "
+            "gate='regression', or anchors=0."
         )
     return anchors
 
 
 def check_plan(mixture) -> bool:
-    """Check parameters before the rows are known; return True if some number of rows would need folds."""
+    """Check parameters before the rows are known; return True if the gate may need folds."""
     gate = choose_gate(mixture, MIN_REGRESSION_ROWS, 2)
     choose_anchors(mixture.anchors, gate)
     _most_rows(mixture.gate_max_samples, 1)
@@ -167,9 +167,9 @@ def _most_rows(max_samples, n_bins):
 
 
 def stratified_rows(codes, n_bins: int, limit: int | None, random_state) -> np.ndarray:
-    """Draw about `limit` rows that are in a bin, with each bin in proportion; return sorted positions.
+    """Draw about `limit` rows of the bins, each bin in proportion to its size; return sorted positions.
 
-    Every bin keeps at least two rows, or its only row. A `limit` of None keeps all rows.
+    Every bin keeps at least two rows, or its only one. A `limit` of None keeps all rows.
     """
     rows = np.flatnonzero(codes != NO_BIN)
     if limit is None or len(rows) <= limit:
@@ -185,7 +185,7 @@ def stratified_rows(codes, n_bins: int, limit: int | None, random_state) -> np.n
 
 
 def n_draws_of(n_noise_draws, n_rows: int, limit: int | None) -> int:
-    """Number of draws of each of `n_rows` rows: as given, or as many as a `limit` of rows allows."""
+    """Number of noisy draws of each of `n_rows` rows: as given, or as many as the `limit` of rows allows."""
     if n_noise_draws != "auto":
         return n_noise_draws
     return int(min(max((limit or 0) // max(n_rows, 1), 1), MAX_DRAWS))

@@ -1,4 +1,4 @@
-"""The rows that train the gate, seen through models that have not seen them."""
+"""The rows that train the gate, with inputs from models that have not seen them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, FoldMoments, discriminants
 from ._predictor import complete_features
 
-# Why models without each fold, and no leave-one-out. No input of a row may depend on the row's target, and
-# that alone is not enough: a leave-one-out prediction f - h / (1 - h) r, with the row's own residual r,
-# does not depend on it either, but a gate that works out f, a fixed function of x, from its other inputs
-# reads r from the difference. What a row is seen through here is shared by all rows of its fold. The
-# difference to another fold's model is a sum over all rows of both, in which the row's own share is about K
-# d / n of the variance (K folds, n rows, d effective columns): small where d is small enough for the gate
-# to work f out. The measure is the held-out loss with a target of pure noise, 1 here and .4 to .8 with
-# leave-one-out (tests/behaviour/test_honesty.py).
+# Why models without each fold, and no leave-one-out? No input of a row may depend on the row's target, but
+# that is not enough. A leave-one-out prediction f - h / (1 - h) r, with the row's own residual r, does not
+# depend on the target either. But f is a fixed function of x: a gate that works it out from its other inputs
+# reads r from the difference. Here all rows of a fold share the same models. The difference to the model of
+# another fold is a sum over all rows of both folds, and the row's own share is about K d / n of the variance
+# (K folds, n rows, d effective columns), which is small if d is small enough for the gate to work out f. The
+# measure is the held-out loss with a target of pure noise: 1 here, and .4 to .8 with leave-one-out
+# (tests/behaviour/test_honesty.py).
 
-# The models of folds may take this share of the operations of X'X, and in any case so many: a few seconds.
+# The models of folds may take this share of the operations of X'X, or this number of operations: a few
+# seconds.
 FOLDS_SHARE, FREE_OPERATIONS = 0.35, 3e11
-# With fewer rows, a gate is worth the models of one more fold.
+# With fewer rows, the models of one more fold are worth their cost.
 ENOUGH_GATE_ROWS = 8_000
 
 
 def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: int | None = None) -> int:
-    """Number of folds whose models are worth their cost: as many as show the gate enough rows, or are cheap.
+    """Number of folds whose models are worth their cost: those that the gate needs, and those that are cheap.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def cross_fitted_stacks(
     ----------
     folds : FoldMoments
     n_folds : int
-        Number of folds for which models are fitted, the first ones.
+        Number of first folds for which models are fitted.
     experts : BinnedRidgeExperts
         Fitted experts. The models of each fold have the same bins and penalties.
     inputs : tuple of str
@@ -89,8 +90,8 @@ def cross_fitted_stacks(
     """
     stacks, scratch = [], scratch.unrefined()
     for fold in range(n_folds):
-        # All models together show the gate each row of the fold, whichever bin it is from: were only the
-        # row's own expert another one, the gate could tell the bin by that.
+        # All inputs of a row come from models without its fold, whatever its bin. If only the expert of its
+        # own bin were another one, the gate could tell the bin from that.
         rest = folds.without(fold)
         pooled = folds.pool_without(fold)
         with pooled.keeping_factor(scratch):
@@ -104,8 +105,8 @@ def cross_fitted_stacks(
 class GateData(NamedTuple):
     """Targets (n, n_targets) and inputs of the rows that train the gate.
 
-    Features are (n, n_gate_features), discriminant scores (n, n_bins) or without columns, predictions
-    (n, (n_bins + 1) * n_targets), levels of noise (n, 1) or without columns.
+    Features are (n, n_gate_features), discriminant scores (n, n_bins) or (n, 0), predictions (n, (n_bins + 1)
+    * n_targets), levels of noise (n, 1) or (n, 0).
     """
 
     y: np.ndarray
@@ -117,7 +118,7 @@ class GateData(NamedTuple):
 
 @dataclass(frozen=True)
 class GateReader:
-    """What it takes to read rows that train the gate. It can be sent to where the rows are.
+    """Everything needed to read rows that train the gate. It can be sent to the machine that has the rows.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ class GateReader:
     has_noise : bool
         Whether the rows are read with noise of standard deviation `x_std`.
     level : ndarray of shape (n_samples,), optional
-        Level of the noise of each row of the one batch, for stacks that are a `LevelStack`.
+        Noise level of each row of the single batch, if stacks are a `LevelStack`.
     """
 
     stack: LinearStack
@@ -144,9 +145,9 @@ class GateReader:
     level: np.ndarray | None = None
 
     def read(self, batches, n_rows: int, rows, folds=None, first_row: int = 0) -> GateData:
-        """Read the rows at the sorted positions `rows` of the batches, which have `n_rows` rows in all.
+        """Read the rows at the sorted positions `rows` of the batches, which have `n_rows` rows in total.
 
-        There are `first_row` rows before these. `folds` are those of the `n_rows` rows.
+        `first_row` rows come before these. `folds` are those of the `n_rows` rows.
         """
         if self.has_noise:
             batches = self._noisy(batches, first_row)
@@ -174,12 +175,12 @@ class GateReader:
         source, y = batch.X, batch.y
         if source.shape[1] != len(self.stack.coef):
             raise ValueError(
-                f"X of the gate's rows has {source.shape[1]} columns, the moments have "
-                f"{len(self.stack.coef)}: give the rows that the moments were gathered from."
+                f"X of the gate's rows has {source.shape[1]} columns, but the moments have "
+                f"{len(self.stack.coef)}: pass the rows that the moments were gathered from."
             )
         ends = np.searchsorted(rows, np.arange(BLOCK_ROWS, len(batch), BLOCK_ROWS))
-        # A block of the source is read for one part only, the last one first: of a file, the pass that
-        # gathered the moments read it last, so that it may still be in memory.
+        # Each block of the source is read once, the last one first: in a file, the pass that gathered the
+        # moments read it last, so that it may still be in memory.
         of_blocks = [block for block in np.split(rows, ends)[::-1] if len(block)]
         blocks, models = _blocks_by_fold(source, of_blocks, folds, len(stacks)), (stacks, self.features)
         level = (
@@ -192,23 +193,23 @@ class GateReader:
         return parts[::-1]
 
     def _noisy(self, batches, first_row):
-        """Yield the batches with noisy draws of each row; there are `first_row` rows before the first."""
+        """Yield the batches with noisy draws of each row; `first_row` rows come before the first."""
         for rows in batches:
             yield rows.noisy(self.n_draws, self.seed, first_row)
             first_row += len(rows)
 
 
 def _blocks_by_fold(source, of_blocks, folds, n_folds):
-    """Yield rows of each block, the block with its rows fold by fold, the ends of folds, and the order."""
+    """Yield rows of each block, the block sorted by fold, the ends of folds, and the order."""
     for rows in of_blocks:
-        # Rows of a fold that lie together need no copies for its product.
+        # Rows of a fold are contiguous, so that its product needs no copy.
         order = np.argsort(folds[rows], kind="stable")
         block = source.take(rows)[order] if source.array is None else source.array[rows[order]]
         yield rows, block, np.searchsorted(folds[rows[order]], np.arange(n_folds), side="right"), order
 
 
 def _gate_inputs(source, rows, read, stacks, features, level):
-    """Return features, discriminant scores, predictions and level of `rows`, which are read fold by fold."""
+    """Return features, discriminant scores, predictions and levels of `rows`, which are read fold by fold."""
     block, ends, order = read
     level = level[rows[order]]
     pieces = zip(stacks, *(np.split(part, ends)[:-1] for part in (block, level)), strict=True)

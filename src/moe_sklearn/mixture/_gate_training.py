@@ -18,17 +18,17 @@ from ._gate_plan import GatePlan, stratified_rows
 from ._gate_rows import GateData, GateReader
 from ._predictor import join_inputs, within
 
-# Hard mixing is no better with a router of more rows.
+# A router trained on more rows makes hard mixing no better.
 MAX_ROUTER_ROWS = 50_000
-# Beyond so many rows the router is solved to fewer digits: hard mixing is as good, and more would cost time.
+# With more rows than this, the router is solved to fewer digits, which saves time: hard mixing is as good.
 EXACT_ROUTER_ROWS, ROUTER_TOL = 10_000, 1e-3
 
 
 class TrainedGate(NamedTuple):
     """A trained gate, its router, anchors (n_anchors, n_targets), residual variances (n_bins, n_targets).
 
-    `columns` are those of a classifier's classes in the order of the bins; None if they have this order.
-    `input_range` (2, n_inputs) are the least and the greatest inputs of the training rows.
+    `columns` are the positions of the bins among a classifier's classes; None if both have the same order.
+    `input_range` (2, n_inputs) holds the least and the greatest inputs of the training rows.
     """
 
     gate: Any
@@ -43,7 +43,7 @@ class TrainedGate(NamedTuple):
 def fit_gate(setup, models, level=None) -> TrainedGate:
     """Read the rows of the gate, with several noisy draws of each if their noise is known; train the gate.
 
-    It sees the `level` of the noise of each row (n_samples,), if that is given.
+    If the noise `level` of each row (n_samples,) is given, the gate sees it.
     """
     plan, n_draws, rows = setup.plan, setup.n_draws, models.rows
     stage = setup.progress.stage("gate rows")
@@ -77,15 +77,15 @@ def y_limits(models) -> np.ndarray | None:
 
 
 def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
-    """Warn if many rows of the gate look like repeats of others, whose groups nobody has told."""
-    # Models that have seen the rows deviate little from them, alike or not.
+    """Warn if many rows of the gate look like repeats of others, and no groups were given."""
+    # Models that have seen the rows deviate little from all of them, whether or not they repeat others.
     known = data.predictions[:, -data.y.shape[1] :] if cross_fit else data.y.mean(axis=0)
     if has_repeats(data.features[::n_draws], (data.y - known)[::n_draws]):
         warnings.warn(
-            "Many rows have others that are nearly the same in X and deviate alike in y, such as several "
-            "spectra of one star. The gate then learns to trust experts that know the star, and is wrong on "
-            "new stars. Pass the star of each row as groups=..., or set group_column to a column of X that "
-            "holds it. If the rows have nothing in common, pass groups=range(len(X)).",
+            "Many rows have near copies, which are nearly the same in X and deviate alike in y, such as "
+            "several spectra of one star. The gate then learns to trust experts that know the star, and is "
+            "wrong on new stars. Pass the star of each row as groups=..., or set group_column to the column "
+            "of X that holds it. If the rows have nothing in common, pass groups=range(len(X)).",
             UserWarning,
             stacklevel=2,
         )
@@ -102,16 +102,16 @@ def train_gate(
     n_bins, n_targets = len(bins), data.y.shape[1]
     if data.predictions.shape[1] != (n_bins + 1) * n_targets:
         raise ValueError(
-            f"y of the gate's rows has {n_targets} target(s), the moments have "
+            f"y of the gate's rows has {n_targets} target(s), but the moments have "
             f"{data.predictions.shape[1] // (n_bins + 1)}: give the y that the moments were gathered from."
         )
-    # A classifier has its classes in sorted order, which is not that of intervals.
+    # A classifier has its classes in sorted order; bins that are intervals have another order.
     labels, bins = bins, bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
     predictions = within(data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets), limits)
     inputs = join_inputs(plan.inputs, *data[1:])
     if not inputs.shape[1]:
         raise ValueError(
-            "The gate has nothing to see: X is constant over the training rows and has no PCA scores, or "
+            "The gate has no inputs: X is constant over the training rows and has no PCA scores, or "
             "n_components of gate_features is 0. Check X, or use BinnedRidgeExperts, which need no gate."
         )
     variance = residual_variance(predictions, data.y, codes, sample_weight) if plan.cross_fit else None
@@ -122,15 +122,15 @@ def train_gate(
         stage.end(*_in_words(gate, inputs))
         columns = columns_of_bins(gate, [bins.tolist(), labels.tolist()])
         return TrainedGate(gate, gate, np.empty((0, n_targets)), variance, input_range, columns)
-    # The weights of a gate that is trained on errors are no probabilities of bins, which hard mixing,
-    # `gate_proba` and `return_std` need. A classifier on the same inputs gives them.
+    # Hard mixing, `gate_proba` and `return_std` need probabilities of bins. The weights of a gate that is
+    # trained on errors are not probabilities; a classifier on the same inputs gives them.
     stage = progress.stage("router")
     router = fit_router(inputs, bins, codes, sample_weight)
     stage.end()
     stage = progress.stage("gate")
-    # The global ridge is an expert too, with half of the weight before training: where the regimes tell
-    # nothing, the mixture is hardly worse than one ridge. No blend of ridges reaches the rare ends of y, as
-    # constants do: on simulated spectra they raise R2 from 0.684 to 0.726.
+    # The global ridge is an expert too. It has half of the weight before training, so that the mixture is
+    # hardly worse than one ridge if the regimes tell nothing. Constants reach the rare ends of y, which no
+    # blend of ridges does: on simulated spectra they raise R2 from 0.684 to 0.726.
     anchors = anchor_values(plan.anchors, data.y)
     constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
     outputs = np.concatenate([predictions, constants], axis=1)
@@ -146,8 +146,8 @@ def train_gate(
 def columns_of_bins(gate, names: list[list]) -> list[int] | None:
     """Return the position of each bin among the classes of a classifier; None if they have the same order.
 
-    `names` are those of the bins in training, then their labels: a classifier that was fitted before knows
-    these.
+    `names` are the names of the bins in training, then their labels, which are the classes of a classifier
+    that was fitted before.
 
     Raises
     ------
@@ -161,7 +161,7 @@ def columns_of_bins(gate, names: list[list]) -> list[int] | None:
     missing, unknown = ([k for k in a if k not in b] for a, b in ((names[1], known), (known, names[1])))
     raise ValueError(
         f"gate {gate!r} has other classes than the bins: it lacks the bins {missing}, and has the "
-        f"classes {unknown}, which are no bins. Fit a gate to the labels of the same bins."
+        f"classes {unknown}, which are not bins. Fit the gate to the labels of the same bins."
     )
 
 
@@ -170,7 +170,7 @@ def _in_words(gate, inputs):
 
 
 def fit_router(inputs, bins, codes, sample_weight=None):
-    """Fit a `LogisticGate` to some of the rows, as exactly as the choice of the most probable bin needs."""
+    """Fit a `LogisticGate` to some of the rows, to as many digits as the most probable bin needs."""
     rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
     gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > EXACT_ROUTER_ROWS else LogisticGate()
@@ -203,7 +203,7 @@ def anchor_values(anchors, y) -> np.ndarray:
     if values.ndim != 2 or values.shape[1] != y.shape[1] or not np.isfinite(values).all():
         raise ValueError(
             f"anchors has shape {np.shape(anchors)}: pass a number of anchors, or finite values of shape "
-            "(n_anchors,), with several targets (n_anchors, n_targets)."
+            "(n_anchors,), or (n_anchors, n_targets) for several targets."
         )
     return values
 
@@ -211,7 +211,7 @@ def anchor_values(anchors, y) -> np.ndarray:
 def fit_classifier(gate, inputs, labels, sample_weight=None):
     """Fit a classifier; if there is only one label, fit a `DummyClassifier` instead."""
     gate = gate if len(np.unique(labels)) > 1 else DummyClassifier(strategy="prior")
-    # With routing off, a Pipeline takes sample weights by step name, for every user configuration.
+    # With routing off, whatever the user has set, a Pipeline takes sample weights by step name.
     with config_context(enable_metadata_routing=False):
         return gate.fit(inputs, labels, **sample_weight_kwargs(gate, sample_weight))
 
@@ -224,7 +224,7 @@ def sample_weight_kwargs(estimator, sample_weight, required: bool = True) -> dic
     takers = [prefix for prefix, step in steps if has_fit_parameter(step, "sample_weight")]
     if required and steps[-1][0] not in takers:
         raise TypeError(
-            f"sample_weight is given, but the gate {estimator!r} does not take it in fit: choose a gate "
-            "that does, or fit without sample_weight."
+            f"sample_weight is given, but fit of the gate {estimator!r} does not take it: choose a gate "
+            "whose fit does, or fit without sample_weight."
         )
     return {f"{prefix}sample_weight": sample_weight for prefix in takers}

@@ -1,4 +1,4 @@
-"""What a fitted mixture says beyond its prediction: weights, experts, intervals, explanations, a report."""
+"""Outputs of a fitted mixture beyond predictions: weights, experts, intervals, explanations, a report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def warn_of_unseen(regimes: Regimes, labels):
     n_rows = np.count_nonzero(np.append(unseen, False)[codes])
     if n_rows:
         warnings.warn(
-            f"bins of {n_rows} of {len(codes)} rows are those of no training row, the first is "
+            f"bins of {n_rows} of {len(codes)} rows are those of no training row, such as "
             f"{found[unseen].tolist()[0]!r}: these rows are not covered, and not scored.",
             stacklevel=3,
         )
@@ -45,7 +45,7 @@ class MixtureOutputs:
     bins_: np.ndarray
     residual_variance_: np.ndarray | None
     interval_scores_: dict[int, np.ndarray]
-    interval_mixing_: Mixing | None = None  # Models of earlier releases have none.
+    interval_mixing_: Mixing | None = None  # Models of earlier releases lack it.
     n_train_: int
 
     def assign_bins(self, bins) -> np.ndarray:
@@ -59,7 +59,7 @@ class MixtureOutputs:
         Returns
         -------
         ndarray of shape (n_samples,), int
-            -1 for a row in no bin, and for a row in a bin without expert.
+            -1 for a row in no bin, and for a row in a bin without an expert.
         """
         check_is_fitted(self)
         return self.regimes_.codes(bins)
@@ -76,13 +76,13 @@ class MixtureOutputs:
         Returns
         -------
         ndarray of shape (n_samples, n_bins)
-            In the order of `bins_`; rows sum to 1.
+            Columns are in the order of `bins_`; rows sum to 1.
         """
         check_is_fitted(self)
         return self._map(lambda outputs: outputs.proba, X, x_std, proba=True)
 
     def expert_weights(self, X, *, x_std=None) -> np.ndarray:
-        """Compute the gate's weights of experts, global ridge and anchors, as used in mode "soft".
+        """Compute the gate's weights of experts, global ridge and anchors, which mode "soft" uses.
 
         Parameters
         ----------
@@ -94,7 +94,7 @@ class MixtureOutputs:
         -------
         ndarray of shape (n_samples, n_bins + 1 + n_anchors) or (n_samples, n_bins)
             First the experts in the order of `bins_`, then the global ridge, then the anchors in the order of
-            `anchors_`. A classifier weighs the experts alone. Rows sum to 1.
+            `anchors_`. A classifier weighs only the experts. Rows sum to 1.
         """
         check_is_fitted(self)
         return self._map(lambda outputs: outputs.weights, X, x_std, weights=True)
@@ -111,7 +111,7 @@ class MixtureOutputs:
         Returns
         -------
         ndarray of shape (n_samples, n_inputs)
-            The inputs that `gate_inputs_` lists, side by side, then the level of the noise, if that is given.
+            The inputs that `gate_inputs_` lists, side by side, then the level of the noise, if it is given.
         """
         check_is_fitted(self)
         source = features_of(self, X)
@@ -139,7 +139,7 @@ class MixtureOutputs:
         return self._predictor_of(X, source, x_std).map(finish, source, **wanted)
 
     def _predictor_of(self, X, source, x_std, sample_weight=None) -> MixturePredictor:
-        """Return the predictor of the rows of X that have weight, with their noise if that is given."""
+        """Return the predictor of the rows of X that have weight, with their noise if it is given."""
         if x_std is None:
             return self.predictor_
         x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
@@ -149,7 +149,7 @@ class MixtureOutputs:
         """Check rows to predict; return them, and the codes of their bins if the mode is "oracle"."""
         if (
             mixing != "oracle" and bins is None and not options
-        ):  # Side columns of a file are not read for nothing.
+        ):  # Side columns of a file are read only if needed.
             return Rows(features_of(self, X)), []
         rows = rows_of(self, X, bins=bins, lazy=not options, **options)
         return rows, [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
@@ -160,7 +160,7 @@ class MixtureOutputs:
         anchors, variance = predictor.anchors, self.residual_variance_
 
         def of_block(outputs, codes=None):
-            if codes is not None:  # The bin is known, and its probability 1; in no bin, it is not.
+            if codes is not None:  # A known bin has probability 1; rows in no bin keep theirs.
                 told = np.where(codes[:, None] < 0, outputs.proba, np.eye(outputs.proba.shape[1])[codes])
                 outputs = Outputs(outputs.predictions, outputs.weights, told)
             prediction = mix(mixing, outputs, anchors, codes)
@@ -171,7 +171,7 @@ class MixtureOutputs:
     def calibrate(self, X, y, *, bins=None, per_bin=False, groups=None, x_std=None) -> Self:
         """Learn the widths of the intervals of `predict_interval` from held-out rows.
 
-        The intervals are those of the parameter `mixing`. After another one is set, calibrate again.
+        The intervals are those of the parameter `mixing`. If you change it, calibrate again.
 
         This is split conformal prediction with the score ``|y - m(x)| / std(x)`` (Lei, G'Sell, Rinaldo,
         Tibshirani and Wasserman, 2018, Journal of the American Statistical Association 113, 1094-1111,
@@ -186,10 +186,10 @@ class MixtureOutputs:
             Labels or side information, for ``mixing="oracle"`` only, as in `predict`.
         per_bin : bool, default=False
             Whether each most probable bin gets its own widths. The coverage then holds within each bin. With
-            ``mixing="oracle"``, it is the row's own bin.
+            ``mixing="oracle"``, the row's own bin replaces the most probable one.
         groups : array-like of shape (n_samples,), default=None
-            Rows with the same label belong together, such as spectra of one star. None means those in the
-            `group_column` of X, if it is there, or that rows have nothing in common.
+            Rows with the same label belong together, such as spectra of one star. None means the
+            `group_column` of X, or, if X lacks it, that rows have nothing in common.
         x_std : float or array-like, default=None
             Noise of the rows, as in `predict`.
 
@@ -222,10 +222,10 @@ class MixtureOutputs:
         `calibrate`. The new rows and those of `calibrate` must be exchangeable. The probability is then at
         least `coverage`, even if the model is wrong. It is taken over both sets of rows.
 
-        With groups in `calibrate`, the groups must be exchangeable, and so must the rows within each of them.
-        The probability is that for a row of a new group. Each group counts as one there, whatever its number
-        of rows, so that 10 groups allow a coverage of 10 / 11 at most. Nothing is promised of other rows of
-        the same groups, which are predicted better.
+        With groups in `calibrate`, the groups must be exchangeable, and so must the rows within each group.
+        The probability is then that for a row of a new group. Each group counts as one, whatever its number
+        of rows, so that 10 groups allow a coverage of at most 10 / 11. Nothing is promised for further rows
+        of the same groups, which are predicted better.
 
         Parameters
         ----------
@@ -239,7 +239,7 @@ class MixtureOutputs:
         Returns
         -------
         ndarray of shape (n_samples, 2) or (n_samples, 2, n_targets)
-            Lower and upper ends. They are infinite if `calibrate` had too few rows for this coverage.
+            Lower and upper ends; infinite if `calibrate` had too few rows for this coverage.
 
         Raises
         ------
@@ -269,8 +269,7 @@ class MixtureOutputs:
         r"""Compute the coefficients of the soft mixture at each row.
 
         They are :math:`\sum_k p_k(x) c_k`, with the gate's weights :math:`p_k` and the coefficients
-        :math:`c_k` of the experts and of the global ridge: the slopes of the prediction while the gate's
-        weights are held fixed.
+        :math:`c_k` of the experts and of the global ridge: the slopes of the prediction at fixed weights.
         Anchors have no slope.
 
         Parameters
@@ -292,9 +291,9 @@ class MixtureOutputs:
 
         The contribution of column j is :math:`\sum_k p_k(x) c_{kj} (x_j - \bar x_j)`, with the gate's weights
         :math:`p_k`, the coefficients :math:`c_k` of the experts and of the global ridge, and the mean of the
-        training rows. The base is the rest of the soft prediction: what these and the anchors predict at that
-        mean, with the weights of the row. The weights are held fixed, as in `local_coef`. What a column does
-        through the gate is therefore in the base.
+        training rows. The base is the rest: the prediction of these models and of the anchors at that mean,
+        with the weights of the row. The weights are held fixed, as in `local_coef`, so that the base includes
+        the effect of a column through the gate.
 
         Parameters
         ----------
@@ -308,7 +307,7 @@ class MixtureOutputs:
             ``values`` of shape (n_samples, n_features) or (n_samples, n_features, n_targets), ``base_values``
             of shape (n_samples,) or (n_samples, n_targets), ``data`` and ``feature_names``. The values of a
             row and its base add up to ``predict(X, mixing="soft")``. ``shap.Explanation(**vars(result))``
-            makes what the plots of shap take.
+            makes the input of shap's plots.
 
         Raises
         ------
@@ -347,7 +346,7 @@ class MixtureOutputs:
 
     @property
     def coef_(self) -> NoReturn:
-        """A mixture has no such attribute; the message of the AttributeError says what it has instead."""
+        """A mixture has no `coef_`. The AttributeError says what it has instead."""
         raise AttributeError(
             "A mixture has no coef_ and no feature_importances_: its coefficients differ from row to row. "
             "local_coef(X) and contributions(X) show those of each row, experts_.coef_ those of the experts. "
@@ -372,9 +371,9 @@ class MixtureOutputs:
         -------
         dict of str to list
             One value per bin under each key, as `pandas.DataFrame` takes it: "bin", "n_train", "alpha"
-            (or "n_components", of `BinnedPLSExperts`), "residual_std" (root mean square over the targets;
-            nan if `residual_variance_` is None) and "strongest" (the columns with the largest absolute
-            coefficients, summed over the targets).
+            ("n_components" for `BinnedPLSExperts`), "residual_std" (root mean square over the targets; nan if
+            `residual_variance_` is None) and "strongest" (the columns with the largest absolute coefficients,
+            summed over the targets).
 
         Raises
         ------
@@ -430,10 +429,10 @@ class MixtureOutputs:
         n_resamples, confidence_level, random_state
             Parameters of the bootstrap interval of rho, see `rho_interval`.
         regime_value : RegimeValue, default=None
-            What `moe_sklearn.regime_value` returned, usually for the training rows. The report then
-            compares soft mixing with your bins, with the best other bins and with one bin.
+            Result of `moe_sklearn.regime_value`, usually for the training rows. The report then compares soft
+            mixing with your bins, with the best other bins and with one bin.
         errors : bool, default=False
-            Whether to report RMSEP, bias, SEP and RPD of each mode too, see `prediction_errors`.
+            Whether to report also RMSEP, bias, SEP and RPD of each mode, see `prediction_errors`.
 
         Returns
         -------
@@ -449,14 +448,14 @@ class MixtureOutputs:
         Warns
         -----
         UserWarning
-            If labels were in no training row: their rows are not covered.
+            If no training row had some of the labels: their rows are not covered.
 
         Notes
         -----
-        The pass over X keeps no extremes of its columns. The training range is that of the inputs of the
-        gate (`gate_inputs_of`) over the rows that trained it. A row is outside if one of its inputs lies
-        beyond this range by more than a tenth of the range's width. Closer to its ends there are always some
-        rows by chance.
+        The pass over X does not keep extremes of its columns. The training range is that of the gate's inputs
+        (`gate_inputs_of`) over the rows that trained it. A row is outside if one of its inputs lies beyond
+        this range by more than a tenth of the range's width. Closer to the ends, there are always some rows
+        by chance.
         """
         check_is_fitted(self)
         given = {"bins": bins, "sample_weight": sample_weight, "n_targets": self.predictor_.n_targets}
@@ -475,7 +474,7 @@ class MixtureOutputs:
         def of_block(outputs, codes):
             mixed = [mix(mode, outputs, predictor.anchors, codes) for mode in MODES]
             n_models = outputs.weights.shape[1] - n_anchors
-            # Means of weights and probabilities need no more digits.
+            # float32 has enough digits for means of weights and probabilities.
             weights = np.zeros((len(codes), n_bins + 2), dtype=np.float32)
             weights[:, :n_models] = outputs.weights[:, :n_models]
             weights[:, -1] = outputs.weights[:, n_models:].sum(axis=1)

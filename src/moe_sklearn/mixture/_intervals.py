@@ -15,8 +15,8 @@ def check_residuals(residual_variance):
     """Raise a ValueError if there are no residuals of rows that the experts have not seen."""
     if residual_variance is None:
         raise ValueError(
-            "return_std and intervals need residuals of rows that the experts have not seen, which a gate "
-            "that sees features only goes without: fit with gate_inputs=('features', 'experts'), or "
+            "return_std and intervals need residuals of rows that the experts have not seen, and a gate that "
+            "sees only features has none: fit with gate_inputs=('features', 'experts'), or "
             "gate='regression'."
         )
 
@@ -25,9 +25,9 @@ def conformal_scores(y, prediction, std, bins=None, groups=None):
     """Compute the sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by bin; 0 / 0 is 0.
 
     Without `bins` all rows form the bin -1. The scores of a bin are (n_rows, n_targets), and so are their
-    levels: the coverage for which a score is wide enough. Of K groups, each of the n rows of one adds 1 / (n
-    (K + 1)) to it (Lee, Barber and Willett, 2023, "Distribution-free inference with hierarchical data",
-    arXiv:2306.06342); without groups, each row is one.
+    levels: the coverage that a score is wide enough for. With K groups, each row of a group of n rows adds 1
+    / (n (K + 1)) to the level (Lee, Barber and Willett, 2023, "Distribution-free inference with hierarchical
+    data", arXiv:2306.06342). Without groups, each row is a group.
     """
     error = np.abs(y - prediction)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -49,9 +49,9 @@ def conformal_scores(y, prediction, std, bins=None, groups=None):
 def interval_widths(scores: dict, levels: dict, coverage: float, n_bins: int) -> np.ndarray:
     """Compute the half widths of the intervals in units of std(x): (n_bins, n_targets).
 
-    The half width of a bin is the least of its scores whose level is `coverage` or more, which is the ceil((n
-    + 1) coverage)-th smallest of n rows. It is infinite if there is none. The scores of bin -1 are used for
-    every bin.
+    The half width of a bin is its smallest score with a level of at least `coverage`: the ceil((n + 1)
+    coverage)-th smallest of n rows. It is infinite if there is none. The scores of bin -1 are used for every
+    bin.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def interval_widths(scores: dict, levels: dict, coverage: float, n_bins: int) ->
     n_targets = next(iter(scores.values())).shape[1]
     widths = np.full((n_bins, n_targets), np.inf)
     for label, values in scores.items():
-        # A level of 0.07 can be slightly less in floating point.
+        # A level of 0.07 can be slightly smaller in floating point.
         wide_enough = levels[label] > coverage - 1e-9
         of_bin = np.where(wide_enough, values, np.inf).min(axis=0, initial=np.inf)
         widths[slice(None) if label == NO_BIN else label] = of_bin

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._checks import check_choice
+from .._checks import check_choice, not_installed
 from .._version import __version__
 from ..data import feature_names
 from ..features import MAX_NORMALISED_FLUX, GateFeatureTransformer
 from ..gates import LogisticGate, RegressionGate
 from ..metrics import MODES
 
-# Of 2022: runtimes of all releases since then run the graph.
+# These are of 2022: all runtimes released since then run the graph.
 OPSET, IR_VERSION = 17, 8
 
 STORED_CLASSES = {
@@ -41,23 +41,23 @@ def to_onnx(model, *, mixing=None):
 
     The graph has the input "X", of shape (n_samples, n_features) and in the precision of the model, and the
     output "y", which is ``model.predict(X, mixing=mixing)``. The precision is that of the X seen in `fit`.
-    n_samples is any number from 1 on. A row with nan or infinity is no error, as it is in `predict`: its "y"
-    is not finite. The graph knows no noise of the rows: the `x_std` of `predict` is no input of it.
+    n_samples is any number from 1 on. A row with nan or infinity raises no error, as it does in `predict`:
+    its "y" is not finite. The graph has no input for the noise of the rows, the `x_std` of `predict`.
 
     Parameters
     ----------
     model : SoftGateMoERegressor
-        Fitted. Its gate is a `LogisticGate` or a `RegressionGate`. Its `gate_features`, if the gate sees
-        them, are a `GateFeatureTransformer` or another transformer with a method `linear_part` and none
-        named `complete`, see `moe_sklearn.linalg.LinearPart`.
+        Fitted, with a `LogisticGate` or a `RegressionGate`. Its `gate_features`, if the gate sees them, are a
+        `GateFeatureTransformer`, or another transformer that has a method `linear_part` (see
+        `moe_sklearn.linalg.LinearPart`) and no method `complete`.
     mixing : {"soft", "hard", "global"}, default=None
         Mode of the prediction. None means the `mixing` of the model.
 
     Returns
     -------
     onnx.ModelProto
-        Operator set 17. The metadata are "moe_sklearn_version", "mixing" and, as a JSON list, "feature_names"
-        (None as ``null`` without names in `fit`). ``onnx.save(graph, path)`` writes a file.
+        Operator set 17. The metadata are "moe_sklearn_version", "mixing" and "feature_names", a JSON list, or
+        ``null`` if `fit` saw no names. ``onnx.save(graph, path)`` writes a file.
 
     Raises
     ------
@@ -84,25 +84,25 @@ def to_onnx(model, *, mixing=None):
     try:
         import onnx
     except ImportError as error:
-        raise ImportError("to_onnx needs the package onnx: pip install moe-sklearn[onnx].") from error
+        raise not_installed("to_onnx", "the package onnx", "onnx") from error
     check_is_fitted(model)
     if not hasattr(model, "predictor_"):
         raise TypeError(
-            f"model must be a fitted SoftGateMoERegressor, got {model!r}: of a Pipeline or a search pass the "
-            "mixture itself, such as pipeline[-1] or search.best_estimator_."
+            f"model must be a fitted SoftGateMoERegressor, got {model!r}. If it is in a Pipeline or a "
+            "search, pass the mixture itself: pipeline[-1] or search.best_estimator_."
         )
     mixing = model.mixing if mixing is None else mixing
     check_choice(mixing, "mixing", MODES)
     if mixing == "oracle":
         raise ValueError(
-            "mixing='oracle' needs the bins of the rows, which are no input of the graph: export 'soft', "
+            "mixing='oracle' needs the bins of the rows, which the graph does not take: export 'soft', "
             "'hard' or 'global', or call model.predict(X, mixing='oracle', bins=...)."
         )
     predictor = model.predictor_
     graph = _Graph(onnx, predictor.stack.coef.dtype)
     y = _prediction(graph, predictor, mixing)
     shape = [predictor.n_targets][: model.experts_.coef_.ndim - 2]
-    # The number of targets is an axis of y only if it was one in fit.
+    # y has an axis of targets only if it had one in fit.
     y = graph("Reshape", y, np.array([0, *shape] if shape else [-1]), output="y")
     names = feature_names(model)
     metadata = {
@@ -114,7 +114,7 @@ def to_onnx(model, *, mixing=None):
 
 
 class _Graph:
-    """An ONNX graph in the making, "X" and "y" in `dtype`. Its values are known by their names."""
+    """An ONNX graph that is being built, with "X" and "y" in `dtype`. Its values are referred to by name."""
 
     def __init__(self, onnx, dtype):
         self._onnx, self.dtype = onnx, dtype
@@ -173,16 +173,16 @@ class _Graph:
 
 
 def _prediction(graph, predictor, mixing) -> str:
-    """Add what `moe_sklearn.mixture.mix` returns: (n, n_targets)."""
+    """Add the prediction, as in `moe_sklearn.mixture.mix`: (n, n_targets)."""
     stack, n_bins, n_targets = predictor.stack, predictor.n_bins, predictor.n_targets
     n_models, n_anchors = n_bins, len(predictor.anchors)
     rows = "X" if stack.origin is None else graph("Sub", "X", stack.origin)
-    if mixing == "global":  # No gate: this mode can be written whatever the gate is.
+    if mixing == "global":  # This mode needs no gate, so any gate will do.
         coef, at_zero = (stack.part(array, "experts") for array in (stack.coef, stack.intercept[None]))
         return _within(graph, graph("Gemm", rows, coef[:, -n_targets:], at_zero[0, -n_targets:]), predictor)
     outputs = graph("Gemm", rows, stack.coef, stack.intercept)
     first = stack.columns["experts"].start
-    if mixing == "soft" and isinstance(predictor.gate, RegressionGate):  # It can weigh the global model too.
+    if mixing == "soft" and isinstance(predictor.gate, RegressionGate):  # It can also weigh the global model.
         n_models = len(predictor.gate.classes_) - n_anchors
     predictions = graph.columns(outputs, slice(first, first + n_models * n_targets))
     if n_models == 1 and (mixing == "hard" or not n_anchors):
@@ -191,7 +191,7 @@ def _prediction(graph, predictor, mixing) -> str:
     if mixing == "soft":
         weights = graph.cast(_weights(graph, predictor.gate, inputs), graph.dtype)
     else:
-        # Weights of 1 and 0, so that the sum below serves both modes.
+        # Weights of 1 and 0: the sum below then serves both modes.
         best = graph("ArgMax", _weights(graph, predictor.router, inputs), axis=1, keepdims=1)
         weights = graph.cast(graph("Equal", best, np.arange(n_bins)), graph.dtype)
     of_experts = graph("Unsqueeze", graph.columns(weights, slice(0, n_models)), np.array([2]))
@@ -226,15 +226,15 @@ def _gate_inputs(graph, predictor, outputs) -> str:
 
 
 def _features(graph, predictor, outputs) -> str:
-    """Add the gate features, which are linear in X, or are completed by line windows."""
+    """Add the gate features: linear in X, or completed by line windows."""
     features = predictor.features
     complete = getattr(features, "complete", None)
     completed_here = _function_of(complete) is GateFeatureTransformer.complete
     if "features" not in predictor.stack.columns or not (complete is None or completed_here):
         raise TypeError(
-            f"gate_features {features!r} cannot be written as ONNX: use a GateFeatureTransformer, give a "
-            "transformer that is linear in X the method linear_part (moe_sklearn.linalg.LinearPart), or "
-            "leave the features out, as in gate_inputs=('discriminants', 'experts')."
+            f"gate_features {features!r} cannot be written as ONNX: use a GateFeatureTransformer, or give "
+            "your transformer, if it is linear in X, the method linear_part (moe_sklearn.linalg.LinearPart), "
+            "or leave out the features with gate_inputs=('discriminants', 'experts')."
         )
     scores = graph.columns(outputs, predictor.stack.columns["features"])
     if not completed_here or features.windows_ is None:
@@ -254,7 +254,7 @@ def _with_lines(graph, features, scores) -> str:
     ratio = graph("Where", lit, ratio, graph.number(1))
     bounds = graph.number(-MAX_NORMALISED_FLUX), graph.number(MAX_NORMALISED_FLUX)
     missing = graph("Sub", graph.number(1), graph("Clip", ratio, *bounds))
-    # In set 17 the axes of ReduceMax are an attribute, those of ReduceSum an input.
+    # In set 17 ReduceMax takes axes as an attribute, ReduceSum as an input.
     depth = graph("ReduceMax", missing, axes=[2])
     width = graph.sum(graph("Mul", missing, windows.step.astype(graph.dtype)), 2)
     measured = graph("Reshape", graph("Concat", mean, depth, width, axis=2), np.array([0, 3 * n_lines]))
@@ -273,7 +273,8 @@ def _medians(graph, sets, chosen) -> str:
     within = np.arange(n_pixels) < sizes[:, None]
     values = graph("Where", within, graph("Gather", "X", sets.pixels, axis=1), graph.number(np.inf))
     n_least = max(sizes) // 2 + 1
-    # No operator takes a median. The lesser half and one more, sorted, end with the one or two in the middle.
+    # There is no operator for a median. The smaller half plus one, sorted, ends with the one or two middle
+    # values.
     least = graph("TopK", values, np.array([n_least]), axis=2, largest=0, n_outputs=2)
     flat = graph("Reshape", least, np.array([0, n_sets * n_least, 1]))
     starts = n_least * np.arange(n_sets)
@@ -288,7 +289,7 @@ def _function_of(method) -> Any:
 
 
 def _weights(graph, gate, inputs) -> str:
-    """Add what the gate's method `weigh` returns, in float64."""
+    """Add the weights of the gate, as its method `weigh` returns them, in float64."""
     write = GATES.get(_function_of(getattr(gate, "weigh", None)))
     if write is None:
         raise TypeError(
@@ -300,7 +301,7 @@ def _weights(graph, gate, inputs) -> str:
 
 def _write_logistic(graph, gate, inputs) -> str:
     scaler, coef, intercept = gate.scaler_, gate.logistic_.coef_, gate.logistic_.intercept_
-    if len(coef) == 1:  # The logit of the second of two classes; that of the first is 0.
+    if len(coef) == 1:  # Two classes: this is the logit of the second; that of the first is 0.
         coef, intercept = np.vstack([0 * coef, coef]), np.append(0, intercept)
     scaled = graph("Div", graph("Sub", inputs, scaler.mean_), scaler.scale_)
     return graph("Softmax", graph("Gemm", scaled, coef.T, intercept), axis=1)
@@ -311,7 +312,7 @@ def _write_regression(graph, gate, inputs) -> str:
     # The networks stay in float32, as in `RegressionGate`; their mean is in float64.
     scaled = graph("Asinh", graph.cast(scaled, np.float32))
     weighted = []
-    n = len(gate.classes_)  # the rows of coef and bias after these belong to hidden units
+    n = len(gate.classes_)  # the further rows of coef and bias belong to hidden units
     for share, stacked in zip(gate.shares_, gate.networks_, strict=True):
         for coef, bias, *coef_out in zip(*stacked, strict=True):
             logits = graph("Gemm", scaled, coef[:n].T, bias[:n])
@@ -324,5 +325,5 @@ def _write_regression(graph, gate, inputs) -> str:
     return graph("Div", total, graph.sum(total, 1))
 
 
-# By the method that predicts: a subclass with a method of its own is none of these.
+# The keys are the methods that predict, so that a subclass that overrides the method does not match.
 GATES = {LogisticGate.weigh: _write_logistic, RegressionGate.weigh: _write_regression}

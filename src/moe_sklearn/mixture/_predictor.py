@@ -1,4 +1,4 @@
-"""The predictor of a fitted mixture, which every prediction, explanation and export uses."""
+"""The predictor of a fitted mixture. Every prediction, explanation and export uses it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Contributions:
-    """Predictions divided among the columns of X; the names are those of `shap.Explanation`.
+    """Predictions divided among the columns of X. The attributes have the names of `shap.Explanation`.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Contributions:
     data : array of shape (n_samples, n_features) or None
         The rows; None for bands.
     feature_names : list of str or None
-        Names of the columns seen in `fit`, or of the bands; None if the columns had none.
+        Names of the columns seen in `fit`, or of the bands; None if the columns had no names.
 
     See Also
     --------
@@ -56,13 +56,13 @@ class Contributions:
         return list(range(self.values.shape[1]) if self.feature_names is None else self.feature_names)
 
     def to_frame(self) -> pd.DataFrame:
-        """Make a pandas DataFrame with one line for each prediction.
+        """Make a pandas DataFrame with one row for each prediction.
 
         Returns
         -------
         DataFrame of shape (n_samples, 1 + n_features) or (n_samples, n_targets * (1 + n_features))
-            Column "base", then the columns of X. The sum of a line is its prediction. With several targets,
-            the number of the target is the upper level of the columns.
+            Column "base", then the columns of X. The sum of a row is its prediction. With several targets,
+            the upper level of the columns is the number of the target.
 
         Raises
         ------
@@ -81,28 +81,28 @@ class Contributions:
         """Sum the contributions over bands of wavelength, or over groups of columns.
 
         Neighbouring pixels have nearly the same flux, and a ridge gives them coefficients of both signs, so
-        that most of their contributions cancel. The sum over a line or band says what it does.
+        that most of their contributions cancel. The sum over a spectral line or band shows its effect.
 
         Parameters
         ----------
         bands : dict of {str: columns}, dict of {str: (low, high)} or array-like of edges
             Without `wavelength`, the columns of each band by name, or by position if they have no names. With
-            it, the ends of each band, ``low <= wavelength < high``, or increasing edges of adjacent bands,
-            the last one included.
+            `wavelength`, the ends of each band, ``low <= wavelength < high``, or increasing edges of adjacent
+            bands; the last band includes its upper end.
         wavelength : array-like of shape (n_features,), default=None
             Wavelength of each column, or another axis, in the unit of `bands`.
 
         Returns
         -------
         Contributions
-            One column for each band, and a last one, "rest", for the columns that are in none, if there are
-            any. The sum of a row, with its base, is still the prediction.
+            One column for each band, and a last one, "rest", if some columns are in no band. A row and its
+            base still add up to the prediction.
 
         Raises
         ------
         ValueError
-            If a band has no column, a column is unknown or lies in two bands, or `wavelength` has another
-            length than X has columns.
+            If a band has no column, a column is unknown or lies in two bands, or the length of `wavelength`
+            is not the number of columns of X.
 
         Examples
         --------
@@ -119,7 +119,7 @@ class Contributions:
         if wavelength is None:
             unknown = [c for columns in bands.values() for c in columns if c not in set(self._names)]
             if unknown:
-                raise ValueError(f"bands hold {unknown[0]!r}, which is no column of X.")
+                raise ValueError(f"bands hold {unknown[0]!r}, which is not a column of X.")
             members = [np.isin(names, list(columns)) for columns in bands.values()]
         else:
             axis = of_columns(wavelength, "wavelength", len(names))
@@ -131,12 +131,12 @@ class Contributions:
         for band, held in zip(bands, members, strict=True):
             if not held.any():
                 raise ValueError(
-                    f"bands[{band!r}] holds no column of X: {bands[band]}. Check it and its unit."
+                    f"bands[{band!r}] holds no column of X: {bands[band]}. Check its ends and their unit."
                 )
         n_bands = np.sum(members, axis=0)
         if n_bands.max() > 1:
             raise ValueError(
-                f"Column {names[n_bands > 1].tolist()[0]!r} lies in several bands, and counts twice."
+                f"Column {names[n_bands > 1].tolist()[0]!r} lies in several bands and would count twice."
             )
         members += [n_bands == 0] * bool((n_bands == 0).any())
         values = np.stack([self.values[:, held].sum(axis=1) for held in members], axis=1)
@@ -147,9 +147,9 @@ class Outputs(NamedTuple):
     """Outputs of the predictor; inputs, weights and probabilities have no columns unless they are requested.
 
     Predictions (n, n_bins + 1, n_targets) are those of the experts, then of the global model. Weights (n,
-    n_bins + 1 + n_anchors) are the gate's of the same models, then of the anchors; a classifier weighs no
-    more than the n_bins experts. `proba` (n, n_bins) is that of the bins.
-    `inputs` (n, n_inputs) are those of the gate.
+    n_bins + 1 + n_anchors) are the gate's weights of the same models, then of the anchors; a classifier
+    weighs only the n_bins experts. `proba` (n, n_bins) holds the probabilities of the bins, `inputs` (n,
+    n_inputs) the inputs of the gate.
     """
 
     predictions: np.ndarray
@@ -169,26 +169,28 @@ class MixturePredictor:
     n_bins, n_targets : int
     features : transformer
         Fitted `gate_features`. If the stack has their linear part, its outputs are the features, or
-        ``features.complete(outputs, X)`` makes them from these. Otherwise ``features.transform(X)`` does.
+        ``features.complete(outputs, X)`` makes the features from them. Otherwise ``features.transform(X)``
+        makes them.
     gate_inputs : tuple of str
         Inputs of the gate, in this order.
     gate, router : estimator
-        The gate weighs experts, global model and anchors, the router gives the probability of each bin. A
-        method `weigh` is called in place of `predict_proba` if there is one, as it skips the checks of X.
+        The gate weighs experts, global model and anchors; the router gives the probability of each bin. If
+        they have a method `weigh`, it is called instead of `predict_proba`, because it skips the checks of X.
     anchors : ndarray of shape (n_anchors, n_targets)
         Values of the constant experts.
     x_mean : ndarray of shape (n_features,)
         Mean of the training rows.
     gate_columns : list of int, optional
-        Columns of what the gate predicts, in the order of the bins. None means that this is theirs.
+        Position of each bin among the gate's classes. None means that both have the same order.
     noisy : MixturePredictor, optional
-        The predictor of rows whose noise is known. Its stack is a `LevelStack`, its gate sees the level too.
+        The predictor of rows whose noise is known. Its stack is a `LevelStack`, and its gate also sees the
+        level.
     variances : ndarray of shape (n_features,), optional
-        Those of the columns, in which the noise of rows is measured. Only of a `noisy` one.
+        Variances of the columns, the unit of the noise of rows. Only a `noisy` predictor has them.
     level : tuple of ndarray
-        Level of the noise of each row that is predicted, (n,), or nothing.
+        Level of the noise of each row to predict, (n,), or nothing.
     input_range : ndarray of shape (2, n_inputs), optional
-        Least and greatest inputs of the rows that trained the gate. Models of earlier releases have none.
+        Least and greatest inputs of the rows that trained the gate. Models of earlier releases lack it.
     limits : ndarray of shape (2, n_targets), optional
         Least and greatest prediction of each model. None means that there are no limits.
     """
@@ -212,7 +214,7 @@ class MixturePredictor:
     limits: np.ndarray | None = None
 
     def of_rows(self, x_std, source, sample_weight=None) -> MixturePredictor:
-        """Return the predictor of the rows of `source` that have weight, which have the noise `x_std`.
+        """Return the predictor of rows with the noise `x_std`: those of `source` that have weight.
 
         Raises
         ------
@@ -221,8 +223,8 @@ class MixturePredictor:
         """
         if self.noisy is None:
             raise ValueError(
-                "x_std is given, but the model has learned one level of noise only: call fit with an x_std "
-                "of the shape of X that differs from row to row, and noise_levels=3, or leave x_std out."
+                "x_std is given, but the model has learned only one level of noise: call fit with an x_std "
+                "of the shape of X that differs from row to row, and noise_levels=3, or leave out x_std."
             )
         level = noise_levels(x_std, self.noisy.variances, len(source), sample_weight)
         level = np.clip(level, *self.noisy.stack.levels[[0, -1]])
@@ -242,13 +244,13 @@ class MixturePredictor:
         return stack.part(stack.coef, "experts").T.reshape(self.n_bins + 1, self.n_targets, -1)
 
     def map(self, finish: Callable, X, *row_values, weights: bool = False, proba: bool = False) -> Any:
-        """Join ``finish(outputs, *values)`` of all blocks of rows of X; the outputs of a block are not kept.
+        """Join ``finish(outputs, *values)`` of all blocks of rows of X. The outputs themselves are not kept.
 
         Parameters
         ----------
         finish : callable
-            Takes the `Outputs` of a block, and the same rows of each of `row_values`. Returns an array with a
-            row for each of them, or a tuple of such arrays.
+            Takes the `Outputs` of a block, and the same rows of each of `row_values`. Returns one array, or a
+            tuple of arrays, with a row for each row of the block.
         X : RowSource
             See `RowSource.map`.
         *row_values : ndarray
@@ -270,15 +272,15 @@ class MixturePredictor:
         return X.map(of_block, *self.level, *row_values, named=True)
 
     def _outputs(self, X, locate, weights, proba, *level):
-        # The one product of a block: experts, global model, features and discriminants are stacked.
+        # One product for the block: experts, global model, features and discriminants are stacked.
         linear_outputs = self.stack.outputs(X, *level)
         shape = len(X), self.n_bins + 1, self.n_targets
         predictions = within(self.stack.part(linear_outputs, "experts").reshape(shape), self.limits)
         weighed = routed = np.empty((len(X), 0), linear_outputs.dtype)
         bad = None if np.isfinite(linear_outputs.sum()) else ~np.isfinite(linear_outputs).all(axis=1)
         if bad is not None:
-            # `RowSource.map` finds nan in X by the results, but gate features could stumble first. What is
-            # left are overflows, for which the gate gets zeros.
+            # `RowSource.map` finds nan in X by the results, but gate features could fail on it first. Only
+            # overflows are left after this check; the gate gets zeros for them.
             check_finite(X, "X", locate)
             X, linear_outputs = (np.where(bad[:, None], 0, array) for array in (X, linear_outputs))
         inputs = np.empty((len(X), 0))
@@ -308,22 +310,23 @@ class MixturePredictor:
             return np.zeros(len(inputs), dtype=bool)
         low, high = self.input_range
         width = high - low
-        # An input that is constant in training has no width, but some rounding.
+        # An input that is constant in training has no width, but has rounding errors.
         margin = 0.1 * width + 1e-6 * width.max(initial=0)
         return ((inputs < low - margin) | (inputs > high + margin)).any(axis=1)
 
     def contributions(self, X) -> tuple[np.ndarray, np.ndarray]:
         """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).
 
-        The first are sum_k p_k c_kj (x_j - mean_j) with the coefficients c_k of the models that the gate
-        weighs. The second are the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k
+        The first array is sum_k p_k c_kj (x_j - mean_j) with the coefficients c_k of the models that the gate
+        weighs. The second is the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k
         and the anchors c_a.
         """
 
         def of_block(block, locate, *level):
             outputs = self._outputs(block, locate, True, False, *level)
             values, at_mean = self._line(outputs.weights, *level)
-            # About the mean, because coefficients times x itself would be large and cancel in the rest.
+            # About the mean: products of coefficients with x itself would be large and cancel against the
+            # rest.
             values *= (block - self.x_mean)[:, :, None]
             if self.limits is not None:
                 # What is cut of the models' predictions belongs to no column.
@@ -344,7 +347,7 @@ class MixturePredictor:
         return X.map(of_block, *self.level, named=True)
 
     def _line(self, weights, *level):
-        """Coefficients (n, n_features, n_targets) of the mixture of given weights; its value at the mean."""
+        """Coefficients (n, n_features, n_targets) of the mixture with these weights; value at the mean."""
         n_models = weights.shape[1] - len(self.anchors)
         coefs, at_mean = [], weights[:, n_models:] @ self.anchors
         for share, stack in self.stack.by_level(*level):
@@ -373,7 +376,7 @@ def complete_features(features, stack: LinearStack, linear_outputs, X, locate="r
     Raises
     ------
     ValueError
-        If they are nan or infinite in a row, which the function `locate` names.
+        If they are nan or infinite. The function `locate` names the row.
     """
     if "features" not in stack.columns:
         made = features.transform(X)
@@ -406,16 +409,17 @@ def within(predictions, limits) -> np.ndarray:
 def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:
     """Combine the predictions of all models: (n, n_targets).
 
-    "soft" is sum_k p_k f_k + sum_a p_a c_a, with the gate's weights p of the experts f_k and of the global
-    model, which only a gate trained on errors weighs, and the anchors c_a (n_anchors, n_targets). "hard" is
-    the expert of the most probable bin, "oracle" that of the bin that `codes` gives; code -1 is the global
-    model. "global" is the global model.
+    "soft" is sum_k p_k f_k + sum_a p_a c_a, with the gate's weights p, the experts f_k and the anchors c_a
+    (n_anchors, n_targets). A gate trained on errors also weighs the global model. "hard" is the expert of the
+    most probable bin, "oracle" that of the bin that `codes` gives; code -1 is the global model. "global" is
+    the global model.
     """
     predictions = outputs.predictions
     if mixing == "global":
         return predictions[:, -1]
     if mixing == "soft":
-        # Columns without an anchor are models; gates of earlier releases do not weigh the last of them.
+        # Columns without an anchor are models; gates of earlier releases do not weigh the last one, the
+        # global model.
         n_models = outputs.weights.shape[1] - len(anchors)
         mixed = np.einsum("nk,nkt->nt", outputs.weights[:, :n_models], predictions[:, :n_models])
         if len(anchors):
@@ -436,5 +440,5 @@ def total_std(prediction, outputs: Outputs, residual_variance) -> np.ndarray:
 
 
 def weigh(gate, inputs) -> np.ndarray:
-    """Call `weigh` of the gate if it has that method, else `predict_proba`; the inputs must be valid."""
+    """Call `weigh` of the gate, or `predict_proba` if it has no such method; the inputs must be valid."""
     return gate.weigh(inputs) if hasattr(gate, "weigh") else gate.predict_proba(inputs)

@@ -21,11 +21,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     r"""Mixture of ridge experts over known regimes.
 
     `fit` is given the regime of each training row (`bins`). `predict` is not: a gate guesses it. Let
-    :math:`f_k(x)` be the predictions of the experts and :math:`p_k(x)` the gate's weights of the experts. The
-    mixing modes are
+    :math:`f_k(x)` be the predictions of the experts and :math:`p_k(x)` their weights by the gate. The mixing
+    modes are
 
-    - ``"soft"``: :math:`\sum_k p_k(x) f_k(x)`, where a regression gate weighs the global ridge and constants
-      too, see `gate` and `anchors`;
+    - ``"soft"``: :math:`\sum_k p_k(x) f_k(x)`; a regression gate also weighs the global ridge and constants,
+      see `gate` and `anchors`;
     - ``"hard"``: the expert of the most probable bin;
     - ``"oracle"``: the expert of the row's own bin, which must be given;
     - ``"global"``: one ridge over all rows.
@@ -38,21 +38,20 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Makes the features of the gate from X. Any scikit-learn transformer can be used. None means PCA
         scores, which need no second pass over X: ``GateFeatureTransformer(30)`` for a regression gate, and
         ``GateFeatureTransformer()``, with 10 scores, for a classifier. There are never more scores than
-        columns, nor than training rows less one. If X is a DataFrame of
-        pandas or polars, the transformer gets DataFrames with the same names, so that a `ColumnTransformer`
-        can choose columns by name. The transformer is fitted without y. Only one that cannot be fitted
-        without it, such as `PLSRegression` or `SelectKBest`, gets the y of all training rows. Such features
-        are not cross-fitted, so that the gate can trust them too much; a regression gate, and any gate with
-        cross-fitted inputs, warns of them.
+        columns, nor than training rows minus one. If X is a DataFrame of pandas or polars, the transformer
+        gets DataFrames with the same names, so that a `ColumnTransformer` can choose columns by name. The
+        transformer is fitted without y, unless it cannot be, such as `PLSRegression` or `SelectKBest`. It
+        then gets the y of all training rows. These features are not cross-fitted, so that the gate can trust
+        them too much; a regression gate, and any gate with cross-fitted inputs, warns of them.
     gate : {"auto", "logistic", "regression"}, RegressionGate or classifier, default="auto"
         The estimator that weighs the experts.
 
         - ``"logistic"``: a `LogisticGate`, which is a multinomial logistic regression of the bin on the
           standardised inputs. This is the gate of the original experiment.
         - ``"regression"`` or a `RegressionGate`: a gate trained on the squared error of the mixture. The
-          global ridge is one more expert of this mixture. It has half of the weight before training, of fewer
-          than 300 rows more, and keeps it where nothing else clearly predicts held-out rows better: where the
-          regimes tell nothing, soft mixing is hardly worse than one ridge.
+          global ridge is one more expert of this mixture. It has half of the weight before training, or more
+          with fewer than 300 rows, and keeps it unless other weights clearly predict held-out rows better. If
+          the regimes tell nothing, soft mixing is hardly worse than one ridge.
         - a scikit-learn classifier with `predict_proba`.
         - ``"auto"``: ``"regression"`` if there are two bins or more and at least 30 covered training
           rows, else ``"logistic"``. Rows of weights w count as (sum w)^2 / sum w^2 rows.
@@ -63,47 +62,46 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         they are cross-fitted: the inputs of a row come from models of the rows outside its fold. "auto"
         means all three for a regression gate, and the features alone for a classifier.
     anchors : "auto", int or array-like, default="auto"
-        Constant experts, with which the mixture can leave the range of the other experts. An integer is the
-        number of anchors: evenly spaced quantiles of the target without its outliers, from the least value
-        to the greatest (a single anchor is the median). An array holds the values. Anchors belong to no bin
-        and count in "soft" only. Only a regression gate can weigh them. "auto" means 5 for a regression
-        gate, and none for a classifier.
+        Constant experts, which let the mixture leave the range of the other experts. An integer is the number
+        of anchors: evenly spaced quantiles of the target without its outliers, from the least value to the
+        greatest (a single anchor is the median). An array holds their values. Anchors belong to no bin and
+        count only in "soft". Only a regression gate can weigh them. "auto" means 5 for a regression gate, and
+        none for a classifier.
     binner : transformer, default=None
         Turns 2-D `bins` (side information) into one column of labels. It is fitted inside `fit`, so that
         cross-validation learns the edges from training rows only. None means ``GridBinner()``.
     mixing : {"soft", "hard", "oracle", "global"}, default="soft"
-        Mode of `predict` if its own `mixing` is None.
+        Mode of `predict` if no `mixing` is passed to it.
     gate_max_samples : int, None or "auto", default="auto"
-        Greatest number of rows that train the gate. They are drawn at random, with each bin in proportion.
-        None means all rows. "auto" means 250,000. What is kept of a row in training are the inputs of the
-        gate and the predictions of the experts, not the row of X.
+        Greatest number of rows that train the gate. They are drawn at random, each bin in proportion to its
+        size. None means all rows. "auto" means 250,000. Training keeps the gate's inputs and the experts'
+        predictions of a row, not the row of X.
     n_noise_draws : int or "auto", default="auto"
-        Number of noisy draws of each of those rows, if `fit` is given their noise, `x_std`. "auto" means as
-        many as `gate_max_samples` allows in all, at least 1 and at most 16.
+        Number of noisy draws of each of these rows, if `fit` is given their noise, `x_std`. "auto" means as
+        many as `gate_max_samples` allows, from 1 to 16.
     noise_levels : int, default=3
-        Number of levels of noise for which `fit` makes experts where `x_std` differs from row to row, so that
-        `predict` can be told the noise of its rows; a second gate sees the level. With 0 it cannot, and such
-        a fit takes half as long.
+        Number of levels of noise for which `fit` makes experts if `x_std` differs from row to row. `predict`
+        can then be told the noise of its rows, and a second gate sees the level. With 0 `predict` cannot be
+        told the noise, and the fit takes half as long.
     random_state : int, RandomState instance or None, default=None
-        Seed of the draw of those rows, of their noise, and of the regression gate that ``gate="auto"`` or
-        ``"regression"`` makes. It does not reach a `gate` that is given as an estimator: that has a
-        `random_state` of its own.
+        Seed of the draw of the gate's rows, of their noise, and of the regression gate that ``gate="auto"``
+        or ``"regression"`` makes. A `gate` that is given as an estimator has its own `random_state`.
     side_columns : str, int or list of these, default=None
         Names or positions of the columns of X that hold the side information; a position can be negative.
         `fit` then takes no `bins`, and metadata routing is not needed. Experts and gate never see these
-        columns. All other methods take X with or without them. Names tell the two apart, or the width if X
-        has no names. Where X has them, mode "oracle", `evaluate` and `rho_scorer` read the bins from them.
-        They are side information for `binner`; one column that is not numeric, with ``binner=None``, is
-        labels. None means that X has no such columns. An array is read in place if the columns are its first
-        or its last ones, else its other columns are copied. A file is read once more for them.
+        columns. All other methods take X with or without them, and tell which by the names, or by the width
+        if X has no names. If X has them, mode "oracle", `evaluate` and `rho_scorer` read the bins from them.
+        They are side information for `binner`; a single column that is not numeric, with ``binner=None``,
+        holds labels. None means that X has no side columns. An array is read in place if they are its first
+        or its last columns; otherwise its other columns are copied. A file is read once more for them.
     group_column : str or int, default=None
-        Name or position of the column of X that says which rows belong together, in place of the `groups` of
+        Name or position of the column of X that says which rows belong together, instead of `groups` in
         `fit`. Experts and gate never see it, and all other methods take X with or without it.
     verbose : int, default=0
-        1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints lines within a long
-        pass over the rows, and the held-out loss of each network of the gate. It reaches the regression gate
-        that ``gate="auto"`` or ``"regression"`` makes. `experts` or a `gate` that are given as estimators
-        have a `verbose` of their own.
+        1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints the progress of a
+        long pass over the rows, and the held-out loss of each network of the gate. It applies to the
+        regression gate that ``gate="auto"`` or ``"regression"`` makes. `experts` or a `gate` that are given
+        as estimators have their own `verbose`.
 
     Attributes
     ----------
@@ -112,22 +110,22 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     gate_features_ : transformer
         The fitted transformer.
     gate_ : classifier or RegressionGate
-        The fitted gate. It weighs the experts in mode "soft", and a regression gate the global ridge too.
+        The fitted gate. It weighs the experts in mode "soft"; a regression gate also weighs the global ridge.
     router_ : classifier
-        Gives the probability of each bin, for "hard" and `gate_proba`; its classes are `bins_`. If the gate
-        is a classifier, the router is the gate. The weights of a regression gate are not probabilities of
-        bins: its router is a `LogisticGate` on the same inputs, trained on at most 50,000 rows.
+        Gives the probability of each bin, for "hard" and `gate_proba`; its classes are `bins_`. A gate that
+        is a classifier is its own router. The weights of a regression gate are not probabilities of bins, so
+        its router is a `LogisticGate` on the same inputs, trained on at most 50,000 rows.
     gate_inputs_ : tuple of str
         The inputs that the gate uses.
     anchors_ : ndarray of shape (n_anchors,) or (n_anchors, n_targets)
         Values of the constant experts.
     residual_variance_ : ndarray of shape (n_bins, n_targets) or None
-        Mean squared error of each expert on the gate's training rows of its own bin. Each row is predicted
-        by an expert fitted to the rows outside its fold. None if the gate sees features only.
+        Mean squared error of each expert on the gate's training rows in its bin. Each row is predicted by an
+        expert fitted to the rows outside its fold. None if the gate sees only features.
     interval_scores_ : dict of {int: ndarray}
-        Scores of the held-out rows. Only after `calibrate`.
+        Scores of the rows of `calibrate`. Exists only after it.
     interval_mixing_ : str
-        The `mixing` that they belong to. Only after `calibrate`.
+        The `mixing` of these scores. Exists only after `calibrate`.
     predictor_ : MixturePredictor
         The coefficients and the gate that every prediction uses.
     regimes_ : Regimes
@@ -145,9 +143,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     n_train_ : int
         Number of training rows, including those in no bin.
     side_columns_ : SideColumns
-        Where the side columns and the group column were in the X of `fit`. Only with some.
+        Where the side columns and the group column were in the X of `fit`. Exists only if there were any.
     n_features_in_, feature_names_in_
-        Columns seen in `fit`, with these columns.
+        Columns seen in `fit`, these columns included.
 
     Notes
     -----
@@ -155,14 +153,13 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     the scores. A row is in no bin if its label is -1, None or nan, or if it lies outside the edges of a
     ``GridBinner(outside="drop")``.
 
-    The cross-fitted inputs use the folds of the experts' `cv`, five by default, which are stratified by bin;
-    whole folds are joined to five where there are more. If rows belong together,
-    such as repeated spectra of one star, pass them as `groups`: the gate would otherwise learn to trust
-    experts that know the star, and be wrong on other stars.
+    The cross-fitted inputs use the folds of the experts' `cv`, which are five by default and stratified by
+    bin. If there are more, whole folds are joined until five are left. If rows belong together, such as
+    repeated spectra of one star, pass them as `groups`: the gate would otherwise learn to trust experts that
+    know the star, and be wrong on other stars.
 
     A row with a `sample_weight` of 2 gives the same experts, global ridge and PCA as two equal rows. The gate
-    differs: two equal rows lie in different folds, and the models of each fold are then fitted to the other
-    row.
+    differs: two equal rows lie in different folds, so that the models that predict one have seen the other.
 
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Here the
     regimes are known in training, so that experts and gate are fitted one after the other.
@@ -187,11 +184,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     __module__ = "moe_sklearn.mixture"
 
     __metadata_request__fit = {"bins": True, "x_std": True, "groups": True}
-    # Models of earlier releases have none.
+    # Models of earlier releases lack these.
     group_column: Any = None
     noise_levels = 0
 
-    # In cross-validation, an `x_std` is that of `fit`: held-out rows have no noise beyond that of X.
+    # Cross-validation passes `x_std` only to `fit`: held-out rows have no noise beyond that of X.
     __metadata_request__predict = {"bins": True, "mixing": True, "x_std": False}
     __metadata_request__score = {"bins": True, "sample_weight": True, "x_std": False}
 
@@ -234,10 +231,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         **params : dict
-            As in scikit-learn. A part that is None is made with its defaults first: ``experts__alpha=3``
-            sets ``experts=BinnedRidgeExperts(alpha=3)`` if `experts` is None. The same holds for
-            `gate_features`, which become those that None means for the `gate` then, for `binner`, and for
-            `gate` if it is "regression".
+            As in scikit-learn. A part that is None is first made with its defaults: ``experts__alpha=3`` sets
+            ``experts=BinnedRidgeExperts(alpha=3)`` if `experts` is None. The same holds for `binner`, for
+            `gate_features`, which become those that None means for the new `gate`, and for a `gate` of
+            "regression".
 
         Returns
         -------
@@ -257,28 +254,29 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Training rows. C-ordered float32 and float64 arrays and memmaps are read in place, a chunk at a
-            time. So are h5py and zarr datasets, dask arrays, sparse matrices, and lists of these (shards).
+            Training rows. C-ordered float32 and float64 arrays and memmaps are read in place, chunk by chunk.
+            So are h5py and zarr datasets, dask arrays, sparse matrices, and lists of these (shards).
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             1-D: labels, which are integers or strings; -1, None and nan mean "in no bin". 2-D: side
-            information, which `binner` turns into labels. None: those in `side_columns`; if there are none,
+            information, which `binner` turns into labels. None: the `side_columns`; if there are none,
             `binner` bins the (first) target. Pandas bins are looked up by the index of a pandas X, and so are
             `y`, `sample_weight` and `x_std`.
         sample_weight : array-like of shape (n_samples,), default=None
             Weight of each row for experts, global ridge, PCA and gate. A row of weight 0 is not read: its X,
             y, bins and `x_std` can be nan.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
-            Standard deviation of the noise of the rows to predict, beyond the noise of X. It is independent
-            from value to value. The mixture is then fitted for such rows: X'X of experts, global ridge, PCA
-            and discriminants gets its expectation over the noise, and the gate is trained on noisy draws of
-            its rows, see `n_noise_draws`. Where rows differ in their noise, `predict` can be told that of its
-            rows, see `noise_levels`. None means no such noise. Side columns do not count as columns.
+            Standard deviation of the noise that the rows to predict have beyond the noise of X. It is
+            independent from value to value. The mixture is then fitted for these rows: X'X of experts, global
+            ridge, PCA and discriminants is its expectation over the noise, and the gate is trained on noisy
+            draws of its rows, see `n_noise_draws`. If rows differ in their noise, `predict` can be told the
+            noise of its rows, see `noise_levels`. None means no additional noise. Side columns do not count
+            as columns.
         groups : array-like of shape (n_samples,), default=None
-            Rows with the same label belong together, such as spectra of one star: they lie in one fold, the
-            rows that stop the gate early are of other groups than those that train it, and new rows are of
-            other groups. None means those in `group_column`, or that rows have nothing in common. Pandas
+            Rows with the same label belong together, such as spectra of one star. They lie in one fold, and
+            the rows that stop the gate early are of other groups than those that train it. New rows are taken
+            to be of other groups. None means the `group_column`, or that rows have nothing in common. Pandas
             groups are looked up by the index of a pandas X.
 
         Returns
@@ -290,8 +288,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ------
         ValueError
             As `BinnedRidgeExperts.fit`. Also if `bins` are labels although a `binner` is set, if a cell of
-            the binner has no training row, if no bin has enough rows for an expert, or if `mixing` is
-            unknown, if `side_columns` are not in X, or if they come with `bins`.
+            the binner has no training row, if no bin has enough rows for an expert, if `mixing` is unknown,
+            if `side_columns` are not in X, or if they come with `bins`.
         TypeError
             If `sample_weight` is given and the gate does not take it. Also if X is not one dense array and
             `gate_features` cannot be fitted from moments, as `GateFeatureTransformer` can.
@@ -308,10 +306,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ----------
         batches : iterable or callable
             Iterable of tuples (X, y, bins, sample_weight, x_std, groups), as in `fit`, or a function without
-            arguments that returns such an iterable. What is not needed can be left out at the end; with
-            `side_columns`, bins are None. It is read twice, in the same order: first for experts, global
-            ridge and PCA, then for the gate. Side information as `bins` needs a binner with given edges. A
-            batch whose weights are all zero adds nothing.
+            arguments that returns one. Elements that are not needed can be left out at the end; with
+            `side_columns`, bins are None. The batches are read twice, in the same order: first for experts,
+            global ridge and PCA, then for the gate. Side information as `bins` needs a binner with given
+            edges. A batch whose weights are all zero adds nothing.
 
         Returns
         -------
@@ -321,7 +319,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Raises
         ------
         TypeError
-            If `batches` is an iterator, or a batch is not such a tuple.
+            If `batches` is an iterator, or a batch is not a tuple as above.
         ValueError
             As `fit`. Also if the second reading gives batches of other lengths or other y than the first.
         """
@@ -329,18 +327,18 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         return adopt(self, fitted._store(fit_rows_of_batches(fitted, batches)))
 
     def fit_moments(self, moments, gate_data, *, scratch=None) -> Self:
-        """Fit to moments that are already gathered; only the gate reads rows.
+        """Fit to gathered moments; only the gate reads rows.
 
-        Neither has side columns. The X of other methods then has none, and bins are passed to them.
+        Neither has side columns, so the X of the other methods has none, and bins are passed to them.
 
         Parameters
         ----------
         moments : BinnedMoments, FoldMoments or list of BinnedMoments
-            Moments of all training rows, by label. A gate with cross-fitted inputs needs those of folds:
-            `FoldMoments`, or a list with the moments of each shard. The shards are then the folds. Each shard
-            needs rows of each bin, in about equal numbers.
+            Moments of all training rows, by label. A gate with cross-fitted inputs needs moments by fold:
+            `FoldMoments`, or a list with the moments of each shard. The shards are then the folds, and each
+            needs about the same number of rows of each bin.
         gate_data : TrainingRows
-            Rows for the gate, which are all of those rows or some of them: their labels, sample weights and
+            Rows for the gate, all of the training rows or some of them: their labels, sample weights and
             folds, and a function that reads X and y again. `gate_rows` makes it from batches.
         scratch : Scratch, default=None
             Memory for factorisations, see `moe_sklearn.linalg`.
@@ -354,7 +352,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ------
         ValueError
             As `fit`. Also if the gate needs folds and `moments` or `gate_data` have none, if `gate_data` has
-            more folds than `moments`, or if its y shows that a fold has rows that its moments do not have.
+            more folds than `moments`, or if its y shows that a fold has rows that are not in the moments.
 
         See Also
         --------
@@ -394,19 +392,19 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             None means the `mixing` of the constructor.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
             Labels or side information, for ``"oracle"`` only. A row in no bin gets the global model. None
-            means those in the `side_columns` of X.
+            means the `side_columns` of X.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
-            Standard deviation of the noise of these rows, beyond the noise of the training rows. Experts of
-            their level of noise then predict, and a gate weighs them that sees the level. The model must have
-            been fitted with an `x_std` that differs from row to row. None means that nothing is known: the
-            prediction is then the one for the mean noise of `fit`.
+            Standard deviation of the noise that these rows have beyond the noise of the training rows.
+            Experts of their level of noise then predict, and the gate that weighs them sees the level. The
+            model must have been fitted with an `x_std` that differs from row to row. None means that the
+            noise is unknown: the prediction is then that for the mean noise of `fit`.
         return_std : bool, default=False
-            Whether to return the standard deviation of the target about the prediction :math:`m(x)` too. By
+            Whether to return also the standard deviation of the target about the prediction :math:`m(x)`. By
             the law of total variance it is :math:`\sqrt{\sum_k q_k(x) (v_k + (f_k(x) - m(x))^2)}`, where
             :math:`q_k` are the probabilities of the bins (`gate_proba`) and :math:`v_k` is the
             `residual_variance_` of the experts. It is too large where one regime changes gradually into
-            another, because both experts are then nearly right. `predict_interval` corrects this. In mode
-            "oracle" the bin is known: its probability is 1, but in a row in no bin.
+            another, because both experts are nearly right there. `predict_interval` corrects this. In mode
+            "oracle" the bin of a row is known and has probability 1, unless the row is in no bin.
 
         Returns
         -------
@@ -418,7 +416,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ------
         ValueError
             If `mixing` is unknown, if X holds nan or infinity or has a wrong width, if `bins` are missing in
-            mode ``"oracle"`` or given beside the side columns, or if `return_std` is set and
+            mode ``"oracle"`` or passed in addition to the side columns, or if `return_std` is set and
             `residual_variance_` is None. Also if `x_std` is given and no levels were learned.
         """
         check_is_fitted(self)

@@ -15,15 +15,14 @@ from ..experts import bins_in_one_fold
 from ..labels import N_FOLDS, FoldRule, codes_of, encode_labels, fold_rule, in_order, joined_folds
 from ._gate_rows import GateData, GateReader
 
-# A file is read once for the moments. The rows of the gate are kept meanwhile, so that it need not be read
-# again; batches are read twice. Greatest number of values of X that are kept from a file for the training
-# of the gate
+# Greatest number of values of X that are kept from a file to train the gate. The rows of the gate are kept
+# during the pass that gathers the moments, so that a file is read only once. Batches are read twice.
 MAX_CACHED_VALUES = 2**28
 
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """The rows that a mixture is fitted to, which can be read again, and what is known of them beside X.
+    """The rows that a mixture is fitted to, which can be read again, with their labels, folds and targets.
 
     Parameters
     ----------
@@ -38,10 +37,10 @@ class TrainingRows:
     folds : ndarray of shape (n_samples,), int, default=None
         Fold of each row in the `FoldMoments`, for a gate that needs cross-fitted inputs.
     n_fitted : int, default=None
-        Number of folds, the first ones, for which there are to be models that have not seen their rows. None
-        means that it is still to be chosen.
+        The first `n_fitted` folds get models that have not seen their rows. None means that the number is not
+        chosen yet.
     targets : ndarray of shape (n_samples, n_targets), default=None
-        y of each row, where it is to be compared with the moments.
+        y of each row, if it will be compared with the moments.
     """
 
     source: Any
@@ -54,7 +53,7 @@ class TrainingRows:
 
     @classmethod
     def of(cls, rows: Rows, binner=None):
-        """Make those of one array or source; a binner is fitted to its side information."""
+        """Make training rows of one array or source; a binner is fitted to its side information."""
         labels, fitted = fit_binner(binner, rows.labels, rows.y, rows.sample_weight)
         return cls(replace(rows, labels=labels), [labels], fitted, of_target=rows.labels is None)
 
@@ -64,20 +63,20 @@ class TrainingRows:
         return self.source.sample_weight
 
     def gate_data(self, reader: GateReader, n_rows: int, positions) -> GateData:
-        """Read the rows at sorted positions for the training of the gate; there are `n_rows` in all."""
+        """Read the rows at sorted positions, out of `n_rows` rows, to train the gate."""
         return reader.read(self.source.batches(), n_rows, positions, self.folds)
 
     def encoded(self, more=()) -> tuple[np.ndarray, np.ndarray]:
-        """Return the distinct labels in order, and the position of each row's label (-1 for no bin).
+        """Return the sorted distinct labels, and the position of each row's label among them (-1: no bin).
 
-        Labels of other rows, `more`, are added to those of these rows.
+        The labels `more`, of other rows, are counted among the distinct ones.
         """
         known = [encode_labels(part)[0] for part in [*self.labels, more]]
         labels = in_order(np.concatenate([part for part in known if part.size] or known))
         return labels, np.concatenate([codes_of(part, labels) for part in self.labels])
 
     def check_in(self, moments):
-        """Raise a ValueError if the rows of a bin and fold cannot be among those of the `FoldMoments`."""
+        """Raise a ValueError if the rows of a bin and fold cannot be part of those of the `FoldMoments`."""
         labels, codes = self.encoded()
         weight = np.ones(len(codes)) if self.sample_weight is None else self.sample_weight
         for code, label in enumerate(labels.tolist()):
@@ -91,7 +90,7 @@ class TrainingRows:
                     )
 
     def keeping(self, positions) -> TrainingRows:
-        """Keep X and x_std at `positions` when they are read from a file, if that fits in memory."""
+        """Keep X and x_std of `positions` when these rows are read from a file, if they fit in memory."""
         if len(positions) * self.source.X.shape[1] > MAX_CACHED_VALUES:
             return self
         X, x_std = self.source.X.keeping(positions), self.source.x_std
@@ -100,15 +99,15 @@ class TrainingRows:
 
 
 def can_be_part(y, weight, group) -> bool:
-    """Return False if rows with these targets and weights cannot be among those of a group of moments.
+    """Return False if rows with these targets and weights cannot be part of the rows of a group of moments.
 
-    Of n rows with weight W, mean m and sum of squares Q about it, a part with w, k and q has
-    q + w W / (W - w) (k - m)^2 <= Q. For all rows of a group, this holds for these rows only.
+    Let the group have weight W, mean m and sum of squares Q about it. A part with w, k and q then has q + w W
+    / (W - w) (k - m)^2 <= Q. If the part is the whole group, only its own rows satisfy this.
     """
     part, total = weight.sum(), group.weight
     mean, rest = weight @ y / part, max(total - part, 1e-9 * part)
     squares = weight @ (y - mean) ** 2 + part * total / rest * (mean - group.y_mean) ** 2
-    # Sums are off by rounding, and so is the mean that they are about.
+    # Both the sums and the mean that they are about have rounding errors.
     slack = 1e-9 * (group.yy + 1e-6 * total * mean**2)
     return part <= total * (1 + 1e-9) and bool((squares <= group.yy + slack).all())
 
@@ -149,7 +148,7 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
             if not labels:
                 check_fixed_bins(rows.labels, binner)
                 _, fitted_binner = fit_binner(binner, rows.labels, rows.y, rows.sample_weight)
-                # Of so many, only those with training rows have numbers, which needs all rows at once.
+                # A grid with many cells numbers only those with training rows, which needs all rows at once.
                 if getattr(fitted_binner, "cells_", None) is not None:
                     raise ValueError(
                         "The grid has too many cells for batches: use fewer bins, or pass labels."
@@ -170,7 +169,7 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
 def check_fixed_bins(bins, binner):
     """Raise a ValueError if the bins of a batch depend on later batches."""
     if bins is None:
-        raise ValueError("Each batch needs bins: quantiles of the target need all rows at once.")
+        raise ValueError("Each batch needs bins, because quantiles of the target need all rows at once.")
     edges = getattr(binner, "edges", None)
     if is_side_information(bins) and (edges is None or any(column is None for column in edges)):
         raise ValueError(
@@ -180,14 +179,14 @@ def check_fixed_bins(bins, binner):
 
 
 def folds_of(experts, cross_fit: bool) -> FoldRule | None:
-    """Return what divides rows into folds: `cv` of experts that compare candidates, or 5 folds for a gate."""
+    """Return the rule that divides rows into folds: `cv` of experts that compare candidates, else 5 folds."""
     if experts.compares_candidates:
         return fold_rule(experts.splits)
     return fold_rule() if cross_fit else None
 
 
 def at_most_five_folds(moments, rows: TrainingRows, plan, n_fitted: int, regimes):
-    """Join whole folds of moments and rows to five, as more of them leak more; count those with gate rows."""
+    """Join whole folds of moments and rows to five, since more leak more; count those with gate rows."""
     if moments.n_folds <= N_FOLDS:
         return moments, rows, n_fitted
     rows = replace(rows, folds=joined_folds(rows.folds, moments.n_folds, N_FOLDS))
@@ -197,12 +196,12 @@ def at_most_five_folds(moments, rows: TrainingRows, plan, n_fitted: int, regimes
 
 
 def check_folds(moments, n_folds: int, regimes):
-    """Raise a ValueError if the inputs of the gate cannot be cross-fitted, with rows in `n_folds` folds."""
+    """Raise a ValueError if the gate's inputs cannot be cross-fitted with its rows in `n_folds` folds."""
     if not (n_folds and moments.n_folds):
         raise ValueError(
-            "This gate needs inputs of models that have not seen its rows: gather FoldMoments and give the "
-            "fold of each row, or use gate='logistic'. The moments of two shards or more can be given as a "
-            "list: each shard is a fold."
+            "This gate needs inputs from models that have not seen its rows: gather FoldMoments and give the "
+            "fold of each row, or use gate='logistic'. The moments of two shards or more can be passed as a "
+            "list, in which each shard is a fold."
         )
     if n_folds > moments.n_folds:
         raise ValueError(

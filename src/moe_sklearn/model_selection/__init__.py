@@ -1,4 +1,4 @@
-"""rho in model selection, headroom, curves, and the value of the regimes."""
+"""A scorer for model selection, the headroom of a gate, curves, and the value of the regimes."""
 
 from ._headroom import oracle_headroom
 from ._learning_curve import moe_learning_curve

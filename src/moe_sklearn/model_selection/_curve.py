@@ -1,4 +1,4 @@
-"""What the curves share: mixtures from moments that change from point to point, and their scores."""
+"""Shared by the curves: mixtures fitted to moments that change from point to point, and their scores."""
 
 from collections.abc import Callable
 
@@ -11,20 +11,20 @@ from ..moments import in_enough_precision
 
 
 def curve_of(model, product_dtype, points: Callable, y_test, bins_test, **along) -> Bunch:
-    """Fit and score a clone of the model at each point, and gather R2 of every mode, and rho.
+    """Fit and score a clone of the model at each point; return R2 of every mode, and rho.
 
     Parameters
     ----------
     model : SoftGateMoERegressor
     product_dtype : {"auto", "float32", "float64"}
-        Of all points. Where "auto" turns out to be too rough at one of them, all are computed anew.
+        The same for all points. If "auto" is too rough at one of them, all are computed again.
     points : callable
         Function of a product_dtype that yields the moments, the training rows and X of the test rows of each
-        point. The moments of a point may be those of the one before, changed in place.
+        point. The moments of the previous point may be changed in place.
     y_test, bins_test
         The same at all points.
     **along
-        The array that the points lie along, by its name.
+        The array that the curve is plotted against, by its name.
     """
 
     def of_points(product_dtype, scratch):
@@ -43,5 +43,5 @@ def curve_of(model, product_dtype, points: Callable, y_test, bins_test, **along)
 
 
 def increases(values):
-    """Whether an array is one-dimensional, not empty, and increases at each step; nan does not."""
+    """Whether an array is one-dimensional, not empty and strictly increasing; nan does not increase."""
     return values.ndim == 1 and len(values) > 0 and bool((np.diff(values) > 0).all())

@@ -31,8 +31,8 @@ def oracle_headroom(
     """R2 of the global ridge and of the oracle by K-fold, from one pass over the data.
 
     The oracle predicts each row with the ridge of its own bin. The difference of the two is all that a gate
-    can win by finding that bin; a blend of experts can win more. Where it is not positive, these bins or
-    this penalty are not worth a mixture.
+    can win by finding that bin; a blend of experts can win more. If it is not positive, a mixture with these
+    bins or this penalty is not worth its cost.
 
     Parameters
     ----------
@@ -41,18 +41,18 @@ def oracle_headroom(
     bins : array-like of shape (n_samples,) or (n_samples, n_columns)
         Labels, or side information for `binner`.
     alpha : "auto" or float, default="auto"
-        Penalty of every ridge. "auto" chooses them as `BinnedRidgeExperts` does, once, by the errors in all
-        folds.
+        Penalty of every ridge. "auto" chooses the penalties once, by the errors in all folds, as
+        `BinnedRidgeExperts` does.
     cv : int, splitter or iterable, default=5
-        An integer is a number of folds that have equal shares of each bin; else every row must be held out
-        exactly once. One that stratifies gets the bins as its y.
+        An integer is a number of folds that have equal shares of each bin. Others must hold out every row
+        exactly once; a splitter that stratifies gets the bins as its y.
     binner : transformer, default=None
-        Makes labels of 2-D `bins`; a clone of it is fitted on all rows. None: ``GridBinner()``.
+        Turns 2-D `bins` into labels; a clone of it is fitted on all rows. None means ``GridBinner()``.
     sample_weight : array-like of shape (n_samples,), default=None
     x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
         Standard deviation of known noise, as in `SoftGateMoERegressor.fit`. The ridges are fitted for rows
-        with that much more noise than X has, and the rows that are held out have it too: the scores are those
-        of many noisy copies of all rows, from one pass.
+        with that much more noise than X has, and the held-out rows have it too. The scores are those of many
+        noisy copies of all rows, from one pass.
     groups : array-like of shape (n_samples,), default=None
         Rows with the same label belong together and lie in one fold, as in `SoftGateMoERegressor.fit`.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
@@ -62,8 +62,8 @@ def oracle_headroom(
     -------
     Bunch
         ``r2_global``, ``r2_oracle`` and ``headroom`` (means over the folds), ``split_r2_global`` and
-        ``split_r2_oracle`` of shape (n_folds,). Scores are over the rows that are in a bin, R2 of several
-        targets is their mean. A fold in which y is constant has nan, and does not count.
+        ``split_r2_oracle`` of shape (n_folds,). Scores are over the rows that are in a bin. With several
+        targets, R2 is their mean. A fold in which y is constant has nan and does not count.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def oracle_headroom(
     def errors(product_dtype, scratch):
         parts = FoldMoments.empty_for(rows.X, y, product_dtype=product_dtype)
         parts.update(rows.X, y, bins, folds, weight, rows.x_std)
-        # The global ridge learns from all rows, as in a mixture; both are scored on the rows in a bin.
+        # The global ridge learns from all rows, as in a mixture. Both models are scored on the rows in a bin.
         covered = parts.pooled_parts(covered_only=True)
         everything = parts.pooled_parts() if (codes[used] == NO_BIN).any() else covered
         choice = experts.choose(parts, "keep", scratch=scratch)
@@ -136,12 +136,12 @@ def oracle_headroom(
 
 
 def _check_bins(labels, codes, folds):
-    """Raise a ValueError if there is no bin, or one without training rows for its expert."""
+    """Raise a ValueError if there is no bin, or if a bin has no training rows for its expert."""
     if not len(labels):
         raise ValueError("bins covers no row: every label is -1, None or nan. Check the labels.")
     for code, label in enumerate(labels.tolist()):
         if len(np.unique(folds[codes == code])) < 2:
             raise ValueError(
-                f"bins: the rows of bin {label!r} lie in one fold, which leaves none to train its expert "
-                "on. Use fewer or shuffled folds, rows of two groups or more, or label its rows -1."
+                f"bins: all rows of bin {label!r} lie in one fold, which leaves none to train its expert. "
+                "Use fewer or shuffled folds, add rows of another group, or label its rows -1."
             )

@@ -33,32 +33,31 @@ def moe_learning_curve(
 
     The moments of the rows are accumulated once. At each size a mixture is fitted to the moments so far, its
     gate is trained on the rows so far, and the test rows are predicted. Each point equals a fit to those rows
-    alone. Where float32 products do not determine the coefficients at some size, all points are of float64
-    products.
+    alone. If float32 products are too rough at some size, all points are computed with float64 products.
 
     Parameters
     ----------
     estimator : SoftGateMoERegressor
-        Clones of it are fitted. Penalties are chosen anew at each size, in the five folds of the gate.
+        Clones of it are fitted. Penalties are chosen at each size, in the gate's five folds.
     X : array-like or source of shape (n_samples, n_features)
         Training rows, as in `SoftGateMoERegressor.fit`.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
         Targets.
     bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-        Labels or side information. The binner is fitted on all training rows. None means those in the
-        `side_columns` of X.
+        Labels or side information. The binner is fitted on all training rows. None means the `side_columns`
+        of X.
     x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
         Standard deviation of known noise, as in `SoftGateMoERegressor.fit`. The mixtures are fitted for rows
         with that much more noise than X has. No noise is added to the test rows.
     groups : array-like of shape (n_samples,), default=None
         Rows with the same label belong together, as in `SoftGateMoERegressor.fit`.
     X_test, y_test, bins_test
-        Test rows, their targets and bins, with or without side columns as X.
+        Test rows, their targets and their bins. They have side columns if X has them.
     train_sizes : array-like, default=(0.1, 0.33, 0.55, 0.78, 1.0)
         Increasing numbers of rows, or increasing shares of n_samples.
     shuffle : bool, default=True
-        Whether to take the rows in random order, which needs X in memory. An `x_std` of the shape of X
-        is then read whole.
+        Whether to take the rows in random order, which needs X in memory. An `x_std` of the shape of X is
+        then read whole.
     random_state : int, RandomState instance or None, default=None
         Seed of the random order.
 
@@ -73,8 +72,8 @@ def moe_learning_curve(
     Raises
     ------
     ValueError
-        If the sizes do not increase or exceed the number of rows, if `x_std` has a wrong shape, or is
-        negative or nan, or if `shuffle` is True and X is not in memory.
+        If the sizes do not increase or exceed the number of rows, if `x_std` is negative, nan or of a wrong
+        shape, or if `shuffle` is True and X is not in memory.
 
     Examples
     --------
@@ -96,7 +95,7 @@ def moe_learning_curve(
     read = rows_of(model, X, y, bins=bins, x_std=x_std, groups=groups, reset=True)
     test = rows_of(model, X_test, y_test, bins=bins_test)
     if read.labels is None:
-        raise ValueError("moe_learning_curve needs bins: pass them, or set side_columns of the estimator.")
+        raise ValueError("moe_learning_curve needs bins: pass them, or set the estimator's side_columns.")
     check_length(read.labels, "bins", len(read))
     sizes = _absolute(train_sizes, len(read))
     experts = make_experts(model.experts)
@@ -114,9 +113,9 @@ def moe_learning_curve(
 
 
 def _add_rows(moments, rows, sizes):
-    """Yield the first rows up to each size, when the moments have them; they are added in place."""
-    # The fold of a row depends on the rows before it only, so that later rows move none to another fold (at
-    # most they join two folds): the moments only grow, and each point is that of a fit to its rows alone.
+    """Add rows to the moments, in place, up to each size, and yield all rows so far."""
+    # The fold of a row depends only on the rows before it. Later rows move no row to another fold (at most
+    # they join two folds), so the moments only grow, and each point is that of a fit to its rows alone.
     folds, start = fold_rule(), 0
     for stop in sizes:
         add_in_folds(moments, rows.source.between(start, stop), folds)
@@ -126,12 +125,12 @@ def _add_rows(moments, rows, sizes):
 
 
 def _absolute(train_sizes, n_rows):
-    """Numbers of rows from numbers or shares; 1 alone is one row, 1.0 all of them."""
+    """Numbers of rows from numbers or shares: 1 means one row, 1.0 all rows."""
     sizes = np.asarray(train_sizes)
     if not increases(sizes) or sizes[0] <= 0:
         raise ValueError(f"train_sizes must be increasing and positive, got {train_sizes!r}.")
     if sizes.dtype.kind == "f" and sizes[-1] <= 1:
         sizes = np.round(sizes * n_rows)
     if sizes[-1] > n_rows:
-        raise ValueError(f"train_sizes goes up to {sizes[-1]}, there are {n_rows} training rows.")
+        raise ValueError(f"train_sizes goes up to {sizes[-1]}, but there are {n_rows} training rows.")
     return sizes.astype(int)

@@ -1,4 +1,4 @@
-"""A fitted mixture inside Pipelines, searches and target transforms: found, given its rows, and evaluated."""
+"""Find a fitted mixture inside Pipelines, searches and target transforms, give it its rows, evaluate it."""
 
 import copy
 from typing import Any
@@ -16,15 +16,15 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     Parameters
     ----------
     estimator : estimator
-        A fitted `SoftGateMoERegressor`, a Pipeline or a search with ``refit=True`` that ends in one, or a
-        nest of these.
+        A fitted `SoftGateMoERegressor`, or a Pipeline or a search with ``refit=True`` that ends in one. These
+        may be nested.
     X : array-like of shape (n_samples, n_features)
         Rows as the outermost estimator takes them. The steps before the mixture transform them.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
         True targets.
     bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-        True labels or side information. Pandas bins are looked up by the index of a pandas X. None means
-        those in the `side_columns` that reach the mixture.
+        True labels or side information. Pandas bins are looked up by the index of a pandas X. None means the
+        `side_columns` that reach the mixture.
     **options
         Other arguments of `SoftGateMoERegressor.evaluate`, such as `sample_weight`.
 
@@ -57,20 +57,20 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     """
     estimator = without_search(estimator)
     *outer, mixture = _path(estimator)
-    # what a TransformedTargetRegressor holds was fitted to other targets
+    # the mixture in a TransformedTargetRegressor was fitted to transformed targets
     if not isinstance(mixture, SoftGateMoERegressor) or not all(isinstance(part, Pipeline) for part in outer):
         raise TypeError(
             "A report needs a fitted SoftGateMoERegressor, or a Pipeline or search that ends in one; got "
             f"{estimator!r}. For other predictions see moe_sklearn.metrics.make_report."
         )
-    # The steps before the mixture can make an array of X, which has no index any more.
+    # The steps before the mixture can turn X into an array, which has no index.
     options["sample_weight"] = aligned(options.get("sample_weight"), X, "sample_weight")
     y, bins = aligned(y, X, "y"), aligned(bins, X)
     return mixture.evaluate(rows_of_mixture(estimator, X), y, bins=bins, **options)
 
 
 def _path(estimator):
-    """Yield an estimator without searches, and what it ends in, down to the mixture."""
+    """Yield an estimator without searches, and each estimator nested in it, down to the mixture."""
     yield estimator
     if isinstance(estimator, Pipeline):
         yield from _path(estimator.steps[-1][1])
@@ -79,7 +79,7 @@ def _path(estimator):
 
 
 def rows_of_mixture(estimator: Any, X: Any) -> Any:
-    """Transform the rows X of an estimator without searches to those that its mixture gets."""
+    """Transform rows as the mixture inside an estimator without searches gets them."""
     for part in _path(estimator):
         for _, step in part.steps[:-1] if isinstance(part, Pipeline) else ():
             X = step.transform(X) if hasattr(step, "transform") else X
@@ -100,8 +100,8 @@ def inner_mixture(estimator: Any) -> SoftGateMoERegressor:
 def without_search(estimator: Any) -> Any:
     """Replace fitted searches by their best estimator, also inside pipelines and target transforms.
 
-    The ``predict`` of a search takes X alone; that of its best estimator takes `mixing` and `bins`. The
-    estimator is not changed: what holds a search is copied, and the copy shares the fitted parts.
+    The ``predict`` of a search takes X alone, while that of its best estimator takes `mixing` and `bins`. The
+    estimator is not changed. Objects that hold a search are copied, and the copies share the fitted parts.
     """
     if hasattr(estimator, "best_estimator_"):
         return without_search(estimator.best_estimator_)

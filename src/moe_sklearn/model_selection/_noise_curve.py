@@ -10,7 +10,7 @@ from ..data import RowSource, check_x_std, rows_of
 from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, gather_rows, prepare_rows
 from ._curve import curve_of, increases
 
-# Seeds of the training rows lie below: a test row has no draw of a training row, whatever the random states.
+# Seeds of training rows are smaller, so no test row shares a draw with a training row, whatever the states.
 FIRST_TEST_SEED = 2**32
 
 
@@ -41,25 +41,25 @@ def noise_curve(
     estimator : SoftGateMoERegressor
         Clones of it are fitted.
     X : array-like or source of shape (n_samples, n_features)
-        Training rows, clean or with noise that all rows have, as in `SoftGateMoERegressor.fit`.
+        Training rows, clean or with the noise that all rows have, as in `SoftGateMoERegressor.fit`.
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
         Targets.
     bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-        Labels or side information. None means those in the `side_columns` of X.
+        Labels or side information. None means the `side_columns` of X.
     x_std : float, array of shape (n_features,), or array or source of the shape of X
         Standard deviation of the noise at level 1, in units of X.
     X_test, y_test, bins_test
-        Test rows, their targets and bins. The rows are as clean as X: noise is drawn for them.
+        Test rows, their targets and their bins. The rows are as clean as X; noise is drawn for them.
     x_std_test : float, array or source, default=None
-        The same as `x_std` for the test rows. None means `x_std`, which must then not be of the shape of X.
+        `x_std` of the test rows. None means `x_std`, which must then not be of the shape of X.
     levels : array-like of shape (n_levels,), default=(0.0, 0.5, 1.0, 2.0, 4.0)
-        Increasing factors on `x_std`, >= 0.
+        Factors by which `x_std` is multiplied: increasing and >= 0.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row.
     groups : array-like of shape (n_samples,), default=None
         Rows with the same label belong together, as in `SoftGateMoERegressor.fit`.
     random_state : int, RandomState instance or None, default=None
-        Seed of the noise of the test rows. They have the same draw at all levels.
+        Seed of the noise of the test rows. All levels scale the same draw.
 
     Returns
     -------
@@ -72,8 +72,8 @@ def noise_curve(
     Raises
     ------
     ValueError
-        If the levels do not increase or are negative, or `x_std` or `x_std_test` has a wrong shape, or is
-        negative or nan. Also as `SoftGateMoERegressor.fit`.
+        If the levels are negative or do not increase, or if `x_std` or `x_std_test` is negative, nan or of a
+        wrong shape. Also as `SoftGateMoERegressor.fit`.
 
     See Also
     --------
@@ -99,7 +99,7 @@ def noise_curve(
     read = rows_of(model, X, y, **given, reset=True)
     levels, x_std = _check_levels(levels), read.x_std
     if x_std_test is None and isinstance(x_std, RowSource):
-        raise ValueError("x_std is of the shape of X: pass x_std_test, of the shape of X_test, too.")
+        raise ValueError("x_std has the shape of X: also pass x_std_test, of the shape of X_test.")
     test = rows_of(model, X_test, y_test, bins=bins_test)
     x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.X.shape, "x_std_test")
     seed = FIRST_TEST_SEED + draw_seed(random_state)

@@ -1,4 +1,4 @@
-"""What the regimes are worth: the mixture with its bins against itself with other bins."""
+"""Value of the regimes: a mixture with its bins against the same mixture with other bins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ class RegimeValue(Readable):
     """Out-of-fold scores of one mixture with its bins, and with other bins of the same rows.
 
     ``print(value)`` shows it as text, a notebook as a table; `to_frame` and `to_dict` convert it. Each line
-    of the table is a set of bins: "real bins", "bins of the target", "one bin", "random labels", and for two
-    or more columns of side information "<column> alone" and "without <column>".
+    of the table is a set of bins: "real bins", "bins of the target", "one bin", "random labels", and, if
+    there are two or more columns of side information, "<column> alone" and "without <column>".
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class RegimeValue(Readable):
         R2 by line and mode ("global", "hard", "soft", "oracle"), over all held-out rows together. "random
         labels" has the mean over the shuffles.
     rho : dict of str to dict of str to float
-        Rho of "hard" and "soft" by line; nan where the oracle gains nothing, and for "one bin".
+        Rho of "hard" and "soft" by line; nan for "one bin", and if the oracle gains nothing.
     fold_r2 : dict of str to dict of str to ndarray of shape (n_folds,)
         R2 in each fold. nan in a fold where a target is constant.
     n_bins : dict of str to int
@@ -47,13 +47,13 @@ class RegimeValue(Readable):
         R2 of soft mixing for each shuffle of the labels.
     p_value : float
         (1 + number of shuffles whose R2 of soft mixing is not below that of the real bins) /
-        (1 + n_shuffles); nan without shuffles. It is `least_p_value` at least.
+        (1 + n_shuffles); nan without shuffles. It cannot be below `least_p_value`.
     columns : dict of str to list
-        What each column of the side information is worth: "column" (its name), "r2_alone" (R2 of soft mixing
-        with the bins of that column alone) and "lost_without" (R2 of soft mixing with the real bins, less
-        that without the column). Empty lists where there are no two columns.
+        Value of each column of the side information: "column" (its name), "r2_alone" (R2 of soft mixing with
+        the bins of that column alone) and "lost_without" (R2 of soft mixing with the real bins, minus that
+        without the column). Empty lists if there are fewer than two columns.
     n_rows, n_covered : int
-        Rows of positive weight, and those of them that are scored: they lie in a real bin with an expert.
+        Rows of positive weight, and those that are scored, since they lie in a real bin with an expert.
     """
 
     __module__ = "moe_sklearn.model_selection"
@@ -70,18 +70,18 @@ class RegimeValue(Readable):
 
     @property
     def gain(self) -> dict[str, float]:
-        """R2 of soft mixing with the real bins, less that with "one bin" and with "random labels"."""
+        """R2 of soft mixing with the real bins, minus that with "one bin" and with "random labels"."""
         others = [line for line in (ONE, RANDOM) if line in self.r2]
         return {line: self.r2[REAL]["soft"] - self.r2[line]["soft"] for line in others}
 
     @property
     def least_p_value(self) -> float:
-        """The smallest p-value that so many shuffles can give, 1 / (1 + n_shuffles)."""
+        """The smallest p-value that n_shuffles can give, 1 / (1 + n_shuffles)."""
         return 1 / (1 + len(self.shuffled_r2))
 
     @property
     def table(self) -> dict[str, list]:
-        """Columns of the table, as `pandas.DataFrame` takes them; "sd" is that of R2 soft over the folds."""
+        """Columns of the table, for `pandas.DataFrame`; "sd" is that of R2 of soft mixing over the folds."""
         lines = list(self.r2)
         return {
             "bins": lines,
@@ -93,7 +93,7 @@ class RegimeValue(Readable):
 
     @property
     def best_other(self) -> str:
-        """The line with the greatest R2 of soft mixing, but for that of the real bins."""
+        """The line with the greatest R2 of soft mixing, apart from the real bins."""
         return max((line for line in self.r2 if line != REAL), key=lambda line: self.r2[line]["soft"])
 
     def summary(self) -> str:
@@ -150,24 +150,24 @@ def regime_value(
 ) -> RegimeValue:
     """Compare a mixture with its bins to the same mixture with other bins, on the same folds and rows.
 
-    A gate that combines several experts and anchors is a flexible model even where its bins mean nothing.
-    What the regimes add is therefore not R2 soft - R2 global, but the difference to the same mixture with
+    A gate that combines several experts and anchors is a flexible model even if its bins mean nothing. The
+    gain from the regimes is therefore not R2 soft - R2 global, but the difference to the same mixture with
 
     - one bin for all rows ("one bin");
-    - as many quantile bins of the target ("bins of the target"), for which nobody has to know a regime;
+    - the same number of quantile bins of the target ("bins of the target"), which need no known regime;
     - the labels of the real bins in random order, as many of each as before ("random labels").
 
-    With two or more columns of side information that `GridBinner` bins, there is also a line with the bins of
-    each column alone, and one without each column (of two columns, that is the other one alone).
+    If `GridBinner` bins two or more columns of side information, there is also a line with the bins of each
+    column alone, and one without each column (with two columns, that is the other one alone).
 
-    In each fold a clone is fitted to the training rows and their bins, as by hand. All other lines take the
-    rows that are in a bin with an expert there; rows in no bin stay in none. All lines are scored on the same
-    rows, those held out that are in a bin with an expert. ``gate="auto"`` is what it is for the real bins in
-    all lines, for with one bin alone it would be another gate, without anchors.
+    In each fold a clone is fitted to the training rows and their bins. The other lines give new labels to the
+    rows whose real bin has an expert; rows in no bin stay in none. All lines are scored on the same rows: the
+    held-out rows whose real bin has an expert. ``gate="auto"`` chooses the gate for the real bins, and all
+    lines use it: for one bin alone it would choose another gate, without anchors.
 
-    Labels are shuffled within the held-out part of each fold, the same for all folds, so that every training
-    set and every bin keeps its size. Under the hypothesis that the bins have nothing to do with X and y, all
-    shuffles are equally probable, and the p-value is that of a permutation test [1]_.
+    Labels are shuffled within the held-out part of each fold, so that every training set and every bin keeps
+    its size, and all folds see the same shuffle. If the bins have nothing to do with X and y, all shuffles
+    are equally probable, and the p-value is that of a permutation test [1]_.
 
     Parameters
     ----------
@@ -175,30 +175,30 @@ def regime_value(
         Clones of it are fitted. The steps before the mixture are fitted once in each fold, to X and y.
     X : array-like of shape (n_samples, n_features)
     y : array-like of shape (n_samples,) or (n_samples, n_targets)
-        Targets. The first one makes the bins of the target; R2 of several is their mean.
+        Targets. The first one makes the bins of the target. With several, R2 is their mean.
     bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
         Labels or side information, as in `SoftGateMoERegressor.fit`. None if the mixture has `side_columns`.
     cv : int, splitter or iterable, default=5
-        An integer is a number of folds that have equal shares of each label, where bins are labels; else
-        every row must be held out exactly once.
+        An integer is a number of folds, which have equal shares of each label if bins are labels. Others must
+        hold out every row exactly once.
     n_shuffles : int, default=19
-        Number of shuffles of the labels. The p-value cannot be below 1 / (1 + n_shuffles). 0 leaves the line
-        out.
+        Number of shuffles of the labels. The p-value cannot be below 1 / (1 + n_shuffles). 0 leaves out the
+        line.
     sample_weight : array-like of shape (n_samples,), default=None
         Weights for fits and scores.
     groups : array-like of shape (n_samples,), default=None
         Rows with the same label belong together, as in `SoftGateMoERegressor.fit`. They are held out
-        together, and labels are shuffled among groups. None means those in the mixture's `group_column`.
+        together, and labels are shuffled among groups. None means the mixture's `group_column`.
     n_jobs : int, default=None
         Number of folds to fit in parallel.
     random_state : int, RandomState instance or None, default=None
-        Seed of the shuffles. The mixture's own `random_state` is the same in all fits, drawn once if it is
-        no integer.
+        Seed of the shuffles. The mixture's own `random_state` is the same in all fits; if it is not an
+        integer, it is drawn once.
 
     Returns
     -------
     RegimeValue
-        R2 of every mode and rho for each line, p-value, and what each column is worth.
+        R2 of every mode and rho for each line, the p-value, and the value of each column.
 
     Raises
     ------
@@ -206,22 +206,21 @@ def regime_value(
         If `bins` are missing, lengths differ, or fewer than two rows are scored. Also as
         `SoftGateMoERegressor.fit`.
     TypeError
-        If `estimator` is no mixture and no Pipeline that ends in one.
+        If `estimator` is neither a mixture nor a Pipeline that ends in one.
 
     See Also
     --------
-    oracle_headroom : What a gate can win at most, without fitting one.
+    oracle_headroom : How much a gate can win at most, without fitting one.
     moe_sklearn.plotting.RegimeValueDisplay : Draws the result.
 
     Notes
     -----
-    The cost is that of 3 + n_shuffles fits in each fold, and for m > 1 columns of side information 2 (m = 2)
-    or 2 m (m > 2) more. Every fit gathers its own moments, one pass over the training rows of the fold: the
-    moments of a bin are new with every line, those of all rows are their sum and save no pass, and the
-    default gate sees its rows through inner folds that are dealt by bin, so that another line or another fold
-    has none in common. Only the steps of a Pipeline before the mixture are shared by the lines of a fold.
-    Memory holds copies of the training and the held-out rows of each fold that is being fitted. For many or
-    wide rows, begin with few shuffles or a sample of the rows.
+    The cost is that of 3 + n_shuffles fits in each fold, plus 2 for two columns of side information, or 2 m
+    for m > 2 columns. Every fit makes its own pass over the training rows of the fold: each line has new
+    bins, hence new moments, and the inner folds of the default gate are dealt by bin, so that lines and folds
+    have none in common. The lines of a fold share only the steps of a Pipeline before the mixture. Memory
+    holds copies of the training and the held-out rows of each fold that is being fitted. If rows are many or
+    wide, begin with few shuffles or a sample of the rows.
 
     References
     ----------
@@ -254,13 +253,13 @@ def regime_value(
         mixture = clone(mixture).set_params(side_columns=None, group_column=None)
     elif has_side_columns(mixture):
         raise ValueError(
-            "regime_value cannot split the side columns from X before the steps of a Pipeline: take "
-            "side_columns and group_column from the mixture and pass bins and groups."
+            "regime_value cannot split the side columns from X before the steps of a Pipeline: unset "
+            "side_columns and group_column of the mixture, and pass bins and groups."
         )
     if bins is None:
         raise ValueError(
             "regime_value compares your bins with others, so it needs them: bins=labels_or_side_information. "
-            "Bins of the target are one of its lines."
+            "It makes bins of the target by itself."
         )
     check_number(n_shuffles, "n_shuffles", 0, np.inf, integer=True)
     if not is_side_information(bins) and not hasattr(bins, "iloc"):
@@ -296,7 +295,7 @@ def _parts(estimator):
     if not isinstance(mixture, SoftGateMoERegressor):
         raise TypeError(
             f"regime_value needs a SoftGateMoERegressor, or a Pipeline that ends in one; got {estimator!r}. "
-            "Of a fitted search, pass best_estimator_."
+            "For a fitted search, pass its best_estimator_."
         )
     return before, mixture
 
@@ -311,7 +310,7 @@ def take(array, rows):
 
 @dataclass(frozen=True)
 class _Rows:
-    """All rows, the fold that holds out each of them, and what shuffles their labels."""
+    """All rows, the fold that holds out each of them, and the keys that shuffle their labels."""
 
     X: Any
     y: NDArray
@@ -320,7 +319,7 @@ class _Rows:
     groups: NDArray | None
     folds: NDArray
     keys: list
-    """Random numbers (n_samples,) of each shuffle: their order within each fold is that of the labels."""
+    """Random numbers (n_samples,) of each shuffle; their order within each fold is that of the labels."""
 
     @cached_property
     def weight(self):
@@ -336,7 +335,7 @@ class _Rows:
         return (codes >= 0) & (self.weight > 0)
 
     def fit(self, model, positions, X, bins):
-        """Fit a clone of the model to the rows at `positions`, which have this X and these bins."""
+        """Fit a clone of the model to the rows at `positions`, whose X and bins are given."""
         weight, groups = (
             None if array is None else array[positions] for array in (self.sample_weight, self.groups)
         )
@@ -372,8 +371,8 @@ def _score_fold(before, mixture, rows: _Rows, fold: int):
         n_bins[line] = len(model.bins_)
 
     score(REAL, real, codes[scored])
-    # All lines are fitted to the same rows and scored on the same rows, so that chance hits them alike and
-    # their differences are smaller than their errors.
+    # All lines are fitted to the same rows and scored on the same rows, so that chance hits them alike, and
+    # their differences vary less than the scores.
     names, labels_of_columns = _labels_of_columns(real, codes)
     lines = [(TARGET, _target_labels(rows, codes, train, len(real.bins_))), (ONE, np.minimum(codes, 0))]
     lines += [(RANDOM, _shuffled(codes, rows, key)) for key in rows.keys]
@@ -385,7 +384,7 @@ def _score_fold(before, mixture, rows: _Rows, fold: int):
 
 
 def _with_labels(mixture, fitted):
-    """Return the mixture to fit to other labels: with the gate that it has for the real bins."""
+    """Return the mixture for other labels: unfitted, with the gate chosen for the real bins."""
     params = {"binner": None, "experts__small_bins": "keep"}
     if isinstance(mixture.gate, str):
         params["gate"] = "regression" if trains_on_errors(fitted.gate_) else "logistic"
@@ -393,12 +392,12 @@ def _with_labels(mixture, fitted):
 
 
 def _shuffled(codes, rows: _Rows, key):
-    """Return the codes with those of the rows in a bin in another order within each fold.
+    """Shuffle the codes of the rows in a bin within each fold.
 
-    Folds keep their numbers of rows of each bin, so that no training set loses a bin. A row has the same key
-    whichever fold is held out: all folds see one shuffle, as they see one set of real labels. Groups, whose
-    rows are not exchangeable, get the label of the first row of another group; folds then keep the numbers of
-    groups.
+    Each fold keeps its number of rows of each bin, so that no training set loses a bin. A row has the same
+    key whichever fold is held out, so that all folds see one shuffle, as they see one set of real labels. The
+    rows of a group are not exchangeable: a group gets the label of the first row of another group, and folds
+    keep their numbers of groups.
     """
     places, shuffled = np.flatnonzero(rows.covered(codes)), codes.copy()
     if rows.groups is None:
@@ -413,7 +412,7 @@ def _shuffled(codes, rows: _Rows, key):
 
 
 def _target_labels(rows: _Rows, codes, train, n_bins):
-    """Return quantile bins of the first target; rows in no bin stay in none."""
+    """Return quantile bins of the first target; rows in no real bin stay in none."""
     target = rows.targets[:, :1]
     known = train[rows.covered(codes)[train]]
     labels = np.ravel(GridBinner(n_bins).fit(target[known]).transform(target))
@@ -421,7 +420,7 @@ def _target_labels(rows: _Rows, codes, train, n_bins):
 
 
 def _labels_of_columns(fitted, codes):
-    """Return the names of the columns of side information, and lines of labels from some of them."""
+    """Return the names of the columns of side information, and lines whose labels use only some of them."""
     per_column = getattr(fitted.binner_, "column_bin_names_", ())
     if len(per_column) < 2:
         return [], []
@@ -460,8 +459,8 @@ def _value_of(rows: _Rows, folds) -> RegimeValue:
     n_rows, n_covered = np.count_nonzero(rows.weight), int(np.count_nonzero(rows.weight[everything]))
     if n_covered < 2:
         raise ValueError(
-            f"bins covers {n_covered} of {n_rows} rows, R2 needs at least 2: check the labels, or the edges "
-            "and the order of the columns."
+            f"bins covers {n_covered} of {n_rows} rows, but R2 needs at least 2: check the labels, or the "
+            "edges and the order of the columns."
         )
     squares = np.array([_squares(rows, scored) for scored in scored_of_folds])
     total = _squares(rows, everything)
@@ -474,8 +473,8 @@ def _value_of(rows: _Rows, folds) -> RegimeValue:
             shuffled = of_models[:, MODES.index("soft")]
         r2[line] = dict(zip(MODES, of_models.mean(axis=0).tolist(), strict=True))
         fold_r2[line] = dict(zip(MODES, of_folds.T, strict=True))
-    # The real order of the labels is one of the equally probable ones and counts as such: p is never 0, and
-    # at least 1 / (1 + n_shuffles) (Phipson and Smyth 2010).
+    # The real order of the labels counts as one of the equally probable orders, so that p is never below
+    # 1 / (1 + n_shuffles) (Phipson and Smyth 2010).
     n_above = int(np.count_nonzero(shuffled >= r2[REAL]["soft"]))
     return RegimeValue(
         r2=r2,
@@ -491,7 +490,7 @@ def _value_of(rows: _Rows, folds) -> RegimeValue:
 
 
 def _squares(rows: _Rows, scored):
-    """Return the weighted sums of squares of the scored targets about their means; nan if they are equal."""
+    """Return the weighted sums of squares of the scored targets about their means; nan if all are equal."""
     scored = scored[rows.weight[scored] > 0]
     y, weight = rows.targets[scored], rows.weight[scored]
     if not len(y):
@@ -501,7 +500,7 @@ def _squares(rows: _Rows, scored):
 
 
 def _rho(scores: Mapping[str, float], one_bin: bool):
-    """Return rho of hard and soft mixing; nan with one bin, or where the oracle gains but rounding."""
+    """Return rho of hard and soft mixing; nan with one bin, or if the oracle's gain is mere rounding."""
     headroom = scores["oracle"] - scores["global"]
     undefined = one_bin or not headroom > 1e-6
     return {
@@ -511,8 +510,8 @@ def _rho(scores: Mapping[str, float], one_bin: bool):
 
 
 def _columns(names, r2):
-    """Return the worth of each column of the side information."""
-    # of two columns, the bins without one are those of the other alone
+    """Return the value of each column of the side information."""
+    # with two columns, the bins without one are those of the other alone
     without = map(ALONE, reversed(names)) if len(names) == 2 else map(WITHOUT, names)
     return {
         "column": names,

@@ -21,12 +21,12 @@ NO_BINS = (
 
 
 class RhoScorer(BaseEstimator):
-    """Scorer that gives rho of a fitted mixture on the covered rows of a test set.
+    """Scorer that returns rho of a fitted mixture on the covered rows of a test set.
 
     Use it as ``scoring=rho_scorer`` in :class:`~sklearn.model_selection.GridSearchCV` and
     :func:`~sklearn.model_selection.cross_validate`, alone or in a dictionary with others. The
     mixture may be part of a Pipeline, of a TransformedTargetRegressor, of a fitted search (nested
-    cross-validation), or of a nest of these: predictions go through the outer estimator.
+    cross-validation), or of several of these: predictions go through the outer estimator.
 
     The oracle needs the bins of the test rows. A mixture with `side_columns` reads them from X. Otherwise
     enable metadata routing with ``sklearn.set_config(enable_metadata_routing=True)`` and pass `bins` to
@@ -54,7 +54,7 @@ class RhoScorer(BaseEstimator):
         MetadataRequest
             What scikit-learn's routing reads.
         """
-        # a class-level request would need a method called score, from scikit-learn 1.8 on
+        # from scikit-learn 1.8 on, a class-level request would need a method called score
         request = MetadataRequest(owner=self)
         for name in ("bins", "sample_weight"):
             request.score.add_request(param=name, alias=True)
@@ -69,7 +69,7 @@ class RhoScorer(BaseEstimator):
         bins: Any = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """Rho of `estimator` on the covered rows of (X, y).
+        """Compute rho of `estimator` on the covered rows of (X, y).
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class RhoScorer(BaseEstimator):
         y : array-like of shape (n_rows,) or (n_rows, n_targets)
             True targets.
         bins : array-like of shape (n_rows,) or (n_rows, n_columns), optional
-            True labels or side information of the rows. None means those in the side columns of X.
+            True labels or side information of the rows. None means the side columns of X.
         sample_weight : array-like of shape (n_rows,), optional
             Weights. Rows of weight 0 are not read.
 
@@ -93,7 +93,7 @@ class RhoScorer(BaseEstimator):
         Raises
         ------
         ValueError
-            If there are no bins, or fewer than 2 covered rows. Also if there are both bins and side columns.
+            If there are no bins, both bins and side columns, or fewer than 2 covered rows.
         TypeError
             If there is no mixture inside `estimator`.
         """
@@ -114,7 +114,7 @@ class RhoScorer(BaseEstimator):
         covered = mixture.assign_bins(known) >= 0
         if covered.sum() < 2:
             raise ValueError(
-                f"rho needs at least 2 test rows whose bin the model knows, bins covers "
+                f"rho needs at least 2 test rows whose bin the model knows, but bins covers "
                 f"{covered.sum()} of {len(covered)}: check that bins are those of the scored rows "
                 "and use fewer or shuffled folds."
             )

@@ -1,4 +1,4 @@
-"""Sufficient statistics: their algebra, by bin, by fold, in files, and what is solved from them."""
+"""Sufficient statistics by bin and by fold: their algebra, their files, and the models solved from them."""
 
 from ._accumulate import accumulate, chunks_of_rows, dask_moments
 from ._binned import BinnedMoments, check_not_overflown

@@ -1,4 +1,4 @@
-"""Moments of batches, resumed after an interruption, and of the chunks of dask arrays."""
+"""Moments of batches, which can be resumed after an interruption, and of dask arrays."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from .._checks import check_length, check_no_missing, check_sample_weight, zero_ignored
+from .._checks import check_length, check_no_missing, check_sample_weight, not_installed, zero_ignored
 from ..data import RowSource, aligned, as_source, check_counted, check_x_std, naming_batch, open_batches
 from ..labels import encode_labels
 from ._binned import BinnedMoments
 from ._file import check_can_be_written
 
 PARTS = ("X", "y", "bins", "sample_weight", "x_std")
-# The fingerprint of X covers five runs of this many rows
+# The fingerprint of X covers five runs of this number of rows
 RUN_ROWS = 16
 ANEW = "Delete the checkpoint to begin anew, or name another."
 
@@ -27,21 +27,21 @@ def accumulate(
 
     The checkpoint is one file with the moments and a fingerprint of each batch so far. It is replaced in one
     step, so that no row is lost or counted twice after a crash. A resumed run compares its batches with the
-    fingerprints. They cover every value of y, bins and sample_weight. Of X, and of an x_std of its shape,
-    they cover the shape, the precision and a sample of 80 rows, so that a batch that is already counted is
+    fingerprints. These cover every value of y, bins and sample_weight, but only the shape, the precision and
+    a sample of 80 rows of X, and of an x_std of its shape. Batches that are already counted are therefore
     hardly read.
 
     Parameters
     ----------
     batches : iterable or callable
         Iterable of tuples (X, y, bins), (X, y, bins, sample_weight) or (X, y, bins, sample_weight, x_std),
-        e.g. one for each shard, or a function without arguments that returns such an iterable. X is a frame
-        or anything else that `BinnedRidgeExperts.fit` takes. Every run needs the same batches in the same
-        order. New batches can follow at the end.
+        e.g. one for each shard, or a function without arguments that returns such an iterable. X is anything
+        that `BinnedRidgeExperts.fit` takes. Every run needs the same batches in the same order. New batches
+        can follow at the end.
     checkpoint : path, default=None
-        File that is written, and read first if it exists. It is kept at the end. Delete it to begin anew.
+        File that is written, and first read if it exists. It is kept at the end. Delete it to start again.
     every : float, default=300.0
-        Seconds between two saves. A save happens at the end of a batch. 0 means after each batch.
+        Seconds between two saves, which happen at the end of a batch. 0 means after each batch.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products, see `BinnedMoments`. A resumed run needs that of the checkpoint.
     verbose : bool, default=False
@@ -55,8 +55,8 @@ def accumulate(
     Raises
     ------
     ValueError
-        If the checkpoint is damaged, or was written by something else, for other batches or with another
-        `product_dtype`. Also as `BinnedMoments.update`.
+        If the checkpoint is damaged, or was not written by `accumulate`, or was written for other batches or
+        with another `product_dtype`. Also as `BinnedMoments.update`.
     OSError
         If the checkpoint cannot be read or written. If it cannot be written, the previous one is kept.
 
@@ -107,7 +107,7 @@ def accumulate(
             saved, saved_at = number, time.monotonic()
     if number < done:
         raise ValueError(
-            f"{checkpoint} was written after {done} batches, these are {number}: it is of other data. {ANEW}"
+            f"{checkpoint} holds {done} batches, but only {number} were passed: it is of other data. {ANEW}"
         )
     if moments is None:
         raise ValueError("batches is empty: there is nothing to accumulate.")
@@ -117,9 +117,10 @@ def accumulate(
 
 
 def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight, x_std=None) -> list[str]:
-    """Compute checksums of X, y, bins, sample_weight and x_std of a batch; those of missing ones are empty.
+    """Compute checksums of X, y, bins, sample_weight and x_std of a batch; missing arrays have empty ones.
 
-    Of X, and of an x_std of its shape, the first rows, the last rows, and some rows at each quarter are read.
+    Only the first rows, the last rows, and some rows at each quarter of X are read, and of an x_std of its
+    shape.
     """
     n = len(source)
     mark = [_checksum_of_sample(source), _checksum(y.shape, y), "", "", ""]
@@ -165,8 +166,8 @@ def _resumed(checkpoint, product_dtype):
     moments.follows_rows = product_dtype == "auto"
     if not moments.follows_rows and moments.product_dtype != np.dtype(product_dtype):
         raise ValueError(
-            f"{checkpoint} was written with product_dtype={moments.product_dtype.name!r}: pass that in "
-            f"place of {product_dtype!r}. {ANEW}"
+            f"{checkpoint} was written with product_dtype={moments.product_dtype.name!r}: pass that "
+            f"instead of {product_dtype!r}. {ANEW}"
         )
     return moments, marks
 
@@ -196,8 +197,8 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
         Labels, as in `BinnedMoments.update`.
     sample_weight : array-like of shape (n_samples,), default=None
         Weight of each row.
-    x_std : float, or array or dask array of shape (n_features,) or of that of X, default=None
-        Standard deviation of noise that the rows are to have, see `BinnedMoments.update`.
+    x_std : float, or array or dask array of shape (n_features,) or of the shape of X, default=None
+        Standard deviation of noise to add to the rows, see `BinnedMoments.update`.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         See `BinnedMoments`.
 
@@ -211,13 +212,13 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
     ImportError
         If dask is not installed.
     ValueError
-        If X has blocks of unknown size, or y, bins or sample_weight do not hold one valid value for each
-        row of X. Also if `x_std` has a wrong shape, or is negative or nan.
+        If X has blocks of unknown size, or if y, bins or sample_weight do not hold one valid value for each
+        row of X. Also if `x_std` is negative, nan or of a wrong shape.
     """
     try:
         from dask import delayed
     except ImportError as error:
-        raise ImportError("dask_moments needs dask: pip install 'moe-sklearn[dask]'.") from error
+        raise not_installed("dask_moments", "dask", "dask") from error
     chunks = chunks_of_rows(X)
     check_no_missing(y, "y")
     y = np.asarray(y, float)
@@ -226,7 +227,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
     check_length(y, "y", len(X))
     sample_weight = check_sample_weight(sample_weight, len(X))
     y = zero_ignored(y, "y", sample_weight)
-    # All labels are encoded together: those of one block can seem to be of another kind, if all are missing.
+    # All labels are encoded together: if all labels of a block are missing, their kind cannot be told.
     labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
     check_x_std(x_std, X.shape)
     parts = []
@@ -264,7 +265,7 @@ def _moments_of(X, first_row, y, bins, sample_weight, x_std, product_dtype):
 
 
 def _merge(left, right):
-    # A task must not change its input, because the scheduler can run it again with the same object.
+    # A task must not change its input: the scheduler can run it again with the same object.
     product_dtype = "auto" if left.follows_rows else left.product_dtype
     rest = BinnedMoments(left.n_features, left.n_targets, product_dtype=product_dtype)
     return rest.merge(left).merge(right)

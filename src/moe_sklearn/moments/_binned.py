@@ -17,16 +17,17 @@ from ._group import GroupMoments
 from ._moments import Moments, checked_targets
 from ._row_moments import RowMoments, RowStore, fits_as_rows, merged
 
-# Noise of so many times the spread of a column is a mark of a bad pixel, or a mistake. Of fewer rows, the
-# spread is not known well enough.
+# Noise of more than this number of times the spread of a column marks a bad pixel or is a mistake. With fewer
+# rows, the spread is not known well enough.
 BEYOND_SPREAD, FEWEST_FOR_SPREAD = 100, 20
-# Where most columns have so many times their spread, in such a share of their values, the unit is wrong.
+# If most columns have noise of more than this number of times their spread in this share of their values, the
+# unit is wrong.
 BEYOND_EVERYWHERE, MANY = 10, 0.1
-FLOAT64_HINT = " X may do with product_dtype='float64'."
+FLOAT64_HINT = " Or try product_dtype='float64'."
 
 
 def warn_of_large_noise(groups, largest, variances):
-    """Warn if noise in a column, or in most columns and rows, is far beyond the spread of the column.
+    """Warn if noise is far beyond the spread of a column, in one column or in most columns and rows.
 
     Parameters
     ----------
@@ -42,11 +43,11 @@ def warn_of_large_noise(groups, largest, variances):
     if sum(group.n_rows for group in groups) < FEWEST_FOR_SPREAD:
         return
     spread = np.sqrt(sum(group.x_squares for group in groups) / sum(group.weight for group in groups))
-    # A constant column has no scale of its own.
+    # A constant column has no scale.
     spread[spread <= 1e-6 * spread.max()] = np.sqrt(np.mean(spread**2))
     ratio = np.divide(largest, spread, out=np.zeros_like(spread), where=spread > 0)
     beyond, column = np.count_nonzero(ratio > BEYOND_SPREAD), int(np.argmax(ratio))
-    # Values that are far smaller than the largest add next to nothing to the sum of squares.
+    # Values far below the largest add almost nothing to the sum of squares.
     shares = variances / weight / np.where(largest > 0, largest, 1.0) ** 2
     is_everywhere = bool(np.median(np.where(shares > MANY, ratio, 0.0)) > BEYOND_EVERYWHERE)
     if beyond or is_everywhere:
@@ -68,19 +69,19 @@ class BinnedMoments:
     n_features, n_targets : int
         Columns of X and of y.
     product_dtype : {"auto", "float32", "float64"}, default="auto"
-        Precision of the products within a chunk. "auto" means that of X. float32 products are off by about
-        1e-7 of the diagonal and twice as fast. Chunks are centred in the wider of this and X's own precision.
-        They are summed in float64, or in float32 up to 32,768 rows of a bin. Products are float64 if weights
-        lie outside 1e-12 to 1e12, or the spread of a column outside 1e-14 to 1e12.
+        Precision of the products within a chunk. "auto" means the precision of X. float32 products are twice
+        as fast, with errors of about 1e-7 of the diagonal. Chunks are centred in the wider of this precision
+        and that of X. Products are summed in float64, or in float32 up to 32,768 rows of a bin. They are
+        float64 if weights lie outside 1e-12 to 1e12, or the spread of a column outside 1e-14 to 1e12.
     chunk_bytes : int, default=2**28
-        Largest size of a buffer, in bytes. A buffer groups the rows of a chunk by bin. Three buffers are used
-        if X is not in memory, else one. A buffer holds at most 32,768 rows. It holds at most 16 MB
-        of an array in memory, and at most a sixteenth of any other X of more than 65,536 rows.
+        Largest size of a buffer, in bytes. A buffer groups the rows of a chunk by bin. One buffer is used if
+        X is an array in memory, else three. A buffer holds at most 32,768 rows, at most 16 MB of an array in
+        memory, and at most a sixteenth of any other X of more than 65,536 rows.
 
     Attributes
     ----------
     groups : dict of {label: Moments or RowMoments}
-        Moments of each bin. The label ``None`` stands for the rows in no bin. A group of no more rows than
+        Moments of each bin. The label ``None`` stands for the rows in no bin. A group with no more rows than
         columns is kept as rows, see `moe_sklearn.row_moments`.
 
     Examples
@@ -97,12 +98,12 @@ class BinnedMoments:
 
     __module__ = "moe_sklearn.moments"
 
-    n_folds = 0  # those of FoldMoments are more
+    n_folds = 0  # FoldMoments have more
 
     def __init__(self, n_features, n_targets=1, *, product_dtype="auto", chunk_bytes=2**28):
         self.n_features = n_features
         self.n_targets = n_targets
-        # "auto" begins with float32, and ends there at the first float64 rows.
+        # "auto" begins with float32 and changes to float64 at the first float64 rows.
         self.follows_rows = isinstance(product_dtype, str) and product_dtype == "auto"
         self.product_dtype = np.dtype(np.float32 if self.follows_rows else product_dtype)
         if self.product_dtype not in (np.float32, np.float64):
@@ -118,7 +119,7 @@ class BinnedMoments:
 
     @property
     def bins(self) -> np.ndarray:
-        """Labels of the bins that have rows, in order, without the None of the rows in no bin."""
+        """Sorted labels of the bins that have rows, without None."""
         return in_order(list({self.family(key) for key in self.groups} - {None}))
 
     @property
@@ -134,7 +135,7 @@ class BinnedMoments:
         return " and ".join(sorted(kinds, reverse=True)) or "nothing"
 
     def n_rows_of(self, label) -> list[int]:
-        """Rows of a bin, as the one entry of a list: all folds are one."""
+        """Number of rows of a bin, as a list of one entry: there is one fold."""
         return [self.groups[label].n_rows] if label in self.groups else [0]
 
     def pool(self, labels=None) -> GroupMoments:
@@ -143,11 +144,11 @@ class BinnedMoments:
         return merged(groups) if groups else self.empty()
 
     def total(self) -> BinnedMoments:
-        """Return these moments themselves, for use in place of `FoldMoments.total`."""
+        """Return these moments themselves, as `FoldMoments.total` does for all folds."""
         return self
 
     def select(self, labels) -> BinnedMoments:
-        """Return moments of some bins only; their groups are shared with these moments."""
+        """Return the moments of some bins; their groups are shared with these moments."""
         part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
         part.follows_rows = self.follows_rows
         part.groups, part.store = {label: self.groups[label] for label in labels}, self.store
@@ -160,7 +161,7 @@ class BinnedMoments:
         return Moments.zeros(self.n_features, self.n_targets, dtype=self.product_dtype)
 
     def family(self, label):
-        """Return what the label shares with others of one family, which take one form together."""
+        """Return the family of a label. Groups of one family are all kept as rows, or all as products."""
         return label
 
     def merge(self, other: BinnedMoments) -> BinnedMoments:
@@ -173,35 +174,35 @@ class BinnedMoments:
         return self
 
     def follow(self, dtype):
-        """Let ``product_dtype="auto"`` be no less than the precision of rows to come."""
+        """Widen ``product_dtype="auto"`` to the precision of rows that will be added."""
         if self.follows_rows:
             self.product_dtype = self.store.product_dtype = np.result_type(self.product_dtype, dtype)
 
     def _add(self, label, group):
-        """Add a group of rows that nothing else refers to."""
+        """Add a group that nothing else refers to."""
         if label in self.groups:
             self.groups[label] += group
         else:
             self.groups[label] = group
 
     def subtract(self, other: BinnedMoments) -> BinnedMoments:
-        """Return moments without the rows of `other`, which are part of these. Bins without rows disappear.
+        """Return moments without the rows of `other`, which are part of these. Empty bins disappear.
 
-        Rounding is relative to what was there before. Where rows that lie far away are subtracted, few digits
-        can be left of the others. A fit to them then warns, unless these groups are kept as rows.
+        Rounding is relative to the moments before the subtraction. If rows that lie far away are subtracted,
+        the others can be left with few digits. A fit to them then warns, unless groups are kept as rows.
 
         Raises
         ------
         ValueError
-            If `other` cannot be a part of these moments.
+            If `other` cannot be part of these moments.
         """
         self._check_fits(other)
         for label, group in other.groups.items():
             if group.n_rows and label not in self.groups:
-                raise ValueError(f"other has rows in bin {label!r}, these moments have none there.")
+                raise ValueError(f"other has rows in bin {label!r}, but these moments have none there.")
         rest = self.select([])
         rest.chunk_bytes = self.chunk_bytes
-        # Rows that stay are kept apart from those that go, which can lie far from them.
+        # The rows that stay get their own store, since those that go can lie far from them.
         rest.store = RowStore(self.n_features, self.n_targets, self.product_dtype)
         for label, group in self.groups.items():
             left = group - other.groups[label] if label in other.groups else group.copy()
@@ -213,7 +214,7 @@ class BinnedMoments:
         for name in ("n_features", "n_targets"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
-                raise ValueError(f"other has {name}={theirs}, these moments have {mine}.")
+                raise ValueError(f"other has {name}={theirs}, but these moments have {mine}.")
         check_same_kind(other.bins, self.bins)
 
     def update(self, X, y=None, bins=None, sample_weight=None, x_std=None, *, watch=None) -> BinnedMoments:
@@ -222,25 +223,25 @@ class BinnedMoments:
         Parameters
         ----------
         X : array or source of shape (n, n_features), float32 or float64
-            Rows. They are read in place, a chunk at a time, so that a memmap is never loaded whole. Sources
-            are described in `moe_sklearn.data.is_source`.
+            Rows. They are read in place, chunk by chunk, so that a memmap is never loaded whole. Sources are
+            described in `moe_sklearn.data.is_source`.
         y : array of shape (n,) or (n, n_targets), optional
         bins : array of shape (n,), optional
             Labels, see `moe_sklearn.labels.encode_labels`. None means that every row has the label None.
         sample_weight : array of shape (n,), optional
             Weight of each row. Rows of weight 0 are left out.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, optional
-            Standard deviation of noise that the rows are to have beyond what they have. The noise of each
-            value is independent. See `add_noise`.
+            Standard deviation of noise to add to the rows. The noise of each value is independent. See
+            `add_noise`.
         watch : callable, optional
-            Is called with the number of rows of each chunk when these have been added.
+            Is called with the number of rows of each chunk after they are added.
 
         Raises
         ------
         ValueError
             If shapes or lengths differ; if X or y holds nan or infinity (the message names row and column) or
-            is too large to be squared; or if a weight or `x_std` is negative or nan. The moments then stay as
-            they were.
+            is too large to be squared; or if a weight or `x_std` is negative or nan. The moments are then
+            unchanged.
 
         Notes
         -----
@@ -250,7 +251,7 @@ class BinnedMoments:
         """
         source = as_source(X)
         if source.shape[1] != self.n_features:
-            raise ValueError(f"X has {source.shape[1]} columns, the moments have {self.n_features}.")
+            raise ValueError(f"X has {source.shape[1]} columns, but the moments have {self.n_features}.")
         y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
         names, codes = self._names_and_codes(bins, len(source))
         noise, largest = self._noise(check_x_std(x_std, source.shape), names, codes, sample_weight)
@@ -266,26 +267,26 @@ class BinnedMoments:
         return self
 
     def add_noise(self, x_std, bins, sample_weight=None, *, factor=1.0) -> BinnedMoments:
-        """Add noise to rows that are in these moments already, in place, and return them.
+        """Add noise to rows that are already in these moments, in place, and return the moments.
 
-        The moments are then those of rows with independent noise of standard deviation s_ij, in expectation:
+        The moments become the expectation of those of rows with independent noise of standard deviation s_ij:
         the diagonal of X'X grows by sum_i weight_i s_ij^2. This is the mean over many noisy copies of all
-        rows together.
+        rows.
 
         Parameters
         ----------
         x_std : float, array or source
             As in `update`, for the rows in the order of `bins`.
         bins : array of shape (n,)
-            Labels of the rows. They are all rows of their bins.
+            Labels of the rows, which must be all rows of their bins.
         sample_weight : array of shape (n,), optional
         factor : float, default=1.0
-            Factor on the variances. A negative one takes noise away.
+            Factor that multiplies the variances. A negative one removes noise.
 
         Raises
         ------
         ValueError
-            If `x_std` has a wrong shape, or is negative or nan.
+            If `x_std` is negative, nan or of a wrong shape.
         """
         names, codes = self._names_and_codes(bins, len(bins))
         x_std = check_x_std(x_std, (len(bins), self.n_features))
@@ -297,7 +298,7 @@ class BinnedMoments:
         return self
 
     def _noise(self, x_std, names, codes, sample_weight) -> tuple[dict, Any]:
-        """Weighted sums of the variances of the rows of each label, and the largest std: (n_features,)."""
+        """Weighted sums of the variances of the rows of each label; the largest std; each (n_features,)."""
         if x_std is None:
             return {}, 0.0
         weights = np.ones(len(codes)) if sample_weight is None else sample_weight
@@ -378,12 +379,12 @@ class BinnedMoments:
             groups[label] = groups[label] + group if label in groups else group
 
     def save(self, path, *, progress: dict | None = None):
-        """Write the moments to a file, in one step. If that fails, an earlier file stays as it was.
+        """Write the moments to a file, in one step. If that fails, an earlier file is unchanged.
 
         Parameters
         ----------
         path : path
-            Path of the file. A symbolic link is followed. The new file has the mode of an earlier one.
+            Path of the file. Symbolic links are followed. The new file gets the mode of an earlier one.
         progress : dict, optional
             Notes that can be written as JSON. `load` returns them.
 
@@ -410,7 +411,7 @@ class BinnedMoments:
         ----------
         path : path
         with_progress : bool, default=False
-            Whether to return the notes too, as (moments, progress).
+            Whether to return also the notes, as (moments, progress).
 
         Raises
         ------
@@ -420,7 +421,7 @@ class BinnedMoments:
             If the file is damaged, is not a file of moments, or is of another version.
         """
         layout, groups, store, progress = read_moments(path)
-        follows_rows = layout.pop("follows_rows", False)  # Files of earlier releases do not say.
+        follows_rows = layout.pop("follows_rows", False)  # Files of earlier releases lack it.
         moments = cls(**layout)
         moments.follows_rows = follows_rows
         moments.groups, moments.store = groups, store
@@ -434,11 +435,11 @@ def check_not_overflown(group, product_dtype):
 
 
 def _check_memory(n_groups, n_features, product_dtype):
-    """Raise a MemoryError if the products of so many more groups do not fit in memory."""
+    """Raise a MemoryError if the products of `n_groups` further groups do not fit in memory."""
     needed, there = n_groups * lower_bytes(n_features, product_dtype), available_memory()
     if needed > there:
         raise MemoryError(
             f"bins: the products of {n_groups} bins of {n_features:,} columns need {needed / 1e9:.1f} GB, "
-            f"and {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer "
+            f"but {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer "
             "columns, for example PCA scores."
         )

@@ -1,4 +1,4 @@
-"""Rows on their way to moments: grouped by bin in chunks that stay in the cache, and added."""
+"""Adding rows to moments: they are grouped by bin in chunks that stay in the cache."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from ._moments import FLOAT32_ROWS, Moments
 CACHE_BYTES = 2**24
 
 
-# A chunk has at least CACHE_ROWS rows, even if they need more than chunk_bytes. If X is not one array in
-# memory, a chunk has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
+# A chunk has at least CACHE_ROWS rows, even if they exceed chunk_bytes. If X is not one array in memory, it
+# has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
 CACHE_ROWS, CHUNK_ROWS = 256, 4096
 
 
-# The products are float64 if a weight lies outside these limits: its root times X can overflow or vanish in
+# Products are float64 if a weight lies outside these limits, since its root times X can overflow or vanish in
 # float32.
 SMALLEST_FLOAT32_WEIGHT, LARGEST_FLOAT32_WEIGHT = 1e-12, 1e12
 
 
-# Kernels of rows whose largest number lies outside these limits can overflow or vanish in float32. Rows far
-# from 0 spread by less.
+# If the largest number of the rows lies outside these limits, kernels can overflow or vanish in float32. Rows
+# far from 0 have a smaller spread.
 SMALLEST_ROWS, LARGEST_ROWS = 1e-8, 1e12
 
 
-# The sum of squares does not overflow if it is smaller than the largest number by this factor.
+# Sums of squares do not overflow if they are below the largest number times this factor.
 ROOM = 1e-6
 TOO_LARGE = "X or y is too large: its products overflow. Scale it down."
 
 
 class ChunkBuffers:
-    """Memory that one update reuses for all its chunks, because new memory costs more than the arithmetic.
+    """Memory that one update reuses for all its chunks: new memory would cost more than the arithmetic.
 
-    Rows are centred in their own precision or in that of the products, whichever is wider.
+    Rows are centred in the wider of their own precision and that of the products.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ChunkBuffers:
     chunk_rows : int
         Number of rows of a chunk.
     rows : list of ndarray
-        Buffers. Each has room for the rows of a chunk and one spare row for each group.
+        Buffers, each with room for the rows of a chunk and one spare row for each group.
     """
 
     def __init__(self, source, chunk_bytes, product_dtype, n_groups):
@@ -65,7 +65,7 @@ class ChunkBuffers:
             most = min(max(n // 16, CHUNK_ROWS), FLOAT32_ROWS)
         self.chunk_rows = min(max(chunk_bytes // row_bytes, CACHE_ROWS), most, n)
         shape = (self.chunk_rows + n_groups, d)
-        # While one buffer is in use, the next one is ready and the one after it is being filled.
+        # While one buffer is in use, the next one is ready and a third one is being filled.
         n_buffers = 1 if source.in_memory else min(sum(1 for _ in source.blocks(self.chunk_rows)), 3)
         self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
@@ -77,9 +77,9 @@ class ChunkBuffers:
         return self.rows[-1]
 
     def add_to(self, group, gathered, y, weights):
-        """Add gathered rows, of which the last is spare, to the products of a group."""
+        """Add gathered rows, the last of them spare, to the products of a group."""
         cast = None if self.cast is None else self.cast[: len(gathered)]
-        if cast is not None and cast.dtype == np.float64:  # wider than the rows, which are centred in it
+        if cast is not None and cast.dtype == np.float64:  # wider than the rows: they are centred in it
             np.copyto(cast, gathered)
             gathered, cast = cast, None
         with np.errstate(invalid="ignore", over="ignore"):
@@ -95,7 +95,7 @@ def has_extremes(sample_weight):
 
 
 class Adder:
-    """Adds blocks of rows to the moments of their groups, or keeps the rows of groups that have `few`.
+    """Adds blocks of rows to the moments of their groups, or keeps the rows of the groups in `few`.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class Adder:
         self.buffers = buffers
 
     def add(self, label, rows, gathered):
-        """Add rows of one group, in a block with a spare row; a FloatingPointError if they are not finite."""
+        """Add rows of one group, in a block with a spare row; FloatingPointError if they are not finite."""
         weights = None if self.sample_weight is None else self.sample_weight[rows]
         if label in self.few:
             largest = float(np.abs(gathered[:-1]).max(initial=0.0))
@@ -128,8 +128,9 @@ class Adder:
     def add_rows_of(self, source, names, codes, watch):
         """Add the rows of a source.
 
-        Those of an array in memory are added bin after bin, in blocks that stay in the cache between centring
-        and product; those of any other source in their order, a chunk at a time, grouped by bin in a buffer.
+        Rows of an array in memory are added bin after bin, in blocks that stay in the cache between centring
+        and product. Rows of any other source are added in their order, chunk by chunk, grouped by bin in a
+        buffer.
         """
         given = names, codes, self.sample_weight, self.buffers
         if source.array is None:
@@ -141,7 +142,7 @@ class Adder:
                 for group in groups:
                     self.add(*group)
             except FloatingPointError:
-                # Chunks before this one were finite. Of an array, the first such row can be in another bin.
+                # Earlier chunks were finite. In an array, the first row that is not can be in another bin.
                 first = 0 if source.array is not None else min(rows[0] for _, rows, _ in groups)
                 raise not_finite(source, self.sample_weight, first) from None
             watch(sum(len(rows) for _, rows, _ in groups))

@@ -1,4 +1,4 @@
-"""The moments of bins in one npz file, checked when they are written and when they are read."""
+"""The moments of bins in one npz file, checked when written and when read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ._moments import Moments
 from ._row_moments import RowMoments, RowStore
 
 FORMAT, VERSION = "moe_sklearn moments", 5
-# Arrays of a group and their sides: columns of X (d), of y (t), rows (n). X and X'X may be float32.
+# Arrays of a group and their axes: columns of X (d), columns of y (t), rows (n). X and X'X may be float32.
 PRODUCT_ARRAYS = {"x_mean": "d", "y_mean": "t", "xx": "dd", "xy": "dt", "yy": "t"}
 PRODUCT_ARRAYS |= {"x_before": "d", "y_before": "t", "x_noise": "d"}
 ROW_ARRAYS = {"X": "nd", "y": "nt", "weights": "n", "noise": "d"}
@@ -51,7 +51,7 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
 
 
 def read_moments(path) -> tuple[dict, dict, RowStore, dict]:
-    """Layout, groups, the store of groups of rows, and progress of a file, as given to `write_moments`."""
+    """Layout, groups, store of the groups of rows, and progress of a file, as given to `write_moments`."""
     with open(path, "rb") as file, _damage_named(path):
         members = dict(_members(file))
         digest, found = str(members.pop("digest")), _digest(members)
@@ -75,7 +75,7 @@ def _restored(layout, sizes, members):
         _check_group(label, numbers, arrays, layout)
         if numbers:
             n_rows, weight, eps = numbers
-            # Fortran-ordered, and without memory for the upper triangle
+            # Fortran-ordered, without touching memory for the upper triangle
             arrays["xx"] = copy_lower(arrays["xx"], arrays["xx"].dtype)
             groups[label] = Moments(n_rows, weight, **arrays, product_eps=eps)
             continue
@@ -89,14 +89,14 @@ def _restored(layout, sizes, members):
 
 
 def _check_labels(labels):
-    """Raise a ValueError unless labels are of one kind that JSON keeps, and distinct."""
+    """Raise a ValueError unless labels are distinct and of one kind that JSON preserves."""
     kinds = {type(label) for label in labels if label is not None}
     if kinds - {int, bool} and kinds != {str} or NO_BIN in labels or len(set(labels)) < len(labels):
         raise ValueError(f"the labels are {labels}")
 
 
 def _check_group(label, numbers, arrays, layout):
-    """Raise a ValueError unless a group is finite, fits the layout and can be that of some rows."""
+    """Raise a ValueError unless a group is finite, fits the layout and can be made of rows."""
     weights = arrays.get("weights", np.ones(1))
     lengths = {"d": layout["n_features"], "t": layout["n_targets"], "n": weights.size}
     for name, sides in (PRODUCT_ARRAYS if numbers else ROW_ARRAYS).items():
@@ -112,7 +112,7 @@ def _check_group(label, numbers, arrays, layout):
             raise ValueError(f"{name} of bin {label!r} is negative: subtract only rows that were added.")
     n_rows, weight, eps = numbers or (weights.size, weights.min(initial=1.0), EPS)
     if type(n_rows) is not int or type(weight) not in (float, np.float64) or type(eps) is not float:
-        raise ValueError(f"bin {label!r} has {n_rows} rows, a weight or an error that is no such number.")
+        raise ValueError(f"bin {label!r}: number of rows, weight or relative error has a wrong type.")
     can_be = 0 <= n_rows < 2**63 and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0)
     if not (can_be and EPS <= eps < math.inf):
         raise ValueError(
@@ -123,8 +123,8 @@ def _check_group(label, numbers, arrays, layout):
 def _members(file):
     """Yield (name, array) of each member of an npz file.
 
-    The size of an array is known to be that of its member, and all of these to be within the file, before
-    memory is taken: a false header reserves none.
+    Before memory is taken, the size of the array is compared with that of its member, and the sizes of all
+    members with that of the file: a false header reserves no memory.
     """
     size = file.seek(0, os.SEEK_END)
     with zipfile.ZipFile(file) as archive:
@@ -145,7 +145,7 @@ def _members(file):
 
 
 def _digest(members):
-    """SHA-256 of names, types, shapes and values, in their order; arrays are not copied."""
+    """SHA-256 of names, types, shapes and values, in order; arrays are not copied."""
     digest = hashlib.sha256()
     for name, array in members.items():
         digest.update(f"{name} {array.dtype.str} {array.shape} {array.flags.fnc};".encode())
@@ -155,7 +155,7 @@ def _digest(members):
 
 @contextmanager
 def _damage_named(path):
-    """Turn every error that the content of a file causes into a ValueError that names the file.
+    """Turn every error caused by the content of a file into a ValueError that names the file.
 
     Errors of the machine, such as a disk that cannot be read or too little memory, are not changed.
     """
@@ -164,14 +164,15 @@ def _damage_named(path):
     except MemoryError:
         raise
     except Exception as error:
-        # A damaged offset leads to an invalid seek, which has this number. Other numbers are of the machine.
+        # A damaged offset leads to an invalid seek, which has this number. Other numbers come from the
+        # machine.
         if getattr(error, "errno", errno.EINVAL) != errno.EINVAL:
             raise
-        raise ValueError(f"{path} is damaged or is no file of moe_sklearn: {error}") from error
+        raise ValueError(f"{path} is damaged or not a file of moe_sklearn: {error}") from error
 
 
 def check_can_be_written(path):
-    """Raise the OSError that `write_moments` would raise, e.g. for want of a folder, before hours of work."""
+    """Raise, before hours of work, the OSError that `write_moments` would raise, e.g. without a folder."""
     with suppress(_Tried), _replacing(path):
         raise _Tried
 
@@ -182,9 +183,9 @@ class _Tried(Exception):
 
 @contextmanager
 def _replacing(path):
-    """Open a file that takes the place of the one at `path` when it is whole, and is removed after an error.
+    """Open a file that replaces the one at `path` when it is complete, and is removed after an error.
 
-    Each writer has a file of its own, so that writers of the same path never mix.
+    Each writer has its own file, so that writers of the same path never mix.
     """
     path = Path(os.path.realpath(path))
     begin = f".{path.name}.{socket.gethostname()}."
@@ -192,7 +193,7 @@ def _replacing(path):
     try:
         _remove_stale(path.parent, begin)
         with open(partial, "xb") as file:
-            # Before the content comes: what was private is so at all times.
+            # Before the content is written, so that a private file is private at all times.
             if path.exists():
                 shutil.copymode(path, partial)
             yield file
@@ -200,7 +201,7 @@ def _replacing(path):
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        advice = f"{path} is as it was before. Free disk space, or name another place"
+        advice = f"{path} is unchanged. Free disk space, or name another place"
         raise OSError(error.errno, f"{error.strerror or error}; {advice}") from error
     finally:
         with suppress(OSError):
@@ -208,9 +209,9 @@ def _replacing(path):
 
 
 def _remove_stale(folder, begin):
-    """Remove partial files, whose names begin so, of processes of this machine that were killed.
+    """Remove partial files, whose names start with `begin`, of killed processes of this machine.
 
-    A process that runs may still write to its own. Windows does not say which processes run: there they stay.
+    Running processes may still write to theirs. Windows does not say which processes run, so they stay there.
     """
     for name in os.listdir(folder) if sys.platform != "win32" else ():
         found = re.fullmatch(re.escape(begin) + r"(\d{1,9})-\w{8}\.partial", name)

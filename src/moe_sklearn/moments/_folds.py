@@ -1,4 +1,4 @@
-"""Moments by bin and fold: any part of the rows is a sum or a difference of them."""
+"""Moments by bin and fold. Those of any part of the rows are sums or differences of these."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RowKeys:
     Parameters
     ----------
     keys : list of tuple
-        The keys that rows have, those in no bin first.
+        The distinct keys of the rows, those in no bin first.
     codes : ndarray of shape (n_rows,)
         Position of the key of each row.
     """
@@ -46,13 +46,13 @@ class RowKeys:
 
 
 class ByBinAndFold(BinnedMoments):
-    """Moments whose keys are (label, fold); `RowKeys` stand in the place of the labels of rows."""
+    """Moments whose keys are (label, fold); `RowKeys` replace the labels of rows."""
 
     def family(self, key):
-        """Return the label: the folds of a bin take one form together.
+        """Return the label: all folds of a bin are kept as rows, or all as products.
 
-        As rows they share one kernel, of which any fold and any rest is a sub-block. A mixture of rows and
-        products would have to become products whenever it is added or subtracted.
+        As rows they share one kernel, and any fold and any rest is a sub-block of it. A mixture of rows and
+        products would become products whenever groups are added or subtracted.
         """
         return key[0]
 
@@ -91,12 +91,12 @@ class FoldMoments:
         self.n_targets = n_targets
         self.n_folds = 0
         self._moments = ByBinAndFold(n_features, n_targets, product_dtype=product_dtype)
-        # Sums over bins or folds
+        # Cached sums over bins or folds
         self._sums: dict = {}
 
     @classmethod
     def empty_for(cls, X, y, **options) -> FoldMoments:
-        """Moments of no rows yet, for rows of X (n, n_features) and y (n,) or (n, n_targets)."""
+        """Make moments without rows, for X (n, n_features) and y (n,) or (n, n_targets)."""
         return cls(X.shape[1], 1 if y.ndim == 1 else y.shape[1], **options)
 
     @classmethod
@@ -106,13 +106,13 @@ class FoldMoments:
         Parameters
         ----------
         moments : sequence of BinnedMoments
-            Moments by label, of one fold after the other. Products are not copied: do not change them
-            afterwards.
+            Moments by label of each fold. Products are not copied: do not change them afterwards.
 
         Raises
         ------
         ValueError
-            If there are none, or they have other numbers of columns or targets, or labels of another kind.
+            If there are none, or if their numbers of columns or targets, or the kinds of their labels,
+            differ.
 
         Examples
         --------
@@ -124,14 +124,14 @@ class FoldMoments:
         (2, [4, 2])
         """
         if not moments:
-            raise ValueError("moments is empty: give the moments of one fold at least.")
+            raise ValueError("moments is empty: pass the moments of at least one fold.")
         first = moments[0]
         joined = cls(first.n_features, first.n_targets, product_dtype=first.product_dtype)
         joined._take_folds(moments)
         return joined
 
     def select(self, labels) -> FoldMoments:
-        """Return moments of some bins only, None among them; their groups are shared with these moments."""
+        """Return the moments of some bins, None among them; their groups are shared with these moments."""
         part = FoldMoments(self.n_features, self.n_targets)
         part.n_folds = self.n_folds
         groups = self._moments.groups.items()
@@ -139,7 +139,7 @@ class FoldMoments:
         return part
 
     def _share(self, moments, groups: dict):
-        """Hold these groups, which lie in the memory of other moments by bin and fold."""
+        """Hold these groups, which share the memory of other moments by bin and fold."""
         own = self._moments
         own.groups = groups
         own.store, own.product_dtype = moments.store, moments.product_dtype
@@ -149,7 +149,7 @@ class FoldMoments:
         own = self._moments
         self.n_folds = len(moments)
         for fold, part in enumerate(moments):
-            # Without groups, this compares the numbers of columns and targets only.
+            # Without groups, this only compares the numbers of columns and targets.
             own.merge(part.select([]))
             check_same_kind(part.bins, self.bins)
             own.product_dtype = np.promote_types(own.product_dtype, part.product_dtype)
@@ -159,7 +159,7 @@ class FoldMoments:
         self._unite_forms()
 
     def _unite_forms(self):
-        """Give the folds of a bin one form: rows where all are and fit together, else products."""
+        """Give the folds of a bin one form: rows if all are rows and fit together, else products."""
         groups = self._moments.groups
         for label in {label for label, _ in groups}:
             parts = {key: group for key, group in groups.items() if key[0] == label}
@@ -168,7 +168,7 @@ class FoldMoments:
 
     @property
     def bins(self) -> np.ndarray:
-        """Labels of the bins that have rows, in order."""
+        """Sorted labels of the bins that have rows."""
         return self._moments.bins
 
     @property
@@ -182,7 +182,7 @@ class FoldMoments:
         return self._moments.form
 
     def update(self, X, y, bins, folds, sample_weight=None, x_std=None, *, watch=None) -> FoldMoments:
-        """Add rows in place; return self.
+        """Add rows, in place, and return these moments.
 
         Parameters
         ----------
@@ -191,18 +191,18 @@ class FoldMoments:
         bins : array-like of shape (n_samples,) or None
             Labels, as in `BinnedMoments.update`.
         folds : array of shape (n_samples,), int
-            Fold of each row, 0 to n_folds - 1. The first rows say how many there are.
+            Fold of each row, 0 to n_folds - 1. The first rows determine n_folds.
         sample_weight : array of shape (n_samples,), optional
         x_std : float, array or source, optional
-            Noise that the rows are to have, as in `BinnedMoments.update`.
+            Noise to add to the rows, as in `BinnedMoments.update`.
         watch : callable, optional
             As in `BinnedMoments.update`.
 
         Raises
         ------
         ValueError
-            As `BinnedMoments.update`, and if `folds` has another length, is negative, or has more folds
-            than in the first rows. The moments are then as they were.
+            As `BinnedMoments.update`, and if `folds` has another length, is negative, or has more folds than
+            the first rows. The moments are then unchanged.
         """
         source, folds = as_source(X), np.asarray(folds)
         n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
@@ -223,9 +223,9 @@ class FoldMoments:
     def gather_in_turn(
         self, rows: Rows, folds, *, n_held: int, memory_of: Callable, watch=None
     ) -> Iterator[tuple[int | str | None, dict]]:
-        """Add the rows of bins that are kept as rows; yield the products of one other bin after the other.
+        """Add the bins that are kept as rows, and yield the products of the other bins, one by one.
 
-        The matrices of one bin are then held at a time, not those of all bins and folds.
+        Only the matrices of one bin are held at a time, not those of all bins and folds.
 
         Parameters
         ----------
@@ -234,15 +234,15 @@ class FoldMoments:
         folds, watch
             As in `update`.
         n_held : int
-            Number of matrices that the caller holds at most.
+            Greatest number of matrices that the caller holds.
         memory_of : callable
-            Function of a dtype that gives an X'X that is no longer needed, or None.
+            Function of a dtype that returns an X'X that is no longer needed, or None.
 
         Yields
         ------
         label : int, str or None
         parts : dict of {int: Moments}
-            All rows of the bin in each fold that has some.
+            All rows of the bin, by fold, for folds that have some.
         """
         source = rows.X
         y, sample_weight = checked_targets(len(source), self.n_targets, rows.y, rows.sample_weight)
@@ -273,7 +273,7 @@ class FoldMoments:
             yield label, parts
 
     def add_noise(self, x_std, bins, folds, sample_weight=None, *, factor=1.0) -> FoldMoments:
-        """Add noise to the rows, which are in these moments already, in place, and return them.
+        """Add noise to rows that are already in these moments, in place, and return the moments.
 
         Parameters are those of `update` and `BinnedMoments.add_noise`; `bins` and `folds` are those of all
         rows.
@@ -288,7 +288,7 @@ class FoldMoments:
         return RowKeys.of(labels, codes, np.asarray(folds))
 
     def joined(self, at_most: int) -> FoldMoments:
-        """Join whole folds, neighbours with neighbours, to at most so many; these stay as they are."""
+        """Join neighbouring folds to `at_most` folds; these moments are not changed."""
         if self.n_folds <= at_most:
             return self
         parts: dict = {}
@@ -301,7 +301,7 @@ class FoldMoments:
 
     @property
     def n_rows(self) -> int:
-        """Rows of positive weight, covered or not."""
+        """Number of rows of positive weight, covered or not."""
         return self._moments.n_rows
 
     def parts(self, label) -> list:
@@ -310,7 +310,7 @@ class FoldMoments:
         return [group or self._moments.empty() for group in groups]
 
     def n_rows_of(self, label) -> list[int]:
-        """Rows of a bin in each fold."""
+        """Number of rows of a bin in each fold."""
         return [part.n_rows for part in self.parts(label)]
 
     def pooled_parts(self, *, covered_only: bool = False) -> list:
@@ -335,10 +335,10 @@ class FoldMoments:
         return self._kept("total", lambda: self._of_bins(lambda label: merged(self.parts(label))))
 
     def without(self, fold: int) -> BinnedMoments:
-        """Moments of every bin over all rows outside the fold; bins without such rows are left out.
+        """Moments of every bin over all rows outside the fold; bins without these rows are left out.
 
-        They can share memory with these moments. All models of a fold come from them, whichever bin a row is
-        from: were only the row's own expert another one, a gate could tell the bin by that.
+        They can share memory with these moments. All models of a fold come from them, whatever the bin of a
+        row. If only the expert of the row's own bin were another one, a gate could tell the bin from that.
         """
         totals = self.total().groups
         return self._of_bins(lambda k: rests_of(self.parts(k), lambda: totals[k])(fold), totals)
@@ -350,17 +350,17 @@ class FoldMoments:
         return moments
 
     def _kept(self, name, make):
-        """What `make` gives, made once until rows are added."""
+        """Return the result of `make`, cached until rows are added."""
         if name not in self._sums:
             self._sums[name] = make()
         return self._sums[name]
 
 
 def rests_of(parts: Sequence, total: Callable | None = None, n_rests: int | None = None) -> Callable:
-    """Return the function of a fold that gives the moments of all parts but that one.
+    """Return a function of a fold that returns the moments of all other parts.
 
-    They can be one of the parts themselves. ``total()`` gives all parts together; None means that they are
-    added up if they are needed. `n_rests` is the number of folds that are asked for; None means all.
+    The result can be one of the parts itself. ``total()`` returns the sum of all parts; None means that they
+    are added up if needed. `n_rests` is the number of folds that will be asked for; None means all.
     """
     whole = total or cache(lambda: merged(parts))
 
@@ -369,9 +369,9 @@ def rests_of(parts: Sequence, total: Callable | None = None, n_rests: int | None
         if len(others) == 1:
             # A copy costs as much as a factorisation.
             return others[0]
-        # A difference reads two matrices, and a sum reads all others. A single rest does without the whole.
+        # A difference reads two matrices, and a sum reads all others. A single rest does not need the whole.
         # The difference has the rounding of the whole, so that a small rest would lose digits (Chan, Golub
-        # and LeVeque, 1983): the others are summed then.
+        # and LeVeque, 1983). The others are then summed.
         is_single = n_rests == 1 and total is None
         if not others or (not is_single and parts[fold].weight <= whole().weight / 2):
             return whole() - parts[fold]

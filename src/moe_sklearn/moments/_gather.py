@@ -1,4 +1,4 @@
-"""The pass over the rows: each batch is checked and added to the moments."""
+"""The pass over the rows, which adds each batch to the moments."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ._folds import FoldMoments
 
 
 def in_enough_precision(product_dtype, attempt: Callable, progress: Progress = SILENT):
-    """Return ``attempt(product_dtype, scratch)``; if "auto" means float32 and that is too rough, in float64.
+    """Return ``attempt(product_dtype, scratch)``; repeat it in float64 if "auto" meant a too rough float32.
 
-    An attempt gathers moments and solves for coefficients. Float32 products that were asked for are too rough
-    with a warning.
+    An attempt gathers moments and solves for coefficients. If the user asked for float32 products that are
+    too rough, there is a warning.
     """
     if product_dtype == "auto":
         with suppress(NotEnoughDigits):
@@ -34,7 +34,7 @@ def in_enough_precision(product_dtype, attempt: Callable, progress: Progress = S
 
 
 def with_a_word(attempt: Callable):
-    """Return ``attempt(scratch)`` where rows are not read again: a warning names what was too rough."""
+    """Return ``attempt(scratch)`` if rows cannot be read again: a warning says what was too rough."""
     scratch = Scratch(strict=True, raises=False)
     found = attempt(scratch)
     scratch.warn_if_rough()
@@ -44,7 +44,7 @@ def with_a_word(attempt: Callable):
 def warn_of_new_start():
     """Warn that `partial_fit` follows a fit that kept no moments."""
     warnings.warn(
-        "partial_fit starts anew: the fit before it keeps no moments to add to. To continue, begin with "
+        "partial_fit starts anew: the previous fit kept no moments to add to. To continue, begin with "
         "partial_fit, or keep BinnedMoments yourself and use fit_moments.",
         UserWarning,
         stacklevel=3,

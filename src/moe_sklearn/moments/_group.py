@@ -1,4 +1,4 @@
-"""What solvers, folds and files need of the moments of one group of rows, in whichever form they are kept."""
+"""Base of the moments of one group of rows, in either form: what solvers, folds and files need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..linalg import EPS, Scratch
 if TYPE_CHECKING:
     from ._moments import Moments
 
-# Rounding leaves less than this many units in the last place of a mean that is subtracted.
+# After a mean is subtracted, rounding leaves fewer than this number of units in its last place.
 MEAN_ROUNDING = 32
 
 
@@ -32,17 +32,18 @@ class NormalEquations(NamedTuple):
         b for each target, (size, n_targets).
     eps : float or ndarray of shape (size,)
         Relative error of the diagonal entries of A. That of the entry (j, k) is the root of the product of
-        two of them.
+        entries j and k.
     floor : ndarray or float
-        Diagonal entries of A up to this are rounding.
+        Diagonal entries of A up to this size are rounding.
     to_coef : callable
         Function from solutions (size, n_sides) to coefficients (n_sides, n_features).
     is_deficient : bool, default=False
-        Whether there are fewer rows than columns: without a penalty, many coefficients are equally good.
+        Whether there are fewer rows than columns, so that many coefficients are equally good without a
+        penalty.
     penalty : float, default=None
-        What stands in the place of alpha, if these are the equations of one alpha only.
+        Replaces alpha if these are the equations of one alpha only.
     finer : callable, default=None
-        Function without arguments that makes the same equations with more digits; None where that cannot be.
+        Function without arguments that makes the same equations with more digits; None if that is impossible.
     """
 
     matrix: np.ndarray
@@ -58,8 +59,9 @@ class NormalEquations(NamedTuple):
 class GroupMoments(ABC):
     """Sufficient statistics of linear least squares for one group of rows with weights.
 
-    They are kept as products (`Moments`) or, where rows are fewer than columns, as the rows (`RowMoments`).
-    Groups add up with ``+``, and ``whole - part`` gives the moments of the rows that are not in the part.
+    They are kept as products (`Moments`) or, if there are fewer rows than columns, as the rows
+    (`RowMoments`). Groups are merged with ``+``, and ``whole - part`` gives the moments of the rows that are
+    not in the part.
 
     Attributes
     ----------
@@ -80,19 +82,19 @@ class GroupMoments(ABC):
     n_targets : int
         Number of columns of y.
     n_rows_held : float
-        Number of rows that are kept; infinity for products, which never become rows again.
+        Number of rows that are kept; infinity for products, which never become rows.
     x_squares : ndarray
-        Centred sum of squares of each column of x, with its noise, (n_features,), in float64.
+        Centred sum of squares of each column of x, noise included, (n_features,), in float64.
     is_finite : bool
-        Whether no sum of squares has overflowed.
+        Whether all sums of squares are finite.
     product_eps : float
         Relative error of products of X.
     noise : ndarray, default=None
-        Weighted sums of the variances of known noise, (n_features,), where these are not a part of X'X.
+        Weighted sums of the variances of known noise, (n_features,), if they are not part of X'X.
     x_noise : ndarray
-        These sums where they are a part of X'X; 0 else.
+        These sums if they are part of X'X, else 0.
     solution : tuple, default=None
-        Its ridge (coef, intercept), if that was found before X'X was given up.
+        The ridge (coef, intercept) of the group, if it was solved before X'X was given up.
     """
 
     n_rows: int
@@ -119,8 +121,9 @@ class GroupMoments(ABC):
     def x_rounding(self) -> np.ndarray:
         """Rounding of the sum of squares of each column of x, (n_features,).
 
-        The entry (j, k) of X'X is off by about the root of the product of two of them, and the entry j of X'y
-        by the root of that with `y_rounding`. After a subtraction they are relative to what was there before.
+        The error of the entry (j, k) of X'X is about the root of the product of entries j and k. That of the
+        entry j of X'y is the root of the product with `y_rounding`. After a subtraction, rounding is relative
+        to the sums before.
         """
         return self.product_eps * self.x_squares
 
@@ -132,8 +135,8 @@ class GroupMoments(ABC):
     def freedom(self) -> float:
         """The denominator of variances: W - 1, as if a row of weight 2 were two rows.
 
-        Where weights add up to less than the number n of rows, it is W (1 - 1/n): their size is then of no
-        account. A single row has 1.
+        If the weights add up to less than the number n of rows, it is W (1 - 1/n), so that their scale does
+        not matter. For a single row it is 1.
         """
         return max(self.weight - 1.0, self.weight * (1.0 - 1.0 / max(self.n_rows, 1))) or 1.0
 
@@ -147,22 +150,22 @@ class GroupMoments(ABC):
 
     @abstractmethod
     def copy(self):
-        """Return moments that do not change with these."""
+        """Return independent moments."""
 
     def in_store(self, store, family):
-        """Return the same moments, with a copy of rows that are kept in another store; else themselves."""
+        """Return the same moments with their rows copied to `store`; products are returned as they are."""
         return self
 
     @abstractmethod
     def stored(self) -> tuple[list, dict[str, np.ndarray]]:
-        """Return the numbers and the arrays that a file holds of this group."""
+        """Return the numbers and the arrays of this group that a file holds."""
 
     @abstractmethod
     def as_products(self) -> Moments:
         """Return the same statistics as products."""
 
     def rows_within(self, whole):
-        """Return this group as rows in the store of `whole`, a group of rows; None where that cannot be.
+        """Return this group as rows in the store of `whole`, a group of rows; None if that is impossible.
 
         Raises
         ------
@@ -177,24 +180,24 @@ class GroupMoments(ABC):
 
     @abstractmethod
     def __sub__(self, other):
-        """Moments of the rows that are in this group and not in `other`, a part of it.
+        """Moments of the rows of this group that are not in `other`, which is part of it.
 
         Raises
         ------
         ValueError
-            If `other` cannot be a part.
+            If `other` cannot be part of this group.
         """
 
     @abstractmethod
     def add_noise(self, variances):
         """Add independent noise to the columns of the rows, in place.
 
-        X'X gets its expectation, X'X + diag(sum_i weight_i s_ij^2), where s_ij is the standard deviation.
+        X'X becomes its expectation, X'X + diag(sum_i weight_i s_ij^2), where s_ij is the standard deviation.
 
         Parameters
         ----------
         variances : ndarray of shape (n_features,)
-            The sums over the rows.
+            Sums over the rows.
         """
 
     @abstractmethod
@@ -204,11 +207,11 @@ class GroupMoments(ABC):
         Parameters
         ----------
         alpha : float
-            Smallest penalty for which they are solved.
+            Smallest penalty for which the equations are solved.
         prior_coef : ndarray of shape (n_targets, n_features), optional
             Coefficients whose residuals are the targets instead.
         even_noise : bool, default=False
-            Whether known noise of rows counts by its mean over the columns. One matrix then serves all
+            Whether known noise of rows is replaced by its mean over the columns. One matrix then serves all
             penalties.
         """
 
@@ -218,11 +221,11 @@ class GroupMoments(ABC):
 
     @abstractmethod
     def keeping_factor(self, scratch: Scratch) -> AbstractContextManager:
-        """Make the context within which several systems of equations share a factorisation."""
+        """Return a context in which several systems of equations share a factorisation."""
 
     @abstractmethod
     def gram(self) -> np.ndarray:
-        """A matrix in float64 with the eigenvalues of X'X without noise: X'X or, of rows, X X'.
+        """A matrix in float64 with the eigenvalues of X'X without noise: X'X, or X X' for rows.
 
         Only its lower triangle is meaningful.
         """

@@ -1,7 +1,7 @@
 r"""Sufficient statistics of linear least squares for one group of rows.
 
-Of rows with weights w: the number of rows, the total weight W, the weighted means of x and y, and the centred
-products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque, 1983,
+They are, for rows with weights: the number of rows, the total weight W, the weighted means of x and y, and
+the centred products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque, 1983,
 "Algorithms for computing the sample variance", The American Statistician 37, 242-247):
 
 .. math::
@@ -11,7 +11,7 @@ products X'X, X'y, y'y. They merge and subtract exactly (Chan, Golub and LeVeque
 """
 
 # mypy: disable-error-code=override
-# What GroupMoments declares as attributes are properties here.
+# Attributes that GroupMoments declares are properties here.
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from .._checks import check_no_missing
 from ..linalg import EPS, copy_lower, lower_panels, symmetric_product, syrk, transposed_product, zeros_lower
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 
-# Up to so many rows float32 products are summed in float32, where the sum loses no more digits than the
-# products have lost, and half the memory is touched. Sums of more rows are in float64.
+# Float32 products of up to this number of rows are summed in float32: the sum loses no more digits than the
+# products, and half the memory is touched. Sums of more rows are in float64.
 FLOAT32_ROWS = 2**15
 # The first rows of a chunk show how widely its columns spread.
 SPREAD_ROWS = 64
-# Products of columns that spread by less or more than this can vanish or overflow in float32, alone or when
-# they are summed over rows and merged with others. Less than the last share of its mean is no spread.
+# Products of columns with a smaller or larger spread can vanish or overflow in float32, alone or in sums over
+# rows and groups. A spread below the last share of the mean counts as none.
 SMALLEST_SPREAD, LARGEST_SPREAD, NO_SPREAD = 1e-14, 1e12, 1e-10
-# So many rows are summed in their own precision.
+# Up to this number of rows are summed in their own precision.
 SUMMED_ROWS = 256
 # Positive weights outside this range would overflow or vanish when they are squared.
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 1e-200, 1e200
-# Rounding leaves less than this many units in the last place of sums of squares, where a part is subtracted
-# from its whole, and half a unit more for each number that was added: equal ones are all rounded to one side.
-# BLAS adds so many rows before it adds them to the sum.
+# After a part is subtracted from its whole, rounding leaves fewer than this number of units in the last place
+# of sums of squares, plus half a unit for each number that was added: equal numbers are all rounded to one
+# side. BLAS sums ROWS_OF_BLAS rows before it adds them to the total.
 DIFFERENCE_ROUNDING, ROWS_OF_BLAS = 32, 512
-# Smaller squares have lost digits of their own.
+# Smaller squares have themselves lost digits.
 TINY = np.finfo(float).tiny
-# A smaller share of the weight of a group is the rounding of its sum.
+# A smaller share of the weight of a group is rounding of the sum.
 NEGLIGIBLE_WEIGHT = 1e-12
 
 
@@ -59,25 +59,25 @@ class Moments(GroupMoments):
     n_rows : int
         Rows of positive weight.
     weight : float
-        Sum of the sample weights; `n_rows` where there are none.
+        Sum of the sample weights; `n_rows` if there are none.
     x_mean : ndarray of shape (n_features,)
     y_mean : ndarray of shape (n_targets,)
     xx : ndarray of shape (n_features, n_features)
-        Centred X'X, Fortran-ordered; **only the lower triangle is meaningful**. float32 where its products
-        are and the rows are few, else float64.
+        Centred X'X, Fortran-ordered; **only the lower triangle is meaningful**. It is float32 if its products
+        are and rows are few, else float64.
     xy : ndarray of shape (n_features, n_targets)
         Centred X'y.
     yy : ndarray of shape (n_targets,)
         Centred sum of squares of each target.
     product_eps : float
-        Machine epsilon of the coarsest products in `xx`, also where they are summed more finely.
+        Machine epsilon of the coarsest products in `xx`, even if their sums are finer.
     x_before : ndarray of shape (n_features,), default=None
-        Sums of squares of the columns of x before parts were subtracted, to which rounding is relative. None
-        means that nothing was.
+        Sums of squares of the columns of x before parts were subtracted. Rounding is relative to them. None
+        means that nothing was subtracted.
     y_before : ndarray of shape (n_targets,), default=None
         The same of y.
     x_noise : ndarray of shape (n_features,), default=None
-        What known noise has added to the diagonal of X'X. None means nothing.
+        Part of the diagonal of X'X that known noise has added. None means that there is none.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class Moments(GroupMoments):
 
     @classmethod
     def zeros(cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, memory=None) -> Moments:
-        """Moments of no rows, X'X in `dtype`. An X'X that is no longer needed can be given as `memory`."""
+        """Moments of no rows, with X'X in `dtype`. `memory` can be an X'X that is no longer needed."""
         if memory is None:
             memory = zeros_lower((n_features, n_features), dtype)
         else:
@@ -143,7 +143,7 @@ class Moments(GroupMoments):
         return bool(np.isfinite(self.x_squares).all() and np.isfinite(self.yy).all())
 
     def copy(self, memory=None) -> Moments:
-        """Return a copy that shares no memory with this one; its X'X lies in `memory`, if that is given."""
+        """Return a copy that shares no memory with this group; its X'X lies in `memory`, if given."""
         others = {name: getattr(self, name).copy() for name in ("x_mean", "y_mean", "xy", "yy")}
         return replace(self, xx=copy_lower(self.xx, self.xx.dtype, memory=memory), **others)
 
@@ -201,7 +201,7 @@ class Moments(GroupMoments):
         return (lower + np.tril(lower, -1).T) / self.freedom
 
     def x_floor(self) -> np.ndarray:
-        # Chunks are centred twice in their own precision, which squares its rounding.
+        # Chunks are centred twice in their own precision, which squares the rounding.
         rounding = max(MEAN_ROUNDING * EPS, (MEAN_ROUNDING * self.product_eps) ** 2)
         return self.weight * (rounding * self.x_mean) ** 2
 
@@ -212,7 +212,7 @@ class Moments(GroupMoments):
         return self.product_eps * np.maximum(self.yy, self.y_before)
 
     def add_block(self, block, y, sample_weight=None, narrow=None, scratch=None):
-        """Add the rows of `block` but its last, which is spare, without checks; `block` is overwritten.
+        """Add all rows of `block` except the last, which is spare, without checks; `block` is overwritten.
 
         The merge term (W1 W2 / W) d d' takes the spare row, so that one SYRK does the chunk's products
         and the merge.
@@ -224,10 +224,10 @@ class Moments(GroupMoments):
         sample_weight : ndarray of shape (n,), optional
             Positive.
         narrow : float32 array of the shape of `block`, optional
-            Memory for the centred rows, where their products are to be float32. They are float64 where those
-            could overflow or vanish.
+            Memory for the centred rows if their products should be float32. They are float64 if float32
+            products could overflow or vanish.
         scratch : callable, optional
-            Gives memory for float32 products of a sum in float64.
+            Returns memory for float32 products that are summed in float64.
 
         Raises
         ------
@@ -263,7 +263,7 @@ class Moments(GroupMoments):
         self.weight = total
 
     def _outgrows_float32(self, rows, weight):
-        """Whether float32 products of these rows, of no more than this weight, may overflow or vanish."""
+        """Whether float32 products of these rows, with weights up to this one, may overflow or vanish."""
         some = rows[:: len(rows) // SPREAD_ROWS + 1].astype(float)
         mean = some.mean(axis=0)
         offset = np.abs(mean - self.x_mean) * (self.weight > 0)
@@ -274,12 +274,12 @@ class Moments(GroupMoments):
         if block.dtype == self.xx.dtype:
             syrk(block, self.xx, beta=1.0)
         else:
-            # SYRK writes straight into a sum of its precision only. One matrix serves all groups of the pass.
+            # SYRK adds directly only to a sum of its own precision. One matrix serves all groups of the pass.
             product = scratch()
             syrk(block, product, beta=0.0)
             for part in lower_panels(len(self.xx)):
                 self.xx[part] += product[part]
-        # A power of two brings targets of any size into the range of float32, without rounding.
+        # Division by a power of two brings targets of any size into the range of float32 without rounding.
         size = np.ldexp(1.0, np.frexp(np.abs(y).max(axis=0))[1] - 1)
         self.xy += transposed_product(block, y / size) * size
         self.yy += np.einsum("ij,ij->j", y, y)
@@ -314,26 +314,27 @@ class Moments(GroupMoments):
         return self.minus(other)
 
     def minus(self, other: GroupMoments, memory=None) -> Moments:
-        """Moments of the rows that are in this group and not in `other`, a part of it.
+        """Moments of the rows of this group that are not in `other`, which is part of it.
 
-        Columns of which only rounding is left are 0. An X'X of the same precision that is no longer needed
-        can be given as `memory`.
+        Columns with nothing left but rounding become 0. An X'X of the same precision that is no longer needed
+        can be passed as `memory`.
 
         Raises
         ------
         ValueError
-            If `other` cannot be a part: it has more rows, weight or squares than this group.
+            If `other` cannot be part of this group, because it has more rows, weight or squares.
         """
         other = other.as_products()
         n_rows, weight = self.n_rows - other.n_rows, self.weight - other.weight
-        # What is no part shows in its rows, weight and squares: their difference would be nonsense.
+        # If `other` is not part, its rows, weight or squares are too large, and the difference would be
+        # nonsense.
         if n_rows < 0:
             raise ValueError("other has more rows than the group it is subtracted from.")
         negligible = NEGLIGIBLE_WEIGHT * self.weight
         if (n_rows > 0) != (weight > negligible) or weight < -negligible:
             raise ValueError(
                 f"{n_rows} rows of weight {weight:.3g} would be left of {self.n_rows} of weight "
-                f"{self.weight:.3g}: other is no part of this group, or weights differ by too much."
+                f"{self.weight:.3g}: other is not part of this group, or weights differ too much."
             )
         before = self._before(other, other.weight / weight if n_rows else 1.0)
         if n_rows == 0:
@@ -346,7 +347,7 @@ class Moments(GroupMoments):
             self._refuse_negative(rest.x_squares, rest.yy, *before)
             rest.n_rows, (rest.x_before, rest.y_before) = n_rows, before
             rest.x_noise = np.maximum(self.x_noise - other.x_noise, 0.0)
-            # A column or a target of which only rounding is left is constant.
+            # A column or a target is constant if only rounding is left of it.
             n_added = min(self.n_rows, ROWS_OF_BLAS) + self.n_rows / ROWS_OF_BLAS
             x_floor, y_floor = self._rounding_of_differences(n_added, *before)
             constant, flat = np.flatnonzero(rest.x_squares <= x_floor), np.flatnonzero(rest.yy <= y_floor)
@@ -355,9 +356,9 @@ class Moments(GroupMoments):
         return rest
 
     def _combine(self, other, weight, sign):
-        """Add (sign 1) or take away (sign -1) `other`, which leaves the total `weight`.
+        """Add (sign 1) or subtract (sign -1) `other`, which leaves the total `weight`.
 
-        This is the merge of Chan, Golub and LeVeque, which taken backwards subtracts too. It goes panel by
+        This is the merge of Chan, Golub and LeVeque, which also subtracts if it is inverted. It goes panel by
         panel over the lower triangle and needs no other matrix.
         """
         dx, dy = other.x_mean - self.x_mean, other.y_mean - self.y_mean
@@ -375,9 +376,9 @@ class Moments(GroupMoments):
         self.weight = weight
 
     def _before(self, other, ratio):
-        """Sums of squares of x and y to which rounding is relative when `other` is subtracted.
+        """Sums of squares of x and y to which rounding is relative after `other` is subtracted.
 
-        The subtracted part weighs `ratio` times what is left. Rounding of the means counts that much more.
+        The subtracted part weighs `ratio` times the rest. Rounding of the means counts that much more.
         """
         scale = np.sqrt(self.weight * ratio)
         x_means = scale * np.abs(self.x_mean) * np.sqrt(self.x_squares) * (EPS / self.product_eps)
@@ -386,7 +387,7 @@ class Moments(GroupMoments):
         return x_before, np.maximum(self.yy, self.y_before) + other.y_before + y_means
 
     def _rounding_of_differences(self, n_added, x_before, y_before):
-        """What rounding leaves in sums of squares of x and of y that were `before`, of so many numbers."""
+        """Rounding of sums of squares of x and of y that were `before`, after `n_added` additions."""
         units = DIFFERENCE_ROUNDING + n_added / 2
         x_rounding = units * (self.product_eps * x_before + TINY) + self.x_floor()
         return x_rounding, units * (EPS * y_before + TINY) + self.y_floor()
@@ -395,13 +396,13 @@ class Moments(GroupMoments):
         # The rows may have come one by one.
         x_rounding, y_rounding = self._rounding_of_differences(self.n_rows, *before)
         if (x_squares < -x_rounding).any() or (y_squares < -y_rounding).any():
-            raise ValueError("Sums of squares would be negative: other is no part of this group.")
+            raise ValueError("Sums of squares would be negative: other is not part of this group.")
 
 
 def merged_products(parts: Sequence[Moments], memory_of: Callable | None = None) -> Moments:
     """Products of the rows of all `parts` together.
 
-    `memory_of` is a function of a dtype that gives an X'X that is no longer needed, or None.
+    `memory_of` is a function of a dtype that returns an X'X that is no longer needed, or None.
     """
     narrow = sum(part.n_rows for part in parts) <= FLOAT32_ROWS
     dtype = np.dtype(np.result_type(*(part.xx.dtype for part in parts)) if narrow else float)
@@ -431,12 +432,12 @@ def checked_targets(n_rows: int, n_targets: int, y, sample_weight):
     if sample_weight is not None:
         weights = sample_weight = np.asarray(sample_weight, float)
         if weights.shape != (n_rows,):
-            raise ValueError(f"sample_weight has shape {weights.shape}, it must be {(n_rows,)}.")
+            raise ValueError(f"sample_weight has shape {weights.shape}, but it must be {(n_rows,)}.")
         usable = (weights == 0) | ((weights >= SMALLEST_WEIGHT) & (weights <= LARGEST_WEIGHT))
         if not usable.all():
             row = np.flatnonzero(~usable)[0]
             raise ValueError(
-                f"sample_weight is {weights[row]} in row {row}: weights must be 0, which leaves a row out, "
+                f"sample_weight is {weights[row]} in row {row}: weights must be 0, which leaves out a row, "
                 f"or lie between {SMALLEST_WEIGHT:g} and {LARGEST_WEIGHT:g}."
             )
         bad &= weights[:, None] > 0
@@ -452,10 +453,10 @@ def checked_targets(n_rows: int, n_targets: int, y, sample_weight):
 def _centre(rows, weights):
     """Subtract the weighted mean (weights sum to 1) from `rows` in place; return it in float64.
 
-    X'X of rows that are not centred, less W m m', would cancel: at a mean of 1000 standard deviations float32
-    would keep a digit or two. A second step takes away what rounding leaves of the mean, where that matters:
-    the products are off by its square, which is below their own rounding if it is below sqrt(eps) of the
-    spread.
+    X'X of rows that are not centred, minus W m m', would cancel: at a mean of 1000 standard deviations
+    float32 would keep a digit or two. Rounding leaves a small mean, and the error of the products is its
+    square. A second step removes it if it exceeds sqrt(eps) of the spread; below that, the error is smaller
+    than the rounding of the products.
     """
     weights = weights.astype(rows.dtype)
     shift = _weighted_sum(rows, weights).astype(rows.dtype)
@@ -468,12 +469,12 @@ def _centre(rows, weights):
 
 
 def _leaves_float32(sizes, mean) -> bool:
-    """Whether squares of columns of some sizes, (n_features,), may not fit into float32."""
+    """Whether squares of columns of these sizes, (n_features,), may not fit into float32."""
     sizes = sizes[sizes > NO_SPREAD * np.abs(mean)]
     return bool((sizes < SMALLEST_SPREAD).any() or (sizes > LARGEST_SPREAD).any())
 
 
 def _weighted_sum(rows, weights):
-    """Sum of the rows times their weights, (n_features,); of many rows, float32 would lose digits."""
+    """Sum of the rows times their weights, (n_features,); with many rows, float32 would lose digits."""
     blocks = (slice(start, start + SUMMED_ROWS) for start in range(0, len(rows), SUMMED_ROWS))
     return np.sum([transposed_product(rows[block], weights[block]) for block in blocks], axis=0, dtype=float)

@@ -1,20 +1,20 @@
-"""Sufficient statistics of a group of fewer rows than columns: the rows themselves.
+"""Sufficient statistics of a group with fewer rows than columns: the rows themselves.
 
-They are smaller than X'X, merge by joining and are solved through their kernel K = X X' of centred rows: with
-r the square roots of the weights, z the centred targets and R = diag(r),
+They are smaller than X'X, are merged by joining them, and are solved through the kernel K = X X' of centred
+rows. With the square roots r of the weights, the centred targets z and R = diag(r),
 
     (X' R R X + alpha I)^-1 X' R R z = X' R (R X X' R + alpha I)^-1 R z
 
 (Saunders, Gammerman and Vovk, 1998, "Ridge regression learning algorithm in dual variables", ICML, 515-521).
 A sub-block of one kernel serves every group, fold and penalty.
 
-Known noise of the columns adds a diagonal matrix N to X' R R X, and N + alpha I takes the place of alpha I.
-The kernel is then that of X (N + alpha I)^-1/2, and the penalty is 1. Where the noise of all columns is the
-same, N only adds to alpha.
+Known noise of the columns adds a diagonal matrix N to X' R R X, and N + alpha I replaces alpha I. The kernel
+is then that of X (N + alpha I)^-1/2, and the penalty is 1. If all columns have the same noise, N only adds to
+alpha.
 """
 
 # mypy: disable-error-code=override
-# What GroupMoments declares as attributes are properties here.
+# Attributes that GroupMoments declares are properties here.
 
 from __future__ import annotations
 
@@ -31,16 +31,17 @@ from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 from ._moments import Moments, merged_products
 from ._row_store import RowStore
 
-# Groups are kept as rows from so many columns on. With fewer, products are always small.
+# Groups are kept as rows from this number of columns on. With fewer columns, products are always small.
 ROWS_FROM_COLUMNS = 128
-# A smaller share of the largest eigenvalue of a kernel is rounding.
+# Eigenvalues of a kernel below this share of the largest are rounding.
 NO_VARIANCE = 1e-12
 NO_PART = "other has rows that are not in the group it is subtracted from."
-# Rows are read so many at a time for X'X, of which each block updates all.
+# Number of rows in a block for X'X. Each block updates the whole matrix.
 ROWS_OF_PRODUCTS = 512
-# A group lies apart from the origin if its sum of squares about it is so many times that about its mean.
+# A group lies apart from the origin if its sum of squares about the origin is this number of times that about
+# its mean.
 APART = 10
-# Columns that differ by more in their noise and penalty would lose digits in one kernel.
+# If noise plus penalty differs by more between columns, one kernel would lose digits.
 WIDEST_PENALTIES = 1e10
 
 
@@ -49,7 +50,7 @@ def _is_uneven(noise):
 
 
 def fits_as_rows(n_rows, n_features: int):
-    """Return True if a group of so many rows is kept as rows rather than as products."""
+    """Return True if a group of `n_rows` rows is kept as rows, not as products."""
     # X is then no larger than X'X, and the kernel X X' no larger than either.
     return (n_features >= ROWS_FROM_COLUMNS) & (n_rows <= n_features)
 
@@ -61,9 +62,9 @@ class RowMoments(GroupMoments):
     ----------
     store : RowStore
     index : ndarray of int
-        Sorted positions of the rows in the store. A row that counts twice is there twice.
+        Sorted positions of the rows in the store. A row that counts twice appears twice.
     x_sum : callable, optional
-        Function that returns `x_sum` about an origin from those of other groups.
+        Function of an origin that returns `x_sum` about it from those of other groups.
     """
 
     __module__ = "moe_sklearn.moments"
@@ -123,7 +124,7 @@ class RowMoments(GroupMoments):
         return np.dtype(float) if self._is_fine else self.store.product_dtype
 
     def _refine(self, is_apart):
-        """Multiply rows in float64 from now on, and about their own mean if the origin lies apart."""
+        """From now on, multiply rows in float64, and about their own mean if the origin lies apart."""
         self._is_fine, self._made_x_sum, self._kept = True, None, None
         for name in ("x_sum", "x_mean", "_x_squares"):
             vars(self).pop(name, None)
@@ -172,7 +173,7 @@ class RowMoments(GroupMoments):
         return self.store.noise(self.index)
 
     def add_noise(self, variances):
-        # They are spread evenly over the rows: moments of some of these rows have a share of them.
+        # Noise is spread evenly over the rows, so that moments of some of these rows have a share of it.
         self.store.add_noise(self.index, variances)
 
     def x_floor(self) -> np.ndarray:
@@ -187,7 +188,7 @@ class RowMoments(GroupMoments):
         return self  # rows never change
 
     def __getstate__(self):
-        # What is cached is found again from the rows.
+        # Cached values are computed again from the rows.
         return vars(RowMoments(self.store, self.index))
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -220,7 +221,7 @@ class RowMoments(GroupMoments):
         counts[places] -= n_gone
         if (positions[places] != gone).any() or (counts < 0).any():
             raise ValueError(NO_PART)
-        # The sums of a part that weighs more would leave few digits.
+        # If the part weighs more, the difference of the sums would have few digits.
         is_light = part.weight <= self.weight / 2
         x_sum = (lambda origin: self.sum_about(origin) - part.sum_about(origin)) if is_light else None
         return RowMoments(self.store, np.repeat(positions, counts), x_sum)
@@ -229,7 +230,7 @@ class RowMoments(GroupMoments):
         if self.store is whole.store:
             return self
         if whole.noise is not None:
-            return None  # It is known as a sum, of which rows found by value have no exact share.
+            return None  # Noise is known as a sum, so rows found by value have no exact share of it.
         (X, *rest), all_rows = self.rows(), whole.rows()
         places: dict = {}
         for position, key in zip(whole.index.tolist(), _keys(*all_rows), strict=True):
@@ -283,7 +284,7 @@ class RowMoments(GroupMoments):
         return self._equations(lambda: targets, alpha, self.noise)
 
     def _needs_products(self, alpha):
-        """Whether columns differ so much in noise and penalty that one kernel would lose digits."""
+        """Whether noise plus penalty differs so much between columns that one kernel would lose digits."""
         noise = self.noise
         return noise is not None and noise.max() + alpha > WIDEST_PENALTIES * (noise.min() + alpha)
 
@@ -297,7 +298,7 @@ class RowMoments(GroupMoments):
             variances, penalty = noise + alpha, 1.0
             scale = 1 / np.sqrt(variances)
         matrix = self._regular_gram(self._dtype, scale)
-        # What was cancelled when the kernel was centred: rounding is relative to squares about the origin.
+        # Centring the kernel cancels: rounding is relative to squares about the origin.
         diagonal, before = np.diag(matrix).astype(float), self._squares_about_origin
         eps = np.finfo(self._dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
         is_apart = before.sum() > APART * diagonal.sum()
@@ -305,8 +306,8 @@ class RowMoments(GroupMoments):
         finer = None
         if self._own_origin is None and (is_apart or self._dtype == np.float32):
             finer = partial(self._finer_equations, is_apart, make_targets, alpha, noise, offset)
-        # The digit check: where the penalty does not exceed what rounding can do to the eigenvalues of the
-        # kernel, the rows, which are here, make a finer one. Products would need another reading.
+        # The digit check: if the penalty does not exceed the rounding of the kernel's eigenvalues, the rows
+        # make a finer kernel at once. Products would need another pass over X.
         if finer and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
             return finer()
 
@@ -334,7 +335,7 @@ class RowMoments(GroupMoments):
             self._kept = None
 
     def _regular_gram(self, dtype, scale=None):
-        """`_gram` of full rank, for right sides that are orthogonal to the roots of the weights."""
+        """`_gram`, made regular, for right sides that are orthogonal to the roots of the weights."""
         if scale is None and self._kept is not None and self._kept.dtype == dtype:
             return self._kept
         return self._gram(dtype, scale, regular=True)
@@ -367,7 +368,7 @@ class RowMoments(GroupMoments):
     def axes_of(self, values, vectors, n_axes: int) -> np.ndarray:
         varies = values > NO_VARIANCE * values[0]
         axes = self.coef_of(vectors[:, varies]) / np.sqrt(values[varies])[:, None]
-        # Axes of no variance are any that are orthogonal to the others.
+        # Any axes that are orthogonal to the others will do for those without variance.
         spare = np.eye(n_axes - len(axes), self.n_features)
         return np.concatenate([axes, qr(np.vstack([axes, spare]).T, mode="economic")[0].T[len(axes) :]])
 
@@ -422,7 +423,7 @@ def merged(parts: Sequence):
     in_rows = [part for part in filled if part.is_rows]
     if fits_as_rows(sum(part.n_rows_held for part in filled), parts[0].n_features):
         return _joined(in_rows)
-    # Groups of few rows join before they become products, so that there is one matrix for all of them.
+    # Groups of few rows are joined before they become products, so that they need one matrix together.
     joined = [_joined(in_rows).as_products()] if in_rows else []
     return merged_products([*joined, *(part for part in filled if not part.is_rows)])
 

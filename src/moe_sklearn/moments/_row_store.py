@@ -8,7 +8,7 @@ import numpy as np
 
 from ..linalg import Kernels
 
-# Rows are read and centred so many at a time, as few as stay in the cache; so many make the origin.
+# Number of rows that are read and centred together, which stay in the cache; number of rows for the origin.
 ROWS_IN_CACHE, ROWS_OF_ORIGIN = 128, 512
 
 
@@ -19,7 +19,7 @@ class RowStore:
     ----------
     n_features, n_targets : int
     product_dtype : dtype
-        Precision of the kernels. A kernel that is too rough for a penalty is made again in float64.
+        Precision of the kernels. If a kernel is too rough for a penalty, it is made again in float64.
 
     Attributes
     ----------
@@ -34,14 +34,15 @@ class RowStore:
         self.y, self.weight = np.empty((0, n_targets)), np.empty(0)
         self._families: dict = {}
         self._family = np.empty(0, int)
-        # Mean variances of the noise, (n_features,) each, and which of them a row has; -1 for none.
+        # Mean variances of the noise, (n_features,) each, and the position of each row's variances; -1 for
+        # none.
         self._variances: list[np.ndarray] = []
         self._variance_of = np.empty(0, int)
         self._parts: list[np.ndarray] = [np.empty((0, n_features), np.float32)]
         self._kernels = Kernels()
 
     def __getstate__(self):
-        # Kernels are made again from the rows.
+        # Kernels are computed again from the rows.
         return {name: value for name, value in vars(self).items() if name != "_kernels"}
 
     def __setstate__(self, state):
@@ -60,9 +61,9 @@ class RowStore:
         return self._parts[0]
 
     def append(self, rows: tuple, family) -> np.ndarray:
-        """Add rows (X, y, weights), which are not copied; return their positions.
+        """Add rows (X, y, weights) without copying them; return their positions.
 
-        Rows of one `family` (hashable), e.g. a bin, are likely to be in one group and share a kernel.
+        Rows of one `family` (hashable), e.g. a bin, are likely to form a group, and share a kernel.
         """
         (X, y, weight), first = rows, len(self)
         self._parts.append(X)
@@ -91,14 +92,14 @@ class RowStore:
 
     @cached_property
     def origin(self) -> np.ndarray:
-        """A point amid the rows, (n_features,), in their precision. Kernels are of the rows about it."""
-        # Far from the rows, kernels would lose digits. Any point amid them does: a kernel is centred about
-        # the mean of its group afterwards. Rows can have a trend in their order.
+        """A point amid the rows, (n_features,), in their precision. Kernels are computed about it."""
+        # Far from the rows, kernels would lose digits. Any point amid them will do, since a kernel is centred
+        # about the mean of its group afterwards. Rows are taken from everywhere, as they can have a trend.
         some = self.X[:: max(len(self) // ROWS_OF_ORIGIN, 1)]
         return np.mean(some, axis=0, dtype=float).astype(self.X.dtype)
 
     def blocks(self, index, origin, dtype, max_rows=ROWS_IN_CACHE):
-        """Yield (positions in `index`, rows about the origin) of a block after the other, in one buffer.
+        """Yield (positions in `index`, rows about the origin) block by block, in one buffer.
 
         The rows are in `dtype`, or in their own precision if that is wider.
         """
@@ -108,7 +109,7 @@ class RowStore:
         for start in range(0, len(index), max_rows):
             of_block = slice(start, min(start + max_rows, len(index)))
             rows, block = index[of_block], buffer[: of_block.stop - start]
-            if (np.diff(rows) == 1).all():  # one run: groups are appended one after another
+            if (np.diff(rows) == 1).all():  # one run, since groups are appended one after another
                 taken = self.X[rows[0] : rows[-1] + 1]
             else:
                 taken = np.take(self.X, rows, axis=0, out=raw[: len(rows)], mode="clip")
@@ -117,16 +118,16 @@ class RowStore:
     def kernel(self, index, dtype, result_dtype=None) -> np.ndarray:
         """X X' of the rows at the sorted positions `index`, about the origin; a new lower triangle.
 
-        Its sums are in `dtype`, and so is the result unless `result_dtype` says otherwise.
+        Sums are in `dtype`, and so is the result unless `result_dtype` is given.
         """
         covered = self._covering(index)
         return self._kernels.part(index, covered, self.X, self.origin, dtype, result_dtype)
 
     def _covering(self, index):
-        """Positions of the rows of which one kernel is made, those at `index` among them.
+        """Positions of the rows that share a kernel with those at `index`, these included.
 
-        Where rows are fewer than columns, one kernel of all of them serves every bin, fold and penalty by its
-        sub-blocks. Else one of its family serves a bin and its folds.
+        If there are fewer rows than columns, sub-blocks of one kernel of all rows serve every bin, fold and
+        penalty. Otherwise, a kernel of its family serves a bin and its folds.
         """
         if len(self) <= self.X.shape[1]:
             return np.arange(len(self))

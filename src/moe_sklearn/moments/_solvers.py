@@ -30,22 +30,22 @@ from ._binned import BinnedMoments
 from ._group import GroupMoments
 from ._moments import TINY
 
-# An eigendecomposition, which serves all alphas, costs about as much as this many Cholesky factorisations.
+# An eigendecomposition serves all alphas, and costs about as much as this number of Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
-# Below these, a factorisation for each alpha is as fast as a Krylov space for all.
+# With fewer alphas or a smaller matrix, a factorisation for each alpha is as fast as a Krylov space for all.
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
-# Smaller shares of the largest eigenvalue are rounding; smaller errors, relative to y'y, do not count.
+# Eigenvalues below this share of the largest are rounding; errors below this share of y'y do not count.
 NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-10
-# What is enough to compare penalties. An eigendecomposition takes as long as a Krylov space for each of one
-# target in so many columns.
+# Enough to compare penalties. An eigendecomposition takes as long as a Krylov space for each target, if there
+# is one target for this number of columns.
 TARGETS_OF_EIGENVECTORS = 30
 ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 128, 40, 1e-2
-# Rounding is looked at where so many times more was cancelled than is left, by so many draws of it. It may
-# move predictions by about so much, in standard deviations of y.
+# Rounding is checked, by N_PROBES draws of it, if more than CANCELLED times as much was subtracted as is
+# left. It may move predictions by about MOST_ERROR_32 or MOST_ERROR standard deviations of y.
 CANCELLED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
 MOST_ERROR_32, MOST_ERROR = 3e-4, 3e-9
-# Rounding of kernels may move predictions of their rows by so much, in standard deviations of y.
+# Rounding of kernels may move predictions of their rows by this much, in standard deviations of y.
 MOST_ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(float): 1e-9}
 
 
@@ -65,7 +65,7 @@ def ridge(
     alpha : float
         Penalty, >= 0, in units of x^2 times rows.
     prior_coef : ndarray of shape (n_targets, n_features), default=None
-        The v to which the penalty shrinks; None: 0.
+        The v that the penalty shrinks to. None means 0.
     scratch : Scratch, default=None
 
     Returns
@@ -78,7 +78,7 @@ def ridge(
     scipy.linalg.LinAlgWarning
         If S + alpha I is singular to working precision; the least-norm solution is returned.
     UserWarning
-        If what was subtracted from the moments has left them too few digits.
+        If subtractions have left the moments too few digits.
 
     Examples
     --------
@@ -104,8 +104,8 @@ def ridge_path(
 ) -> tuple[np.ndarray, np.ndarray]:
     """`ridge` for many alphas: coefficients (n_alphas, n_targets, n_features) and intercepts.
 
-    One Krylov space serves all alphas for which it converges. The others get a Cholesky factorisation each,
-    or one eigendecomposition together where they are more than 20.
+    One Krylov space serves all alphas for which it converges. The others get one Cholesky factorisation each,
+    or one eigendecomposition together if there are more than 20.
     """
     alphas = np.asarray(alphas, float)
     if moments.noise is not None:
@@ -119,8 +119,9 @@ def ridge_path(
 def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch | None = None):
     """`ridge_path` with the few digits that a comparison of penalties needs, in a fraction of the time.
 
-    Some alphas are not solved for, as they would take more: products may be too rough for a small one, or its
-    Krylov space too long. Rows count known noise that differs from column to column by its mean.
+    Some small alphas are not solved for, because they would take longer: products may be too rough for them,
+    or their Krylov space too long. For groups that are kept as rows, known noise that differs between columns
+    is replaced by its mean.
 
     Returns
     -------
@@ -167,8 +168,8 @@ def _path(equations, alphas, scratch):
     matrix, right = equations.matrix.astype(float, copy=False), equations.right
     precision = {"eps": equations.eps, "floor": equations.floor}
     solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
-    # Three ways, the cheapest first: what one leaves nan is left to the next.
-    # An alpha beyond rounding makes the matrix regular, and so does any alpha beyond one that does.
+    # Three ways, the cheapest first. Solutions that one leaves nan are left to the next.
+    # An alpha beyond rounding makes the matrix regular, and so does any larger alpha.
     large = regular = alphas > surely_regular_beyond(matrix, equations.eps, scratch)
     if len(alphas) >= KRYLOV_MIN_ALPHAS and len(matrix) >= KRYLOV_MIN_SIZE:
         if not large.all():
@@ -176,7 +177,7 @@ def _path(equations, alphas, scratch):
         for target, rhs in enumerate(right.T):
             solutions[:, target] = _krylov_path(matrix, alphas, rhs, regular)
     is_left = np.isnan(solutions).any(axis=(1, 2))
-    # Small alphas are left out here: an eigendecomposition does not tell rounding from an eigenvalue.
+    # Small alphas are left out here: an eigendecomposition cannot tell an eigenvalue from rounding.
     together = np.flatnonzero(is_left & large)
     if len(together) > MAX_CHOLESKY_ALPHAS:
         values, vectors = _all_eigenvectors(matrix)
@@ -191,31 +192,31 @@ def _path(equations, alphas, scratch):
 
 
 def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np.ndarray:
-    r"""Restricted likelihood of each penalty, as -2 log L per degree of freedom, the mean over the targets.
+    r"""Restricted likelihood of each penalty, as -2 log L per degree of freedom, averaged over the targets.
 
     The model behind a ridge is :math:`y = b + x^\top w + e`, where e and w are normal with variances
     :math:`\sigma^2` and :math:`\sigma^2 / \alpha` (Patterson and Thompson, 1971, Biometrika 58, 545-554).
     With the eigenvalues l of the kernel X X' of centred rows, and the centred targets z along its
-    eigenvectors, this is, but for constants,
+    eigenvectors, this is, up to constants,
 
     .. math:: \log \sum_i \frac{\alpha z_i^2}{l_i + \alpha} + \frac{1}{f} \sum_i \log(1 + l_i / \alpha)
 
-    with f degrees of freedom. A row of weight 2 counts as two rows. Known noise is a penalty of its own,
-    which counts by its mean over the columns.
+    with f degrees of freedom. A row of weight 2 counts as two rows. Known noise is a further penalty, which
+    is replaced by its mean over the columns.
 
     Parameters
     ----------
     moments : GroupMoments
-        They cost one eigendecomposition.
+        One eigendecomposition is made.
     alphas : array-like of shape (n_alphas,)
         Positive.
     prior_coef : ndarray of shape (n_targets, n_features), default=None
-        Coefficients that the penalty draws to, as in `ridge`.
+        Coefficients that the penalty shrinks to, as in `ridge`.
 
     Returns
     -------
     ndarray of shape (n_alphas,)
-        The least is the best. Errors below `LEAST_ERROR` y'y do not count.
+        The smallest is the best. Errors below `LEAST_ERROR` y'y do not count.
     """
     alphas = np.asarray(alphas, float)
     equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
@@ -253,7 +254,7 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         Unit eigenvectors of the covariance, largest variance first; the sign makes each axis's entry
         of largest magnitude positive, as in `sklearn.decomposition.PCA`.
     explained_variance : ndarray of shape (n_components,)
-        With `freedom` of the moments as the denominator. 0 where float32 products leave only rounding.
+        With `freedom` of the moments as the denominator. 0 if float32 products leave only rounding.
     """
     noise = np.zeros(1) if moments.noise is None else moments.noise
     if n_components and (noise != noise[0]).any():
@@ -268,9 +269,9 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         product, size = partial(blas.dsymv, 1.0, gram, lower=1), len(gram)
         values, vectors = _largest_eigenvectors(size, min(n_components, size), lambda: gram, lambda: product)
         axes = moments.axes_of(values, vectors, n_components)
-        if moments.product_eps > EPS:  # float32 products leave as much where there is no variance
+        if moments.product_eps > EPS:  # float32 products leave this much if there is no variance
             values = np.where(values > rounding(gram, moments.product_eps), values, 0.0)
-        # Equal noise of all columns turns no axis.
+        # If all columns have the same noise, it turns no axis.
         values = np.pad(np.maximum(values, 0.0), (0, n_components - len(values))) + noise[0]
     variance = np.maximum(values, 0.0) / moments.freedom
     peaks = axes[np.arange(n_components), np.abs(axes).argmax(axis=1)]
@@ -278,22 +279,22 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
 
 
 def _all_eigenvectors(matrix):
-    # SciPy 1.12 asks for too little memory for the driver evd and a single number.
+    # SciPy 1.12 allocates too little memory for the driver evd and a single number.
     return eigh(matrix, lower=True, driver="evd" if len(matrix) > 1 else "ev")
 
 
 def _largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Callable):
     """The largest eigenvalues, in falling order, and their vectors (size, n_vectors).
 
-    The symmetric matrix is made by ``matrix()``, or stands as the function ``product_with()``, which
-    multiplies a vector by it.
+    ``matrix()`` makes the symmetric matrix, and ``product_with()`` makes the function that multiplies a
+    vector by it.
     """
     if size <= 512 or n_vectors > size // 8:
         subset = [size - n_vectors, size - 1]
         values, vectors = eigh(matrix(), lower=True, subset_by_index=subset, driver="evr")
         return values[::-1], vectors[:, ::-1]
-    # For few axes of a large matrix, some products with vectors cost less than its reduction. The start is
-    # fixed, so that results are; ones would be orthogonal to all axes where rows add up to 0.
+    # For few axes of a large matrix, a few products with vectors cost less than its reduction. The start is
+    # fixed, so that results are. A vector of ones would be orthogonal to all axes if rows add up to 0.
     product = product_with()
     operator = LinearOperator((size, size), lambda v: product(v.ravel()), dtype=float)
     start = np.linspace(1, 2, size)
@@ -305,7 +306,7 @@ def _largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Calla
 def discriminants(
     moments: BinnedMoments, alpha: float, pooled=None, scratch: Scratch | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge of the bins' indicators on x: linear discriminants from the pooled moments of all rows.
+    """Ridge of the indicators of bins on x: linear discriminants from the pooled moments of all rows.
 
     With X'z_k = W_k (m_k - m) for the indicator z_k of bin k, all K problems share one factorisation.
     (Regression on indicators spans Fisher's discriminant axes: Hastie, Tibshirani and Friedman,
@@ -318,7 +319,7 @@ def discriminants(
     alpha : float
         Penalty of the ridge, >= 0.
     pooled : GroupMoments, default=None
-        ``moments.pool()``, if it is known already.
+        ``moments.pool()``, if it is already known.
     scratch : Scratch, default=None
 
     Returns
@@ -335,7 +336,7 @@ def discriminants(
 
 
 def _solve(equations, alpha, scratch, more=None):
-    """Coefficients (n_sides, n_features) of least norm; also of `more` right sides (size, n_more) of X'X."""
+    """Coefficients (n_sides, n_features) of least norm, also for `more` right sides (size, n_more) of X'X."""
 
     def solve(equations, scratch):
         penalty = alpha if equations.penalty is None else equations.penalty
@@ -350,9 +351,9 @@ def _solve(equations, alpha, scratch, more=None):
 
 
 def _probes(moments):
-    """Rounding of X'X w, (n_features, n_probes), drawn for a w of one; none where nothing was cancelled."""
+    """Draws of the rounding of X'X w for unit w, (n_features, n_probes); none if nothing was cancelled."""
     if moments.is_rows:
-        return np.zeros((0, 0))  # they can be multiplied anew
+        return np.zeros((0, 0))  # rows can be multiplied again
     errors, y_errors = moments.x_rounding(), moments.y_rounding()
     least = CANCELLED * moments.product_eps
     if (errors <= least * moments.x_squares).all() and (y_errors <= least * moments.yy).all():
@@ -361,16 +362,16 @@ def _probes(moments):
 
 
 def _check_digits(moments, matrix, alpha, coef, probes, moved, scratch):
-    """Tell that subtractions have left too few digits for these coefficients.
+    """Warn, or raise, if subtractions have left too few digits for these coefficients.
 
-    Rounding E of X'X and e of X'y moves w by (X'X + alpha I)^-1 (E w + e), and predictions of the rows by no
-    more than the root of (E w + e)' (X'X + alpha I)^-1 (E w + e).
+    Rounding E of X'X and e of X'y moves w by (X'X + alpha I)^-1 (E w + e), and predictions of the rows by at
+    most the root of (E w + e)' (X'X + alpha I)^-1 (E w + e).
     """
     rest = probes - symmetric_product(matrix, moved) - alpha * moved
-    # What the solution of least norm leaves out counts by the penalty, or by rounding if there is none.
+    # Directions that the solution of least norm leaves out count by the penalty, or by rounding without one.
     shares = (probes * moved + rest**2 / (alpha + rounding(matrix) + TINY)).sum(axis=1) / N_PROBES
     if moments.n_rows < ENOUGH_ROWS * len(moved):
-        # New rows vary where these do not: as if the columns were independent.
+        # New rows vary in directions in which these do not, as if the columns were independent.
         shares = np.maximum(shares, moments.x_squares * (moved**2).mean(axis=1))
     squares = (moments.y_rounding() + coef**2 @ moments.x_rounding()) * max(shares.sum(), 0.0)
     error = np.sqrt((squares[moments.yy > 0] / moments.yy[moments.yy > 0]).max(initial=0.0))
@@ -381,7 +382,7 @@ def _check_digits(moments, matrix, alpha, coef, probes, moved, scratch):
         raise NotEnoughDigits("float32 products leave too few digits after a subtraction")
     way_out = "product_dtype='float64' for the moments, or " * is_float32
     warnings.warn(
-        "What was subtracted from these moments took digits with it: predictions can be off by about "
+        "Subtractions have taken digits from these moments: predictions can be off by about "
         f"{error:.1g} standard deviations of y, most of all for column {shares.argmax()}. Use {way_out}"
         "moments of the remaining rows alone.",
         UserWarning,
@@ -390,15 +391,15 @@ def _check_digits(moments, matrix, alpha, coef, probes, moved, scratch):
 
 
 def _with_digits(equations, solve: Callable, scratch):
-    """Return equations and their solutions (n_alphas, n_targets, size), finer ones where they need digits.
+    """Return equations and their solutions (n_alphas, n_targets, size), finer ones if they need more digits.
 
-    Rounding dK of a kernel K, of the errors r of its diagonal, moves the outputs of the rows by
-    K (K + alpha I)^-1 dK v, which is no longer than dK v, about the root of sum(r) sum(r v^2).
+    Rounding dK of a kernel K, whose diagonal has the errors r, moves the outputs of the rows by K (K + alpha
+    I)^-1 dK v. Its norm is at most that of dK v, about the root of sum(r) sum(r v^2).
     """
     scratch = scratch or Scratch()
     if equations.finer is not None:
         errors, limit = equations.eps * np.diag(equations.matrix), MOST_ROUNDING[equations.matrix.dtype]
-        # What is too rough here is made again at once, and is no word about the fit.
+        # A rough solution is made again at once here, so it must not warn.
         options = {"refined": scratch.refined, "from_near": scratch.from_near, "memory": scratch.memory}
         with suppress(NotEnoughDigits):
             solutions = solve(equations, scratch=Scratch(scratch.strict, **options))
@@ -419,18 +420,18 @@ def _outputs_at(x, coef):
 
 
 def _krylov_path(xx, alphas, rhs, regular, *, is_rough=False):
-    """Solutions (n_alphas, n_features) of (S + alpha I) w = rhs; nan where some steps are not enough.
+    """Solutions (n_alphas, n_features) of (S + alpha I) w = rhs; nan if the steps are not enough.
 
     Krylov spaces do not change with the shift alpha, so that one Lanczos run, fully orthogonalised, serves
     all of them (Frommer and Maass, 1999, SIAM Journal on Scientific Computing 20, 1831-1850). It cannot
-    tell whether a matrix is singular: only alphas for which that is known to be `regular` are solved. The
-    steps are in the precision of S.
+    tell whether a matrix is singular: only alphas that are known to be `regular` are solved for. The steps
+    are in the precision of S.
 
-    A solution w ends where the norm of its residual r is a small share of that of `rhs`. A rough one ends
-    where predictions S^1/2 w are off by a small share: their error is r'(S + alpha I)^-1 r <= r'r / alpha,
-    beside rhs'w.
+    A solution w is accepted if the norm of its residual r is a small share of that of `rhs`. A rough one is
+    accepted if predictions S^1/2 w are off by a small share: their error is r'(S + alpha I)^-1 r <= r'r /
+    alpha, relative to rhs'w.
     """
-    # BLAS scales as it sums, where squares would overflow or vanish.
+    # BLAS scales while it sums, so that squares cannot overflow or vanish.
     norm = blas.dnrm2(rhs)
     solutions = np.full((len(alphas), len(rhs)), 0.0 if norm == 0 else np.nan)
     if norm == 0 or not np.isfinite(norm) or not regular.any():
@@ -443,14 +444,14 @@ def _krylov_path(xx, alphas, rhs, regular, *, is_rough=False):
     for step in range(n_steps):
         vector = symv(1.0, xx, basis[step], lower=1)
         diagonal[step] = dot(basis[step], vector)
-        # SciPy's BLAS alone: the threads of NumPy's would compete with its own. Twice is enough (Giraud,
+        # Only SciPy's BLAS: the threads of NumPy's would compete with its own. Twice is enough (Giraud,
         # Langou and Rozloznik, 2005, Computers & Mathematics with Applications 50, 1069-1075).
         so_far = basis[: step + 1].T
         for _ in range(2):
             along = gemv(-1.0, so_far, vector, trans=1)
             vector = gemv(1.0, so_far, along, beta=1.0, y=vector, overwrite_y=1)
         off_diagonal[step] = nrm2(vector)
-        # The first entry may be rounding below 0.
+        # Rounding may make the first entry negative.
         exhausted = off_diagonal[step] <= 64 * np.finfo(xx.dtype).eps * abs(diagonal[0])
         if (step + 1) % (20 if is_rough else 10) == 0 or exhausted or step + 1 == n_steps:
             values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])

@@ -1,10 +1,10 @@
 """The experiment's figures, in scikit-learn's Display style.
 
-Each display is made by ``from_estimator`` (fitted mixture and test set), ``from_report`` or
-``from_predictions`` (plain arrays); the curves, whose estimator is not fitted yet, by ``from_estimator`` or
-``from_curve`` (``from_value`` for what regimes are worth), and contributions by ``from_estimator`` or
-``from_contributions``. All of them draw at once; ``ax_`` and ``figure_`` keep the axes and the figure.
-Colours are those of Okabe and Ito (2008) and cividis, which colour-blind readers can tell apart.
+``from_estimator`` makes a display from a fitted mixture and a test set, ``from_report`` from a report, and
+``from_predictions`` from plain arrays. For the curves and `RegimeValueDisplay`, ``from_estimator`` takes an
+unfitted mixture, and ``from_curve`` or ``from_value`` a finished result; ``from_contributions`` takes
+contributions. All of them draw at once; ``ax_`` and ``figure_`` keep the axes and the figure.
+Colour-blind readers can tell the colours apart: they are those of Okabe and Ito (2008) and cividis.
 """
 
 from ._contributions import ContributionsDisplay

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import printable
+from .._checks import not_installed, printable
 from ..labels import encode_labels
 from ..metrics import MoEReport
 from ..model_selection import report_from
@@ -15,7 +15,7 @@ from ..model_selection import report_from
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
 MODE_MARKERS = {"global": "D", "hard": "s", "soft": "o", "oracle": "^"}
 
-# Width in points of a character in the font of names, of 10 points
+# Width of a character of the 10-point font of names, in points
 CHARACTER = 6.0
 
 
@@ -37,9 +37,7 @@ class AxesDisplay:
         try:
             import matplotlib.pyplot as plt
         except ImportError as error:
-            raise ImportError(
-                f"{type(self).__name__} needs matplotlib: pip install 'moe-sklearn[plot]'."
-            ) from error
+            raise not_installed(type(self).__name__, "matplotlib", "plot") from error
         if ax is None:
             ax = plt.subplots(figsize=figsize, layout="constrained")[1]
         self.ax_, self.figure_ = ax, ax.figure
@@ -57,7 +55,7 @@ class ReportDisplay(AxesDisplay):
         Figure of these axes.
     """
 
-    # Attributes of a report that the class is constructed from
+    # Attributes of a report that are passed to the constructor
     _shown: tuple[str, ...]
 
     @classmethod
@@ -83,7 +81,7 @@ class ReportDisplay(AxesDisplay):
 
     @classmethod
     def _of(cls, report: MoEReport) -> Iterable:
-        """What the class is constructed from."""
+        """Arguments of the constructor."""
         return (getattr(report, name) for name in cls._shown)
 
     @classmethod
@@ -132,14 +130,14 @@ def look_of(mode):
 
 
 def panel_below(ax, share):
-    """Give the lower part of the only axes of a figure to new ones; `share` is upper over lower height."""
+    """Split the only axes of a figure in two and return the lower; `share` is upper over lower height."""
     upper, lower = ax.get_subplotspec().subgridspec(2, 1, height_ratios=(share, 1))
     ax.set_subplotspec(upper)
     return ax.figure.add_subplot(lower, sharex=ax)
 
 
 def legend_above(ax, title, ncols=1):
-    """Write a legend of one line above the axes, where it hides nothing, and the title above it."""
+    """Write a one-line legend above the axes, where it hides nothing, and the title above the legend."""
     named = ax.get_legend_handles_labels()[0]
     if named:
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols, frameon=False)
@@ -147,23 +145,23 @@ def legend_above(ax, title, ncols=1):
 
 
 def line_at_0(ax):
-    """Draw what bars stand on."""
+    """Draw the line that bars stand on."""
     ax.axhline(0, color=ink(ax), linewidth=0.8)
 
 
 def write_above(ax, text, place, shift=3, **style):
-    """Write a text `shift` points above a place."""
+    """Write a text `shift` points above a point of the axes."""
     above = {"xytext": (0, shift), "textcoords": "offset points", "ha": "center", "va": "bottom"}
     ax.annotate(text, place, **above, **style)
 
 
 def ground(ax):
-    """Box behind a text that covers what is drawn there."""
+    """Style of a box behind a text, which covers what is drawn there."""
     return {"facecolor": ax.get_facecolor(), "edgecolor": "none", "pad": 1}
 
 
 def codes_and_names(bins, bin_names):
-    """Integer codes and the names that they index; if no names are given, these are the sorted labels."""
+    """Integer codes and the names that they index: the sorted labels if no names are given."""
     if bin_names is None:
         labels, codes = encode_labels(bins)
         return codes, [str(label) for label in labels]
@@ -177,7 +175,7 @@ def codes_and_names(bins, bin_names):
 
 
 def name_x_ticks(ax, bin_names, room):
-    """Write the names below the axis, with `room` points each: level, else slanted, and upright if many."""
+    """Write the names below the axis: level if each fits into `room` points, else slanted, else upright."""
     names = wrapped_names(bin_names)
     if CHARACTER * longest_line(names) <= room:
         ax.set_xticklabels(names)
@@ -195,12 +193,12 @@ def points(ax):
 
 
 def ink(ax):
-    """Colour of the text of the axes, which is light in a dark style."""
+    """Colour of the text of the axes: light in a dark style."""
     return ax.xaxis.label.get_color()
 
 
 def tell_what_is_hidden(ax, values, limits):
-    """Write in the axes which modes have values beyond the limits of the axis, and which have none."""
+    """Note in the axes which modes have values beyond the limits of the axis, and which have none."""
     cut, undefined = [], []
     for mode, of_mode in values.items():
         finite = np.asarray(of_mode, dtype=float)
@@ -218,37 +216,37 @@ def tell_what_is_hidden(ax, values, limits):
 
 
 def font_size(names, room):
-    """Size of a font, 10 at most, in which the lines of each name take no more than `room` points."""
+    """Font size, at most 10, at which the lines of each name fit into `room` points."""
     return max(min(10.0, room / (1.2 * most_lines(names))), 1.0)
 
 
 def most_lines(names):
-    """Lines of the name that has most of them."""
+    """Largest number of lines of a name."""
     return max((name.count("\n") + 1 for name in names), default=1)
 
 
 def longest_line(names):
-    """Characters of the longest line of all names."""
+    """Number of characters in the longest line of all names."""
     return max((len(line) for name in names for line in name.splitlines()), default=0)
 
 
 def inches(bin_names):
-    """Length of the longest line of the names of bins on an axis."""
+    """Length in inches of the longest line of the names of bins on an axis."""
     return CHARACTER / 72 * longest_line(wrapped_names(bin_names))
 
 
 def wrapped_names(bin_names):
-    """Break the names of all bins; many bins have narrow rows, and get longer lines."""
+    """Break the names of all bins into lines, longer ones if many bins leave little height for each."""
     return [wrapped(name, 24 if len(bin_names) <= 9 else 40) for name in bin_names]
 
 
 def wrapped(name, width=24):
-    """Break a name after each column of side information, and where it is long at spaces or underscores."""
+    """Break a name after each column of side information, and long parts at spaces or underscores."""
     lines = printable(name).replace(", ", ",\n").replace("_", "_ ").splitlines()
     broken = [textwrap.fill(line, width, break_on_hyphens=False) for line in lines]
     return "\n".join(broken).replace("_ ", "_").replace("$", r"\$")
 
 
 def plain(name):
-    """Escape what matplotlib would read as mathematics, and show control characters."""
+    """Escape what matplotlib would read as mathematics, and make control characters visible."""
     return printable(name).replace("$", r"\$")

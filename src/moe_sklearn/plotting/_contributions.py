@@ -8,12 +8,12 @@ from numpy.typing import ArrayLike
 from .._checks import of_columns
 from ._base import MODE_COLORS, AxesDisplay, ink, line_at_0, name_x_ticks, panel_below, plain, points
 
-# More names of columns than these cannot be read.
+# More column names than this cannot be read.
 MOST_NAMES = 40
 
 
 class ContributionsDisplay(AxesDisplay):
-    """What each column adds to a prediction, and below it their running sum, from the base to the prediction.
+    """Contribution of each column to a prediction; below, their running sum from the base to the prediction.
 
     Neighbouring pixels have nearly the same flux, and most of their contributions cancel. The running sum
     shows what remains, and where.
@@ -30,7 +30,7 @@ class ContributionsDisplay(AxesDisplay):
     ax_ : matplotlib Axes
         Axes of the contributions in the last plot.
     sum_ax_ : matplotlib Axes or None
-        Axes of the running sum; None where it was not drawn.
+        Axes of the running sum; None if it was not drawn.
     figure_ : matplotlib Figure
         Figure of `ax_`.
 
@@ -59,7 +59,7 @@ class ContributionsDisplay(AxesDisplay):
     def from_contributions(
         cls, contributions: Any, *, wavelength: ArrayLike | None = None, ax: Any = None, **kwargs: Any
     ) -> Self:
-        """Draw contributions that are computed already.
+        """Draw computed contributions.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class ContributionsDisplay(AxesDisplay):
         ax : matplotlib Axes, optional
             Where to draw the contributions; by default a new figure, with a panel of their running sum below.
         row : int or None, default=0
-            Position of the row. None draws the mean absolute contributions of all rows, which have no running
+            Position of the row. None draws the mean absolute contributions of all rows, without a running
             sum.
         target : int, default=0
             Column of the targets.
@@ -120,7 +120,7 @@ class ContributionsDisplay(AxesDisplay):
         x_label : str, default=""
             Name and unit of the axis, such as "Wavelength [nm]".
         sum_ax : matplotlib Axes, optional
-            Where to draw the running sum. With `ax` given and this not, it is left out.
+            Where to draw the running sum. If `ax` is given and this is not, the sum is left out.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""R2 of the modes, and rho in a panel below, against the number of training rows and against noise."""
+"""R2 of the modes and, in a panel below, rho: against the number of training rows, and against noise."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Self
@@ -11,27 +11,27 @@ from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, panel_below,
 
 
 class CurveDisplay(AxesDisplay):
-    """Base of the displays of R2 and rho along something.
+    """Base of the displays of R2 and rho against a third quantity.
 
     Parameters
     ----------
     r2 : mapping of str to array-like of shape (n_points,)
         R2 by mode.
     rho : mapping of str to array-like of shape (n_points,)
-        Rho by mode; nan where it is undefined.
+        Rho by mode; nan if undefined.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         Axes of R2 in the last plot.
     rho_ax_ : matplotlib Axes or None
-        Axes of rho; None where it was not drawn.
+        Axes of rho; None if it was not drawn.
     figure_ : matplotlib Figure
         Figure of `ax_`.
     """
 
     rho_ax_: Any
-    # Name of what the points lie along, as attribute and in the curve, and what computes such a curve
+    # Name of the third quantity, both as attribute and in the curve; title; function that computes the curve
     _along: str
     _title: str
     _compute: Callable
@@ -42,12 +42,12 @@ class CurveDisplay(AxesDisplay):
 
     @classmethod
     def from_curve(cls, curve: Any, *, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw a curve that is computed already.
+        """Draw a computed curve.
 
         Parameters
         ----------
         curve : Bunch
-            What the function that computes such a curve has returned.
+            Result of the function that computes this kind of curve.
         ax : matplotlib Axes, optional
             Where to draw R2; by default a new figure, with a panel of rho below.
         **kwargs
@@ -109,7 +109,7 @@ class CurveDisplay(AxesDisplay):
         ax : matplotlib Axes, optional
             Where to draw R2; by default a new figure, with a panel of rho below.
         rho_ax : matplotlib Axes, optional
-            Where to draw rho. With `ax` given and this not, rho is left out.
+            Where to draw rho. If `ax` is given and this is not, rho is left out.
         lower : float, default=-1.0
             Lower end of the axis of R2 if points lie below it. The axis of rho stays within -1 and 2. A note
             in the axes names the modes with values beyond them.
@@ -136,7 +136,7 @@ class CurveDisplay(AxesDisplay):
         return self
 
     def _draw(self, ax, lines, lowest, highest):
-        """Draw a line for each mode, on an axis that ends at `lowest` and `highest` if not before."""
+        """Draw a line for each mode, on an axis that reaches at most from `lowest` to `highest`."""
         for mode, values in lines.items():
             ax.plot(getattr(self, self._along), values, **look_of(mode), markersize=5.5, label=mode)
         self._name_points(ax)
@@ -157,14 +157,14 @@ class MoELearningCurveDisplay(CurveDisplay):
     r2 : mapping of str to array-like of shape (n_sizes,)
         R2 by mode.
     rho : mapping of str to array-like of shape (n_sizes,)
-        Rho by mode; nan where it is undefined.
+        Rho by mode; nan if undefined.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         Axes of R2 in the last plot.
     rho_ax_ : matplotlib Axes or None
-        Axes of rho; None where it was not drawn.
+        Axes of rho; None if it was not drawn.
     figure_ : matplotlib Figure
         Figure of `ax_`.
 
@@ -211,14 +211,14 @@ class NoiseCurveDisplay(CurveDisplay):
     r2 : mapping of str to array-like of shape (n_levels,)
         R2 by mode.
     rho : mapping of str to array-like of shape (n_levels,)
-        Rho by mode; nan where it is undefined.
+        Rho by mode; nan if undefined.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
         Axes of R2 in the last plot.
     rho_ax_ : matplotlib Axes or None
-        Axes of rho; None where it was not drawn.
+        Axes of rho; None if it was not drawn.
     figure_ : matplotlib Figure
         Figure of `ax_`.
 
@@ -246,14 +246,14 @@ class NoiseCurveDisplay(CurveDisplay):
 
     def _name_points(self, ax):
         longest = max(len(f"{level:.3g}") for level in self.levels)
-        # a character takes a fiftieth of the axis, and one more stays free between two names
+        # a character takes a fiftieth of the axis; two names are one character apart
         ticks = self.levels[_apart(self.levels, 0.02 * (1 + longest) * self.levels[-1])]
         ax.set_xticks(ticks, [f"{level:.3g}" for level in ticks])
         ax.set_xlabel("Noise level")
 
 
 def _apart(places, gap):
-    """Positions of the places, the last among them, whose names have room: they are `gap` or more apart."""
+    """Positions of places that are at least `gap` apart, so that their names fit; the last is among them."""
     kept = [len(places) - 1]
     for position in range(len(places) - 2, -1, -1):
         if places[kept[0]] - places[position] >= gap:

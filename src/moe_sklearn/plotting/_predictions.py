@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, plain, wrapped
 
-# Of Okabe and Ito, whose yellow cannot be seen on white; grey and brown stand in for it
+# Those of Okabe and Ito, but with grey and brown for the yellow, which cannot be seen on white
 BIN_COLORS = "#000000 #E69F00 #56B4E9 #009E73 #0072B2 #D55E00 #CC79A7 #808080 #6B4C00".split()
 BIN_MARKERS = "o^sDvPX"
 LEGEND_ROWS = 18
@@ -22,7 +22,7 @@ class MoEPredictionDisplay(ReportDisplay):
     y_true, y_pred : array-like of shape (n_rows,) or (n_rows, n_targets)
         True and predicted targets.
     bin_codes : array-like of shape (n_rows,), int
-        Index of each row's bin; rows of -1 are not drawn.
+        Index of each row's bin; rows with -1 are not drawn.
     bin_names : sequence of str
         Names of the bins.
 
@@ -45,12 +45,12 @@ class MoEPredictionDisplay(ReportDisplay):
         self.bin_names = bin_names
 
     def plot(self, ax: Any = None, *, target: int = 0, label: str = "") -> Self:
-        """Draw column `target` of the targets; `label` (say, "log g in dex") names its axes."""
+        """Draw column `target` of the targets; `label`, such as "log g in dex", names its axes."""
         n_columns = max(1, -(-len(self.bin_names) // LEGEND_ROWS))
         fontsize = 10 if len(self.bin_names) <= 9 else 8
         names = [plain(name) if len(name) <= 40 else wrapped(name, 40) for name in map(str, self.bin_names)]
         ax = self._start(ax, _size(names, n_columns, fontsize))
-        colors = [ink(ax), *BIN_COLORS[1:]]  # black is white in a dark style
+        colors = [ink(ax), *BIN_COLORS[1:]]  # the first is white in a dark style
         true, predicted = (a.reshape(len(a), -1)[:, target] for a in (self.y_true, self.y_pred))
         size = float(np.clip(2e4 / max(len(true), 1), 3, 24))
         for code, name in enumerate(names):
@@ -107,7 +107,7 @@ class MoEPredictionDisplay(ReportDisplay):
 
 
 def _size(names, n_columns, fontsize):
-    """Width and height of the figure in inches: 4.5 for the axes, and room for the legend beside them."""
+    """Width and height of the figure in inches: 4.5 for the axes, the rest for the legend beside them."""
     character, line = 0.6 * fontsize / 72, 1.2 * fontsize / 72
     rows = -(-len(names) // n_columns)
     height = rows * (most_lines(names) + 0.5) * line

@@ -13,9 +13,9 @@ from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, most_lines, 
 class RegimeValueDisplay(AxesDisplay):
     r"""Marks of the R2 of each mixing mode, one row for each set of bins.
 
-    Numbers of bins are in brackets. Soft mixing has whiskers of one standard deviation over the folds. Small
-    strokes are soft mixing with each shuffle of the labels. The dotted line is soft mixing with the real
-    bins. The oracle of the bins of the target is not drawn: it is told the target.
+    Numbers of bins are in brackets. The whiskers of soft mixing are one standard deviation over the folds.
+    Each small stroke is soft mixing with one shuffle of the labels. The dotted line is soft mixing with the
+    real bins. The oracle of the bins of the target is not drawn, since it is told the target.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class RegimeValueDisplay(AxesDisplay):
 
     @classmethod
     def from_value(cls, value: RegimeValue, *, ax: Any = None, **kwargs: Any) -> Self:
-        """Draw what is computed already.
+        """Draw a computed result.
 
         Parameters
         ----------

@@ -22,7 +22,7 @@ from ._base import (
 
 
 class HeatMapDisplay(ReportDisplay):
-    """Base of the displays of a value for each true bin (row) and something (column)."""
+    """Base of the heat maps with one row for each true bin."""
 
     bin_names: Sequence[str]
 
@@ -40,7 +40,7 @@ class HeatMapDisplay(ReportDisplay):
 
         colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
         image = ax.imshow(values, cmap=colors, vmin=0, vmax=top, aspect="equal" if square else "auto")
-        # points per cell, at least: tick names and colour bar take part of the axes
+        # points per cell; the margin is for tick names and the colour bar, which take part of the axes
         cell = 0.9 * min(points(ax) / np.shape(values)[::-1])
         longest = max((longest_line(row) for row in text), default=0)
         fontsize = min(9.0, 0.66 * cell / lines, 1.6 * cell / max(longest, 1))
@@ -56,15 +56,15 @@ class HeatMapDisplay(ReportDisplay):
 
 
 class GateProbabilityDisplay(HeatMapDisplay):
-    """Heat map of the probabilities of bins by the router, averaged over each true bin.
+    """Heat map of the router's probabilities of the bins, averaged over each true bin.
 
-    They decide hard mixing. `ExpertWeightsDisplay` shows what predicts in soft mixing.
+    They decide hard mixing. `ExpertWeightsDisplay` shows the weights of soft mixing.
 
     Parameters
     ----------
     gate_proba : array-like of shape (n_bins, n_bins)
-        Mean probability of each bin (column) over the rows of each true bin (row), by the router; nan for a
-        bin without rows.
+        The router's mean probability of each bin (column) over the rows of each true bin (row); nan for a bin
+        without rows.
     bin_names : sequence of str
         Names of the bins.
 
@@ -87,7 +87,7 @@ class GateProbabilityDisplay(HeatMapDisplay):
 
     def plot(self, ax: Any = None) -> Self:
         """Draw the map, each cell with its value."""
-        title = "Probabilities of bins by the router"
+        title = "Router's probabilities of the bins"
         return self._draw(ax, self.gate_proba, shares(self.gate_proba), title, "Mean probability", "Bin")
 
     @classmethod
@@ -100,15 +100,15 @@ class GateProbabilityDisplay(HeatMapDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Average and draw the probabilities of bins.
+        """Average probabilities of bins and draw them.
 
         Parameters
         ----------
         proba : array-like of shape (n_rows, n_bins)
-            Probabilities of bins, as `gate_proba` of the mixture predicts them.
+            Probabilities of bins, as `gate_proba` of the mixture returns them.
         bins : array-like of shape (n_rows,)
-            True bins: columns of `proba` (-1: not covered) if `bin_names` are given, else labels,
-            whose sorted values are the columns.
+            True bins: columns of `proba` (-1: not covered) if `bin_names` are given, else labels. Sorted, the
+            labels are the columns.
         bin_names : sequence of str, optional
             Names of the columns.
         ax : matplotlib Axes, optional
@@ -152,7 +152,7 @@ class ExpertWeightsDisplay(HeatMapDisplay):
 
     def __init__(self, weights: ArrayLike, weight_names: Sequence[str], bin_names: Sequence[str]):
         if weights is None:
-            raise ValueError("This report has no weights: make it anew, with evaluate of the mixture.")
+            raise ValueError("This report has no weights. Make a new one with the mixture's evaluate.")
         self.weights = np.asarray(weights, dtype=float)
         self.weight_names = weight_names
         self.bin_names = bin_names
@@ -177,7 +177,7 @@ class ExpertWeightsDisplay(HeatMapDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Average and draw weights.
+        """Average weights and draw them.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class RoutingConfusionDisplay(HeatMapDisplay):
             [f"{n:,}\n{100 * part:.0f} %" if n else "0" for n, part in zip(*row, strict=True)]
             for row in zip(self.confusion, share, strict=True)
         ]
-        title = "Most probable bin by the router"
+        title = "Router's most probable bin"
         return self._draw(ax, share, text, title, "Share of the true bin", "Most probable bin")
 
     @classmethod
@@ -244,7 +244,7 @@ class RoutingConfusionDisplay(HeatMapDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Count and draw true against most probable bins.
+        """Count rows by true and most probable bin, and draw the counts.
 
         Parameters
         ----------
@@ -270,11 +270,11 @@ def shares(values):
 
 
 def of_shape(values, name, codes, columns, hint=""):
-    """Return the values as an array; raise a ValueError unless each row has one of each column."""
+    """Return the values as an array; raise a ValueError unless each row has one value per column."""
     values = np.asarray(values)
     if values.shape != (len(codes), len(columns)):
         raise ValueError(
             f"{name} has shape {values.shape}, expected ({len(codes)}, {len(columns)}): one row per entry of "
-            f"bins, one column for each of {', '.join(columns)}.{hint}"
+            f"bins, and one column for each of {', '.join(columns)}.{hint}"
         )
     return values

@@ -72,7 +72,7 @@ class ModeScoresDisplay(ReportDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Score and draw the predictions of the four modes, each of the shape of `y_true`."""
+        """Score the predictions of the four modes and draw the scores; each has the shape of `y_true`."""
         predictions = zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True)
         r2: dict[str, float] = {
             mode: r2_score(y_true, p, sample_weight=sample_weight) for mode, p in predictions
@@ -113,9 +113,9 @@ class RhoDisplay(ReportDisplay):
         self.confidence_level = confidence_level
 
     def plot(self, ax: Any = None, *, threshold: float | None = 0.7) -> Self:
-        """Draw the bars, and a dashed line at `threshold`, the share that is enough; None leaves it out.
+        """Draw the bars, and a dashed line at `threshold`, the rho that is enough; None leaves it out.
 
-        The original experiment set it to 0.7.
+        The original experiment set the threshold to 0.7.
         """
         ax = self._start(ax, (5.6, 4.6))
         for place, (mode, rho) in enumerate(self.rho.items()):
@@ -158,7 +158,7 @@ class RhoDisplay(ReportDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Score and draw predictions; see :func:`~moe_sklearn.metrics.rho_interval`."""
+        """Score predictions and draw the scores; see :func:`~moe_sklearn.metrics.rho_interval`."""
         predicted = dict(zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True))
         resampling = {"n_resamples": n_resamples, "random_state": random_state}
         options = {"confidence_level": confidence_level, **resampling}
@@ -192,7 +192,7 @@ class BinScoresDisplay(ReportDisplay):
         self.bin_names = bin_names
 
     def plot(self, ax: Any = None, *, lower: float = -1.0) -> Self:
-        """Draw the bars; those below `lower` are cut there and carry their value."""
+        """Draw the bars. Those below `lower` are cut there, and their values are written into them."""
         figure_width = float(np.clip(2.0 + 0.6 * len(self.bin_names), 6, 18))
         ax = self._start(ax, (figure_width, 4.8 + max(inches(self.bin_names) - 1.2, 0)))
         width = 0.8 / len(self.r2)
@@ -205,7 +205,7 @@ class BinScoresDisplay(ReportDisplay):
                 write_above(ax, f"{values[cut]:.3g}", (places[cut], lower), **inside)
                 ax.plot(places[cut], lower, "v", color=look_of(mode)["color"], markersize=9, clip_on=False)
                 name = r"$R^2$ within the bin (arrows: cut, with the value)"
-        # bins without any score have too few rows, and are told from those whose scores are 0
+        # Bins without any score have too few rows. A word tells them from bins whose scores are 0.
         undefined = np.isnan(list(self.r2.values())).all(axis=0)
         for place in np.flatnonzero(undefined):
             write_above(ax, "undefined", (place, 0), rotation=90, fontsize=8)
@@ -237,7 +237,7 @@ class BinScoresDisplay(ReportDisplay):
         ax: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Score and draw predictions; `bins` as in `MoEPredictionDisplay.from_predictions`."""
+        """Score predictions and draw the scores; `bins` as in `MoEPredictionDisplay.from_predictions`."""
         codes, names = codes_and_names(bins, bin_names)
         y = np.asarray(y_true)
         check_length(y, "y_true", len(codes))
