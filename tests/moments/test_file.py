@@ -409,6 +409,21 @@ def test_a_failure_while_reading_is_not_damage(error, path, monkeypatch):
     assert caught.value is error
 
 
+@posix
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_neither_waited_for_nor_replaced(kind, moments, tmp_path):
+    path = tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null")
+    with pytest.raises(OSError, match="a pipe or a device is no file of moments.*(pipe|null)"):
+        BinnedMoments.load(path)
+    with pytest.raises(OSError, match="is no file of moments; .*(pipe|null) is as it was before"):
+        moments.save(path)
+    assert not path.is_file() and names_in(tmp_path) == [kind]
+
+
 # --------------------------------------------------------------------------------- the step of writing
 
 

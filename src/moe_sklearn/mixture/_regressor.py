@@ -75,8 +75,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Mode of `predict` if its own `mixing` is None.
     gate_max_samples : int, None or "auto", default="auto"
         Greatest number of rows that train the gate. They are drawn at random, with each bin in proportion.
-        None means all rows. "auto" means 250,000. What is kept of a row in training are the inputs of the
-        gate and the predictions of the experts, not the row of X.
+        None means all rows. "auto" means 250,000; of more than 16 bins it means 4,000,000 divided by their
+        number, but at least 10 for each bin. What is kept of a row in training are the inputs of the gate
+        and the predictions of the experts, not the row of X.
     n_noise_draws : int or "auto", default="auto"
         Number of noisy draws of each of those rows, if `fit` is given their noise, `x_std`. "auto" means as
         many as `gate_max_samples` allows in all, at least 1 and at most 16.

@@ -1,6 +1,7 @@
 """A fitted mixture inside Pipelines, searches and target transforms: found, given its rows, and evaluated."""
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -97,22 +98,12 @@ def predict_modes(mixture: SoftGateMoERegressor, source: RowSource, codes, modes
     return predictor.map(of_block, source, codes, weights="soft" in modes, proba="hard" in modes)
 
 
-class _Predicted:
-    """A regressor whose predictions are known."""
-
-    def __init__(self, values):
-        self.values = values
-
-    def predict(self, X):
-        return self.values
-
-
 def with_targets_undone(estimator: Any, predicted: np.ndarray) -> np.ndarray:
     """Turn predictions of the mixture into those of the estimator around it, without searches."""
     for part in reversed(list(_path(estimator))):
         if hasattr(part, "regressor_"):
             part = copy.copy(part)
-            part.regressor_ = _Predicted(predicted)
+            part.regressor_ = SimpleNamespace(predict=lambda X, known=predicted: known)
             predicted = part.predict(None)
     return predicted
 
