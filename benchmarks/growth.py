@@ -64,6 +64,9 @@ class Growth:
             self.sizes[name] //= self.shrink
         self.prepare()
 
+    def teardown(self, value):
+        pass
+
     def track_ratio(self, value):
         return best_seconds(self.work) / best_seconds(self.bare)
 
@@ -165,7 +168,7 @@ class MixtureBins(Fit):
 class GateRowsOfFile(Growth):
     """The rows of the gate, read from a file block by block."""
 
-    job = "gate rows of a file"
+    job = "reading of the gate"
     param_names = ["n"]
     params = [1_000_000, 2_000_000, 4_000_000, 8_000_000]
     base = {"pixels": 8}
@@ -179,6 +182,9 @@ class GateRowsOfFile(Growth):
         emulate_in_files(Path(self.folder.name), self.sizes["n"], self.sizes["pixels"])
         self.source = as_source(np.load(Path(self.folder.name) / "X.npy", mmap_mode="r"))
         self.rows = np.linspace(0, len(self.source) - 1, min(GATE_ROWS, len(self.source) // 4)).astype(int)
+
+    def teardown(self, value):
+        self.folder.cleanup()
 
     def work(self):
         ends = np.searchsorted(self.rows, np.arange(BLOCK_ROWS, len(self.source), BLOCK_ROWS))
@@ -225,7 +231,9 @@ def measure(name, value, shrink, repeats):
     repeats = min(repeats, benchmark.most_repeats)
     seconds = best_seconds(benchmark.work, repeats)
     extra = peak_memory() - before
-    return benchmark.sizes, seconds, best_seconds(benchmark.bare, repeats), extra
+    bare = best_seconds(benchmark.bare, repeats)
+    benchmark.teardown(value)
+    return benchmark.sizes, seconds, bare, extra
 
 
 def exponents(name, points):
@@ -265,8 +273,6 @@ def draw(lines, path):
         ax.loglog(values, [bare for _, _, bare, _ in points], "--", color="0.4")
         fixed = {key: f"{value:,}" for key, value in points[0][0].items() if key != varied}
         ax.set_title(", ".join(f"{value} {NAMES[key]}" for key, value in fixed.items()), fontsize=13)
-        ax.set_xticks(values[::3], [f"{value:,}" for value in values[::3]])
-        ax.set_xticks([], minor=True)
         ticks = [tick for tick in (0.01, 0.1, 1, 10, 100) if ax.get_ylim()[0] <= tick <= ax.get_ylim()[1]]
         ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.set_yticks([], minor=True)
@@ -278,6 +284,10 @@ def draw(lines, path):
         megabytes = [max(extra, LEAST_BYTES) / 1e6 for *_, extra in points]
         memory.loglog(values, megabytes, "s:", color="C1", markersize=4, label="MB above the data")
         memory.tick_params(labelsize=11, colors="C1")
+        # The axes share what lies below them.
+        ax.set_xticks(values[::3], [f"{value:,}" for value in values[::3]])
+        ax.set_xticks([], minor=True)
+        memory.set_yticks([], minor=True)
     np.ravel(axes)[0].legend(["moe_sklearn", "bare product"], fontsize=12)
     figure.supxlabel("dotted: MB above the data, right axis", fontsize=11, color="C1")
     figure.savefig(path, dpi=110)

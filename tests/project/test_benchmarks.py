@@ -113,7 +113,9 @@ QUICK = {
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
     "quoted.py": "--skip-gallery",
+    "reliability.py": "--tries 3",
     "repeats.py": "--seeds 2 --stars 200 --visits 5",
+    "soak.py": "--minutes 0.02",
     "sorted_rows.py": "--data diabetes --gates auto --shuffles 2",
 }
 
