@@ -6,7 +6,7 @@ The classes are in the style of asv. A Markdown table and the fitted exponents a
 line is measured in a process of its own, on data made there in place, so that its peak memory is its own; of
 `--repeats` runs the fastest counts. The bare product for fit is one SYRK of the rows: X'X, or X X' where rows
 are fewer than columns. For prediction it is one GEMM of the rows with as many columns as the mixture has
-coefficients, for the rows of the gate one pass over the file.
+coefficients, for the rows of the gate one pass over the file, and for the report the predictions.
 
 An exponent is the slope of the logarithm of seconds, or of bytes, over that of the size that varies. It is
 marked where it is more than .15 above what is expected.
@@ -217,8 +217,29 @@ class PredictRows(Growth):
         self.X @ self.weights
 
 
+class EvaluateRows(PredictRows):
+    """The report beside plain predictions of the same rows, which stand for the bare product."""
+
+    job = "SoftGateMoERegressor.evaluate"
+    params = [125_000, 250_000, 500_000, 1_000_000]
+
+    def setup(self, value):
+        self.base = {"pixels": 64 * self.shrink}
+        super().setup(value)
+
+    def prepare(self):
+        super().prepare()
+        self.X, self.y, self.bins = emulate(**self.sizes)  # as in training, so that there is a gain to share
+
+    def work(self):
+        self.model.evaluate(self.X, self.y, bins=self.bins)
+
+    def bare(self):
+        self.model.predict(self.X)
+
+
 OF_FITS = (FitRows, FitColumns, FitBins, FitWide, FitTargets, FitFolds, MixtureBins)
-BENCHMARKS = {cls.__name__: cls for cls in (*OF_FITS, PredictRows, GateRowsOfFile)}
+BENCHMARKS = {cls.__name__: cls for cls in (*OF_FITS, PredictRows, EvaluateRows, GateRowsOfFile)}
 
 
 def measure(name, value, shrink, repeats):

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,27 +29,23 @@ NOBODY = 65534
 
 
 def child(function):
-    """Number of a forked process that runs the function; its exit code is 0 if that returns True."""
-    number = os.fork()
-    if number:
-        return number
-    code = 1
-    try:
-        code = int(not function())
-    except BaseException as error:
-        print(f"- {error!r}", flush=True)
-    os._exit(code)
+    """A forked process that runs the function; its exit code is 0 if that returns True."""
+    process = get_context("fork").Process(target=lambda: sys.exit(int(not function())))
+    process.start()
+    return process
 
 
-def ended_well(number):
-    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == 0
+def ended_well(process):
+    process.join()
+    return process.exitcode == 0
 
 
-def kill_after(number, seconds):
+def kill_after(process, seconds):
     """Kill a process; return whether it still ran."""
     time.sleep(seconds)
-    os.kill(number, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) == -signal.SIGKILL
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 def arrays_of(path):

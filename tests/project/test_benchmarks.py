@@ -146,6 +146,7 @@ def test_script_runs(name, tmp_path):
         "FitBins",
         "FitWide",
         "PredictRows",
+        "EvaluateRows",
         "FitTargets",
         "FitFolds",
         "GateRowsOfFile",
