@@ -1,6 +1,7 @@
 """Fits beside one another: in threads, in processes, and beside the threads of BLAS."""
 
 import multiprocessing
+import tempfile
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from numpy.testing import assert_array_equal
 from shared_data import three_regimes
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from moe_sklearn import SoftGateMoERegressor
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.linalg import _threads
 
@@ -66,6 +67,21 @@ def test_small_problems_take_one_thread_of_blas(two_threads, monkeypatch):
     predictions()
     assert {"experts", "gates"} <= callers
     assert blas_threads() == {2}
+
+
+def test_fits_make_no_files(tmp_path, monkeypatch):
+    """Products of folds lay in temporary files, which stayed after SIGTERM."""
+
+    def refuse(*_, **__):
+        raise AssertionError("a temporary file")
+
+    for name in ("mkstemp", "mkdtemp", "TemporaryFile", "NamedTemporaryFile"):
+        monkeypatch.setattr(tempfile, name, refuse)
+    monkeypatch.chdir(tmp_path)
+    predictions()
+    X, y, bins = three_regimes(300, 5)
+    BinnedRidgeExperts(alphas=[0.1, 1.0], cv=4).fit(X, y, bins=bins)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_interrupted_fits_leave_blas_its_threads(two_threads, monkeypatch):
