@@ -251,6 +251,13 @@ def test_scorer_needs_two_covered_rows(spectra):
     assert rho_scorer(model, X, y, bins=few) == pytest.approx(rho_by_hand(model, X, y, few))
 
 
+def test_scorer_refuses_an_unknown_mixing(spectra):
+    X, y, bins, _ = spectra
+    model = mixture().fit(X, y, bins=bins).set_params(mixing="mean")
+    with pytest.raises(ValueError, match="mixing must be one of"):
+        rho_scorer(model, X, y, bins=bins)
+
+
 def test_scorer_needs_a_mixture(spectra):
     X, y, bins, _ = spectra
     with pytest.raises(TypeError, match="needs a fitted SoftGateMoERegressor.*got Pipeline"):

@@ -7,9 +7,9 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._checks import check_length, check_no_missing
+from .._checks import check_choice, check_length, check_no_missing
 from ..data import aligned, rows_of
-from ..metrics import rho_score
+from ..metrics import MODES, rho_score
 from ._nested import inner_mixture, predict_modes, rows_of_mixture, with_targets_undone, without_search
 from ._regime_value import indexable, take
 
@@ -107,6 +107,7 @@ class RhoScorer(BaseEstimator):
             bins = None if bins is None else take(indexable(bins), used)
         estimator = without_search(estimator)
         mixture = inner_mixture(estimator)
+        check_choice(mixture.mixing, "mixing", MODES)
         rows = rows_of(mixture, rows_of_mixture(estimator, X), bins=bins)
         if rows.labels is None:
             raise ValueError(NO_BINS)
