@@ -20,8 +20,9 @@ from ._predictor import join_inputs, within
 
 # A router trained on more rows makes hard mixing no better.
 MAX_ROUTER_ROWS = 50_000
-# With more rows than this, the router is solved to fewer digits, which saves time: hard mixing is as good.
-EXACT_ROUTER_ROWS, ROUTER_TOL = 10_000, 1e-3
+# With more rows or bins than this, the router is solved to fewer digits, which saves time: hard mixing is as
+# good.
+EXACT_ROUTER_ROWS, EXACT_ROUTER_BINS, ROUTER_TOL = 10_000, 50, 1e-3
 
 
 class TrainedGate(NamedTuple):
@@ -107,7 +108,8 @@ def train_gate(
         )
     # A classifier has its classes in sorted order; bins that are intervals have another order.
     labels, bins = bins, bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
-    predictions = within(data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets), limits)
+    predictions = data.predictions.astype(float, copy=False).reshape(len(codes), n_bins + 1, n_targets)
+    predictions = within(predictions, limits)
     inputs = join_inputs(plan.inputs, *data[1:])
     if not inputs.shape[1]:
         raise ValueError(
@@ -118,7 +120,7 @@ def train_gate(
     input_range = np.stack([inputs.min(axis=0), inputs.max(axis=0)])
     if not plan.on_errors:
         stage = progress.stage("gate")
-        gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
+        gate = fit_classifier(_copy_of(plan.gate), inputs, bins[codes], sample_weight)
         stage.end(*_in_words(gate, inputs))
         columns = columns_of_bins(gate, [bins.tolist(), labels.tolist()])
         return TrainedGate(gate, gate, np.empty((0, n_targets)), variance, input_range, columns)
@@ -136,11 +138,17 @@ def train_gate(
     outputs = np.concatenate([predictions, constants], axis=1)
     more = {"groups": groups, "fallback": n_bins}
     more = {name: value for name, value in more.items() if has_fit_parameter(plan.gate, name)}
-    gate = clone(plan.gate).fit(
+    gate = _copy_of(plan.gate).fit(
         inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
     )
     stage.end(*_in_words(gate, inputs))
     return TrainedGate(gate, router, anchors, variance, input_range, limits=limits)
+
+
+def _copy_of(gate):
+    """Clone a gate. Its RandomState remains that of the caller, which a fit advances as in scikit-learn."""
+    copy, state = clone(gate), getattr(gate, "random_state", None)
+    return copy.set_params(random_state=state) if isinstance(state, np.random.RandomState) else copy
 
 
 def columns_of_bins(gate, names: list[list]) -> list[int] | None:
@@ -173,7 +181,8 @@ def fit_router(inputs, bins, codes, sample_weight=None):
     """Fit a `LogisticGate` to some of the rows, to as many digits as the most probable bin needs."""
     rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
-    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > EXACT_ROUTER_ROWS else LogisticGate()
+    is_large = len(rows) > EXACT_ROUTER_ROWS or len(bins) > EXACT_ROUTER_BINS
+    gate = LogisticGate(tol=ROUTER_TOL) if is_large else LogisticGate()
     return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
 
