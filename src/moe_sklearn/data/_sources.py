@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from scipy import sparse
 from sklearn.utils import check_array
 
 from .._checks import FLOAT_DTYPES, check_finite, check_kind, check_no_missing
-from ..linalg import map_in_threads
+from ..linalg import map_in_threads, map_of, release
 
 BLOCK_ROWS = 4096
 """Number of rows of a block. The pass that gathers moments chooses its own."""
@@ -112,7 +111,7 @@ def is_source(X) -> bool:
     if isinstance(X, RowSource):
         return True
     if isinstance(X, np.ndarray):
-        is_read = X.ndim == 2 and X.dtype.kind in "biuf" and _map_of(X)[0] is not None
+        is_read = X.ndim == 2 and X.dtype.kind in "biuf" and map_of(X)[0] is not None
         return is_read and X.dtype != float_of(X.dtype)
     if hasattr(X, "iloc") or hasattr(X, "__dataframe__"):
         return False
@@ -166,15 +165,6 @@ def float_of(dtype) -> np.dtype:
     return native if native in FLOAT_DTYPES else np.dtype(float)
 
 
-def _map_of(array) -> tuple[mmap.mmap | None, str | None]:
-    """Return the memory map that an array is a view of, or None; and the mode of one of NumPy."""
-    mode = None
-    while isinstance(array, np.ndarray):
-        mode = mode or (array.mode if isinstance(array, np.memmap) else None)
-        array = array.base
-    return (array, mode) if isinstance(array, mmap.mmap) else (None, None)
-
-
 class RowSource:
     """Rows of one array-like that has a shape, a dtype and slicing.
 
@@ -203,10 +193,10 @@ class RowSource:
             check_counted(X)
             self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
             self.shape, self.dtype = tuple(map(int, X.shape)), float_of(X.dtype)
-        self._map, self._mode = _map_of(X)
+        memory, mode = map_of(X)
         # Memory that processes share is a map without a mode too.
-        is_shared = self._mode is None and self.values is not None
-        self.in_memory = isinstance(X, np.ndarray) and (self._map is None or is_shared)
+        is_shared = mode is None and self.values is not None
+        self.in_memory = isinstance(X, np.ndarray) and (memory is None or is_shared)
 
     def __len__(self):
         return self.shape[0]
@@ -274,10 +264,8 @@ class RowSource:
         return f"row {self.first_row + row}{self.batch}"
 
     def _release(self):
-        """Free the pages of a memory map that were read. The file keeps what was written to it."""
-        if self._map is not None and self._mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED"):
-            # Otherwise the pages of a whole file would count as the memory of the process.
-            self._map.madvise(mmap.MADV_DONTNEED)
+        """Free the pages of a memory map that were read."""
+        release(self.X)
 
     def _load(self, rows):
         block = self.X[rows]

@@ -19,7 +19,7 @@ import numpy as np
 from .._progress import SILENT, Progress
 from ..data import Rows
 from ..labels import in_order
-from ..linalg import Scratch
+from ..linalg import Scratch, release
 from ..moments import (
     FLOAT32_ROWS,
     BinnedMoments,
@@ -215,6 +215,8 @@ def solve_bins(solved: SolvedBins, bins: Iterable, alpha: float, scratch: Scratc
             for fold in [fold for fold in parts if fold < solved.n_fitted]:
                 solved.rests[label, fold] = _solved_rest(solved, parts, fold, total, penalty, near)
         solved.spare(*([total] if is_new else []), *(parts.values() if overwrite else []))
+        for part in parts.values():
+            release(part.xx)
 
 
 def _solved_rest(solved, parts, fold, total, alpha, scratch):

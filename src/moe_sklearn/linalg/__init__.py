@@ -19,6 +19,8 @@ from ._triangles import (
     copy_lower,
     lower_bytes,
     lower_panels,
+    map_of,
+    release,
     rounding,
     row_product,
     sum_of_squares,

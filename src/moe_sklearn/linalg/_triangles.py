@@ -42,6 +42,26 @@ def zeros_lower(shape, dtype, directory=None):
     return np.ndarray(shape, dtype, memory, order="F")
 
 
+def map_of(array) -> tuple[mmap.mmap | None, str | None]:
+    """Return the memory map that an array is a view of, or None; and the mode of one of NumPy."""
+    mode = None
+    while isinstance(array, np.ndarray):
+        mode = mode or (array.mode if isinstance(array, np.memmap) else None)
+        array = array.base
+    return (array, mode) if isinstance(array, mmap.mmap) else (None, None)
+
+
+def release(array):
+    """Free the pages of an array that lies in a file; the file keeps what was written to it.
+
+    Otherwise the pages of a whole file would count as the memory of the process.
+    """
+    memory, mode = map_of(array)
+    # A map without a mode can be memory of its own, and one with copy on write has pages that no file keeps.
+    if memory is not None and mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
+        memory.madvise(mmap.MADV_DONTNEED)
+
+
 def lower_bytes(d, dtype):
     """Bytes of the pages that the lower triangle of `zeros_lower` takes."""
     size = np.dtype(dtype).itemsize

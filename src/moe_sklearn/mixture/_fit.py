@@ -401,20 +401,22 @@ def fit_mixture(setup: Setup, moments, rows: TrainingRows, scratch: Scratch | No
         stage = setup.progress.stage("models without each fold")
         fold_stacks = cross_fitted_stacks(crossed, n_fitted, experts, plan.inputs, stack.coef.dtype, scratch)
         stage.end(f"{n_fitted} fold" + "s" * (n_fitted > 1))
+    n_rows, n_targets, x_mean = moments.n_rows, moments.n_targets, pooled.x_mean.copy()
+    crossed = moments = total = pooled = None  # their memory is free for the rows of the gate
     gate = fit_gate(setup, rows, stack, on_blocks, fold_stacks)
     predictor = MixturePredictor(
         stack=stack,
         n_bins=len(regimes.bins),
-        n_targets=moments.n_targets,
+        n_targets=n_targets,
         features=on_blocks,
         gate_inputs=plan.inputs,
         gate=gate.gate,
         router=gate.router,
         anchors=gate.anchors,
-        x_mean=pooled.x_mean.copy(),
+        x_mean=x_mean,
         gate_columns=gate.columns,
     )
-    return FittedMixture(experts, features, regimes, plan, gate, predictor, moments.n_rows)
+    return FittedMixture(experts, features, regimes, plan, gate, predictor, n_rows)
 
 
 def fit_gate(setup: Setup, rows: TrainingRows, stack, features, fold_stacks) -> TrainedGate:

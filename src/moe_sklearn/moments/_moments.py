@@ -25,7 +25,16 @@ from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
 from .._checks import check_no_missing
-from ..linalg import EPS, copy_lower, lower_panels, symmetric_product, syrk, transposed_product, zeros_lower
+from ..linalg import (
+    EPS,
+    copy_lower,
+    lower_panels,
+    release,
+    symmetric_product,
+    syrk,
+    transposed_product,
+    zeros_lower,
+)
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 
 # Up to so many rows float32 products are summed in float32, where the sum loses no more digits than the
@@ -138,7 +147,9 @@ class Moments(GroupMoments):
 
     @property
     def x_squares(self) -> np.ndarray:
-        return np.diag(self.xx).astype(float)
+        squares = np.diag(self.xx).astype(float)
+        release(self.xx)
+        return squares
 
     @property
     def is_finite(self) -> bool:
@@ -162,6 +173,7 @@ class Moments(GroupMoments):
 
     def add_noise(self, variances):
         np.fill_diagonal(self.xx, self.x_squares + variances)
+        release(self.xx)
 
     def equations(self, alpha: float = 0.0, prior_coef=None) -> NormalEquations:
         right = self.xy if prior_coef is None else self.xy - symmetric_product(self.xx, prior_coef.T)
@@ -265,6 +277,7 @@ class Moments(GroupMoments):
         self.y_mean += (added / total) * (y_mean - self.y_mean)
         self.n_rows += len(rows)
         self.weight = total
+        release(self.xx)
 
     def _outgrows_float32(self, rows, weight):
         """Whether float32 products of these rows, of no more than this weight, may overflow or vanish."""
@@ -368,6 +381,7 @@ class Moments(GroupMoments):
         operation = np.add if sign > 0 else np.subtract
         for part in lower_panels(len(self.xx)):
             operation(self.xx[part], other.xx[part], out=self.xx[part], casting="same_kind")
+        release(other.xx)
         syr = blas.dsyr if self.xx.dtype == float else blas.ssyr
         self.xx = syr(factor, dx, lower=1, a=self.xx, overwrite_a=1)
         self.xy += sign * other.xy + factor * np.outer(dx, dy)

@@ -1,0 +1,106 @@
+"""Predictions of spectra, a block at a time, and the files that they are written to."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data import BLOCK_ROWS, RowSource
+from ._files import wanted
+from ._models import SpectraModel
+
+SUFFIXES = (".csv", ".npz", ".h5", ".hdf5")
+COVERAGE = 0.9
+"""Coverage of the intervals of a calibrated model."""
+
+
+def predictions(
+    saved: SpectraModel, X: RowSource, side: NDArray | None = None, locate: Callable | None = None
+) -> dict[str, NDArray]:
+    """Predict spectra that are scaled already; a row with nan or infinity is predicted as nan.
+
+    Parameters
+    ----------
+    saved : SpectraModel
+    X : RowSource of shape (n_rows, n_pixels)
+    side : ndarray of shape (n_rows, n_columns), default=None
+        Side information, for the prediction of each row's own expert.
+    locate : callable, default=None
+        Names a row, as "row 7 of spectra.h5". None means that of X.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_rows,)
+        "row" and, of files, "file"; the prediction, by the name of the target; "std" and the ends of an
+        interval where the model tells them; "bin", the name of the most probable bin, and "oracle".
+    """
+    model, held = saved.model, []
+    codes = np.full(len(X), -1) if side is None else model.assign_bins(side)
+    for start, stop, load in X.blocks(BLOCK_ROWS):
+        block = load()
+        good = np.isfinite(block).all(axis=1)
+        columns: dict[str, Any] = {}
+        if good.any():
+            columns = _of_rows(model, saved.target, block[good])
+            if side is not None:
+                experts, own = model.predict_experts(block[good]), codes[start:stop][good]
+                columns["oracle"] = np.where(own < 0, np.nan, experts[np.arange(len(own)), own])
+        held.append((good, columns))
+    names = next((list(columns) for _, columns in held if columns), [saved.target])
+    joined = {
+        name: np.concatenate([_spread(good, columns.get(name), name == "bin") for good, columns in held])
+        for name in names
+    }
+    return _places(len(X), locate or X.locate) | joined
+
+
+def _of_rows(model, target, rows):
+    """Return the columns of rows that are finite."""
+    names = np.array(model.bin_names_, dtype=object)
+    if model.residual_variance_ is None:
+        columns = {target: model.predict(rows)}
+    else:
+        columns = dict(zip([target, "std"], model.predict(rows, return_std=True), strict=True))
+    if hasattr(model, "interval_scores_"):
+        columns["lower"], columns["upper"] = model.predict_interval(rows, coverage=COVERAGE).T
+    columns["bin"] = names[model.gate_proba(rows).argmax(axis=1)]
+    return columns
+
+
+def _spread(good, values, is_text):
+    """Return values of the good rows among all rows; the others are nan, or have no name."""
+    dtype = object if is_text else np.float32 if values is None else values.dtype
+    whole = np.full(len(good), "" if is_text else np.nan, dtype)
+    if values is not None:
+        whole[good] = values
+    return whole
+
+
+def _places(n_rows, locate):
+    """Number each row within its file, and name the file."""
+    numbers, _, files = zip(*(locate(row).partition(" of ") for row in range(n_rows)), strict=True)
+    places: dict[str, Any] = {"row": np.array([int(number.removeprefix("row ")) for number in numbers])}
+    return places | ({"file": np.array(files, object)} if any(files) else {})
+
+
+def write_columns(path: Path, columns: dict[str, NDArray], kind: str) -> None:
+    """Write columns of equal length to a CSV, .npz or HDF5 file, as the suffix `kind` says."""
+    texts = {
+        name: values.astype(str) if values.dtype == object else values for name, values in columns.items()
+    }
+    if kind == ".csv":
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            # As text, float32 has the digits that it holds.
+            writer.writerows(zip(*(values.astype(str).tolist() for values in texts.values()), strict=True))
+    elif kind == ".npz":
+        with open(path, "wb") as file:
+            np.savez(file, **texts)
+    else:
+        with wanted("h5py", "hdf5").File(path, "w") as file:
+            for name, values in texts.items():
+                file[name] = np.char.encode(values, "utf-8") if values.dtype.kind == "U" else values
