@@ -144,7 +144,7 @@ class NoisyRows(DerivedRows):
         """Return the noisy rows at the sorted positions `rows`."""
         positions, draws = np.divmod(rows, self.n_draws)
         read, places = np.unique(positions, return_inverse=True)
-        # Blocks as large as the rows that are read together: of larger ones, each would be read several times.
+        # Blocks no larger than what is read together: larger ones would be read several times.
         max_rows = max(max_rows // self.n_draws, 1)
         taken = self.source.take(read, max_rows)[places]
         if self.x_std is None:

@@ -180,9 +180,12 @@ class RowSource:
         Whether the rows are already in memory.
     batch : str
         What stands behind a row of a batch in error messages, such as " of batch 2".
+    is_kept : bool
+        Whether rows that will be needed again can be kept in memory.
     """
 
     batch = ""
+    is_kept = True
 
     def __init__(self, X, first_row: int = 0):
         self.first_row = first_row
@@ -257,7 +260,7 @@ class RowSource:
 
     def keeping(self, rows: np.ndarray) -> RowSource:
         """Keep the rows at sorted positions `rows` when they are read, if they are not in memory."""
-        return self if self.in_memory else CachingSource(self, rows)
+        return self if self.in_memory or not self.is_kept else CachingSource(self, rows)
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
@@ -378,7 +381,7 @@ class DerivedRows(RowSource):
 
     def __init__(self, source: RowSource, shape: tuple[int, int] | None = None):
         self.source, self.shape = source, shape or source.shape
-        self.dtype, self.in_memory = source.dtype, source.in_memory
+        self.dtype, self.in_memory, self.is_kept = source.dtype, source.in_memory, source.is_kept
 
     def blocks(self, max_rows: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
         """Yield the blocks of the source, each made into one of these rows."""

@@ -23,11 +23,10 @@ def describe(files: SpectraFiles, uses: dict[str, str]) -> list[str]:
     uses : dict of {str: str}
         What is done with the labels: {name: use}.
     """
-    lines = [f"{role}: {what}" for role, what in files.used.items()]
+    lines = files.lines()
     if files.wavelength is not None:
         low, high = files.wavelength.min(), files.wavelength.max()
         lines.append(f"wave: {low:.7g} to {high:.7g} {files.wave_unit or 'Angstrom (no file says the unit)'}")
-    lines += [f"not used: {', '.join(files.unused)}"] if files.unused else []
     flux_lines, spread = _matrix_lines("flux", files.flux)
     lines += flux_lines
     if files.error is not None:

@@ -105,8 +105,8 @@ def wanted(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"such files need {module.partition('.')[0]}: pip install 'moe-sklearn[{extra}]', or '.[{extra}]' "
-            "from a checkout."
+            f"such files need {module.partition('.')[0]}: pip install 'moe-sklearn[{extra}]', or "
+            f"'.[{extra}]' from a checkout."
         ) from error
 
 
@@ -270,7 +270,7 @@ def _columns_of_fits(path, file, hdu, name):
     for column in hdu.columns:
         is_raw = mapped is not None and dtype[column.name].base.kind == "f"
         is_raw = is_raw and column.bscale in (None, "", 1) and column.bzero in (None, "", 0)
-        array = mapped[column.name] if is_raw else np.asarray(hdu.data[column.name])
+        array = (mapped if is_raw else hdu.data)[column.name]
         yield Entry(f"{name}/{plain(column.name)}", file, array, column.unit and plain(column.unit))
 
 
@@ -299,7 +299,9 @@ def _open_table(path, file, stack, pixels):
     pandas = wanted("pandas", "tables")
     is_text = kind_of(path) not in (".parquet", ".pq")
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="moe_sklearn_", ignore_cleanup_errors=True)))
-    others, arrays, n_rows = [], {}, 0
+    others: list[Any] = []
+    arrays: dict[str, tuple] = {}
+    n_rows = 0
     for chunk in (_chunks_of_csv if is_text else _chunks_of_parquet)(path, pandas):
         if not len(chunk):
             continue
@@ -372,7 +374,7 @@ def _is_number(text) -> bool:
     return True
 
 
-OPENERS = {
+OPENERS: dict[str, Any] = {
     ".npy": _open_npy,
     ".npz": _open_npz,
     **dict.fromkeys([".h5", ".hdf5", ".hdf"], _open_hdf5),

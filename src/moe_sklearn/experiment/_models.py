@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -16,8 +18,8 @@ from ..mixture import SoftGateMoERegressor
 from ._observed import Observed, RowScaler
 from ._spectra import Spectra, bin_names
 
-# Spectra on disk are to need little memory: products of folds beyond this are kept in files, and several noisy
-# draws of a row train the gate only up to so many rows in all.
+# Spectra on disk are to need little memory: products of folds beyond this are kept in files, and several
+# noisy draws of a row train the gate only up to so many rows in all.
 FOLD_BYTES, DRAWN_ROWS = 2**27, 2**16
 SAME_WAVE = 1e-6
 """Relative difference of wavelengths that is rounding, for example of float32."""
@@ -65,11 +67,13 @@ class SpectraModel:
         """Predict the target of spectra X (n_samples, n_pixels), see `SoftGateMoERegressor.predict`."""
         return self.model.predict(self.scaled(X), **options)
 
-    def check_wave(self, wavelength, unit: str | None = None, medium: str | None = None):
-        """Raise a ValueError unless spectra with these wavelengths have the pixels of the training.
+    def check_pixels(self, n_pixels: int, wavelength=None, unit=None, medium=None):
+        """Raise a ValueError unless spectra with these pixels have those of the training.
 
         None stands for the unit and the medium of the training.
         """
+        if n_pixels != self.model.n_features_in_:
+            raise ValueError(f"flux has {n_pixels} pixels, the model has {self.model.n_features_in_}.")
         if self.wavelength is None or wavelength is None:
             return
         unit, medium = unit or self.wave_unit, medium or self.wave_medium
@@ -88,6 +92,25 @@ class SpectraModel:
         raise ValueError(
             f"wave: the spectra have {axes[0]}, the model was fitted to {axes[1]}: bring them to its pixels."
         )
+
+
+def load_model(path: Path) -> SpectraModel:
+    """Load a model that was saved by the command, or a mixture.
+
+    Raises
+    ------
+    ValueError
+        If there is none in the file.
+    """
+    try:
+        saved = joblib.load(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise ValueError(f"model {path} cannot be read: {error}") from error
+    if not isinstance(saved, SpectraModel | SoftGateMoERegressor):
+        raise ValueError(f"model {path} holds a {type(saved).__name__}, and no model of this command.")
+    return saved if isinstance(saved, SpectraModel) else SpectraModel(saved)
 
 
 def make_model(

@@ -1,6 +1,7 @@
 """Spectra as a model sees them: on disk, with noise, scaled, a block at a time."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from ..data import ClippedRows, DerivedRows, KeptRows, NoisyRows, RowSource, Sca
 
 class FileRows(RowSource):
     """Rows of a 2-D array in a file, in float32 unless the file holds doubles. Messages name the file."""
+
+    is_kept = False  # Those that train the gate are read again, to need little memory.
 
     def __init__(self, array, file: str):
         super().__init__(array)
@@ -28,18 +31,25 @@ class FileRows(RowSource):
 class FileShards(Shards):
     """Rows of several files, one after the other, in blocks that do not depend on where files end."""
 
+    is_kept = False
+
     def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
         """Yield (start, stop, load) of ranges of `max_rows` rows."""
         last = len(self) if last is None else last
         for start in range(first, last, max_rows):
             stop = min(start + max_rows, last)
             parts = [load for *_, load in super().blocks(max_rows, start, stop)]
-            yield start, stop, lambda parts=parts: np.concatenate([load() for load in parts])
+            whole = parts[0] if len(parts) == 1 else partial(_joined, parts)
+            yield start, stop, whole
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""
         shard = int(np.searchsorted(self.starts, row, side="right")) - 1
         return self.shards[shard].locate(row - int(self.starts[shard]))
+
+
+def _joined(parts):
+    return np.concatenate([load() for load in parts])
 
 
 class StdOfIvar(DerivedRows):
@@ -48,14 +58,6 @@ class StdOfIvar(DerivedRows):
     def _made(self, start, load):
         with np.errstate(divide="ignore"):
             return 1 / np.sqrt(load())
-
-
-class ReadAgain(KeptRows):
-    """Some rows of a file. Those that train the gate are read again, not kept in memory."""
-
-    def keeping(self, rows):
-        """Return this source itself."""
-        return self
 
 
 class RowScaler(TransformerMixin, BaseEstimator):
@@ -149,4 +151,4 @@ class Observed:
 
 
 def _picked(source: Any, rows: NDArray) -> RowSource:
-    return ReadAgain(source, rows) if source.array is None else as_source(source.array[rows])
+    return KeptRows(source, rows) if source.array is None else as_source(source.array[rows])

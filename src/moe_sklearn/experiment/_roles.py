@@ -50,6 +50,11 @@ class SpectraFiles:
     unused: list[str] = field(default_factory=list)
     unnamed: str | None = None
 
+    def lines(self) -> list[str]:
+        """Say what is used as what, and what is not used."""
+        used = [f"{role}: {what}" for role, what in self.used.items()]
+        return used + ([f"not used: {', '.join(self.unused)}"] if self.unused else [])
+
     def column(self, name: str, option: str) -> NDArray:
         """Read a label of all rows; `option` is what messages call it.
 
@@ -62,8 +67,8 @@ class SpectraFiles:
         if known is None:
             if self.unnamed:
                 raise ValueError(
-                    f"{self.unnamed} has no column names: add the array label_names, or name all columns with "
-                    "--label-names, as teff,logg,mh."
+                    f"{self.unnamed} has no column names: add the array label_names, or name all columns "
+                    "with --label-names, as teff,logg,mh."
                 )
             listed = ", ".join(self.columns) or "no labels"
             raise ValueError(f"{option} {name}: no such label; the files hold {listed}.")
@@ -270,7 +275,8 @@ def _label_columns(entries, n_rows, args, taken, files) -> dict[str, tuple]:
         names = [entry.label] if names is None and n_columns == 1 else names or []
         if len(names) != n_columns:
             raise ValueError(
-                f"{entry.name} has {n_columns} columns, label_names has {len(names)} names: {', '.join(names)}."
+                f"{entry.name} has {n_columns} columns, label_names has {len(names)} names: "
+                f"{', '.join(names)}."
             )
         columns |= {name: (entry, at if len(entry.shape) > 1 else None) for at, name in enumerate(names)}
     return columns

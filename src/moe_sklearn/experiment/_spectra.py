@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -81,8 +82,8 @@ def load_spectra(args: Namespace, stack: ExitStack) -> Spectra:
     Parameters
     ----------
     args : Namespace
-        `data`: "gaia", "simulated", or paths; `n`, `pixels` and `seed` of simulated spectra, which come without
-        noise; `target`, `bin_by`, `groups` and the options of `assemble` of the user's own.
+        `data`: "gaia", "simulated", or paths; `n`, `pixels` and `seed` of simulated spectra, which come
+        without noise; `target`, `bin_by`, `groups` and the options of `assemble` of the user's own.
     stack : ExitStack
         Closes the files.
 
@@ -120,10 +121,13 @@ def load_spectra(args: Namespace, stack: ExitStack) -> Spectra:
     return Spectra(as_source(bunch.data), *label, *side, as_source(bunch.error), bunch.wavelength)
 
 
-def open_data(args: Namespace, stack: ExitStack) -> SpectraFiles:
-    """Open the files that `args.data` stands for, and find what they hold."""
+def open_data(args: Namespace, stack: ExitStack, output: Path | None = None) -> SpectraFiles:
+    """Open the files that `args.data` stands for, but not `output`, and find what they hold."""
+    found = find_files(args.data)
+    if output is not None and output.exists() and any(map(output.samefile, found)):
+        raise FileExistsError(f"--output {output} is one of the files with spectra.")
     pixels = {"flux": args.flux, "error": args.error, "ivar": args.ivar}
-    return assemble(open_files(find_files(args.data), stack, pixels), args)
+    return assemble(open_files(found, stack, pixels), args)
 
 
 def bin_names(columns: Sequence[str], edges: Sequence[Sequence[float]] | None) -> list[list[str]] | None:
