@@ -132,8 +132,9 @@ def fit_as_told(args, spectra: Spectra, tell) -> dict[str, Any]:
     tell(f"fitted {len(model.bins_)} experts, global ridge and gate on {len(train):,} rows", timed=True)
     for line in describe_bins(model.binner_, model.bins_, spectra.side_names):
         tell(line)
-    names, axis = (spectra.target_name, spectra.side_names), (spectra.wavelength, spectra.wave_unit, medium)
-    saved = SpectraModel(model, *names, scaler, args.noise, *axis, versions())
+    axis: Any = dict(wavelength=spectra.wavelength, wave_unit=spectra.wave_unit, wave_medium=medium)
+    names = spectra.target_name, spectra.side_names
+    saved = SpectraModel(model, *names, scaler, args.noise, **axis, versions=versions())
     return {"saved": saved, "search": search, "observed": observed, "train": train, "test": test}
 
 
@@ -162,7 +163,7 @@ def say_what_is_missing(columns, target, what, tell):
     good = np.isfinite(columns[target])
     if not good.all():
         first = int(np.flatnonzero(~good)[0])
-        place = f" of {columns['file'][first]}" if "file" in columns else ""
+        place = f" of {columns['file_name'][first]}" if "file_name" in columns else ""
         tell(f"{(~good).sum():,} {what}, the first is row {columns['row'][first]}{place}")
     return good
 

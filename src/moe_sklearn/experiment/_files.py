@@ -266,7 +266,7 @@ def _columns_of_fits(path, file, hdu, name):
     # A table that astropy maps has pages that count as memory of the process; a map of ours can free them.
     dtype = hdu.columns.dtype.newbyteorder(">")
     is_whole = hdu.header["NAXIS"] == 2 and dtype.itemsize == hdu.header["NAXIS1"]
-    mapped = _mapped(path, hdu, dtype, hdu.header["NAXIS2"]) if is_whole else None
+    mapped: Any = _mapped(path, hdu, dtype, hdu.header["NAXIS2"]) if is_whole else None
     for column in hdu.columns:
         is_raw = mapped is not None and dtype[column.name].base.kind == "f"
         is_raw = is_raw and column.bscale in (None, "", 1) and column.bzero in (None, "", 0)
@@ -280,15 +280,15 @@ def _mapped(path, hdu, dtype, shape):
     return np.memmap(path, dtype, "r", offset=hdu.fileinfo()["datLoc"], shape=shape)
 
 
-def _chunks_of_csv(path, pandas):
+def _chunks_of_csv(path, pandas, stack):
     separator = "\t" if kind_of(path) == ".tsv" else ","
     n_columns = pandas.read_csv(path, sep=separator, nrows=0).shape[1]
     rows = max(CHUNK_VALUES // max(n_columns, 1), 1)
-    return pandas.read_csv(path, sep=separator, chunksize=rows, low_memory=False)
+    return stack.enter_context(pandas.read_csv(path, sep=separator, chunksize=rows, low_memory=False))
 
 
-def _chunks_of_parquet(path, pandas):
-    table = wanted("pyarrow.parquet", "tables").ParquetFile(path)
+def _chunks_of_parquet(path, pandas, stack):
+    table = stack.enter_context(wanted("pyarrow.parquet", "tables").ParquetFile(path))
     rows = max(CHUNK_VALUES // max(len(table.schema.names), 1), 1)
     for batch in table.iter_batches(batch_size=min(rows, 4096)):
         yield batch.to_pandas()
@@ -302,13 +302,13 @@ def _open_table(path, file, stack, pixels):
     others: list[Any] = []
     arrays: dict[str, tuple] = {}
     n_rows = 0
-    for chunk in (_chunks_of_csv if is_text else _chunks_of_parquet)(path, pandas):
+    for chunk in (_chunks_of_csv if is_text else _chunks_of_parquet)(path, pandas, stack):
         if not len(chunk):
             continue
         if not others:
             for name, columns in _pixel_columns(chunk, pixels).items():
                 # Text says nothing of precision.
-                is_double = not is_text and np.float64 in set(chunk[columns].dtypes)
+                is_double = not is_text and any(chunk[columns].dtypes == np.float64)
                 arrays[name] = columns, folder / str(len(arrays)), np.dtype("f8" if is_double else "f4")
         for columns, target, dtype in arrays.values():
             with open(target, "ab") as opened:

@@ -115,7 +115,7 @@ SPLIT: list[tuple] = [
     ("--scale", ["rms", "none"], None, "divide by the root mean square (default: rms for gaia, else none)"),
 ]  # fmt: skip
 MODEL: list[tuple] = [
-    ("--alpha", numbers, "A[,...]", "penalty, or a grid (default: 1 for gaia, 30 simulated, else 0.01,1,100)"),
+    ("--alpha", numbers, "A[,...]", "penalty, or a grid (default: 1 for gaia, 30 simulated, or 0.01,1,100)"),
     ("--components", integers, "N[,...]", "PCA scores that it sees, or a grid (default: 30 for gaia, or 10)"),
     ("--gate", ["auto", "logistic", "regression"], None, "logistic is the original one's (default: auto)"),
     ("--edges", edges, "E,.../E,...", "bin edges of each label, as 3750,4500,6000/-2,-1,0.5 (default: 3 x 3 "

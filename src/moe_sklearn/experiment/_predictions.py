@@ -34,7 +34,7 @@ def predictions(
     Returns
     -------
     dict of str to ndarray of shape (n_rows,)
-        "row" and, of files, "file"; the prediction, by the name of the target; "std" and the ends of an
+        "row" and, of files, "file_name"; the prediction, by the name of the target; "std" and the ends of an
         interval where the model tells them; "bin", the name of the most probable bin, and "oracle".
     """
     model, held = saved.model, []
@@ -83,14 +83,12 @@ def _places(n_rows, locate):
     """Number each row within its file, and name the file."""
     numbers, _, files = zip(*(locate(row).partition(" of ") for row in range(n_rows)), strict=True)
     places: dict[str, Any] = {"row": np.array([int(number.removeprefix("row ")) for number in numbers])}
-    return places | ({"file": np.array(files, object)} if any(files) else {})
+    return places | ({"file_name": np.array(files, object)} if any(files) else {})
 
 
 def write_columns(path: Path, columns: dict[str, NDArray], kind: str) -> None:
     """Write columns of equal length to a CSV, .npz or HDF5 file, as the suffix `kind` says."""
-    texts = {
-        name: values.astype(str) if values.dtype == object else values for name, values in columns.items()
-    }
+    texts: Any = {name: v.astype(str) if v.dtype == object else v for name, v in columns.items()}
     if kind == ".csv":
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)

@@ -70,8 +70,8 @@ class Results:
         foreign = [name for name in NAMES if name not in listed and self.path_of(name).exists()]
         if foreign:
             raise FileExistsError(
-                f"{self.path_of(foreign[0])} was not written by this command, which would replace it: move it "
-                "away, or pass another --output."
+                f"{self.path_of(foreign[0])} was not written by this command, which would replace it: move "
+                "it, or pass another --output."
             )
         self.written: list[str] = []
 

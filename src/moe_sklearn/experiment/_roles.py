@@ -138,7 +138,7 @@ def assemble(containers: list[list[Entry]], args: Namespace) -> SpectraFiles:
         raise ValueError(f"data lacks the {wanted}; it holds {listed}. Name the spectra with --flux.")
     common = [e for entries, flux in zip(containers, found, strict=True) if not flux for e in entries]
     for _, flux in shards:
-        _check_shape(flux, (None, shards[0][1].shape[1]), "the flux of other files")
+        _check_shape(flux, (None, *(shards[0][1].shape[1:2] or (None,))), "the flux of other files")
     files = SpectraFiles(_joined([flux for _, flux in shards]))
     taken = {id(flux) for _, flux in shards}
     files.used["flux"] = _what(shards[0][1].name, files.flux, len(shards))
