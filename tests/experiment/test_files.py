@@ -185,7 +185,9 @@ def test_labels_of_every_form(arrays, tmp_path, opened, kind):
             dtype = [("index", int), ("values_block_0", float, 3)]
             table = np.array(list(zip(range(600), values, strict=True)), dtype)
             file["cat/table"] = table
-            file["cat/table"].attrs["values_block_0_kind"] = np.bytes_(b"(lp0\nVteff\np1\naVlogg\np2\naVmh\np3\na.")
+            file["cat/table"].attrs["values_block_0_kind"] = np.bytes_(
+                b"(lp0\nVteff\np1\naVlogg\np2\naVmh\np3\na."
+            )
         elif kind == "pandas fixed":
             file["cat/block0_values"], file["cat/block0_items"] = values, np.array(names, "S")
     if kind == "structured":
@@ -294,9 +296,21 @@ def test_a_missing_package_names_its_extra(tmp_path, opened, monkeypatch, name, 
         (lambda a: a.pop("flux"), {"flux": "flux"}, r"lacks the flux; it holds error \(600, 20\), wave"),
         (lambda a: [a.pop("flux"), a.pop("error")], {}, "lacks the array flux; it holds wave"),
         (lambda a: a.pop("label_names"), {}, "labels has no column names: add the array label_names"),
-        (lambda a: a.update(flux=a["flux"][0]), {}, r"flux of a.npz has shape \(20,\), expected \(any, any\)"),
-        (lambda a: a.update(labels=a["labels"][:9]), {}, r"labels of a.npz has shape \(9, 3\), expected \(600, "),
-        (lambda a: a.update(error=a["error"][:, :9]), {}, r"error of a.npz has shape \(600, 9\), expected \(600"),
+        (
+            lambda a: a.update(flux=a["flux"][0]),
+            {},
+            r"flux of a.npz has shape \(20,\), expected \(any, any\)",
+        ),
+        (
+            lambda a: a.update(labels=a["labels"][:9]),
+            {},
+            r"labels of a.npz has shape \(9, 3\), expected \(600, ",
+        ),
+        (
+            lambda a: a.update(error=a["error"][:, :9]),
+            {},
+            r"error of a.npz has shape \(600, 9\), expected \(600",
+        ),
         (lambda a: a.update(wave=np.arange(9)), {}, r"wave of a.npz has shape \(9,\), expected \(20\)"),
         (lambda a: a["labels"].__setitem__((7, 1), np.nan), {}, "in 1 rows, the first is row 7 of a.npz"),
         (lambda a: None, {"label_names": ["a", "b"]}, "labels has 3 columns, label_names has 2 names"),
@@ -304,7 +318,11 @@ def test_a_missing_package_names_its_extra(tmp_path, opened, monkeypatch, name, 
         (lambda a: None, {"wave": "w"}, "wave w: no such array"),
         (lambda a: None, {"labels": "catalogue"}, "labels catalogue: no such array or group"),
         (lambda a: a.pop("labels"), {}, "target logg: no such label; the files hold no labels"),
-        (lambda a: a.update(label_names=["a", "b", "c"]), {}, "target logg: no such label; the files hold a, b, c"),
+        (
+            lambda a: a.update(label_names=["a", "b", "c"]),
+            {},
+            "target logg: no such label; the files hold a, b, c",
+        ),
     ],
 )
 def test_message_of_wrong_arrays(arrays, tmp_path, opened, change, options, message):

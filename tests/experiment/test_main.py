@@ -58,7 +58,10 @@ def floats(column):
 
 @pytest.mark.parametrize("arguments", [[], ["predict"]])
 def test_help_of_the_module(arguments):
-    command, wide = [sys.executable, "-m", "moe_sklearn", *arguments, "--help"], os.environ | {"COLUMNS": "80"}
+    command, wide = (
+        [sys.executable, "-m", "moe_sklearn", *arguments, "--help"],
+        os.environ | {"COLUMNS": "80"},
+    )
     text = subprocess.run(command, capture_output=True, text=True, check=True, env=wide).stdout
     assert text.startswith("usage: python -m moe_sklearn")
     assert "None" not in text

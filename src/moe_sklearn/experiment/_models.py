@@ -223,7 +223,7 @@ def fit_model(
             observed.to_predict(rows), spectra.target[rows], sample_weight=covered.astype(float)
         )
 
-    choices = ParameterGrid({"experts__alpha": alpha, "gate_features__n_components": components})
+    choices = list(ParameterGrid({"experts__alpha": alpha, "gate_features__n_components": components}))
     if len(choices) == 1:
         return fitted(choices[0], rows), None
     groups = None if spectra.groups is None else spectra.groups[rows]
@@ -234,7 +234,7 @@ def fit_model(
         scores.append(np.mean([score(fitted(values, rows[train]), rows[test]) for train, test in folds]))
         tell(f"{in_words(values)}: cross-validated R2 soft {scores[-1]:.4f}")
     best = choices[int(np.argmax(scores))]
-    search = {"chosen": best, "tried": list(choices), "mean_r2_soft": [float(score) for score in scores]}
+    search = {"chosen": best, "tried": choices, "mean_r2_soft": [float(score) for score in scores]}
     return fitted(best, rows), search
 
 
