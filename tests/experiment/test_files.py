@@ -119,6 +119,7 @@ def test_numbered_arrays_are_shards_and_labels_can_lie_beside_them(arrays, tmp_p
         np.save(tmp_path / f"flux_{k}.npy", arrays["flux"][300 * k : 300 * k + 300])
     table = pd.DataFrame(arrays["labels"], columns=["Teff", "logg", "mh"])
     table.to_csv(tmp_path / "labels.csv", index=False)
+    np.save(tmp_path / "mask.npy", np.zeros((600, 3)))  # a matrix, but no flux beside arrays of that name
     files = opened(tmp_path)
     assert_array_equal(rows_of(files.flux), arrays["flux"])
     assert_allclose(files.side(["teff"])[:, 0], arrays["labels"][:, 0])
@@ -238,8 +239,8 @@ def test_columns_by_pattern_by_wavelength_and_in_cells(arrays, tmp_path, opened,
 
 def test_names_from_files_bring_no_control_characters(tmp_path, opened):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["flux"], file["te\x1b[31mff"] = np.eye(3), np.ones(3)
-    assert list(opened(tmp_path / "a.h5").columns) == ["te?[31mff"]
+        file["flux"], file["flu\x1b[31mx"] = np.eye(3), np.ones(3)
+    assert list(opened(tmp_path / "a.h5").columns) == ["flu?[31mx"]
 
 
 # --- errors ---
@@ -271,7 +272,7 @@ def test_message_of_a_damaged_file(tmp_path, opened, name):
 def test_pickles_are_not_read(tmp_path, opened, name):
     array = np.array([{"a": 1}], object)
     np.save(tmp_path / name, array) if name == "a.npy" else np.savez(tmp_path / name, flux=array)
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match=r"Python objects.*: save it as array\.astype\(str\)"):
         opened(tmp_path / name)
 
 
@@ -295,7 +296,11 @@ def test_a_missing_package_names_its_extra(tmp_path, opened, monkeypatch, name, 
     [
         (lambda a: a.pop("flux"), {"flux": "flux"}, r"lacks the flux; it holds error \(600, 20\), wave"),
         (lambda a: [a.pop("flux"), a.pop("error")], {}, "lacks the array flux; it holds wave"),
-        (lambda a: a.pop("label_names"), {}, "labels has no column names: add the array label_names"),
+        (
+            lambda a: a.pop("label_names"),
+            {},
+            "no such label; .* labels has no column names: add the array label_names",
+        ),
         (
             lambda a: a.update(flux=a["flux"][0]),
             {},

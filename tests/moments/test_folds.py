@@ -40,6 +40,18 @@ def test_products_in_a_file_give_the_same_and_leave_nothing(data, tmp_path, monk
     assert not list(Path(tmp_path).iterdir())
 
 
+def test_products_in_files_leave_memory_after_each_use(data, monkeypatch):
+    X, y, bins = data
+    moments, released = FoldMoments(D, max_bytes=0), []
+    monkeypatch.setattr("moe_sklearn.moments._moments.release", lambda xx: released.append(id(xx)))
+    moments.update(X, y, bins, fold_of_rows(5, X), x_std=np.ones(D))
+    groups = [part for label in (0, 1, 2, None) for part in moments.parts(label)]
+    assert {id(group.xx) for group in groups} <= set(released)
+    released.clear()
+    moments.total()
+    assert {id(group.xx) for group in groups} <= set(released)
+
+
 def test_parts_and_total(data):
     X, y, bins = data
     folds = fold_of_rows(5, X)

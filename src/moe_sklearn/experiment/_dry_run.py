@@ -1,7 +1,6 @@
 """What is in the files, for ``--dry-run``: shapes, units, missing and suspicious values, and their use."""
 
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -38,25 +37,19 @@ def describe(files: SpectraFiles, uses: dict[str, str]) -> list[str]:
 
 def _matrix_lines(name: str, source: RowSource, largest: float = np.inf) -> tuple[list[str], float]:
     """Count missing and suspicious values of flux or errors; return lines, and the spread of the values."""
-    n_bad, n_rows_bad, n_negative, n_large, first = 0, 0, 0, 0, ""
-    low, high = np.inf, -np.inf
-    some: list[Any] = []
+    counts, ends, some, first = [], [], [], ""
     for start, _, load in source.blocks(BLOCK_ROWS):
         block = load()
         bad = ~np.isfinite(block)
-        rows = np.flatnonzero(bad.any(axis=1))
+        rows, values = np.flatnonzero(bad.any(axis=1)), block[~bad]
         first = first or (source.locate(start + int(rows[0])) if rows.size else "")
-        n_bad, n_rows_bad = n_bad + bad.sum(), n_rows_bad + rows.size
-        values = block[~bad]
-        n_negative, n_large = n_negative + (values < 0).sum(), n_large + (values > largest).sum()
-        low, high = min(low, values.min(initial=np.inf)), max(high, values.max(initial=-np.inf))
+        counts.append([bad.sum(), rows.size, (values < 0).sum(), (values > largest).sum()])
+        ends += [values.min(initial=np.inf), values.max(initial=-np.inf)]
         some.append(block[:: len(source) // SAMPLED_ROWS + 1])
-    sample = np.concatenate(some)
-    lines = [f"{name}: values from {low:.6g} to {high:.6g}, {n_negative:,} negative"]
+    (n_bad, n_rows, n_negative, n_large), sample = np.sum(counts, axis=0), np.concatenate(some)
+    lines = [f"{name}: values from {min(ends):.6g} to {max(ends):.6g}, {n_negative:,} negative"]
     if n_bad:
-        lines.append(
-            f"{name}: {n_bad:,} values nan or infinite, in {n_rows_bad:,} rows, the first is {first}"
-        )
+        lines.append(f"{name}: {n_bad:,} values nan or infinite, in {n_rows:,} rows, the first is {first}")
     if n_large:
         lines.append(
             f"{name}: {n_large:,} values beyond {largest:.3g}, far more than the flux varies: bad pixels?"

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-TABLES = (".csv", ".tsv", ".parquet", ".pq")
+BINARY_TABLES = (".parquet", ".pq")
+TABLES = (".csv", ".tsv", *BINARY_TABLES)
 # Last parts of a path inside a file that do not tell what an array is
 GENERIC = {"value", "values", "data", "array", "table"}
 # Columns of these names with a number behind them are the pixels of one array.
@@ -86,8 +87,8 @@ def plain(text: Any) -> str:
     Examples
     --------
     >>> from moe_sklearn.experiment._files import plain
-    >>> plain(b"te\x1bff")
-    'te?ff'
+    >>> plain(b"flu\x1bx")
+    'flu?x'
     """
     text = text.decode(errors="replace") if isinstance(text, bytes) else str(text)
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", "?", text)
@@ -200,8 +201,15 @@ def _fields(name, file, array) -> Iterator[Entry]:
 
 
 def _open_npy(path, file, stack):
-    name = re.sub(r"[_-]?\d+$", "", path.stem) or path.stem
-    return _fields(name, file, np.load(path, mmap_mode="r", allow_pickle=False))
+    return _fields(re.sub(r"[_-]?\d+$", "", path.stem) or path.stem, file, _map(path))
+
+
+def _map(path):
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        way_out = ", which are not read: save it as array.astype(str)" * ("Python objects" in str(error))
+        raise ValueError(f"{Path(path).name}: {error}{way_out}") from error
 
 
 def _open_npz(path, file, stack):
@@ -209,8 +217,7 @@ def _open_npz(path, file, stack):
     folder = stack.enter_context(TemporaryDirectory(prefix="moe_sklearn_", ignore_cleanup_errors=True))
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
-            array = np.load(archive.extract(member, folder), mmap_mode="r", allow_pickle=False)
-            yield from _fields(member.removesuffix(".npy"), file, array)
+            yield from _fields(member.removesuffix(".npy"), file, _map(archive.extract(member, folder)))
 
 
 def _open_hdf5(path, file, stack):
@@ -225,7 +232,7 @@ def _open_hdf5(path, file, stack):
             for entry in _fields(name, file, item):
                 field = entry.name.rpartition("/")[2]
                 kind = item.attrs.get(f"{field}_kind") if item.dtype.names else None
-                own = _pickled_names(kind) if kind is not None else names
+                own = _pickled_names(kind) if isinstance(kind, bytes) and kind[:1] in b"(\x80" else names
                 own = _names_of_block(held, name) if own is None else own
                 own = None if own is None else [plain(each) for each in np.ravel(own)]
                 found.append(Entry(entry.name, file, entry.array, unit and plain(unit), own))
@@ -280,29 +287,27 @@ def _mapped(path, hdu, dtype, shape):
     return np.memmap(path, dtype, "r", offset=hdu.fileinfo()["datLoc"], shape=shape)
 
 
-def _chunks_of_csv(path, pandas, stack):
-    separator = "\t" if kind_of(path) == ".tsv" else ","
-    n_columns = pandas.read_csv(path, sep=separator, nrows=0).shape[1]
-    rows = max(CHUNK_VALUES // max(n_columns, 1), 1)
-    return stack.enter_context(pandas.read_csv(path, sep=separator, chunksize=rows, low_memory=False))
-
-
-def _chunks_of_parquet(path, pandas, stack):
-    table = stack.enter_context(wanted("pyarrow.parquet", "tables").ParquetFile(path))
-    rows = max(CHUNK_VALUES // max(len(table.schema.names), 1), 1)
-    for batch in table.iter_batches(batch_size=min(rows, 4096)):
-        yield batch.to_pandas()
+def _chunks(path, pandas, stack):
+    """Return an iterable of the rows of a table, as frames."""
+    if kind_of(path) in BINARY_TABLES:
+        table = stack.enter_context(wanted("pyarrow.parquet", "tables").ParquetFile(path))
+        # Cells can hold arrays.
+        rows = min(max(CHUNK_VALUES // len(table.schema.names), 1), 4096)
+        return (batch.to_pandas() for batch in table.iter_batches(batch_size=rows))
+    options = {"sep": "\t" if kind_of(path) == ".tsv" else ",", "low_memory": False}
+    rows = max(CHUNK_VALUES // pandas.read_csv(path, nrows=0, **options).shape[1], 1)
+    return stack.enter_context(pandas.read_csv(path, chunksize=rows, **options))
 
 
 def _open_table(path, file, stack, pixels):
     """Convert a table, once: pixels to files that can be mapped, other columns to arrays."""
     pandas = wanted("pandas", "tables")
-    is_text = kind_of(path) not in (".parquet", ".pq")
+    is_text = kind_of(path) not in BINARY_TABLES
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="moe_sklearn_", ignore_cleanup_errors=True)))
     others: list[Any] = []
     arrays: dict[str, tuple] = {}
     n_rows = 0
-    for chunk in (_chunks_of_csv if is_text else _chunks_of_parquet)(path, pandas, stack):
+    for chunk in _chunks(path, pandas, stack):
         if not len(chunk):
             continue
         if not others:
@@ -312,7 +317,7 @@ def _open_table(path, file, stack, pixels):
                 arrays[name] = columns, folder / str(len(arrays)), np.dtype("f8" if is_double else "f4")
         for columns, target, dtype in arrays.values():
             with open(target, "ab") as opened:
-                _values(chunk, columns, n_rows).astype(dtype).tofile(opened)
+                _values(chunk, columns, n_rows, pandas).astype(dtype).tofile(opened)
         others.append(chunk.drop(columns=[c for columns, *_ in arrays.values() for c in columns]))
         n_rows += len(chunk)
     if not n_rows:
@@ -349,21 +354,19 @@ def _pixel_columns(chunk, pixels) -> dict[str, list]:
     return found
 
 
-def _values(chunk, columns, n_rows):
+def _values(chunk, columns, n_rows, pandas):
     """Return the values of pixels; a ValueError that names the first cell that is no number."""
     if np.ndim(chunk[columns[0]].iloc[0]) == 1:
         return np.stack(chunk[columns[0]])
-    try:
-        return chunk[columns].to_numpy(float)
-    except ValueError:
-        for column in columns:
-            for row, cell in enumerate(chunk[column]):
-                if not _is_number(cell):
-                    raise ValueError(
-                        f"{cell!r} in row {n_rows + row} of column {column!r} is no number: leave the cell "
-                        "empty where a value is missing."
-                    ) from None
-        raise
+    numbers = chunk[columns].apply(pandas.to_numeric, errors="coerce")
+    bad = np.argwhere(numbers.isna().to_numpy() & chunk[columns].notna().to_numpy())
+    if bad.size:
+        row, column = bad[0].tolist()
+        raise ValueError(
+            f"{chunk[columns[column]].iloc[row]!r} in row {n_rows + row} of column {columns[column]!r} is no "
+            "number: leave the cell empty where a value is missing."
+        )
+    return numbers.to_numpy()
 
 
 def _is_number(text) -> bool:

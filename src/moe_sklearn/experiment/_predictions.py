@@ -37,46 +37,33 @@ def predictions(
         "row" and, of files, "file_name"; the prediction, by the name of the target; "std" and the ends of an
         interval where the model tells them; "bin", the name of the most probable bin, and "oracle".
     """
-    model, held = saved.model, []
-    codes = np.full(len(X), -1) if side is None else model.assign_bins(side)
-    for start, stop, load in X.blocks(BLOCK_ROWS):
+    columns = _places(len(X), locate or X.locate)
+    codes = None if side is None else saved.model.assign_bins(side)
+    for start, _, load in X.blocks(BLOCK_ROWS):
         block = load()
-        good = np.isfinite(block).all(axis=1)
-        columns: dict[str, Any] = {}
-        if good.any():
-            columns = _of_rows(model, saved.target, block[good])
-            if side is not None:
-                experts, own = model.predict_experts(block[good]), codes[start:stop][good]
-                columns["oracle"] = np.where(own < 0, np.nan, experts[np.arange(len(own)), own])
-        held.append((good, columns))
-    names = next((list(columns) for _, columns in held if columns), [saved.target])
-    joined = {
-        name: np.concatenate([_spread(good, columns.get(name), name == "bin") for good, columns in held])
-        for name in names
-    }
-    return _places(len(X), locate or X.locate) | joined
+        good = np.flatnonzero(np.isfinite(block).all(axis=1))
+        own = None if codes is None else codes[start + good]
+        found = _of_rows(saved.model, saved.target, block[good], own) if good.size else {}
+        for name, values in found.items():
+            missing = "" if values.dtype == object else np.nan
+            columns.setdefault(name, np.full(len(X), missing, values.dtype))[start + good] = values
+    columns.setdefault(saved.target, np.full(len(X), np.nan))
+    return columns
 
 
-def _of_rows(model, target, rows):
-    """Return the columns of rows that are finite."""
-    names = np.array(model.bin_names_, dtype=object)
+def _of_rows(model, target, rows, codes):
+    """Return the columns of rows that are finite; `codes` are those of their own bins, or None."""
     if model.residual_variance_ is None:
         columns = {target: model.predict(rows)}
     else:
         columns = dict(zip([target, "std"], model.predict(rows, return_std=True), strict=True))
     if hasattr(model, "interval_scores_"):
         columns["lower"], columns["upper"] = model.predict_interval(rows, coverage=COVERAGE).T
-    columns["bin"] = names[model.gate_proba(rows).argmax(axis=1)]
+    columns["bin"] = np.array(model.bin_names_, dtype=object)[model.gate_proba(rows).argmax(axis=1)]
+    if codes is not None:
+        experts = model.predict_experts(rows)[np.arange(len(rows)), codes]
+        columns["oracle"] = np.where(codes < 0, np.nan, experts)
     return columns
-
-
-def _spread(good, values, is_text):
-    """Return values of the good rows among all rows; the others are nan, or have no name."""
-    dtype = object if is_text else np.float32 if values is None else values.dtype
-    whole = np.full(len(good), "" if is_text else np.nan, dtype)
-    if values is not None:
-        whole[good] = values
-    return whole
 
 
 def _places(n_rows, locate):

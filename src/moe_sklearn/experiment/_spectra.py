@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..data import RowSource, as_source
 from ..datasets import load_gaia_xp, make_stellar_spectra
 from ._files import find_files, open_files
-from ._roles import USUAL, SpectraFiles, assemble
+from ._roles import USUAL, SpectraFiles
 
 TEFF_EDGES = [3750, 4500, 5250, 6000]
 GAIA_EDGES = [TEFF_EDGES, [-2.5, -1, 0, 0.75]]
@@ -83,7 +83,7 @@ def load_spectra(args: Namespace, stack: ExitStack) -> Spectra:
     ----------
     args : Namespace
         `data`: "gaia", "simulated", or paths; `n`, `pixels` and `seed` of simulated spectra, which come
-        without noise; `target`, `bin_by`, `groups` and the options of `assemble` of the user's own.
+        without noise; `target`, `bin_by`, `groups` and the options of `SpectraFiles` of the user's own.
     stack : ExitStack
         Closes the files.
 
@@ -127,7 +127,7 @@ def open_data(args: Namespace, stack: ExitStack, output: Path | None = None) -> 
     if output is not None and output.exists() and any(map(output.samefile, found)):
         raise FileExistsError(f"--output {output} is one of the files with spectra.")
     pixels = {"flux": args.flux, "error": args.error, "ivar": args.ivar}
-    return assemble(open_files(found, stack, pixels), args)
+    return SpectraFiles(open_files(found, stack, pixels), args)
 
 
 def bin_names(columns: Sequence[str], edges: Sequence[Sequence[float]] | None) -> list[list[str]] | None:
