@@ -228,6 +228,9 @@ def test_columns_by_pattern_by_wavelength_and_in_cells(arrays, tmp_path, opened,
 
     write(flux.add_prefix("band").assign(logg=1.0))
     assert_array_equal(rows_of(opened(path, flux="band*").flux), arrays["flux"])
+    write(pd.concat([flux.add_prefix("flux_"), flux.add_prefix("flux_err_")], axis=1))
+    files = opened(path, flux="flux*")
+    assert_array_equal(rows_of(files.flux), rows_of(files.error))
     write(flux.set_axis([f"{wave:g}" for wave in arrays["wave"]], axis=1).assign(logg=1.0))
     files = opened(path)
     assert_array_equal(rows_of(files.flux), arrays["flux"])

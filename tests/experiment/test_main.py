@@ -1,11 +1,14 @@
 """``python -m moe_sklearn``: options, files, and what it says when they are wrong."""
 
 import csv
+import importlib
 import json
 import os
 import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import h5py
 import joblib
@@ -73,6 +76,17 @@ def test_version(capsys):
         main(["--version"])
     assert stop.value.code == 0
     assert capsys.readouterr().out == f"moe-sklearn {moe_sklearn.__version__}\n"
+
+
+def test_script(monkeypatch, capsys):
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+    module, _, name = project["scripts"]["moe-sklearn"].partition(":")
+    monkeypatch.setattr(sys, "argv", ["moe-sklearn", "--data", "simulated", "--dry-run"])
+    with pytest.raises(SystemExit) as stop:
+        getattr(importlib.import_module(module), name)()
+    assert stop.value.code == 2 and "error: --dry-run" in capsys.readouterr().err
 
 
 def test_own_data_and_reloaded_model(arrays, source, tmp_path, capsys):

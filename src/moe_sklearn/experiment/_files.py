@@ -20,7 +20,8 @@ TABLES = (".csv", ".tsv", *BINARY_TABLES)
 # Last parts of a path inside a file that do not tell what an array is
 GENERIC = {"value", "values", "data", "array", "table"}
 # Columns of these names with a number behind them are the pixels of one array.
-PIXELS = {"flux": "flux|f|pixel|pix|px", "error": "error|err|flux_error|flux_err|sigma", "ivar": "ivar"}
+# A pattern of flux, such as flux*, can match those of errors, which are therefore found first.
+PIXELS = {"error": "error|err|flux_error|flux_err|sigma", "ivar": "ivar", "flux": "flux|f|pixel|pix|px"}
 # About so many values of a table are converted at a time.
 CHUNK_VALUES = 2**21
 
@@ -334,24 +335,18 @@ def _open_table(path, file, stack, pixels):
 
 def _pixel_columns(chunk, pixels) -> dict[str, list]:
     """Find the columns that are pixels of one array: by a pattern, or by usual names; or cells of arrays."""
-    names, found = list(chunk.columns), {}
+    found: dict[str, list] = {}
+    left = list(chunk.columns)
     for role, usual in PIXELS.items():
+        is_pixel = re.compile(rf"({usual})[_ .\[-]?\d+\]?", re.IGNORECASE).fullmatch
         pattern = pixels.get(role)
-        if pattern is not None:
-            columns = [name for name in names if fnmatchcase(str(name), pattern)]
-        else:
-            is_pixel = re.compile(rf"({usual})[_ .\[-]?\d+\]?", re.IGNORECASE)
-            columns = [name for name in names if is_pixel.fullmatch(str(name))]
+        columns = [n for n in left if (fnmatchcase(str(n), pattern) if pattern else is_pixel(str(n)))]
+        if not columns and role == "flux" and pattern is None:
+            columns = [name for name in left if _is_number(name)]
         if columns:
             found[pattern or role] = columns
-    numbered = [name for name in names if _is_number(name)]
-    if numbered and pixels.get("flux") is None:
-        found.setdefault("flux", numbered)
-    taken = [name for columns in found.values() for name in columns]
-    for name in names:
-        if name not in taken and np.ndim(chunk[name].iloc[0]) == 1:
-            found[plain(name)] = [name]
-    return found
+        left = [name for name in left if name not in columns]
+    return found | {plain(name): [name] for name in left if np.ndim(chunk[name].iloc[0]) == 1}
 
 
 def _values(chunk, columns, n_rows, pandas):
