@@ -260,6 +260,15 @@ def test_predictions_are_those_of_python(arrays, source, model, tmp_path, capsys
     assert len(columns["bin"]) == 600 and set(columns) == {"row", "file_name", "logg", "oracle", "bin"}
 
 
+def test_noise_of_predictions_is_that_of_held_out_rows(source, tmp_path, no_figures):
+    run("--data", source, *FAST, "--noise", "0.5", "--seed", "3", "--output", tmp_path / "out", "--quiet")
+    model, noise = tmp_path / "out" / "model.joblib", ["--noise", "0.5", "--seed", "3"]
+    run("predict", model, source, *noise, "--output", tmp_path / "new.csv", "--quiet")
+    told, all_rows = table_of(tmp_path / "out" / "predictions.csv"), table_of(tmp_path / "new.csv")
+    again = floats(all_rows["logg"])[floats(told["row"]).astype(int)]
+    np.testing.assert_allclose(floats(told["logg"]), again, rtol=1e-5)
+
+
 def test_predictions_have_intervals_after_calibration(arrays, source, tmp_path, no_figures):
     run("--data", source, "--alpha", "0.1", "--output", tmp_path / "model", "--quiet")
     path, output = tmp_path / "model" / "model.joblib", tmp_path / "new.csv"

@@ -186,9 +186,9 @@ def predict(args, tell, stack):
     if files.wavelength is None and saved.wavelength is not None:
         tell("wave: the files have none to compare with that of the model")
     known = bool(saved.bin_by) and all(name in files.columns for name in saved.bin_by)
-    columns = predictions(
-        saved, as_source(saved.scaled(files.flux)), files.side(saved.bin_by) if known else None
-    )
+    observed = Observed(files.flux, files.error, args.noise, scaler=saved.scaler, seed=args.seed)
+    X = as_source(observed.to_predict(np.arange(len(files.flux))))
+    columns = predictions(saved, X, files.side(saved.bin_by) if known else None)
     say_what_is_missing(columns, saved.target, "rows with nan or infinity are predicted as nan", tell)
     # Interrupted, it leaves no half of a file.
     partial = output.with_name(f".{output.name}.partial")

@@ -102,6 +102,10 @@ OWN: list[tuple] = [
         "stellar (default, if they lie on the axis), none, or your own",
     ),
 ]
+DRAW: list[tuple] = [
+    ("--noise", float, "S", "add S * error * N(0, 1), then set negative values to 0 (default: 0)"),
+    ("--seed", int, "SEED", "of the noise (default: 0)"),
+]
 SIMULATED: list[tuple] = [
     ("--n", count, "N", "number of spectra (default: 60000)"),
     ("--pixels", count, "N", "pixels of a spectrum (default: 1024)"),
@@ -159,6 +163,8 @@ def make_parser(command: str = "experiment") -> Parser:
         parser.add_argument("--output", type=Path, required=True, metavar="FILE", help=".csv, .npz or .h5")
         parser.add("results", RESULTS)
         parser.add("arrays in the files", ARRAYS)
+        parser.add("noise of spectra without it, as of held-out ones", DRAW)
+        parser.set_defaults(noise=0.0, seed=0)
         return parser
     parser = Parser(prog=PROGRAM, description=DESCRIPTION, epilog=EPILOG)
     what = "gaia (default), simulated, or files, folders and patterns of your own spectra"
