@@ -226,6 +226,8 @@ def test_dry_run_tells_what_is_there(arrays, source, tmp_path, capsys):
     ):
         assert part in text, part
     assert not (tmp_path / "out").exists()
+    said, error = failure(capsys, "--data", source, "--dry-run", "--target", "age")
+    assert "label teff (bins)" in said and "target age: no such label" in error
 
 
 # --- predict ---

@@ -63,7 +63,10 @@ def experiment(args, tell, stack):
     if args.dry_run:
         files = open_data(args, stack)
         uses = dict.fromkeys(args.bin_by, "bins") | {args.target: "target", args.groups: "groups"}
-        return print("\n".join([*describe(files, uses), *settle_lines(args, files)]))
+        print("\n".join(describe(files, uses)))
+        print("\n".join(settle_lines(args, files)))
+        files.target(args.target), files.side(args.bin_by)  # what is wrong with them is said now
+        return None
     spectra = load_spectra(args, stack)
     n_rows, n_pixels = spectra.flux.shape
     tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {spectra.target_name}", timed=True)
