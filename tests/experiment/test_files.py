@@ -340,6 +340,13 @@ def test_message_of_wrong_arrays(arrays, tmp_path, opened, change, options, mess
         opened(tmp_path / "a.npz", **options).target("logg")
 
 
+def test_message_of_an_empty_array(tmp_path, opened):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["flux"] = np.empty((0, 5))
+    with pytest.raises(ValueError, match=r"flux of a\.h5 is empty, its shape is \(0, 5\)"):
+        opened(tmp_path / "a.h5")
+
+
 def test_messages_of_shards_that_differ(arrays, tmp_path, opened):
     def write(name, **more):
         np.savez(tmp_path / name, **{"flux": arrays["flux"]} | more)

@@ -72,6 +72,10 @@ class SpectraFiles:
         for flux in fluxes:
             _check_shape(flux, (None, *(fluxes[0].shape[1:2] or (None,))), "the flux of other files")
         self.flux = self._use("flux", fluxes)
+        if 0 in self.flux.shape:
+            raise ValueError(
+                f"{fluxes[0].name} of {fluxes[0].file} is empty, its shape is {self.flux.shape}."
+            )
         self.error = self._find_error()
         self.wavelength, self.wave_unit = self._find_wave()
         self.columns = self._find_labels()
