@@ -22,12 +22,9 @@ examples:
   {PROGRAM} predict moe_output/model.joblib new.h5 --output new.csv
 
 Your own data are .npy, .npz, HDF5, FITS, CSV or Parquet files with flux
-(spectra, pixels), labels and, if there are any, error (as flux) and wave
-(pixels). Usual names are found; what is not used is said. Files with flux are
-shards of one data set, and stay on disk.
-
-A list for --alpha or --components is a grid: 5-fold cross-validation on the
-training spectra chooses."""
+(spectra, pixels), labels and, if there are any, error and wave. They stay on
+disk; --dry-run says what is found. A list for --alpha or --components is a
+grid: 5-fold cross-validation on the training spectra chooses."""
 PREDICT = """\
 Predict spectra with a model that the experiment saved. A model is a pickle:
 use only those that you trust."""
@@ -143,12 +140,10 @@ class Parser(argparse.ArgumentParser):
         """Add options under a title."""
         group = self.add_argument_group(title)
         for name, kind, metavar, text in options:
-            if kind is None:
-                group.add_argument(name, action="store_true", help=text)
-            elif isinstance(kind, list):
-                group.add_argument(name, choices=kind, type=type(kind[0]), help=text)
-            else:
-                group.add_argument(name, type=kind, metavar=metavar, help=text)
+            given: dict[str, Any] = {"type": kind, "metavar": metavar}
+            if kind is None or isinstance(kind, list):
+                given = {"choices": kind, "type": type(kind[0])} if kind else {"action": "store_true"}
+            group.add_argument(name, help=text, **given)
 
 
 def make_parser(command: str = "experiment") -> Parser:

@@ -23,14 +23,8 @@ FIGURES = ["1_r2", "2_rho", "3_gate_probability", "4_r2_by_bin", "5_predictions"
 WRITTEN = "files.json"
 """The list of what a run wrote, in the folder of the results."""
 
-NAMES = [
-    "model.joblib",
-    "report.txt",
-    "report.json",
-    "predictions.csv",
-    *(f"{name}.png" for name in FIGURES),
-    WRITTEN,
-]
+NAMES = ["model.joblib", "report.txt", "report.json", "predictions.csv", WRITTEN]
+NAMES += [f"{name}.png" for name in FIGURES]
 
 
 def versions() -> dict[str, str]:
