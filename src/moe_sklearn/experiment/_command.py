@@ -1,262 +1,200 @@
-"""The soft-gate experiment from the command line: ``python -m moe_sklearn --help``."""
+"""The command line: ``python -m moe_sklearn --help``."""
 
-import argparse
+import json
 import os
+import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import joblib
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from ._models import fit_known_noise, fit_model, make_model
-from ._results import check_saved, describe_bins, draw_figures, save_results
-from ._spectra import DEFAULTS, load_spectra, observe
-
-DESCRIPTION = """\
-Fit one ridge regression per bin of (Teff, [M/H]), one over all spectra, and
-the gate that guesses the bin. Print R2 of log g on held-out spectra, and write
-the report, seven figures and the fitted model."""
-EPILOG = """\
-examples:
-  python -m moe_sklearn                             observed Gaia spectra
-  python -m moe_sklearn --data simulated --n 60000 --pixels 1024
-  python -m moe_sklearn --data my_spectra/ --components 10,30,60
-
-Your own data are the arrays flux (spectra, pixels), labels (spectra, columns)
-and, if there are any, error (as flux), wave (pixels, in Angstrom) and
-label_names (columns): .npy files in one folder, or one .npz file.
-
-A list for --alpha or --components is a grid: 5-fold cross-validation on the
-training spectra chooses."""
+from ..data import as_source
+from ..features import GateFeatureTransformer
+from ._dry_run import describe
+from ._files import kind_of
+from ._models import SpectraModel, fit_model, in_words, load_model, make_model
+from ._observed import Observed, RowScaler
+from ._options import complete, make_parser
+from ._predictions import SUFFIXES, predictions, write_columns
+from ._results import Results, describe_bins, draw_figures, record_of, versions
+from ._spectra import Spectra, load_spectra, open_data
 
 
 def main(argv=None):
-    """Run the experiment.
+    """Run the command.
 
     Parameters
     ----------
     argv : list of str, default=None
-        Arguments. None: those of the command line.
+        Arguments. None: those of the command line. The first can be "experiment", which is what is done
+        without it, or "predict".
 
     Returns
     -------
-    MoEReport
-        What was printed.
+    MoEReport or None
+        What was printed; None of a dry run and of predictions.
     """
-    parser = make_parser()
+    argv = sys.argv[1:] if argv is None else list(argv)
+    named = argv[:1] in (["experiment"], ["predict"])
+    command, argv = (argv[0], argv[1:]) if named else ("experiment", argv)
+    parser = make_parser(command)
     args = parser.parse_args(argv)
-    defaults = DEFAULTS.get(args.data, DEFAULTS["own"])
-    for name, value in defaults.items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
     os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files: no screen is needed
     start = time.perf_counter()
 
-    def tell(text):
-        print(f"[{time.perf_counter() - start:7.1f} s] {text}", flush=True)
+    def tell(text, timed=False):
+        if not args.quiet:
+            print(f"[{time.perf_counter() - start:7.1f} s] {text}" if timed else text, flush=True)
 
     try:
-        spectra, model, search, held_out = fit(args, tell)
-    except (OSError, ValueError) as error:
+        with ExitStack() as stack:
+            return (predict if command == "predict" else experiment)(args, tell, stack)
+    except (OSError, ValueError, ImportError, MemoryError) as error:
         parser.error(str(error))
-    report = model.evaluate(held_out[0], held_out[1], bins=held_out[2])
-    tell(f"evaluated on {len(held_out[0]):,} test rows")
-    print(f"\n{report}\n")
-    settings = {key: str(value) for key, value in vars(args).items() if key != "output"}
-    save_results(args.output, model, {"settings": settings, "search": search, "report": report.to_dict()})
-    check_saved(args.output, *held_out)
-    tell("the saved model, loaded again, gives the same numbers")
+
+
+def experiment(args, tell, stack):
+    """Fit as the options say, save the model, judge it on held-out spectra, and save what was found."""
+    complete(args)
+    if args.dry_run:
+        files = open_data(args, stack)
+        uses = dict.fromkeys(args.bin_by, "bins") | {args.target: "target", args.groups: "groups"}
+        print("\n".join(describe(files, uses)))
+        print("\n".join(settle_lines(args, files)))
+        files.target(args.target), files.side(args.bin_by)  # what is wrong with them is said now
+        return None
+    spectra = load_spectra(args, stack)
+    n_rows, n_pixels = spectra.flux.shape
+    tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {spectra.target_name}", timed=True)
+    if max(args.components) > max(n_pixels, 30):
+        raise ValueError(f"--components {max(args.components)} is more than the {n_pixels} pixels.")
+    for line in [*(spectra.files.lines() if spectra.files else []), *settle_lines(args, spectra)]:
+        tell(line)
+    results = Results(args.output, args.overwrite)
+    fit = fit_as_told(args, spectra, tell)
+    results.start()
+    joblib.dump(fit["saved"], results.add("model.joblib"))
+    tell("saved the model", timed=True)
+    report, data = judge(spectra, results, fit, tell)
+    tell(f"\n{report}\n")
+    results.add("report.txt").write_text(f"{report}\n", "utf-8")
+    record = record_of(vars(args), data, fit["search"], report)
+    results.add("report.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
     try:
-        draw_figures(args.output, report, spectra.target_name)
+        draw_figures(results, report, spectra.target_name)
     except ImportError as error:
-        print(f"no figures: {error}")
-    print(f"results are in {args.output.resolve()}")
+        tell(f"no figures: {error}")
+    tell(f"results are in {args.output.resolve()}: {', '.join(results.written)}")
     return report
 
 
-def fit(args, tell):
-    """Fit as the options say.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Complete options.
-    tell : callable
-        Takes a line of text on what is done.
-
-    Returns
-    -------
-    spectra : Spectra
-    model : SoftGateMoERegressor
-    search : dict or None
-    held_out : tuple of ndarray
-        X, y and side information of the test rows.
-    """
-    spectra = load_spectra(
-        args.data,
-        n_samples=args.n,
-        n_pixels=args.pixels,
-        target=args.target,
-        bin_by=args.bin_by,
-        label_names=args.label_names,
-        random_state=args.seed,
+def settle_lines(args, spectra) -> list[str]:
+    """Settle which lines the gate sees; it sees none if none were asked for and none lie on the axis."""
+    if args.lines == "none" or spectra.wavelength is None:
+        if args.lines not in (None, "none"):
+            raise ValueError("--lines needs wavelengths: name the array with --wave.")
+        args.lines = None
+        return []
+    axis = dict(wavelength=spectra.wavelength, wavelength_unit=spectra.wave_unit or "Angstrom")
+    features = GateFeatureTransformer(
+        0, lines=args.lines or "stellar", medium=args.wave_medium or "air", **axis
     )
-    n_rows, n_pixels = spectra.flux.shape
-    tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {spectra.target_name}")
-    model = make_model(spectra, edges=args.edges, gate=args.gate, lines=args.lines, random_state=args.seed)
-    X = observe(spectra, noise=args.noise, scale=args.scale, random_state=args.seed)
-    train, test = train_test_split(np.arange(n_rows), test_size=args.test_size, random_state=args.seed)
-    args.output.mkdir(parents=True, exist_ok=True)  # it had better fail before the fit than after
-    model, search = fit_model(
-        model,
-        X[train],
-        spectra.target[train],
-        spectra.side[train],
-        alpha=args.alpha,
-        components=args.components,
-        random_state=args.seed,
-        verbose=3,
-    )
+    try:
+        features.fit(np.ones((2, len(spectra.wavelength))))
+    except ValueError as error:
+        if args.lines is not None or "line" not in str(error):
+            raise ValueError(f"{error} The options are --wave-unit, --wave-medium and --lines.") from error
+        return [f"the gate sees no lines: {error}"]
+    args.lines = features.lines
+    return [f"lines: {', '.join(features.lines_)}"]
+
+
+def split_rows(args, spectra: Spectra):
+    """Divide the rows into those of the training and those held out; groups are held out whole."""
+    rows, options = np.arange(len(spectra.flux)), dict(test_size=args.test_size, random_state=args.seed)
+    if spectra.groups is None:
+        return train_test_split(rows, **options)
+    return next(GroupShuffleSplit(1, **options).split(rows, groups=spectra.groups))
+
+
+def fit_as_told(args, spectra: Spectra, tell) -> dict[str, Any]:
+    """Fit the model; return it as it is saved, the search, the spectra as it sees them, and held-out rows."""
+    medium, scaler = args.wave_medium or "air", RowScaler() if args.scale == "rms" else None
+    options = dict(edges=args.edges, gate=args.gate, lines=args.lines, medium=medium, random_state=args.seed)
+    model, one_draw = make_model(spectra, **options), args.noise_draws is not None
+    observed = Observed(spectra.flux, spectra.error, args.noise, one_draw, scaler, args.seed)
+    train, test = map(observed.in_order, split_rows(args, spectra))
+    options = dict(alpha=args.alpha, components=args.components, random_state=args.seed, tell=tell)
+    model, search = fit_model(model, spectra, observed, train, **options)
     if search:
-        tell(f"chose {search['chosen']}, cross-validated R2 soft {max(search['mean_r2_soft']):.4f}")
-    held_out = X[test], spectra.target[test], spectra.side[test]
-    if args.noise and args.scale == "none":
-        r2 = model.evaluate(*held_out[:2], bins=held_out[2]).r2
-        tell(f"fitted to one draw of the noise: R2 soft {r2['soft']:.4f}, oracle {r2['oracle']:.4f}")
-        model = fit_known_noise(model, spectra, train, noise=args.noise)
-        tell("fitted again, to the spectra without noise and its standard deviation")
-    tell(f"fitted {len(model.bins_)} experts, global ridge and gate on {len(train):,} rows")
+        tell(f"chose {in_words(search['chosen'])}, R2 soft {max(search['mean_r2_soft']):.4f}")
+    tell(f"fitted {len(model.bins_)} experts, global ridge and gate on {len(train):,} rows", timed=True)
     for line in describe_bins(model.binner_, model.bins_, spectra.side_names):
-        print(line)
-    return spectra, model, search, held_out
+        tell(line)
+    axis: Any = dict(wavelength=spectra.wavelength, wave_unit=spectra.wave_unit, wave_medium=medium)
+    names = spectra.target_name, spectra.side_names
+    saved = SpectraModel(model, *names, scaler, args.noise, **axis, versions=versions())
+    return {"saved": saved, "search": search, "observed": observed, "train": train, "test": test}
 
 
-def make_parser():
-    """Make the parser of the command line.
-
-    Returns
-    -------
-    argparse.ArgumentParser
-        Options that depend on the data set are None unless given.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m moe_sklearn",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def judge(spectra: Spectra, results: Results, fit: dict[str, Any], tell):
+    """Judge the model as it was saved on the held-out rows; write their predictions."""
+    saved, test, observed = joblib.load(results.path_of("model.joblib")), fit["test"], fit["observed"]
+    X = as_source(observed.to_predict(test))
+    columns = predictions(
+        saved, X, spectra.side[test], None if spectra.files else lambda row: f"row {test[row]}"
     )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("moe_output"),
-        metavar="FOLDER",
-        help="where the results go (default: %(default)s)",
+    columns[f"true {saved.target}"] = spectra.target[test]
+    write_columns(results.add("predictions.csv"), columns, ".csv")
+    good = say_what_is_missing(
+        columns, saved.target, "held-out rows with nan or infinity are not judged", tell
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of split, noise, simulator and gate (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--test-size",
-        type=fraction,
-        default=0.2,
-        metavar="SHARE",
-        help="share of the spectra held out (default: %(default)s)",
-    )
-    _add_data_options(parser.add_argument_group("data"))
-    _add_own_options(parser.add_argument_group("your own data"))
-    _add_model_options(parser.add_argument_group("model"))
-    parser.set_defaults(lines=None)
-    return parser
+    kept = test[good]
+    report = saved.model.evaluate(observed.to_predict(kept), spectra.target[kept], bins=spectra.side[kept])
+    tell(f"evaluated on {len(kept):,} test rows", timed=True)
+    shape = {"n_rows": len(spectra.flux), "n_pixels": X.shape[1], "dtype": spectra.flux.dtype.name}
+    numbers = {"n_train": len(fit["train"]), "n_test": len(test), "n_test_not_finite": int((~good).sum())}
+    return report, shape | numbers | {"files": spectra.files.lines() if spectra.files else []}
 
 
-def _add_data_options(group):
-    group.add_argument(
-        "--data", default="gaia", help="gaia (default), simulated, a folder of .npy files or one .npz file"
-    )
-    group.add_argument(
-        "--n", type=int, default=60_000, help="simulated: number of spectra (default: %(default)s)"
-    )
-    group.add_argument(
-        "--pixels", type=int, default=1024, help="simulated: pixels of a spectrum (default: %(default)s)"
-    )
-    group.add_argument(
-        "--noise",
-        type=float,
-        metavar="S",
-        help="add S * error * N(0, 1) to the flux, then set negative values to 0; without --scale rms, the "
-        "model is fitted to the flux itself and its known noise (default: 1 if simulated, else 0)",
-    )
-    group.add_argument(
-        "--scale",
-        choices=["rms", "none"],
-        help="rms: divide each spectrum by its root mean square (default: rms for gaia, else none)",
-    )
+def say_what_is_missing(columns, target, what, tell):
+    """Count the rows that could not be predicted, and name the first; return which could be."""
+    good = np.isfinite(columns[target])
+    if not good.all():
+        first = int(np.flatnonzero(~good)[0])
+        place = f" of {columns['file_name'][first]}" if "file_name" in columns else ""
+        tell(f"{(~good).sum():,} {what}, the first is row {columns['row'][first]}{place}")
+    return good
 
 
-def _add_own_options(group):
-    group.add_argument(
-        "--target", default="logg", metavar="NAME", help="label to predict (default: %(default)s)"
-    )
-    group.add_argument(
-        "--bin-by",
-        type=words,
-        default=["teff", "mh"],
-        metavar="NAME,...",
-        help="labels that make the bins (default: teff,mh)",
-    )
-    group.add_argument(
-        "--label-names", type=words, metavar="NAME,...", help="names of the columns of labels, all of them"
-    )
-
-
-def _add_model_options(group):
-    group.add_argument(
-        "--alpha", type=numbers, metavar="A[,...]", help="ridge penalty, or a grid of them (default: auto)"
-    )
-    group.add_argument(
-        "--components",
-        type=integers,
-        metavar="N[,...]",
-        help="number of PCA scores that the gate sees, or a grid (default: 10 if simulated, else 30)",
-    )
-    group.add_argument(
-        "--gate",
-        choices=["auto", "logistic", "regression"],
-        default="auto",
-        help="logistic is the original experiment's (default: %(default)s)",
-    )
-    group.add_argument(
-        "--edges",
-        type=edges,
-        metavar="E,.../E,...",
-        help="bin edges of each label, as 3750,4500,6000/-2,-1,0.5 (default: 3 quantile bins of each "
-        "label; if simulated, 3 x 3 bins of Teff and [M/H])",
-    )
-
-
-def words(text):
-    """Split at commas."""
-    return [word.strip() for word in text.split(",")]
-
-
-def numbers(text):
-    """Read numbers between commas; "auto" stays a word."""
-    return [word if word == "auto" else float(word) for word in words(text)]
-
-
-def integers(text):
-    """Read integers between commas."""
-    return [int(word) for word in words(text)]
-
-
-def edges(text):
-    """Read the edges of each column, columns between slashes."""
-    return [numbers(column) for column in text.split("/")]
-
-
-def fraction(text):
-    """Read a number between 0 and 1."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
-    return value
+def predict(args, tell, stack):
+    """Predict new spectra with a saved model."""
+    kind, output = kind_of(args.output), args.output
+    if kind not in SUFFIXES:
+        raise ValueError(f"--output {output}: the suffix must be one of {', '.join(SUFFIXES)}.")
+    if output.exists() and (not args.overwrite or output.samefile(args.model)):
+        raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or another --output.")
+    saved, files = load_model(args.model), open_data(args, stack, output)
+    if args.dry_run:
+        print("\n".join(describe(files, dict.fromkeys(saved.bin_by, "bins"))))
+    saved.check_pixels(files.flux.shape[1], files.wavelength, files.wave_unit, args.wave_medium)
+    if args.dry_run:
+        return
+    for line in files.lines():
+        tell(line)
+    if files.wavelength is None and saved.wavelength is not None:
+        tell("wave: the files have none to compare with that of the model")
+    known = bool(saved.bin_by) and all(name in files.columns for name in saved.bin_by)
+    observed = Observed(files.flux, files.error, args.noise, scaler=saved.scaler, seed=args.seed)
+    X = as_source(observed.to_predict(np.arange(len(files.flux))))
+    columns = predictions(saved, X, files.side(saved.bin_by) if known else None)
+    say_what_is_missing(columns, saved.target, "rows with nan or infinity are predicted as nan", tell)
+    # Interrupted, it leaves no half of a file.
+    partial = output.with_name(f".{output.name}.partial")
+    write_columns(partial, columns, kind)
+    Path(partial).replace(output)
+    tell(f"predicted {len(files.flux):,} spectra: {output.resolve()}", timed=True)

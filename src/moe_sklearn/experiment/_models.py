@@ -1,19 +1,116 @@
-"""The models of the experiment, and their fits."""
+"""The models of the experiment, their fits, and what is saved of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import config_context
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GroupKFold, KFold, ParameterGrid
 
 from ..binning import GridBinner
 from ..experts import BinnedRidgeExperts
-from ..features import GateFeatureTransformer
+from ..features import GateFeatureTransformer, as_unit, convert
 from ..mixture import SoftGateMoERegressor
+from ._observed import Observed, RowScaler
 from ._spectra import Spectra, bin_names
+
+# Spectra on disk are to need little memory: several noisy draws of a row train the gate only up to so many
+# rows in all.
+DRAWN_ROWS = 2**16
+SAME_WAVE = 1e-6
+"""Relative difference of wavelengths that is rounding, for example of float32."""
+
+
+@dataclass
+class SpectraModel:
+    """A fitted mixture, and what must be known of spectra to use it.
+
+    `predict` scales the spectra first, as those of the training were scaled.
+
+    Attributes
+    ----------
+    model : SoftGateMoERegressor
+    target : str
+        Name of the label that is predicted.
+    bin_by : list of str
+        Names of the labels that make the bins.
+    scaler : RowScaler or None
+    noise : float
+        Noise of the training, in standard errors of the flux.
+    wavelength : ndarray of shape (n_pixels,) or None
+    wave_unit, wave_medium : str
+    versions : dict of {str: str}
+        Packages that fitted it.
+    """
+
+    __module__ = "moe_sklearn.experiment"
+
+    model: Any
+    target: str = "prediction"
+    bin_by: list[str] = field(default_factory=list)
+    scaler: RowScaler | None = None
+    noise: float = 0.0
+    wavelength: NDArray | None = None
+    wave_unit: str = "Angstrom"
+    wave_medium: str = "air"
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def scaled(self, X) -> Any:
+        """Return spectra as the mixture takes them."""
+        return X if self.scaler is None else self.scaler.transform(X)
+
+    def predict(self, X, **options) -> Any:
+        """Predict the target of spectra X (n_samples, n_pixels), see `SoftGateMoERegressor.predict`."""
+        return self.model.predict(self.scaled(X), **options)
+
+    def check_pixels(self, n_pixels: int, wavelength=None, unit=None, medium=None):
+        """Raise a ValueError unless spectra with these pixels have those of the training.
+
+        None stands for the unit and the medium of the training.
+        """
+        if n_pixels != self.model.n_features_in_:
+            raise ValueError(f"flux has {n_pixels} pixels, the model has {self.model.n_features_in_}.")
+        if self.wavelength is None or wavelength is None:
+            return
+        unit, medium = unit or self.wave_unit, medium or self.wave_medium
+        own = convert(self.wavelength, as_unit(self.wave_unit), as_unit("Angstrom"))
+        other = convert(wavelength, as_unit(unit), as_unit("Angstrom"))
+        if (
+            own.shape == other.shape
+            and np.allclose(own, other, rtol=SAME_WAVE)
+            and medium == self.wave_medium
+        ):
+            return
+        axes = [
+            f"{len(axis):,} pixels from {axis[0]:.6g} to {axis[-1]:.6g} Angstrom in {name}"
+            for axis, name in ((other, medium), (own, self.wave_medium))
+        ]
+        raise ValueError(
+            f"wave: the spectra have {axes[0]}, the model was fitted to {axes[1]}: bring them to its pixels."
+        )
+
+
+def load_model(path: Path) -> SpectraModel:
+    """Load a model that was saved by the command, or a mixture.
+
+    Raises
+    ------
+    ValueError
+        If there is none in the file.
+    """
+    try:
+        saved = joblib.load(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise ValueError(f"model {path} cannot be read: {error}") from error
+    if not isinstance(saved, SpectraModel | SoftGateMoERegressor):
+        raise ValueError(f"model {path} holds a {type(saved).__name__}, and no model of this command.")
+    return saved if isinstance(saved, SpectraModel) else SpectraModel(saved)
 
 
 def make_model(
@@ -21,7 +118,8 @@ def make_model(
     *,
     edges: Sequence[Sequence[float]] | None = None,
     gate: str = "auto",
-    lines: str = "stellar",
+    lines: Any = "stellar",
+    medium: str = "air",
     random_state: int = 0,
 ) -> SoftGateMoERegressor:
     """Construct the mixture; `fit_model` chooses its penalty and its number of PCA scores.
@@ -33,8 +131,10 @@ def make_model(
     edges : sequence of sequences of float, default=None
         Bin edges of each column of side information. None: 3 quantile bins of each.
     gate : {"auto", "logistic", "regression"}, default="auto"
-    lines : {"stellar", "none"}, default="stellar"
-        Lines that the gate sees.
+    lines : "stellar", dict or None, default="stellar"
+        Lines that the gate sees. None: PCA scores only.
+    medium : {"air", "vacuum"}, default="air"
+        Medium of the wavelengths.
     random_state : int, default=0
 
     Returns
@@ -47,27 +147,31 @@ def make_model(
     ValueError
         As `bin_names`.
     """
-    names = bin_names(spectra.side_names, edges)
-    wavelength = None if lines == "none" else spectra.wavelength
+    names, options = bin_names(spectra.side_names, edges), {}
+    on_disk = spectra.flux.array is None
+    if spectra.wavelength is not None and lines is not None:
+        axis = spectra.wavelength, spectra.wave_unit
+        options = dict(wavelength=axis[0], wavelength_unit=axis[1], medium=medium, lines=lines)
     return SoftGateMoERegressor(
         experts=BinnedRidgeExperts(small_bins="drop"),
-        gate_features=GateFeatureTransformer(wavelength=wavelength),
+        gate_features=GateFeatureTransformer(**options),
         gate=gate,
         binner=GridBinner(edges=edges, names=names, outside="drop"),
+        n_noise_draws=int(np.clip(DRAWN_ROWS // len(spectra.flux), 1, 16)) if on_disk else "auto",
         random_state=random_state,
     )
 
 
 def fit_model(
     model: SoftGateMoERegressor,
-    X: NDArray,
-    y: NDArray,
-    side: NDArray,
+    spectra: Spectra,
+    observed: Observed,
+    rows: NDArray,
     *,
-    alpha: Sequence[float | str],
+    alpha: Sequence[Any],
     components: Sequence[int],
     random_state: int = 0,
-    verbose: int = 0,
+    tell: Callable = lambda text: None,
 ) -> tuple[SoftGateMoERegressor, dict[str, Any] | None]:
     """Fit the mixture, with the values that cross-validate best where there is more than one.
 
@@ -75,18 +179,19 @@ def fit_model(
     ----------
     model : SoftGateMoERegressor
         As `make_model` gives it. It is not changed.
-    X : array-like of shape (n_samples, n_features)
-    y : array-like of shape (n_samples,)
-    side : array-like of shape (n_samples, n_columns)
-        Side information that makes the bins.
-    alpha : sequence of float or "auto"
+    spectra : Spectra
+    observed : Observed
+        These spectra with their noise.
+    rows : ndarray of int
+        Positions of the training rows.
+    alpha : sequence
         Penalties to choose from.
     components : sequence of int
         Numbers of PCA scores to choose from.
     random_state : int, default=0
         Draws the folds.
-    verbose : int, default=0
-        What the search prints, as in `sklearn.model_selection.GridSearchCV`.
+    tell : callable, optional
+        Takes a line of text for each candidate.
 
     Returns
     -------
@@ -99,77 +204,49 @@ def fit_model(
     ------
     ValueError
         If no row lies in a bin, or the mixture refuses the data or a value.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from moe_sklearn.experiment._spectra import Spectra
-    >>> from moe_sklearn.experiment._models import fit_model, make_model
-    >>> rng = np.random.default_rng(0)
-    >>> X, side = rng.normal(size=(90, 5)), np.repeat([[1.0], [2.0], [3.0]], 30, axis=0)
-    >>> y = X[:, 0] * side[:, 0]
-    >>> model = make_model(Spectra(X, y, "y", side, ["slope"]), edges=[[0.5, 1.5, 2.5, 3.5]])
-    >>> model, search = fit_model(model, X, y, side, alpha=[0.01, 1e4], components=[2])
-    >>> search["chosen"]
-    {'experts__alpha': 0.01}
     """
-    covered = np.ravel(clone(model.binner).fit_transform(side)) >= 0
-    if not covered.any():
+    if not (np.ravel(clone(model.binner).fit_transform(spectra.side[rows])) >= 0).any():
         raise ValueError("edges: no training row lies inside them; check their units and order.")
-    choices: dict[str, Sequence] = {"experts__alpha": alpha, "gate_features__n_components": components}
-    model = clone(model).set_params(**{name: values[0] for name, values in choices.items()})
-    grid = {name: values for name, values in choices.items() if len(values) > 1}
-    if not grid:
-        return model.fit(X, y, bins=side), None
-    with config_context(enable_metadata_routing=True):
-        search = GridSearchCV(
-            # Weights 0 and 1 are for the score only: the global ridge learns from all rows.
-            model.set_fit_request(sample_weight=False),
-            grid,
-            cv=KFold(5, shuffle=True, random_state=random_state),
-            error_score="raise",
-            verbose=verbose,
-        ).fit(X, y, bins=side, sample_weight=covered.astype(float))
-    return search.best_estimator_, {
-        "chosen": search.best_params_,
-        "tried": search.cv_results_["params"],
-        "mean_r2_soft": search.cv_results_["mean_test_score"].tolist(),
-    }
+
+    def fitted(values, rows):
+        rows = observed.in_order(rows)
+        X, x_std = observed.to_fit(rows)
+        groups = None if spectra.groups is None else spectra.groups[rows]
+        given = {"bins": spectra.side[rows], "x_std": x_std, "groups": groups}
+        return clone(model).set_params(**values).fit(X, spectra.target[rows], **given)
+
+    def score(fitted, rows):
+        # Weights 0 and 1 are for the score only: the global ridge learns from all rows.
+        rows = observed.in_order(rows)
+        covered = fitted.assign_bins(spectra.side[rows]) >= 0
+        return fitted.score(
+            observed.to_predict(rows), spectra.target[rows], sample_weight=covered.astype(float)
+        )
+
+    choices = list(ParameterGrid({"experts__alpha": alpha, "gate_features__n_components": components}))
+    if len(choices) == 1:
+        return fitted(choices[0], rows), None
+    groups = None if spectra.groups is None else spectra.groups[rows]
+    shuffled = KFold(5, shuffle=True, random_state=random_state)
+    folds = list((shuffled if groups is None else GroupKFold(5)).split(rows, groups=groups))
+    scores = []
+    for values in choices:
+        scores.append(np.mean([score(fitted(values, rows[train]), rows[test]) for train, test in folds]))
+        tell(f"{in_words(values)}: cross-validated R2 soft {scores[-1]:.4f}")
+    best = choices[int(np.argmax(scores))]
+    search = {"chosen": best, "tried": choices, "mean_r2_soft": [float(score) for score in scores]}
+    return fitted(best, rows), search
 
 
-def fit_known_noise(
-    model: SoftGateMoERegressor, spectra: Spectra, rows: NDArray, *, noise: float
-) -> SoftGateMoERegressor:
-    """Fit a mixture to spectra without the noise of the rows to predict, whose standard deviation is known.
-
-    Parameters
-    ----------
-    model : SoftGateMoERegressor
-        It is not changed.
-    spectra : Spectra
-        With their error.
-    rows : ndarray of shape (n_rows,), int
-        Positions of the training rows.
-    noise : float
-        s in ``flux + s * error * N(0, 1)``, see `observe`.
-
-    Returns
-    -------
-    SoftGateMoERegressor
-        A fitted clone.
+def in_words(values: dict[str, Any]) -> str:
+    """Name chosen values as the options that set them.
 
     Examples
     --------
-    >>> import numpy as np
-    >>> from moe_sklearn.experiment._spectra import Spectra
-    >>> from moe_sklearn.experiment._models import fit_known_noise, make_model
-    >>> rng = np.random.default_rng(0)
-    >>> X, side = rng.normal(size=(90, 5)), np.repeat([[1.0], [2.0], [3.0]], 30, axis=0)
-    >>> spectra = Spectra(X, X[:, 0] * side[:, 0], "y", side, ["slope"], error=np.full(X.shape, 0.5))
-    >>> model = fit_known_noise(make_model(spectra), spectra, np.arange(90), noise=1.0)
-    >>> noiseless = fit_known_noise(make_model(spectra), spectra, np.arange(90), noise=0.0)
-    >>> bool(abs(model.experts_.global_coef_[0]) < abs(noiseless.experts_.global_coef_[0]))
-    True
+    >>> from moe_sklearn.experiment._models import in_words
+    >>> in_words({"experts__alpha": 1.0, "gate_features__n_components": 10})
+    'alpha 1.0, components 10'
     """
-    x_std = noise * np.asarray(spectra.error)[rows]
-    return clone(model).fit(spectra.flux[rows], spectra.target[rows], bins=spectra.side[rows], x_std=x_std)
+    return ", ".join(
+        f"{name.rpartition('__')[2].removeprefix('n_')} {value}" for name, value in values.items()
+    )

@@ -1,17 +1,117 @@
 """Results of the experiment: what is printed, saved and drawn."""
 
 import json
-import math
-from collections.abc import Collection, Mapping, Sequence
+import platform
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import joblib
-from numpy.typing import NDArray
+import numpy
+import scipy
+import sklearn
 
 from .. import plotting
+from .._version import __version__
 from ..metrics import MoEReport
-from ..mixture import SoftGateMoERegressor
+
+SCHEMA = 1
+"""Version of the layout of report.json."""
+
+FIGURES = ["1_r2", "2_rho", "3_gate_probability", "4_r2_by_bin", "5_predictions", "6_routing", "7_weights"]
+WRITTEN = "files.json"
+"""The list of what a run wrote, in the folder of the results."""
+
+NAMES = ["model.joblib", "report.txt", "report.json", "predictions.csv", WRITTEN]
+NAMES += [f"{name}.png" for name in FIGURES]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what fits the models."""
+    packages = {"numpy": numpy, "scipy": scipy, "scikit-learn": sklearn, "joblib": joblib}
+    found = {name: package.__version__ for name, package in packages.items()}
+    return {"moe-sklearn": __version__, "python": platform.python_version(), **found}
+
+
+class Results:
+    """The folder of the results. It is checked before the fit, and keeps a list of what was written.
+
+    Parameters
+    ----------
+    folder : Path
+    overwrite : bool, default=False
+        Whether files that an earlier run wrote can be replaced. Other files never are.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made, or holds results, or a file of such a name that no run wrote.
+    """
+
+    def __init__(self, folder: Path, overwrite: bool = False):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        listed = (
+            json.loads(self.path_of(WRITTEN).read_text("utf-8")) if self.path_of(WRITTEN).exists() else []
+        )
+        # A list that somebody edited cannot reach beyond the folder.
+        self.earlier = [name for name in NAMES if name in listed and self.path_of(name).is_file()]
+        if self.earlier and not overwrite:
+            raise FileExistsError(
+                f"{folder} holds earlier results: pass --overwrite to replace them, or another --output."
+            )
+        foreign = [name for name in NAMES if name not in listed and self.path_of(name).exists()]
+        if foreign:
+            raise FileExistsError(
+                f"{self.path_of(foreign[0])} was not written by this command, which would replace it: move "
+                "it, or pass another --output."
+            )
+        self.written: list[str] = []
+
+    def path_of(self, name: str) -> Path:
+        """Return the path of a file of the results."""
+        return self.folder / name
+
+    def start(self):
+        """Remove the files of an earlier run."""
+        for name in self.earlier:
+            self.path_of(name).unlink()
+
+    def add(self, name: str) -> Path:
+        """Put a file on the list, and return the path to write it to."""
+        self.written.append(name)
+        self.path_of(WRITTEN).write_text(json.dumps([*self.written, WRITTEN], indent=2) + "\n", "utf-8")
+        return self.path_of(name)
+
+
+def record_of(
+    settings: dict[str, Any], data: dict[str, Any], search: Any, report: MoEReport
+) -> dict[str, Any]:
+    """Return what ``report.json`` holds.
+
+    Parameters
+    ----------
+    settings : dict
+        Options, as numbers where they are numbers.
+    data : dict
+        Files, shapes and numbers of rows.
+    search : dict or None
+    report : MoEReport
+    """
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    plain_settings = {
+        name: str(value) if isinstance(value, Path) else value for name, value in settings.items()
+    }
+    return {
+        "schema": SCHEMA,
+        "date": date,
+        "versions": versions(),
+        "settings": plain_settings,
+        "data": data,
+        "search": search,
+        "report": report.to_dict(),
+    }
 
 
 def describe_bins(binner: Any, bins: Collection[int], columns: Sequence[str]) -> list[str]:
@@ -48,79 +148,12 @@ def describe_bins(binner: Any, bins: Collection[int], columns: Sequence[str]) ->
     return lines
 
 
-def save_results(folder: Path, model: SoftGateMoERegressor, record: Mapping[str, Any]) -> None:
-    """Write ``model.joblib`` and ``report.json``.
-
-    Parameters
-    ----------
-    folder : Path
-        It must exist.
-    model : SoftGateMoERegressor
-        Fitted.
-    record : mapping
-        What ``report.json`` shall hold.
-    """
-    joblib.dump(model, folder / "model.joblib")
-    (folder / "report.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def check_saved(folder: Path, X: NDArray, y: NDArray, side: NDArray) -> None:
-    """Check that the model in a folder gives the report in it.
-
-    Parameters
-    ----------
-    folder : Path
-        As `save_results` leaves it, with a ``record["report"]`` made by `MoEReport.to_dict`.
-    X, y, side
-        The held-out rows of that report.
-
-    Raises
-    ------
-    RuntimeError
-        If the report is another one.
-    """
-    saved = json.loads((folder / "report.json").read_text(encoding="utf-8"))["report"]
-    again = joblib.load(folder / "model.joblib").evaluate(X, y, bins=side).to_dict()
-    if not alike(again, saved):
-        raise RuntimeError(f"the model saved in {folder} does not reproduce report.json")
-
-
-def alike(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal up to the rounding of a float32 product.
-
-    Its sum may be taken in another order.
-
-    Parameters
-    ----------
-    one, other
-        What ``json.loads`` returns.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> from moe_sklearn.experiment._results import alike
-    >>> alike({"r2": [0.5]}, {"r2": [0.500001]}), alike({"r2": [0.5]}, {"r2": [0.51]})
-    (True, False)
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
-    return one == other
-
-
-def draw_figures(folder: Path, report: MoEReport, target_name: str) -> None:
+def draw_figures(results: Results, report: MoEReport, target_name: str) -> None:
     """Write the seven figures of the experiment as .png files.
 
     Parameters
     ----------
-    folder : Path
-        It must exist.
+    results : Results
     report : MoEReport
     target_name : str
         Name on the axes of the predictions.
@@ -131,17 +164,17 @@ def draw_figures(folder: Path, report: MoEReport, target_name: str) -> None:
         If matplotlib is not installed.
     """
     label = {"logg": "log g [dex]"}.get(target_name, target_name)
-    displays = {
-        "1_r2": plotting.ModeScoresDisplay.from_report(report),
-        "2_rho": plotting.RhoDisplay.from_report(report),
-        "3_gate_probability": plotting.GateProbabilityDisplay.from_report(report),
-        "4_r2_by_bin": plotting.BinScoresDisplay.from_report(report),
-        "5_predictions": plotting.MoEPredictionDisplay.from_report(report, label=label),
-        "6_routing": plotting.RoutingConfusionDisplay.from_report(report),
-        "7_weights": plotting.ExpertWeightsDisplay.from_report(report),
-    }
+    displays = [
+        plotting.ModeScoresDisplay.from_report(report),
+        plotting.RhoDisplay.from_report(report),
+        plotting.GateProbabilityDisplay.from_report(report),
+        plotting.BinScoresDisplay.from_report(report),
+        plotting.MoEPredictionDisplay.from_report(report, label=label),
+        plotting.RoutingConfusionDisplay.from_report(report),
+        plotting.ExpertWeightsDisplay.from_report(report),
+    ]
     import matplotlib.pyplot as plt
 
-    for name, display in displays.items():
-        display.figure_.savefig(folder / f"{name}.png", dpi=150)
+    for name, display in zip(FIGURES, displays, strict=True):
+        display.figure_.savefig(results.add(f"{name}.png"), dpi=150)
         plt.close(display.figure_)
