@@ -5,7 +5,8 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 
-from moe_sklearn.data import ClippedRows, NoisyRows, Rows, RowSource, as_source, check_x_std
+from moe_sklearn.data import Rows, RowSource, as_source, check_x_std
+from moe_sklearn.data._noise import NoisyRows
 from moe_sklearn.mixture._fit import n_draws_of
 
 
@@ -88,23 +89,7 @@ def test_noise_does_not_depend_on_what_is_read_together(rows):
     assert_array_equal(fewer.take(np.array([0, 1, 8])), whole[[0, 1, 12]])
     tail = NoisyRows(as_source(X[50:]), as_source(x_std[50:]), n_draws=3, seed=7, first_row=50)
     assert_array_equal(tail.take(np.arange(30)), whole[150:180])
-    kept = np.array([3, 50, 8999])
-    own = NoisyRows(as_source(X[kept]), as_source(x_std[kept]), n_draws=3, seed=7, row_numbers=kept)
-    assert_array_equal(own.take(np.arange(9)), whole.reshape(9000, 3, 3)[kept].reshape(9, 3))
     assert (NoisyRows(as_source(X), np.ones(3), n_draws=3, seed=8).take(some) != whole[some]).all()
-
-
-def test_reading_draws_reads_each_row_about_once(rows):
-    X = OnDisk(rows[0])
-    noisy = NoisyRows(as_source(X), np.ones(3), n_draws=16)
-    for *_, load in noisy.blocks(4096):
-        load()
-    assert sum(part.stop - part.start for part in X.reads) < 2.5 * len(rows[0])
-
-
-def test_clipped(rows):
-    X = rows[0] - rows[0].mean()
-    assert_array_equal(ClippedRows(as_source(X)).take(np.arange(9000)), np.maximum(X, 0))
 
 
 def test_draws_of_batches_are_those_of_all_rows(rows):

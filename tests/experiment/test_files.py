@@ -1,6 +1,5 @@
 """Spectra in files of every kind: what is found in them, and what is said of files that are wrong."""
 
-import sys
 from argparse import Namespace
 from contextlib import ExitStack
 
@@ -14,7 +13,7 @@ from containers import pixel_frame
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn.experiment._files import find_files, open_files
-from moe_sklearn.experiment._spectra import open_data
+from moe_sklearn.experiment._spectra import open_spectra
 
 OPTIONS = ("flux", "error", "ivar", "wave", "labels", "label_names", "wave_unit", "wave_medium", "loglam")
 
@@ -26,9 +25,15 @@ def opened():
 
         def open_with(*data, **options):
             given = dict.fromkeys(OPTIONS) | options
-            return open_data(Namespace(data=[str(path) for path in data], **given), stack)
+            return open_spectra(Namespace(data=[str(path) for path in data], **given), stack)
 
         yield open_with
+
+
+def columns_of(files, names=("teff", "mh")):
+    """Side information as an array."""
+    side = files.side(list(names))
+    return np.stack([side[name] for name in side.dtype.names], axis=1)
 
 
 def rows_of(source):
@@ -85,14 +90,15 @@ WRITERS = [write_npz, write_npy, write_hdf5, write_fits, write_csv, write_parque
 @pytest.mark.parametrize("write", WRITERS)
 def test_all_kinds_of_files_hold_the_same(arrays, tmp_path, opened, write):
     files = opened(*write(arrays, tmp_path))
+    assert files.side(["teff", "mh"]).dtype.names == ("Teff", "[M/H]")
     assert files.flux.dtype == files.error.dtype == np.float32
     assert_array_equal(rows_of(files.flux), arrays["flux"])
     assert_array_equal(rows_of(files.error), arrays["error"])
     assert_allclose(files.target("logg"), arrays["labels"][:, 1])
-    assert_allclose(files.side(["teff", "mh"]), arrays["labels"][:, [0, 2]])
+    assert_allclose(columns_of(files), arrays["labels"][:, [0, 2]])
     if files.wavelength is not None:
         assert_allclose(files.wavelength * (10 if files.wave_unit == "nm" else 1), arrays["wave"])
-    assert files.flux.array is None and files.unused == []
+    assert files.flux.array is None and not any(line.startswith("not used") for line in files.told)
 
 
 @pytest.mark.parametrize("write", WRITERS)
@@ -107,11 +113,11 @@ def test_shards_in_natural_order_name_the_file_of_a_row(tmp_path, opened):
         with h5py.File(tmp_path / f"s{k}.h5", "w") as file:
             file["flux"], file["y"] = np.full((k, 3), k), np.full(k, k)
     files = opened(tmp_path)
-    assert_array_equal(files.numbers("y", "target"), [1, 2, 2, *[10] * 10])
+    assert_array_equal(files.target("y"), [1, 2, 2, *[10] * 10])
     assert files.flux.locate(2) == "row 1 of s2.h5" and files.flux.locate(3) == "row 0 of s10.h5"
     # Blocks do not end where files end.
     assert [stop for _, stop, _ in files.flux.blocks(5)] == [5, 10, 13]
-    assert_array_equal(rows_of(files.flux)[:, 0], files.numbers("y", "target"))
+    assert_array_equal(rows_of(files.flux)[:, 0], files.target("y"))
 
 
 def test_numbered_arrays_are_shards_and_labels_can_lie_beside_them(arrays, tmp_path, opened):
@@ -122,26 +128,31 @@ def test_numbered_arrays_are_shards_and_labels_can_lie_beside_them(arrays, tmp_p
     np.save(tmp_path / "mask.npy", np.zeros((600, 3)))  # a matrix, but no flux beside arrays of that name
     files = opened(tmp_path)
     assert_array_equal(rows_of(files.flux), arrays["flux"])
-    assert_allclose(files.side(["teff"])[:, 0], arrays["labels"][:, 0])
-
-
-def test_a_single_matrix_of_another_name_is_the_flux(arrays, tmp_path, opened):
-    np.savez(tmp_path / "a.npz", stars=arrays["flux"], logg=arrays["labels"][:, 1])
-    assert_array_equal(rows_of(opened(tmp_path / "a.npz").flux), arrays["flux"])
+    assert_allclose(files.side(["teff"])["Teff"], arrays["labels"][:, 0])
 
 
 def test_arrays_are_named_by_options_and_the_unused_are_told(arrays, tmp_path, opened):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["clean/flux"], file["noisy/flux"] = arrays["flux"], arrays["flux"] + 1
         file["ivar"], file["pix"], file["mask"] = np.full((600, 20), 4.0), arrays["wave"], np.zeros((600, 20))
-    with pytest.raises(ValueError, match=r"flux can be each of clean/flux, noisy/flux, in a\.h5"):
+    with pytest.raises(
+        ValueError, match=r"flux can be clean/flux .* or noisy/flux .*: choose one with --flux"
+    ):
         opened(tmp_path / "a.h5")
     files = opened(tmp_path / "a.h5", flux="noisy/flux", wave="pix")
     assert_array_equal(rows_of(files.flux), arrays["flux"] + 1)
     assert_array_equal(rows_of(files.error), 0.5)
     assert_array_equal(files.wavelength, arrays["wave"])
-    assert files.unused == ["clean/flux (600, 20)", "mask (600, 20)"]
-    assert "not used: clean/flux" in files.lines()[-1]
+    assert "ivar: ivar (600, 20)" in " ".join(files.told)
+    assert "not used: clean/flux (600, 20), float32" in files.told[-1] and "mask (600, 20)" in files.told[-1]
+
+
+def test_bad_pixels_of_inverse_variances_have_infinite_errors(arrays, tmp_path, opened):
+    ivar = np.full((600, 20), 4.0)
+    ivar[3, 1] = 0
+    np.savez(tmp_path / "a.npz", flux=arrays["flux"], ivar=ivar)
+    error = rows_of(opened(tmp_path / "a.npz").error)
+    assert error[3, 1] == np.inf and np.isfinite(error).sum() == error.size - 1
 
 
 def test_log_wavelengths(arrays, tmp_path, opened):
@@ -149,16 +160,6 @@ def test_log_wavelengths(arrays, tmp_path, opened):
     assert_allclose(opened(tmp_path / "a.npz").wavelength, arrays["wave"])
     np.savez(tmp_path / "b.npz", flux=arrays["flux"], wave=np.log10(arrays["wave"]))
     assert_allclose(opened(tmp_path / "b.npz", loglam=True).wavelength, arrays["wave"])
-
-
-def test_wavelengths_of_the_header_of_an_image(arrays, tmp_path, opened):
-    hdu = fits.PrimaryHDU(arrays["flux"])
-    hdu.header.update({"CRVAL1": 400.0, "CDELT1": 1.0, "CRPIX1": 1.0, "CUNIT1": "nm"})
-    hdu.writeto(tmp_path / "a.fits")
-    files = opened(tmp_path / "a.fits")
-    assert_array_equal(rows_of(files.flux), arrays["flux"])
-    assert_allclose(files.wavelength, 400 + np.arange(20))
-    assert files.wave_unit == "nm"
 
 
 def test_scaled_and_compressed_fits(arrays, tmp_path, opened):
@@ -194,10 +195,10 @@ def test_labels_of_every_form(arrays, tmp_path, opened, kind):
     if kind == "structured":
         np.save(tmp_path / "labels.npy", records)
     files = opened(tmp_path)
-    assert_array_equal(files.side(names), values)
+    assert_array_equal(columns_of(files, names), values)
 
 
-def test_flux_in_a_compound_dataset_is_read_by_rows(arrays, tmp_path, opened):
+def test_flux_in_a_compound_dataset(arrays, tmp_path, opened):
     table = np.zeros(600, [("flux", np.float32, 20), ("logg", float)])
     table["flux"], table["logg"] = arrays["flux"], arrays["labels"][:, 1]
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -211,39 +212,46 @@ def test_labels_of_one_axis_and_of_text(tmp_path, opened):
     np.savez(tmp_path / "a.npz", flux=np.eye(4), labels=np.arange(4.0), colour=np.array(["r", "b", "r", "b"]))
     files = opened(tmp_path / "a.npz", label_names=["logg"])
     assert_array_equal(files.target("logg"), range(4))
-    assert files.side(["logg", "colour"]).tolist()[1] == [1.0, "b"]
-    with pytest.raises(ValueError, match="target colour holds text"):
+    assert files.side(["logg", "colour"]).tolist()[1] == (1.0, "b")
+    with pytest.raises(
+        ValueError, match=r"target colour is no finite number in 4 rows, the first is row 0 of a\.npz"
+    ):
         files.target("colour")
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet"])
-def test_columns_by_pattern_by_wavelength_and_in_cells(arrays, tmp_path, opened, suffix):
+def test_labels_of_one_of_several_groups(arrays, tmp_path, opened):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["flux"] = arrays["flux"]
+        for group, column in (("true", 1), ("noisy", 2)):
+            file[f"{group}/logg"] = arrays["labels"][:, column]
+    assert_array_equal(opened(tmp_path / "a.h5", labels="true").target("logg"), arrays["labels"][:, 1])
+    assert_array_equal(opened(tmp_path / "a.h5", labels="noisy").target("logg"), arrays["labels"][:, 2])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_columns_by_pattern(arrays, tmp_path, opened, suffix, monkeypatch):
+    monkeypatch.setattr("moe_sklearn.experiment._files.READ_ROWS", 256)  # text is converted in parts
     flux, path = pd.DataFrame(arrays["flux"]), tmp_path / f"a{suffix}"
 
     def write(frame):
-        if suffix == ".parquet":
-            frame.to_parquet(path)
-        else:
-            frame.to_csv(path, index=False, sep="," if suffix == ".csv" else "\t")
+        frame.to_parquet(path) if suffix == ".parquet" else frame.to_csv(path, index=False)
 
-    write(flux.add_prefix("band").assign(logg=1.0))
-    assert_array_equal(rows_of(opened(path, flux="band*").flux), arrays["flux"])
+    write(flux.add_prefix("band").assign(logg=np.arange(600)))
+    files = opened(path, flux="band*")
+    assert_array_equal(rows_of(files.flux), arrays["flux"])
+    assert_array_equal(files.target("logg"), np.arange(600))
+    assert files.flux.locate(599) == f"row 599 of a{suffix}"
     write(pd.concat([flux.add_prefix("flux_"), flux.add_prefix("flux_err_")], axis=1))
     files = opened(path, flux="flux*")
     assert_array_equal(rows_of(files.flux), rows_of(files.error))
-    write(flux.set_axis([f"{wave:g}" for wave in arrays["wave"]], axis=1).assign(logg=1.0))
-    files = opened(path)
-    assert_array_equal(rows_of(files.flux), arrays["flux"])
-    assert_array_equal(files.wavelength, arrays["wave"])
-    if suffix == ".parquet":
-        write(pd.DataFrame({"flux": list(arrays["flux"]), "logg": 1.0}))
-        assert_array_equal(rows_of(opened(path).flux), arrays["flux"])
 
 
 def test_names_from_files_bring_no_control_characters(tmp_path, opened):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["flux"], file["flu\x1b[31mx"] = np.eye(3), np.ones(3)
-    assert list(opened(tmp_path / "a.h5").columns) == ["flu?[31mx"]
+        file["flux"], file["flu\x1b[31mx"], file["text"] = np.eye(3), np.ones(3), ["a\x1b", "b\n", "c"]
+    files = opened(tmp_path / "a.h5")
+    assert list(files.labels) == [r"flu\x1b[31mx", "text"]
+    assert files.labels["text"].tolist() == [r"a\x1b", r"b\n", "c"]
 
 
 # --- errors ---
@@ -251,23 +259,25 @@ def test_names_from_files_bring_no_control_characters(tmp_path, opened):
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere.npz", "*.zip"])
 def test_message_of_a_missing_file(tmp_path, name):
-    with pytest.raises(FileNotFoundError, match="no such file, folder or pattern"):
+    with pytest.raises(FileNotFoundError, match=r"no such file, or none of \.npy, \.npz, \.h5"):
         find_files([str(tmp_path / name)])
 
 
 def test_message_of_a_folder_without_arrays(tmp_path):
     (tmp_path / "notes.txt").write_text("no arrays")
-    with pytest.raises(FileNotFoundError, match=r"the folder holds none of \.npy, \.npz, \.h5"):
+    with pytest.raises(FileNotFoundError, match=r"none of \.npy, \.npz, \.h5.* there"):
         find_files([str(tmp_path)])
     with pytest.raises(ValueError, match=r"\.txt is none of \.npy"), ExitStack() as stack:
-        open_files([tmp_path / "notes.txt"], stack)
+        open_files([tmp_path / "notes.txt"], stack, Namespace())
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.h5", "a.fits", "a.csv", "a.parquet"])
 def test_message_of_a_damaged_file(tmp_path, opened, name):
     for held in (b"", b"\x00\xff"):
         (tmp_path / name).write_bytes(held)
-        with pytest.raises(ValueError, match=rf"{name} cannot be read as a \.{name[2:]} file"):
+        with pytest.raises(
+            ValueError, match=rf"{name} cannot be read as \.{name[2:]}|the files hold nothing"
+        ):
             opened(tmp_path / name)
 
 
@@ -280,57 +290,34 @@ def test_pickles_are_not_read(tmp_path, opened, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "package", "extra"),
-    [
-        ("a.h5", "h5py", "h5py", "hdf5"),
-        ("a.fits", "astropy.io.fits", "astropy", "fits"),
-        ("a.csv", "pandas", "pandas", "tables"),
-    ],
-)
-def test_a_missing_package_names_its_extra(tmp_path, opened, monkeypatch, name, module, package, extra):
-    (tmp_path / name).write_text("")
-    monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"need {package}: pip install 'moe-sklearn\[{extra}\]', or"):
-        opened(tmp_path / name)
-
-
-@pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (lambda a: a.pop("flux"), {"flux": "flux"}, r"lacks the flux; it holds error \(600, 20\), wave"),
-        (lambda a: [a.pop("flux"), a.pop("error")], {}, "lacks the array flux; it holds wave"),
         (
-            lambda a: a.pop("label_names"),
-            {},
-            "no such label; .* labels has no column names: add the array label_names",
+            lambda a: a.pop("flux"),
+            {"flux": "spec"},
+            r"no array spec; the files hold error \(600, 20\).*--flux",
         ),
+        (lambda a: a.pop("flux"), {}, r"no array flux; the files hold error \(600, 20\)"),
+        (lambda a: a.pop("label_names"), {}, "no such label, but none. --label-names names columns"),
         (
             lambda a: a.update(flux=a["flux"][0]),
             {},
-            r"flux of a.npz has shape \(20,\), expected \(any, any\)",
+            r"flux \(20,\).*two axes are expected, spectra and pixels",
         ),
-        (
-            lambda a: a.update(labels=a["labels"][:9]),
-            {},
-            r"labels of a.npz has shape \(9, 3\), expected \(600, ",
-        ),
+        (lambda a: a.update(labels=a["labels"][:9]), {}, r"labels \(9, 3\).* does not go with 600 spectra"),
         (
             lambda a: a.update(error=a["error"][:, :9]),
             {},
-            r"error of a.npz has shape \(600, 9\), expected \(600",
+            r"error \(600, 9\).* not go with flux.*\(600, 20\)",
         ),
-        (lambda a: a.update(wave=np.arange(9)), {}, r"wave of a.npz has shape \(9,\), expected \(20\)"),
+        (lambda a: a.update(wave=np.arange(9)), {}, r"wave \(9,\).* must be one axis of 20 pixels"),
         (lambda a: a["labels"].__setitem__((7, 1), np.nan), {}, "in 1 rows, the first is row 7 of a.npz"),
-        (lambda a: None, {"label_names": ["a", "b"]}, "labels has 3 columns, label_names has 2 names"),
-        (lambda a: None, {"error": "sigma"}, "error sigma: no such array"),
-        (lambda a: None, {"wave": "w"}, "wave w: no such array"),
-        (lambda a: None, {"labels": "catalogue"}, "labels catalogue: no such array or group"),
-        (lambda a: a.pop("labels"), {}, "target logg: no such label; the files hold no labels"),
-        (
-            lambda a: a.update(label_names=["a", "b", "c"]),
-            {},
-            "target logg: no such label; the files hold a, b, c",
-        ),
+        (lambda a: None, {"label_names": ["a", "b"]}, r"labels \(600, 3\).* not go with .* names a, b"),
+        (lambda a: None, {"error": "sigma"}, "no array sigma; the files hold .*: name one with --error"),
+        (lambda a: None, {"wave": "w"}, "no array w; the files hold .*: name one with --wave"),
+        (lambda a: None, {"labels": "catalogue"}, "no array catalogue; .*: name one with --labels"),
+        (lambda a: a.pop("labels"), {}, "target logg: no such label, but none"),
+        (lambda a: a.update(label_names=["a", "b", "c"]), {}, "target logg: no such label, but a, b, c"),
     ],
 )
 def test_message_of_wrong_arrays(arrays, tmp_path, opened, change, options, message):
@@ -343,7 +330,7 @@ def test_message_of_wrong_arrays(arrays, tmp_path, opened, change, options, mess
 def test_message_of_an_empty_array(tmp_path, opened):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["flux"] = np.empty((0, 5))
-    with pytest.raises(ValueError, match=r"flux of a\.h5 is empty, its shape is \(0, 5\)"):
+    with pytest.raises(ValueError, match=r"flux \(0, 5\).*a\.h5: two axes are expected"):
         opened(tmp_path / "a.h5")
 
 
@@ -353,13 +340,15 @@ def test_messages_of_shards_that_differ(arrays, tmp_path, opened):
 
     write("a.npz", wave=arrays["wave"], error=arrays["error"])
     write("b.npz", wave=arrays["wave"] + 1, error=arrays["error"])
-    with pytest.raises(ValueError, match=r"wave of b\.npz is another axis than that of a\.npz"):
+    with pytest.raises(
+        ValueError, match=r"wave .*2 file\(s\) must be one axis of 20 pixels, the same in all"
+    ):
         opened(tmp_path)
     write("b.npz", wave=arrays["wave"])
-    with pytest.raises(ValueError, match=r"b\.npz lacks the array error, which other files have"):
+    with pytest.raises(ValueError, match=r"error \(600, 20\).* does not go with flux.*\(1200, 20\)"):
         opened(tmp_path)
     write("b.npz", flux=arrays["flux"][:, :9])
-    with pytest.raises(ValueError, match=r"flux of b\.npz has shape \(600, 9\)"):
+    with pytest.raises(ValueError, match=r"shards have different numbers of columns, \[9, 20\]"):
         opened(tmp_path)
 
 
@@ -371,5 +360,5 @@ def test_a_cell_that_is_no_number_is_named(arrays, tmp_path, opened):
         opened(tmp_path / "a.csv").side(["mh"])
     frame.loc[5, "flux_3"] = "bad"
     frame.to_csv(tmp_path / "a.csv", index=False)
-    with pytest.raises(ValueError, match="'bad' in row 5 of column 'flux_3' is no number"):
+    with pytest.raises(ValueError, match="row 5 of column 'flux_3' is no number: leave the cell empty"):
         opened(tmp_path / "a.csv")

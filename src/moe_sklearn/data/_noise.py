@@ -125,13 +125,6 @@ class ScaledRows(DerivedRows):
         return load() * self.factor
 
 
-class ClippedRows(DerivedRows):
-    """The rows of a source, with 0 for negative values."""
-
-    def _made(self, start, load):
-        return np.maximum(load(), 0)
-
-
 class NoisyRows(DerivedRows):
     """Several noisy draws of each row of a source: row ``i * n_draws + r`` is draw r of row i.
 
@@ -147,8 +140,6 @@ class NoisyRows(DerivedRows):
     seed : int, default=0
     first_row : int, default=0
         Number of the first row, if there are rows before those of the source.
-    row_numbers : ndarray of shape (n_rows,), int, default=None
-        Numbers of the rows, if they do not follow one another.
 
     Examples
     --------
@@ -159,12 +150,10 @@ class NoisyRows(DerivedRows):
     ((6, 4), [[False, True, True, False], [False, True, True, False]])
     """
 
-    def __init__(
-        self, source: RowSource, x_std, n_draws: int = 1, seed: int = 0, first_row: int = 0, row_numbers=None
-    ):
+    def __init__(self, source: RowSource, x_std, n_draws: int = 1, seed: int = 0, first_row: int = 0):
         super().__init__(source, (len(source) * n_draws, source.shape[1]))
         self.x_std, self.in_memory = x_std, False
-        self.n_draws, self.seed, self.first_row, self.row_numbers = n_draws, seed, first_row, row_numbers
+        self.n_draws, self.seed, self.first_row = n_draws, seed, first_row
 
     def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
         """Yield (start, stop, load) of ranges of at most `max_rows` rows."""
@@ -177,8 +166,6 @@ class NoisyRows(DerivedRows):
         """Return the noisy rows at the sorted positions `rows`."""
         positions, draws = np.divmod(rows, self.n_draws)
         read, places = np.unique(positions, return_inverse=True)
-        # Blocks no larger than what is read together: larger ones would be read several times.
-        max_rows = max(max_rows // self.n_draws, 1)
         taken = self.source.take(read, max_rows)[places]
         if self.x_std is None:
             return taken
@@ -190,8 +177,7 @@ class NoisyRows(DerivedRows):
         # A generator by counter: batches, chunks and threads do not change the draw of a row.
         bits = np.random.Philox(key=self.seed)
         generator, state = np.random.Generator(bits), bits.state
-        of_rows = self.first_row + positions if self.row_numbers is None else self.row_numbers[positions]
-        numbers = zip(draws.tolist(), of_rows.tolist(), strict=True)
+        numbers = zip(draws.tolist(), (self.first_row + positions).tolist(), strict=True)
         dtype: Any = self.dtype
         for row, place, draw_and_row in zip(taken, places, numbers, strict=True):
             # The lower words of the counter count the numbers that are drawn.

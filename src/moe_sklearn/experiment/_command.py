@@ -1,27 +1,30 @@
 """The command line: ``python -m moe_sklearn --help``."""
 
-import json
 import os
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+from itertools import chain
 
 import joblib
 import numpy as np
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.preprocessing import FunctionTransformer
 
-from ..data import as_source
+from ..binning import GridBinner
+from ..experts import BinnedRidgeExperts
 from ..features import GateFeatureTransformer
-from ._dry_run import describe
-from ._files import kind_of
-from ._models import SpectraModel, fit_model, in_words, load_model, make_model
-from ._observed import Observed, RowScaler
-from ._options import complete, make_parser
-from ._predictions import SUFFIXES, predictions, write_columns
-from ._results import Results, describe_bins, draw_figures, record_of, versions
-from ._spectra import Spectra, load_spectra, open_data
+from ..mixture import SoftGateMoERegressor
+from ._files import USUAL
+from ._models import SpectraModel, load_model, predictions, seen_by, unit_rms
+from ._options import SIMULATED_EDGES, complete, make_parser
+from ._results import Results, save_report, versions, write_columns
+from ._spectra import Spectra, bundled_spectra, describe, open_spectra, rows_at
+
+# Names of the bins between the SIMULATED_EDGES
+STELLAR_NAMES = [["Cool", "Mid", "Hot"], ["Metal-poor", "Solar", "Metal-rich"]]
+# What predictions can be written to
+SUFFIXES = (".csv", ".npz", ".h5", ".hdf5")
 
 
 def main(argv=None):
@@ -39,8 +42,7 @@ def main(argv=None):
         What was printed; None of a dry run and of predictions.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    named = argv[:1] in (["experiment"], ["predict"])
-    command, argv = (argv[0], argv[1:]) if named else ("experiment", argv)
+    command = argv.pop(0) if argv[:1] in (["experiment"], ["predict"]) else "experiment"
     parser = make_parser(command)
     args = parser.parse_args(argv)
     os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files: no screen is needed
@@ -53,148 +55,124 @@ def main(argv=None):
     try:
         with ExitStack() as stack:
             return (predict if command == "predict" else experiment)(args, tell, stack)
-    except (OSError, ValueError, ImportError, MemoryError) as error:
+    except ImportError as error:
+        parser.error(f"{error}: from a checkout, pip install '.[hdf5,fits,tables]' installs what reads files")
+    except (OSError, ValueError, MemoryError) as error:
         parser.error(str(error))
 
 
 def experiment(args, tell, stack):
     """Fit as the options say, save the model, judge it on held-out spectra, and save what was found."""
-    complete(args)
-    if args.dry_run:
-        files = open_data(args, stack)
-        uses = dict.fromkeys(args.bin_by, "bins") | {args.target: "target", args.groups: "groups"}
-        print("\n".join(describe(files, uses)))
-        print("\n".join(settle_lines(args, files)))
-        files.target(args.target), files.side(args.bin_by)  # what is wrong with them is said now
-        return None
-    spectra = load_spectra(args, stack)
+    asked = args.components or 1
+    spectra = open_spectra(args, stack) if complete(args) == "own" else bundled_spectra(args)
     n_rows, n_pixels = spectra.flux.shape
-    tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {spectra.target_name}", timed=True)
-    if max(args.components) > max(n_pixels, 30):
-        raise ValueError(f"--components {max(args.components)} is more than the {n_pixels} pixels.")
-    for line in [*(spectra.files.lines() if spectra.files else []), *settle_lines(args, spectra)]:
+    uses = {args.groups: "groups", **dict.fromkeys(args.bin_by, "bins"), args.target: "target"}
+    tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {args.target}", timed=True)
+    for line in chain(spectra.told, describe(spectra, uses) if args.dry_run else []):
         tell(line)
+    if asked > n_pixels:
+        raise ValueError(f"--components {asked} is more than the {n_pixels} pixels.")
+    features = gate_features(args, spectra, tell)
+    y, side = spectra.target(args.target), spectra.side(args.bin_by)
+    group = args.groups or next((name for name in USUAL["groups"] if name in spectra.labels), None)
+    groups = None if group is None else spectra.label(group, "groups")
+    if args.dry_run:
+        return None
+    scaler = FunctionTransformer(unit_rms) if args.scale == "rms" else None
+    seen = seen_by(scaler, spectra.error, args.noise, args.seed)
     results = Results(args.output, args.overwrite)
-    fit = fit_as_told(args, spectra, tell)
+    split = {"test_size": args.test_size, "random_state": args.seed}
+    splitter = ShuffleSplit(1, **split) if groups is None else GroupShuffleSplit(1, **split)
+    train, test = next(splitter.split(side, groups=groups))
+    if spectra.flux.array is None:  # files are read in their order
+        train, test = np.sort(train), np.sort(test)
+    names = STELLAR_NAMES if args.edges == SIMULATED_EDGES else None
+    model = SoftGateMoERegressor(
+        experts=BinnedRidgeExperts(alpha=args.alpha, small_bins="drop"),
+        gate_features=features.set_params(n_components=args.components),
+        gate=args.gate,
+        noise_levels=0,  # predictions are not told the noise of a row
+        binner=GridBinner(edges=args.edges, names=names, outside="drop"),
+        random_state=args.seed,
+    )
+    X, x_std = rows_at(spectra.flux, train, seen), None
+    if args.noise and not args.noise_draws and scaler is None:
+        X = rows_at(spectra.flux, train)
+        x_std = rows_at(spectra.error, train, lambda std, _: args.noise * std)
+    own = None if groups is None else groups[train]
+    fitted = model.fit(X, y[train], bins=side[train], x_std=x_std, groups=own)
+    tell(f"fitted {len(fitted.bins_)} experts, global ridge and gate on {len(train):,} rows", timed=True)
+    without = [name for k, name in enumerate(fitted.binner_.bin_names_) if k not in fitted.bins_]
+    if without:
+        tell(f"fewer than 2 training rows, so no expert: {', '.join(without)}")
     results.start()
-    joblib.dump(fit["saved"], results.add("model.joblib"))
-    tell("saved the model", timed=True)
-    report, data = judge(spectra, results, fit, tell)
+    axis = spectra.wavelength, spectra.wave_unit, args.wave_medium or "air"
+    saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions())
+    joblib.dump(saved, results.add("model.joblib"))
+    saved = joblib.load(args.output / "model.joblib")  # what is judged is what was saved
+    columns = predictions(saved, spectra, seen, test)
+    write_columns(results.add("predictions.csv"), columns | {f"true {args.target}": y[test]})
+    good = test[finite(columns, args.target, "held-out rows with nan or infinity are not judged", tell)]
+    report = saved.model.evaluate(rows_at(spectra.flux, good, seen), y[good], bins=side[good])
+    tell(f"evaluated on {len(good):,} test rows", timed=True)
     tell(f"\n{report}\n")
-    results.add("report.txt").write_text(f"{report}\n", "utf-8")
-    record = record_of(vars(args), data, fit["search"], report)
-    results.add("report.json").write_text(json.dumps(record, indent=2) + "\n", "utf-8")
+    data = {"n_rows": n_rows, "n_pixels": n_pixels, "dtype": spectra.flux.dtype.name, "files": spectra.told}
+    data |= {"n_train": len(train), "n_test": len(test), "n_test_not_finite": len(test) - len(good)}
     try:
-        draw_figures(results, report, spectra.target_name)
+        save_report(results, report, args.target, settings=vars(args), data=data)
     except ImportError as error:
         tell(f"no figures: {error}")
     tell(f"results are in {args.output.resolve()}: {', '.join(results.written)}")
     return report
 
 
-def settle_lines(args, spectra) -> list[str]:
-    """Settle which lines the gate sees; it sees none if none were asked for and none lie on the axis."""
-    if args.lines == "none" or spectra.wavelength is None:
-        if args.lines not in (None, "none"):
-            raise ValueError("--lines needs wavelengths: name the array with --wave.")
-        args.lines = None
-        return []
-    axis = dict(wavelength=spectra.wavelength, wavelength_unit=spectra.wave_unit or "Angstrom")
-    features = GateFeatureTransformer(
-        0, lines=args.lines or "stellar", medium=args.wave_medium or "air", **axis
-    )
+def gate_features(args, spectra: Spectra, tell) -> GateFeatureTransformer:
+    """Return what the gate sees: lines too, unless none were asked for and none lie on the axis."""
+    if spectra.wavelength is None and args.lines not in (None, "none"):
+        raise ValueError("--lines needs wavelengths: name the array with --wave.")
+    if spectra.wavelength is None or args.lines == "none":
+        return GateFeatureTransformer()
+    features = GateFeatureTransformer(0, lines=args.lines or "stellar", medium=args.wave_medium or "air")
+    features.set_params(wavelength=spectra.wavelength, wavelength_unit=spectra.wave_unit)
     try:
-        features.fit(np.ones((2, len(spectra.wavelength))))
+        return features.fit(np.ones((2, len(spectra.wavelength))))
     except ValueError as error:
         if args.lines is not None or "line" not in str(error):
             raise ValueError(f"{error} The options are --wave-unit, --wave-medium and --lines.") from error
-        return [f"the gate sees no lines: {error}"]
-    args.lines = features.lines
-    return [f"lines: {', '.join(features.lines_)}"]
+        tell(f"the gate sees no lines: {error}")
+        return GateFeatureTransformer()
 
 
-def split_rows(args, spectra: Spectra):
-    """Divide the rows into those of the training and those held out; groups are held out whole."""
-    rows, options = np.arange(len(spectra.flux)), dict(test_size=args.test_size, random_state=args.seed)
-    if spectra.groups is None:
-        return train_test_split(rows, **options)
-    return next(GroupShuffleSplit(1, **options).split(rows, groups=spectra.groups))
-
-
-def fit_as_told(args, spectra: Spectra, tell) -> dict[str, Any]:
-    """Fit the model; return it as it is saved, the search, the spectra as it sees them, and held-out rows."""
-    medium, scaler = args.wave_medium or "air", RowScaler() if args.scale == "rms" else None
-    options = dict(edges=args.edges, gate=args.gate, lines=args.lines, medium=medium, random_state=args.seed)
-    model, one_draw = make_model(spectra, **options), args.noise_draws is not None
-    observed = Observed(spectra.flux, spectra.error, args.noise, one_draw, scaler, args.seed)
-    train, test = map(observed.in_order, split_rows(args, spectra))
-    options = dict(alpha=args.alpha, components=args.components, random_state=args.seed, tell=tell)
-    model, search = fit_model(model, spectra, observed, train, **options)
-    if search:
-        tell(f"chose {in_words(search['chosen'])}, R2 soft {max(search['mean_r2_soft']):.4f}")
-    tell(f"fitted {len(model.bins_)} experts, global ridge and gate on {len(train):,} rows", timed=True)
-    for line in describe_bins(model.binner_, model.bins_, spectra.side_names):
-        tell(line)
-    axis: Any = dict(wavelength=spectra.wavelength, wave_unit=spectra.wave_unit, wave_medium=medium)
-    names = spectra.target_name, spectra.side_names
-    saved = SpectraModel(model, *names, scaler, args.noise, **axis, versions=versions())
-    return {"saved": saved, "search": search, "observed": observed, "train": train, "test": test}
-
-
-def judge(spectra: Spectra, results: Results, fit: dict[str, Any], tell):
-    """Judge the model as it was saved on the held-out rows; write their predictions."""
-    saved, test, observed = joblib.load(results.path_of("model.joblib")), fit["test"], fit["observed"]
-    X = as_source(observed.to_predict(test))
-    columns = predictions(
-        saved, X, spectra.side[test], None if spectra.files else lambda row: f"row {test[row]}"
-    )
-    columns[f"true {saved.target}"] = spectra.target[test]
-    write_columns(results.add("predictions.csv"), columns, ".csv")
-    good = say_what_is_missing(
-        columns, saved.target, "held-out rows with nan or infinity are not judged", tell
-    )
-    kept = test[good]
-    report = saved.model.evaluate(observed.to_predict(kept), spectra.target[kept], bins=spectra.side[kept])
-    tell(f"evaluated on {len(kept):,} test rows", timed=True)
-    shape = {"n_rows": len(spectra.flux), "n_pixels": X.shape[1], "dtype": spectra.flux.dtype.name}
-    numbers = {"n_train": len(fit["train"]), "n_test": len(test), "n_test_not_finite": int((~good).sum())}
-    return report, shape | numbers | {"files": spectra.files.lines() if spectra.files else []}
-
-
-def say_what_is_missing(columns, target, what, tell):
+def finite(columns, target, what, tell):
     """Count the rows that could not be predicted, and name the first; return which could be."""
     good = np.isfinite(columns[target])
     if not good.all():
-        first = int(np.flatnonzero(~good)[0])
-        place = f" of {columns['file_name'][first]}" if "file_name" in columns else ""
-        tell(f"{(~good).sum():,} {what}, the first is row {columns['row'][first]}{place}")
+        place = " of ".join(str(columns[name][~good][0]) for name in ("row", "file_name") if name in columns)
+        tell(f"{(~good).sum():,} {what}, the first is row {place}")
     return good
 
 
 def predict(args, tell, stack):
     """Predict new spectra with a saved model."""
-    kind, output = kind_of(args.output), args.output
-    if kind not in SUFFIXES:
+    output = args.output
+    if output.suffix not in SUFFIXES:
         raise ValueError(f"--output {output}: the suffix must be one of {', '.join(SUFFIXES)}.")
     if output.exists() and (not args.overwrite or output.samefile(args.model)):
         raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or another --output.")
-    saved, files = load_model(args.model), open_data(args, stack, output)
-    if args.dry_run:
-        print("\n".join(describe(files, dict.fromkeys(saved.bin_by, "bins"))))
-    saved.check_pixels(files.flux.shape[1], files.wavelength, files.wave_unit, args.wave_medium)
+    saved, spectra = load_model(args.model), open_spectra(args, stack, output)
+    about = describe(spectra, dict.fromkeys(saved.bin_by, "bins")) if args.dry_run else []
+    for line in chain(spectra.told, about):
+        tell(line)
+    saved.check_pixels(spectra.flux.shape[1], spectra.wavelength, spectra.wave_unit, args.wave_medium)
     if args.dry_run:
         return
-    for line in files.lines():
-        tell(line)
-    if files.wavelength is None and saved.wavelength is not None:
+    if spectra.wavelength is None and saved.wavelength is not None:
         tell("wave: the files have none to compare with that of the model")
-    known = bool(saved.bin_by) and all(name in files.columns for name in saved.bin_by)
-    observed = Observed(files.flux, files.error, args.noise, scaler=saved.scaler, seed=args.seed)
-    X = as_source(observed.to_predict(np.arange(len(files.flux))))
-    columns = predictions(saved, X, files.side(saved.bin_by) if known else None)
-    say_what_is_missing(columns, saved.target, "rows with nan or infinity are predicted as nan", tell)
+    seen = seen_by(saved.scaler, spectra.error, args.noise or 0.0, args.seed)
+    columns = predictions(saved, spectra, seen, np.arange(len(spectra.flux)))
+    finite(columns, saved.target, "rows with nan or infinity are predicted as nan", tell)
     # Interrupted, it leaves no half of a file.
-    partial = output.with_name(f".{output.name}.partial")
-    write_columns(partial, columns, kind)
-    Path(partial).replace(output)
-    tell(f"predicted {len(files.flux):,} spectra: {output.resolve()}", timed=True)
+    partial = output.with_name(f".partial_{output.name}")
+    write_columns(partial, columns)
+    partial.replace(output)
+    tell(f"predicted {len(spectra.flux):,} spectra: {output.resolve()}", timed=True)

@@ -1,6 +1,6 @@
-"""The models of the experiment, their fits, and what is saved of them."""
+"""The models of the experiment: what they see of spectra, what is saved of them, and what they predict."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,28 +8,39 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
-from sklearn.model_selection import GroupKFold, KFold, ParameterGrid
+from sklearn.preprocessing import FunctionTransformer
 
-from ..binning import GridBinner
-from ..experts import BinnedRidgeExperts
-from ..features import GateFeatureTransformer, as_unit, convert
+from ..data import BLOCK_ROWS, RowSource, as_source
+from ..features import as_unit, convert
 from ..mixture import SoftGateMoERegressor
-from ._observed import Observed, RowScaler
-from ._spectra import Spectra, bin_names
+from ._spectra import FileRows, Spectra, rows_at
 
-# Spectra on disk are to need little memory: several noisy draws of a row train the gate only up to so many
-# rows in all.
-DRAWN_ROWS = 2**16
+# Relative difference of wavelengths that is rounding, for example of float32
 SAME_WAVE = 1e-6
-"""Relative difference of wavelengths that is rounding, for example of float32."""
+# Coverage of the intervals of a calibrated model
+COVERAGE = 0.9
+
+
+def unit_rms(X: NDArray) -> NDArray:
+    """Divide each row by its root mean square; a row of zeros stays as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from moe_sklearn.experiment import unit_rms
+    >>> unit_rms(np.array([[3.0, 4.0]])).round(3)
+    array([[0.849, 1.131]])
+    """
+    size = np.sqrt(np.mean(X**2, axis=1, keepdims=True))
+    return X / np.where(size > 0, size, 1)
+
+
+unit_rms.__module__ = "moe_sklearn.experiment"  # where saved models look for it
 
 
 @dataclass
 class SpectraModel:
     """A fitted mixture, and what must be known of spectra to use it.
-
-    `predict` scales the spectra first, as those of the training were scaled.
 
     Attributes
     ----------
@@ -38,7 +49,8 @@ class SpectraModel:
         Name of the label that is predicted.
     bin_by : list of str
         Names of the labels that make the bins.
-    scaler : RowScaler or None
+    scaler : FunctionTransformer or None
+        What divides each spectrum by its root mean square.
     noise : float
         Noise of the training, in standard errors of the flux.
     wavelength : ndarray of shape (n_pixels,) or None
@@ -52,20 +64,20 @@ class SpectraModel:
     model: Any
     target: str = "prediction"
     bin_by: list[str] = field(default_factory=list)
-    scaler: RowScaler | None = None
+    scaler: FunctionTransformer | None = None
     noise: float = 0.0
     wavelength: NDArray | None = None
     wave_unit: str = "Angstrom"
     wave_medium: str = "air"
     versions: dict[str, str] = field(default_factory=dict)
 
-    def scaled(self, X) -> Any:
-        """Return spectra as the mixture takes them."""
-        return X if self.scaler is None else self.scaler.transform(X)
-
     def predict(self, X, **options) -> Any:
-        """Predict the target of spectra X (n_samples, n_pixels), see `SoftGateMoERegressor.predict`."""
-        return self.model.predict(self.scaled(X), **options)
+        """Predict the target of spectra X (n_samples, n_pixels), see `SoftGateMoERegressor.predict`.
+
+        They are scaled first, as those of the training were.
+        """
+        source = as_source(X)
+        return self.model.predict(rows_at(source, np.arange(len(source)), seen_by(self.scaler)), **options)
 
     def check_pixels(self, n_pixels: int, wavelength=None, unit=None, medium=None):
         """Raise a ValueError unless spectra with these pixels have those of the training.
@@ -76,22 +88,12 @@ class SpectraModel:
             raise ValueError(f"flux has {n_pixels} pixels, the model has {self.model.n_features_in_}.")
         if self.wavelength is None or wavelength is None:
             return
-        unit, medium = unit or self.wave_unit, medium or self.wave_medium
-        own = convert(self.wavelength, as_unit(self.wave_unit), as_unit("Angstrom"))
-        other = convert(wavelength, as_unit(unit), as_unit("Angstrom"))
-        if (
-            own.shape == other.shape
-            and np.allclose(own, other, rtol=SAME_WAVE)
-            and medium == self.wave_medium
-        ):
-            return
-        axes = [
-            f"{len(axis):,} pixels from {axis[0]:.6g} to {axis[-1]:.6g} Angstrom in {name}"
-            for axis, name in ((other, medium), (own, self.wave_medium))
-        ]
-        raise ValueError(
-            f"wave: the spectra have {axes[0]}, the model was fitted to {axes[1]}: bring them to its pixels."
-        )
+        own, medium = self.wavelength, medium or self.wave_medium
+        other = convert(wavelength, as_unit(unit or self.wave_unit), as_unit(self.wave_unit))
+        if medium != self.wave_medium or not np.allclose(own, other, rtol=SAME_WAVE):
+            axes = [f"{axis[0]:.7g} to {axis[-1]:.7g} {self.wave_unit} in" for axis in (other, own)]
+            fitted = f"the model was fitted to {axes[1]} {self.wave_medium}: bring them to its pixels"
+            raise ValueError(f"wave: the spectra have {axes[0]} {medium}, {fitted}.")
 
 
 def load_model(path: Path) -> SpectraModel:
@@ -104,8 +106,6 @@ def load_model(path: Path) -> SpectraModel:
     """
     try:
         saved = joblib.load(path)
-    except FileNotFoundError:
-        raise
     except Exception as error:  # a damaged pickle can fail in any way
         raise ValueError(f"model {path} cannot be read: {error}") from error
     if not isinstance(saved, SpectraModel | SoftGateMoERegressor):
@@ -113,140 +113,70 @@ def load_model(path: Path) -> SpectraModel:
     return saved if isinstance(saved, SpectraModel) else SpectraModel(saved)
 
 
-def make_model(
-    spectra: Spectra,
-    *,
-    edges: Sequence[Sequence[float]] | None = None,
-    gate: str = "auto",
-    lines: Any = "stellar",
-    medium: str = "air",
-    random_state: int = 0,
-) -> SoftGateMoERegressor:
-    """Construct the mixture; `fit_model` chooses its penalty and its number of PCA scores.
+def seen_by(scaler, error: RowSource | None = None, noise: float = 0.0, seed: int = 0) -> Callable:
+    """Return the function that makes rows what a model sees: max(flux + noise * error * N(0, 1), 0), scaled.
 
-    Parameters
-    ----------
-    spectra : Spectra
-        Their wavelengths place the line windows, their side information names the bins.
-    edges : sequence of sequences of float, default=None
-        Bin edges of each column of side information. None: 3 quantile bins of each.
-    gate : {"auto", "logistic", "regression"}, default="auto"
-    lines : "stellar", dict or None, default="stellar"
-        Lines that the gate sees. None: PCA scores only.
-    medium : {"air", "vacuum"}, default="air"
-        Medium of the wavelengths.
-    random_state : int, default=0
-
-    Returns
-    -------
-    SoftGateMoERegressor
-        Not fitted.
+    It takes a block of flux and the numbers of its rows. Each row has one draw of the noise, by its number.
 
     Raises
     ------
     ValueError
-        As `bin_names`.
+        If `noise` is negative or not finite, or noise is wanted of spectra without error.
     """
-    names, options = bin_names(spectra.side_names, edges), {}
-    on_disk = spectra.flux.array is None
-    if spectra.wavelength is not None and lines is not None:
-        axis = spectra.wavelength, spectra.wave_unit
-        options = dict(wavelength=axis[0], wavelength_unit=axis[1], medium=medium, lines=lines)
-    return SoftGateMoERegressor(
-        experts=BinnedRidgeExperts(small_bins="drop"),
-        gate_features=GateFeatureTransformer(**options),
-        gate=gate,
-        binner=GridBinner(edges=edges, names=names, outside="drop"),
-        n_noise_draws=int(np.clip(DRAWN_ROWS // len(spectra.flux), 1, 16)) if on_disk else "auto",
-        random_state=random_state,
-    )
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise must be a finite number >= 0, got {noise!r}.")
+    if noise and error is None:
+        raise ValueError(f"noise {noise:g} needs the array error: add it, or set noise to 0.")
+
+    def seen(block, rows):
+        if noise and error is not None:
+            std = as_source(rows_at(error, rows)).take(np.arange(len(rows)))
+            drawn = [np.random.default_rng([seed, row]).standard_normal(block.shape[1]) for row in rows]
+            block = np.maximum(block + noise * std * drawn, 0).astype(block.dtype)
+        return block if scaler is None else scaler.transform(block)
+
+    return seen
 
 
-def fit_model(
-    model: SoftGateMoERegressor,
-    spectra: Spectra,
-    observed: Observed,
-    rows: NDArray,
-    *,
-    alpha: Sequence[Any],
-    components: Sequence[int],
-    random_state: int = 0,
-    tell: Callable = lambda text: None,
-) -> tuple[SoftGateMoERegressor, dict[str, Any] | None]:
-    """Fit the mixture, with the values that cross-validate best where there is more than one.
+def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDArray) -> dict[str, Any]:
+    """Predict spectra a block at a time; a row with nan or infinity is predicted as nan.
 
     Parameters
     ----------
-    model : SoftGateMoERegressor
-        As `make_model` gives it. It is not changed.
+    saved : SpectraModel
     spectra : Spectra
-    observed : Observed
-        These spectra with their noise.
-    rows : ndarray of int
-        Positions of the training rows.
-    alpha : sequence
-        Penalties to choose from.
-    components : sequence of int
-        Numbers of PCA scores to choose from.
-    random_state : int, default=0
-        Draws the folds.
-    tell : callable, optional
-        Takes a line of text for each candidate.
+        Where they hold the labels that make the bins, the prediction of each row's own expert is told too.
+    seen : callable
+        Makes rows what the model sees, see `seen_by`.
+    rows : ndarray of shape (n_rows,), int
+        Positions of the spectra.
 
     Returns
     -------
-    model : SoftGateMoERegressor
-        Fitted to all rows.
-    search : dict or None
-        "chosen", "tried" and "mean_r2_soft" of the search. None without one.
-
-    Raises
-    ------
-    ValueError
-        If no row lies in a bin, or the mixture refuses the data or a value.
+    dict of str to ndarray of shape (n_rows,)
+        "row" and, of files, "file_name"; the prediction, by the name of the target; "std" and the ends of an
+        interval if the model tells them; "oracle", and "bin", the name of the most probable bin.
     """
-    if not (np.ravel(clone(model.binner).fit_transform(spectra.side[rows])) >= 0).any():
-        raise ValueError("edges: no training row lies inside them; check their units and order.")
-
-    def fitted(values, rows):
-        rows = observed.in_order(rows)
-        X, x_std = observed.to_fit(rows)
-        groups = None if spectra.groups is None else spectra.groups[rows]
-        given = {"bins": spectra.side[rows], "x_std": x_std, "groups": groups}
-        return clone(model).set_params(**values).fit(X, spectra.target[rows], **given)
-
-    def score(fitted, rows):
-        # Weights 0 and 1 are for the score only: the global ridge learns from all rows.
-        rows = observed.in_order(rows)
-        covered = fitted.assign_bins(spectra.side[rows]) >= 0
-        return fitted.score(
-            observed.to_predict(rows), spectra.target[rows], sample_weight=covered.astype(float)
-        )
-
-    choices = list(ParameterGrid({"experts__alpha": alpha, "gate_features__n_components": components}))
-    if len(choices) == 1:
-        return fitted(choices[0], rows), None
-    groups = None if spectra.groups is None else spectra.groups[rows]
-    shuffled = KFold(5, shuffle=True, random_state=random_state)
-    folds = list((shuffled if groups is None else GroupKFold(5)).split(rows, groups=groups))
-    scores = []
-    for values in choices:
-        scores.append(np.mean([score(fitted(values, rows[train]), rows[test]) for train, test in folds]))
-        tell(f"{in_words(values)}: cross-validated R2 soft {scores[-1]:.4f}")
-    best = choices[int(np.argmax(scores))]
-    search = {"chosen": best, "tried": choices, "mean_r2_soft": [float(score) for score in scores]}
-    return fitted(best, rows), search
-
-
-def in_words(values: dict[str, Any]) -> str:
-    """Name chosen values as the options that set them.
-
-    Examples
-    --------
-    >>> from moe_sklearn.experiment._models import in_words
-    >>> in_words({"experts__alpha": 1.0, "gate_features__n_components": 10})
-    'alpha 1.0, components 10'
-    """
-    return ", ".join(
-        f"{name.rpartition('__')[2].removeprefix('n_')} {value}" for name, value in values.items()
-    )
+    model, parts, codes = saved.model, [], None
+    if saved.bin_by and {name.lower() for name in saved.bin_by} <= {name.lower() for name in spectra.labels}:
+        codes = model.assign_bins(spectra.side(saved.bin_by)[rows])
+    for start, stop, load in as_source(rows_at(spectra.flux, rows, seen)).blocks(BLOCK_ROWS):
+        block: Any = load()
+        bad = ~np.isfinite(block).all(axis=1)
+        block = np.where(bad[:, None], model.predictor_.x_mean, block).astype(block.dtype)
+        if model.residual_variance_ is None:
+            part = {saved.target: model.predict(block)}
+        else:
+            part = dict(zip([saved.target, "std"], model.predict(block, return_std=True), strict=True))
+        if hasattr(model, "interval_scores_"):
+            part["lower"], part["upper"] = model.predict_interval(block, coverage=COVERAGE).T
+        if codes is not None:
+            own = model.predict_experts(block)[np.arange(len(block)), codes[start:stop]]
+            part["oracle"] = np.where(codes[start:stop] < 0, np.nan, own)
+        part = {name: np.where(bad, np.nan, values) for name, values in part.items()}
+        probable = np.array(model.bin_names_, dtype=object)[model.gate_proba(block).argmax(axis=1)]
+        parts.append(part | {"bin": np.where(bad, "", probable)})
+    columns = {"row": rows}
+    if isinstance(spectra.flux, FileRows):
+        columns["row"], columns["file_name"] = spectra.flux.places(rows)
+    return columns | {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

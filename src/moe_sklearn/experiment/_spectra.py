@@ -1,47 +1,86 @@
-"""The spectra of the experiment: bundled, simulated or read from files."""
+"""The spectra of the experiment: rows on disk, labels, and which array of a file is what."""
 
+import warnings
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ..data import RowSource, as_source
+from ..data import DerivedRows, RowSource, as_source, numbers_in, warn_of_sentinels, without_ignored
 from ..datasets import load_gaia_xp, make_stellar_spectra
-from ._files import find_files, open_files
-from ._roles import USUAL, SpectraFiles
+from ._files import READ_ROWS, USUAL, Entry, find_files, open_files, plain
 
-TEFF_EDGES = [3750, 4500, 5250, 6000]
-SIMULATED_EDGES = [TEFF_EDGES, [-2, -1, 0, 0.5]]
-STELLAR_NAMES = [["Cool", "Mid", "Hot"], ["Metal-poor", "Solar", "Metal-rich"]]
-DEFAULTS: dict[str, dict[str, Any]] = {
-    # The example of README and guide: nothing but defaults of the mixture
-    "gaia": dict(edges=None, alpha=["auto"], components=[30], lines="none", noise=0.0, scale="rms"),
-    # Beside the lines, 10 scores are better here than 30: docs/accuracy.md has R2 of both.
-    "simulated": dict(
-        edges=SIMULATED_EDGES,
-        alpha=["auto"],
-        components=[10],
-        noise=1.0,
-        scale="none",
-        n=60_000,
-        pixels=1024,
-    ),
-    "own": dict(
-        edges=None,
-        alpha=["auto"],
-        components=[30],
-        noise=0.0,
-        scale="none",
-        target="logg",
-        bin_by=["teff", "mh"],
-    ),
-}
-"""What an option that is not given is, by data set. An option that is in none of a data set is not for it."""
+# How names of bins call labels of stars
+SHOWN = {"teff": "Teff", "mh": "[M/H]"}
+# An error this many times the largest flux marks a bad pixel, and is no error.
+LARGEST_ERROR = 100
+# Sentinels are looked for in about so many rows.
+SAMPLED_ROWS = 500
+
+
+class FileRows(DerivedRows):
+    """Rows of an entry of files, in float32 unless one holds doubles. Messages name the file."""
+
+    source: Any
+
+    def __init__(self, entry: Entry):
+        if len(entry.shape) != 2 or 0 in entry.shape:
+            raise ValueError(f"{entry} of {entry.files[0]}: two axes are expected, spectra and pixels.")
+        super().__init__(as_source(entry.arrays))
+        is_double = any(array.dtype.kind == "f" and array.dtype.itemsize >= 8 for array in entry.arrays)
+        self.dtype = np.dtype(np.float64 if is_double else np.float32)
+        self.files, self.in_memory = entry.files, False
+
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
+        """Yield blocks that do not depend on where files end, so that all kinds of files give one result."""
+        last = len(self) if last is None else last
+        for start in range(first, last, max_rows):
+            stop = min(start + max_rows, last)
+            yield start, stop, partial(self._joined, start, stop)
+
+    def _joined(self, start, stop):
+        parts = [load() for *_, load in self.source.blocks(stop - start, start, stop)]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(self.dtype, copy=False)
+
+    def places(self, rows: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the numbers that rows have in their files, and the names of the files."""
+        shards = np.searchsorted(self.source.starts, rows, side="right") - 1
+        first = self.source.starts[[self.files.index(file) for file in self.files]]
+        names = np.array([plain(file.name) for file in self.files], object)
+        return rows - first[shards], names[shards]
+
+    def locate(self, row: int) -> str:
+        """Name of a row in error messages."""
+        (number,), (file,) = self.places(np.array([row]))
+        return f"row {number} of {file}"
+
+
+class MadeRows(DerivedRows):
+    """Rows of a source at sorted positions, which a function makes of a block and the numbers of its rows."""
+
+    def __init__(self, source: RowSource, rows: NDArray, function: Callable):
+        is_used = np.isin(np.arange(len(source)), rows).astype(float)
+        super().__init__(without_ignored(is_used, source)[1], (len(rows), source.shape[1]))
+        self.rows, self.function = rows, function
+
+    def keeping(self, rows: NDArray) -> RowSource:
+        """Return itself: rows that are needed again are read again, which spares memory."""
+        return self
+
+    def _made(self, start, load):
+        block = load()
+        return self.function(block, self.rows[start : start + len(block)])
+
+
+def rows_at(source: Any, rows: NDArray, function: Callable = lambda block, rows: block) -> Any:
+    """Return rows as `MadeRows`, or as an array if the source is one in memory."""
+    return MadeRows(source, rows, function) if source.array is None else function(source.array[rows], rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,125 +89,183 @@ class Spectra:
 
     Attributes
     ----------
-    flux : RowSource of shape (n_samples, n_pixels)
-    target : ndarray of shape (n_samples,)
-        The label to predict.
-    target_name : str
-    side : ndarray of shape (n_samples, n_columns)
-        The labels that make the bins.
-    side_names : list of str
-    error : RowSource of shape (n_samples, n_pixels), optional
+    flux : RowSource of shape (n_rows, n_pixels)
+    labels : dict of {str: ndarray of shape (n_rows,)}
+    error : RowSource of shape (n_rows, n_pixels), optional
         Standard error of each flux, in its unit.
     wavelength : ndarray of shape (n_pixels,), optional
     wave_unit : str, default="Angstrom"
-    groups : ndarray of shape (n_samples,), optional
-        Spectra with the same label belong together.
-    files : SpectraFiles, optional
-        Where they were read from.
+    told : list of str
+        What of the files is used as what, in lines of text.
     """
 
     flux: RowSource
-    target: NDArray
-    target_name: str
-    side: NDArray
-    side_names: list[str]
+    labels: dict[str, NDArray]
     error: RowSource | None = None
     wavelength: NDArray | None = None
     wave_unit: str = "Angstrom"
-    groups: NDArray | None = None
-    files: SpectraFiles | None = field(default=None, repr=False)
+    told: list[str] = field(default_factory=list)
+
+    def label(self, name: str, option: str) -> NDArray:
+        """Return a label as numbers, or as text if it holds text; `option` is what messages call it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such label, or it holds numbers and some text.
+        """
+        values = next((held for key, held in self.labels.items() if key.lower() == name.lower()), None)
+        if values is None:
+            held = ", ".join(self.labels) or "none"
+            raise ValueError(f"{option} {name}: no such label, but {held}. --label-names names columns.")
+        try:
+            numbers = numbers_in(values)
+        except ValueError as error:
+            raise ValueError(f"{option} {name}: {error}") from error
+        return values if numbers is None else numbers
+
+    def target(self, name: str) -> NDArray:
+        """Return the label to predict, which must be a finite number in every row."""
+        values = self.label(name, "target")
+        bad = np.flatnonzero(~np.isfinite(values)) if values.dtype.kind in "iuf" else np.arange(len(values))
+        if bad.size:
+            where = f"in {bad.size} rows, the first is {self.flux.locate(bad[0])}"
+            raise ValueError(f"target {name} is no finite number {where}: remove such rows.")
+        return values
+
+    def side(self, names: list[str]) -> NDArray:
+        """Return the labels that make the bins as records, with the names that bins have in words."""
+        shown = [SHOWN.get(name.lower(), name) for name in names]
+        return np.rec.fromarrays([self.label(n, "bin_by") for n in names], names=shown)  # type: ignore
 
 
-def load_spectra(args: Namespace, stack: ExitStack) -> Spectra:
-    """Load the Gaia sample, simulate spectra, or open the user's own.
+def bundled_spectra(args: Namespace) -> Spectra:
+    """Load the Gaia sample, or simulate spectra, without noise, as `args` say."""
+    options = {"n_pixels": args.pixels, "noise": 0.0, "random_state": args.seed}
+    bunch = load_gaia_xp() if args.data == ["gaia"] else make_stellar_spectra(args.n, **options)
+    labels = dict(zip(bunch.side_names, bunch.side.T, strict=True)) | {bunch.target_name: bunch.target}
+    return Spectra(RowSource(bunch.data), labels, RowSource(bunch.error), bunch.wavelength)
+
+
+def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) -> Spectra:
+    """Open the files that `args.data` stands for as one data set, and find what they hold.
 
     Parameters
     ----------
     args : Namespace
-        `data`: "gaia", "simulated", or paths; `n`, `pixels` and `seed` of simulated spectra, which come
-        without noise; `target`, `bin_by`, `groups` and the options of `SpectraFiles` of the user's own.
+        `data`; `flux`, `error`, `ivar`, `wave`, `labels` and `label_names`, which name arrays or columns, or
+        are None; `wave_unit` and `loglam`.
     stack : ExitStack
         Closes the files.
-
-    Returns
-    -------
-    Spectra
+    output : Path, optional
+        A file that must be none of them.
 
     Raises
     ------
-    FileNotFoundError
-        If a path leads nowhere.
+    OSError
+        If a path leads nowhere, or `output` is one of the files.
     ValueError
-        If arrays or labels are missing or do not fit together, or the simulator refuses its numbers.
+        If there is no flux, arrays do not fit together, or one that was named is missing.
     """
-    if args.data not in (["gaia"], ["simulated"]):
-        files = open_data(args, stack)
-        groups = args.groups or next((name for name in USUAL["groups"] if name in files.columns), None)
-        return Spectra(
-            files.flux,
-            files.target(args.target),
-            args.target,
-            files.side(args.bin_by),
-            list(args.bin_by),
-            files.error,
-            files.wavelength,
-            files.wave_unit or "Angstrom",
-            None if groups is None else files.column(groups, "groups"),
-            files,
-        )
-    if args.data == ["gaia"]:
-        bunch = load_gaia_xp()
-    else:
-        bunch = make_stellar_spectra(args.n, n_pixels=args.pixels, noise=0.0, random_state=args.seed)
-    label, side = (bunch.target, bunch.target_name), (bunch.side, bunch.side_names)
-    return Spectra(as_source(bunch.data), *label, *side, as_source(bunch.error), bunch.wavelength)
-
-
-def open_data(args: Namespace, stack: ExitStack, output: Path | None = None) -> SpectraFiles:
-    """Open the files that `args.data` stands for, but not `output`, and find what they hold."""
-    found = find_files(args.data)
-    if output is not None and output.exists() and any(map(output.samefile, found)):
+    paths = find_files(args.data)
+    if output is not None and output.exists() and any(map(output.samefile, paths)):
         raise FileExistsError(f"--output {output} is one of the files with spectra.")
-    pixels = {"flux": args.flux, "error": args.error, "ivar": args.ivar}
-    return SpectraFiles(open_files(found, stack, pixels), args)
+    entries = open_files(paths, stack, args)
+    used: dict[Entry, str] = {}
+
+    def find(role):
+        given = None if role == "label_names" else getattr(args, role)
+        for name in USUAL[role] if given is None else [given.lower()]:
+            found = [entry for entry in entries if entry.name.lower() == name]
+            found = found or [entry for entry in entries if entry.label == name]
+            if len(found) > 1:
+                raise ValueError(f"{role} can be {found[0]} or {found[1]}: choose one with --{role}.")
+            if found:
+                used[found[0]] = role
+                return found[0]
+        if given or role == "flux":
+            held = ", ".join(map(str, entries)) or "nothing"
+            raise ValueError(f"no array {given or role}; the files hold {held}: name one with --{role}.")
+        return None
+
+    flux = FileRows(find("flux"))
+    std = None if args.ivar else find("error")
+    if error := std or find("ivar"):
+        rows = FileRows(error)
+        if rows.shape != flux.shape:
+            raise ValueError(f"{error} does not go with flux, whose shape is {flux.shape}.")
+        error = rows if std else MadeRows(rows, np.arange(len(flux)), _std_of_ivar)
+    axis, unit, told = None, args.wave_unit, []
+    if wave := find("wave"):
+        axis, *others = [np.ravel(array[:]).astype(float) for array in wave.arrays]
+        if axis.shape != flux.shape[1:] or not all(np.array_equal(axis, other) for other in others):
+            raise ValueError(f"{wave} must be one axis of {flux.shape[1]} pixels, the same in all files.")
+        axis = 10**axis if args.loglam or wave.label == "loglam" else axis
+        unit = unit or wave.unit
+        told = [f"{axis.min():.7g} to {axis.max():.7g} {unit or 'Angstrom (no file says the unit)'}"]
+    group = [entry for entry in entries if args.labels and entry.name.startswith(f"{args.labels}/")]
+    block: Any = None if group else find("labels")
+    if block and (args.label_names or (beside := find("label_names"))):
+        block.names = args.label_names or beside.read().tolist()
+    labels: dict[str, NDArray] = {}
+    for entry in group or ([block] if args.labels else entries):
+        names = entry.names or [entry.name.split("/")[-1]]
+        fits = (entry.shape[0], np.prod(entry.shape[1:])) == (len(flux), len(names))
+        if fits and used.get(entry, "labels") == "labels":
+            used[entry] = "labels"
+            labels |= dict(zip(names, entry.read().reshape(len(flux), -1).T, strict=True))
+        elif entry is block and entry.names:
+            raise ValueError(f"{entry} does not go with {len(flux)} spectra and names {', '.join(names)}.")
+    told = [f"{role}: {entry}" for entry, role in used.items() if role != "labels"] + told
+    unused = ", ".join(str(entry) for entry in entries if entry not in used)
+    told += [f"labels: {', '.join(labels) or 'none'}", *([f"not used: {unused}"] if unused else [])]
+    return Spectra(flux, labels, error, axis, unit or "Angstrom", told)
 
 
-def bin_names(columns: Sequence[str], edges: Sequence[Sequence[float]] | None) -> list[list[str]] | None:
-    """Name each column's bins.
+@np.errstate(divide="ignore")
+def _std_of_ivar(ivar, rows):
+    """Return standard deviations from inverse variances, infinite where these are 0."""
+    return 1 / np.sqrt(ivar)
+
+
+def describe(spectra: Spectra, uses: dict[str, str]) -> Iterator[str]:
+    """Say what spectra and labels hold, and what is missing or suspicious, in lines of text.
 
     Parameters
     ----------
-    columns : sequence of str
-        Names of the columns of side information.
-    edges : sequence of sequences of float, or None
-        Bin edges of each column. None: quantiles, yet to be found.
-
-    Returns
-    -------
-    list of lists of str, or None
-        None where there are no edges.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many edges as columns.
-
-    Examples
-    --------
-    >>> from moe_sklearn.experiment._spectra import bin_names
-    >>> bin_names(["age"], [[0, 1.5, 14]])
-    [['age 0 to 1.5', 'age 1.5 to 14']]
+    spectra : Spectra
+    uses : dict of {str: str}
+        What is done with the labels: {name: use}.
     """
-    if edges is None:
-        return None
-    if len(edges) != len(columns):
-        raise ValueError(
-            f"edges holds edges of {len(edges)} columns, the bins are made from {len(columns)} "
-            f"({', '.join(columns)}): give edges of each, on the command line with / between columns."
-        )
-    if list(columns) == ["teff", "mh"] and [len(column) for column in edges] == [4, 4]:
-        return STELLAR_NAMES
-    return [
-        [f"{name} {low:g} to {high:g}" for low, high in pairwise(column)]
-        for name, column in zip(columns, edges, strict=True)
-    ]
+    largest = yield from _describe_values("flux", spectra.flux)
+    if spectra.error is not None:
+        yield from _describe_values("error", spectra.error, LARGEST_ERROR * largest)
+    for name in spectra.labels:
+        shown, values = f"label {name} ({uses.get(name, 'spare')})", spectra.label(name, "label")
+        if values.dtype.kind in "iufb":
+            yield from _describe_values(shown, RowSource(values[:, None].astype(float)))
+        else:
+            yield f"{shown}: text, {len(set(values.tolist())):,} different values"
+
+
+def _describe_values(name: str, source: RowSource, limit: float = np.inf) -> Generator[str, None, float]:
+    """Say what is missing and suspicious in flux, errors or a label; return the largest value."""
+    low, high, n_bad, n_large, bad_rows = np.inf, -np.inf, 0, 0, []
+    for start, _, load in source.blocks(READ_ROWS):
+        block = load()
+        good = np.isfinite(block)
+        low, high = block.min(initial=low, where=good), block.max(initial=high, where=good)
+        n_bad, n_large = n_bad + (~good).sum(), n_large + (block > limit).sum()
+        bad_rows += (start + np.flatnonzero(~good.all(axis=1))).tolist()
+    yield f"{name}: {low:.6g} to {high:.6g}"
+    if bad_rows:
+        where = f"in {len(bad_rows):,} rows, the first is {source.locate(bad_rows[0])}"
+        yield f"{name}: {n_bad:,} values nan or infinite, {where}"
+    if n_large:
+        yield f"{name}: {n_large:,} beyond {limit:.3g}, far more than the flux: bad pixels?"
+    sample = source.take(np.arange(0, len(source), len(source) // SAMPLED_ROWS + 1))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_sentinels(sample, f"{name}, column {{}},", "make them nan")
+    yield from (str(warning.message) for warning in caught)
+    return high
