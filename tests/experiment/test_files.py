@@ -172,7 +172,7 @@ def test_scaled_and_compressed_fits(arrays, tmp_path, opened):
     assert_array_equal(rows_of(opened(tmp_path / "b.fits.gz").flux), arrays["flux"])
 
 
-@pytest.mark.parametrize("kind", ["compound", "block", "pandas table", "pandas fixed", "structured"])
+@pytest.mark.parametrize("kind", ["compound", "block", "pandas", "structured"])
 def test_labels_of_every_form(arrays, tmp_path, opened, kind):
     names, values = arrays["label_names"].tolist(), arrays["labels"]
     records = np.rec.fromarrays(values.T, names=names)
@@ -183,14 +183,7 @@ def test_labels_of_every_form(arrays, tmp_path, opened, kind):
             file["catalogue"] = records
         elif kind == "block":
             file["labels"], file["label_names"] = values, names
-        elif kind == "pandas table":  # as pandas writes it by means of pytables
-            dtype = [("index", int), ("values_block_0", float, 3)]
-            table = np.array(list(zip(range(600), values, strict=True)), dtype)
-            file["cat/table"] = table
-            file["cat/table"].attrs["values_block_0_kind"] = np.bytes_(
-                b"(lp0\nVteff\np1\naVlogg\np2\naVmh\np3\na."
-            )
-        elif kind == "pandas fixed":
+        elif kind == "pandas":
             file["cat/block0_values"], file["cat/block0_items"] = values, np.array(names, "S")
     if kind == "structured":
         np.save(tmp_path / "labels.npy", records)

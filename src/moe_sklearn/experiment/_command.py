@@ -95,6 +95,8 @@ def experiment(args, tell, stack):
         binner=GridBinner(edges=args.edges, names=names, outside="drop"),
         random_state=args.seed,
     )
+    if not (model.binner.fit_transform(side[train]) >= 0).any():
+        raise ValueError("edges: no training row lies inside them; check their units and order.")
     X, x_std = rows_at(spectra.flux, train, seen), None
     if args.noise and not args.noise_draws and scaler is None:
         X = rows_at(spectra.flux, train)
@@ -102,9 +104,8 @@ def experiment(args, tell, stack):
     own = None if groups is None else groups[train]
     fitted = model.fit(X, y[train], bins=side[train], x_std=x_std, groups=own)
     tell(f"fitted {len(fitted.bins_)} experts, global ridge and gate on {len(train):,} rows", timed=True)
-    without = [name for k, name in enumerate(fitted.binner_.bin_names_) if k not in fitted.bins_]
-    if without:
-        tell(f"fewer than 2 training rows, so no expert: {', '.join(without)}")
+    for name in (name for k, name in enumerate(fitted.binner_.bin_names_) if k not in fitted.bins_):
+        tell(f"fewer than 2 training rows, so no expert: {name}")
     results.start()
     axis = spectra.wavelength, spectra.wave_unit, args.wave_medium or "air"
     saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions())
@@ -114,7 +115,6 @@ def experiment(args, tell, stack):
     write_columns(results.add("predictions.csv"), columns | {f"true {args.target}": y[test]})
     good = test[finite(columns, args.target, "held-out rows with nan or infinity are not judged", tell)]
     report = saved.model.evaluate(rows_at(spectra.flux, good, seen), y[good], bins=side[good])
-    tell(f"evaluated on {len(good):,} test rows", timed=True)
     tell(f"\n{report}\n")
     data = {"n_rows": n_rows, "n_pixels": n_pixels, "dtype": spectra.flux.dtype.name, "files": spectra.told}
     data |= {"n_train": len(train), "n_test": len(test), "n_test_not_finite": len(test) - len(good)}
@@ -166,8 +166,6 @@ def predict(args, tell, stack):
     saved.check_pixels(spectra.flux.shape[1], spectra.wavelength, spectra.wave_unit, args.wave_medium)
     if args.dry_run:
         return
-    if spectra.wavelength is None and saved.wavelength is not None:
-        tell("wave: the files have none to compare with that of the model")
     seen = seen_by(saved.scaler, spectra.error, args.noise or 0.0, args.seed)
     columns = predictions(saved, spectra, seen, np.arange(len(spectra.flux)))
     finite(columns, saved.target, "rows with nan or infinity are predicted as nan", tell)

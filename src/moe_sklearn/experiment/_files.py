@@ -1,7 +1,6 @@
 """Arrays in files, opened without being loaded: .npy, .npz, HDF5, FITS, CSV and Parquet."""
 
 import fnmatch
-import pickletools
 import re
 import zipfile
 from argparse import Namespace
@@ -178,13 +177,9 @@ def _open_hdf5(path, stack, args):
     for name, item in ((name, file[name]) for name in names):
         if not isinstance(item, h5py.Dataset) or not item.shape:
             continue
-        # pandas writes a block beside the names of its columns, or a table that pickles the names of a block.
-        items = name.replace("_values", "_items")
+        items = name.replace("_values", "_items")  # where pandas has the names of the columns
         told = file[items][:] if items in names and items != name else item.attrs.get("names")
         for part, array in _fields(name, item):
-            pickled = item.attrs.get(f"{part.removeprefix(name + '/')}_kind", b"")
-            if pickled[:1] in (b"(", b"\x80"):  # its strings are read, and nothing is run
-                told = [word for _, word, _ in pickletools.genops(pickled) if isinstance(word, str)]
             yield part, array, item.attrs.get("unit"), told
 
 
@@ -202,16 +197,15 @@ def _open_fits(path, stack, args):
 
 def _open_table(path, stack, args):
     """Convert a table, once and in parts: pixels to files that can be mapped, other columns to arrays."""
-    import pandas
+    import pandas as pd
 
     is_text, folder = kind_of(path) not in PARQUET, _scratch(stack)
-    if is_text:
-        frames = stack.enter_context(pandas.read_csv(path, chunksize=READ_ROWS))
-    else:
-        frames = [pandas.read_parquet(path)]
+    frames = (
+        stack.enter_context(pd.read_csv(path, chunksize=READ_ROWS)) if is_text else [pd.read_parquet(path)]
+    )
     for part, frame in enumerate(frames):
         for role, columns in _pixel_columns(frame, args).items():
-            values = frame[columns].apply(pandas.to_numeric, errors="coerce").to_numpy()
+            values = frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
             bad = np.argwhere(np.isnan(values) & frame[columns].notna().to_numpy())
             if bad.size:
                 where = f"row {part * READ_ROWS + bad[0, 0]} of column {columns[bad[0, 1]]!r}"

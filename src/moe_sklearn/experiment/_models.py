@@ -91,9 +91,10 @@ class SpectraModel:
         own, medium = self.wavelength, medium or self.wave_medium
         other = convert(wavelength, as_unit(unit or self.wave_unit), as_unit(self.wave_unit))
         if medium != self.wave_medium or not np.allclose(own, other, rtol=SAME_WAVE):
-            axes = [f"{axis[0]:.7g} to {axis[-1]:.7g} {self.wave_unit} in" for axis in (other, own)]
-            fitted = f"the model was fitted to {axes[1]} {self.wave_medium}: bring them to its pixels"
-            raise ValueError(f"wave: the spectra have {axes[0]} {medium}, {fitted}.")
+            found, known = (f"{axis[0]:.7g} to {axis[-1]:.7g} {self.wave_unit}" for axis in (other, own))
+            raise ValueError(
+                f"wave: {found} in {medium} is not {known} in {self.wave_medium}, as in the model."
+            )
 
 
 def load_model(path: Path) -> SpectraModel:

@@ -33,8 +33,7 @@ class FileRows(DerivedRows):
         if len(entry.shape) != 2 or 0 in entry.shape:
             raise ValueError(f"{entry} of {entry.files[0]}: two axes are expected, spectra and pixels.")
         super().__init__(as_source(entry.arrays))
-        is_double = any(array.dtype.kind == "f" and array.dtype.itemsize >= 8 for array in entry.arrays)
-        self.dtype = np.dtype(np.float64 if is_double else np.float32)
+        self.dtype = np.dtype("f8" if any(a.dtype.str[1:] == "f8" for a in entry.arrays) else "f4")
         self.files, self.in_memory = entry.files, False
 
     def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
@@ -202,7 +201,9 @@ def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) 
             raise ValueError(f"{wave} must be one axis of {flux.shape[1]} pixels, the same in all files.")
         axis = 10**axis if args.loglam or wave.label == "loglam" else axis
         unit = unit or wave.unit
-        told = [f"{axis.min():.7g} to {axis.max():.7g} {unit or 'Angstrom (no file says the unit)'}"]
+        told = [
+            f"wavelengths: {axis.min():.7g} to {axis.max():.7g} {unit or 'Angstrom (no file says the unit)'}"
+        ]
     group = [entry for entry in entries if args.labels and entry.name.startswith(f"{args.labels}/")]
     block: Any = None if group else find("labels")
     if block and (args.label_names or (beside := find("label_names"))):
@@ -244,8 +245,6 @@ def describe(spectra: Spectra, uses: dict[str, str]) -> Iterator[str]:
         shown, values = f"label {name} ({uses.get(name, 'spare')})", spectra.label(name, "label")
         if values.dtype.kind in "iufb":
             yield from _describe_values(shown, RowSource(values[:, None].astype(float)))
-        else:
-            yield f"{shown}: text, {len(set(values.tolist())):,} different values"
 
 
 def _describe_values(name: str, source: RowSource, limit: float = np.inf) -> Generator[str, None, float]:
@@ -263,7 +262,8 @@ def _describe_values(name: str, source: RowSource, limit: float = np.inf) -> Gen
         yield f"{name}: {n_bad:,} values nan or infinite, {where}"
     if n_large:
         yield f"{name}: {n_large:,} beyond {limit:.3g}, far more than the flux: bad pixels?"
-    sample = source.take(np.arange(0, len(source), len(source) // SAMPLED_ROWS + 1))
+    step = len(source) // SAMPLED_ROWS + 1 if source.shape[1] > 1 else 1
+    sample = source.take(np.arange(0, len(source), step))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of_sentinels(sample, f"{name}, column {{}},", "make them nan")
