@@ -199,11 +199,9 @@ def _open_table(path, stack, args):
     """Convert a table, once and in parts: pixels to files that can be mapped, other columns to arrays."""
     import pandas as pd
 
-    is_text, folder = kind_of(path) not in PARQUET, _scratch(stack)
-    frames = (
-        stack.enter_context(pd.read_csv(path, chunksize=READ_ROWS)) if is_text else [pd.read_parquet(path)]
-    )
-    for part, frame in enumerate(frames):
+    is_csv, folder = kind_of(path) not in PARQUET, _scratch(stack)
+    parts = stack.enter_context(pd.read_csv(path, chunksize=READ_ROWS)) if is_csv else [pd.read_parquet(path)]
+    for part, frame in enumerate(parts):
         for role, columns in _pixel_columns(frame, args).items():
             values = frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
             bad = np.argwhere(np.isnan(values) & frame[columns].notna().to_numpy())
@@ -212,7 +210,7 @@ def _open_table(path, stack, args):
                 raise ValueError(f"{where} is no number: leave the cell empty where a value is missing")
             # Text says nothing of precision.
             file = folder / f"{role}{part}.npy"
-            np.save(file, values.astype(np.float32) if is_text else values)
+            np.save(file, values.astype(np.float32) if is_csv else values)
             yield getattr(args, role) or role, np.load(file, mmap_mode="r")
             frame = frame.drop(columns=columns)
         for name, column in frame.items():
