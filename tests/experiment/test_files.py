@@ -3,18 +3,17 @@
 from argparse import Namespace
 from contextlib import ExitStack
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from astropy.io import fits
-from astropy.table import Table
 from containers import pixel_frame
 from numpy.testing import assert_allclose, assert_array_equal
 
 from moe_sklearn.experiment._files import find_files, open_files
 from moe_sklearn.experiment._spectra import open_spectra
 
+h5py, fits = pytest.importorskip("h5py"), pytest.importorskip("astropy.io.fits")
+Table = pytest.importorskip("astropy.table").Table
 OPTIONS = ("flux", "error", "ivar", "wave", "labels", "label_names", "wave_unit", "wave_medium", "loglam")
 
 
@@ -189,6 +188,16 @@ def test_labels_of_every_form(arrays, tmp_path, opened, kind):
         np.save(tmp_path / "labels.npy", records)
     files = opened(tmp_path)
     assert_array_equal(columns_of(files, names), values)
+
+
+def test_label_in_a_group_of_its_own_and_a_label_of_two_arrays(arrays, tmp_path, opened):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["flux"], file["labels/logg/value"] = arrays["flux"], arrays["labels"][:, 1]
+        file["noisy/logg"], file["version"] = np.zeros(600), 3
+    np.savez(tmp_path / "b.npz", seed=np.array(3))
+    files = opened(tmp_path)
+    assert_array_equal(files.target("logg"), arrays["labels"][:, 1])
+    assert "not used: noisy/logg (600,)" in files.told[-1] and "seed ()" in files.told[-1]
 
 
 def test_flux_in_a_compound_dataset(arrays, tmp_path, opened):

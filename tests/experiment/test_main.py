@@ -9,11 +9,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import h5py
 import joblib
 import numpy as np
 import pytest
-from astropy.table import Table
 from containers import pixel_frame
 from sklearn.model_selection import train_test_split
 
@@ -21,6 +19,7 @@ import moe_sklearn
 from moe_sklearn.__main__ import main
 from moe_sklearn.experiment._options import make_parser
 
+h5py = pytest.importorskip("h5py")
 FILES = ["model.joblib", "predictions.csv", "report.txt", "report.json", "files.json"]
 FAST = ["--alpha", "0.1", "--gate", "logistic"]
 
@@ -165,7 +164,8 @@ def test_all_kinds_of_files_give_the_same_scores(arrays, tmp_path, no_figures):
             for name, values in zip(names, arrays["labels"].T, strict=True):
                 file[name] = values[rows]
     columns = {name: arrays[name] for name in ("flux", "error")}
-    Table(columns | dict(zip(names, arrays["labels"].T, strict=True))).write(tmp_path / "a.fits")
+    table = pytest.importorskip("astropy.table").Table
+    table(columns | dict(zip(names, arrays["labels"].T, strict=True))).write(tmp_path / "a.fits")
     pixel_frame(arrays).to_csv(tmp_path / "a.csv", index=False)
     (tmp_path / "npy").mkdir()
     for name in ("flux", "error", "labels", "label_names"):
@@ -176,6 +176,37 @@ def test_all_kinds_of_files_give_the_same_scores(arrays, tmp_path, no_figures):
         found[name] = run("--data", tmp_path / name, *options).r2
     for r2 in found.values():
         assert r2 == pytest.approx(found["npy"], abs=1e-6)
+
+
+def test_what_stands_in_files_is_harmless_in_report_and_figures(arrays, tmp_path):
+    pytest.importorskip("matplotlib")
+    kinds = np.array(["hot $\\alpha$\x1b[2J", "$cold\nstar", "under_way"])[np.arange(600) % 3]
+    target = arrays["labels"][:, 1]
+    np.savez(
+        tmp_path / "a.npz",
+        flux=arrays["flux"],
+        **{"T$eff$": arrays["labels"][:, 0], "k": kinds, "$y": target},
+    )
+    options = ["--bin-by", "T$eff$,k", "--target", "$y", *FAST, "--output", tmp_path / "out", "--quiet"]
+    report = run("--data", tmp_path / "a.npz", *options)
+    assert any(name.startswith("T$eff$ <") for name in report.bin_names)
+    for name in ("report.txt", "report.json", "predictions.csv", "files.json"):
+        text = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "\x1b" not in text and "\nstar" not in text
+    assert len(list((tmp_path / "out").glob("*.png"))) == 7
+
+
+@pytest.mark.parametrize("module", ["h5py", "matplotlib"])
+def test_a_missing_package_is_told(tmp_path, source, monkeypatch, capsys, module):
+    (tmp_path / "a.h5").write_text("")
+    monkeypatch.setitem(sys.modules, module, None)
+    if module == "h5py":
+        text = failure(capsys, "--data", tmp_path / "a.h5", "--output", tmp_path / "out").err
+        assert "h5py" in text and "pip install '.[hdf5,fits,tables]'" in text
+    else:
+        monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+        run("--data", source, *FAST, "--output", tmp_path / "out")
+        assert "no figures: ModeScoresDisplay needs matplotlib" in capsys.readouterr().out
 
 
 def test_groups_are_held_out_whole(arrays, source, tmp_path, no_figures):

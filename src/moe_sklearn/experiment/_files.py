@@ -58,14 +58,14 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """The last part of the name that tells what the array is, in lower case."""
-        parts = [part for part in self.name.lower().split("/") if part not in GENERIC]
+        """The last part of the name that tells what the array is."""
+        parts = [part for part in self.name.split("/") if part.lower() not in GENERIC]
         return parts[-1] if parts else self.name
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the arrays together."""
-        return (sum(array.shape[0] for array in self.arrays), *self.arrays[0].shape[1:])
+        return self.arrays[0].shape and (sum(map(len, self.arrays)), *self.arrays[0].shape[1:])
 
     def __str__(self):
         return f"{self.name} {self.shape}, {self.arrays[0].dtype.name}, {len(self.files)} file(s)"
@@ -73,7 +73,7 @@ class Entry:
     def read(self) -> np.ndarray:
         """Load the arrays. Bytes become text."""
         values = np.concatenate([np.asarray(array[:]) for array in self.arrays])
-        if values.dtype.kind not in "SO":
+        if values.dtype.kind not in "SUO":
             return values
         return np.array([plain(value) for value in values.ravel()], object).reshape(values.shape)
 

@@ -176,7 +176,7 @@ def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) 
         given = None if role == "label_names" else getattr(args, role)
         for name in USUAL[role] if given is None else [given.lower()]:
             found = [entry for entry in entries if entry.name.lower() == name]
-            found = found or [entry for entry in entries if entry.label == name]
+            found = found or [entry for entry in entries if entry.label.lower() == name]
             if len(found) > 1:
                 raise ValueError(f"{role} can be {found[0]} or {found[1]}: choose one with --{role}.")
             if found:
@@ -199,7 +199,7 @@ def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) 
         axis, *others = [np.ravel(array[:]).astype(float) for array in wave.arrays]
         if axis.shape != flux.shape[1:] or not all(np.array_equal(axis, other) for other in others):
             raise ValueError(f"{wave} must be one axis of {flux.shape[1]} pixels, the same in all files.")
-        axis = 10**axis if args.loglam or wave.label == "loglam" else axis
+        axis = 10**axis if args.loglam or wave.label.lower() == "loglam" else axis
         unit = unit or wave.unit
         told = [
             f"wavelengths: {axis.min():.7g} to {axis.max():.7g} {unit or 'Angstrom (no file says the unit)'}"
@@ -210,9 +210,9 @@ def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) 
         block.names = args.label_names or beside.read().tolist()
     labels: dict[str, NDArray] = {}
     for entry in group or ([block] if args.labels else entries):
-        names = entry.names or [entry.name.split("/")[-1]]
-        fits = (entry.shape[0], np.prod(entry.shape[1:])) == (len(flux), len(names))
-        if fits and used.get(entry, "labels") == "labels":
+        names = entry.names or [entry.label]
+        fits = entry.shape[:1] == (len(flux),) and np.prod(entry.shape[1:]) == len(names)
+        if fits and used.get(entry, "labels") == "labels" and not set(names) & set(labels):
             used[entry] = "labels"
             labels |= dict(zip(names, entry.read().reshape(len(flux), -1).T, strict=True))
         elif entry is block and entry.names:
