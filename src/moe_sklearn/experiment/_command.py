@@ -23,6 +23,9 @@ from ._spectra import Spectra, bundled_spectra, describe, open_spectra, rows_at
 
 # Names of the bins between the SIMULATED_EDGES
 STELLAR_NAMES = [["Cool", "Mid", "Hot"], ["Metal-poor", "Solar", "Metal-rich"]]
+# With more rows in files, products of two folds are kept, and one noisy draw of each row: that is enough, and
+# needs half of the memory.
+MANY_ROWS = 20_000
 # What predictions can be written to
 SUFFIXES = (".csv", ".npz", ".h5", ".hdf5")
 
@@ -87,15 +90,14 @@ def experiment(args, tell, stack):
     if spectra.flux.array is None:  # files are read in their order
         train, test = np.sort(train), np.sort(test)
     names = STELLAR_NAMES if args.edges == SIMULATED_EDGES else None
-    model = SoftGateMoERegressor(
-        experts=BinnedRidgeExperts(alpha=args.alpha, small_bins="drop"),
-        gate_features=features.set_params(n_components=args.components),
-        gate=args.gate,
-        noise_levels=0,  # predictions are not told the noise of a row
-        binner=GridBinner(edges=args.edges, names=names, outside="drop"),
-        random_state=args.seed,
-    )
-    if not (model.binner.fit_transform(side[train]) >= 0).any():
+    many = spectra.flux.array is None and n_rows > MANY_ROWS
+    experts = BinnedRidgeExperts(alpha=args.alpha, small_bins="drop", cv=2 if many else 5)
+    binner = GridBinner(edges=args.edges, names=names, outside="drop")
+    # Predictions are not told the noise of a row, so that models for levels of noise are of no use.
+    given = {"noise_levels": 0, "n_noise_draws": 1 if many else "auto", "random_state": args.seed}
+    features.set_params(n_components=args.components)
+    model = SoftGateMoERegressor(experts, features, gate=args.gate, binner=binner, **given)
+    if not (binner.fit_transform(side[train]) >= 0).any():
         raise ValueError("edges: no training row lies inside them; check their units and order.")
     X, x_std = rows_at(spectra.flux, train, seen), None
     if args.noise and not args.noise_draws and scaler is None:
