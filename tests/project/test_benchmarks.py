@@ -94,6 +94,7 @@ QUICK = {
     "accuracy.py": "--n 800 --pixels 64 --noise 1 --models ridge$ --draws 500 --refine 1 --ceiling-rows 9",
     "alphas.py": "--n 1000 --pixels 16",
     "calibrate_simulator.py": "--n 3000 --pixels 128 --alpha 1 10",
+    "command.py": "--rows 1500 --pixels 32 --alpha 1",
     "comparison.py": "--tools moe_sklearn",
     "coverage.py": "--repeats 2 --only logistic",
     "few_rows.py": "--rows 60 --seeds 2",
