@@ -18,7 +18,7 @@ ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 MAX_COUNTS = 2**20
 """Greatest number of bootstrap counts in memory at once (8 MB)."""
 MAX_UNITS = 10_000
-"""With more rows, the bootstrap draws this number of random groups: 1,000 resamples of a million take 20 s."""
+"""With more rows, the bootstrap draws so many random groups: 1,000 resamples of a million take 20 s."""
 
 
 def rho_score(
