@@ -73,6 +73,8 @@ class SolvedBins:
         Number of folds without which there are models too, the first ones.
     n_rows : int
         Number of all rows.
+    pooled : FoldMoments, optional
+        Moments of all rows, which know the pools already. None means that the pools are sums of solved bins.
 
     Attributes
     ----------
@@ -86,13 +88,14 @@ class SolvedBins:
         Sums of the products of solved bins: of "all" rows, and of each fitted fold, or of the rest.
     """
 
-    def __init__(self, in_rows: FoldMoments, n_fitted: int, n_rows: int):
+    def __init__(self, in_rows: FoldMoments, n_fitted: int, n_rows: int, pooled: FoldMoments | None = None):
         self.in_rows, self.n_fitted, self.n_folds = in_rows, n_fitted, in_rows.n_folds
         self.n_features, self.n_targets = in_rows.n_features, in_rows.n_targets
         self.totals: dict = {}
         self.rests: dict = {}
         self.counts: dict = {}
         self.pools: dict = {}
+        self.pooled = pooled
         self._pools_are_long = n_rows > FLOAT32_ROWS
         self._spare: list[np.ndarray] = []
 
@@ -139,10 +142,14 @@ class SolvedBins:
 
     def pool(self):
         """Moments of all rows."""
+        if self.pooled is not None:
+            return self.pooled.pool()
         return self._with_rows(self.pools.get("all"), range(self.n_folds))
 
     def pool_without(self, fold: int):
         """Moments of all rows outside one of the fitted folds."""
+        if self.pooled is not None:
+            return self.pooled.pool_without(fold)
         pool: Any = self.pools.get(1 if self.has_rest else "all")
         if not self.has_rest and fold in self.pools:
             pool = pool.minus(self.pools[fold], self.take_spare(pool.xx.dtype))
@@ -156,7 +163,9 @@ class SolvedBins:
         return groups[0] if len(groups) == 1 else merged(groups or [self.in_rows.pool()])
 
     def add_to_pool(self, name, part: Moments):
-        """Add products to a pool."""
+        """Add products to a pool, unless the pools are known."""
+        if self.pooled is not None:
+            return
         if name not in self.pools:
             # Long sums are in float64 from the start, which spares a copy.
             dtype = float if self._pools_are_long else self.in_rows.product_dtype
@@ -255,7 +264,7 @@ def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scrat
     """Solve the bins of moments of all rows, which stay as they are."""
     parts = {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
     few = [label for label in parts if all(part.is_rows for part in parts[label])]
-    solved = SolvedBins(moments.select(few), n_fitted, moments.n_rows)
+    solved = SolvedBins(moments.select(few), n_fitted, moments.n_rows, moments)
     bins = (
         (label, {fold: part.as_products() for fold, part in enumerate(parts[label]) if part.n_rows})
         for label in parts

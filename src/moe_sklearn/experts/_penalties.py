@@ -175,8 +175,8 @@ def choose_alphas(
             by_folds = False
     if in_folds and not by_folds:
         parts, pooled = {k: [merged(of_label)] for k, of_label in parts.items()}, [moments.pool()]
-    rest_of_pool = rests_of(pooled)
     n_held_out = n_compared(pooled) if by_folds else 0
+    rest_of_pool = rests_of(pooled, n_rests=n_held_out)
     # That of likelihoods is the same for a row of weight 2 and for two rows.
     tie = tie_of(moments.n_rows) if by_folds else MOST_TIE
     table = []
@@ -247,18 +247,21 @@ def alpha_of_discriminants(moments, labels: list, alphas, global_alpha: float) -
 
 def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch):
     """`error_curves` of all candidates, from the largest one on as far as errors fall."""
-    rest, errors = rests_of(parts), np.full((n_held_out, len(candidates.values), parts[0].n_targets), np.nan)
-    held_out = [fold for fold in range(n_held_out) if parts[fold].n_rows and rest(fold).n_rows]
+    rest = cache(rests_of(parts, n_rests=1)) if n_held_out == 1 else rests_of(parts)
+    errors = np.full((n_held_out, len(candidates.values), parts[0].n_targets), np.nan)
+    n_rows = [part.n_rows for part in parts]
+    held_out = [fold for fold in range(n_held_out) if 0 < n_rows[fold] < sum(n_rows)]
 
     def solve(place=None):
         for fold in held_out:
-            penalties = candidates.penalties(rest(fold).weight)
+            others = rest(fold)
+            penalties = candidates.penalties(others.weight)
             if place is None:
-                places, *models = rough_path(rest(fold), penalties, prior(fold), scratch)
+                places, *models = rough_path(others, penalties, prior(fold), scratch)
                 if not len(places):
                     continue
             else:
-                places, models = [place], ridge_path(rest(fold), penalties[[place]], prior(fold), scratch)
+                places, models = [place], ridge_path(others, penalties[[place]], prior(fold), scratch)
             of_fold = parts[fold].squared_errors(*models)
             note_rounding(of_fold, parts[fold], scratch)
             errors[fold, places] = of_fold

@@ -356,11 +356,11 @@ class FoldMoments:
         return self._sums[name]
 
 
-def rests_of(parts: Sequence, total: Callable | None = None) -> Callable:
+def rests_of(parts: Sequence, total: Callable | None = None, n_rests: int | None = None) -> Callable:
     """Return the function of a fold that gives the moments of all parts but that one.
 
     They can be one of the parts themselves. ``total()`` gives all parts together; None means that they are
-    added up where that is needed.
+    added up if they are needed. `n_rests` is the number of folds that are asked for; None means all.
     """
     whole = total or cache(lambda: merged(parts))
 
@@ -369,9 +369,11 @@ def rests_of(parts: Sequence, total: Callable | None = None) -> Callable:
         if len(others) == 1:
             # A copy costs as much as a factorisation.
             return others[0]
-        # A difference reads two matrices, where a sum reads all others. It has the rounding of the whole, so
-        # that a small rest would lose digits (Chan, Golub and LeVeque, 1983): the others are summed then.
-        if not others or parts[fold].weight <= whole().weight / 2:
+        # A difference reads two matrices, and a sum reads all others. A single rest does without the whole.
+        # The difference has the rounding of the whole, so that a small rest would lose digits (Chan, Golub
+        # and LeVeque, 1983): the others are summed then.
+        is_single = n_rests == 1 and total is None
+        if not others or (not is_single and parts[fold].weight <= whole().weight / 2):
             return whole() - parts[fold]
         return merged(others)
 
