@@ -76,7 +76,8 @@ def test_inventories_name_what_is_installed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("script", "page"), [
+    ("script", "page"),
+    [
         ("idea_figure", "index.md"),
         ("choose_figure", "guide/choose.md"),
         ("page_figures", "guide/tutorial.md"),
