@@ -97,7 +97,12 @@ html_css_files = ["site.css"]
 pygments_style = "a11y-high-contrast-light"
 html_favicon = "_static/icon.svg"
 html_theme_options = {
-    "logo": {"text": project, "image_light": "_static/icon.svg", "image_dark": "_static/icon.svg"},
+    "logo": {
+        "text": project,
+        "alt_text": "Home",
+        "image_light": "_static/icon.svg",
+        "image_dark": "_static/icon.svg",
+    },
     "github_url": "https://github.com/moe-sklearn/moe-sklearn",
     "show_prev_next": True,
     "header_links_before_dropdown": 6,
