@@ -71,8 +71,7 @@ def y_limits(models) -> np.ndarray | None:
     spectra, three take the R2 of the oracle from .86 to .75. The models of a mixture predict no target beyond
     those of training.
     """
-    source = models.rows.source
-    weight = source.sample_weight
+    source, weight = models.rows.source, models.rows.sample_weight
     n_rows = sum(map(len, models.rows.labels)) if weight is None else np.count_nonzero(weight)
     return source.y_ends if n_rows == models.pooled.n_rows else None
 
