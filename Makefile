@@ -33,7 +33,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.plot  ## run the experiment and write its report and figures (DEMO_ARGS="--help")
-	$(VENV)/$(BIN)/python -m moe_sklearn $(DEMO_ARGS)
+	$(VENV)/$(BIN)/python -m moe_sklearn --overwrite $(DEMO_ARGS)
 
 test: $(VENV)/.test  ## run the fast tests (PYTEST_ARGS="...")
 	$(VENV)/$(BIN)/python -m pytest -n $(PYTEST_JOBS) --dist loadfile $(PYTEST_ARGS)

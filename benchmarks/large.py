@@ -71,11 +71,11 @@ def syrk(folder):
     bare_syrk(*shards_of(folder))
 
 
-def fit(folder, gate="auto"):
+def fit(folder, alpha="auto", gate="auto"):
     """Stages of the fit, and the report on the test rows."""
     test = np.load(folder / "test.npz")
     model = SoftGateMoERegressor(
-        BinnedRidgeExperts(1e3),
+        BinnedRidgeExperts(alpha),
         GateFeatureTransformer(wavelength=test["wavelength"]),
         gate=gate,
         binner=GridBinner(edges=SIMULATED_EDGES, outside="drop"),
@@ -88,8 +88,9 @@ def fit(folder, gate="auto"):
 
 JOBS = {
     "bare SYRK of the shards, before": syrk,
-    "whole fit, default gate": fit,
-    "whole fit, logistic gate": partial(fit, gate="logistic"),
+    "whole fit": fit,
+    "whole fit, penalty of 1,000": partial(fit, alpha=1e3),
+    "whole fit, penalty of 1,000, logistic gate": partial(fit, alpha=1e3, gate="logistic"),
     "bare SYRK of the shards, after": syrk,
 }
 

@@ -13,18 +13,18 @@ THEMES = {
     "dark": {"text": "#e6ebef", "question": "#3fb1c5", "on_question": "#14181e", "box": "#29313d"},
 }
 CHART = {
-    "Binner: what is known of training rows?": [
-        ("a label each", "bins=labels"),
+    "Binner: what do you know about training rows?": [
+        ("a label for each", "bins=labels"),
         ("numbers, categories", "GridBinner(3)"),
         ("… with known edges", "GridBinner(edges=…)"),
         ("nothing", "ClusterBinner(9)"),
     ],
-    "Gate: what matters?": [
+    "Gate: what matters to you?": [
         ("accuracy", 'gate="auto"'),
         ("probabilities of bins", 'gate="logistic"'),
         ("… with curved borders", "gate=classifier"),
     ],
-    "Mixing: what is known of a new row?": [
+    "Mixing: what do you know about a new row?": [
         ("its features", 'mixing="soft"'),
         ("… one expert must answer", 'mixing="hard"'),
         ("its regime too", "BinnedRidgeExperts"),

@@ -95,10 +95,21 @@ html_show_sourcelink = False
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 pygments_style = "a11y-high-contrast-light"
+html_favicon = "_static/icon.svg"
 html_theme_options = {
-    "logo": {"text": project},
+    "logo": {
+        "text": project,
+        "alt_text": "Home",
+        "image_light": "_static/icon.svg",
+        "image_dark": "_static/icon.svg",
+    },
+    "github_url": "https://github.com/moe-sklearn/moe-sklearn",
     "show_prev_next": True,
-    "navbar_end": ["theme-switcher"],
+    "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "navbar_start": ["navbar-logo", "version"],
+    "navbar_persistent": ["search-button"],
+    "navbar_end": ["theme-switcher", "navbar-icon-links"],
     "footer_start": ["copyright"],
     "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",
@@ -106,4 +117,4 @@ html_theme_options = {
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = {"index": [], "accuracy": [], "search": []}
+html_sidebars = {page: [] for page in ("index", "accuracy", "comparison", "search")}  # nothing to list

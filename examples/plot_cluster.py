@@ -2,16 +2,17 @@
 What if the rows do not fit on one machine?
 ===========================================
 
-A survey has hundreds of millions of spectra, on the disks of many machines. Moving the rows is what costs.
-This page fits a mixture to a dask array without moving any: each worker sends what it knows of its rows,
-and that is small. It needs dask: ``pip install 'moe-sklearn[dask]'``.
+A survey has hundreds of millions of spectra on the disks of many machines. Moving the rows is expensive.
+This page fits a mixture to a dask array without moving any: each worker sends a summary of its rows, which
+is small. It needs dask: from a checkout, ``pip install '.[dask]'``.
 """
 
 # %%
 # The data
 # --------
-# A dask array stands for rows that nobody holds as a whole. Here it has 40,000 simulated rows of 200 columns
-# in blocks of 5,000, which are made when a worker asks for them. Labels and targets are small, and at hand.
+# A dask array stands for rows that no machine holds as a whole. Here it has 40,000 simulated rows of 200
+# columns in blocks of 5,000, which are made when a worker asks for them. Labels and targets are small, and
+# this process holds them.
 # The last 10,000 rows are the test.
 
 import time
@@ -38,9 +39,9 @@ print(f"{X.numblocks[0]} blocks of {X.chunksize}, {X.nbytes / 1e6:.0f} MB in all
 # The fit
 # -------
 # A worker turns a block into *moments*: the count, the means and the products X'X and X'y of each regime.
-# Moments of two blocks add up exactly to those of both, so that they are merged in pairs. For the gate, the
-# workers return some numbers of each row, not its columns. Here the workers are threads. With
-# ``dask.distributed.Client(...)`` they are the machines of a cluster, and the code stays.
+# Moments of two blocks add up exactly to those of both, so they are merged in pairs. For the gate, the
+# workers return a few numbers of each row, not its columns. Here the workers are threads. With
+# ``dask.distributed.Client(...)`` they are the machines of a cluster, and the code stays the same.
 
 mixture = SoftGateMoERegressor(gate="logistic", random_state=0)
 start = time.perf_counter()
@@ -56,8 +57,8 @@ print(f"largest difference to the experts of all rows in memory: {difference:.0e
 # %%
 # What travels
 # ------------
-# The picture compares what a worker would send: its rows, or its moments. Look where the lines cross: at some
-# hundred rows. From there on rows grow without end, and moments stay as they are, half a square matrix for
+# The picture compares what a worker would send: its rows, or its moments. The lines cross at a few hundred
+# rows. From there on, the rows grow without end, and the moments stay as they are: half a square matrix for
 # each regime. A million rows are 2,500 times as large as their moments.
 
 rows = np.logspace(2, 8, 7)
@@ -94,4 +95,4 @@ for mixing in ["global", "soft"]:
 # * If a worker dies, dask runs its tasks again elsewhere, and the result is the same.
 # * Without dask, each machine can save the moments of its rows in a file (``accumulate``), and one machine
 #   merges the files.
-# * If the rows fit on one disk, ``fit`` reads a memory map in place, and no cluster is needed.
+# * If the rows fit on one disk, ``fit`` reads a memory map in place, and you need no cluster.

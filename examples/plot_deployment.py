@@ -2,9 +2,9 @@
 How does a fitted model leave the notebook?
 ===========================================
 
-A model that works has to be stored, loaded years later, and perhaps run where there is no Python. This page
-saves one model in three ways, checks that each of them predicts the same, and measures how long one spectrum
-takes. It needs two more packages for two of the ways: ``pip install skops 'moe-sklearn[onnx]'``.
+You have to store a model that works, load it years later, and perhaps run it on a machine without Python.
+This page saves one model in three ways, checks that each of them predicts the same, and measures how long
+one spectrum takes. Two of the ways need more packages: from a checkout, ``pip install skops '.[onnx]'``.
 """
 
 # %%
@@ -39,9 +39,9 @@ one_row = X_test[:1]
 # %%
 # joblib: for yourself
 # --------------------
-# Quick, and exact to the last bit. A joblib or pickle file runs code when it is loaded, so load none that
-# a stranger sends. The file says which version wrote it, and a version that cannot read it names the
-# one that can.
+# joblib is quick, and exact to the last bit. A joblib or pickle file runs code when it is loaded, so load
+# none from a stranger. The file says which version wrote it. A version that cannot read it names one that
+# can.
 
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name) / "model.joblib"
@@ -52,8 +52,8 @@ print(f"{path.stat().st_size / 1e6:.1f} MB, same predictions: {same}")
 # %%
 # skops: for others
 # -----------------
-# A skops file holds no code. Whoever loads it says which types are trusted; ``SKOPS_TRUSTED`` lists those of
-# this package. Ask the file first what it wants.
+# A skops file holds no code. Whoever loads it says which types to trust. ``SKOPS_TRUSTED`` lists those of
+# this package. Ask the file first which types it needs.
 
 if find_spec("skops"):
     import skops.io
@@ -91,8 +91,8 @@ folder.cleanup()
 # How long does one spectrum take?
 # --------------------------------
 # The median of many calls with a single row of 343 pixels, beside one plain ridge as scikit-learn predicts
-# it. The mixture evaluates nine experts and a gate of several networks. In a call from Python most of the
-# time goes to checks of the input and to the interpreter, which ONNX does without.
+# it. The mixture evaluates nine experts and a gate of several networks. In a call from Python, most of the
+# time goes into checks of the input and into the interpreter. ONNX needs neither.
 
 predictors["one ridge"] = Ridge().fit(X_train, y_train).predict
 taken = {}
@@ -116,8 +116,8 @@ ax.invert_yaxis()
 # sphinx_gallery_end_ignore
 
 # %%
-# Rows that are not fit for a prediction
-# --------------------------------------
+# Rows that cannot be predicted
+# -----------------------------
 # ``predict`` refuses nan with a message. A graph has no messages: its prediction is not finite, so check
 # for that.
 
@@ -133,4 +133,4 @@ except ValueError as error:
 # ------------
 # * joblib for your own disk, skops for files that travel, ONNX for programs in other languages.
 # * Store a few rows with their predictions beside the model, and compare after loading, on every machine.
-# * The difference is in single calls. For thousands of rows at once, Python is nearly as quick as ONNX.
+# * The difference is large for single calls. For thousands of rows at once, Python is nearly as quick.

@@ -2,9 +2,9 @@
 Why this prediction for this star?
 ==================================
 
-A mixture predicts with a weighted sum of linear models, so that each prediction can be taken apart: which
-experts spoke, what each of them said, and which part of the spectrum moved the result. This page does so
-for an ordinary star, and for one with an odd prediction.
+A mixture predicts with a weighted sum of linear models, so you can take each prediction apart: which experts
+spoke, what each of them said, and which part of the spectrum moved the result. This page does so for an
+ordinary star, and for one with an odd prediction.
 """
 
 # %%
@@ -45,10 +45,9 @@ print(f"log g: true {y_test[star]:.2f}, predicted {soft[star]:.2f}")
 # %%
 # Which experts spoke?
 # --------------------
-# ``expert_weights`` has the weight of each expert, then that of the global ridge, and after it those of the
-# anchors, which are constants.
-# ``predict_experts`` has what each expert says. The weighted sum is the prediction. ``gate_proba`` is
-# another thing: the probability of each regime.
+# ``expert_weights`` has the weight of each expert, then that of the global ridge, then those of the anchors,
+# which are constants. ``predict_experts`` has what each expert says. The weighted sum is the prediction.
+# ``gate_proba`` is something else: the probability of each regime.
 
 n_experts = len(model.bins_)
 weights, proba = model.expert_weights(flux)[star], model.gate_proba(flux)[star]
@@ -79,9 +78,9 @@ _ = ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.08))
 # sphinx_gallery_end_ignore
 
 # %%
-# Compare the colours. Two regimes are probable, for the star lies near the edge between them, at a
-# metallicity of -0.13. The weights are spread otherwise: the default gate is trained on the error of the sum,
-# and errors of experts cancel best in this mixture. If you prefer weights that are probabilities, take
+# Compare the colours. Two regimes are probable, because the star lies near the edge between them, at a
+# metallicity of -0.13. The weights are spread in another way: the default gate is trained on the error of the
+# sum, and errors of experts cancel best in this mixture. If you prefer weights that are probabilities, take
 # ``gate="logistic"``. It is less accurate here.
 
 # %%
@@ -141,8 +140,8 @@ print(f"coefficients change by {change / size:.0%} of their size from star to st
 # %%
 # A star that looks odd
 # ---------------------
-# Of the test stars, take the one about which the mixture and one ridge disagree most. Its true log g is not
-# needed to find it.
+# Take the test star about which the mixture and one ridge disagree most. You can find it without its true
+# log g.
 
 one_ridge = model.predict(flux, mixing="global")
 odd = int(np.abs(soft - one_ridge).argmax())
@@ -156,8 +155,8 @@ print(
 
 # %%
 # The picture explains it: the blue and the red half do not fit together, and no star wiggles like that.
-# The spectrum is damaged, not the star. The gate has given more weight than usual to anchors, which hold
-# the prediction within the range of the training stars; one ridge leaves it.
+# The spectrum is damaged, not the star. The gate gives more weight than usual to anchors, which hold the
+# prediction within the range of the training stars. One ridge leaves that range.
 
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 ax.plot(wavelength, X_train[:, :-2].mean(axis=0), color="#999999", label="mean")
@@ -173,6 +172,7 @@ _ = ax.legend(frameon=False)
 # ------------
 # * Look at rows where simple and flexible models disagree: they find damaged spectra.
 # * Read bands, not pixels: single coefficients of correlated columns have no meaning of their own.
-# * The table tells which experts to trust. A large error with few rows asks for more rows or wider bins.
+# * The table says which experts to trust. An expert with a large error and few rows needs more rows or a
+#   wider bin.
 # * What a pixel does *through the gate*, by changing the weights, is in the base. If you need that too,
 #   ``sklearn.inspection.permutation_importance`` treats the mixture as a whole.

@@ -66,7 +66,7 @@ legend = ax.legend(frameon=False, loc="lower left", markerscale=2)
 # Three by three bins of the side information make nine regimes. Each gets an *expert*, a ridge regression
 # of its own, and a *gate* learns from the spectrum how much to trust each expert. ``side_columns`` says
 # where the side information is: it makes the bins, and neither experts nor gate see it. Penalties, bins and
-# gate are the defaults. The binner is given for the names of the bins only.
+# gate are the defaults. The binner is only given to name the bins.
 
 from moe_sklearn import GridBinner, SoftGateMoERegressor
 
@@ -81,8 +81,8 @@ model.fit(X_train, y_train)
 # The answer
 # ----------
 # There are four ways to predict the test stars. "global" is one ridge for all stars. "oracle" gives each
-# star the expert of its true regime, which nobody knows of a new star. "hard" and "soft" ask the gate:
-# the most probable expert, or a weighted sum of all.
+# star the expert of its true regime, which is unknown for a new star. "hard" and "soft" ask the gate:
+# "hard" takes the most probable expert, "soft" a weighted sum of all.
 
 report = model.evaluate(X_test, y_test)
 for mode, r2 in report.r2.items():
@@ -98,7 +98,7 @@ figure, ax = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
 _ = plotting.ModeScoresDisplay.from_report(report, ax=ax)
 # sphinx_gallery_start_ignore
 # sphinx_gallery_thumbnail_number = 2
-# alt: Bars of R2 on the test stars: global 0.79, hard 0.83, soft 0.92, oracle 0.88.
+# alt: Bars of R2 on the test stars: global 0.80, hard 0.83, soft 0.92, oracle 0.90.
 # sphinx_gallery_end_ignore
 
 # %%
@@ -132,9 +132,9 @@ report
 # * Soft mixing reaches the oracle without being told the regime. A new spectrum needs no side
 #   information: ``model.predict(spectra)`` takes the 343 pixels alone.
 # * Hard mixing keeps half of the gain: the wrong expert is expensive.
-# * R2 *within* a regime can be negative, as for hot, metal-rich stars. They are nearly all dwarfs, whose
-#   log g has a standard deviation of 0.43 only, so that little is left to explain, and three stars that are
-#   taken for giants undo it.
-# * Soft mixing above the oracle also tells that the gate does work of its own. How much of the gain is
-#   due to the regimes, and how much to the gate?
+# * R2 *within* a regime can be negative, as for hot, metal-rich stars. Nearly all of them are dwarfs, whose
+#   log g has a standard deviation of 0.43 only. So there is little to explain, and three stars that the
+#   model takes for giants undo it.
+# * Soft mixing is above the oracle, so the gate does work of its own. How much of the gain comes from the
+#   regimes, and how much from the gate?
 #   :ref:`sphx_glr_auto_examples_plot_regime_value.py` separates the two.

@@ -1,16 +1,16 @@
 """
-Can regimes be found that nobody measured?
-==========================================
+Can a model find regimes that nobody measured?
+==============================================
 
-Often one suspects regimes, but has no temperature, no grade and no label to make them from. Clusters of the
+You may suspect regimes, but have no temperature, no grade and no label to make them from. Clusters of the
 rows themselves can stand in. This page compares them with known regimes, and with no regimes at all.
 """
 
 # %%
 # The data
 # --------
-# Observed Gaia spectra with log g as the target. Teff and [M/H] are known, so that clusters can be compared
-# with regimes that were really measured.
+# Observed Gaia spectra with log g as the target. Teff and [M/H] are known, so we can compare clusters with
+# regimes that were really measured.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,9 +27,9 @@ X, y, side = normalize(spectra.data), spectra.target, spectra.side
 # What the clusters are
 # ---------------------
 # ``ClusterBinner`` divides the rows by their PCA scores. It has seen neither temperature nor metallicity.
-# The boxes hold the middle half of the stars of each cluster, in the order of their temperature. Look at how
-# much they overlap: the clusters sort the stars by temperature, which changes spectra most, and much
-# less by metallicity.
+# Each box holds the middle half of the stars of one cluster, and the clusters are sorted by temperature. Look
+# at how much the boxes overlap: the clusters sort the stars by temperature, which changes spectra most, and
+# much less by metallicity.
 
 clusters = ClusterBinner(9, random_state=0).fit_transform(X).ravel()
 members = [side[clusters == cluster] for cluster in np.unique(clusters)]
@@ -51,9 +51,9 @@ _ = axes[1].set_xlabel("Clusters, with their numbers of stars")
 # %%
 # What they are worth
 # -------------------
-# The same mixture with four kinds of regimes, by two folds. A binner is fitted to the training rows of the
-# fold. With ``bins=X`` the rows are their own side information. A cluster of fewer than ten rows gets no
-# expert.
+# Two folds compare the same mixture with four kinds of regimes. The binner is fitted to the training rows of
+# each fold. With ``bins=X``, the rows are their own side information. A cluster of fewer than ten rows gets
+# no expert.
 
 random_labels = np.random.default_rng(0).integers(9, size=len(y))
 kinds = {
@@ -77,9 +77,9 @@ for train, test in KFold(2, shuffle=True, random_state=0).split(X):
             )
 
 # %%
-# Look at the blue circles, soft mixing: they differ by little. The gate is a flexible model that does well
-# without regimes. The triangles tell what the regimes themselves hold: an oracle with known bins is far
-# better than one with random labels, and that of clusters is nearly as good.
+# Look at the blue circles, which are soft mixing: they differ by little. The gate is a flexible model that
+# does well without regimes. The triangles show what the regimes themselves hold: an oracle with known bins is
+# far better than one with random labels, and that of clusters is nearly as good.
 
 figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for mixing, marker, color in [("soft", "o", "#0072B2"), ("oracle", "^", "#E69F00")]:
@@ -109,8 +109,8 @@ for kind, scores in r2.items():
 # %%
 # What follows
 # ------------
-# * Clusters can stand in where nothing was measured, if experts and a table by kind are wanted.
-# * They hold nothing that the spectra do not hold. They are those that change spectra most, which need not be
-#   those that change the relation to log g.
-# * Known regimes have names. An expert of "cool, metal-poor stars" can be discussed; "cluster 4" cannot.
-# * Rho says nothing here: the gate finds nearly all clusters, because they are made of what it sees.
+# * If nothing was measured and you want experts and a table by kind, clusters can stand in.
+# * Clusters know nothing that the spectra do not know. They follow what changes spectra most, which need not
+#   be what changes the relation to log g.
+# * Known regimes have names. You can discuss an expert of "cool, metal-poor stars", but not "cluster 4".
+# * Rho says nothing here. The gate finds nearly all clusters, because they are made of what it sees.

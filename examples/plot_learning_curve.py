@@ -2,7 +2,7 @@
 Would more stars help?
 ======================
 
-More training rows cost time at a telescope or in a laboratory. A learning curve tells what they would
+More training rows cost time at a telescope or in a laboratory. A learning curve shows what they would
 bring: the score against the number of rows, for one ridge and for the mixture.
 """
 
@@ -29,8 +29,9 @@ X_train, X_test, y_train, y_test = train_test_split(
 # %%
 # The curve
 # ---------
-# The rows are read once: statistics of the first 400 rows are kept, then those of the next rows are added,
-# and so on. Each point is the same as a fit to those rows alone: penalties are chosen anew at each size.
+# The rows are read once. The statistics of the first 400 rows are kept, then those of the next rows are
+# added, and so on. Each point is the same as a fit to those rows alone, and penalties are chosen anew at each
+# size.
 
 mixture = SoftGateMoERegressor(side_columns=[-2, -1], random_state=0)
 curve = moe_learning_curve(
@@ -56,7 +57,7 @@ _ = MoELearningCurveDisplay.from_curve(curve)
 # %%
 # How many rows is the mixture worth?
 # -----------------------------------
-# Read the picture sideways: how many stars does soft mixing need for what one ridge reaches with all?
+# Read the picture sideways: how many stars does soft mixing need to be as good as one ridge with all?
 
 best_ridge = curve.r2["global"][-1]
 enough = curve.train_sizes[curve.r2["soft"] >= best_ridge]
@@ -66,10 +67,10 @@ print(f"soft mixing is at least as good with {enough[0]:,} stars")
 # %%
 # What follows
 # ------------
-# * More stars would still help the mixture, and would hardly help one ridge.
-# * With 400 stars for nine experts, soft mixing is far above the oracle: the gate does not send a star to an
-#   expert that has 40 rows to learn from, but combines all of them.
-# * Rho needs rows too. At the left end the oracle itself gains little, and a ratio of small numbers says
-#   nothing: that is why rho leaves the picture.
-# * Each point is one random order of the stars: repeat the curve with another ``random_state`` before you
-#   trust a small difference.
+# * More stars would still help the mixture. They would hardly help one ridge.
+# * With 400 stars for nine experts, soft mixing is far above the oracle. The gate does not send a star to one
+#   expert that learned from 40 rows. It combines all of them.
+# * Rho needs rows too. At the left end, the oracle itself gains little, and a ratio of small numbers says
+#   nothing. That is why rho leaves the picture.
+# * Each point comes from one random order of the stars: repeat the curve with another ``random_state`` before
+#   you trust a small difference.

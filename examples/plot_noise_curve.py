@@ -3,7 +3,7 @@ How much noise does a model bear?
 =================================
 
 A model is often built from clean rows, such as simulated spectra, and used on noisy ones. This page shows
-how fast each way to predict gets worse with noise, and what is won by telling the fit of the noise.
+how fast each way to predict gets worse with noise, and what you gain if you tell the fit about the noise.
 """
 
 # %%
@@ -54,9 +54,9 @@ curve = noise_curve(
 )
 
 # %%
-# Look at the gap between one ridge (grey) and the others. It is widest in the middle. To the left, one ridge
-# sees so many details that it does well, too. To the right, little is left of the spectrum that a
-# regime could help to read. Then look at rho, the share of the gap that the gate keeps: it falls on the
+# Look at the gap between one ridge (grey) and the others. It is widest in the middle. On the left, one ridge
+# sees so many details that it does well too. On the right, noise covers the details that a regime could help
+# to read. Then look at rho, the share of the gap that the gate keeps: it falls on the
 # right, where the noise hides the regime from the gate.
 
 display = NoiseCurveDisplay.from_curve(curve)
@@ -72,8 +72,8 @@ _ = display.rho_ax_.set_xticks([], minor=True)
 # %%
 # What the fit should know
 # ------------------------
-# The same mixture at level 0.1, fitted in three ways: to the clean rows as if test rows were clean, to one
-# noisy draw of each row, and to the clean rows with their noise. The noise is added where it belongs, in
+# The same mixture at level 0.1 is fitted in three ways: to the clean rows as if test rows were clean, to one
+# noisy draw of each row, and to the clean rows with their noise. In the last way, the fit adds the noise in
 # expectation, as if each row came in many noisy copies.
 
 rng = np.random.default_rng(1)
@@ -90,8 +90,8 @@ scores = {
 }
 
 # %%
-# Look how little the model of clean rows is worth: it leans on details that the noise has covered. Its bar
-# is cut at -1. One noisy draw tells the fit how large the noise is, but not where the flux was.
+# Look how bad the model of clean rows is: it relies on details that the noise has covered. Its bar is cut
+# at -1. One noisy draw tells the fit how large the noise is, but not where the flux was.
 
 figure, ax = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
 heights = [max(score, -1) for score in scores.values()]
@@ -108,6 +108,6 @@ ax.margins(y=0.12)
 # %%
 # What follows
 # ------------
-# * Never fit clean rows for noisy ones without saying so.
-# * If the noise is known, ``x_std`` is better than adding noise by hand, and costs one pass.
-# * Where the grey line meets the others, one ridge is enough.
+# * Never fit clean rows to predict noisy ones without telling the fit.
+# * If you know the noise, ``x_std`` is better than adding noise by hand, and costs one pass.
+# * At noise levels at which the grey line meets the others, one ridge is enough.

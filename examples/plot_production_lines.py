@@ -1,17 +1,17 @@
 """
-Which grade is the plant making, and what does it cost not to know?
-===================================================================
+Which grade is the plant making, and what does it cost not to know it?
+======================================================================
 
 Nothing here is about stars. A plant makes three grades of a polymer on the same equipment. Quality
-depends on 60 correlated sensors, but with other slopes for each grade. The laboratory notes the
-grade of each sample; at run time it is not known. (The data are simulated.)
+depends on 60 correlated sensors, and each grade has its own slopes. The laboratory notes the grade of
+each sample. At run time the grade is unknown. (The data are simulated.)
 """
 
 # %%
 # Sensors and grades
 # ------------------
-# Six hidden process states drive all sensors. Grades differ in their typical states, which is what
-# a gate can see, and in how states make quality. A tenth of the samples carry no grade.
+# Six hidden process states drive all sensors. Grades differ in their typical states, which a gate can see,
+# and in how the states make quality. A tenth of the samples has no grade.
 
 import numpy as np
 
@@ -29,10 +29,10 @@ labels = grades[grade].astype(object)
 labels[rng.random(n) < 0.1] = None
 
 # %%
-# Is there anything to win?
-# -------------------------
-# Before building a gate: the cross-validated R2 of one ridge, and of one ridge per grade where the
-# grade is known.
+# Is there anything to gain?
+# --------------------------
+# Before you build a gate, look at the cross-validated R2 of one ridge, and of one ridge per grade that is
+# told the grade.
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, oracle_headroom
 
@@ -57,7 +57,7 @@ for mode, r2 in report.r2.items():
 print(f"{report.n_test_covered} of {report.n_test} test samples carry a grade")
 
 # %%
-# Which grades does the gate take for one another? Look off the diagonal: about one sample in twelve is
+# Which grades does the gate confuse? Look off the diagonal: about one sample in twelve is
 # taken for another grade, and no pair of grades stands out.
 
 import matplotlib.pyplot as plt
@@ -74,8 +74,8 @@ for text in ax.texts:
 # sphinx_gallery_end_ignore
 
 # %%
-# And what does it cost? Within each grade, compare the gate (blue) with the oracle (orange), which is told
-# the grade, and with one ridge for all grades (grey), which is of little use.
+# And what does the confusion cost? Within each grade, compare the gate (blue) with the oracle (orange), which
+# is told the grade, and with one ridge for all grades (grey), which is of little use.
 
 figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
 _ = plotting.BinScoresDisplay.from_report(report, ax=ax)
@@ -87,8 +87,8 @@ _ = plotting.BinScoresDisplay.from_report(report, ax=ax)
 # %%
 # At run time
 # -----------
-# `predict` asks for no grade. The gate's probabilities come along for whoever wants to know:
-# samples about which it is unsure have larger errors.
+# `predict` asks for no grade. The gate also gives its probabilities. Samples about which it is unsure have
+# larger errors.
 
 proba = model.gate_proba(X_test).max(axis=1)
 error = np.abs(model.predict(X_test) - y_test)
@@ -99,8 +99,8 @@ for low, high in [(0.0, 0.6), (0.6, 0.9), (0.9, 1.0)]:
     )
 
 # %%
-# A new batch from the laboratory needs no second look at old samples. The penalties are those that the fit
-# has chosen.
+# A new batch from the laboratory can be added without the old samples. The penalties are those that the fit
+# chose.
 
 found = model.experts_
 experts = BinnedRidgeExperts(
@@ -114,7 +114,7 @@ print(np.abs(experts.coef_ - found.coef_).max() < 1e-9)
 # %%
 # What follows
 # ------------
-# * ``oracle_headroom`` told before any gate was trained that the grades are worth an expert each.
-# * Soft mixing keeps four fifths of that without being told the grade. The rest is lost on samples that look
-#   like another grade: sensors that tell the grades apart would bring more than a better model.
-# * If the control room does know the grade, no gate is needed: ``BinnedRidgeExperts.predict(X, bins=...)``.
+# * ``oracle_headroom`` said, before any gate was trained, that each grade is worth an expert.
+# * Soft mixing keeps four fifths of that gain without being told the grade. The rest is lost on samples that
+#   look like another grade. Sensors that separate the grades would bring more than a better model.
+# * If the control room knows the grade, you need no gate: ``BinnedRidgeExperts.predict(X, bins=...)``.

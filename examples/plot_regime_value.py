@@ -2,17 +2,17 @@
 What are the regimes worth?
 ===========================
 
-A mixture can beat one ridge for two reasons: its regimes mean something, or its gate combines several
-models and is flexible whatever the regimes are. The same gain over one ridge can come from either. This
-page tells them apart, on a plant where the regimes matter and on stars where they hardly do.
+A mixture can beat one ridge for two reasons. Its regimes may mean something, or its gate may be flexible
+because it combines several models, whatever the regimes are. This page separates the two, for a plant whose
+regimes matter and for stars whose regimes hardly do.
 """
 
 # %%
 # The test
 # --------
 # ``regime_value`` fits the same mixture, on the same folds, to other bins: bins of the target itself, one
-# bin for all rows, and the real labels in random order. What the real bins have beyond these lines is
-# the worth of the regimes.
+# bin for all rows, and the real labels in random order. The regimes are worth what the real bins gain over
+# these lines.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,8 +23,8 @@ from moe_sklearn.plotting import RegimeValueDisplay
 # %%
 # A plant with three grades
 # -------------------------
-# Sixty sensors follow six hidden states, and three grades of a product turn the same states into quality
-# with slopes of their own. (The data are simulated.)
+# Sixty sensors follow six hidden states. Each of three grades of a product turns the states into quality with
+# its own slopes. (The data are simulated.)
 
 rng = np.random.default_rng(0)
 grade = rng.integers(3, size=1500)
@@ -44,8 +44,8 @@ for line, gain in plant.gain.items():
 print(f"permutation test: p = {plant.p_value:.2f}")
 
 # %%
-# Look at the blue circles, soft mixing. That of the real bins stands alone, and all other lines fall
-# back to one ridge (grey). The small strokes are the 19 shuffles of the labels.
+# Look at the blue circles, which are soft mixing. The one of the real bins stands alone, and all other lines
+# fall back to one ridge (grey). The small strokes are the 19 shuffles of the labels.
 
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
 _ = RegimeValueDisplay.from_value(plant, ax=ax)
@@ -58,7 +58,8 @@ _ = RegimeValueDisplay.from_value(plant, ax=ax)
 # Observed stars
 # --------------
 # Log g of Gaia stars, with nine bins of temperature and metallicity and the default gate, which is
-# trained on the error of the mixture. Some of the stars and three shuffles keep this page short.
+# trained on the error of the mixture. This page is quick because it takes 1,200 of the stars and three
+# shuffles.
 
 from sklearn.preprocessing import normalize
 
@@ -80,7 +81,7 @@ for line, gain in stars.gain.items():
 
 # %%
 # Here the blue circles differ by less than their bars, and all are far above one ridge. The gate does most
-# of the work. The oracle (orange) profits from real bins, and reaches soft mixing with these alone.
+# of the work. The oracle (orange) reaches soft mixing with the real bins only.
 
 figure, ax = plt.subplots(figsize=(6, 4.2), layout="constrained")
 _ = RegimeValueDisplay.from_value(stars, ax=ax)
@@ -93,6 +94,6 @@ _ = RegimeValueDisplay.from_value(stars, ax=ax)
 # What follows
 # ------------
 # * In the plant, keep the grades: nothing replaces them.
-# * For these stars the regimes add little accuracy. They can still be worth having, for experts that can
-#   be read one by one and for scores by regime. If accuracy is all that counts, one bin does nearly as well.
-# * A p-value cannot be below 1 / (1 + ``n_shuffles``): take at least 19 shuffles before you lean on it.
+# * For these stars, the regimes add little accuracy. They can still be useful, for experts that you can read
+#   one by one and for scores by regime. If you want accuracy alone, one bin does nearly as well.
+# * A p-value cannot be below 1 / (1 + ``n_shuffles``): take at least 19 shuffles before you rely on it.

@@ -2,9 +2,9 @@
 Which pixels does the gate look at?
 ===================================
 
-The gate sees some numbers of each spectrum: PCA scores, and mean, depth and equivalent width of spectral
-lines. For the lines it must know which pixels belong to them, on whatever axis the spectra come: in
-Angstrom, in nm, or in wavenumbers, in increasing or decreasing order.
+The gate sees a few numbers of each spectrum: PCA scores, and the mean, the depth and the equivalent width of
+spectral lines. It must know which pixels belong to a line, whatever the axis is: Angstrom, nm or
+wavenumbers, in increasing or decreasing order.
 """
 
 # %%
@@ -25,8 +25,8 @@ nanometres = spectra.wavelength / 10
 # %%
 # The same features on three axes
 # -------------------------------
-# Say the unit of the axis, and the rest follows. An astropy Quantity brings its unit along. The lines are
-# those of late-type stars, in Angstrom; the axis is converted to them.
+# Give the unit of the axis, and the rest follows. An astropy Quantity brings its unit along. The lines are
+# those of late-type stars, in Angstrom, and the axis is converted to Angstrom.
 
 features = GateFeatureTransformer(wavelength=nanometres, wavelength_unit="nm").fit(flux)
 angstrom = GateFeatureTransformer(wavelength=spectra.wavelength).fit(flux)
@@ -47,7 +47,7 @@ for name, other in {
 # %%
 # Where the windows are
 # ---------------------
-# The dark bands are the windows of the three calcium lines, the light ones the continuum that they are
+# The dark bands are the windows of the three calcium lines. The light bands are the continuum that they are
 # compared with, 2 nm on each side. Check that each dip of the mean spectrum lies within its window: if
 # all of them are shifted by 0.2 nm, the axis is in vacuum, and ``medium="vacuum"`` corrects it.
 
@@ -74,12 +74,12 @@ ax.set(xlim=(845, 871), ylim=(0.25, 0.56), xlabel="Wavelength [nm]", ylabel="Mea
 # sphinx_gallery_end_ignore
 
 # %%
-# What a feature tells
-# --------------------
+# What a feature says
+# -------------------
 # The equivalent width is the area of a line below its continuum, in Angstrom. Look at giants and dwarfs of
 # the same metallicity: the three calcium lines together are stronger in giants. On the right the points
 # spread out, and some fall below 0, because molecular bands pull the continuum of cool, metal-rich stars
-# down. This is the kind of hint from which a gate guesses the regime.
+# down. From hints of this kind a gate guesses the regime.
 
 width = features.transform(flux)[:, names.index("CaII_ew_total")]
 figure, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
@@ -106,7 +106,8 @@ _ = ax.legend(frameon=False)
 # %%
 # A wrong unit does not pass
 # --------------------------
-# An axis in nm that is taken for Angstrom would measure nothing. It is an error, and names the way out:
+# If an axis in nm were taken for Angstrom, the windows would measure nothing. So it is an error, which names
+# the way out:
 
 import textwrap
 
@@ -135,5 +136,5 @@ print(water.fit(absorbance).get_feature_names_out()[5:].tolist())
 # ------------
 # * Give the unit, and draw the windows over the mean spectrum once: a picture shows a shift that no score
 #   shows.
-# * Where no line is resolved, as in Gaia's low-resolution spectra, the windows add little. PCA scores alone
-#   are then enough.
+# * If no line is resolved, as in Gaia's low-resolution spectra, the windows add little. PCA scores alone are
+#   then enough.

@@ -2,15 +2,15 @@
 What if there are more columns than rows?
 =========================================
 
-A spectrum can have 10,000 pixels, and a laboratory has a thousand samples. The matrix of products that
-ridge regression is known for would then have a hundred million entries, for each regime. Nobody needs it.
-This page measures what a fit costs, against the same models from plain scikit-learn.
+A spectrum can have 10,000 pixels, and a laboratory a thousand samples. The usual matrix of ridge regression,
+the products of columns with columns, would then have a hundred million entries for each regime. A fit does
+not need it. This page measures what a fit costs, against the same models from plain scikit-learn.
 """
 
 # %%
 # The data
 # --------
-# 900 rows in five regimes, with up to 10,000 correlated columns, float32. Each regime has slopes of its own
+# 900 rows in five regimes, with up to 10,000 correlated columns, in float32. Each regime has its own slopes
 # on ten hidden factors.
 
 import time
@@ -47,8 +47,8 @@ def seconds(function, *arguments):
 # %%
 # One penalty
 # -----------
-# By hand: a ridge for each regime, one for all rows, and the PCA that a gate needs. ``Ridge`` works with
-# the products of rows with rows too, so that this is a fair rival.
+# By hand, that is a ridge for each regime, one for all rows, and the PCA that a gate needs. ``Ridge`` also
+# works with the products of rows with rows, so this is a fair comparison.
 
 
 def by_hand(X, y, regime):
@@ -71,8 +71,8 @@ for d in columns:
 # %%
 # Five penalties
 # --------------
-# The same with the penalty to be chosen from five, by five folds, for each regime and for all rows: a
-# search by hand fits 156 ridges. The experts compare all candidates on the products of one pass.
+# Now five folds choose the penalty from five, for each regime and for all rows. A search by hand fits 156
+# ridges. The experts compare all candidates on the products of one pass.
 
 penalties = [100.0, 1000.0, 10_000.0, 100_000.0, 1e6]
 
@@ -100,7 +100,7 @@ for name, taken in searched.items():
     )
 
 # %%
-# Look at the lines first: with one penalty they lie close together, and the loop is as fast or faster. Then
+# Look at the lines first. With one penalty they lie close together, and the loop is as fast or faster. Then
 # look at the squares. A search by hand takes many times as long, because each fold and each penalty starts
 # anew, while the experts share the products of all folds.
 
@@ -139,7 +139,7 @@ for mixing in ["global", "hard", "soft", "oracle"]:
 # %%
 # What follows
 # ------------
-# * Wide data need no special setting: a regime with fewer rows than columns is solved through its rows.
+# * Wide data need no special setting. A regime with fewer rows than columns is solved through its rows.
 # * With one penalty and no gate, a loop of ``Ridge`` is as fast or faster on data of this size. The gain is
-#   in searches, and in the mixture, whose gate needs experts that have not seen a row.
-# * Few rows for each regime make penalties matter. ``alpha="auto"``, the default, compares 31 of them.
+#   in searches, and in the mixture: its gate needs, for each row, experts that have not seen the row.
+# * With few rows in each regime, penalties matter. ``alpha="auto"``, the default, compares 31 of them.

@@ -8,7 +8,7 @@ from counted_reads import OnDisk
 from numpy.testing import assert_allclose
 from shared_data import three_regimes
 
-from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, dask_fit
+from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, dask_fit, regime_value
 from moe_sklearn.data import BLOCK_ROWS
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.moments._row_moments import RowMoments
@@ -127,9 +127,35 @@ def test_predict(mixture, data, mixing, return_std):
     assert held < LIMIT
 
 
-@pytest.mark.parametrize("method", ["predict_interval", "gate_proba", "expert_weights", "predict_experts"])
+@pytest.mark.parametrize(
+    "method", ["predict_interval", "gate_proba", "expert_weights", "predict_experts", "local_coef"]
+)
 def test_other_predictions_of_a_mixture(mixture, data, method):
     assert held_beside(lambda: getattr(mixture, method)(data[0])) < LIMIT
+
+
+def test_contributions(mixture, data):
+    """Beside the rows that they refer to they made 1.0 times X."""
+
+    def parts():
+        found = mixture.contributions(data[0])
+        assert found.data is data[0]
+        return found.values, found.base_values
+
+    assert held_beside(parts) < LIMIT
+
+
+def test_fits_of_few_columns(data):
+    """A gate of few columns holds more numbers for each row than X: 50 columns took 5 times X."""
+    rng = np.random.default_rng(0)
+    X, bins = rng.normal(size=(N_ROWS, 50)), np.arange(N_ROWS) % 4
+    y = X[:, 0] * bins + rng.normal(size=N_ROWS)
+    gate = RegressionGate(8, n_restarts=1, max_iter=1, random_state=0)
+    rows = {"X": X, "y": y, "bins": bins}
+    assert held_beside(lambda: SoftGateMoERegressor(gate="logistic").fit(**rows)) < 2 * X.nbytes
+    assert held_beside(lambda: SoftGateMoERegressor(gate=gate).fit(**rows)) < 4.2 * X.nbytes
+    model = SoftGateMoERegressor(gate="logistic")
+    assert held_beside(lambda: regime_value(model, **rows, cv=2, n_shuffles=0)) < 3 * X.nbytes
 
 
 def test_the_report(mixture, data):

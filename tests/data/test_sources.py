@@ -1,3 +1,4 @@
+import mmap
 import re
 import sys
 import threading
@@ -193,6 +194,19 @@ def test_pages_of_a_map_are_given_back(tmp_path):
         load().sum()
         largest = max(largest, file_pages() - before)
     assert largest < X.nbytes / 4
+
+
+def test_a_map_is_read_where_pages_cannot_be_given_back(tmp_path, monkeypatch):
+    """Windows has no madvise."""
+    monkeypatch.delattr(mmap, "MADV_DONTNEED", raising=False)
+    np.save(tmp_path / "X.npy", np.arange(60.0).reshape(20, 3))
+    source = as_source(np.load(tmp_path / "X.npy", mmap_mode="r"))
+    monkeypatch.setattr(source, "_map", None if source._map is None else NoAdvice())
+    assert_array_equal(np.concatenate([load() for *_, load in source.blocks(6)]).ravel(), np.arange(60.0))
+
+
+class NoAdvice:
+    """A map without the method madvise."""
 
 
 def test_take_crosses_blocks_and_shards():

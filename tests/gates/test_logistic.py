@@ -20,9 +20,14 @@ def test_checks_of_scikit_learn(estimator, check):
 
 @pytest.mark.parametrize("n_bins", [2, 4])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("solver", ["lbfgs", "newton-cg"])
-def test_logistic_gate_is_a_regression_on_standardised_inputs(monkeypatch, n_bins, weighted, solver):
-    monkeypatch.setattr(_logistic, "NEWTON_ROWS", 300 if solver == "lbfgs" else 299)
+@pytest.mark.parametrize(
+    ("solver", "n_rows", "n_classes"), [("lbfgs", 300, 4), ("newton-cg", 299, 4), ("newton-cg", 300, 1)]
+)
+def test_logistic_gate_is_a_regression_on_standardised_inputs(
+    monkeypatch, n_bins, weighted, solver, n_rows, n_classes
+):
+    monkeypatch.setattr(_logistic, "NEWTON_ROWS", n_rows)
+    monkeypatch.setattr(_logistic, "MANY_CLASSES", n_classes)
     rng = np.random.default_rng(0)
     X = rng.normal(3, 2, size=(300, 3))
     labels = np.digitize(X[:, 0] + rng.normal(size=300), [1, 3, 5][: n_bins - 1])

@@ -231,3 +231,21 @@ def test_a_gate_of_labels_is_stopped_by_labels(weight, criterion):
     parameters, best = draw_parameters(0, rows, 0), EarlyStopping(rows, weight)
     best.update(parameters)
     assert best.loss == loss_of(parameters, rows, criterion)
+
+
+def test_gates_of_many_bins_take_fewer_steps(monkeypatch):
+    """40,000 rows in 400 bins took 98 s."""
+    rows, looks = draw_rows(0, 640), []
+    start = small_start(rows)
+    size = sum(array.size for array in start)
+    monkeypatch.setattr(EarlyStopping, "update", lambda self, network: looks.append(network) or False)
+    monkeypatch.setattr(_training, "LEAST_STEPS", 7)
+    monkeypatch.setattr(_training, "LEAST_ITERATIONS", 2)
+    for affordable, steps in ((11, 11), (3, 7)):
+        monkeypatch.setattr(_training, "MAX_PRODUCTS", affordable * size * 32)
+        assert train_alone(start, rows, rows, 0.0, 50, np.random.RandomState(0)).n_steps == steps
+    linear = [array[: rows.experts.shape[1]] for array in start[:2]]
+    for affordable, iterations in ((3, 3), (1, 2)):
+        size = sum(array.size for array in linear)
+        monkeypatch.setattr(_training, "MAX_PRODUCTS", affordable * size * 640)
+        assert train_linear(linear, rows, rows, 0.0, 0.0, 50).n_steps == iterations

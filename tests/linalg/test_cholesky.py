@@ -1,7 +1,10 @@
 """Kernels on symmetric matrices against numpy."""
 
+import mmap
 import os
+import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,6 +283,38 @@ def test_a_forked_process_has_zeros_of_its_own(d):
         os._exit(0)
     assert os.waitpid(number, 0)[1] == 0
     assert xx[-1, 0] == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_triangle_that_is_read_but_not_written_takes_no_memory():
+    """Saving a file of moments reads both triangles."""
+
+    def held():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    xx = _triangles.zeros_lower((2000, 2000), float)
+    before = held()
+    assert xx.sum() == 0
+    assert held() - before < xx.nbytes / 8
+
+
+@pytest.mark.parametrize("system", ["Windows", "macOS"])
+def test_zeros_of_systems_that_lack_flags_of_linux(system, monkeypatch):
+    given = []
+
+    class Memory(mmap.mmap):
+        def __new__(cls, number, size, **options):
+            given.append(options)
+            return super().__new__(cls, number, size, **options)
+
+    lacking = {"Windows": ("MAP_PRIVATE", "MAP_ANONYMOUS", "MADV_NOHUGEPAGE", "MADV_DONTNEED")}
+    for name in lacking.get(system, ("MADV_NOHUGEPAGE",)):
+        monkeypatch.delattr(mmap, name, raising=False)
+    monkeypatch.setattr(mmap, "mmap", Memory)
+    xx = _triangles.zeros_lower((1000, 1000), float)
+    assert len(given) == 1 and bool(given[0]) == (system == "macOS")
+    xx[-1, 0] = 7.0
+    assert xx.flags.f_contiguous and xx.sum() == 7
 
 
 @pytest.mark.parametrize(("line", "n_bytes"), [("MemAvailable:  3 kB", 3072), ("MemFree: 3 kB", np.inf)])

@@ -208,6 +208,30 @@ def test_interval_does_not_depend_on_the_size_of_the_blocks(monkeypatch):
         assert max(rows * n for rows, n in sizes) <= max(most, 50)
 
 
+def test_interval_of_many_rows_draws_groups_of_them(monkeypatch):
+    """1,000 resamples of 100,000 rows took 2 s, as many numbers are drawn as they have rows."""
+    data = draw(6007)
+    drawn = []
+
+    class Counted(np.random.RandomState):
+        def randint(self, low, size):
+            drawn.append(np.prod(size))
+            return super().randint(low, size=size)
+
+    def interval(seed=0):
+        y, y_pred, y_global, y_oracle = data
+        return rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, random_state=Counted(seed))
+
+    of_rows, others = np.array(interval()), [interval(seed) for seed in range(1, 4)]
+    drawn.clear()
+    monkeypatch.setattr(_scores, "MAX_UNITS", 1000)
+    assert interval() == interval()
+    assert sum(drawn) == 2 * 1000 * 1000
+    # The width is that of rows, up to the chance of other resamples.
+    width, chance = np.ptp(of_rows), max(np.abs(np.array(others) - of_rows).max(), 0.03 * np.ptp(of_rows))
+    assert interval() == pytest.approx(of_rows, abs=3 * chance) and 3 * chance < width / 2
+
+
 def test_interval_does_not_depend_on_where_zero_is():
     y, y_pred, y_global, y_oracle = draw(50)
     low, high = rho_interval(y, y_pred, y_global=y_global, y_oracle=y_oracle, random_state=0)

@@ -1,6 +1,7 @@
 """Soft predictions divided among the columns, and the attributes that a mixture has not."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ def fitted(n_targets=1, dtype=np.float64, **params):
 @pytest.mark.parametrize("n_targets", [1, 2])
 def test_contributions_follow_their_formula(params, n_targets):
     model, X = fitted(n_targets, **params)
+    model.predictor_ = replace(model.predictor_, limits=None)
     parts = model.contributions(X[:50])
     assert parts.values.shape == (50, 6, 2)[: 1 + n_targets]
     assert parts.base_values.shape == (50, 2)[:n_targets]

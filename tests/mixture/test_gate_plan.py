@@ -127,6 +127,19 @@ def test_a_gate_takes_all_rows_up_to_its_limit(gate):
     assert len(plan(codes, gate_max_samples=300).rows) == 300
 
 
+@pytest.mark.parametrize(
+    ("n_rows", "n_bins", "n_expected"),
+    [(300_000, 16, 250_000), (300_000, 40, 100_000), (40_000, 400, 10_000), (250_000, 1000, 10_000)],
+)
+def test_a_gate_of_many_bins_has_fewer_rows(n_rows, n_bins, n_expected):
+    """Arrays of rows and bins took 1.0 GB for 40,000 x 400 and would have taken 28 GB for 250,000 x 1,000."""
+    codes = np.arange(n_rows) % n_bins
+    rows = plan(codes, n_bins).rows
+    assert len(rows) == pytest.approx(n_expected, rel=0.01) and len(rows) <= n_expected
+    assert np.bincount(codes[rows], minlength=n_bins).min() >= min(10, n_rows // n_bins)
+    assert len(plan(codes, n_bins, gate_max_samples=None).rows) == n_rows
+
+
 @pytest.mark.parametrize("max_samples", [0, -5, 1.5, 3, True, np.nan])
 def test_gate_max_samples_is_two_rows_a_bin_or_more(max_samples):
     """C12: gate_max_samples of 0, -5, 1.5."""

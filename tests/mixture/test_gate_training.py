@@ -388,3 +388,31 @@ def test_a_gate_that_sees_nothing_of_a_constant_X_says_so(options):
         SoftGateMoERegressor(**options).fit(np.ones((300, 4)), y, bins=bins)
     with pytest.raises(ValueError, match="X is constant"):
         ClusterBinner(2).fit(np.ones((300, 4)))
+
+
+@pytest.mark.parametrize("given", ["mixture", "gate"])
+def test_a_fit_advances_a_random_state(given):
+    """As in scikit-learn: a second fit is another draw, the same state gives the same two."""
+    X, y, bins = three_regimes(200, 4)
+
+    def two_fits():
+        state = np.random.RandomState(0)
+        gate = (
+            RegressionGate(8, n_restarts=1, max_iter=5, random_state=state)
+            if given == "gate"
+            else "regression"
+        )
+        model = SoftGateMoERegressor(gate=gate, random_state=state)
+        return [model.fit(X, y, bins=bins).predict(X) for _ in range(2)]
+
+    first, second = two_fits()
+    assert not np.array_equal(first, second)
+    assert_array_equal([first, second], two_fits())
+
+
+@pytest.mark.parametrize(("n_rows", "n_bins", "tol"), [(600, 50, 1e-4), (612, 51, 1e-3), (10_001, 2, 1e-3)])
+def test_routers_of_many_rows_or_bins_are_solved_to_fewer_digits(n_rows, n_bins, tol, monkeypatch):
+    """The router of 400 bins took a minute."""
+    monkeypatch.setattr(_gate_training, "fit_classifier", lambda gate, *_: gate)
+    gate = fit_router(np.zeros((n_rows, 2)), np.arange(n_bins), np.arange(n_rows) % n_bins)
+    assert gate.tol == tol

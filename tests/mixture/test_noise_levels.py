@@ -1,6 +1,7 @@
 """Rows whose noise is known when they are predicted."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,7 @@ def test_nothing_changes_where_the_noise_of_the_rows_is_not_given(gate):
 def test_experts_of_a_level_are_ridges_with_its_noise_and_interpolated_in_between(shift):
     (X, noisy, x_std), y, bins = make_rows(shift=shift)
     model = make_model(experts=BinnedRidgeExperts(1.0)).fit(X, y, bins=bins, x_std=x_std)
+    model.predictor_ = replace(model.predictor_, noisy=replace(model.predictor_.noisy, limits=None))
     stack, variances = model.predictor_.noisy.stack, model.predictor_.noisy.variances
     mean_level = np.sqrt(np.mean(x_std**2 / variances))
     one = np.sqrt(variances)  # the noise of level 1

@@ -117,6 +117,13 @@ def test_graph_of_every_gate_input(params):
     assert_same(model, X, y)
 
 
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_graph_cuts_what_lies_beyond_the_targets_of_training(n_targets):
+    model, X, y = fitted(GATES["networks"], n_targets=n_targets)
+    assert (model.predict(30 * X, mixing="global") == model.predictor_.limits[1]).any()
+    assert_same(model, 30 * X, y)
+
+
 def test_graph_of_the_stellar_lines():
     wavelength = np.linspace(8100.0, 8850.0, N_PIXELS * 3)
     X, y, bins = spectra()

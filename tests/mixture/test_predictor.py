@@ -238,13 +238,13 @@ def fitted():
 
 
 def with_coefficients(model, coef):
-    """The model, its predictor with other coefficients of the experts."""
+    """The model, its predictor with other coefficients of the experts, and without limits."""
     stack = model.predictor_.stack
     replaced = stack.coef.copy()
     replaced[:, stack.columns["experts"]] = coef
     changed = object.__new__(type(model))
     changed.__dict__.update(vars(model))
-    changed.predictor_ = replace(model.predictor_, stack=replace(stack, coef=replaced))
+    changed.predictor_ = replace(model.predictor_, stack=replace(stack, coef=replaced), limits=None)
     return changed
 
 
@@ -364,3 +364,36 @@ def test_gate_features_need_not_be_defined_for_zeros_in_lazy_predictions():
     X[150, -1] = 0
     with pytest.raises(ValueError, match="gate_features make -inf of row 150 of X"):
         model.predict(dask.from_array(X, chunks=(100, 5))).compute()
+
+
+# limits of the predictions
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_models_predict_no_target_beyond_those_of_training(dtype):
+    X, y, bins = three_regimes(400, N_FEATURES)
+    X, Y = X.astype(dtype), np.stack([y, 3 - y], axis=1)
+    used = np.abs(Y[:, 0]) < 4
+    model = SoftGateMoERegressor(gate=RegressionGate(max_iter=5), random_state=0)
+    model.fit(X, Y, bins=bins, sample_weight=used.astype(float))
+    low, high = Y[used].min(axis=0), Y[used].max(axis=0)
+    far = 100 * X[:50]
+    raw = model.experts_.transform(far).reshape(50, N_BINS, 2)
+    cut = model.predict_experts(far).reshape(raw.shape)
+    assert_allclose(cut, np.clip(raw, low, high), rtol=1e-6)
+    assert (cut != raw).any()
+    for mixing in MODES:
+        predicted = model.predict(far, mixing=mixing, bins=bins[:50])
+        assert (predicted >= low - 1e-6).all() and (predicted <= high + 1e-6).all()
+    parts = model.contributions(far)
+    total = parts.values.sum(axis=1) + parts.base_values
+    assert_allclose(total, model.predict(far), atol=1e-9 if dtype is np.float64 else 0.02)
+    batches = [(X[s], Y[s], bins[s], used[s].astype(float)) for s in (slice(0, 150), slice(150, 400))]
+    in_batches = SoftGateMoERegressor(gate=RegressionGate(max_iter=5)).fit_batches(batches)
+    assert_array_equal(in_batches.predictor_.limits, model.predictor_.limits)
+
+
+def test_models_weighed_by_a_classifier_have_no_limits():
+    X, y, bins = three_regimes(400, N_FEATURES)
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
+    assert_allclose(model.predict_experts(100 * X), model.experts_.transform(100 * X))

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, regime_value, rho_score
 from moe_sklearn.gates import RegressionGate
@@ -226,6 +226,16 @@ def test_pipeline_is_fitted_in_each_fold(data):
     assert value.r2["real bins"]["soft"] == pytest.approx(r2_score(y, by_hand), abs=1e-9)
     alone = regime_value(make_pipeline(mixture()), X, y, bins=side, cv=CV, n_shuffles=0)
     assert alone.r2 == regime_value(mixture(), X, y, bins=side, cv=CV, n_shuffles=0).r2
+
+
+def test_a_line_costs_one_fit_and_steps_before_are_shared(data, calls_of):
+    """Moments of other bins and folds have no sums in common; what is transformed for them is the same."""
+    X, y, side = data
+    fits, sizes = calls_of(SoftGateMoERegressor, "fit"), []
+    step = FunctionTransformer(lambda rows: sizes.append(len(rows)) or rows)
+    regime_value(make_pipeline(step, mixture()), X, y, bins=side, cv=CV, n_shuffles=2)
+    assert len(fits) == 3 * (3 + 2 + 2)
+    assert sizes == 3 * [2 * N // 3, N // 3]
 
 
 @pytest.mark.parametrize("kind", ["lists", "pandas", "polars", "sparse"])

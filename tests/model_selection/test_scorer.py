@@ -7,12 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from counted_reads import OnDisk
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from moe_sklearn.experts import BinnedRidgeExperts
 from moe_sklearn.metrics import rho_score
@@ -184,6 +185,33 @@ def test_fitted_searches_are_left_as_they_are(spectra, routing):
     assert model.predict(X).shape == y.shape
 
 
+@pytest.mark.parametrize("mixing", ["soft", "hard"])
+def test_rows_are_read_and_transformed_once(spectra, mixing):
+    """Three modes took three passes."""
+    X, y, bins, _ = spectra
+    X, y, bins, transformed = X.to_numpy(), y.to_numpy(), bins.to_numpy(), []
+
+    def noted(rows):
+        transformed.append(len(rows))
+        return rows
+
+    rows, inner = OnDisk(X), mixture(mixing=mixing).fit(X, y, bins=bins)
+    assert rho_scorer(inner, rows, y, bins=bins) == rho_scorer(inner, X, y, bins=bins)
+    assert sum(part.stop - part.start for part in rows.reads) == len(X)
+    step = FunctionTransformer(noted)
+    model = TransformedTargetRegressor(make_pipeline(step, inner), func=np.log, inverse_func=np.exp)
+    model.fit(X, np.exp(y), softgatemoeregressor__bins=bins)
+    assert transformed == [240]
+    covered = bins >= 0
+    given = {name: model.predict(X, mixing=name, bins=bins)[covered] for name in (mixing, "global", "oracle")}
+    expected = rho_score(
+        np.exp(y)[covered], given[mixing], y_global=given["global"], y_oracle=given["oracle"]
+    )
+    transformed.clear()
+    assert rho_scorer(model, X, np.exp(y), bins=bins) == pytest.approx(expected, rel=1e-9)
+    assert transformed == [240]
+
+
 def test_side_information_is_aligned_on_the_index(spectra):
     X, y, _, side = spectra
     model = mixture().fit(X, y, bins=side)
@@ -221,6 +249,13 @@ def test_scorer_needs_two_covered_rows(spectra):
     two = covered[y.iloc[covered].argsort().iloc[[0, -1]]]
     few[3], few[two] = -1, bins.iloc[two]
     assert rho_scorer(model, X, y, bins=few) == pytest.approx(rho_by_hand(model, X, y, few))
+
+
+def test_scorer_refuses_an_unknown_mixing(spectra):
+    X, y, bins, _ = spectra
+    model = mixture().fit(X, y, bins=bins).set_params(mixing="mean")
+    with pytest.raises(ValueError, match="mixing must be one of"):
+        rho_scorer(model, X, y, bins=bins)
 
 
 def test_scorer_needs_a_mixture(spectra):

@@ -2,8 +2,10 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import signal
+import socket
 import stat
 import sys
 import tracemalloc
@@ -409,6 +411,21 @@ def test_a_failure_while_reading_is_not_damage(error, path, monkeypatch):
     assert caught.value is error
 
 
+@posix
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_neither_waited_for_nor_replaced(kind, moments, tmp_path):
+    path = tmp_path / kind
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null")
+    with pytest.raises(OSError, match="a pipe or a device is no file of moments.*(pipe|null)"):
+        BinnedMoments.load(path)
+    with pytest.raises(OSError, match="is no file of moments; .*(pipe|null) is as it was before"):
+        moments.save(path)
+    assert not path.is_file() and names_in(tmp_path) == [kind]
+
+
 # --------------------------------------------------------------------------------- the step of writing
 
 
@@ -584,6 +601,19 @@ def test_killed_at_any_moment_the_file_is_whole_and_the_next_writer_tidies_up(
     assert rows_in(path) == n_rows and len(names_in(path.parent)) == 1 + left
     moments.save(path)
     assert names_in(path.parent) == ["m.npz"] and rows_in(path) == 60
+
+
+@posix
+def test_a_link_in_the_place_of_the_partial_file_is_not_written_through(path, moments, monkeypatch):
+    """A hard link at a known name made a writer overwrite what it links to."""
+    precious = path.with_name("precious")
+    precious.write_text("keep")
+    monkeypatch.setattr(secrets, "token_hex", lambda _: "01234567")
+    partial = path.with_name(f".m.npz.{socket.gethostname()}.{os.getpid()}-01234567.partial")
+    os.link(precious, partial)
+    with pytest.raises(OSError, match="m.npz is as it was before"):
+        BinnedMoments(3).save(path)
+    assert precious.read_text() == "keep" and rows_in(path) == 60
 
 
 @forks

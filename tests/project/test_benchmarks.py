@@ -94,12 +94,13 @@ QUICK = {
     "accuracy.py": "--n 800 --pixels 64 --noise 1 --models ridge$ --draws 500 --refine 1 --ceiling-rows 9",
     "alphas.py": "--n 1000 --pixels 16",
     "calibrate_simulator.py": "--n 3000 --pixels 128 --alpha 1 10",
+    "command.py": "--rows 1500 --pixels 32 --alpha 1",
     "comparison.py": "--tools moe_sklearn",
     "coverage.py": "--repeats 2 --only logistic",
     "few_rows.py": "--rows 60 --seeds 2",
     "fit.py": "--n 3000 --pixels 64 --repeats 1",
     "gate_rows.py": "--n 3000 --pixels 64 --rows 1000 --seeds 1",
-    "growth.py": "--only PredictRows --shrink 16 --repeats 1",
+    "growth.py": "--only PredictRows --shrink 16 --repeats 1 --figure growth.png",
     "honesty.py": "--seeds 2 --only rows$|visits.*2$",
     "imputer.py": "--n 3000 --pixels 64 --repeats 1",
     "large.py": "--n 4000 --pixels 128 --shards 3",
@@ -113,7 +114,9 @@ QUICK = {
     "regimes.py": "--only simulated --n 2000 --pixels 32 --shuffles 1",
     "predict.py": "--n 3000 --pixels 64",
     "quoted.py": "--skip-gallery",
+    "reliability.py": "--tries 3",
     "repeats.py": "--seeds 2 --stars 200 --visits 5",
+    "soak.py": "--minutes 0.02",
     "sorted_rows.py": "--data diabetes --gates auto --shuffles 2",
 }
 
@@ -136,14 +139,41 @@ def test_script_runs(name, tmp_path):
     assert expected in done.stdout
 
 
-@pytest.mark.parametrize("name", ["FitRows", "FitColumns", "FitBins", "FitWide", "PredictRows"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "FitRows",
+        "FitColumns",
+        "FitBins",
+        "FitWide",
+        "PredictRows",
+        "EvaluateRows",
+        "FitTargets",
+        "FitFolds",
+        "GateRowsOfFile",
+    ],
+)
 def test_growth_varies_one_size(name):
     growth = importlib.import_module("growth")
     varied, value = growth.BENCHMARKS[name].param_names[0], growth.BENCHMARKS[name].params[-1]
     sizes, seconds, bare, extra = growth.measure(name, value, 16, 1)
     expected = {"n": (1000 if name == "FitWide" else 20_000) // 16, "pixels": 64, "n_bins": 9}
-    assert sizes == expected | {varied: value if varied == "n_bins" else value // 16}
+    expected["pixels"] = 8 if name == "GateRowsOfFile" else 64
+    assert sizes == expected | {varied: value // 16 if varied in ("n", "pixels") else value}
     assert seconds > 0 and bare > 0 and extra >= 0
+
+
+def test_exponents_are_slopes():
+    growth = importlib.import_module("growth")
+    points = [({"n": n}, 1e-3 * n**1.5, 0.1, 1e6 * n) for n in (10, 20, 40)]
+    assert growth.exponents("FitRows", points) == pytest.approx([1.5, 1.0])
+
+
+def test_many_bins_are_those_of_few_columns(monkeypatch):
+    growth = importlib.import_module("growth")
+    monkeypatch.setattr(growth.MixtureBins, "work", lambda self: None)
+    sizes, *_ = growth.measure("MixtureBins", 400, 16, 3)
+    assert sizes == {"n": 2500, "pixels": 30, "n_bins": 400}
 
 
 # --- honest folds ---

@@ -74,6 +74,28 @@ def test_the_recipe_requires_what_the_package_requires():
     assert PROJECT["requires-python"] == f">={python_min}"
 
 
+def test_the_recipe_constrains_what_the_extras_of_users_require():
+    recipe = (ROOT / "recipe/recipe.yaml").read_text(encoding="utf-8")
+    constraints = re.search(r"  run_constraints:\n((?:    - .*\n)+)", recipe)[1]
+    found_there = [line.removeprefix("    - ").replace(" ", "") for line in constraints.splitlines()]
+    of_developers = {"test", "lint", "wheel", "docs", "benchmarks"}
+    extras = PROJECT["optional-dependencies"]
+    required = [each for extra in extras if extra not in of_developers for each in extras[extra]]
+    of_conda = {"matplotlib": "matplotlib-base", "dask[array]": "dask-core"}
+    pairs = [each.split(">=") for each in required]
+    assert found_there == [f"{of_conda.get(name, name)}>={version}" for name, version in pairs]
+
+
+def test_paths_that_releasing_names_exist():
+    text = (ROOT / "RELEASING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:src|tests|docs|recipe|benchmarks|\.ci)/[^` ]*|[A-Z]+\.(?:md|cff))`", text)
+    paths += re.findall(r"`python (benchmarks/\S+\.py)", text)
+    assert len(paths) > 8 and [path for path in paths if not (ROOT / path).exists()] == []
+    targets = re.findall(r"`make ([a-z-]+)`", text)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert targets and all(f"\n{target}:" in makefile for target in targets)
+
+
 def test_the_supported_versions_are_the_bounds():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     table = re.findall(r"^\| ([A-Za-z-]+) \| ([\d.]+) \|", text, flags=re.MULTILINE)

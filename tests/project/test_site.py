@@ -76,7 +76,12 @@ def test_inventories_name_what_is_installed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("script", "page"), [("idea_figure", "index.md"), ("choose_figure", "guide/choose.md")]
+    ("script", "page"),
+    [
+        ("idea_figure", "index.md"),
+        ("choose_figure", "guide/choose.md"),
+        ("page_figures", "guide/tutorial.md"),
+    ],
 )
 def test_pictures_of_a_page_are_those_of_its_script(script, page, tmp_path, monkeypatch):
     plt = pytest.importorskip("matplotlib.pyplot")

@@ -71,3 +71,10 @@ READ_AT_THE_DOOR = {
     "structured": structured,
     "table": lambda X, folder: pytest.importorskip("astropy.table").Table(X, names=list("abcd")),
 }
+
+
+def pixel_frame(arrays):
+    """Flux, error and labels of spectra as columns of a DataFrame."""
+    parts = [pd.DataFrame(arrays[name]).add_prefix(f"{name}_") for name in ("flux", "error")]
+    labels = pd.DataFrame(arrays["labels"], columns=arrays["label_names"])
+    return pd.concat([*parts, labels], axis=1)

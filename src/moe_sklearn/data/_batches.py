@@ -98,9 +98,8 @@ class Batches:
             raise ValueError(
                 f"batch {len(self._marks)} and batch 1: either all batches have groups, or none."
             )
-        y = rows.y if rows.sample_weight is None else rows.y[rows.sample_weight > 0]
-        if len(y):
-            self._ends += [y.min(axis=0), y.max(axis=0)]
+        if rows.sample_weight is None or rows.sample_weight.any():
+            self._ends += [*rows.y_ends]
 
     @property
     def sample_weight(self):
@@ -114,6 +113,11 @@ class Batches:
     def groups(self):
         """Groups of all rows; None if the batches have none."""
         return None if not self._groups or self._groups[0] is None else np.concatenate(self._groups)
+
+    @property
+    def y_ends(self) -> np.ndarray:
+        """Least and greatest targets of the rows that count, (2, n_targets)."""
+        return np.stack([np.min(self._ends, axis=0), np.max(self._ends, axis=0)])
 
     def check_varies(self):
         """Raise a ValueError if y is constant over the rows of positive sample weight, or there are none."""

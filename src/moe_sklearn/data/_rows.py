@@ -65,6 +65,13 @@ class Rows:
         """Whether the rows have known noise."""
         return self.x_std is not None
 
+    @property
+    def y_ends(self) -> np.ndarray:
+        """Least and greatest targets of the rows that count, (2, n_targets)."""
+        y = self.y.reshape(len(self), -1)
+        y = y if self.sample_weight is None else y[self.sample_weight > 0]
+        return np.stack([y.min(axis=0), y.max(axis=0)])
+
     def batches(self) -> list[Rows]:
         """All rows, as a single batch."""
         return [self]

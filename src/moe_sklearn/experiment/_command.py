@@ -1,262 +1,178 @@
-"""The soft-gate experiment from the command line: ``python -m moe_sklearn --help``."""
+"""The command line: ``python -m moe_sklearn --help``."""
 
-import argparse
 import os
+import sys
 import time
-from pathlib import Path
+from contextlib import ExitStack
+from itertools import chain
 
+import joblib
 import numpy as np
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.preprocessing import FunctionTransformer
 
-from ._models import fit_known_noise, fit_model, make_model
-from ._results import check_saved, describe_bins, draw_figures, save_results
-from ._spectra import DEFAULTS, load_spectra, observe
+from ..binning import GridBinner
+from ..experts import BinnedRidgeExperts
+from ..features import GateFeatureTransformer
+from ..mixture import SoftGateMoERegressor
+from ._files import USUAL
+from ._models import SpectraModel, load_model, predictions, seen_by, unit_rms
+from ._options import SIMULATED_EDGES, complete, make_parser
+from ._results import Results, save_report, versions, write_columns
+from ._spectra import Spectra, bundled_spectra, describe, open_spectra, rows_at
 
-DESCRIPTION = """\
-Fit one ridge regression per bin of (Teff, [M/H]), one over all spectra, and
-the gate that guesses the bin. Print R2 of log g on held-out spectra, and write
-the report, seven figures and the fitted model."""
-EPILOG = """\
-examples:
-  python -m moe_sklearn                             observed Gaia spectra
-  python -m moe_sklearn --data simulated --n 60000 --pixels 1024
-  python -m moe_sklearn --data my_spectra/ --components 10,30,60
-
-Your own data are the arrays flux (spectra, pixels), labels (spectra, columns)
-and, if there are any, error (as flux), wave (pixels, in Angstrom) and
-label_names (columns): .npy files in one folder, or one .npz file.
-
-A list for --alpha or --components is a grid: 5-fold cross-validation on the
-training spectra chooses."""
+# Names of the bins between the SIMULATED_EDGES
+STELLAR_NAMES = [["Cool", "Mid", "Hot"], ["Metal-poor", "Solar", "Metal-rich"]]
+# With more rows in files, products of two folds are kept, and one noisy draw of each row: that is enough, and
+# needs half of the memory.
+MANY_ROWS = 20_000
+# What predictions can be written to
+SUFFIXES = (".csv", ".npz", ".h5", ".hdf5")
 
 
 def main(argv=None):
-    """Run the experiment.
+    """Run the command.
 
     Parameters
     ----------
     argv : list of str, default=None
-        Arguments. None: those of the command line.
+        Arguments. None: those of the command line. The first can be "experiment", which is what is done
+        without it, or "predict".
 
     Returns
     -------
-    MoEReport
-        What was printed.
+    MoEReport or None
+        What was printed; None of a dry run and of predictions.
     """
-    parser = make_parser()
+    argv = sys.argv[1:] if argv is None else list(argv)
+    command = argv.pop(0) if argv[:1] in (["experiment"], ["predict"]) else "experiment"
+    parser = make_parser(command)
     args = parser.parse_args(argv)
-    defaults = DEFAULTS.get(args.data, DEFAULTS["own"])
-    for name, value in defaults.items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
     os.environ.setdefault("MPLBACKEND", "Agg")  # figures go to files: no screen is needed
     start = time.perf_counter()
 
-    def tell(text):
-        print(f"[{time.perf_counter() - start:7.1f} s] {text}", flush=True)
+    def tell(text, timed=False):
+        if not args.quiet:
+            print(f"[{time.perf_counter() - start:7.1f} s] {text}" if timed else text, flush=True)
 
     try:
-        spectra, model, search, held_out = fit(args, tell)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    report = model.evaluate(held_out[0], held_out[1], bins=held_out[2])
-    tell(f"evaluated on {len(held_out[0]):,} test rows")
-    print(f"\n{report}\n")
-    settings = {key: str(value) for key, value in vars(args).items() if key != "output"}
-    save_results(args.output, model, {"settings": settings, "search": search, "report": report.to_dict()})
-    check_saved(args.output, *held_out)
-    tell("the saved model, loaded again, gives the same numbers")
-    try:
-        draw_figures(args.output, report, spectra.target_name)
+        with ExitStack() as stack:
+            return (predict if command == "predict" else experiment)(args, tell, stack)
     except ImportError as error:
-        print(f"no figures: {error}")
-    print(f"results are in {args.output.resolve()}")
+        parser.error(f"{error}: from a checkout, pip install '.[hdf5,fits,tables]' installs what reads files")
+    except (OSError, ValueError, MemoryError) as error:
+        parser.error(str(error))
+
+
+def experiment(args, tell, stack):
+    """Fit as the options say, save the model, judge it on held-out spectra, and save what was found."""
+    asked = args.components or 1
+    spectra = open_spectra(args, stack) if complete(args) == "own" else bundled_spectra(args)
+    n_rows, n_pixels = spectra.flux.shape
+    uses = {args.groups: "groups", **dict.fromkeys(args.bin_by, "bins"), args.target: "target"}
+    tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {args.target}", timed=True)
+    for line in chain(spectra.told, describe(spectra, uses) if args.dry_run else []):
+        tell(line)
+    if asked > n_pixels:
+        raise ValueError(f"--components {asked} is more than the {n_pixels} pixels.")
+    features = gate_features(args, spectra, tell)
+    y, side = spectra.target(args.target), spectra.side(args.bin_by)
+    group = args.groups or next((name for name in USUAL["groups"] if name in spectra.labels), None)
+    groups = None if group is None else spectra.label(group, "groups")
+    if args.dry_run:
+        return None
+    scaler = FunctionTransformer(unit_rms) if args.scale == "rms" else None
+    seen = seen_by(scaler, spectra.error, args.noise, args.seed)
+    results = Results(args.output, args.overwrite)
+    split = {"test_size": args.test_size, "random_state": args.seed}
+    splitter = ShuffleSplit(1, **split) if groups is None else GroupShuffleSplit(1, **split)
+    train, test = next(splitter.split(side, groups=groups))
+    if spectra.flux.array is None:  # files are read in their order
+        train, test = np.sort(train), np.sort(test)
+    names = STELLAR_NAMES if args.edges == SIMULATED_EDGES else None
+    many = spectra.flux.array is None and n_rows > MANY_ROWS
+    experts = BinnedRidgeExperts(alpha=args.alpha, small_bins="drop", cv=2 if many else 5)
+    binner = GridBinner(edges=args.edges, names=names, outside="drop")
+    # Predictions are not told the noise of a row, so that models for levels of noise are of no use.
+    given = {"noise_levels": 0, "n_noise_draws": 1 if many else "auto", "random_state": args.seed}
+    features.set_params(n_components=args.components)
+    model = SoftGateMoERegressor(experts, features, gate=args.gate, binner=binner, **given)
+    if not (binner.fit_transform(side[train]) >= 0).any():
+        raise ValueError("edges: no training row lies inside them; check their units and order.")
+    X, x_std = rows_at(spectra.flux, train, seen), None
+    if args.noise and not args.noise_draws and scaler is None:
+        X = rows_at(spectra.flux, train)
+        x_std = rows_at(spectra.error, train, lambda std, _: args.noise * std)
+    own = None if groups is None else groups[train]
+    fitted = model.fit(X, y[train], bins=side[train], x_std=x_std, groups=own)
+    tell(f"fitted {len(fitted.bins_)} experts, global ridge and gate on {len(train):,} rows", timed=True)
+    for name in (name for k, name in enumerate(fitted.binner_.bin_names_) if k not in fitted.bins_):
+        tell(f"fewer than 2 training rows, so no expert: {name}")
+    results.start()
+    axis = spectra.wavelength, spectra.wave_unit, args.wave_medium or "air"
+    saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions())
+    joblib.dump(saved, results.add("model.joblib"))
+    saved = joblib.load(args.output / "model.joblib")  # what is judged is what was saved
+    columns = predictions(saved, spectra, seen, test)
+    write_columns(results.add("predictions.csv"), columns | {f"true {args.target}": y[test]})
+    good = test[finite(columns, args.target, "held-out rows with nan or infinity are not judged", tell)]
+    report = saved.model.evaluate(rows_at(spectra.flux, good, seen), y[good], bins=side[good])
+    tell(f"\n{report}\n")
+    data = {"n_rows": n_rows, "n_pixels": n_pixels, "dtype": spectra.flux.dtype.name, "files": spectra.told}
+    data |= {"n_train": len(train), "n_test": len(test), "n_test_not_finite": len(test) - len(good)}
+    try:
+        save_report(results, report, args.target, settings=vars(args), data=data)
+    except ImportError as error:
+        tell(f"no figures: {error}")
+    tell(f"results are in {args.output.resolve()}: {', '.join(results.written)}")
     return report
 
 
-def fit(args, tell):
-    """Fit as the options say.
-
-    Parameters
-    ----------
-    args : argparse.Namespace
-        Complete options.
-    tell : callable
-        Takes a line of text on what is done.
-
-    Returns
-    -------
-    spectra : Spectra
-    model : SoftGateMoERegressor
-    search : dict or None
-    held_out : tuple of ndarray
-        X, y and side information of the test rows.
-    """
-    spectra = load_spectra(
-        args.data,
-        n_samples=args.n,
-        n_pixels=args.pixels,
-        target=args.target,
-        bin_by=args.bin_by,
-        label_names=args.label_names,
-        random_state=args.seed,
-    )
-    n_rows, n_pixels = spectra.flux.shape
-    tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {spectra.target_name}")
-    model = make_model(spectra, edges=args.edges, gate=args.gate, lines=args.lines, random_state=args.seed)
-    X = observe(spectra, noise=args.noise, scale=args.scale, random_state=args.seed)
-    train, test = train_test_split(np.arange(n_rows), test_size=args.test_size, random_state=args.seed)
-    args.output.mkdir(parents=True, exist_ok=True)  # it had better fail before the fit than after
-    model, search = fit_model(
-        model,
-        X[train],
-        spectra.target[train],
-        spectra.side[train],
-        alpha=args.alpha,
-        components=args.components,
-        random_state=args.seed,
-        verbose=3,
-    )
-    if search:
-        tell(f"chose {search['chosen']}, cross-validated R2 soft {max(search['mean_r2_soft']):.4f}")
-    held_out = X[test], spectra.target[test], spectra.side[test]
-    if args.noise and args.scale == "none":
-        r2 = model.evaluate(*held_out[:2], bins=held_out[2]).r2
-        tell(f"fitted to one draw of the noise: R2 soft {r2['soft']:.4f}, oracle {r2['oracle']:.4f}")
-        model = fit_known_noise(model, spectra, train, noise=args.noise)
-        tell("fitted again, to the spectra without noise and its standard deviation")
-    tell(f"fitted {len(model.bins_)} experts, global ridge and gate on {len(train):,} rows")
-    for line in describe_bins(model.binner_, model.bins_, spectra.side_names):
-        print(line)
-    return spectra, model, search, held_out
+def gate_features(args, spectra: Spectra, tell) -> GateFeatureTransformer:
+    """Return what the gate sees: lines too, unless none were asked for and none lie on the axis."""
+    if spectra.wavelength is None and args.lines not in (None, "none"):
+        raise ValueError("--lines needs wavelengths: name the array with --wave.")
+    if spectra.wavelength is None or args.lines == "none":
+        return GateFeatureTransformer()
+    features = GateFeatureTransformer(0, lines=args.lines or "stellar", medium=args.wave_medium or "air")
+    features.set_params(wavelength=spectra.wavelength, wavelength_unit=spectra.wave_unit)
+    try:
+        return features.fit(np.ones((2, len(spectra.wavelength))))
+    except ValueError as error:
+        if args.lines is not None or "line" not in str(error):
+            raise ValueError(f"{error} The options are --wave-unit, --wave-medium and --lines.") from error
+        tell(f"the gate sees no lines: {error}")
+        return GateFeatureTransformer()
 
 
-def make_parser():
-    """Make the parser of the command line.
-
-    Returns
-    -------
-    argparse.ArgumentParser
-        Options that depend on the data set are None unless given.
-    """
-    parser = argparse.ArgumentParser(
-        prog="python -m moe_sklearn",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "--output",
-        type=Path,
-        default=Path("moe_output"),
-        metavar="FOLDER",
-        help="where the results go (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of split, noise, simulator and gate (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--test-size",
-        type=fraction,
-        default=0.2,
-        metavar="SHARE",
-        help="share of the spectra held out (default: %(default)s)",
-    )
-    _add_data_options(parser.add_argument_group("data"))
-    _add_own_options(parser.add_argument_group("your own data"))
-    _add_model_options(parser.add_argument_group("model"))
-    parser.set_defaults(lines=None)
-    return parser
+def finite(columns, target, what, tell):
+    """Count the rows that could not be predicted, and name the first; return which could be."""
+    good = np.isfinite(columns[target])
+    if not good.all():
+        place = " of ".join(str(columns[name][~good][0]) for name in ("row", "file_name") if name in columns)
+        tell(f"{(~good).sum():,} {what}, the first is row {place}")
+    return good
 
 
-def _add_data_options(group):
-    group.add_argument(
-        "--data", default="gaia", help="gaia (default), simulated, a folder of .npy files or one .npz file"
-    )
-    group.add_argument(
-        "--n", type=int, default=60_000, help="simulated: number of spectra (default: %(default)s)"
-    )
-    group.add_argument(
-        "--pixels", type=int, default=1024, help="simulated: pixels of a spectrum (default: %(default)s)"
-    )
-    group.add_argument(
-        "--noise",
-        type=float,
-        metavar="S",
-        help="add S * error * N(0, 1) to the flux, then set negative values to 0; without --scale rms, the "
-        "model is fitted to the flux itself and its known noise (default: 1 if simulated, else 0)",
-    )
-    group.add_argument(
-        "--scale",
-        choices=["rms", "none"],
-        help="rms: divide each spectrum by its root mean square (default: rms for gaia, else none)",
-    )
-
-
-def _add_own_options(group):
-    group.add_argument(
-        "--target", default="logg", metavar="NAME", help="label to predict (default: %(default)s)"
-    )
-    group.add_argument(
-        "--bin-by",
-        type=words,
-        default=["teff", "mh"],
-        metavar="NAME,...",
-        help="labels that make the bins (default: teff,mh)",
-    )
-    group.add_argument(
-        "--label-names", type=words, metavar="NAME,...", help="names of the columns of labels, all of them"
-    )
-
-
-def _add_model_options(group):
-    group.add_argument(
-        "--alpha", type=numbers, metavar="A[,...]", help="ridge penalty, or a grid of them (default: auto)"
-    )
-    group.add_argument(
-        "--components",
-        type=integers,
-        metavar="N[,...]",
-        help="number of PCA scores that the gate sees, or a grid (default: 10 if simulated, else 30)",
-    )
-    group.add_argument(
-        "--gate",
-        choices=["auto", "logistic", "regression"],
-        default="auto",
-        help="logistic is the original experiment's (default: %(default)s)",
-    )
-    group.add_argument(
-        "--edges",
-        type=edges,
-        metavar="E,.../E,...",
-        help="bin edges of each label, as 3750,4500,6000/-2,-1,0.5 (default: 3 quantile bins of each "
-        "label; if simulated, 3 x 3 bins of Teff and [M/H])",
-    )
-
-
-def words(text):
-    """Split at commas."""
-    return [word.strip() for word in text.split(",")]
-
-
-def numbers(text):
-    """Read numbers between commas; "auto" stays a word."""
-    return [word if word == "auto" else float(word) for word in words(text)]
-
-
-def integers(text):
-    """Read integers between commas."""
-    return [int(word) for word in words(text)]
-
-
-def edges(text):
-    """Read the edges of each column, columns between slashes."""
-    return [numbers(column) for column in text.split("/")]
-
-
-def fraction(text):
-    """Read a number between 0 and 1."""
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"must lie between 0 and 1, got {text}")
-    return value
+def predict(args, tell, stack):
+    """Predict new spectra with a saved model."""
+    output = args.output
+    if output.suffix not in SUFFIXES:
+        raise ValueError(f"--output {output}: the suffix must be one of {', '.join(SUFFIXES)}.")
+    if output.exists() and (not args.overwrite or output.samefile(args.model)):
+        raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or another --output.")
+    saved, spectra = load_model(args.model), open_spectra(args, stack, output)
+    about = describe(spectra, dict.fromkeys(saved.bin_by, "bins")) if args.dry_run else []
+    for line in chain(spectra.told, about):
+        tell(line)
+    saved.check_pixels(spectra.flux.shape[1], spectra.wavelength, spectra.wave_unit, args.wave_medium)
+    if args.dry_run:
+        return
+    seen = seen_by(saved.scaler, spectra.error, args.noise or 0.0, args.seed)
+    columns = predictions(saved, spectra, seen, np.arange(len(spectra.flux)))
+    finite(columns, saved.target, "rows with nan or infinity are predicted as nan", tell)
+    # Interrupted, it leaves no half of a file.
+    partial = output.with_name(f".partial_{output.name}")
+    write_columns(partial, columns)
+    partial.replace(output)
+    tell(f"predicted {len(spectra.flux):,} spectra: {output.resolve()}", timed=True)

@@ -1,175 +1,183 @@
-"""The models of the experiment, and their fits."""
+"""The models of the experiment: what they see of spectra, what is saved of them, and what they predict."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import config_context
-from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.preprocessing import FunctionTransformer
 
-from ..binning import GridBinner
-from ..experts import BinnedRidgeExperts
-from ..features import GateFeatureTransformer
+from ..data import BLOCK_ROWS, RowSource, as_source
+from ..features import as_unit, convert
 from ..mixture import SoftGateMoERegressor
-from ._spectra import Spectra, bin_names
+from ._spectra import FileRows, Spectra, rows_at
+
+# Relative difference of wavelengths that is rounding, for example of float32
+SAME_WAVE = 1e-6
+# Coverage of the intervals of a calibrated model
+COVERAGE = 0.9
 
 
-def make_model(
-    spectra: Spectra,
-    *,
-    edges: Sequence[Sequence[float]] | None = None,
-    gate: str = "auto",
-    lines: str = "stellar",
-    random_state: int = 0,
-) -> SoftGateMoERegressor:
-    """Construct the mixture; `fit_model` chooses its penalty and its number of PCA scores.
-
-    Parameters
-    ----------
-    spectra : Spectra
-        Their wavelengths place the line windows, their side information names the bins.
-    edges : sequence of sequences of float, default=None
-        Bin edges of each column of side information. None: 3 quantile bins of each.
-    gate : {"auto", "logistic", "regression"}, default="auto"
-    lines : {"stellar", "none"}, default="stellar"
-        Lines that the gate sees.
-    random_state : int, default=0
-
-    Returns
-    -------
-    SoftGateMoERegressor
-        Not fitted.
-
-    Raises
-    ------
-    ValueError
-        As `bin_names`.
-    """
-    names = bin_names(spectra.side_names, edges)
-    wavelength = None if lines == "none" else spectra.wavelength
-    return SoftGateMoERegressor(
-        experts=BinnedRidgeExperts(small_bins="drop"),
-        gate_features=GateFeatureTransformer(wavelength=wavelength),
-        gate=gate,
-        binner=GridBinner(edges=edges, names=names, outside="drop"),
-        random_state=random_state,
-    )
-
-
-def fit_model(
-    model: SoftGateMoERegressor,
-    X: NDArray,
-    y: NDArray,
-    side: NDArray,
-    *,
-    alpha: Sequence[float | str],
-    components: Sequence[int],
-    random_state: int = 0,
-    verbose: int = 0,
-) -> tuple[SoftGateMoERegressor, dict[str, Any] | None]:
-    """Fit the mixture, with the values that cross-validate best where there is more than one.
-
-    Parameters
-    ----------
-    model : SoftGateMoERegressor
-        As `make_model` gives it. It is not changed.
-    X : array-like of shape (n_samples, n_features)
-    y : array-like of shape (n_samples,)
-    side : array-like of shape (n_samples, n_columns)
-        Side information that makes the bins.
-    alpha : sequence of float or "auto"
-        Penalties to choose from.
-    components : sequence of int
-        Numbers of PCA scores to choose from.
-    random_state : int, default=0
-        Draws the folds.
-    verbose : int, default=0
-        What the search prints, as in `sklearn.model_selection.GridSearchCV`.
-
-    Returns
-    -------
-    model : SoftGateMoERegressor
-        Fitted to all rows.
-    search : dict or None
-        "chosen", "tried" and "mean_r2_soft" of the search. None without one.
-
-    Raises
-    ------
-    ValueError
-        If no row lies in a bin, or the mixture refuses the data or a value.
+def unit_rms(X: NDArray) -> NDArray:
+    """Divide each row by its root mean square; a row of zeros stays as it is.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from moe_sklearn.experiment._spectra import Spectra
-    >>> from moe_sklearn.experiment._models import fit_model, make_model
-    >>> rng = np.random.default_rng(0)
-    >>> X, side = rng.normal(size=(90, 5)), np.repeat([[1.0], [2.0], [3.0]], 30, axis=0)
-    >>> y = X[:, 0] * side[:, 0]
-    >>> model = make_model(Spectra(X, y, "y", side, ["slope"]), edges=[[0.5, 1.5, 2.5, 3.5]])
-    >>> model, search = fit_model(model, X, y, side, alpha=[0.01, 1e4], components=[2])
-    >>> search["chosen"]
-    {'experts__alpha': 0.01}
+    >>> from moe_sklearn.experiment import unit_rms
+    >>> unit_rms(np.array([[3.0, 4.0]])).round(3)
+    array([[0.849, 1.131]])
     """
-    covered = np.ravel(clone(model.binner).fit_transform(side)) >= 0
-    if not covered.any():
-        raise ValueError("edges: no training row lies inside them; check their units and order.")
-    choices: dict[str, Sequence] = {"experts__alpha": alpha, "gate_features__n_components": components}
-    model = clone(model).set_params(**{name: values[0] for name, values in choices.items()})
-    grid = {name: values for name, values in choices.items() if len(values) > 1}
-    if not grid:
-        return model.fit(X, y, bins=side), None
-    with config_context(enable_metadata_routing=True):
-        search = GridSearchCV(
-            # Weights 0 and 1 are for the score only: the global ridge learns from all rows.
-            model.set_fit_request(sample_weight=False),
-            grid,
-            cv=KFold(5, shuffle=True, random_state=random_state),
-            error_score="raise",
-            verbose=verbose,
-        ).fit(X, y, bins=side, sample_weight=covered.astype(float))
-    return search.best_estimator_, {
-        "chosen": search.best_params_,
-        "tried": search.cv_results_["params"],
-        "mean_r2_soft": search.cv_results_["mean_test_score"].tolist(),
-    }
+    size = np.sqrt(np.mean(X**2, axis=1, keepdims=True))
+    return X / np.where(size > 0, size, 1)
 
 
-def fit_known_noise(
-    model: SoftGateMoERegressor, spectra: Spectra, rows: NDArray, *, noise: float
-) -> SoftGateMoERegressor:
-    """Fit a mixture to spectra without the noise of the rows to predict, whose standard deviation is known.
+unit_rms.__module__ = "moe_sklearn.experiment"  # where saved models look for it
 
-    Parameters
+
+@dataclass
+class SpectraModel:
+    """A fitted mixture, and what must be known of spectra to use it.
+
+    Attributes
     ----------
     model : SoftGateMoERegressor
-        It is not changed.
-    spectra : Spectra
-        With their error.
-    rows : ndarray of shape (n_rows,), int
-        Positions of the training rows.
+    target : str
+        Name of the label that is predicted.
+    bin_by : list of str
+        Names of the labels that make the bins.
+    scaler : FunctionTransformer or None
+        What divides each spectrum by its root mean square.
     noise : float
-        s in ``flux + s * error * N(0, 1)``, see `observe`.
+        Noise of the training, in standard errors of the flux.
+    wavelength : ndarray of shape (n_pixels,) or None
+    wave_unit, wave_medium : str
+    versions : dict of {str: str}
+        Packages that fitted it.
+    """
+
+    __module__ = "moe_sklearn.experiment"
+
+    model: Any
+    target: str = "prediction"
+    bin_by: list[str] = field(default_factory=list)
+    scaler: FunctionTransformer | None = None
+    noise: float = 0.0
+    wavelength: NDArray | None = None
+    wave_unit: str = "Angstrom"
+    wave_medium: str = "air"
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def predict(self, X, **options) -> Any:
+        """Predict the target of spectra X (n_samples, n_pixels), see `SoftGateMoERegressor.predict`.
+
+        They are scaled first, as those of the training were.
+        """
+        source = as_source(X)
+        return self.model.predict(rows_at(source, np.arange(len(source)), seen_by(self.scaler)), **options)
+
+    def check_pixels(self, n_pixels: int, wavelength=None, unit=None, medium=None):
+        """Raise a ValueError unless spectra with these pixels have those of the training.
+
+        None stands for the unit and the medium of the training.
+        """
+        if n_pixels != self.model.n_features_in_:
+            raise ValueError(f"flux has {n_pixels} pixels, the model has {self.model.n_features_in_}.")
+        if self.wavelength is None or wavelength is None:
+            return
+        own, medium = self.wavelength, medium or self.wave_medium
+        other = convert(wavelength, as_unit(unit or self.wave_unit), as_unit(self.wave_unit))
+        if medium != self.wave_medium or not np.allclose(own, other, rtol=SAME_WAVE):
+            found, known = (f"{axis[0]:.7g} to {axis[-1]:.7g} {self.wave_unit}" for axis in (other, own))
+            raise ValueError(
+                f"wave: {found} in {medium} is not {known} in {self.wave_medium}, as in the model."
+            )
+
+
+def load_model(path: Path) -> SpectraModel:
+    """Load a model that was saved by the command, or a mixture.
+
+    Raises
+    ------
+    ValueError
+        If there is none in the file.
+    """
+    try:
+        saved = joblib.load(path)
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise ValueError(f"model {path} cannot be read: {error}") from error
+    if not isinstance(saved, SpectraModel | SoftGateMoERegressor):
+        raise ValueError(f"model {path} holds a {type(saved).__name__}, and no model of this command.")
+    return saved if isinstance(saved, SpectraModel) else SpectraModel(saved)
+
+
+def seen_by(scaler, error: RowSource | None = None, noise: float = 0.0, seed: int = 0) -> Callable:
+    """Return the function that makes rows what a model sees: max(flux + noise * error * N(0, 1), 0), scaled.
+
+    It takes a block of flux and the numbers of its rows. Each row has one draw of the noise, by its number.
+
+    Raises
+    ------
+    ValueError
+        If `noise` is negative or not finite, or noise is wanted of spectra without error.
+    """
+    if not 0 <= noise < np.inf:
+        raise ValueError(f"noise must be a finite number >= 0, got {noise!r}.")
+    if noise and error is None:
+        raise ValueError(f"noise {noise:g} needs the array error: add it, or set noise to 0.")
+
+    def seen(block, rows):
+        if noise and error is not None:
+            std = as_source(rows_at(error, rows)).take(np.arange(len(rows)))
+            drawn = [np.random.default_rng([seed, row]).standard_normal(block.shape[1]) for row in rows]
+            block = np.maximum(block + noise * std * drawn, 0).astype(block.dtype)
+        return block if scaler is None else scaler.transform(block)
+
+    return seen
+
+
+def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDArray) -> dict[str, Any]:
+    """Predict spectra a block at a time; a row with nan or infinity is predicted as nan.
+
+    Parameters
+    ----------
+    saved : SpectraModel
+    spectra : Spectra
+        Where they hold the labels that make the bins, the prediction of each row's own expert is told too.
+    seen : callable
+        Makes rows what the model sees, see `seen_by`.
+    rows : ndarray of shape (n_rows,), int
+        Positions of the spectra.
 
     Returns
     -------
-    SoftGateMoERegressor
-        A fitted clone.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from moe_sklearn.experiment._spectra import Spectra
-    >>> from moe_sklearn.experiment._models import fit_known_noise, make_model
-    >>> rng = np.random.default_rng(0)
-    >>> X, side = rng.normal(size=(90, 5)), np.repeat([[1.0], [2.0], [3.0]], 30, axis=0)
-    >>> spectra = Spectra(X, X[:, 0] * side[:, 0], "y", side, ["slope"], error=np.full(X.shape, 0.5))
-    >>> model = fit_known_noise(make_model(spectra), spectra, np.arange(90), noise=1.0)
-    >>> noiseless = fit_known_noise(make_model(spectra), spectra, np.arange(90), noise=0.0)
-    >>> bool(abs(model.experts_.global_coef_[0]) < abs(noiseless.experts_.global_coef_[0]))
-    True
+    dict of str to ndarray of shape (n_rows,)
+        "row" and, of files, "file_name"; the prediction, by the name of the target; "std" and the ends of an
+        interval if the model tells them; "oracle", and "bin", the name of the most probable bin.
     """
-    x_std = noise * np.asarray(spectra.error)[rows]
-    return clone(model).fit(spectra.flux[rows], spectra.target[rows], bins=spectra.side[rows], x_std=x_std)
+    model, parts, codes = saved.model, [], None
+    if saved.bin_by and {name.lower() for name in saved.bin_by} <= {name.lower() for name in spectra.labels}:
+        codes = model.assign_bins(spectra.side(saved.bin_by)[rows])
+    for start, stop, load in as_source(rows_at(spectra.flux, rows, seen)).blocks(BLOCK_ROWS):
+        block: Any = load()
+        bad = ~np.isfinite(block).all(axis=1)
+        block = np.where(bad[:, None], model.predictor_.x_mean, block).astype(block.dtype)
+        if model.residual_variance_ is None:
+            part = {saved.target: model.predict(block)}
+        else:
+            part = dict(zip([saved.target, "std"], model.predict(block, return_std=True), strict=True))
+        if hasattr(model, "interval_scores_"):
+            part["lower"], part["upper"] = model.predict_interval(block, coverage=COVERAGE).T
+        if codes is not None:
+            own = model.predict_experts(block)[np.arange(len(block)), codes[start:stop]]
+            part["oracle"] = np.where(codes[start:stop] < 0, np.nan, own)
+        part = {name: np.where(bad, np.nan, values) for name, values in part.items()}
+        probable = np.array(model.bin_names_, dtype=object)[model.gate_proba(block).argmax(axis=1)]
+        parts.append(part | {"bin": np.where(bad, "", probable)})
+    columns = {"row": rows}
+    if isinstance(spectra.flux, FileRows):
+        columns["row"], columns["file_name"] = spectra.flux.places(rows)
+    return columns | {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -1,147 +1,116 @@
-"""Results of the experiment: what is printed, saved and drawn."""
+"""Results of the command: report, figures, tables of predictions, and the list of what was written."""
 
+import csv
 import json
-import math
-from collections.abc import Collection, Mapping, Sequence
+import platform
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import joblib
-from numpy.typing import NDArray
+import numpy as np
+import scipy
+import sklearn
 
 from .. import plotting
+from .._version import __version__
 from ..metrics import MoEReport
-from ..mixture import SoftGateMoERegressor
+
+# Version of the layout of report.json
+SCHEMA = 1
+# The list of what a run wrote, in the folder of the results
+WRITTEN = "files.json"
+FIGURES: dict[str, Any] = {
+    "1_r2.png": plotting.ModeScoresDisplay,
+    "2_rho.png": plotting.RhoDisplay,
+    "3_gate_probability.png": plotting.GateProbabilityDisplay,
+    "4_r2_by_bin.png": plotting.BinScoresDisplay,
+    "5_predictions.png": plotting.MoEPredictionDisplay,
+    "6_routing.png": plotting.RoutingConfusionDisplay,
+    "7_weights.png": plotting.ExpertWeightsDisplay,
+}
+NAMES = ["model.joblib", "report.txt", "report.json", "predictions.csv", *FIGURES, WRITTEN]
 
 
-def describe_bins(binner: Any, bins: Collection[int], columns: Sequence[str]) -> list[str]:
-    """Say what the names of quantile bins stand for, and which bins have no expert.
-
-    Parameters
-    ----------
-    binner : GridBinner
-        Fitted.
-    bins : collection of int
-        The bins that have an expert.
-    columns : sequence of str
-        Names of the columns of side information.
-
-    Returns
-    -------
-    list of str
-        Lines of text, none where there is nothing to say.
-
-    Examples
-    --------
-    >>> from moe_sklearn import GridBinner
-    >>> from moe_sklearn.experiment._results import describe_bins
-    >>> binner = GridBinner(edges=[[0, 1, 2]], names=["young", "old"]).fit([[0.5], [0.7]])
-    >>> describe_bins(binner, [0], ["age"])
-    ['fewer than 2 training rows, so no expert: old']
-    """
-    lines = []
-    if binner.names is None:
-        lines.append(f"bins: {', '.join(f'x{j} is {name}' for j, name in enumerate(columns))}")
-    without = [name for k, name in enumerate(binner.bin_names_) if k not in bins]
-    if without:
-        lines.append(f"fewer than 2 training rows, so no expert: {', '.join(without)}")
-    return lines
+def versions() -> dict[str, str]:
+    """Return the versions of what fits the models."""
+    found = {package.__name__: package.__version__ for package in (np, scipy, sklearn, joblib)}
+    return {"moe_sklearn": __version__, "python": platform.python_version(), **found}
 
 
-def save_results(folder: Path, model: SoftGateMoERegressor, record: Mapping[str, Any]) -> None:
-    """Write ``model.joblib`` and ``report.json``.
+class Results:
+    """The folder of the results. It is checked before the fit, and keeps a list of what was written.
 
     Parameters
     ----------
     folder : Path
-        It must exist.
-    model : SoftGateMoERegressor
-        Fitted.
-    record : mapping
-        What ``report.json`` shall hold.
-    """
-    joblib.dump(model, folder / "model.joblib")
-    (folder / "report.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-
-
-def check_saved(folder: Path, X: NDArray, y: NDArray, side: NDArray) -> None:
-    """Check that the model in a folder gives the report in it.
-
-    Parameters
-    ----------
-    folder : Path
-        As `save_results` leaves it, with a ``record["report"]`` made by `MoEReport.to_dict`.
-    X, y, side
-        The held-out rows of that report.
+    overwrite : bool, default=False
+        Whether files that an earlier run wrote can be replaced. Other files never are.
 
     Raises
     ------
-    RuntimeError
-        If the report is another one.
+    OSError
+        If the folder cannot be made, or holds results, or a file of such a name that no run wrote.
     """
-    saved = json.loads((folder / "report.json").read_text(encoding="utf-8"))["report"]
-    again = joblib.load(folder / "model.joblib").evaluate(X, y, bins=side).to_dict()
-    if not alike(again, saved):
-        raise RuntimeError(f"the model saved in {folder} does not reproduce report.json")
+
+    def __init__(self, folder: Path, overwrite: bool = False):
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.written, listed = folder, list[str](), folder / WRITTEN
+        # A list that somebody edited cannot reach beyond NAMES.
+        self.earlier = [name for name in NAMES if (folder / name).exists()]
+        ours = json.loads(listed.read_text("utf-8")) if overwrite and listed.exists() else []
+        kept = [str(folder / name) for name in self.earlier if name not in ours]
+        if kept:
+            way_out = "pass another --output, or --overwrite, which replaces what an earlier run wrote"
+            raise FileExistsError(f"{kept[0]} exists: {way_out}, and nothing else.")
+
+    def start(self):
+        """Remove the files of an earlier run."""
+        for name in self.earlier:
+            (self.folder / name).unlink()
+
+    def add(self, name: str) -> Path:
+        """Put a file on the list, and return the path to write it to."""
+        self.written.append(name)
+        (self.folder / WRITTEN).write_text(json.dumps([*self.written, WRITTEN], indent=2) + "\n", "utf-8")
+        return self.folder / name
 
 
-def alike(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal up to the rounding of a float32 product.
+def write_columns(path: Path, columns: dict[str, Any]) -> None:
+    """Write columns of equal length to a .csv, .npz, .h5 or .hdf5 file."""
+    columns = {name: v.astype(str) if v.dtype == object else v for name, v in columns.items()}
+    if path.suffix == ".csv":
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(columns)
+            # As text, float32 has the digits that it holds.
+            writer.writerows(zip(*(values.astype(str).tolist() for values in columns.values()), strict=True))
+    elif path.suffix == ".npz":
+        np.savez(path, **columns)
+    else:
+        import h5py
 
-    Its sum may be taken in another order.
-
-    Parameters
-    ----------
-    one, other
-        What ``json.loads`` returns.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> from moe_sklearn.experiment._results import alike
-    >>> alike({"r2": [0.5]}, {"r2": [0.500001]}), alike({"r2": [0.5]}, {"r2": [0.51]})
-    (True, False)
-    """
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(alike, one, other))
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6)
-    return one == other
+        with h5py.File(path, "w") as file:
+            for name, values in columns.items():
+                file[name] = np.char.encode(values, "utf-8") if values.dtype.kind == "U" else values
 
 
-def draw_figures(folder: Path, report: MoEReport, target_name: str) -> None:
-    """Write the seven figures of the experiment as .png files.
-
-    Parameters
-    ----------
-    folder : Path
-        It must exist.
-    report : MoEReport
-    target_name : str
-        Name on the axes of the predictions.
+def save_report(results: Results, report: MoEReport, target: str, **record: Any) -> None:
+    """Write the report as text, as JSON beside a `record` of the run, and as seven figures.
 
     Raises
     ------
     ImportError
-        If matplotlib is not installed.
+        If matplotlib, which draws the figures, is not installed.
     """
-    label = {"logg": "log g [dex]"}.get(target_name, target_name)
-    displays = {
-        "1_r2": plotting.ModeScoresDisplay.from_report(report),
-        "2_rho": plotting.RhoDisplay.from_report(report),
-        "3_gate_probability": plotting.GateProbabilityDisplay.from_report(report),
-        "4_r2_by_bin": plotting.BinScoresDisplay.from_report(report),
-        "5_predictions": plotting.MoEPredictionDisplay.from_report(report, label=label),
-        "6_routing": plotting.RoutingConfusionDisplay.from_report(report),
-        "7_weights": plotting.ExpertWeightsDisplay.from_report(report),
-    }
-    import matplotlib.pyplot as plt
+    results.add("report.txt").write_text(f"{report}\n", "utf-8")
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    record = {"schema": SCHEMA, "date": date, "versions": versions(), **record, "report": report.to_dict()}
+    results.add("report.json").write_text(json.dumps(record, indent=2, default=str) + "\n", "utf-8")
+    label = {"label": {"logg": "log g [dex]"}.get(target, target)}
+    for name, kind in FIGURES.items():
+        figure = kind.from_report(report, **(label if name == "5_predictions.png" else {})).figure_
+        figure.savefig(results.add(name), dpi=150)
+        import matplotlib.pyplot as plt
 
-    for name, display in displays.items():
-        display.figure_.savefig(folder / f"{name}.png", dpi=150)
-        plt.close(display.figure_)
+        plt.close(figure)

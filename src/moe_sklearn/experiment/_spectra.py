@@ -1,31 +1,85 @@
-"""The spectra of the experiment: bundled, simulated or read from files, with their noise."""
+"""The spectra of the experiment: rows on disk, labels, and which array of a file is what."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import warnings
+from argparse import Namespace
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .._checks import check_choice
+from ..data import DerivedRows, RowSource, as_source, numbers_in, warn_of_sentinels, without_ignored
 from ..datasets import load_gaia_xp, make_stellar_spectra
+from ._files import READ_ROWS, USUAL, Entry, find_files, open_files, plain
 
-TEFF_EDGES = [3750, 4500, 5250, 6000]
-SIMULATED_EDGES = [TEFF_EDGES, [-2, -1, 0, 0.5]]
-STELLAR_NAMES = [["Cool", "Mid", "Hot"], ["Metal-poor", "Solar", "Metal-rich"]]
-DEFAULTS: dict[str, dict[str, Any]] = {
-    # The example of README and guide: nothing but defaults of the mixture
-    "gaia": dict(edges=None, alpha=["auto"], components=[30], lines="none", noise=0.0, scale="rms"),
-    # Beside the lines, 10 scores are better here than 30: docs/accuracy.md has R2 of both.
-    "simulated": dict(
-        edges=SIMULATED_EDGES, alpha=["auto"], components=[10], lines="stellar", noise=1.0, scale="none"
-    ),
-    "own": dict(edges=None, alpha=["auto"], components=[30], lines="stellar", noise=0.0, scale="none"),
-}
-"""What an option that is not given is, by data set."""
-NOISE_ROWS = 4096
+# How names of bins call labels of stars
+SHOWN = {"teff": "Teff", "mh": "[M/H]"}
+# An error this many times the largest flux marks a bad pixel, and is no error.
+LARGEST_ERROR = 100
+# Sentinels are looked for in about so many rows.
+SAMPLED_ROWS = 500
+
+
+class FileRows(DerivedRows):
+    """Rows of an entry of files, in float32 unless one holds doubles. Messages name the file."""
+
+    source: Any
+
+    def __init__(self, entry: Entry):
+        if len(entry.shape) != 2 or 0 in entry.shape:
+            raise ValueError(f"{entry} of {entry.files[0]}: two axes are expected, spectra and pixels.")
+        super().__init__(as_source(entry.arrays))
+        self.dtype = np.dtype("f8" if any(a.dtype.str[1:] == "f8" for a in entry.arrays) else "f4")
+        self.files, self.in_memory = entry.files, False
+
+    def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
+        """Yield blocks that do not depend on where files end, so that all kinds of files give one result."""
+        last = len(self) if last is None else last
+        for start in range(first, last, max_rows):
+            stop = min(start + max_rows, last)
+            yield start, stop, partial(self._joined, start, stop)
+
+    def _joined(self, start, stop):
+        parts = [load() for *_, load in self.source.blocks(stop - start, start, stop)]
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(self.dtype, copy=False)
+
+    def places(self, rows: NDArray) -> tuple[NDArray, NDArray]:
+        """Return the numbers that rows have in their files, and the names of the files."""
+        shards = np.searchsorted(self.source.starts, rows, side="right") - 1
+        first = self.source.starts[[self.files.index(file) for file in self.files]]
+        names = np.array([plain(file.name) for file in self.files], object)
+        return rows - first[shards], names[shards]
+
+    def locate(self, row: int) -> str:
+        """Name of a row in error messages."""
+        (number,), (file,) = self.places(np.array([row]))
+        return f"row {number} of {file}"
+
+
+class MadeRows(DerivedRows):
+    """Rows of a source at sorted positions, which a function makes of a block and the numbers of its rows."""
+
+    def __init__(self, source: RowSource, rows: NDArray, function: Callable):
+        is_used = np.isin(np.arange(len(source)), rows).astype(float)
+        super().__init__(without_ignored(is_used, source)[1], (len(rows), source.shape[1]))
+        self.rows, self.function = rows, function
+
+    def keeping(self, rows: NDArray) -> RowSource:
+        """Return itself: rows that are needed again are read again, which spares memory."""
+        return self
+
+    def _made(self, start, load):
+        block = load()
+        return self.function(block, self.rows[start : start + len(block)])
+
+
+def rows_at(source: Any, rows: NDArray, function: Callable = lambda block, rows: block) -> Any:
+    """Return rows as `MadeRows`, or as an array if the source is one in memory."""
+    return MadeRows(source, rows, function) if source.array is None else function(source.array[rows], rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,283 +88,184 @@ class Spectra:
 
     Attributes
     ----------
-    flux : ndarray of shape (n_samples, n_pixels)
-    target : ndarray of shape (n_samples,)
-        The label to predict.
-    target_name : str
-    side : ndarray of shape (n_samples, n_columns)
-        The labels that make the bins.
-    side_names : list of str
-    error : ndarray of shape (n_samples, n_pixels), optional
+    flux : RowSource of shape (n_rows, n_pixels)
+    labels : dict of {str: ndarray of shape (n_rows,)}
+    error : RowSource of shape (n_rows, n_pixels), optional
         Standard error of each flux, in its unit.
     wavelength : ndarray of shape (n_pixels,), optional
-        In Angstrom.
+    wave_unit : str, default="Angstrom"
+    told : list of str
+        What of the files is used as what, in lines of text.
     """
 
-    flux: NDArray
-    target: NDArray
-    target_name: str
-    side: NDArray
-    side_names: list[str]
-    error: NDArray | None = None
+    flux: RowSource
+    labels: dict[str, NDArray]
+    error: RowSource | None = None
     wavelength: NDArray | None = None
+    wave_unit: str = "Angstrom"
+    told: list[str] = field(default_factory=list)
+
+    def label(self, name: str, option: str) -> NDArray:
+        """Return a label as numbers, or as text if it holds text; `option` is what messages call it.
+
+        Raises
+        ------
+        ValueError
+            If there is no such label, or it holds numbers and some text.
+        """
+        values = next((held for key, held in self.labels.items() if key.lower() == name.lower()), None)
+        if values is None:
+            held = ", ".join(self.labels) or "none"
+            raise ValueError(f"{option} {name}: no such label, but {held}. --label-names names columns.")
+        try:
+            numbers = numbers_in(values)
+        except ValueError as error:
+            raise ValueError(f"{option} {name}: {error}") from error
+        return values if numbers is None else numbers
+
+    def target(self, name: str) -> NDArray:
+        """Return the label to predict, which must be a finite number in every row."""
+        values = self.label(name, "target")
+        bad = np.flatnonzero(~np.isfinite(values)) if values.dtype.kind in "iuf" else np.arange(len(values))
+        if bad.size:
+            where = f"in {bad.size} rows, the first is {self.flux.locate(bad[0])}"
+            raise ValueError(f"target {name} is no finite number {where}: remove such rows.")
+        return values
+
+    def side(self, names: list[str]) -> NDArray:
+        """Return the labels that make the bins as records, with the names that bins have in words."""
+        shown = [SHOWN.get(name.lower(), name) for name in names]
+        return np.rec.fromarrays([self.label(n, "bin_by") for n in names], names=shown)  # type: ignore
 
 
-def load_spectra(
-    source: str,
-    *,
-    n_samples: int = 60_000,
-    n_pixels: int = 1024,
-    target: str = "logg",
-    bin_by: Sequence[str] = ("teff", "mh"),
-    label_names: Sequence[str] | None = None,
-    random_state: int = 0,
-) -> Spectra:
-    """Load the Gaia sample, simulate spectra, or read the user's own.
+def bundled_spectra(args: Namespace) -> Spectra:
+    """Load the Gaia sample, or simulate spectra, without noise, as `args` say."""
+    options = {"n_pixels": args.pixels, "noise": 0.0, "random_state": args.seed}
+    bunch = load_gaia_xp() if args.data == ["gaia"] else make_stellar_spectra(args.n, **options)
+    labels = dict(zip(bunch.side_names, bunch.side.T, strict=True)) | {bunch.target_name: bunch.target}
+    return Spectra(RowSource(bunch.data), labels, RowSource(bunch.error), bunch.wavelength)
+
+
+def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) -> Spectra:
+    """Open the files that `args.data` stands for as one data set, and find what they hold.
 
     Parameters
     ----------
-    source : str
-        ``"gaia"``, ``"simulated"``, or the path of the user's arrays, see `read_arrays`.
-    n_samples, n_pixels, random_state : int
-        Of simulated spectra. They come without noise: `observe` adds it, as for every other data set.
-    target, bin_by, label_names
-        Of the user's arrays, see `spectra_of_arrays`.
-
-    Returns
-    -------
-    Spectra
+    args : Namespace
+        `data`; `flux`, `error`, `ivar`, `wave`, `labels` and `label_names`, which name arrays or columns, or
+        are None; `wave_unit` and `loglam`.
+    stack : ExitStack
+        Closes the files.
+    output : Path, optional
+        A file that must be none of them.
 
     Raises
     ------
-    FileNotFoundError
-        If `source` is a path that leads nowhere.
+    OSError
+        If a path leads nowhere, or `output` is one of the files.
     ValueError
-        If arrays or labels are missing or do not fit together, or the simulator refuses its numbers.
-
-    Examples
-    --------
-    >>> from moe_sklearn.experiment._spectra import load_spectra
-    >>> spectra = load_spectra("simulated", n_samples=20, n_pixels=64)
-    >>> spectra.flux.shape, spectra.target_name, spectra.side_names
-    ((20, 64), 'logg', ['teff', 'mh'])
+        If there is no flux, arrays do not fit together, or one that was named is missing.
     """
-    if source == "gaia":
-        bunch = load_gaia_xp()
-    elif source == "simulated":
-        bunch = make_stellar_spectra(n_samples, n_pixels=n_pixels, noise=0.0, random_state=random_state)
-    else:
-        arrays = read_arrays(Path(source))
-        return spectra_of_arrays(arrays, target=target, bin_by=bin_by, label_names=label_names)
-    label, side = (bunch.target, bunch.target_name), (bunch.side, bunch.side_names)
-    return Spectra(bunch.data, *label, *side, bunch.error, bunch.wavelength)
+    paths = find_files(args.data)
+    if output is not None and output.exists() and any(map(output.samefile, paths)):
+        raise FileExistsError(f"--output {output} is one of the files with spectra.")
+    entries = open_files(paths, stack, args)
+    used: dict[Entry, str] = {}
+
+    def find(role):
+        given = None if role == "label_names" else getattr(args, role)
+        for name in USUAL[role] if given is None else [given.lower()]:
+            found = [entry for entry in entries if entry.name.lower() == name]
+            found = found or [entry for entry in entries if entry.label.lower() == name]
+            if len(found) > 1:
+                raise ValueError(f"{role} can be {found[0]} or {found[1]}: choose one with --{role}.")
+            if found:
+                used[found[0]] = role
+                return found[0]
+        if given or role == "flux":
+            held = ", ".join(map(str, entries)) or "nothing"
+            raise ValueError(f"no array {given or role}; the files hold {held}: name one with --{role}.")
+        return None
+
+    flux = FileRows(find("flux"))
+    std = None if args.ivar else find("error")
+    if error := std or find("ivar"):
+        rows = FileRows(error)
+        if rows.shape != flux.shape:
+            raise ValueError(f"{error} does not go with flux, whose shape is {flux.shape}.")
+        error = rows if std else MadeRows(rows, np.arange(len(flux)), _std_of_ivar)
+    axis, unit, told = None, args.wave_unit, []
+    if wave := find("wave"):
+        axis, *others = [np.ravel(array[:]).astype(float) for array in wave.arrays]
+        if axis.shape != flux.shape[1:] or not all(np.array_equal(axis, other) for other in others):
+            raise ValueError(f"{wave} must be one axis of {flux.shape[1]} pixels, the same in all files.")
+        axis = 10**axis if args.loglam or wave.label.lower() == "loglam" else axis
+        unit = unit or wave.unit
+        told = [
+            f"wavelengths: {axis.min():.7g} to {axis.max():.7g} {unit or 'Angstrom (no file says the unit)'}"
+        ]
+    group = [entry for entry in entries if args.labels and entry.name.startswith(f"{args.labels}/")]
+    block: Any = None if group else find("labels")
+    if block and (args.label_names or (beside := find("label_names"))):
+        block.names = args.label_names or beside.read().tolist()
+    labels: dict[str, NDArray] = {}
+    for entry in group or ([block] if args.labels else entries):
+        names = entry.names or [entry.label]
+        fits = entry.shape[:1] == (len(flux),) and np.prod(entry.shape[1:]) == len(names)
+        if fits and used.get(entry, "labels") == "labels" and not set(names) & set(labels):
+            used[entry] = "labels"
+            labels |= dict(zip(names, entry.read().reshape(len(flux), -1).T, strict=True))
+        elif entry is block and entry.names:
+            raise ValueError(f"{entry} does not go with {len(flux)} spectra and names {', '.join(names)}.")
+    told = [f"{role}: {entry}" for entry, role in used.items() if role != "labels"] + told
+    unused = ", ".join(str(entry) for entry in entries if entry not in used)
+    told += [f"labels: {', '.join(labels) or 'none'}", *([f"not used: {unused}"] if unused else [])]
+    return Spectra(flux, labels, error, axis, unit or "Angstrom", told)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray]:
-    """Read the arrays of a folder of .npy files or of one .npz file.
-
-    Parameters
-    ----------
-    path : Path
-        The arrays of a folder are memory-mapped.
-
-    Returns
-    -------
-    dict of str to ndarray
-        By the name of the file, or by the name inside the .npz file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If `path` is neither.
-    """
-    if path.is_dir():
-        return {file.stem: np.load(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
-    if path.suffix == ".npz" and path.is_file():
-        with np.load(path) as archive:
-            return {name: archive[name] for name in archive.files}
-    raise FileNotFoundError(
-        f"data {path}: no such folder or .npz file; the other choices are gaia and simulated."
-    )
+@np.errstate(divide="ignore")
+def _std_of_ivar(ivar, rows):
+    """Return standard deviations from inverse variances, infinite where these are 0."""
+    return 1 / np.sqrt(ivar)
 
 
-def spectra_of_arrays(
-    arrays: Mapping[str, NDArray],
-    *,
-    target: str = "logg",
-    bin_by: Sequence[str] = ("teff", "mh"),
-    label_names: Sequence[str] | None = None,
-) -> Spectra:
-    """Check the user's arrays and pick target and side information from their labels.
-
-    Parameters
-    ----------
-    arrays : mapping of str to ndarray
-        ``flux`` (n_samples, n_pixels), ``labels`` (n_samples, n_labels) and, if there are any, ``error``
-        (n_samples, n_pixels), ``wave`` (n_pixels,) in Angstrom and ``label_names`` (n_labels,).
-    target : str, default="logg"
-        Name of the label to predict.
-    bin_by : sequence of str, default=("teff", "mh")
-        Names of the labels that make the bins.
-    label_names : sequence of str, default=None
-        Names of the columns of ``labels``. None: those of `arrays`.
-
-    Returns
-    -------
-    Spectra
-
-    Raises
-    ------
-    ValueError
-        If an array or a label is missing, shapes do not match, or the target is not finite.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from moe_sklearn.experiment._spectra import spectra_of_arrays
-    >>> arrays = {"flux": np.ones((2, 3)), "labels": np.array([[5000.0, 4.5], [4000.0, 1.5]])}
-    >>> spectra_of_arrays(arrays, bin_by=["teff"], label_names=["teff", "logg"]).target
-    array([4.5, 1.5])
-    """
-    for name in ("flux", "labels"):
-        if name not in arrays:
-            raise ValueError(f"data lacks the array {name}; it holds {', '.join(arrays) or 'nothing'}.")
-    flux, labels = arrays["flux"], arrays["labels"]
-    error, wave = arrays.get("error"), arrays.get("wave")
-    if flux.ndim != 2:
-        raise ValueError(f"flux must have two axes, spectra and pixels; its shape is {flux.shape}.")
-    _check_shape("labels", labels, (len(flux), None))
-    if error is not None:
-        _check_shape("error", error, flux.shape)
-    if wave is not None:
-        _check_shape("wave", wave, flux.shape[1:])
-    names = _names_of_labels(arrays, label_names, labels.shape[1])
-    y = _label(labels, names, target, "target")
-    bad = np.flatnonzero(~np.isfinite(y))
-    if bad.size:
-        raise ValueError(
-            f"labels: {target} is not finite in {bad.size} rows, the first is row {bad[0]}: remove such rows."
-        )
-    side = np.column_stack([_label(labels, names, name, "bin_by") for name in bin_by])
-    return Spectra(flux, y, target, side, list(bin_by), error, wave)
-
-
-def _check_shape(name, array, expected):
-    matches = array.ndim == len(expected) and all(
-        want in (None, have) for have, want in zip(array.shape, expected, strict=True)
-    )
-    if not matches:
-        wanted = ", ".join("any" if want is None else str(want) for want in expected)
-        raise ValueError(f"{name} has shape {array.shape}, expected ({wanted}) to go with flux.")
-
-
-def _names_of_labels(arrays, given, n_labels):
-    if given is None and "label_names" not in arrays:
-        raise ValueError(
-            "labels has no column names: add the array label_names, or name all columns in the option "
-            "label_names, as teff,logg,mh."
-        )
-    names = np.asarray(arrays["label_names"] if given is None else given).astype(str).tolist()
-    if len(names) != n_labels:
-        raise ValueError(f"labels has {n_labels} columns, label_names has {len(names)} names: {names}.")
-    return names
-
-
-def _label(labels, names, name, argument):
-    if name not in names:
-        raise ValueError(f"{argument} {name}: no such label; labels holds {', '.join(names)}.")
-    return np.asarray(labels[:, names.index(name)], dtype=float)
-
-
-def observe(spectra: Spectra, *, noise: float = 0.0, scale: str = "none", random_state: int = 0) -> NDArray:
-    """Add noise to the flux, set negative values to 0, then scale each spectrum.
+def describe(spectra: Spectra, uses: dict[str, str]) -> Iterator[str]:
+    """Say what spectra and labels hold, and what is missing or suspicious, in lines of text.
 
     Parameters
     ----------
     spectra : Spectra
-    noise : float, default=0
-        s in ``max(flux + s * error * N(0, 1), 0)``.
-    scale : {"none", "rms"}, default="none"
-        "rms" divides each spectrum by its root mean square.
-    random_state : int, default=0
-        Seed of the noise.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, n_pixels)
-        A float32 copy, or the flux itself where there is nothing to do.
-
-    Raises
-    ------
-    ValueError
-        If `noise` is negative or not finite, or noise is wanted of spectra without error.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from moe_sklearn.experiment._spectra import Spectra, observe
-    >>> flux = np.array([[3.0, 4.0]])
-    >>> spectra = Spectra(flux, np.ones(1), "logg", np.ones((1, 1)), ["teff"])
-    >>> observe(spectra, scale="rms").round(3)
-    array([[0.849, 1.131]], dtype=float32)
+    uses : dict of {str: str}
+        What is done with the labels: {name: use}.
     """
-    check_choice(scale, "scale", ["none", "rms"])
-    if not 0 <= noise < np.inf:
-        raise ValueError(f"noise must be a finite number >= 0, got {noise!r}.")
-    error = spectra.error
-    if noise and error is None:
-        raise ValueError(f"noise {noise:g} needs the array error: add it, or set noise to 0.")
-    if not noise and scale == "none":
-        return spectra.flux
-    rng = np.random.default_rng(random_state)
-    observed = np.array(spectra.flux, dtype=np.float32)
-    for start in range(0, len(observed), NOISE_ROWS):
-        rows = slice(start, start + NOISE_ROWS)
-        if noise and error is not None:
-            scatter = rng.standard_normal(observed[rows].shape, dtype=np.float32)
-            observed[rows] += noise * error[rows] * scatter
-            np.maximum(observed[rows], 0, out=observed[rows])
-        if scale == "rms":
-            observed[rows] /= np.sqrt(np.mean(observed[rows] ** 2, axis=1, keepdims=True))
-    return observed
+    largest = yield from _describe_values("flux", spectra.flux)
+    if spectra.error is not None:
+        yield from _describe_values("error", spectra.error, LARGEST_ERROR * largest)
+    for name in spectra.labels:
+        shown, values = f"label {name} ({uses.get(name, 'spare')})", spectra.label(name, "label")
+        if values.dtype.kind in "iufb":
+            yield from _describe_values(shown, RowSource(values[:, None].astype(float)))
 
 
-def bin_names(columns: Sequence[str], edges: Sequence[Sequence[float]] | None) -> list[list[str]] | None:
-    """Name each column's bins.
-
-    Parameters
-    ----------
-    columns : sequence of str
-        Names of the columns of side information.
-    edges : sequence of sequences of float, or None
-        Bin edges of each column. None: quantiles, yet to be found.
-
-    Returns
-    -------
-    list of lists of str, or None
-        None where there are no edges.
-
-    Raises
-    ------
-    ValueError
-        If there are not as many edges as columns.
-
-    Examples
-    --------
-    >>> from moe_sklearn.experiment._spectra import bin_names
-    >>> bin_names(["age"], [[0, 1.5, 14]])
-    [['age 0 to 1.5', 'age 1.5 to 14']]
-    """
-    if edges is None:
-        return None
-    if len(edges) != len(columns):
-        raise ValueError(
-            f"edges holds edges of {len(edges)} columns, the bins are made from {len(columns)} "
-            f"({', '.join(columns)}): give edges of each, on the command line with / between columns."
-        )
-    if list(columns) == ["teff", "mh"] and [len(column) for column in edges] == [4, 4]:
-        return STELLAR_NAMES
-    return [
-        [f"{name} {low:g} to {high:g}" for low, high in pairwise(column)]
-        for name, column in zip(columns, edges, strict=True)
-    ]
+def _describe_values(name: str, source: RowSource, limit: float = np.inf) -> Generator[str, None, float]:
+    """Say what is missing and suspicious in flux, errors or a label; return the largest value."""
+    low, high, n_bad, n_large, bad_rows = np.inf, -np.inf, 0, 0, []
+    for start, _, load in source.blocks(READ_ROWS):
+        block = load()
+        good = np.isfinite(block)
+        low, high = block.min(initial=low, where=good), block.max(initial=high, where=good)
+        n_bad, n_large = n_bad + (~good).sum(), n_large + (block > limit).sum()
+        bad_rows += (start + np.flatnonzero(~good.all(axis=1))).tolist()
+    yield f"{name}: {low:.6g} to {high:.6g}"
+    if bad_rows:
+        where = f"in {len(bad_rows):,} rows, the first is {source.locate(bad_rows[0])}"
+        yield f"{name}: {n_bad:,} values nan or infinite, {where}"
+    if n_large:
+        yield f"{name}: {n_large:,} beyond {limit:.3g}, far more than the flux: bad pixels?"
+    step = len(source) // SAMPLED_ROWS + 1 if source.shape[1] > 1 else 1
+    sample = source.take(np.arange(0, len(source), step))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        warn_of_sentinels(sample, f"{name}, column {{}},", "make them nan")
+    yield from (str(warning.message) for warning in caught)
+    return high

@@ -15,6 +15,8 @@ from ._loss import softmax
 
 # With more rows, the Newton method is ten times as fast. With fewer, it is no faster, and less exact.
 NEWTON_ROWS = 10_000
+# Of so many classes it is the faster one for fewer rows too.
+MANY_CLASSES = 50
 
 
 class LogisticGate(ClassifierMixin, StatefulEstimator):
@@ -27,8 +29,8 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
     C : float, default=1.0
         Inverse strength of the L2 penalty, as in `sklearn.linear_model.LogisticRegression`.
     max_iter : int, default=1000
-        Greatest number of iterations of the solver: L-BFGS, or with more than 10,000 rows the Newton method
-        with conjugate gradients.
+        Greatest number of iterations of the solver: L-BFGS, or with more than 10,000 rows, or 50 classes, the
+        Newton method with conjugate gradients.
     tol : float, default=1e-4
         The solver stops when no component of the gradient of the mean loss is larger.
 
@@ -87,7 +89,8 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         X, y = checked_array(fitted, X, y, dtype=np.float64)
         sample_weight = check_sample_weight(sample_weight, len(X))
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
-        solver = "newton-cg" if len(X) > NEWTON_ROWS else "lbfgs"
+        is_large = len(X) > NEWTON_ROWS or len(np.unique(y)) > MANY_CLASSES
+        solver = "newton-cg" if is_large else "lbfgs"
         logistic = LogisticRegression(C=self.C, solver=solver, max_iter=self.max_iter, tol=self.tol)
         # Products with so few columns are slower with several threads.
         with one_blas_thread():

@@ -19,6 +19,10 @@ MAX_STEPS = 3000
 MANY_ROWS, RATE_OF_MANY, MAX_STEPS_OF_MANY = 100_000, 0.03, 2048
 # The held-out rows are scored after each epoch, or after this number of steps if epochs are longer.
 STEPS_PER_LOOK = 100
+# A gate of 400 bins has 360,000 coefficients, and a step of five networks takes a second. The products of
+# rows and coefficients are therefore bounded, and with them the steps or iterations, down to the least
+# numbers. Up to 50 bins this changes nothing; with 400, a network is trained for 290 steps.
+MAX_PRODUCTS, LEAST_STEPS, LEAST_ITERATIONS = 3e10, 200, 5
 # Training stops after PATIENCE scores without a relative gain of LEAST_GAIN; smaller gains are noise.
 PATIENCE, LEAST_GAIN = 15, 1e-4
 # With fewer rows, experts are worth less than the fallback, which gets more than half of the weight. R2 of 60
@@ -99,7 +103,8 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
             raise StopIteration
 
     best.update(parameters)
-    start, options = _flat(parameters).astype(float), {"maxiter": max_iter}
+    start = _flat(parameters).astype(float)
+    options = {"maxiter": min(max_iter, affordable(LEAST_ITERATIONS, start.size * len(train.y)))}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", callback=stop_when_stale, options=options)
     best.n_steps = found.nit
     return best
@@ -126,6 +131,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     flat = _flat(stacked)
     parameters = _views(flat, stacked)
     mean, square = np.zeros_like(flat), np.zeros_like(flat)
+    n_steps = min(n_steps, affordable(LEAST_STEPS, flat.size // len(starts) * size))
 
     def look():
         """Score all networks; return True if none has improved for a while."""
@@ -157,6 +163,17 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     for stopping in best:
         stopping.n_steps = done
     return best
+
+
+def affordable(least: int, n_products: int) -> int:
+    """Return how many steps of so many products each are within `MAX_PRODUCTS`, or the `least` number.
+
+    Examples
+    --------
+    >>> affordable(200, 10**7), affordable(200, 10**9)
+    (3000, 200)
+    """
+    return max(least, int(MAX_PRODUCTS / n_products))
 
 
 def batches_of(n_rows: int) -> tuple[int, int]:

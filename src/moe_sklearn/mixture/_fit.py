@@ -414,6 +414,7 @@ def fit_mixture(
         x_mean=models.pooled.x_mean.copy(),
         gate_columns=gate.columns,
         input_range=gate.input_range,
+        limits=gate.limits,
     )
     if n_levels > 1 and isinstance(rows.source.x_std, RowSource):
         noisy = fit_levels(setup, moments, rows, models, fit, predictor, n_levels)
@@ -485,5 +486,5 @@ def fit_levels(setup: Setup, moments, rows, models: FittedModels, fit, predictor
     level = np.clip(level, levels[0], levels[-1])
     gate = fit_gate(setup, replace(models, stack=stack, fold_stacks=fold_stacks), level)
     parts = {"gate": gate.gate, "router": gate.router, "anchors": gate.anchors}
-    parts |= {"gate_columns": gate.columns, "input_range": gate.input_range}
+    parts |= {"gate_columns": gate.columns, "input_range": gate.input_range, "limits": gate.limits}
     return replace(predictor, stack=stack, variances=variances, **parts)

@@ -16,12 +16,13 @@ from ..gates import LogisticGate, robust_fences
 from ..labels import group_codes, has_repeats
 from ._gate_plan import GatePlan, stratified_rows
 from ._gate_rows import GateData, GateReader
-from ._predictor import join_inputs
+from ._predictor import join_inputs, within
 
 # A router trained on more rows makes hard mixing no better.
 MAX_ROUTER_ROWS = 50_000
-# With more rows than this, the router is solved to fewer digits, which saves time: hard mixing is as good.
-EXACT_ROUTER_ROWS, ROUTER_TOL = 10_000, 1e-3
+# With more rows or bins than this, the router is solved to fewer digits, which saves time: hard mixing is as
+# good.
+EXACT_ROUTER_ROWS, EXACT_ROUTER_BINS, ROUTER_TOL = 10_000, 50, 1e-3
 
 
 class TrainedGate(NamedTuple):
@@ -37,6 +38,7 @@ class TrainedGate(NamedTuple):
     residual_variance: np.ndarray | None
     input_range: np.ndarray
     columns: list[int] | None = None
+    limits: np.ndarray | None = None
 
 
 def fit_gate(setup, models, level=None) -> TrainedGate:
@@ -58,7 +60,21 @@ def fit_gate(setup, models, level=None) -> TrainedGate:
         groups = np.arange(len(setup.codes)) if n_draws > 1 else None
     groups = None if groups is None else np.repeat(group_codes(groups[plan.rows]), n_draws)
     codes = np.repeat(codes, n_draws)
-    return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, setup.progress)
+    limits = y_limits(models) if plan.on_errors else None
+    return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, limits, setup.progress)
+
+
+def y_limits(models) -> np.ndarray | None:
+    """Return the least and greatest targets of all training rows; None if some were not read here.
+
+    A ridge extrapolates without end, and one outlying row can cost more than all others: of 825 held-out Gaia
+    spectra, three take the R2 of the oracle from .86 to .75. The models of a mixture predict no target beyond
+    those of training.
+    """
+    source = models.rows.source
+    weight = source.sample_weight
+    n_rows = sum(map(len, models.rows.labels)) if weight is None else np.count_nonzero(weight)
+    return source.y_ends if n_rows == models.pooled.n_rows else None
 
 
 def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
@@ -77,12 +93,12 @@ def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
 
 
 def train_gate(
-    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, groups=None, progress=SILENT
+    plan: GatePlan, data: GateData, bins, codes, sample_weight=None, groups=None, limits=None, progress=SILENT
 ) -> TrainedGate:
     """Train the planned gate, and a router if the gate is trained on errors.
 
     `bins` are the labels of the bins, `codes` the position of each row's bin among them. Rows with the same
-    number in `groups` belong together.
+    number in `groups` belong together. `limits` are those of the models' predictions, see `y_limits`.
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
     if data.predictions.shape[1] != (n_bins + 1) * n_targets:
@@ -92,7 +108,8 @@ def train_gate(
         )
     # A classifier has its classes in sorted order; bins that are intervals have another order.
     labels, bins = bins, bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
-    predictions = data.predictions.astype(float).reshape(len(codes), n_bins + 1, n_targets)
+    predictions = data.predictions.astype(float, copy=False).reshape(len(codes), n_bins + 1, n_targets)
+    predictions = within(predictions, limits)
     inputs = join_inputs(plan.inputs, *data[1:])
     if not inputs.shape[1]:
         raise ValueError(
@@ -103,7 +120,7 @@ def train_gate(
     input_range = np.stack([inputs.min(axis=0), inputs.max(axis=0)])
     if not plan.on_errors:
         stage = progress.stage("gate")
-        gate = fit_classifier(clone(plan.gate), inputs, bins[codes], sample_weight)
+        gate = fit_classifier(_copy_of(plan.gate), inputs, bins[codes], sample_weight)
         stage.end(*_in_words(gate, inputs))
         columns = columns_of_bins(gate, [bins.tolist(), labels.tolist()])
         return TrainedGate(gate, gate, np.empty((0, n_targets)), variance, input_range, columns)
@@ -121,11 +138,17 @@ def train_gate(
     outputs = np.concatenate([predictions, constants], axis=1)
     more = {"groups": groups, "fallback": n_bins}
     more = {name: value for name, value in more.items() if has_fit_parameter(plan.gate, name)}
-    gate = clone(plan.gate).fit(
+    gate = _copy_of(plan.gate).fit(
         inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
     )
     stage.end(*_in_words(gate, inputs))
-    return TrainedGate(gate, router, anchors, variance, input_range)
+    return TrainedGate(gate, router, anchors, variance, input_range, limits=limits)
+
+
+def _copy_of(gate):
+    """Clone a gate. Its RandomState remains that of the caller, which a fit advances as in scikit-learn."""
+    copy, state = clone(gate), getattr(gate, "random_state", None)
+    return copy.set_params(random_state=state) if isinstance(state, np.random.RandomState) else copy
 
 
 def columns_of_bins(gate, names: list[list]) -> list[int] | None:
@@ -158,7 +181,8 @@ def fit_router(inputs, bins, codes, sample_weight=None):
     """Fit a `LogisticGate` to some of the rows, to as many digits as the most probable bin needs."""
     rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
-    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > EXACT_ROUTER_ROWS else LogisticGate()
+    is_large = len(rows) > EXACT_ROUTER_ROWS or len(bins) > EXACT_ROUTER_BINS
+    gate = LogisticGate(tol=ROUTER_TOL) if is_large else LogisticGate()
     return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
 

@@ -179,14 +179,14 @@ def _prediction(graph, predictor, mixing) -> str:
     rows = "X" if stack.origin is None else graph("Sub", "X", stack.origin)
     if mixing == "global":  # This mode needs no gate, so any gate will do.
         coef, at_zero = (stack.part(array, "experts") for array in (stack.coef, stack.intercept[None]))
-        return graph("Gemm", rows, coef[:, -n_targets:], at_zero[0, -n_targets:])
+        return _within(graph, graph("Gemm", rows, coef[:, -n_targets:], at_zero[0, -n_targets:]), predictor)
     outputs = graph("Gemm", rows, stack.coef, stack.intercept)
     first = stack.columns["experts"].start
     if mixing == "soft" and isinstance(predictor.gate, RegressionGate):  # It can also weigh the global model.
         n_models = len(predictor.gate.classes_) - n_anchors
     predictions = graph.columns(outputs, slice(first, first + n_models * n_targets))
     if n_models == 1 and (mixing == "hard" or not n_anchors):
-        return predictions
+        return _within(graph, predictions, predictor)
     inputs = _gate_inputs(graph, predictor, outputs)
     if mixing == "soft":
         weights = graph.cast(_weights(graph, predictor.gate, inputs), graph.dtype)
@@ -196,11 +196,22 @@ def _prediction(graph, predictor, mixing) -> str:
         weights = graph.cast(graph("Equal", best, np.arange(n_bins)), graph.dtype)
     of_experts = graph("Unsqueeze", graph.columns(weights, slice(0, n_models)), np.array([2]))
     predictions = graph("Reshape", predictions, np.array([0, n_models, n_targets]))
+    predictions = _within(graph, predictions, predictor)
     mixed = graph.sum(graph("Mul", of_experts, predictions), 1, keepdims=0)
     if mixing == "soft" and n_anchors:
         of_anchors = graph.columns(weights, slice(n_models, n_models + n_anchors))
         mixed = graph("Add", mixed, graph("MatMul", of_anchors, predictor.anchors.astype(graph.dtype)))
     return mixed
+
+
+def _within(graph, predictions, predictor) -> str:
+    """Add what `within` returns: predictions (..., n_targets) cut at their limits."""
+    if predictor.limits is None:
+        return predictions
+    low, high = predictor.limits.astype(graph.dtype)
+    cut = graph("Min", graph("Max", predictions, low), high)
+    # Operators may take a limit for nan; the difference is nan where a prediction is not finite, else 0.
+    return graph("Add", cut, graph("Sub", predictions, predictions))
 
 
 def _gate_inputs(graph, predictor, outputs) -> str:

@@ -191,6 +191,8 @@ class MixturePredictor:
         Level of the noise of each row to predict, (n,), or nothing.
     input_range : ndarray of shape (2, n_inputs), optional
         Least and greatest inputs of the rows that trained the gate. Models of earlier releases lack it.
+    limits : ndarray of shape (2, n_targets), optional
+        Least and greatest prediction of each model. None means that there are no limits.
     """
 
     __module__ = "moe_sklearn.mixture"
@@ -209,6 +211,7 @@ class MixturePredictor:
     noisy: MixturePredictor | None = None
     variances: np.ndarray | None = None
     level: tuple = ()
+    limits: np.ndarray | None = None
 
     def of_rows(self, x_std, source, sample_weight=None) -> MixturePredictor:
         """Return the predictor of rows with the noise `x_std`: those of `source` that have weight.
@@ -272,7 +275,7 @@ class MixturePredictor:
         # One product for the block: experts, global model, features and discriminants are stacked.
         linear_outputs = self.stack.outputs(X, *level)
         shape = len(X), self.n_bins + 1, self.n_targets
-        predictions = self.stack.part(linear_outputs, "experts").reshape(shape)
+        predictions = within(self.stack.part(linear_outputs, "experts").reshape(shape), self.limits)
         weighed = routed = np.empty((len(X), 0), linear_outputs.dtype)
         bad = None if np.isfinite(linear_outputs.sum()) else ~np.isfinite(linear_outputs).all(axis=1)
         if bad is not None:
@@ -320,11 +323,16 @@ class MixturePredictor:
         """
 
         def of_block(block, locate, *level):
-            weights = self._outputs(block, locate, True, False, *level).weights
-            values, at_mean = self._line(weights, *level)
+            outputs = self._outputs(block, locate, True, False, *level)
+            values, at_mean = self._line(outputs.weights, *level)
             # About the mean: products of coefficients with x itself would be large and cancel against the
             # rest.
             values *= (block - self.x_mean)[:, :, None]
+            if self.limits is not None:
+                # What is cut of the models' predictions belongs to no column.
+                uncut = self.stack.part(self.stack.outputs(block, *level), "experts")
+                cut = outputs.predictions - uncut.reshape(outputs.predictions.shape)
+                at_mean += mix("soft", Outputs(cut, outputs.weights, outputs.proba), 0 * self.anchors)
             return values, at_mean
 
         return X.map(of_block, *self.level, named=True)
@@ -391,6 +399,11 @@ def join_inputs(gate_inputs, features, discriminant_scores, predictions, *level)
     """Join the gate inputs (n, n_inputs) in the order of `gate_inputs`, then the level of noise, if known."""
     parts = {"features": features, "discriminants": discriminant_scores, "experts": predictions}
     return np.column_stack([*(parts[name] for name in gate_inputs), *level]).astype(float, copy=False)
+
+
+def within(predictions, limits) -> np.ndarray:
+    """Cut predictions (..., n_targets) at `limits`, unless these are None."""
+    return predictions if limits is None else np.clip(predictions, *limits.astype(predictions.dtype))
 
 
 def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:

@@ -74,7 +74,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         Mode of `predict` if no `mixing` is passed to it.
     gate_max_samples : int, None or "auto", default="auto"
         Greatest number of rows that train the gate. They are drawn at random, each bin in proportion to its
-        size. None means all rows. "auto" means 250,000. Training keeps the gate's inputs and the experts'
+        size. None means all rows. "auto" means 250,000; with more than 16 bins it means 4,000,000 divided by
+        their number, but at least 10 for each bin. Training keeps the gate's inputs and the experts'
         predictions of a row, not the row of X.
     n_noise_draws : int or "auto", default="auto"
         Number of noisy draws of each of these rows, if `fit` is given their noise, `x_std`. "auto" means as

@@ -1,13 +1,15 @@
 """Find a fitted mixture inside Pipelines, searches and target transforms, give it its rows, evaluate it."""
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from sklearn.pipeline import Pipeline
 
-from ..data import aligned
+from ..data import RowSource, aligned
 from ..metrics import MoEReport
-from ..mixture import SoftGateMoERegressor
+from ..mixture import SoftGateMoERegressor, mix
 
 
 def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any) -> MoEReport:
@@ -84,6 +86,26 @@ def rows_of_mixture(estimator: Any, X: Any) -> Any:
         for _, step in part.steps[:-1] if isinstance(part, Pipeline) else ():
             X = step.transform(X) if hasattr(step, "transform") else X
     return X
+
+
+def predict_modes(mixture: SoftGateMoERegressor, source: RowSource, codes, modes) -> np.ndarray:
+    """Predict with several modes of a fitted mixture in one pass: (n, n_modes, n_targets)."""
+    predictor = mixture.predictor_
+
+    def of_block(outputs, codes):
+        return np.stack([mix(mode, outputs, predictor.anchors, codes) for mode in modes], axis=1)
+
+    return predictor.map(of_block, source, codes, weights="soft" in modes, proba="hard" in modes)
+
+
+def with_targets_undone(estimator: Any, predicted: np.ndarray) -> np.ndarray:
+    """Turn predictions of the mixture into those of the estimator around it, without searches."""
+    for part in reversed(list(_path(estimator))):
+        if hasattr(part, "regressor_"):
+            part = copy.copy(part)
+            part.regressor_ = SimpleNamespace(predict=lambda X, known=predicted: known)
+            predicted = part.predict(None)
+    return predicted
 
 
 def inner_mixture(estimator: Any) -> SoftGateMoERegressor:

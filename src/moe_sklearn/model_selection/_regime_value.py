@@ -18,7 +18,8 @@ from ..binning import GridBinner, is_side_information
 from ..data import aligned, features_of, has_side_columns, split
 from ..labels import NO_BIN, fold_rule, group_array, label_array
 from ..metrics import MODES, Readable, number, table_of
-from ..mixture import SoftGateMoERegressor, draw_seed, mix, trains_on_errors
+from ..mixture import SoftGateMoERegressor, draw_seed, trains_on_errors
+from ._nested import predict_modes
 
 REAL, TARGET, ONE, RANDOM = "real bins", "bins of the target", "one bin", "random labels"
 ALONE, WITHOUT = "{} alone".format, "without {}".format
@@ -443,11 +444,7 @@ def _squared_errors(model, X, codes, rows: _Rows, scored):
     if not len(scored):
         return np.zeros((len(MODES), model.predictor_.n_targets))
 
-    def of_block(outputs, codes):
-        return np.stack([mix(mode, outputs, model.predictor_.anchors, codes) for mode in MODES], axis=1)
-
-    source = features_of(model, X, lazy=False)
-    predicted = model.predictor_.map(of_block, source, codes, weights=True, proba=True)
+    predicted = predict_modes(model, features_of(model, X, lazy=False), codes, MODES)
     errors = (rows.targets[scored][:, None] - np.asarray(predicted, dtype=float)) ** 2
     return np.tensordot(rows.weight[scored], errors, axes=1)
 

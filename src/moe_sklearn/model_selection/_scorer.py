@@ -7,10 +7,10 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._checks import check_no_missing
+from .._checks import check_choice, check_length, check_no_missing
 from ..data import aligned, rows_of
-from ..metrics import rho_score
-from ._nested import inner_mixture, rows_of_mixture, without_search
+from ..metrics import MODES, rho_score
+from ._nested import inner_mixture, predict_modes, rows_of_mixture, with_targets_undone, without_search
 from ._regime_value import indexable, take
 
 NO_BINS = (
@@ -106,28 +106,29 @@ class RhoScorer(BaseEstimator):
             X, y, sample_weight = (take(indexable(array), used) for array in (X, y, sample_weight))
             bins = None if bins is None else take(indexable(bins), used)
         estimator = without_search(estimator)
-        mixture, known = inner_mixture(estimator), bins
-        if known is None:
-            known = rows_of(mixture, rows_of_mixture(estimator, X)).labels
-        if known is None:
+        mixture = inner_mixture(estimator)
+        check_choice(mixture.mixing, "mixing", MODES)
+        rows = rows_of(mixture, rows_of_mixture(estimator, X), bins=bins)
+        if rows.labels is None:
             raise ValueError(NO_BINS)
-        covered = mixture.assign_bins(known) >= 0
+        codes = mixture.assign_bins(rows.labels)
+        check_length(codes, "bins", len(rows))
+        covered = codes >= 0
         if covered.sum() < 2:
             raise ValueError(
                 f"rho needs at least 2 test rows whose bin the model knows, but bins covers "
                 f"{covered.sum()} of {len(covered)}: check that bins are those of the scored rows "
                 "and use fewer or shuffled folds."
             )
-
-        # The outer estimator predicts: it knows the steps before the mixture and the scale of y.
-        def predict(mixing=None):
-            return np.asarray(estimator.predict(X, mixing=mixing, bins=bins))[covered]
-
+        # All modes in one pass; what is around the mixture knows the steps before it and the scale of y.
+        modes = np.moveaxis(predict_modes(mixture, rows.X, codes, (mixture.mixing, "global", "oracle")), 1, 0)
+        modes = modes[..., 0] if mixture.experts_.coef_.ndim == 2 else modes
+        predicted, y_global, y_oracle = (with_targets_undone(estimator, part)[covered] for part in modes)
         return rho_score(
             np.asarray(y)[covered],
-            predict(),
-            y_global=predict("global"),
-            y_oracle=predict("oracle"),
+            predicted,
+            y_global=y_global,
+            y_oracle=y_oracle,
             sample_weight=None if sample_weight is None else np.asarray(sample_weight)[covered],
         )
 

@@ -52,6 +52,7 @@ def write_moments(path, layout: dict, groups: dict, progress: dict):
 
 def read_moments(path) -> tuple[dict, dict, RowStore, dict]:
     """Layout, groups, store of the groups of rows, and progress of a file, as given to `write_moments`."""
+    _check_regular(path)
     with open(path, "rb") as file, _damage_named(path):
         members = dict(_members(file))
         digest, found = str(members.pop("digest")), _digest(members)
@@ -171,6 +172,12 @@ def _damage_named(path):
         raise ValueError(f"{path} is damaged or not a file of moe_sklearn: {error}") from error
 
 
+def _check_regular(path):
+    """Raise an OSError of a pipe or a device: reading could wait for ever, and writing would replace it."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise OSError(errno.EINVAL, "a pipe or a device is no file of moments", str(path))
+
+
 def check_can_be_written(path):
     """Raise, before hours of work, the OSError that `write_moments` would raise, e.g. without a folder."""
     with suppress(_Tried), _replacing(path):
@@ -191,6 +198,7 @@ def _replacing(path):
     begin = f".{path.name}.{socket.gethostname()}."
     partial = path.with_name(f"{begin}{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
+        _check_regular(path)
         _remove_stale(path.parent, begin)
         with open(partial, "xb") as file:
             # Before the content is written, so that a private file is private at all times.
