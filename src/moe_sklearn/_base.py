@@ -43,8 +43,8 @@ class StatefulEstimator(BaseEstimator):
         written_by = state.pop(VERSION_KEY, "0.1.0")
         if any(map(is_fitted_attribute, state)) and _release(written_by) < _release(self._readable_since):
             raise ValueError(
-                f"This {type(self).__name__} was fitted by moe_sklearn {written_by}, whose models version "
-                f"{__version__} does not read: load it with moe_sklearn {written_by}, or fit it again."
+                f"This {type(self).__name__} was fitted by moe_sklearn {written_by}. Version {__version__} "
+                f"cannot read it: load it with moe_sklearn {written_by}, or fit it again."
             )
         if any(map(is_fitted_attribute, state)) and _release(written_by) > _release(__version__):
             warnings.warn(

@@ -312,7 +312,7 @@ def test_blocks_of_time_are_groups():
 def test_a_list_of_splits_in_a_search_is_told_from_a_splitter(stars):
     experts = BinnedRidgeExperts(cv=list(KFold(3).split(stars.X)))
     search = GridSearchCV(experts, {"shrink_to": ["zero", "global"]}, cv=3, error_score="raise")
-    with pytest.raises(ValueError, match="positions in one set of rows and mean nothing in a part of it"):
+    with pytest.raises(ValueError, match="positions in one set of rows, so they do not fit a part of it"):
         search.fit(stars.X, stars.y)
 
 

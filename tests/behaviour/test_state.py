@@ -101,8 +101,8 @@ def test_a_fitted_model_keeps_the_version_in_its_pickle_and_nowhere_else(round_t
 @pytest.mark.parametrize("version", [None, "0.1.0", "0.1.9"])
 def test_models_of_releases_that_cannot_be_read_say_so(version):
     message = (
-        rf"Model was fitted by moe_sklearn {version or '0.1.0'}, whose models version {__version__} does not "
-        r"read: load it with .*, or fit it again"
+        rf"Model was fitted by moe_sklearn {version or '0.1.0'}. Version {__version__} "
+        r"cannot read it: load it with .*, or fit it again"
     )
     with pytest.raises(ValueError, match=message):
         with_version(Model().fit(), version)

@@ -296,8 +296,8 @@ def _check_ends(alphas, curves, places):
     for curve, place in zip(curves, places, strict=True):
         if place in (0, last) and curve[place] < curve[1 if place == 0 else last - 1] - FALL:
             warnings.warn(
-                f"The best of the {last + 1} alphas is the {'least' if place == 0 else 'greatest'} one, so "
-                "that others may be better: pass a wider range, or leave alphas and use alpha='auto'.",
+                f"The best of the {last + 1} alphas is the {'least' if place == 0 else 'greatest'} one: "
+                "others may be better. Pass a wider range, or leave out alphas and use alpha='auto'.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -36,9 +36,9 @@ def check_whole_groups(folds, groups, known: dict | None = None):
     split = np.flatnonzero(np.array(expected, int)[inverse] != folds)
     if len(split):
         raise ValueError(
-            f"groups: rows of {groups[split[0]].item()!r} lie in two folds, which then know each other. Pass "
-            "cv=5 or another integer, which keeps groups whole in all batches, GroupKFold() for rows that "
-            "come at once, or each group in one shard."
+            f"groups: rows of {groups[split[0]].item()!r} lie in two folds, so that one leaks to the other. "
+            "Pass cv=5 or another integer, which keeps groups whole in all batches, GroupKFold() for rows "
+            "that come at once, or each group in one shard."
         )
 
 
@@ -121,7 +121,7 @@ class CrossValidationFolds(FoldRule):
             if len(held_out) and np.max(held_out) >= n_rows:
                 raise ValueError(
                     f"cv holds out row {np.max(held_out)} of {n_rows} rows: splits are positions in one set "
-                    "of rows and mean nothing in a part of it, as in a search. Pass groups and cv=5, or a "
+                    "of rows, so they do not fit a part of it, as in a search. Pass groups and cv=5, or a "
                     "splitter."
                 )
             folds[held_out] = fold

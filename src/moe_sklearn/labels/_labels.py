@@ -295,7 +295,7 @@ def _from_floats(values):
     if (np.abs(values) > LARGEST_EXACT_FLOAT).any():
         raise ValueError(
             "bins holds whole numbers beyond 2**53 as floats, which cannot tell neighbours apart: pass "
-            "integers, e.g. a list with None, or pandas' Int64, where some are missing."
+            "integers, e.g. a list with None, or pandas' Int64, if some are missing."
         )
     return values.astype(np.int64)
 
