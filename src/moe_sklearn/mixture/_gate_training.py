@@ -52,14 +52,13 @@ def fit_gate(setup, models, level=None) -> TrainedGate:
     reader = GateReader(*parts, n_draws, setup.seed, rows.source.has_noise, level)
     data = rows.gate_data(reader, len(setup.codes), plan.rows)
     stage.end(n_rows=len(data.y))
-    codes, weight = setup.codes[plan.rows], rows.sample_weight
+    codes, weight = np.repeat(setup.codes[plan.rows], n_draws), rows.sample_weight
     weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
     groups = rows.source.groups
     if groups is None:
         warn_of_repeats(data, n_draws, plan.cross_fit)
         groups = np.arange(len(setup.codes)) if n_draws > 1 else None
     groups = None if groups is None else np.repeat(group_codes(groups[plan.rows]), n_draws)
-    codes = np.repeat(codes, n_draws)
     limits = y_limits(models) if plan.on_errors else None
     return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, limits, setup.progress)
 
