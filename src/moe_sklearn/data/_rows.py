@@ -68,8 +68,8 @@ class Rows:
     @property
     def y_ends(self) -> np.ndarray:
         """Least and greatest targets of the rows that count, (2, n_targets)."""
-        y = self.y.reshape(len(self), -1)
-        y = y if self.sample_weight is None else y[self.sample_weight > 0]
+        used = slice(None) if self.sample_weight is None else self.sample_weight > 0
+        y = self.y.reshape(len(self), -1)[used]
         return np.stack([y.min(axis=0), y.max(axis=0)])
 
     def batches(self) -> list[Rows]:

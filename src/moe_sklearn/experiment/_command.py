@@ -103,8 +103,8 @@ def experiment(args, tell, stack):
     if args.noise and not args.noise_draws and scaler is None:
         X = rows_at(spectra.flux, train)
         x_std = rows_at(spectra.error, train, lambda std, _: args.noise * std)
-    own = None if groups is None else groups[train]
-    fitted = model.fit(X, y[train], bins=side[train], x_std=x_std, groups=own)
+    groups = None if groups is None else groups[train]
+    fitted = model.fit(X, y[train], bins=side[train], x_std=x_std, groups=groups)
     tell(f"fitted {len(fitted.bins_)} experts, global ridge and gate on {len(train):,} rows", timed=True)
     for name in (name for k, name in enumerate(fitted.binner_.bin_names_) if k not in fitted.bins_):
         tell(f"fewer than 2 training rows, so no expert: {name}")

@@ -165,10 +165,9 @@ def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDA
         block: Any = load()
         bad = ~np.isfinite(block).all(axis=1)
         block = np.where(bad[:, None], model.predictor_.x_mean, block).astype(block.dtype)
-        if model.residual_variance_ is None:
-            part = {saved.target: model.predict(block)}
-        else:
-            part = dict(zip([saved.target, "std"], model.predict(block, return_std=True), strict=True))
+        has_std = model.residual_variance_ is not None
+        found = model.predict(block, return_std=True) if has_std else [model.predict(block)]
+        part = dict(zip([saved.target, "std"], found, strict=False))
         if hasattr(model, "interval_scores_"):
             part["lower"], part["upper"] = model.predict_interval(block, coverage=COVERAGE).T
         if codes is not None:

@@ -201,9 +201,7 @@ def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) 
             raise ValueError(f"{wave} must be one axis of {flux.shape[1]} pixels, the same in all files.")
         axis = 10**axis if args.loglam or wave.label.lower() == "loglam" else axis
         unit = unit or wave.unit
-        told = [
-            f"wavelengths: {axis.min():.7g} to {axis.max():.7g} {unit or 'Angstrom (no file says the unit)'}"
-        ]
+        told = [f"wavelengths: {axis.min():.7g} to {axis.max():.7g} {unit or 'Angstrom (no file says it)'}"]
     group = [entry for entry in entries if args.labels and entry.name.startswith(f"{args.labels}/")]
     block: Any = None if group else find("labels")
     if block and (args.label_names or (beside := find("label_names"))):

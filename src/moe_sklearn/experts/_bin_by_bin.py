@@ -96,7 +96,8 @@ class SolvedBins:
         self.counts: dict = {}
         self.pools: dict = {}
         self.pooled = pooled
-        self._pools_are_long = n_rows > FLOAT32_ROWS
+        # Long sums are in float64 from the start, which saves a copy.
+        self._pool_dtype = float if n_rows > FLOAT32_ROWS else in_rows.product_dtype
         self._spare: list[np.ndarray] = []
 
     @property
@@ -167,9 +168,7 @@ class SolvedBins:
         if self.pooled is not None:
             return
         if name not in self.pools:
-            # Long sums are in float64 from the start, which saves a copy.
-            dtype = float if self._pools_are_long else self.in_rows.product_dtype
-            self.pools[name] = Moments.zeros(self.n_features, self.n_targets, dtype=dtype)
+            self.pools[name] = Moments.zeros(self.n_features, self.n_targets, dtype=self._pool_dtype)
         self.pools[name] += part
 
     def spare(self, *moments: Moments):

@@ -89,8 +89,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         X, y = checked_array(fitted, X, y, dtype=np.float64)
         sample_weight = check_sample_weight(sample_weight, len(X))
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
-        is_large = len(X) > NEWTON_ROWS or len(np.unique(y)) > MANY_CLASSES
-        solver = "newton-cg" if is_large else "lbfgs"
+        solver = "newton-cg" if len(X) > NEWTON_ROWS or len(np.unique(y)) > MANY_CLASSES else "lbfgs"
         logistic = LogisticRegression(C=self.C, solver=solver, max_iter=self.max_iter, tol=self.tol)
         # Products with so few columns are slower with several threads.
         with one_blas_thread():

@@ -174,8 +174,7 @@ def rho_interval(
     rng = check_random_state(random_state)
     if len(sums) > MAX_UNITS:
         # A sum over random groups varies like a sum over rows, since rows are independent.
-        starts = np.arange(MAX_UNITS) * len(sums) // MAX_UNITS
-        sums = np.add.reduceat(sums[rng.permutation(len(sums))], starts)
+        sums = np.add.reduceat(rng.permutation(sums), np.arange(MAX_UNITS) * len(sums) // MAX_UNITS)
     resamples = _resamples(len(sums), n_resamples, rng)
     rho = np.concatenate([_rho_from_sums(n @ sums, y.shape[1]) for n in resamples])
     defined = rho[~np.isnan(rho)]

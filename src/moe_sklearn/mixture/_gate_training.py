@@ -52,14 +52,13 @@ def fit_gate(setup, models, level=None) -> TrainedGate:
     reader = GateReader(*parts, n_draws, setup.seed, rows.source.has_noise, level)
     data = rows.gate_data(reader, len(setup.codes), plan.rows)
     stage.end(n_rows=len(data.y))
-    codes, weight = setup.codes[plan.rows], rows.sample_weight
+    codes, weight = np.repeat(setup.codes[plan.rows], n_draws), rows.sample_weight
     weight = None if weight is None else np.repeat(weight[plan.rows], n_draws)
     groups = rows.source.groups
     if groups is None:
         warn_of_repeats(data, n_draws, plan.cross_fit)
         groups = np.arange(len(setup.codes)) if n_draws > 1 else None
     groups = None if groups is None else np.repeat(group_codes(groups[plan.rows]), n_draws)
-    codes = np.repeat(codes, n_draws)
     limits = y_limits(models) if plan.on_errors else None
     return train_gate(plan, data, setup.regimes.bins, codes, weight, groups, limits, setup.progress)
 
@@ -71,8 +70,7 @@ def y_limits(models) -> np.ndarray | None:
     held-out Gaia spectra lower R2 of the oracle from .86 to .75. The models of a mixture predict no target
     beyond those of training.
     """
-    source = models.rows.source
-    weight = source.sample_weight
+    source, weight = models.rows.source, models.rows.sample_weight
     n_rows = sum(map(len, models.rows.labels)) if weight is None else np.count_nonzero(weight)
     return source.y_ends if n_rows == models.pooled.n_rows else None
 

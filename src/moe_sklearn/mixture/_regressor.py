@@ -30,6 +30,10 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     - ``"oracle"``: the expert of the row's own bin, which must be given;
     - ``"global"``: one ridge over all rows.
 
+    With a regression gate, each :math:`f_k(x)` is cut at the least and the greatest target of the training
+    rows, because a ridge extrapolates without end and an outlying row would cost more than many others
+    (Cubist's rules have such a limit as well). `fit_moments` cuts nothing unless `gate_data` are all rows.
+
     Parameters
     ----------
     experts : BinnedRidgeExperts or BinnedPLSExperts, default=None

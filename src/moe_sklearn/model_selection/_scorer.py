@@ -125,13 +125,9 @@ class RhoScorer(BaseEstimator):
         modes = np.moveaxis(predict_modes(mixture, rows.X, codes, (mixture.mixing, "global", "oracle")), 1, 0)
         modes = modes[..., 0] if mixture.experts_.coef_.ndim == 2 else modes
         predicted, y_global, y_oracle = (with_targets_undone(estimator, part)[covered] for part in modes)
-        return rho_score(
-            np.asarray(y)[covered],
-            predicted,
-            y_global=y_global,
-            y_oracle=y_oracle,
-            sample_weight=None if sample_weight is None else np.asarray(sample_weight)[covered],
-        )
+        weight = None if sample_weight is None else np.asarray(sample_weight)[covered]
+        y = np.asarray(y)[covered]
+        return rho_score(y, predicted, y_global=y_global, y_oracle=y_oracle, sample_weight=weight)
 
     def _accept_sample_weight(self):
         # scikit-learn 1.8 and later ask this of each scorer in a dictionary

@@ -372,8 +372,7 @@ def rests_of(parts: Sequence, total: Callable | None = None, n_rests: int | None
         # A difference reads two matrices, and a sum reads all others. A single rest does not need the whole.
         # The difference has the rounding of the whole, so that a small rest would lose digits (Chan, Golub
         # and LeVeque, 1983). The others are then summed.
-        is_single = n_rests == 1 and total is None
-        if not others or (not is_single and parts[fold].weight <= whole().weight / 2):
+        if not others or (n_rests != 1 and parts[fold].weight <= whole().weight / 2):
             return whole() - parts[fold]
         return merged(others)
 

@@ -96,7 +96,7 @@ def ridge(
     coef = coef if prior_coef is None else coef + prior_coef
     if probes.size and (scratch is None or scratch.refined):
         _check_digits(moments, equations.matrix, alpha, coef, probes, moved.T, scratch)
-    return coef, _intercept(moments, coef)
+    return coef, moments.y_mean - _outputs_at(moments.x_mean, coef)
 
 
 def ridge_path(
@@ -408,10 +408,6 @@ def _with_digits(equations, solve: Callable, scratch):
                 return equations, solutions
         equations = equations.finer()
     return equations, solve(equations, scratch=scratch)
-
-
-def _intercept(moments, coef):
-    return moments.y_mean - _outputs_at(moments.x_mean, coef)
 
 
 def _outputs_at(x, coef):
