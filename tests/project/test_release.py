@@ -82,7 +82,7 @@ def test_the_recipe_constrains_what_the_extras_of_users_require():
     extras = PROJECT["optional-dependencies"]
     required = [each for extra in extras if extra not in of_developers for each in extras[extra]]
     of_conda = {"matplotlib": "matplotlib-base", "dask[array]": "dask-core"}
-    pairs = [each.split(">=") for each in required]
+    pairs = [each.split(">=") for each in dict.fromkeys(required)]
     assert found_there == [f"{of_conda.get(name, name)}>={version}" for name, version in pairs]
 
 
