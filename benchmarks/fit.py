@@ -66,8 +66,8 @@ def experts(X, y, bins, alpha=ALPHA, product_dtype="auto"):
     return alpha, np.vstack([ridges.coef_, ridges.global_coef_])
 
 
-def mixture(X, y, bins, gate="auto"):
-    SoftGateMoERegressor(BinnedRidgeExperts(ALPHA), gate=gate).fit(X, y, bins=bins)
+def mixture(X, y, bins, alpha=ALPHA, gate="auto"):
+    SoftGateMoERegressor(BinnedRidgeExperts(alpha), gate=gate).fit(X, y, bins=bins)
 
 
 def ten_ridges(X, y, bins, **parameters):
@@ -93,6 +93,7 @@ JOBS = {
     "experts + global + PCA, alpha 1": partial(experts, alpha=SMALL_ALPHA),
     "experts + global + PCA, float64 products": partial(experts, product_dtype="float64"),
     "whole SoftGateMoERegressor": mixture,
+    "whole SoftGateMoERegressor, automatic penalties": partial(mixture, alpha="auto"),
     "the same with gate='logistic'": partial(mixture, gate="logistic"),
     "scikit-learn: 9 Ridge + Ridge + PCA": plain,
     "scikit-learn: the same + LogisticRegression": partial(plain, with_gate=True),

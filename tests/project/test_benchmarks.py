@@ -116,6 +116,7 @@ QUICK = {
     "quoted.py": "--skip-gallery",
     "reliability.py": "--tries 3",
     "repeats.py": "--seeds 2 --stars 200 --visits 5",
+    "small.py": "--sizes 300x20 --repeats 1",
     "soak.py": "--minutes 0.02",
     "sorted_rows.py": "--data diabetes --gates auto --shuffles 2",
 }

@@ -87,6 +87,7 @@ def test_pictures_of_a_page_are_those_of_its_script(script, page, tmp_path, monk
     plt = pytest.importorskip("matplotlib.pyplot")
     module = load(DOCS / f"{script}.py")
     monkeypatch.setattr(module, "FOLDER", tmp_path)
+    monkeypatch.setattr(module, "PAGES", [Path(page).stem], raising=False)
     module.main()
     plt.close("all")
     drawn = {path.name for path in tmp_path.iterdir()}
