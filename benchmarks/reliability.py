@@ -121,7 +121,7 @@ class Promises:
             try:
                 self.versions[N_ROWS].save(self.path)
             except OSError as error:
-                return "is as it was before" in str(error)
+                return "is unchanged" in str(error)
 
         return ended_well(child(save)) and self.is_whole()
 
@@ -135,7 +135,7 @@ class Promises:
             try:
                 accumulate(lambda: sys.exit("a batch is read"), self.path)
             except PermissionError as error:
-                return "is as it was before" in str(error)
+                return "is unchanged" in str(error)
 
         self.folder.chmod(0o555)
         try:

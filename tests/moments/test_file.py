@@ -421,7 +421,7 @@ def test_pipes_and_devices_are_neither_waited_for_nor_replaced(kind, moments, tm
         path.symlink_to("/dev/null")
     with pytest.raises(OSError, match="a pipe or a device is no file of moments.*(pipe|null)"):
         BinnedMoments.load(path)
-    with pytest.raises(OSError, match="is no file of moments; .*(pipe|null) is as it was before"):
+    with pytest.raises(OSError, match="is no file of moments; .*(pipe|null) is unchanged"):
         moments.save(path)
     assert not path.is_file() and names_in(tmp_path) == [kind]
 
@@ -611,7 +611,7 @@ def test_a_link_in_the_place_of_the_partial_file_is_not_written_through(path, mo
     monkeypatch.setattr(secrets, "token_hex", lambda _: "01234567")
     partial = path.with_name(f".m.npz.{socket.gethostname()}.{os.getpid()}-01234567.partial")
     os.link(precious, partial)
-    with pytest.raises(OSError, match="m.npz is as it was before"):
+    with pytest.raises(OSError, match="m.npz is unchanged"):
         BinnedMoments(3).save(path)
     assert precious.read_text() == "keep" and rows_in(path) == 60
 
