@@ -48,13 +48,13 @@ def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=60_000)
     parser.add_argument("--pixels", type=int, default=2048)
-    parser.add_argument("--alpha", help="penalty or grid; none is what the command takes by default")
+    parser.add_argument("--alpha", help="penalty or grid; by default, that of the command")
     parser.add_argument("--folder", type=Path, help="where to put the files")
     args = parser.parse_args(argv)
     print_machine()
     with tempfile.TemporaryDirectory(dir=args.folder) as name:
         folder = Path(name)
-        # In a process of its own, because the memory of a parent counts as that of its children.
+        # In its own process, because the memory of a parent counts as that of its children.
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             pool.submit(write_shards, folder, args.rows, args.pixels).result()
         size = sum(path.stat().st_size for path in folder.glob("*.h5")) / 1e9

@@ -149,7 +149,7 @@ class FitFolds(Fit):
 
 
 class MixtureBins(Fit):
-    """The default mixture of few columns: its gate weighs, and sees, as many experts as there are bins."""
+    """The default mixture with few columns, whose gate sees and weighs one expert for each bin."""
 
     job = "SoftGateMoERegressor.fit"
     param_names = ["n_bins"]
@@ -219,7 +219,7 @@ class PredictRows(Growth):
 
 
 class EvaluateRows(PredictRows):
-    """The report beside plain predictions of the same rows, which stand for the bare product."""
+    """The report, with plain predictions of the same rows as the bare product."""
 
     job = "SoftGateMoERegressor.evaluate"
     params = [125_000, 250_000, 500_000, 1_000_000]
@@ -267,7 +267,7 @@ def exponents(name, points):
 
 
 def print_exponents(lines):
-    """A table of what is fitted and of what is expected."""
+    """A table of fitted and expected exponents."""
     print()
     print_header("job", "grows with", "exponent of seconds", "expected", "exponent of bytes", "expected")
     for name, points in lines.items():

@@ -1,9 +1,9 @@
-"""What becomes of files of moments and checkpoints when writers are killed, disks fill and files are edited.
+"""Files of moments and checkpoints after writers are killed, disks fill and files are edited.
 
     python benchmarks/reliability.py
 
-prints a Markdown table: what was done how often, and how often the promise of docs/reliability.md was kept.
-It needs a POSIX system. The exit code is 1 if a promise was broken.
+prints a Markdown table of harms, how often each was done, and how often the promise of docs/reliability.md
+was kept. It needs a POSIX system. The exit code is 1 if a promise was broken.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def refused(path):
 
 
 class Promises:
-    """Each method does harm once, and returns whether the promise was kept; None if it came too late."""
+    """Each method does one harm once, and returns whether the promise was kept; None if it came too late."""
 
     def __init__(self, folder, seed):
         self.rng, self.folder = np.random.default_rng(seed), Path(folder)
@@ -85,7 +85,7 @@ class Promises:
         return BinnedRidgeExperts(1.0).fit_moments(moments).coef_
 
     def is_whole(self):
-        """Whether the file is there, whole, and alone."""
+        """Whether the file exists, complete and alone."""
         names = [file.name for file in self.folder.iterdir() if file.is_file()]
         return names == [self.path.name] and BinnedMoments.load(self.path).n_rows in self.versions
 
@@ -165,7 +165,7 @@ class Promises:
         return np.array_equal(found, self.coefficients(self.versions[N_ROWS]))
 
     def number_of_another_size(self):
-        """Edit a number and the digest: the file is refused, or is one of finite numbers."""
+        """Edit a number and the digest: the file is refused, or its coefficients are finite."""
         members = arrays_of(self.good)
         members.pop("digest")
         name = self.rng.choice([name for name in members if name != "header"])

@@ -1,13 +1,13 @@
-"""Hours of fits, predictions, interruptions, checkpoints and kills, after which nothing has grown or is left.
+"""Hours of fits, predictions, interruptions, checkpoints and kills, after which nothing has grown or remains.
 
     python benchmarks/soak.py --minutes 60
 
 Two processes work side by side on files of one folder, with two threads of BLAS. Each takes one job after
 another at random: fits in one thread and in four, fits that are interrupted by SIGINT, predictions and
 reports, files that are read in blocks, checkpoints of `accumulate` that are interrupted and resumed, and a
-process of its own that is killed while it writes a checkpoint. After each job the limits of BLAS, the threads
-and the files must be those of before. At the end the memory of each process is compared with that after the
-warm-up.
+further process that is killed while it writes a checkpoint. After each job the limits of BLAS, the threads
+and the files must be the same as before. At the end the memory of each process is compared with that after
+the warm-up.
 
 It needs a POSIX system, and is not part of the tests. The exit code is 1 if anything was left or grew.
 """
@@ -160,14 +160,14 @@ JOBS = {
 
 
 def left_over(before):
-    """Threads that began after `before` and do not end."""
+    """Threads that started after `before` and do not end."""
     for thread in set(threading.enumerate()) - before:
         thread.join(timeout=10)
     return [thread.name for thread in set(threading.enumerate()) - before]
 
 
 def work(folder, seed, seconds):
-    """Do jobs for so long; return their counts, faults, and the resident memory over time."""
+    """Do jobs for `seconds`; return their counts, faults, and the resident memory over time."""
     counts, faults, memory = Counter(), [], []
     with threadpool_limits(2, user_api="blas"):
         soak, limits, threads = Soak(folder, seed), blas_limits(), set(threading.enumerate())
@@ -190,7 +190,7 @@ def work(folder, seed, seconds):
 
 
 def growth(memory):
-    """Median of the memory in the last fifth less that in the first one after the warm-up, and both."""
+    """Median memory in the last fifth minus that in the first one after the warm-up, and both."""
     early = np.median([held for share, held in memory if WARM_UP <= share < 2 * WARM_UP] or memory[0][1:])
     late = np.median([held for share, held in memory if share >= 1 - WARM_UP] or memory[-1][1:])
     return late - early, early, late

@@ -74,7 +74,7 @@ _ = ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.4, 1.08))
 # sphinx_gallery_start_ignore
 # alt: Two bars for each of the nine experts, the probability of its regime and its weight, beside the log g
 # alt: that it predicts. The probability is high for two regimes. The weights are spread over other experts,
-# alt: one ridge and, for nearly half of the sum, anchors.
+# alt: one ridge and, for a third of the sum, anchors.
 # sphinx_gallery_end_ignore
 
 # %%
@@ -154,9 +154,8 @@ print(
 )
 
 # %%
-# The picture explains it: the blue and the red half do not fit together, and no star wiggles like that.
-# The spectrum is damaged, not the star. The gate gives more weight than usual to anchors, which hold the
-# prediction within the range of the training stars. One ridge leaves that range.
+# The picture shows why: the spectrum is wavy, and far from the mean. The true log g lies between the two
+# predictions, and far from both. Such a disagreement says that you should trust neither.
 
 figure, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
 ax.plot(wavelength, X_train[:, :-2].mean(axis=0), color="#999999", label="mean")
@@ -164,13 +163,13 @@ ax.plot(wavelength, flux[odd], color="#D55E00", label="odd star")
 ax.set(xlabel="Wavelength [nm]", ylabel="Flux (unit norm)")
 _ = ax.legend(frameon=False)
 # sphinx_gallery_start_ignore
-# alt: The spectrum of the odd star, with strong wiggles and a jump at 640 nanometres, and the smooth mean.
+# alt: The spectrum of the odd star, with strong waves between 450 and 700 nanometres, and the smooth mean.
 # sphinx_gallery_end_ignore
 
 # %%
 # What follows
 # ------------
-# * Look at rows where simple and flexible models disagree: they find damaged spectra.
+# * Look at rows on which simple and flexible models disagree: they find spectra that are unlike the others.
 # * Read bands, not pixels: single coefficients of correlated columns have no meaning of their own.
 # * The table says which experts to trust. An expert with a large error and few rows needs more rows or a
 #   wider bin.

@@ -4,7 +4,7 @@ from .experiment import main
 
 
 def run():
-    """Run the command line. What `main` returns is no exit status."""
+    """Run the command line. The result of `main` is not an exit status."""
     main()
 
 

@@ -419,9 +419,9 @@ def test_pipes_and_devices_are_neither_waited_for_nor_replaced(kind, moments, tm
         os.mkfifo(path)
     else:
         path.symlink_to("/dev/null")
-    with pytest.raises(OSError, match="a pipe or a device is no file of moments.*(pipe|null)"):
+    with pytest.raises(OSError, match="a pipe or a device is not a file of moments.*(pipe|null)"):
         BinnedMoments.load(path)
-    with pytest.raises(OSError, match="is no file of moments; .*(pipe|null) is unchanged"):
+    with pytest.raises(OSError, match="is not a file of moments; .*(pipe|null) is unchanged"):
         moments.save(path)
     assert not path.is_file() and names_in(tmp_path) == [kind]
 

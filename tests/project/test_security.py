@@ -56,7 +56,7 @@ def test_files_of_moments_run_no_code(member, reader, pickled, harm, tmp_path):
     BinnedMoments(N_COLUMNS).update(X, np.arange(3.0)).save(path)
     assert member == "more" or member in arrays_of(path)
     edit(path, sealed=False, **{member: pickled})
-    with pytest.raises(ValueError, match="is damaged or"):
+    with pytest.raises(ValueError, match="is damaged or not a file"):
         BinnedMoments.load(path) if reader == "load" else accumulate([(X, np.ones(3))], path)
     assert not harm.exists()
 

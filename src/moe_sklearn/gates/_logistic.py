@@ -15,7 +15,7 @@ from ._loss import softmax
 
 # With more rows, the Newton method is ten times as fast. With fewer, it is no faster, and less exact.
 NEWTON_ROWS = 10_000
-# Of so many classes it is the faster one for fewer rows too.
+# From this number of classes on, it is also faster with fewer rows.
 MANY_CLASSES = 50
 
 

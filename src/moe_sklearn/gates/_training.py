@@ -19,10 +19,10 @@ MAX_STEPS = 3000
 MANY_ROWS, RATE_OF_MANY, MAX_STEPS_OF_MANY = 100_000, 0.03, 2048
 # The held-out rows are scored after each epoch, or after this number of steps if epochs are longer.
 STEPS_PER_LOOK = 100
-# A gate of 400 bins has 360,000 coefficients, and a step of five networks takes a second. The products of
-# rows and coefficients are therefore bounded, and with them the steps or iterations, down to the least
-# numbers. Up to 50 bins this changes nothing; with 400, a network is trained for 450 steps. With 20,000 rows
-# in 200 bins R2 is 0.953, and 0.961 with all of 2,350 steps.
+# A gate of 400 bins has 360,000 coefficients, and a step of five networks takes a second. The number of
+# products of rows and coefficients is therefore bounded, which bounds steps or iterations, but not below
+# LEAST_STEPS or LEAST_ITERATIONS. Up to 50 bins this changes nothing; with 400, a network is trained for 450
+# steps. With 20,000 rows in 200 bins R2 is 0.953, and with all of 2,350 steps 0.961.
 MAX_PRODUCTS, LEAST_STEPS, LEAST_ITERATIONS = 5e10, 200, 5
 # Training stops after PATIENCE scores without a relative gain of LEAST_GAIN; smaller gains are noise.
 PATIENCE, LEAST_GAIN = 15, 1e-4
@@ -167,7 +167,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
 
 
 def affordable(least: int, n_products: int) -> int:
-    """Return how many steps of so many products each are within `MAX_PRODUCTS`, or the `least` number.
+    """Return the number of steps, at least `least`, that `MAX_PRODUCTS` allows with `n_products` in each.
 
     Examples
     --------

@@ -18,7 +18,7 @@ ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
 MAX_COUNTS = 2**20
 """Greatest number of bootstrap counts in memory at once (8 MB)."""
 MAX_UNITS = 10_000
-"""With more rows, the bootstrap draws so many random groups: 1,000 resamples of a million take 20 s."""
+"""With more rows, the bootstrap draws random groups of rows: 1,000 resamples of a million take 20 s."""
 
 
 def rho_score(
@@ -106,7 +106,7 @@ def rho_interval(
     Test rows are drawn with replacement [1]_, while the models do not change. The interval therefore covers
     the uncertainty of the test sample, not that of the training. Rho needs only sums over rows, so that a
     resample costs one product of its counts with the terms of these sums. If there are more than 10,000 rows,
-    10,000 random groups of rows are drawn in their place.
+    10,000 random groups of rows are drawn instead.
 
     Resamples without headroom (R2 of the oracle not above that of the global model, or constant targets) have
     no rho and are left out of the percentiles. If more than half of all resamples have none, or if rho of the
@@ -173,7 +173,7 @@ def rho_interval(
         return np.nan, np.nan
     rng = check_random_state(random_state)
     if len(sums) > MAX_UNITS:
-        # A sum over random groups varies as one over rows does, whose terms are independent.
+        # A sum over random groups varies like a sum over rows, since rows are independent.
         sums = np.add.reduceat(rng.permutation(sums), np.arange(MAX_UNITS) * len(sums) // MAX_UNITS)
     resamples = _resamples(len(sums), n_resamples, rng)
     rho = np.concatenate([_rho_from_sums(n @ sums, y.shape[1]) for n in resamples])

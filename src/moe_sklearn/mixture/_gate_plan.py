@@ -27,8 +27,9 @@ N_ANCHORS = 5
 # It only bounds memory. More rows are better: on simulated spectra R2 is 0.702 with 4,096 rows, 0.718 with
 # 16,384 and 0.726 with 50,000.
 MAX_GATE_ROWS = 250_000
-# Training holds about 14 numbers for each row and bin. The product of rows and bins is therefore bounded,
-# which leaves fewer rows to more than 16 bins, but at least 10 to each: 10,000 of 40,000 rows in 400 bins.
+# Training holds about 14 numbers for each row and bin. The product of rows and bins is therefore bounded:
+# with more than 16 bins, fewer rows are used, but at least 10 for each bin, such as 10,000 of 40,000 rows in
+# 400 bins.
 MAX_GATE_CELLS, LEAST_ROWS_OF_BIN = 16 * MAX_GATE_ROWS, 10
 # More draws of a row add little.
 MAX_DRAWS = 16

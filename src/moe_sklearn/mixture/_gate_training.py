@@ -66,9 +66,9 @@ def fit_gate(setup, models, level=None) -> TrainedGate:
 def y_limits(models) -> np.ndarray | None:
     """Return the least and greatest targets of all training rows; None if some were not read here.
 
-    A ridge extrapolates without end, and one outlying row can cost more than all others: of 825 held-out Gaia
-    spectra, three take the R2 of the oracle from .86 to .75. The models of a mixture predict no target beyond
-    those of training.
+    A ridge extrapolates without bound, and one outlying row can cost more than all others: three of 825
+    held-out Gaia spectra lower R2 of the oracle from .86 to .75. The models of a mixture predict no target
+    beyond those of training.
     """
     source, weight = models.rows.source, models.rows.sample_weight
     n_rows = sum(map(len, models.rows.labels)) if weight is None else np.count_nonzero(weight)
@@ -96,7 +96,7 @@ def train_gate(
     """Train the planned gate, and a router if the gate is trained on errors.
 
     `bins` are the labels of the bins, `codes` the position of each row's bin among them. Rows with the same
-    number in `groups` belong together. `limits` are those of the models' predictions, see `y_limits`.
+    number in `groups` belong together. `limits` bound the predictions of the models, see `y_limits`.
     """
     n_bins, n_targets = len(bins), data.y.shape[1]
     if data.predictions.shape[1] != (n_bins + 1) * n_targets:
@@ -144,7 +144,7 @@ def train_gate(
 
 
 def _copy_of(gate):
-    """Clone a gate. Its RandomState remains that of the caller, which a fit advances as in scikit-learn."""
+    """Clone a gate, but keep the caller's RandomState, which a fit advances as in scikit-learn."""
     copy, state = clone(gate), getattr(gate, "random_state", None)
     return copy.set_params(random_state=state) if isinstance(state, np.random.RandomState) else copy
 

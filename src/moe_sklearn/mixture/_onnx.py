@@ -205,12 +205,12 @@ def _prediction(graph, predictor, mixing) -> str:
 
 
 def _within(graph, predictions, predictor) -> str:
-    """Add what `within` returns: predictions (..., n_targets) cut at their limits."""
+    """Add predictions (..., n_targets) cut at their limits, as in `within`."""
     if predictor.limits is None:
         return predictions
     low, high = predictor.limits.astype(graph.dtype)
     cut = graph("Min", graph("Max", predictions, low), high)
-    # Operators may take a limit for nan; the difference is nan where a prediction is not finite, else 0.
+    # Operators may replace nan by a limit. The difference is nan if a prediction is not finite, else 0.
     return graph("Add", cut, graph("Sub", predictions, predictions))
 
 

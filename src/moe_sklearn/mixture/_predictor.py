@@ -329,7 +329,7 @@ class MixturePredictor:
             # rest.
             values *= (block - self.x_mean)[:, :, None]
             if self.limits is not None:
-                # What is cut of the models' predictions belongs to no column.
+                # The part of predictions that is cut belongs to no column.
                 uncut = self.stack.part(self.stack.outputs(block, *level), "experts")
                 cut = outputs.predictions - uncut.reshape(outputs.predictions.shape)
                 at_mean += mix("soft", Outputs(cut, outputs.weights, outputs.proba), 0 * self.anchors)

@@ -120,7 +120,8 @@ class RhoScorer(BaseEstimator):
                 f"{covered.sum()} of {len(covered)}: check that bins are those of the scored rows "
                 "and use fewer or shuffled folds."
             )
-        # All modes in one pass; what is around the mixture knows the steps before it and the scale of y.
+        # All modes in one pass. The estimators around the mixture know the steps before it and the scale of
+        # y.
         modes = np.moveaxis(predict_modes(mixture, rows.X, codes, (mixture.mixing, "global", "oracle")), 1, 0)
         modes = modes[..., 0] if mixture.experts_.coef_.ndim == 2 else modes
         predicted, y_global, y_oracle = (with_targets_undone(estimator, part)[covered] for part in modes)

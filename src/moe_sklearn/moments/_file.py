@@ -173,9 +173,9 @@ def _damage_named(path):
 
 
 def _check_regular(path):
-    """Raise an OSError of a pipe or a device: reading could wait for ever, and writing would replace it."""
+    """Raise an OSError for a pipe or a device: reading could wait for ever, and writing would replace it."""
     if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
-        raise OSError(errno.EINVAL, "a pipe or a device is no file of moments", str(path))
+        raise OSError(errno.EINVAL, "a pipe or a device is not a file of moments", str(path))
 
 
 def check_can_be_written(path):
