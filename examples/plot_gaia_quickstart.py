@@ -108,7 +108,7 @@ _ = plotting.ModeScoresDisplay.from_report(report, ax=ax)
 figure, ax = plt.subplots(figsize=(5.5, 3.8), layout="constrained")
 _ = plotting.RhoDisplay.from_report(report, threshold=None, ax=ax)
 # sphinx_gallery_start_ignore
-# alt: Rho of hard mixing, about 0.5, and of soft mixing, above 1, with 95 % intervals.
+# alt: Rho of hard mixing, about 0.4, and of soft mixing, above 1, with 95 % intervals.
 # sphinx_gallery_end_ignore
 
 # %%
@@ -131,9 +131,9 @@ report
 # ------------
 # * Soft mixing reaches the oracle without being told the regime. A new spectrum needs no side
 #   information: ``model.predict(spectra)`` takes the 343 pixels alone.
-# * Hard mixing keeps half of the gain: the wrong expert is expensive.
-# * R2 *within* a regime can be negative, as for hot, metal-rich stars. Nearly all of them are dwarfs, whose
-#   log g has a standard deviation of 0.43 only. So there is little to explain, and three stars that the
+# * Hard mixing keeps less than half of the gain: the wrong expert is expensive.
+# * R2 *within* a regime can be near 0 or below, as for hot, metal-rich stars. Nearly all of them are dwarfs,
+#   whose log g has a standard deviation of 0.43 only. So there is little to explain, and three stars that the
 #   model takes for giants undo it.
 # * Soft mixing is above the oracle, so the gate does work of its own. How much of the gain comes from the
 #   regimes, and how much from the gate?

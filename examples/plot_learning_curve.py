@@ -46,7 +46,7 @@ curve = moe_learning_curve(
 
 # %%
 # Look at the right end. One ridge (grey) hardly gains from more than 400 stars: it has learned what a
-# single line can. Soft mixing still rises, and hard mixing most of all.
+# single line can. Soft mixing still rises, and so does the oracle.
 
 _ = MoELearningCurveDisplay.from_curve(curve)
 # sphinx_gallery_start_ignore
@@ -70,7 +70,6 @@ print(f"soft mixing is at least as good with {enough[0]:,} stars")
 # * More stars would still help the mixture. They would hardly help one ridge.
 # * With 400 stars for nine experts, soft mixing is far above the oracle. The gate does not send a star to one
 #   expert that learned from 40 rows. It combines all of them.
-# * Rho needs rows too. At the left end, the oracle itself gains little, and a ratio of small numbers says
-#   nothing. That is why rho leaves the picture.
+# * Rho needs rows too. At the left end, the oracle itself gains little, and rho divides by a small number.
 # * Each point comes from one random order of the stars: repeat the curve with another ``random_state`` before
 #   you trust a small difference.

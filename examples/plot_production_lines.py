@@ -109,7 +109,8 @@ experts = BinnedRidgeExperts(
 )
 for batch in np.array_split(np.arange(len(X_train)), 5):
     experts.partial_fit(X_train[batch], y_train[batch], bins=labels_train[batch])
-print(np.abs(experts.coef_ - found.coef_).max() < 1e-9)
+apart = np.abs(experts.coef_ - found.coef_).max()
+print(f"coefficients in five batches and at once differ by at most {apart:.6f}")
 
 # %%
 # What follows

@@ -80,8 +80,8 @@ for line, gain in stars.gain.items():
     print(f"R2 of soft mixing, real bins above {line}: {gain:+.3f}")
 
 # %%
-# Here the blue circles differ by less than their bars, and all are far above one ridge. The gate does most
-# of the work. The oracle (orange) reaches soft mixing with the real bins only.
+# Here the blue circles differ by less than their bars, and all are far above one ridge. The gate does most of
+# the work. The oracle (orange) reaches soft mixing with the real bins, and with those of temperature alone.
 
 figure, ax = plt.subplots(figsize=(6, 4.2), layout="constrained")
 _ = RegimeValueDisplay.from_value(stars, ax=ax)
