@@ -169,6 +169,7 @@ def left_over(before):
 def work(folder, seed, seconds):
     """Do jobs for `seconds`; return their counts, faults, and the resident memory over time."""
     counts, faults, memory = Counter(), [], []
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells let jobs in the background ignore it
     with threadpool_limits(2, user_api="blas"):
         soak, limits, threads = Soak(folder, seed), blas_limits(), set(threading.enumerate())
         for job in JOBS.values():  # each one once, before anything is compared
@@ -212,7 +213,7 @@ def main(argv=None):
         left = sorted({file.name for file in Path(folder).iterdir()} - {"X.npy", "y.npy", "bins.npy"})
     counts, faults = sum((of_process[0] for of_process in done), Counter()), [f"file {name}" for name in left]
     print_header("job", "times")
-    for name in (*JOBS, *(set(counts) - set(JOBS))):
+    for name in (*JOBS, "interruptions that hit", "kills that hit"):
         print_row(name, f"{counts[name]:,}")
     print()
     print_header("process", "MB after the warm-up", "MB at the end", "growth in MB")
