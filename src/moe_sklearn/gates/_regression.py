@@ -75,7 +75,7 @@ class RegressionGate(StatefulEstimator):
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. A
         network is trained on at most 3,000 batches of up to 1,024 rows, or 2,048 batches with more than
-        100,000 rows.
+        100,000 rows, and on fewer with more than 50 bins.
     random_state : int, RandomState instance or None, default=None
         Seed of the random units and of the choice of held-out rows.
     verbose : int, default=0

@@ -163,8 +163,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     repeated spectra of one star, pass them as `groups`: the gate would otherwise learn to trust experts that
     know the star, and be wrong on other stars.
 
-    A row with a `sample_weight` of 2 gives the same experts, global ridge and PCA as two equal rows. The gate
-    differs: two equal rows lie in different folds, so that the models that predict one have seen the other.
+    A row with a `sample_weight` of 2 gives the same experts, global ridge and PCA as two equal rows if the
+    penalties are given. The gate differs, because its networks hold out other rows.
 
     Mixtures of experts: Jacobs, Jordan, Nowlan and Hinton (1991), Neural Computation 3, 79-87. Here the
     regimes are known in training, so that experts and gate are fitted one after the other.
