@@ -124,7 +124,7 @@ class Batches:
         if self._marks and not self._ends:
             raise ValueError(NO_WEIGHT)
         if self._marks:
-            check_varies(np.array(self._ends))
+            check_varies(np.squeeze(self._ends))
 
 
 @contextmanager
