@@ -395,7 +395,7 @@ class Piecewise(ByAClassifier, Tool):
         tree = DecisionTreeClassifier(max_leaf_nodes=4 * self.n_regimes, random_state=0).fit(X, bins)
         return self.piecewise(Ridge(self.alpha), FrozenEstimator(tree)).fit(X, y).predict
 
-    @workaround("a binner of one's own that reads the group from a column")
+    @workaround("your own binner, which reads the group from a column")
     def predict_told(self, train, test):
         X, y, bins = train
         known = np.unique(bins)
