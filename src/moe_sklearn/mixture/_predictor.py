@@ -318,22 +318,18 @@ class MixturePredictor:
         """Divide the soft predictions among the columns of X: (n, n_features, n_targets) and (n, n_targets).
 
         The first array is sum_k p_k c_kj (x_j - mean_j) with the coefficients c_k of the models that the gate
-        weighs. The second is the rest, sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with the intercepts b_k
-        and the anchors c_a.
+        weighs. The second is the rest of the predictions: sum_k p_k (b_k + c_k'mean) + sum_a p_a c_a, with
+        the intercepts b_k and the anchors c_a, and what is cut at the `limits`.
         """
 
         def of_block(block, locate, *level):
             outputs = self._outputs(block, locate, True, False, *level)
-            values, at_mean = self._line(outputs.weights, *level)
+            values = self._slopes(outputs.weights, *level)
             # About the mean: products of coefficients with x itself would be large and cancel against the
             # rest.
             values *= (block - self.x_mean)[:, :, None]
-            if self.limits is not None:
-                # The part of predictions that is cut belongs to no column.
-                uncut = self.stack.part(self.stack.outputs(block, *level), "experts")
-                cut = outputs.predictions - uncut.reshape(outputs.predictions.shape)
-                at_mean += mix("soft", Outputs(cut, outputs.weights, outputs.proba), 0 * self.anchors)
-            return values, at_mean
+            rest = mix("soft", outputs, self.anchors) - values.sum(axis=1, dtype=float)
+            return values, rest.astype(values.dtype)
 
         return X.map(of_block, *self.level, named=True)
 
@@ -342,20 +338,17 @@ class MixturePredictor:
 
         def of_block(block, locate, *level):
             weights = self._outputs(block, locate, True, False, *level).weights
-            return self._line(weights, *level)[0].swapaxes(1, 2)
+            return self._slopes(weights, *level).swapaxes(1, 2)
 
         return X.map(of_block, *self.level, named=True)
 
-    def _line(self, weights, *level):
-        """Coefficients (n, n_features, n_targets) of the mixture with these weights; value at the mean."""
-        n_models = weights.shape[1] - len(self.anchors)
-        coefs, at_mean = [], weights[:, n_models:] @ self.anchors
+    def _slopes(self, weights, *level):
+        """Coefficients (n, n_features, n_targets) of the mixture with these weights."""
+        n_models, coefs = weights.shape[1] - len(self.anchors), []
         for share, stack in self.stack.by_level(*level):
             own = (share * weights[:, :n_models]).astype(weights.dtype, copy=False)
-            constants = stack.part(stack.outputs_at(self.x_mean)[None], "experts").reshape(-1, self.n_targets)
             coefs.append(np.tensordot(own, self._coef_of(stack)[:n_models].swapaxes(1, 2), axes=1))
-            at_mean = at_mean + own @ constants[:n_models]
-        return reduce(np.add, coefs), at_mean.astype(weights.dtype)
+        return reduce(np.add, coefs)
 
     def _weigh(self, gate, inputs):
         weights = weigh(gate, inputs)
