@@ -32,7 +32,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
 
     With a regression gate, each :math:`f_k(x)` is cut at the least and the greatest target of the training
     rows, because a ridge extrapolates without end and an outlying row would cost more than many others
-    (Cubist's rules have such a limit as well). `fit_moments` cuts nothing unless `gate_data` are all rows.
+    (Cubist limits its linear models likewise, by the parameter `extrapolation`). `fit_moments` cuts nothing
+    unless `gate_data` are all rows.
 
     Parameters
     ----------
