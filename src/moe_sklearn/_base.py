@@ -1,7 +1,5 @@
 """State of estimators: a fit sets all of it or nothing, and a pickle names its release."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from typing import Any

@@ -1,7 +1,5 @@
 """Rows with known noise: checks of `x_std`, and rows with noisy draws."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

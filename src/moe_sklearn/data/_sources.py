@@ -16,11 +16,11 @@ from sklearn.utils import check_array
 from .._checks import FLOAT_DTYPES, check_finite, check_kind, check_no_missing
 from ..linalg import map_in_threads
 
+# Number of rows of a block. The pass that gathers moments chooses its own.
 BLOCK_ROWS = 4096
-"""Number of rows of a block. The pass that gathers moments chooses its own."""
 
+# Bytes, and least and greatest numbers of rows, of the pieces that are mapped. A thread holds one piece.
 PIECE_BYTES, PIECE_ROWS = 2**23, (256, 1024)
-"""Bytes, and least and greatest numbers of rows, of the pieces that are mapped. A thread holds one piece."""
 
 Block = tuple[int, int, Callable[[], np.ndarray]]
 

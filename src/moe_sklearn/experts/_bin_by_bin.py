@@ -7,11 +7,9 @@ one by one after the pass. The means and the ridges of a bin then replace its mo
 because the global model and the discriminants need X'X of all rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -56,7 +54,7 @@ class SolvedMoments:
     solution: tuple | None = None
 
     @classmethod
-    def of(cls, moments: Moments, alpha: float | None, scratch: Scratch) -> SolvedMoments:
+    def of(cls, moments: Moments, alpha: float | None, scratch: Scratch) -> Self:
         """Keep the means of `moments`, and their ridge unless `alpha` is None."""
         solution = None if alpha is None else ridge(moments, alpha, scratch=scratch)
         return cls(moments.n_rows, moments.weight, moments.x_mean.copy(), moments.y_mean.copy(), solution)

@@ -1,7 +1,5 @@
 """Candidates compared by K-fold, from the moments of the folds."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any

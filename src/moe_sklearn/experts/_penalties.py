@@ -1,12 +1,10 @@
 """Penalties: given, or chosen from the moments."""
 
-from __future__ import annotations
-
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -98,7 +96,7 @@ class Candidates(NamedTuple):
     per_weight: float | None
 
     @classmethod
-    def of(cls, alphas, parts) -> Candidates:
+    def of(cls, alphas, parts) -> Self:
         """Check given candidates, or make the automatic ones for the rows of all `parts` if they are None."""
         if alphas is None:
             weight = weight_of(parts)

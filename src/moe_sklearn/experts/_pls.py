@@ -1,7 +1,5 @@
 """Partial least squares from moments, and the experts made of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,17 +17,23 @@ LEFT_OF_PRODUCTS, LEFT_OF_VARIANCE = 10, 10
 
 
 class PLSModels(NamedTuple):
-    """PLS regressions of one group of rows, one for each number of components."""
+    """PLS regressions of one group of rows, one for each number of components.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_models, n_targets, n_features)
+    intercept : ndarray of shape (n_models, n_targets)
+    n_components : ndarray of shape (n_models,), int
+        Number of components of each model.
+    least_share : float
+        Share of the weakest direction among the weights in the sum of squares of all columns; 1 if there is
+        none.
+    """
 
     coef: np.ndarray
-    """(n_models, n_targets, n_features)"""
     intercept: np.ndarray
-    """(n_models, n_targets)"""
     n_components: np.ndarray
-    """Number of components of each model, (n_models,)"""
     least_share: float
-    """Share of the weakest direction among the weights in the sum of squares of all columns; 1 if there is
-    none."""
 
 
 def pls_models(moments, n_components: Sequence[int], *, scale: bool = True) -> PLSModels:

@@ -1,7 +1,5 @@
 """One ridge per bin and one global ridge, fitted in one pass over the rows."""
 
-from __future__ import annotations
-
 import numbers
 from collections.abc import Callable, Iterator
 from dataclasses import replace

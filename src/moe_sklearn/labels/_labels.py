@@ -11,8 +11,8 @@ from .._checks import check_length, is_missing, mask_of
 # order depends on the strings alone, so that batches, files and workers agree on it. That is why an ordered
 # categorical keeps its order only as a column of side information; as labels it is sorted.
 
+# Code of a row in no bin. As an integer label, this value means the same.
 NO_BIN = -1
-"""Code of a row in no bin. As an integer label, this value means the same."""
 
 # Up to this size, different whole numbers are different floats.
 LARGEST_EXACT_FLOAT = 2**53
@@ -307,6 +307,7 @@ def _from_integers(values):
         raise ValueError("bins holds integers that do not fit into int64: pass strings.") from None
 
 
+# Functions that turn labels into int64, booleans or strings, for each kind of dtype
 READERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "O": _from_objects,
     "f": _from_floats,
@@ -316,4 +317,3 @@ READERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "u": _from_integers,
     "b": np.asarray,
 }
-"""Functions that turn labels into int64, booleans or strings, for each kind of dtype."""

@@ -13,8 +13,8 @@ from ._scores import ERROR_SCORES, prediction_errors, rho_interval, rho_score
 from ._tables import Readable, report_parts
 
 Mixing = Literal["global", "hard", "soft", "oracle"]
+# Mixing modes, in the order of the tables
 MODES: tuple[Mixing, ...] = get_args(Mixing)
-"""Mixing modes, in the order of the tables."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,12 +13,12 @@ from sklearn.utils import check_random_state, check_scalar
 
 from .._checks import check_finite, check_kind, check_no_missing, check_sample_weight, zero_ignored
 
+# Scores of `prediction_errors`
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
-"""Scores of `prediction_errors`."""
+# Greatest number of bootstrap counts in memory at once (8 MB)
 MAX_COUNTS = 2**20
-"""Greatest number of bootstrap counts in memory at once (8 MB)."""
+# With more rows, the bootstrap draws random groups of rows: 1,000 resamples of a million take 20 s.
 MAX_UNITS = 10_000
-"""With more rows, the bootstrap draws random groups of rows: 1,000 resamples of a million take 20 s."""
 
 
 def rho_score(

@@ -5,8 +5,6 @@ moments = experts.gather(...)                # the pass over X
 fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predictor
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress

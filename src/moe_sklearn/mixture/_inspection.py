@@ -1,7 +1,5 @@
 """Outputs of a fitted mixture beyond predictions: weights, experts, intervals, explanations, a report."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any, NoReturn, Self
 

@@ -4,8 +4,6 @@ Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), Journal of the American S
 1094-1111, section 5.2.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..labels import NO_BIN

@@ -1,14 +1,12 @@
 """Fitted mixtures for other programs: ONNX graphs, and the types of skops files."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._checks import check_choice, not_installed
+from .._checks import check_choice, optional_module
 from .._version import __version__
 from ..data import feature_names
 from ..features import MAX_NORMALISED_FLUX, GateFeatureTransformer
@@ -81,10 +79,7 @@ def to_onnx(model, *, mixing=None):
     >>> bool(np.allclose(y, model.predict(X[:3])))
     True
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise not_installed("to_onnx", "the package onnx", "onnx") from error
+    onnx = optional_module("onnx", "to_onnx", "onnx")
     check_is_fitted(model)
     if not hasattr(model, "predictor_"):
         raise TypeError(

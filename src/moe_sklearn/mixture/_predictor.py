@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import check_finite, of_columns, pandas_for
+from .._checks import check_finite, of_columns, optional_module
 from ..data import noise_levels, without_ignored
 from ..linalg import LinearStack
 
@@ -69,7 +69,7 @@ class Contributions:
         ImportError
             If pandas is not installed.
         """
-        pandas = pandas_for("Contributions.to_frame")
+        pandas = optional_module("pandas", "Contributions.to_frame")
         values = np.concatenate([np.asarray(self.base_values)[:, None], self.values], axis=1)
         columns: Any = pandas.Index(["base", *self._names])
         if values.ndim == 3:
@@ -233,14 +233,10 @@ class MixturePredictor:
     @property
     def expert_coef(self) -> np.ndarray:
         """Coefficients of the experts, (n_bins, n_targets, n_features)."""
-        return self.model_coef[:-1]
-
-    @property
-    def model_coef(self) -> np.ndarray:
-        """Coefficients of the experts, then of the global model, (n_bins + 1, n_targets, n_features)."""
-        return self._coef_of(self.stack)
+        return self._coef_of(self.stack)[:-1]
 
     def _coef_of(self, stack):
+        """Coefficients of the experts, then of the global model, (n_bins + 1, n_targets, n_features)."""
         return stack.part(stack.coef, "experts").T.reshape(self.n_bins + 1, self.n_targets, -1)
 
     def map(self, finish: Callable, X, *row_values, weights: bool = False, proba: bool = False) -> Any:

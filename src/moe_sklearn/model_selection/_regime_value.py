@@ -311,7 +311,11 @@ def take(array, rows):
 
 @dataclass(frozen=True)
 class _Rows:
-    """All rows, the fold that holds out each of them, and the keys that shuffle their labels."""
+    """All rows, the fold that holds out each of them, and the keys that shuffle their labels.
+
+    The `keys` are random numbers (n_samples,), for each shuffle. Their order within each fold is that of the
+    labels.
+    """
 
     X: Any
     y: NDArray
@@ -320,7 +324,6 @@ class _Rows:
     groups: NDArray | None
     folds: NDArray
     keys: list
-    """Random numbers (n_samples,) of each shuffle; their order within each fold is that of the labels."""
 
     @cached_property
     def weight(self):
@@ -337,10 +340,9 @@ class _Rows:
 
     def fit(self, model, positions, X, bins):
         """Fit a clone of the model to the rows at `positions`, whose X and bins are given."""
-        weight, groups = (
-            None if array is None else array[positions] for array in (self.sample_weight, self.groups)
-        )
-        return clone(model).fit(X, self.y[positions], bins=bins, sample_weight=weight, groups=groups)
+        given = {"sample_weight": self.sample_weight, "groups": self.groups}
+        given = {name: array if array is None else array[positions] for name, array in given.items()}
+        return clone(model).fit(X, self.y[positions], bins=bins, **given)
 
 
 def _score_fold(before, mixture, rows: _Rows, fold: int):

@@ -1,14 +1,12 @@
 """Moments of batches, which can be resumed after an interruption, and of dask arrays."""
 
-from __future__ import annotations
-
 import time
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
-from .._checks import check_length, check_no_missing, check_sample_weight, not_installed, zero_ignored
+from .._checks import check_length, check_no_missing, check_sample_weight, optional_module, zero_ignored
 from ..data import RowSource, aligned, as_source, check_counted, check_x_std, naming_batch, open_batches
 from ..labels import encode_labels
 from ._binned import BinnedMoments
@@ -84,12 +82,8 @@ def accumulate(
     for number, (X, y, bins, sample_weight, x_std, _) in enumerate(open_batches(batches), start=1):
         with naming_batch(number):
             check_no_missing(y, "y")
-            y, bins, sample_weight = (
-                aligned(y, X, "y"),
-                aligned(bins, X),
-                aligned(sample_weight, X, "sample_weight"),
-            )
-            source, y = as_source(X), np.asarray(y, float)
+            sample_weight = aligned(sample_weight, X, "sample_weight")
+            source, y, bins = as_source(X), np.asarray(aligned(y, X, "y"), float), aligned(bins, X)
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)
             if number <= done:
@@ -215,10 +209,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
         If X has blocks of unknown size, or if y, bins or sample_weight do not hold one valid value for each
         row of X. Also if `x_std` is negative, nan or of a wrong shape.
     """
-    try:
-        from dask import delayed
-    except ImportError as error:
-        raise not_installed("dask_moments", "dask", "dask") from error
+    delayed = optional_module("dask", "dask_moments", "dask").delayed
     chunks = chunks_of_rows(X)
     check_no_missing(y, "y")
     y = np.asarray(y, float)

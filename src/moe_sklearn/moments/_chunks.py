@@ -1,7 +1,5 @@
 """Adding rows to moments: they are grouped by bin in chunks that stay in the cache."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

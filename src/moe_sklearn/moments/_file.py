@@ -1,7 +1,5 @@
 """The moments of bins in one npz file, checked when written and when read."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """The pass over the rows, which adds each batch to the moments."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
