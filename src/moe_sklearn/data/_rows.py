@@ -107,10 +107,8 @@ class Rows:
 
     def noisy(self, n_draws: int = 1, seed: int = 0, first_row: int = 0) -> Rows:
         """Take several noisy draws of each row; there are `first_row` rows before these."""
-        X = NoisyRows(self.X, self.x_std, n_draws, seed, first_row)
-        return replace(
-            self, X=X, y=None if self.y is None else np.repeat(np.asarray(self.y), n_draws, axis=0)
-        )
+        y = None if self.y is None else np.repeat(np.asarray(self.y), n_draws, axis=0)
+        return replace(self, X=NoisyRows(self.X, self.x_std, n_draws, seed, first_row), y=y)
 
     def with_noise(self, x_std, factor: float = 1.0) -> Rows:
         """Give the rows noise of standard deviation `factor` times `x_std`, as `check_x_std` returns it."""

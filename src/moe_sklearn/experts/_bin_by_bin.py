@@ -116,10 +116,8 @@ class SolvedBins:
     @property
     def form(self) -> str:
         """How the groups were kept, in words, see `BinnedMoments.form`."""
-        return " and ".join(
-            ["rows"] * (self.in_rows.n_rows > 0)
-            + [f"{self.in_rows.product_dtype.name} products"] * bool(self.totals)
-        )
+        forms = {"rows": self.in_rows.n_rows, f"{self.in_rows.product_dtype.name} products": len(self.totals)}
+        return " and ".join(form for form, count in forms.items() if count)
 
     def n_rows_of(self, label) -> list[int]:
         """Number of rows of a bin in each fold."""
@@ -264,8 +262,8 @@ def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scrat
     few = [label for label in parts if all(part.is_rows for part in parts[label])]
     solved = SolvedBins(moments.select(few), n_fitted, moments.n_rows, moments)
     bins = (
-        (label, {fold: part.as_products() for fold, part in enumerate(parts[label]) if part.n_rows})
-        for label in parts
+        (label, {fold: part.as_products() for fold, part in enumerate(of_bin) if part.n_rows})
+        for label, of_bin in parts.items()
         if label not in few
     )
     solve_bins(solved, bins, alpha_of, scratch, overwrite=False)

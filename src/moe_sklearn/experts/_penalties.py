@@ -101,10 +101,8 @@ class Candidates(NamedTuple):
         if alphas is None:
             weight = weight_of(parts)
             mean = np.sum([part.weight * part.x_mean for part in parts], axis=0) / weight
-            squares = sum(
-                part.x_squares.sum() + part.weight * ((part.x_mean - mean) ** 2).sum() for part in parts
-            )
-            return cls(GRID, float(squares / weight) or 1.0)
+            squares = [part.x_squares + part.weight * (part.x_mean - mean) ** 2 for part in parts]
+            return cls(GRID, float(np.sum(squares) / weight) or 1.0)
         values = np.sort([check_alpha(alpha, "alphas") for alpha in np.ravel(alphas)])
         if not values.size:
             raise ValueError("alphas is empty: pass candidates such as [0.1, 1, 10], or leave it out.")

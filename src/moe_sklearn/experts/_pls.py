@@ -255,7 +255,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
             check_number(self.max_components, "max_components", 1, np.inf, integer=True)
             grid = np.arange(1, self.max_components + 1)
 
-            def fit(rest, fold):
+            def fit(rest):
                 return pls_models(rest, grid.tolist(), scale=self.scale)[:2]
 
             options = {"parameter": "n_components", "given": of_global}

@@ -28,10 +28,10 @@ def encode_labels(bins, n_rows=None):
 
     Parameters
     ----------
-    bins : array-like of shape (n_rows,)
+    bins : array-like of shape (n_rows,), or None
         Labels: integers, booleans or strings. Bytes are read as UTF-8. Intervals, as `pandas.cut` makes them,
         and tuples become strings. -1, None, nan, NaT, NA, the masked values of a masked array, and tuples
-        with one of these mean "in no bin".
+        with one of these mean "in no bin". None instead of labels means that no row is in a bin.
     n_rows : int, optional
         Number of rows that `bins` must have.
 
@@ -54,7 +54,7 @@ def encode_labels(bins, n_rows=None):
     >>> labels.tolist(), codes.tolist()
     (['cool', 'hot'], [1, -1, 0, 1])
     """
-    values, covered = _covered_labels(bins, n_rows)
+    values, covered = _covered_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)
     found, inverse = np.unique(values, return_inverse=True)
     order = _order_of(found)
     codes = np.full(covered.shape, NO_BIN)

@@ -359,12 +359,11 @@ def bin_r2(
     y_true: NDArray, y_pred: NDArray, codes: NDArray, n_bins: int, weight: NDArray | None = None
 ) -> NDArray:
     """R2 within each bin, shape (n_bins,); nan with fewer than 2 rows."""
+    weight = np.ones(len(codes)) if weight is None else weight
     scores = np.full(n_bins, np.nan)
     for code in np.flatnonzero(np.bincount(codes[codes >= 0], minlength=n_bins) >= 2):
         rows = codes == code
-        scores[code] = r2_score(
-            y_true[rows], y_pred[rows], sample_weight=None if weight is None else weight[rows]
-        )
+        scores[code] = r2_score(y_true[rows], y_pred[rows], sample_weight=weight[rows])
     return scores
 
 

@@ -251,7 +251,7 @@ def regime_value(
     if before is None:
         check_kind(X)
         X, bins, groups = split(mixture, X, bins, groups)
-        mixture = clone(mixture).set_params(side_columns=None, group_column=None)
+        mixture.set_params(side_columns=None, group_column=None)
     elif has_side_columns(mixture):
         raise ValueError(
             "regime_value cannot split the side columns from X before the steps of a Pipeline: unset "
@@ -275,7 +275,6 @@ def regime_value(
     check_varies(y, weight)
     rng = check_random_state(random_state)
     keys = [rng.uniform(size=len(y)) for _ in range(n_shuffles)]
-    mixture = clone(mixture)
     if not isinstance(mixture.random_state, int | np.integer):
         mixture.set_params(random_state=draw_seed(mixture.random_state))
     groups = None if groups is None else group_array(groups, len(y))
@@ -288,7 +287,7 @@ def regime_value(
 
 
 def _parts(estimator):
-    """Return the steps before the mixture, None if there are none, and the mixture."""
+    """Return the steps before the mixture, None if there are none, and a clone of the mixture."""
     before, mixture = None, estimator
     if isinstance(estimator, Pipeline):
         *steps, (_, mixture) = estimator.steps
@@ -298,7 +297,7 @@ def _parts(estimator):
             f"regime_value needs a SoftGateMoERegressor, or a Pipeline that ends in one; got {estimator!r}. "
             "For a fitted search, pass its best_estimator_."
         )
-    return before, mixture
+    return before, clone(mixture)
 
 
 def indexable(array):

@@ -132,13 +132,9 @@ def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight, x_std=Non
 
 
 def _checksum_of_sample(source):
-    n = len(source)
+    n, blocks = len(source), source.blocks(RUN_ROWS)
     probes = (0, n // 4, n // 2, 3 * n // 4, n - 1)
-    runs = [
-        load()
-        for start, stop, load in source.blocks(RUN_ROWS)
-        if any(start <= probe < stop for probe in probes)
-    ]
+    runs = [load() for start, stop, load in blocks if any(start <= probe < stop for probe in probes)]
     return _checksum((source.dtype.name, source.shape), *runs)
 
 
@@ -219,7 +215,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
     sample_weight = check_sample_weight(sample_weight, len(X))
     y = zero_ignored(y, "y", sample_weight)
     # All labels are encoded together: if all labels of a block are missing, their kind cannot be told.
-    labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
+    labels, codes = encode_labels(bins, len(X))
     check_x_std(x_std, X.shape)
     parts = []
     for block, start, stop in chunks:
@@ -230,9 +226,8 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [delayed(_merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     moments = parts[0].compute()
-    if labels is not None:
-        names: dict = {None: None, **dict(enumerate(labels.tolist()))}
-        moments.groups = {names[code]: group for code, group in moments.groups.items()}
+    names: dict = {None: None, **dict(enumerate(labels.tolist()))}
+    moments.groups = {names[code]: group for code, group in moments.groups.items()}
     return moments
 
 
