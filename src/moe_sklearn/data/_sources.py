@@ -193,6 +193,7 @@ class RowSource:
     """
 
     batch = ""
+    _map: mmap.mmap | None = None
 
     def __init__(self, X, first_row: int = 0):
         self.first_row = first_row
@@ -514,9 +515,8 @@ class Shards(RowSource):
         last = len(self) if last is None else last
         own = slice(np.searchsorted(self.starts, first, "right") - 1, np.searchsorted(self.starts, last))
         for offset, shard in zip(self.starts[own].tolist(), self.shards[own], strict=False):
-            for start, stop, load in shard.blocks(
-                max_rows, max(first - offset, 0), min(last - offset, len(shard))
-            ):
+            ends = max(first - offset, 0), min(last - offset, len(shard))
+            for start, stop, load in shard.blocks(max_rows, *ends):
                 yield offset + start, offset + stop, lambda load=load: np.asarray(load(), self.dtype)  # type: ignore[misc]
 
     def locate(self, row: int) -> str:

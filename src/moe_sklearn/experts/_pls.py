@@ -266,14 +266,11 @@ class BinnedPLSExperts(BinnedRidgeExperts):
             of_global = self.n_components if of_global is None else of_global
         pooled = pooled or moments.pool()
         share = pls_models(pooled, [of_global], scale=self.scale).least_share
-        return {
-            "bins_": bins,
-            "bin_count_": counts,
-            "n_components_": np.minimum(found, np.minimum(counts - 1, pooled.n_features)),
-            "global_n_components_": int(of_global),
-            "discriminant_alpha_": max(share, LEAST_SHARE) * float(pooled.x_squares.sum()),
-            "cv_results_": results,
-        }
+        found = np.minimum(found, np.minimum(counts - 1, pooled.n_features))
+        alpha = max(share, LEAST_SHARE) * float(pooled.x_squares.sum())
+        chosen = {"bins_": bins, "bin_count_": counts, "n_components_": found}
+        chosen |= {"global_n_components_": int(of_global), "discriminant_alpha_": alpha}
+        return chosen | {"cv_results_": results}
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
         """Solve for experts and global model from other moments, with the bins and components of this fit.

@@ -142,9 +142,8 @@ def error_tables(report: Any) -> list[Table]:
     if report.errors is None:
         return []
     names = {"rmsep": "RMSEP", "bias": "bias", "sep": "SEP", "rpd": "RPD"}
-    modes = {
-        name: [numbers(errors[score]) for errors in report.errors.values()] for score, name in names.items()
-    }
+    of_modes = report.errors.values()
+    modes = {name: [numbers(errors[score]) for errors in of_modes] for score, name in names.items()}
     bins = {f"RMSEP {mode}": map(numbers, report.bin_errors[f"rmsep_{mode}"]) for mode in report.errors}
     return [table_of({"mode": report.errors, **modes}), table_of({"bin": report.bin_names, **bins})]
 

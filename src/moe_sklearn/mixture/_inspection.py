@@ -337,13 +337,9 @@ class MixtureOutputs:
         check_is_fitted(self)
         source = features_of(self, X)
         values, base = self._predictor_of(X, source, x_std).contributions(source)
-        names, rows = feature_names(self), source.values
-        return Contributions(
-            in_shape_of_y(self, values),
-            in_shape_of_y(self, base),
-            X if rows is None else rows,
-            None if names is None else names.tolist(),
-        )
+        names, rows = feature_names(self), X if source.values is None else source.values
+        names = None if names is None else names.tolist()
+        return Contributions(in_shape_of_y(self, values), in_shape_of_y(self, base), rows, names)
 
     @property
     def coef_(self) -> NoReturn:

@@ -347,7 +347,7 @@ class MixturePredictor:
         return reduce(np.add, coefs)
 
     def _weigh(self, gate, inputs):
-        weights = weigh(gate, inputs)
+        weights = gate.weigh(inputs) if hasattr(gate, "weigh") else gate.predict_proba(inputs)
         return weights if self.gate_columns is None else weights[:, self.gate_columns]
 
     def _inputs(self, X, linear_outputs, locate, *level):
@@ -426,8 +426,3 @@ def total_std(prediction, outputs: Outputs, residual_variance) -> np.ndarray:
     """
     spread = (outputs.predictions[:, :-1] - prediction[:, None]) ** 2 + residual_variance
     return np.sqrt(np.einsum("nk,nkt->nt", outputs.proba, spread)).astype(prediction.dtype)
-
-
-def weigh(gate, inputs) -> np.ndarray:
-    """Call `weigh` of the gate, or `predict_proba` if it has no such method; the inputs must be valid."""
-    return gate.weigh(inputs) if hasattr(gate, "weigh") else gate.predict_proba(inputs)

@@ -280,10 +280,9 @@ def regime_value(
     groups = None if groups is None else group_array(groups, len(y))
     labels = bins if np.ndim(bins) == 1 else None
     rows = _Rows(X, y, bins, weight, groups, fold_rule(cv).assign(y, labels, weight, groups), keys)
-    folds = Parallel(n_jobs=n_jobs)(
-        delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1)
-    )
-    return _value_of(rows, folds)
+    n_folds = rows.folds.max() + 1
+    tasks = (delayed(_score_fold)(before, mixture, rows, fold) for fold in range(n_folds))
+    return _value_of(rows, Parallel(n_jobs=n_jobs)(tasks))
 
 
 def _parts(estimator):
@@ -499,12 +498,10 @@ def _squares(rows: _Rows, scored):
 
 def _rho(scores: Mapping[str, float], one_bin: bool):
     """Return rho of hard and soft mixing; nan with one bin, or if the oracle's gain is mere rounding."""
-    headroom = scores["oracle"] - scores["global"]
+    gains = {mode: scores[mode] - scores["global"] for mode in ("hard", "soft", "oracle")}
+    headroom = gains.pop("oracle")
     undefined = one_bin or not headroom > 1e-6
-    return {
-        mode: np.nan if undefined else (scores[mode] - scores["global"]) / headroom
-        for mode in ("hard", "soft")
-    }
+    return {mode: np.nan if undefined else gain / headroom for mode, gain in gains.items()}
 
 
 def _columns(names, r2):
