@@ -152,6 +152,7 @@ class NoisyRows(DerivedRows):
         self.x_std, self.in_memory = x_std, False
         self.n_draws, self.seed, self.first_row = n_draws, seed, first_row
 
+    # Ranges of these rows, not of those of the source
     blocks = RowSource.blocks
 
     def _load(self, rows):

@@ -310,8 +310,10 @@ def fit_rows(mixture, rows: TrainingRows) -> tuple:
     setup, rows = prepare_rows(mixture, rows)
 
     def attempt(product_dtype, scratch):
-        moments = gather_rows(setup, rows, product_dtype, scratch)
-        return fit_mixture(setup, moments, rows, scratch, mixture.noise_levels)
+        # The moments have no name here, so that `fit_mixture` can free them before the gate reads its rows.
+        return fit_mixture(
+            setup, gather_rows(setup, rows, product_dtype, scratch), rows, scratch, mixture.noise_levels
+        )
 
     return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
 
@@ -355,7 +357,7 @@ def check_parameters(mixture) -> bool:
 
 
 def fit_mixture(
-    setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None, n_levels=0
+    setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None, n_levels: int = 0
 ) -> tuple:
     """Fit experts and features to moments, and the gate to rows that are read again.
 
@@ -391,19 +393,22 @@ def fit_mixture(
         stage = setup.progress.stage("comparison of penalties")
         choice = setup.experts.choose(moments, setup.small_bins, scratch=scratch)
         stage.end()
-    fit = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
+    fit: Any = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
     models = fit()
+    learns_levels = n_levels > 1 and isinstance(rows.source.x_std, RowSource)
+    if not learns_levels:
+        moments = fit = None  # products are not needed beside the rows of the gate
     gate = fit_gate(setup, models)
     predictor = MixturePredictor(
         stack=models.stack,
         n_bins=len(regimes.bins),
-        n_targets=moments.n_targets,
+        n_targets=models.pooled.n_targets,
         features=models.on_blocks,
         gate_inputs=plan.inputs,
         x_mean=models.pooled.x_mean.copy(),
         **parts_of(gate),
     )
-    if n_levels > 1 and isinstance(rows.source.x_std, RowSource):
+    if learns_levels:
         noisy = fit_levels(setup, moments, rows, models, fit, predictor, n_levels)
         predictor = replace(predictor, noisy=noisy)
     return setup, models, gate, predictor

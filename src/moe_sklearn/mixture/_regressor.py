@@ -371,12 +371,9 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         regimes = self.regimes_ = setup.regimes
         self.binner_, self.bins_, self.bin_count_ = regimes.binner, regimes.bins, regimes.counts
         self.bin_names_, self.dropped_bins_ = regimes.names, regimes.dropped_names
-        self.experts_, self.gate_features_, self.n_train_ = (
-            models.experts,
-            models.features,
-            models.pooled.n_rows,
-        )
-        self.gate_inputs_, self.residual_variance_ = setup.plan.inputs, gate.residual_variance
+        self.experts_, self.gate_features_ = models.experts, models.features
+        self.n_train_, self.gate_inputs_ = models.pooled.n_rows, setup.plan.inputs
+        self.residual_variance_ = gate.residual_variance
         self.gate_, self.router_, self.predictor_ = gate.gate, gate.router, predictor
         self.anchors_ = in_shape_of_y(self, gate.anchors, axis=1)
         return self

@@ -73,8 +73,8 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
 def _path(estimator):
     """Yield an estimator and each one nested in it, down to the mixture.
 
-    The best estimator of a fitted search stands for the search: ``predict`` of a search takes X alone, and no
-    `mixing` and `bins`.
+    The best estimator of a fitted search stands for the search, whose ``predict`` takes neither `mixing` nor
+    `bins`.
     """
     while hasattr(estimator, "best_estimator_"):
         estimator = estimator.best_estimator_
