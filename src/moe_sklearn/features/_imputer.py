@@ -69,8 +69,8 @@ def conditional_means(missing, places, right, padded, shrinkage, memory):
     padded.take(pixels, axis=0, out=there, mode="clip")  # other modes copy `out`
     # A strip of columns at a time, from the diagonal down. The further columns take part as rows, because
     # NumPy would use SYRK for a square, which is slower for few components.
-    turned, strips = there.transpose(0, 2, 1), np.empty((n, width, n_components), right.dtype)
-    products = strips[:, :n_components]
+    turned, strips = there.transpose(0, 2, 1), np.empty((n, width, width), right.dtype)
+    products = strips[:, :n_components, :n_components]
     for first in range(0, n_components, 16):
         strip, below = slice(first, min(first + 16, n_components)), slice(first + 16, n_components)
         np.matmul(turned[:, first:], there[..., strip], out=strips[:, first:, strip])
@@ -84,8 +84,8 @@ def conditional_means(missing, places, right, padded, shrinkage, memory):
     is_far = np.einsum("nij,nij->n", products, products) > 0.5 * diagonal.min(axis=1, initial=1) ** 2
     scale = (~is_far[:, None] / diagonal).astype(right.dtype)
     scores = step = right * scale
-    tolerance = 4 * np.finfo(right.dtype).eps
-    while (np.abs(step) > tolerance * np.abs(scores).max(axis=1, keepdims=True, initial=0)).any():
+    least = 8 * np.finfo(right.dtype).eps * np.abs(step).max(axis=1, keepdims=True, initial=0)
+    while (np.abs(step) > least).any():
         step = (products @ step[..., None])[..., 0] * scale
         scores = scores + step
     if is_far.any():
