@@ -33,7 +33,7 @@ def missing_in(X: NDArray, mark: float) -> NDArray:
     return missing if np.isnan(mark) else missing | (X == mark)
 
 
-def conditional_means(missing, places, right, padded, shrinkage, memory):
+def conditional_means(missing, places, right, mean, padded, shrinkage):
     """Return the conditional means mean + V' z of missing values, where (V_o V_o' + shrinkage) z = right.
 
     V_o are the components V at the observed pixels of a row.
@@ -44,12 +44,11 @@ def conditional_means(missing, places, right, padded, shrinkage, memory):
     places : ndarray of int of shape (n_missing,)
         Flat positions where `missing` is True.
     right : ndarray of shape (n, n_components)
+    mean : ndarray of shape (n_features,)
     padded : ndarray of shape (n_features + 1, width)
-        V', with orthonormal columns, then a column with the mean, and columns of zeros up to a multiple of 8,
-        with which products are fastest. A last row of zeros pads shorter sets of pixels.
+        V', with orthonormal columns, and further columns of zeros, at least one, up to a multiple of 8, with
+        which products are fastest. A last row of zeros pads shorter sets of pixels.
     shrinkage : ndarray of shape (n_components,)
-    memory : ndarray of shape (at least n * (n_features // 2), width)
-        Overwritten. New memory for each block would take longer than what is copied to it.
 
     Returns
     -------
@@ -64,9 +63,9 @@ def conditional_means(missing, places, right, padded, shrinkage, memory):
         used = np.flatnonzero(missing ^ few_observed[:, None])
         sizes = np.where(few_observed, n_features - sizes, sizes)
     pixels = np.full((n, sizes.max()), n_features)
-    pixels[np.arange(sizes.max()) < sizes[:, None]] = used - np.repeat(edges[:-1], sizes)
-    there = memory[: pixels.size].reshape(*pixels.shape, width)
-    padded.take(pixels, axis=0, out=there, mode="clip")  # other modes copy `out`
+    columns = used - np.repeat(edges[:-1], sizes)
+    pixels[np.arange(sizes.max()) < sizes[:, None]] = columns
+    there = padded.take(pixels, axis=0)
     # A strip of columns at a time, from the diagonal down. The further columns take part as rows, because
     # NumPy would use SYRK for a square, which is slower for few components.
     turned, strips = there.transpose(0, 2, 1), np.empty((n, width, width), right.dtype)
@@ -91,10 +90,9 @@ def conditional_means(missing, places, right, padded, shrinkage, memory):
     if is_far.any():
         matrices = diagonal[is_far, :, None] * np.eye(n_components) - products[is_far]
         scores[is_far] = np.linalg.solve(matrices, right[is_far, :, None])[..., 0]
-    factors = np.column_stack([scores, np.eye(1, width - n_components, dtype=right.dtype).repeat(n, axis=0)])
     if few_observed.any():
-        return (factors @ padded[:-1].T).take(places)
-    return (there @ factors[..., None])[..., 0][pixels < n_features]
+        return (scores @ padded[:-1, :n_components].T + mean).take(places)
+    return (there[..., :n_components] @ scores[..., None])[..., 0][pixels < n_features] + mean.take(columns)
 
 
 def fill(X: NDArray, mark: float, mean: NDArray, components: NDArray, shrinkage: NDArray):
@@ -114,9 +112,9 @@ def fill(X: NDArray, mark: float, mean: NDArray, components: NDArray, shrinkage:
         s^2 / (l - s^2) of each component.
     """
     mean, components = mean.astype(X.dtype, copy=False), components.astype(X.dtype, copy=False)
-    padded = np.pad(np.column_stack([components.T, mean]), [(0, 1), (0, 7 - len(components) % 8)])
-    n_rows = max(min(FILLED_VALUES // max(len(mean), padded.shape[1] ** 2), len(X)), 1)
-    memory = np.empty((n_rows * (len(mean) // 2), padded.shape[1]), X.dtype)
+    # `take` would copy the whole of an array in another order each time.
+    padded = np.ascontiguousarray(np.pad(components.T, [(0, 1), (0, 8 - len(components) % 8)]))
+    n_rows = max(FILLED_VALUES // max(len(mean), padded.shape[1] ** 2), 1)
     filled = np.array(X, order="C")
     for start in range(0, len(X), n_rows):
         rows = filled[start : start + n_rows]
@@ -126,8 +124,9 @@ def fill(X: NDArray, mark: float, mean: NDArray, components: NDArray, shrinkage:
         if len(places):
             moved = rows - mean
             moved.reshape(-1)[places] = 0
-            right = moved @ padded[:-1, : len(components)]
-            rows.reshape(-1)[places] = conditional_means(missing, places, right, padded, shrinkage, memory)
+            right = (moved @ padded[:-1])[:, : len(components)]
+            values = conditional_means(missing, places, right, mean, padded, shrinkage)
+            rows.reshape(-1)[places] = values
     return filled
 
 
