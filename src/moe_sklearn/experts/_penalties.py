@@ -173,7 +173,7 @@ def choose_alphas(
     if in_folds and not by_folds:
         parts, pooled = {k: [merged(of_label)] for k, of_label in parts.items()}, [moments.pool()]
     n_held_out = n_compared(pooled) if by_folds else 0
-    rest_of_pool = rests_of(pooled, n_rests=n_held_out)
+    rest_of_pool = rests_of(pooled, moments.pool, n_rests=n_held_out)
     # The tie of likelihoods must be the same for a row of weight 2 and for two rows.
     tie = tie_of(moments.n_rows) if by_folds else MOST_TIE
     table = []
@@ -184,15 +184,15 @@ def choose_alphas(
         rows = pooled[0] if fold is None else rest_of_pool(fold)
         return ridge(rows, alpha, scratch=(scratch or Scratch()).unrefined())[0]
 
-    def curves(name, parts, prior):
+    def curves(name, parts, prior, rest=None):
         if not by_folds:
             return restricted_likelihoods(parts[0], candidates.penalties(parts[0].weight), prior(None))
-        of_folds = _held_out_curves(parts, candidates, n_held_out, prior, scratch)
+        of_folds = _held_out_curves(parts, candidates, n_held_out, prior, scratch, rest)
         table.append(cv_rows(name, "alpha", candidates.penalties(weight_of(parts)), of_folds))
         return mean_curve(of_folds)
 
     if global_alpha is None:
-        curve = curves("global", pooled, lambda fold: None)
+        curve = curves("global", pooled, lambda fold: None, rest_of_pool)
         place = int(largest_of_best(curve[None], tie)[0])
         of_global = float(candidates.penalties(weight)[place])
         _check_ends(alphas, [curve], [place])
@@ -242,9 +242,10 @@ def alpha_of_discriminants(moments, labels: list, alphas, global_alpha: float) -
     return min(global_alpha, float(mean * weights.sum()))
 
 
-def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch):
+def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch, rest=None):
     """`error_curves` of all candidates, from the largest one down for as long as errors fall."""
-    rest = cache(rests_of(parts, n_rests=1)) if n_held_out == 1 else rests_of(parts)
+    rest = rest or rests_of(parts, n_rests=n_held_out)
+    rest = cache(rest) if n_held_out == 1 else rest
     errors = np.full((n_held_out, len(candidates.values), parts[0].n_targets), np.nan)
     n_rows = [part.n_rows for part in parts]
     held_out = [fold for fold in range(n_held_out) if 0 < n_rows[fold] < sum(n_rows)]
