@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -27,13 +26,13 @@ Block = tuple[int, int, Callable[[], np.ndarray]]
 
 def prefetch(iterable: Iterable) -> Iterator:
     """Yield from `iterable`, while a thread makes the next item."""
-    # Two items: reading and computing overlap, and at most three blocks are in memory.
+    # Reading and computing overlap with one item ahead; a second one ahead won nothing and takes memory.
     iterator, end = iter(iterable), object()
     thread = ThreadPoolExecutor(max_workers=1)
     try:
-        ahead = deque(thread.submit(next, iterator, end) for _ in range(2))
-        while (item := ahead.popleft().result()) is not end:
-            ahead.append(thread.submit(next, iterator, end))
+        ahead = thread.submit(next, iterator, end)
+        while (item := ahead.result()) is not end:
+            ahead = thread.submit(next, iterator, end)
             yield item
     finally:
         thread.shutdown(wait=False, cancel_futures=True)

@@ -145,7 +145,7 @@ class SolvedBins:
         """Moments of all rows."""
         if self.pooled is not None:
             return self.pooled.pool()
-        return self._with_rows(self.pools.get("all"), range(self.n_folds))
+        return self._with_rows(self.pools.get("all"), self.in_rows.pool())
 
     def pool_without(self, fold: int):
         """Moments of all rows outside one of the fitted folds."""
@@ -154,14 +154,13 @@ class SolvedBins:
         pool: Any = self.pools.get(1 if self.has_rest else "all")
         if not self.has_rest and fold in self.pools:
             pool = pool.minus(self.pools[fold], self.take_spare(pool.xx.dtype))
-        return self._with_rows(pool, [other for other in range(self.n_folds) if other != fold])
+        return self._with_rows(pool, self.in_rows.pool_without(fold))
 
-    def _with_rows(self, pool, folds):
-        """Merge products with the groups that are kept as rows in some folds; either may be missing."""
-        kept = [self.in_rows.parts(label) for label in [*self.in_rows.bins.tolist(), None]]
-        groups = [parts[fold] for fold in folds for parts in kept if parts[fold].n_rows]
-        groups = groups if pool is None else [pool, *groups]
-        return groups[0] if len(groups) == 1 else merged(groups or [self.in_rows.pool()])
+    def _with_rows(self, pool, in_rows):
+        """Merge products with the groups that are kept as rows; either may be missing."""
+        if pool is None or not in_rows.n_rows:
+            return pool or in_rows
+        return merged([pool, in_rows])
 
     def add_to_pool(self, name, part: Moments):
         """Add products to a pool, unless the pools are known."""

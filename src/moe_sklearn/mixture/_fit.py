@@ -325,8 +325,10 @@ def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
     setup, rows = prepare_rows(mixture, rows)
 
     def attempt(product_dtype, scratch):
-        moments = gather_rows(setup, rows, product_dtype, scratch)
-        return fit_mixture(setup, moments, rows, scratch, mixture.noise_levels)
+        # The moments have no name here, so that `fit_mixture` can free them before the gate reads its rows.
+        return fit_mixture(
+            setup, gather_rows(setup, rows, product_dtype, scratch), rows, scratch, mixture.noise_levels
+        )
 
     return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
 
@@ -399,13 +401,17 @@ def fit_mixture(
         stage = setup.progress.stage("comparison of penalties")
         choice = setup.experts.choose(moments, setup.small_bins, scratch=scratch)
         stage.end()
-    fit = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
+    n_targets, n_rows = moments.n_targets, moments.n_rows
+    fit: Any = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
     models = fit()
+    learns_levels = n_levels > 1 and isinstance(rows.source.x_std, RowSource)
+    if not learns_levels:
+        moments = fit = None  # products are not needed beside the rows of the gate
     gate = fit_gate(setup, models)
     predictor = MixturePredictor(
         stack=models.stack,
         n_bins=len(regimes.bins),
-        n_targets=moments.n_targets,
+        n_targets=n_targets,
         features=models.on_blocks,
         gate_inputs=plan.inputs,
         gate=gate.gate,
@@ -416,10 +422,10 @@ def fit_mixture(
         input_range=gate.input_range,
         limits=gate.limits,
     )
-    if n_levels > 1 and isinstance(rows.source.x_std, RowSource):
+    if learns_levels:
         noisy = fit_levels(setup, moments, rows, models, fit, predictor, n_levels)
         predictor = replace(predictor, noisy=noisy)
-    return FittedMixture(models.experts, models.features, regimes, plan, gate, predictor, moments.n_rows)
+    return FittedMixture(models.experts, models.features, regimes, plan, gate, predictor, n_rows)
 
 
 def fit_models(setup: Setup, moments, rows, n_fitted, scratch, choice, features=None) -> FittedModels:
