@@ -183,7 +183,7 @@ def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) 
                 used[found[0]] = role
                 return found[0]
         if given or role == "flux":
-            held = ", ".join(map(str, entries)) or "nothing"
+            held = ", ".join(map(str, entries[:9])) + ", ... (pattern '1*')" * (len(entries) > 9) or "nothing"
             raise ValueError(f"no array {given or role}; the files hold {held}: name one with --{role}.")
         return None
 
