@@ -208,7 +208,8 @@ class Contents:
                 self.used[found[0]] = role
                 return found[0]
         if given or role == "flux":
-            held = ", ".join(map(str, self.entries)) or "nothing"
+            more = ", ... (pattern '1*')" * (len(self.entries) > 9)
+            held = ", ".join(map(str, self.entries[:9])) + more or "nothing"
             raise ValueError(f"no array {given or role}; the files hold {held}: name one with --{role}.")
         return None
 
