@@ -1,6 +1,7 @@
 """Training of one gate, with early stopping on held-out rows."""
 
 import math
+from itertools import accumulate
 
 import numpy as np
 from scipy.optimize import minimize
@@ -190,5 +191,9 @@ def _flat(arrays, *n_stacked):
 
 def _views(flat, arrays):
     """Return views of `flat` in the shapes of the arrays, stacked along the first axis if `flat` is 2-D."""
-    parts = np.split(flat, np.cumsum([array.size for array in arrays])[:-1], axis=-1)
-    return [part.reshape(flat.shape[:-1] + array.shape) for part, array in zip(parts, arrays, strict=True)]
+    ends = accumulate(array.size for array in arrays)
+    # Splitting by NumPy takes five times as long.
+    return [
+        flat[..., end - array.size : end].reshape(flat.shape[:-1] + array.shape)
+        for end, array in zip(ends, arrays, strict=True)
+    ]
