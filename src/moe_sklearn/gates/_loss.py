@@ -109,7 +109,7 @@ def mixture_loss(
     c, n_rows = classification_weight, logits.shape[-1]
     n_gates = rows.weight.size / n_rows
     scale = rows.weight / logits.dtype.type(n_rows)
-    loss = 0.0
+    loss, gradient = 0.0, np.zeros_like(logits)
     if c < 1:
         # The error of the mixture, not of labels: where regimes meet, a blend of experts beats each of them.
         proba = softmax(logits)
@@ -119,9 +119,7 @@ def mixture_loss(
         residual *= (2 * (1 - c) * scale * slope)[..., None, :]
         parts -= proba[..., None, :, :] * mixture[..., None, :]
         parts *= residual[..., None, :]
-        gradient = parts.sum(axis=-3)
-    else:
-        gradient = np.zeros_like(logits)
+        gradient += parts.sum(axis=-3)
     if c:
         own = rows.codes[..., None, :] == np.arange(rows.n_bins)[:, None]
         labelled = rows.codes != NO_BIN
@@ -201,9 +199,8 @@ def gate_loss(
         back *= active > 0
         outer = [error @ active.swapaxes(-1, -2)]
         error = np.concatenate([error, back], axis=-2)
-    # Sums over the last axis take four times as long as this product.
-    sums = error @ np.ones(logits.shape[-1], logits.dtype)
-    gradient = [error @ rows.inputs, sums, *outer]
+    # Sums over the last axis take four times as long as a product with ones.
+    gradient = [error @ rows.inputs, error @ np.ones(logits.shape[-1], logits.dtype), *outer]
     n_gates = rows.weight.size / logits.shape[-1]
     for coef, slope in zip(parameters[::2], gradient[::2], strict=True):
         loss += alpha * float(np.vdot(coef, coef)) / n_gates

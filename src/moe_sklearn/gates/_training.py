@@ -138,8 +138,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
             order = np.stack([rngs[number].permutation(train[number]) for number in running])
             batches = np.array_split(order, n_batches, axis=1)
         batch = rows.take(batches[step % n_batches])
-        _, gradient = gate_loss(parameters, batch, classification_weight, alpha)
-        slope = _flat(gradient, len(running))
+        slope = _flat(gate_loss(parameters, batch, classification_weight, alpha)[1], len(running))
         rate = top_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         # The rate corrects for means that start at 0, as at the end of section 2 of the paper.
         rate *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
