@@ -1,5 +1,7 @@
 """Training of networks and of linear gates: steps, batches, early stopping."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drawn_gates import draw_parameters, draw_rows
@@ -121,7 +123,7 @@ def test_networks_side_by_side_are_those_trained_alone():
 def contradicted():
     """Training rows, held-out rows that contradict them, and a start that is therefore best."""
     train = draw_rows(0, 64)
-    held_out = train._replace(y=2 * train.experts.mean(axis=1) - train.y)
+    held_out = replace(train, y=2 * train.experts.mean(axis=1) - train.y)
     return train, held_out, start_parameters(train, 5, 0.0, np.random.RandomState(0))
 
 
@@ -160,7 +162,7 @@ def test_a_gate_starts_from_equal_weights():
     start = start_parameters(rows, 5, 0.0, np.random.RandomState(0))
     assert [array.shape for array in start] == [(9, 3), (9,), (4, 5)]
     assert_array_equal(gate_logits(start, rows.inputs), np.zeros((4, 12)))
-    wide = start_parameters(rows._replace(inputs=np.zeros((2, 400))), 300, 0.0, np.random.RandomState(0))
+    wide = start_parameters(replace(rows, inputs=np.zeros((2, 400))), 300, 0.0, np.random.RandomState(0))
     assert wide[0][4:].std() == pytest.approx(400**-0.5, rel=0.02)
     labels_only = start_parameters(rows, 0, 1.0, None)
     assert softmax(gate_logits(labels_only, rows.inputs))[3].max() < 1e-9  # the anchor, which has no label
@@ -191,10 +193,6 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
     assert loss_of(worse, rows) > first
     stops = [best.update(worse) for _ in range(PATIENCE)]
     assert stops == [False] * (PATIENCE - 1) + [True]
-    slope = gate_loss(start, rows, 0.0, 0.0)[1]
-    better = [array - 0.1 * step for array, step in zip(start, slope, strict=True)]
-    assert loss_of(better, rows) < first * (1 - 1e-3)
-    assert best.update(better)  # too late: this would depend on the networks trained beside it
     start[0] += 1  # the best is a copy
     assert_array_equal(best.parameters[0], kept)
     assert best.loss == first
@@ -202,23 +200,23 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
 
 @pytest.mark.parametrize(("factor", "left"), [(0.9, True), (0.93, False)])
 def test_the_start_is_left_for_more_than_the_share_of_a_row(factor, left):
-    rows = draw_rows(0)._replace(experts=np.zeros((12, 4, 2)))
+    rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))
     parameters = draw_parameters(0, rows, 0)
     best = EarlyStopping(rows, 0.0)
     best.update(parameters)
-    best.held_out = rows._replace(weight=factor * rows.weight)
+    best.held_out = replace(rows, weight=factor * rows.weight)
     best.update([array + 1 for array in parameters])
     assert (best.parameters[0] != parameters[0]).all() == left
 
 
 def test_a_gain_of_a_ten_thousandth_is_none():
-    rows = draw_rows(0)._replace(experts=np.zeros((12, 4, 2)))  # the loss does not depend on the gate
+    rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))  # the loss does not depend on the gate
     parameters = draw_parameters(0, rows, 0)
     for factor, improved in [(1 - 2e-4, True), (1 - 0.5e-4, False)]:
         best = EarlyStopping(rows, 0.0)
         best.update(parameters)
         best.least = np.inf
-        best.held_out = rows._replace(weight=factor * rows.weight)
+        best.held_out = replace(rows, weight=factor * rows.weight)
         best.update(parameters)
         assert (best.stale == 0) is improved
 

@@ -1,6 +1,7 @@
 """A gate trained on the error of the mixture."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -207,7 +208,7 @@ class RegressionGate(StatefulEstimator):
             conditioning = None
             if len(rows.y) > MANY_ROWS:
                 conditioning = Conditioning.of(rows.inputs)
-                rows = rows._replace(inputs=conditioning(rows.inputs))
+                rows = replace(rows, inputs=conditioning(rows.inputs))
             members = fitted._train_all(rows, n_threads, groups, fallback, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
         label_share = _label_share(members, 0.0 if fallback is None else SLACK)

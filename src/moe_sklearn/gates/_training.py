@@ -72,9 +72,7 @@ class EarlyStopping:
         self.loss, self.least, self.parameters, self.stale, self.n_steps = np.inf, np.inf, None, 0, 0
 
     def update(self, parameters):
-        """Score `parameters`; return True if training should stop. Nothing changes after that."""
-        if self.stale >= self.patience:
-            return True
+        """Score `parameters`; return True if training should stop."""
         loss = mixture_loss(gate_logits(parameters, self.held_out.inputs), self.held_out, self.criterion)[0]
         self.stale += 1
         if self.parameters is None or loss < self.loss * (1 - LEAST_GAIN):
@@ -127,12 +125,11 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     n_steps = min(max_iter * n_batches, max(MAX_STEPS_OF_MANY if is_many else MAX_STEPS, n_batches))
     top_rate = RATE_OF_MANY if is_many else LEARNING_RATE * math.sqrt(max(size, 64) / 64)
     # With few rows the interpreter takes most of the time, so stacked networks take each step together.
-    flat = np.stack([_flat(start) for start in starts])
+    running, flat = np.arange(len(starts)), np.stack([_flat(start) for start in starts])
     mean, square, parameters = np.zeros_like(flat), np.zeros_like(flat), _views(flat, starts[0])
     n_steps = min(n_steps, affordable(LEAST_STEPS, flat.shape[1] * size))
     for stopping, start in zip(best, starts, strict=True):
         stopping.update(start)
-    running = np.arange(len(best))
     for step in range(n_steps):
         if step % n_batches == 0:
             order = np.stack([rngs[number].permutation(train[number]) for number in running])
