@@ -75,7 +75,7 @@ class _Memory:
             if not is_uniform:
                 panel *= factors[rows]
                 panel *= factors[columns].T
-        diagonal = scale[:, 0] ** 2 * (np.diag(xx).astype(float) + alpha)
+        diagonal = scale[:, 0] ** 2 * (xx.diagonal().astype(float) + alpha)
         work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
         yield work
         if xx is not self._kept_of:
@@ -215,12 +215,12 @@ def surely_regular_beyond(xx, eps, scratch: Scratch) -> float:
 
 def _lacks_columns(xx, alpha, floor):
     """Whether a diagonal entry of S + alpha I is rounding."""
-    return (np.diag(xx).astype(float) + alpha <= floor).any()
+    return (xx.diagonal().astype(float) + alpha <= floor).any()
 
 
 def _unit_scale(xx, alpha, floor):
     """Factors (n_features, 1) that give S + alpha I a diagonal of ones; 0 for columns that are rounding."""
-    diagonal = np.diag(xx).astype(float)[:, None]
+    diagonal = xx.diagonal().astype(float)[:, None]
     if not np.isfinite(diagonal).all():
         raise ProductsOverflow(
             "The products X'X are not finite: X is too large for product_dtype. Scale X down, or use "
@@ -375,7 +375,7 @@ def _scaled_errors(xx, scale, eps):
 
     If a subtraction has left little of a column, the penalty can be much larger than its error.
     """
-    return np.maximum(eps * np.diag(xx).astype(float) * scale[:, 0] ** 2, np.min(eps))
+    return np.maximum(eps * xx.diagonal().astype(float) * scale[:, 0] ** 2, np.min(eps))
 
 
 def _are_float32(eps):

@@ -131,7 +131,7 @@ class Moments(GroupMoments):
 
     @property
     def x_squares(self) -> np.ndarray:
-        return np.diag(self.xx).astype(float)
+        return self.xx.diagonal().astype(float)
 
     @property
     def is_finite(self) -> bool:

@@ -148,7 +148,7 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
         for target, rhs in enumerate(right.T):
             found = _krylov_path(matrix, shifted, rhs, regular, is_rough=True)
             solutions[:, target] = found
-    solutions[..., np.diag(matrix) <= equations.floor] = 0.0
+    solutions[..., matrix.diagonal() <= equations.floor] = 0.0
     solved = np.flatnonzero(~np.isnan(solutions).any(axis=(1, 2)))
     return solved, *_models_of(moments, equations, solutions[solved], prior_coef)
 
@@ -187,7 +187,7 @@ def _path(equations, alphas, scratch):
         is_left &= ~large
     for i in np.flatnonzero(is_left):
         solutions[i] = solve_spd(matrix, alphas[i], right, scratch, **precision).T
-    solutions[..., np.diag(matrix) <= equations.floor] = 0.0
+    solutions[..., matrix.diagonal() <= equations.floor] = 0.0
     return solutions
 
 
@@ -398,7 +398,7 @@ def _with_digits(equations, solve: Callable, scratch):
     """
     scratch = scratch or Scratch()
     if equations.finer is not None:
-        errors, limit = equations.eps * np.diag(equations.matrix), MOST_ROUNDING[equations.matrix.dtype]
+        errors, limit = equations.eps * equations.matrix.diagonal(), MOST_ROUNDING[equations.matrix.dtype]
         # A rough solution is made again at once here, so it must not warn.
         options = {"refined": scratch.refined, "from_near": scratch.from_near, "memory": scratch.memory}
         with suppress(NotEnoughDigits):
