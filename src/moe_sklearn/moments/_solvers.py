@@ -267,7 +267,8 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
             return np.eye(n_components, moments.n_features), np.zeros(n_components)
         product, size = partial(blas.dsymv, 1.0, gram, lower=1), len(gram)
-        values, vectors = _largest_eigenvectors(size, min(n_components, size), lambda: gram, lambda: product, eps)
+        n_found = min(n_components, size)
+        values, vectors = _largest_eigenvectors(size, n_found, lambda: gram, lambda: product, eps)
         axes = moments.axes_of(values, vectors, n_components)
         if eps > EPS:  # float32 products leave this much if there is no variance
             values = np.where(values > rounding(gram, eps), values, 0.0)
