@@ -84,7 +84,7 @@ def shown(labels, axis, limits):
 def assert_text_fits(ax):
     """No text of the axes meets another of its kind or leaves the figure."""
     figure = ax.figure
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     x_names = shown(ax.get_xticklabels(), 0, ax.get_xlim())
     y_names = shown(ax.get_yticklabels(), 1, ax.get_ylim())
