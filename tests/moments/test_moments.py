@@ -111,10 +111,11 @@ def test_the_coarsest_product_is_remembered():
     assert ((fine + coarse) - fine).product_eps >= eps32
 
 
-def in_float32(rows):
+def in_float32(*parts):
     moments = Moments.zeros(COLUMNS, TARGETS, dtype=np.float32)
-    block = np.append(rows[:, :COLUMNS], rows[:1, :COLUMNS], axis=0)
-    moments.add_block(block, rows[:, COLUMNS:], narrow=np.empty(block.shape, np.float32))
+    for rows in parts:
+        block = np.append(rows[:, :COLUMNS], rows[:1, :COLUMNS], axis=0)
+        moments.add_block(block, rows[:, COLUMNS:], narrow=np.empty(block.shape, np.float32))
     return moments
 
 
@@ -277,6 +278,14 @@ def test_weights_of_any_size(scale):
 
 def test_the_smallest_and_the_largest_weight_are_used():
     assert of_rows(np.eye(2, COLUMNS + TARGETS), [1e-200, 1e200]).n_rows == 2
+
+
+def test_rows_far_from_a_single_one_outgrow_float32():
+    """The way from one mean to the other is a row of the products."""
+    rows = np.random.default_rng(0).normal(size=(21, COLUMNS + TARGETS))
+    rows[1:, 0] += 1e25
+    found = parts(in_float32(rows[:1], rows[1:]))[4]
+    np.testing.assert_allclose(found[0, 0], by_definition(rows)[4][0, 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e-60, 1.0, 1e60, 1e150])
