@@ -67,6 +67,13 @@ def test_no_rows_are_neutral(rows):
     assert_same(parts(a - a), parts(nothing), tolerance=0)
 
 
+def test_memory_of_other_moments_is_emptied():
+    used = np.full((COLUMNS, COLUMNS), 7.0, order="F")
+    again = Moments.zeros(COLUMNS, TARGETS, memory=used)
+    assert again.xx is used
+    assert_same(parts(again), parts(Moments.zeros(COLUMNS, TARGETS)), tolerance=0)
+
+
 @EXAMPLES
 @given(ROWS, ROWS)
 def test_operators_leave_their_operands_alone(first, second):

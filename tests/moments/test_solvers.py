@@ -366,6 +366,13 @@ def test_uneven_noise_counts_by_its_mean_where_models_are_rough():
         assert_allclose(one, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", [1e-5, 1e5])
+def test_which_rough_models_there_are_does_not_depend_on_the_units_of_y(size):
+    X, y, _ = draw(900, 300)
+    places, expected = (rough_path(moments_of(X, targets), GRID)[0].tolist() for targets in (size * y, y))
+    assert places == expected and len(places) < len(GRID)
+
+
 def test_there_may_be_no_rough_model():
     X, y = dependent(300, 20)
     moments = BinnedMoments(20, product_dtype="float32").update(X, y).pool()
