@@ -130,7 +130,7 @@ def in_float32(*parts):
 def test_float32_sums_end_after_32768_rows(more):
     rows = np.random.default_rng(0).normal(size=(2**14, COLUMNS + TARGETS))
     dtype = float if more else np.float32
-    whole, scratch = in_float32(rows), np.zeros((COLUMNS, COLUMNS), np.float32, order="F")
+    whole, scratch = in_float32(rows), np.full((COLUMNS, COLUMNS), 1e9, np.float32, order="F")
     block = np.append(rows[:, :COLUMNS], rows[: 1 + more, :COLUMNS], axis=0)
     y = np.append(rows[:, COLUMNS:], rows[:more, COLUMNS:], axis=0)
     narrow = np.empty(block.shape, np.float32)
