@@ -69,11 +69,9 @@ def overlap(texts, renderer):
         text.set_rotation(np.rad2deg(angle))
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         boxes.append((turn @ centre, np.array([level.width, level.height]) / 2))
-    return [
-        (texts[i].get_text(), texts[j].get_text())
-        for (i, (c, a)), (j, (d, b)) in itertools.combinations(enumerate(boxes), 2)
-        if (np.abs(c - d) < a + b).all()
-    ]
+    centres, halves = np.reshape(boxes, (-1, 2, 2)).swapaxes(0, 1)
+    meet = (np.abs(centres[:, None] - centres) < halves[:, None] + halves).all(axis=2)
+    return [(texts[i].get_text(), texts[j].get_text()) for i, j in np.argwhere(np.triu(meet, 1))]
 
 
 def shown(labels, axis, limits):
