@@ -74,6 +74,15 @@ def test_memory_of_other_moments_is_emptied():
     assert_same(parts(again), parts(Moments.zeros(COLUMNS, TARGETS)), tolerance=0)
 
 
+def test_noise_is_remembered_in_sums_and_differences():
+    rows = np.random.default_rng(0).normal(size=(20, COLUMNS + TARGETS))
+    a, b = of_rows(rows[:10]), of_rows(rows[10:])
+    for group, more in ((a, [1.0, 2.0, 0.0]), (a, [1.0, 1.0, 1.0]), (b, [0.0, 0.0, 4.0])):
+        group.add_noise(np.array(more))
+    noise = (a.x_noise, (a + b).x_noise, ((a + b) - b).x_noise)
+    np.testing.assert_allclose(noise, [[2, 3, 1], [2, 3, 5], [2, 3, 1]])
+
+
 @EXAMPLES
 @given(ROWS, ROWS)
 def test_operators_leave_their_operands_alone(first, second):
