@@ -14,7 +14,7 @@ DOCUMENTS = [
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if path.exists() and not BUILT.intersection(path.parts)
 ]
-SLOW = {f"docs/guide/{name}.md" for name in ("bad_pixels", "command", "noise", "regimes")}
+SLOW = {f"docs/guide/{name}.md" for name in ("bad_pixels", "command", "judge", "noise", "regimes")}
 FENCE = re.compile(r"^[ \t]*(```|:::).*$", flags=re.MULTILINE)
 PYTHON_BLOCK = re.compile(
     r"^```+\s*\{?(?:code-block\}\s+)?(?:py|python|pycon|doctest)\b[^\n]*\n(.*?)^```",
