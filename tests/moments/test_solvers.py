@@ -1,5 +1,6 @@
 """Each pure function against its twin in scikit-learn or numpy."""
 
+import re
 import warnings
 
 import numpy as np
@@ -309,6 +310,14 @@ def test_digits_that_a_subtraction_took_are_told(dtype, far, tmp_path):
             ridge(moments.pool(), 1.0)
     with pytest.warns(UserWarning, match=LOST):
         BinnedRidgeExperts(1.0).fit_moments(BinnedMoments(5).merge(rest))
+
+
+def test_digits_that_are_told_count_where_few_rows_say_nothing():
+    """New rows vary in directions in which the three rows that are left do not."""
+    own, away = (np.random.default_rng(n).normal(size=(n, 5)) for n in (3, 200))
+    with pytest.warns(UserWarning, match=LOST) as caught:
+        ridge(rest_of(own, away + 3, "f4").pool(), 1e-3)
+    assert float(re.search(r"off by about (\S+)", str(caught[0].message))[1]) > 0.03
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
