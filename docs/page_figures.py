@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 
 DOCS = Path(__file__).parent
 FOLDER = DOCS / "_static"
-PAGES = ["tutorial", "judge", "noise"]
+PAGES = ["tutorial", "judge", "noise", "explain"]
 
 
 def draw(page):

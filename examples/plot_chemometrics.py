@@ -13,7 +13,7 @@ preprocessing. From a checkout, ``pip install '.[chemometrics]'`` installs both.
 # %%
 # Data
 # ----
-# The last 43 samples are the test set that everyone uses. No number below is fitted to them. But the
+# The last 43 samples are the usual test set. No number below is fitted to them. But the
 # derivative and the kind of gate were first tried on all samples, so the test figures are a little too good.
 #
 # (The samples were recorded on a Tecator Infratec Food and Feed Analyzer by near-infrared

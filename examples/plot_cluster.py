@@ -12,8 +12,7 @@ is small. It needs dask: from a checkout, ``pip install '.[dask]'``.
 # --------
 # A dask array stands for rows that no machine holds as a whole. Here it has 40,000 simulated rows of 200
 # columns in blocks of 5,000, which are made when a worker asks for them. Labels and targets are small, and
-# this process holds them.
-# The last 10,000 rows are the test.
+# this process holds them. The last 10,000 rows are the test.
 
 import time
 

@@ -46,8 +46,8 @@ print(
 )
 
 # %%
-# The picture has every tenth test star, in the order of their predictions. Stars outside their interval are
-# orange crosses: about one in ten. Look at the lengths: they differ by a factor of several.
+# The picture shows every tenth test star, in the order of their predictions. Orange crosses are stars outside
+# their interval. Look at the lengths of the bars: some are several times as long as others.
 
 prediction = model.predict(X_test)
 order = np.argsort(prediction)[::10]
@@ -89,8 +89,8 @@ _ = ax.legend(frameon=False)
 # %%
 # Is the promise kept?
 # --------------------
-# At every probability that is asked for, count the test stars inside. The grey band is what chance allows
-# with so many stars.
+# Ask for intervals of six probabilities, from 0.5 to 0.95, and count the test stars inside. With this number
+# of stars, chance alone explains a share within the grey band.
 
 asked = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 0.95])
 
@@ -118,15 +118,16 @@ _ = ax.legend(frameon=False)
 # sphinx_gallery_end_ignore
 
 # %%
-# The promise is one for all stars together, and not for each kind of them: the stars above 5000 K are below
-# the band. ``calibrate(per_bin=True)`` makes the promise for each regime that the gate finds, but needs some
-# hundred stars in each.
+# The promise is for all stars together, not for each kind of star: the line of the stars above 5000 K falls
+# below the band. ``calibrate(per_bin=True)`` makes the promise for each regime that the gate finds, but it
+# needs a few hundred calibration stars in each.
 
 # %%
 # Are they better than one width for all?
 # ---------------------------------------
-# The plain rival: one ridge, and the width that holds 90 % of its errors on the calibration stars. A second
-# rival has the predictions of the mixture with one width. All three keep the promise, so compare the widths.
+# The simplest alternative is one ridge, with the one width that holds 90 % of its errors on the calibration
+# stars. A second one predicts with the mixture, and also has one width for all stars. All three keep the
+# promise, so compare the widths.
 
 
 def one_width(mixing):
@@ -148,8 +149,8 @@ for name, numbers in {
 # %%
 # What follows
 # ------------
-# * The intervals hold what they promise on new stars, as long as these are like the calibration stars.
-# * Better predictions make shorter intervals: this is most of the gain over one ridge.
-# * Own widths say which stars are uncertain. They are hardly shorter on average: if you need nothing but a
-#   short interval, one width for all is nearly as good.
-# * Stars that were used in the fit must not calibrate. Their errors are too small.
+# * The intervals keep their promise for new stars that are like the calibration stars.
+# * Better predictions make shorter intervals. That is most of the gain over one ridge.
+# * A width for each star says which stars are uncertain. On average these intervals are hardly shorter: if
+#   you only need short intervals, one width for all stars is nearly as good.
+# * Do not calibrate with stars that were used in the fit: their errors are too small.

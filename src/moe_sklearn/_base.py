@@ -1,7 +1,5 @@
 """State of estimators: a fit sets all of it or nothing, and a pickle names its release."""
 
-from __future__ import annotations
-
 import re
 import warnings
 from typing import Any
@@ -64,11 +62,8 @@ def is_fitted_attribute(name: str) -> bool:
 def unfitted_copy(estimator, keep: tuple[str, ...] = ()) -> Any:
     """Copy an estimator with its parameters and settings, but without fitted attributes except `keep`."""
     copy = object.__new__(type(estimator))
-    copy.__dict__.update(
-        (name, value)
-        for name, value in vars(estimator).items()
-        if not is_fitted_attribute(name) or name in keep
-    )
+    state = vars(estimator)
+    copy.__dict__.update({k: state[k] for k in state if not is_fitted_attribute(k) or k in keep})
     return copy
 
 

@@ -1,9 +1,8 @@
 """Checks of arguments. Messages name the argument, the row and the way out."""
 
-from __future__ import annotations
-
 import numbers
 import re
+from importlib import import_module
 from os import PathLike
 from pathlib import PurePath
 from typing import Any
@@ -205,22 +204,18 @@ def printable(text) -> str:
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def pandas_for(what: str, instead: str = ""):
-    """Import pandas. The ImportError says what needs it, and what to use instead."""
+def optional_module(name: str, what: str, extra: str = "", instead: str = "") -> Any:
+    """Import a module of an optional package. The ImportError says what needs it, and how to install it."""
     try:
-        import pandas
+        return import_module(name)
     except ImportError as error:
-        raise ImportError(f"{what} needs pandas: pip install pandas.{instead}") from error
-    return pandas
+        package = name.partition(".")[0]
+        install = f"'.[{extra}]' from a checkout of moe-sklearn" if extra else package
+        raise ImportError(f"{what} needs {package}: pip install {install}.{instead}") from error
 
 
 FLOAT_DTYPES = (np.float64, np.float32)
 NO_WEIGHT = "sample_weight is zero in every row: nothing is left to fit."
-
-
-def not_installed(what: str, package: str, extra: str) -> ImportError:
-    """Error for an optional package that is missing: which extra installs it."""
-    return ImportError(f"{what} needs {package}: pip install '.[{extra}]' from a checkout of moe-sklearn.")
 
 
 def check_varies(y, sample_weight=None):

@@ -167,7 +167,7 @@ def test_held_out_errors_are_of_noisy_rows():
     rng = np.random.default_rng(0)
     draws = X[:30] + rng.normal(size=(5000, 30, 5)) * x_std[:30]
     errors = np.einsum("n,rnt->rt", weight[:30], (y[:30] - draws @ coef.T - intercept) ** 2)
-    found = held_out_errors(parts, lambda rest, _: ridge(rest, 2.0))[0]
+    found = held_out_errors(parts, lambda rest: ridge(rest, 2.0))[0]
     assert (np.abs(errors.mean(axis=0) - found) < 4.5 * errors.std(axis=0) / 5000**0.5).all()
 
 

@@ -246,17 +246,17 @@ def test_prefetch_keeps_order_and_hands_on_errors():
     assert seen == list(range(5))
 
 
-def test_prefetch_makes_two_items_more_than_the_caller_has_taken():
-    """One waits, and one that has been made waits for its place: so chunks need three buffers."""
+def test_prefetch_makes_one_item_more_than_the_caller_has_taken():
+    """So chunks need two buffers."""
     made = []
     stream = prefetch(made.append(number) or number for number in range(9))
     for taken in range(1, 5):
         next(stream)
         until = time.monotonic() + 5
-        while len(made) < taken + 2 and time.monotonic() < until:
+        while len(made) < taken + 1 and time.monotonic() < until:
             time.sleep(0.001)
         time.sleep(0.15)
-        assert len(made) == taken + 2
+        assert len(made) == taken + 1
     stream.close()
 
 

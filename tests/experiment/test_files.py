@@ -354,6 +354,14 @@ def test_messages_of_shards_that_differ(arrays, tmp_path, opened):
         opened(tmp_path)
 
 
+def test_message_of_columns_with_other_names(arrays, tmp_path, opened):
+    frame = pixel_frame(arrays).rename(columns=lambda name: name.replace("flux_", "1"))
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r" 17 \(600,\).*, \.\.\. \(pattern '1\*'\): name one with --flux"):
+        opened(tmp_path / "a.csv")
+    assert opened(tmp_path / "a.csv", flux="1*").flux.shape == (600, 20)
+
+
 def test_a_cell_that_is_no_number_is_named(arrays, tmp_path, opened):
     frame = pixel_frame(arrays).astype({"flux_3": object, "mh": object})
     frame.loc[4, "mh"] = "--"

@@ -41,7 +41,7 @@ def moments_of(X, y, bins=None, folds=None, weight=None):
     return FoldMoments(X.shape[1], 1 if y.ndim == 1 else y.shape[1]).update(X, y, bins, folds, weight)
 
 
-def path(rest, fold):
+def path(rest):
     return ridge_path(rest, ALPHAS)
 
 
@@ -50,7 +50,7 @@ def test_errors_are_of_the_fold_itself_or_of_other_rows_in_it(data):
     moments, folds = moments_of(X, y, bins), np.arange(N) // 4 % 4
     for of_other, test_parts, n_held_out in ((1, None, 4), (0, moments.parts(0), 3)):
         errors = held_out_errors(
-            moments.parts(1), lambda rest, _: ridge(rest, 7.0), test_parts, n_held_out=n_held_out
+            moments.parts(1), lambda rest: ridge(rest, 7.0), test_parts, n_held_out=n_held_out
         )
         assert len(errors) == n_held_out
         for fold in range(n_held_out):

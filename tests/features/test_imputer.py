@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from containers import SOURCES, memmap
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.experimental import enable_iterative_imputer  # noqa: F401
@@ -69,6 +71,33 @@ def test_missing_values_are_their_conditional_means(dtype, tolerance):
     assert_array_equal(filled[:3], np.tile(imputer.mean_, (3, 1)))
     # Neither neighbours nor blocks change a row.
     assert_allclose(np.vstack([imputer.transform(row[None]) for row in rows[::50]]), filled[::50], atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    share=st.floats(0.01, 0.95),
+    n_components=st.integers(0, 40),
+    order=st.sampled_from("CF"),
+    dtype=st.sampled_from([np.float32, np.float64]),
+    seed=st.integers(0, 99),
+)
+def test_steps_and_solutions_give_the_conditional_means(share, n_components, order, dtype, seed):
+    rng = np.random.default_rng(seed)
+    V = np.linalg.qr(rng.normal(size=(300, n_components)))[0].T
+    shrinkage, mean = rng.uniform(0.01, 1, n_components), seed % 2 * rng.normal(size=300)
+    # Rows of very different sizes, whose errors must not hide each other.
+    scores = rng.normal(size=(20, n_components)) * 10.0 ** rng.integers(-6, 7, (20, 1))
+    X = (mean + scores @ V).astype(dtype)
+    X[rng.random(X.shape) < share] = np.nan
+    X[::5, 100:200] = np.nan  # a gap
+    filled = _imputer.fill(X.copy(order), np.nan, mean, V, shrinkage)
+    for row, found in zip(X.astype(float), filled, strict=True):
+        missing = np.isnan(row)
+        V_o, moved = V[:, ~missing], (row - mean.astype(dtype))[~missing]
+        z = np.linalg.solve(V_o @ V_o.T + np.diag(shrinkage), V_o @ moved)
+        assert_array_equal(found[~missing], row[~missing])
+        tolerance = 100 * np.finfo(dtype).eps * (np.abs(mean).max() + np.abs(z).max(initial=0))
+        assert_allclose(found[missing], (mean + z @ V)[missing], atol=tolerance)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.6])

@@ -193,10 +193,6 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
     assert loss_of(worse, rows) > first
     stops = [best.update(worse) for _ in range(PATIENCE)]
     assert stops == [False] * (PATIENCE - 1) + [True]
-    slope = gate_loss(start, rows, 0.0, 0.0)[1]
-    better = [array - 0.1 * step for array, step in zip(start, slope, strict=True)]
-    assert loss_of(better, rows) < first * (1 - 1e-3)
-    assert best.update(better)  # too late: this would depend on the networks trained beside it
     start[0] += 1  # the best is a copy
     assert_array_equal(best.parameters[0], kept)
     assert best.loss == first

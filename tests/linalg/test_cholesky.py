@@ -197,6 +197,23 @@ def test_a_factor_solves_in_its_own_precision(n_targets, dtype, tolerance):
     assert_solves(found, xx, 0.0, rhs, tolerance)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, float])
+@pytest.mark.parametrize("n_columns", [9, 150, 300])
+def test_large_matrices_are_factorised_by_halves(n_columns, dtype, monkeypatch):
+    """In one piece, BLAS ends the process from some 15,000 columns on."""
+    monkeypatch.setattr("moe_sklearn.linalg._cholesky.LARGEST_POTRF", 8)
+    X = np.random.default_rng(0).normal(size=(2 * n_columns, n_columns))
+    xx = X.T @ X
+    work = np.asfortranarray(np.tril(xx) + np.triu(np.full_like(xx, np.nan), 64), dtype)
+    factor, status = _cholesky.potrf(work)
+    assert status == 0 and factor is work
+    assert_allclose(np.tril(factor), np.linalg.cholesky(xx), atol=100 * np.finfo(dtype).eps * n_columns)
+    for row in (0, n_columns // 3, n_columns - 1):
+        work = np.asfortranarray(xx, dtype)
+        work[row, row] = -1.0
+        assert _cholesky.potrf(work)[1] == row + 1
+
+
 @pytest.mark.parametrize(("eigenvalue", "is_regular"), [(0.9, False), (1.1, True)])
 def test_two_columns_are_told_apart_where_they_differ_by_more_than_rounding(eigenvalue, is_regular):
     r = 1 - eigenvalue * _cholesky.singular_below(2, 1e-4)

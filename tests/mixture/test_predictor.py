@@ -22,7 +22,6 @@ from moe_sklearn.mixture._predictor import (
     complete_features,
     join_inputs,
     total_std,
-    weigh,
 )
 
 N_FEATURES, N_BINS = 4, 3
@@ -89,8 +88,8 @@ def test_outputs_are_those_of_the_parts(n_targets, kind):
     assert_allclose(outputs.predictions, linear[:, :n].reshape(10, N_BINS + 1, n_targets))
     inputs = np.hstack([linear[:, :n], linear[:, n : n + 2], linear[:, n + 2 :]])
     assert_allclose(predictor.inputs(as_source(X)), inputs)
-    assert_allclose(outputs.weights, weigh(kind(N_BINS + 2), inputs))
-    assert_allclose(outputs.proba, weigh(kind(N_BINS), inputs))
+    assert_allclose(outputs.weights, Checked(N_BINS + 2).predict_proba(inputs))
+    assert_allclose(outputs.proba, Checked(N_BINS).predict_proba(inputs))
 
 
 def test_what_is_not_asked_for_is_not_computed():

@@ -1,7 +1,5 @@
 """Columns of side information: their kinds, and the bins of their values."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 from typing import Any

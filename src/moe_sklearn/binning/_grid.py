@@ -204,10 +204,8 @@ class GridBinner(Binner):
             if edges is None:
                 edges, digits, is_open = quantile_edges(values, n_bins, weights), self.precision, True
             if edges[0] == edges[-1] and n_bins > 1:
-                told = (
-                    f"All values of column {name!r} of bins are {edges[0]:g}: it has one bin, not {n_bins}."
-                )
-                warnings.warn(told, stacklevel=2)
+                told = f"All values of column {name!r} of bins are {edges[0]:g}"
+                warnings.warn(f"{told}: it has one bin, not {n_bins}.", stacklevel=2)
             return edges, None, None, range_names(name, edges, digits, is_open)
         if edges is not None:
             raise ValueError("edges are given, but it holds categories: pass None instead of its edges.")
@@ -245,9 +243,8 @@ class GridBinner(Binner):
             numbers = {cell: number for number, cell in enumerate(map(tuple, self.cells_.tolist()))}
             found = [numbers.get(cell, NO_BIN) for cell in map(tuple, codes.tolist())]
             return np.array(found, dtype=int)[:, None]
-        joint: Any = 0
-        for names, of_column in zip(self.column_bin_names_, codes.T, strict=True):
-            joint = joint * len(names) + of_column
+        sizes = list(map(len, self.column_bin_names_))
+        joint = np.ravel_multi_index(tuple(codes.T), sizes, mode="clip")
         return np.where((codes == NO_BIN).any(axis=1), NO_BIN, joint)[:, None]
 
     def column_codes(self, labels: NDArray) -> NDArray:

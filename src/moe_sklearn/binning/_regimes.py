@@ -3,8 +3,6 @@
 All functions need only labels and sample weights, so that the regimes are known before X is read.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Batches of rows: opened, checked, and compared at a second reading."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from zlib import crc32

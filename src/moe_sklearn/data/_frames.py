@@ -1,7 +1,5 @@
 """Tables of any library: their columns, frames made from blocks of values, rows looked up by index."""
 
-from __future__ import annotations
-
 import numbers
 import sys
 from abc import ABC, abstractmethod
@@ -9,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -278,7 +276,7 @@ class FrameMaker:
     names: tuple[str, ...]
 
     @classmethod
-    def like(cls, X, names) -> FrameMaker | None:
+    def like(cls, X, names) -> Self | None:
         """Return a maker of frames like X; None if X is not a frame of pandas or polars with names."""
         library = library_of(X)
         return cls(library, tuple(names)) if names is not None and library in ("pandas", "polars") else None

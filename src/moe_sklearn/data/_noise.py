@@ -1,8 +1,5 @@
 """Rows with known noise: checks of `x_std`, and rows with noisy draws."""
 
-from __future__ import annotations
-
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -155,12 +152,11 @@ class NoisyRows(DerivedRows):
         self.x_std, self.in_memory = x_std, False
         self.n_draws, self.seed, self.first_row = n_draws, seed, first_row
 
-    def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
-        """Yield (start, stop, load) of ranges of at most `max_rows` rows."""
-        last = len(self) if last is None else last
-        for start in range(first, last, max_rows):
-            stop = min(start + max_rows, last)
-            yield start, stop, partial(self.take, np.arange(start, stop))
+    # Ranges of these rows, not of those of the source
+    blocks = RowSource.blocks
+
+    def _load(self, rows):
+        return self.take(np.arange(rows.start, rows.stop))
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
         """Return the noisy rows at the sorted positions `rows`."""

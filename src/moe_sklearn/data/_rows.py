@@ -107,10 +107,8 @@ class Rows:
 
     def noisy(self, n_draws: int = 1, seed: int = 0, first_row: int = 0) -> Rows:
         """Take several noisy draws of each row; there are `first_row` rows before these."""
-        X = NoisyRows(self.X, self.x_std, n_draws, seed, first_row)
-        return replace(
-            self, X=X, y=None if self.y is None else np.repeat(np.asarray(self.y), n_draws, axis=0)
-        )
+        y = None if self.y is None else np.repeat(np.asarray(self.y), n_draws, axis=0)
+        return replace(self, X=NoisyRows(self.X, self.x_std, n_draws, seed, first_row), y=y)
 
     def with_noise(self, x_std, factor: float = 1.0) -> Rows:
         """Give the rows noise of standard deviation `factor` times `x_std`, as `check_x_std` returns it."""
@@ -288,20 +286,14 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
     check_kind(y, "y")
     if y is None and get_tags(estimator).target_tags.required:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
-    y_params = {"dtype": np.float64, "ensure_all_finite": False, "ensure_2d": False}
     if is_source(X):
         source = _check_source(estimator, X, reset)
-        y = None if y is None else check_array(y, **y_params)
     else:
         # A batch can have a single row, a fit cannot.
-        fewest = 1 if is_batch else 2
-        X_params = {"dtype": FLOAT_DTYPES, "ensure_all_finite": False, "ensure_min_samples": fewest}
-        if y is None:
-            X = validate_data(estimator, X, reset=reset, **X_params)
-        else:
-            X, y = validate_data(estimator, X, y, reset=reset, validate_separately=(X_params, y_params))
-        source = as_source(X)
+        options: dict[str, Any] = {"ensure_all_finite": False, "ensure_min_samples": 1 if is_batch else 2}
+        source = as_source(validate_data(estimator, X, dtype=FLOAT_DTYPES, reset=reset, **options))
     if y is not None:
+        y = check_array(y, dtype=np.float64, ensure_all_finite=False, ensure_2d=False, input_name="y")
         if y.ndim > 2:
             raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
         check_length(y, "y", len(source))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -16,24 +15,24 @@ from sklearn.utils import check_array
 from .._checks import FLOAT_DTYPES, check_finite, check_kind, check_no_missing
 from ..linalg import map_in_threads
 
+# Number of rows of a block. The pass that gathers moments chooses its own.
 BLOCK_ROWS = 4096
-"""Number of rows of a block. The pass that gathers moments chooses its own."""
 
+# Bytes, and least and greatest numbers of rows, of the pieces that are mapped. A thread holds one piece.
 PIECE_BYTES, PIECE_ROWS = 2**23, (256, 1024)
-"""Bytes, and least and greatest numbers of rows, of the pieces that are mapped. A thread holds one piece."""
 
 Block = tuple[int, int, Callable[[], np.ndarray]]
 
 
 def prefetch(iterable: Iterable) -> Iterator:
     """Yield from `iterable`, while a thread makes the next item."""
-    # Two items: reading and computing overlap, and at most three blocks are in memory.
+    # Reading and computing overlap with one item ahead; a second one ahead won nothing and takes memory.
     iterator, end = iter(iterable), object()
     thread = ThreadPoolExecutor(max_workers=1)
     try:
-        ahead = deque(thread.submit(next, iterator, end) for _ in range(2))
-        while (item := ahead.popleft().result()) is not end:
-            ahead.append(thread.submit(next, iterator, end))
+        ahead = thread.submit(next, iterator, end)
+        while (item := ahead.result()) is not end:
+            ahead = thread.submit(next, iterator, end)
             yield item
     finally:
         thread.shutdown(wait=False, cancel_futures=True)
@@ -193,6 +192,7 @@ class RowSource:
     """
 
     batch = ""
+    _map: mmap.mmap | None = None
 
     def __init__(self, X, first_row: int = 0):
         self.first_row = first_row
@@ -514,9 +514,8 @@ class Shards(RowSource):
         last = len(self) if last is None else last
         own = slice(np.searchsorted(self.starts, first, "right") - 1, np.searchsorted(self.starts, last))
         for offset, shard in zip(self.starts[own].tolist(), self.shards[own], strict=False):
-            for start, stop, load in shard.blocks(
-                max_rows, max(first - offset, 0), min(last - offset, len(shard))
-            ):
+            ends = max(first - offset, 0), min(last - offset, len(shard))
+            for start, stop, load in shard.blocks(max_rows, *ends):
                 yield offset + start, offset + stop, lambda load=load: np.asarray(load(), self.dtype)  # type: ignore[misc]
 
     def locate(self, row: int) -> str:

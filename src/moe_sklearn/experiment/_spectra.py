@@ -5,7 +5,6 @@ from argparse import Namespace
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,12 @@ class FileRows(DerivedRows):
         self.dtype = np.dtype("f8" if any(a.dtype.str[1:] == "f8" for a in entry.arrays) else "f4")
         self.files, self.in_memory = entry.files, False
 
-    def blocks(self, max_rows: int, first: int = 0, last: int | None = None):
-        """Yield blocks that do not depend on where files end, so that all kinds of files give one result."""
-        last = len(self) if last is None else last
-        for start in range(first, last, max_rows):
-            stop = min(start + max_rows, last)
-            yield start, stop, partial(self._joined, start, stop)
+    # Blocks do not depend on where files end, so that all kinds of files give one result.
+    blocks = RowSource.blocks
 
-    def _joined(self, start, stop):
-        parts = [load() for *_, load in self.source.blocks(stop - start, start, stop)]
+    def _load(self, rows):
+        ends = rows.start, rows.stop
+        parts = [load() for *_, load in self.source.blocks(rows.stop - rows.start, *ends)]
         return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(self.dtype, copy=False)
 
     def places(self, rows: NDArray) -> tuple[NDArray, NDArray]:
@@ -169,56 +165,93 @@ def open_spectra(args: Namespace, stack: ExitStack, output: Path | None = None) 
     paths = find_files(args.data)
     if output is not None and output.exists() and any(map(output.samefile, paths)):
         raise FileExistsError(f"--output {output} is one of the files with spectra.")
-    entries = open_files(paths, stack, args)
-    used: dict[Entry, str] = {}
+    held = Contents(open_files(paths, stack, args), args)
+    flux = FileRows(held.find("flux"))
+    error, (axis, unit), labels = held.error(flux), held.wavelength(flux), held.labels(len(flux))
+    told = [f"{role}: {entry}" for entry, role in held.used.items() if role != "labels"]
+    if axis is not None:
+        known = unit or "Angstrom (no file says it)"
+        told.append(f"wavelengths: {axis.min():.7g} to {axis.max():.7g} {known}")
+    told.append(f"labels: {', '.join(labels) or 'none'}")
+    if unused := [str(entry) for entry in held.entries if entry not in held.used]:
+        told.append(f"not used: {', '.join(unused)}")
+    return Spectra(flux, labels, error, axis, unit or "Angstrom", told)
 
-    def find(role):
-        given = None if role == "label_names" else getattr(args, role)
+
+class Contents:
+    """The arrays of the files, found by the names that options give, or else by usual ones.
+
+    Parameters
+    ----------
+    entries : list of Entry
+    args : Namespace
+        As in `open_spectra`.
+
+    Attributes
+    ----------
+    used : dict of {Entry: str}
+        What each array is used as.
+    """
+
+    def __init__(self, entries: list[Entry], args: Namespace):
+        self.entries, self.args, self.used = entries, args, dict[Entry, str]()
+
+    def find(self, role: str) -> Any:
+        """Return the array that is used as `role`; None if no option names it and the files hold none."""
+        given = None if role == "label_names" else getattr(self.args, role)
         for name in USUAL[role] if given is None else [given.lower()]:
-            found = [entry for entry in entries if entry.name.lower() == name]
-            found = found or [entry for entry in entries if entry.label.lower() == name]
+            found = [entry for entry in self.entries if entry.name.lower() == name]
+            found = found or [entry for entry in self.entries if entry.label.lower() == name]
             if len(found) > 1:
                 raise ValueError(f"{role} can be {found[0]} or {found[1]}: choose one with --{role}.")
             if found:
-                used[found[0]] = role
+                self.used[found[0]] = role
                 return found[0]
         if given or role == "flux":
-            held = ", ".join(map(str, entries)) or "nothing"
+            more = ", ... (pattern '1*')" * (len(self.entries) > 9)
+            held = ", ".join(map(str, self.entries[:9])) + more or "nothing"
             raise ValueError(f"no array {given or role}; the files hold {held}: name one with --{role}.")
         return None
 
-    flux = FileRows(find("flux"))
-    std = None if args.ivar else find("error")
-    if error := std or find("ivar"):
-        rows = FileRows(error)
+    def error(self, flux: RowSource) -> RowSource | None:
+        """Return the standard errors, made of inverse variances if the files hold these instead."""
+        std = None if self.args.ivar else self.find("error")
+        entry = std or self.find("ivar")
+        if entry is None:
+            return None
+        rows = FileRows(entry)
         if rows.shape != flux.shape:
-            raise ValueError(f"{error} does not go with flux, whose shape is {flux.shape}.")
-        error = rows if std else MadeRows(rows, np.arange(len(flux)), _std_of_ivar)
-    axis, unit, told = None, args.wave_unit, []
-    if wave := find("wave"):
+            raise ValueError(f"{entry} does not go with flux, whose shape is {flux.shape}.")
+        return rows if std else MadeRows(rows, np.arange(len(flux)), _std_of_ivar)
+
+    def wavelength(self, flux: RowSource) -> tuple[NDArray | None, str | None]:
+        """Return the wavelengths and their unit; None for what is not known."""
+        wave = self.find("wave")
+        if wave is None:
+            return None, self.args.wave_unit
         axis, *others = [np.ravel(array[:]).astype(float) for array in wave.arrays]
         if axis.shape != flux.shape[1:] or not all(np.array_equal(axis, other) for other in others):
             raise ValueError(f"{wave} must be one axis of {flux.shape[1]} pixels, the same in all files.")
-        axis = 10**axis if args.loglam or wave.label.lower() == "loglam" else axis
-        unit = unit or wave.unit
-        told = [f"wavelengths: {axis.min():.7g} to {axis.max():.7g} {unit or 'Angstrom (no file says it)'}"]
-    group = [entry for entry in entries if args.labels and entry.name.startswith(f"{args.labels}/")]
-    block: Any = None if group else find("labels")
-    if block and (args.label_names or (beside := find("label_names"))):
-        block.names = args.label_names or beside.read().tolist()
-    labels: dict[str, NDArray] = {}
-    for entry in group or ([block] if args.labels else entries):
-        names = entry.names or [entry.label]
-        fits = entry.shape[:1] == (len(flux),) and np.prod(entry.shape[1:]) == len(names)
-        if fits and used.get(entry, "labels") == "labels" and not set(names) & set(labels):
-            used[entry] = "labels"
-            labels |= dict(zip(names, entry.read().reshape(len(flux), -1).T, strict=True))
-        elif entry is block and entry.names:
-            raise ValueError(f"{entry} does not go with {len(flux)} spectra and names {', '.join(names)}.")
-    told = [f"{role}: {entry}" for entry, role in used.items() if role != "labels"] + told
-    unused = ", ".join(str(entry) for entry in entries if entry not in used)
-    told += [f"labels: {', '.join(labels) or 'none'}", *([f"not used: {unused}"] if unused else [])]
-    return Spectra(flux, labels, error, axis, unit or "Angstrom", told)
+        is_log = self.args.loglam or wave.label.lower() == "loglam"
+        return 10**axis if is_log else axis, self.args.wave_unit or wave.unit
+
+    def labels(self, n_rows: int) -> dict[str, NDArray]:
+        """Return the labels: the columns of one array, arrays of a group, or all other arrays that fit."""
+        named = self.args.labels
+        group = [entry for entry in self.entries if named and entry.name.startswith(f"{named}/")]
+        block: Any = None if group else self.find("labels")
+        if block and (self.args.label_names or (beside := self.find("label_names"))):
+            block.names = self.args.label_names or beside.read().tolist()
+        labels: dict[str, NDArray] = {}
+        for entry in group or ([block] if named else self.entries):
+            names = entry.names or [entry.label]
+            fits = entry.shape[:1] == (n_rows,) and np.prod(entry.shape[1:]) == len(names)
+            if fits and self.used.get(entry, "labels") == "labels" and not set(names) & set(labels):
+                self.used[entry] = "labels"
+                labels |= dict(zip(names, entry.read().reshape(n_rows, -1).T, strict=True))
+            elif entry is block and entry.names:
+                raise ValueError(f"{entry} does not go with {n_rows} spectra and names {', '.join(names)}.")
+        return labels
 
 
 @np.errstate(divide="ignore")

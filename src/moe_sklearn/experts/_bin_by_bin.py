@@ -7,11 +7,9 @@ one by one after the pass. The means and the ridges of a bin then replace its mo
 because the global model and the discriminants need X'X of all rows.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -56,7 +54,7 @@ class SolvedMoments:
     solution: tuple | None = None
 
     @classmethod
-    def of(cls, moments: Moments, alpha: float | None, scratch: Scratch) -> SolvedMoments:
+    def of(cls, moments: Moments, alpha: float | None, scratch: Scratch) -> Self:
         """Keep the means of `moments`, and their ridge unless `alpha` is None."""
         solution = None if alpha is None else ridge(moments, alpha, scratch=scratch)
         return cls(moments.n_rows, moments.weight, moments.x_mean.copy(), moments.y_mean.copy(), solution)
@@ -118,10 +116,8 @@ class SolvedBins:
     @property
     def form(self) -> str:
         """How the groups were kept, in words, see `BinnedMoments.form`."""
-        return " and ".join(
-            ["rows"] * (self.in_rows.n_rows > 0)
-            + [f"{self.in_rows.product_dtype.name} products"] * bool(self.totals)
-        )
+        forms = {"rows": self.in_rows.n_rows, f"{self.in_rows.product_dtype.name} products": len(self.totals)}
+        return " and ".join(form for form, count in forms.items() if count)
 
     def n_rows_of(self, label) -> list[int]:
         """Number of rows of a bin in each fold."""
@@ -145,7 +141,7 @@ class SolvedBins:
         """Moments of all rows."""
         if self.pooled is not None:
             return self.pooled.pool()
-        return self._with_rows(self.pools.get("all"), range(self.n_folds))
+        return self._with_rows(self.pools.get("all"), self.in_rows.pool())
 
     def pool_without(self, fold: int):
         """Moments of all rows outside one of the fitted folds."""
@@ -154,14 +150,13 @@ class SolvedBins:
         pool: Any = self.pools.get(1 if self.has_rest else "all")
         if not self.has_rest and fold in self.pools:
             pool = pool.minus(self.pools[fold], self.take_spare(pool.xx.dtype))
-        return self._with_rows(pool, [other for other in range(self.n_folds) if other != fold])
+        return self._with_rows(pool, self.in_rows.pool_without(fold))
 
-    def _with_rows(self, pool, folds):
-        """Merge products with the groups that are kept as rows in some folds; either may be missing."""
-        kept = [self.in_rows.parts(label) for label in [*self.in_rows.bins.tolist(), None]]
-        groups = [parts[fold] for fold in folds for parts in kept if parts[fold].n_rows]
-        groups = groups if pool is None else [pool, *groups]
-        return groups[0] if len(groups) == 1 else merged(groups or [self.in_rows.pool()])
+    def _with_rows(self, pool, in_rows):
+        """Merge products with the groups that are kept as rows; either may be missing."""
+        if pool is None or not in_rows.n_rows:
+            return pool or in_rows
+        return merged([pool, in_rows])
 
     def add_to_pool(self, name, part: Moments):
         """Add products to a pool, unless the pools are known."""
@@ -266,8 +261,8 @@ def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scrat
     few = [label for label in parts if all(part.is_rows for part in parts[label])]
     solved = SolvedBins(moments.select(few), n_fitted, moments.n_rows, moments)
     bins = (
-        (label, {fold: part.as_products() for fold, part in enumerate(parts[label]) if part.n_rows})
-        for label in parts
+        (label, {fold: part.as_products() for fold, part in enumerate(of_bin) if part.n_rows})
+        for label, of_bin in parts.items()
         if label not in few
     )
     solve_bins(solved, bins, alpha_of, scratch, overwrite=False)

@@ -1,7 +1,5 @@
 """Candidates compared by K-fold, from the moments of the folds."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -60,7 +58,8 @@ def held_out_errors(
     parts : list of Moments
         A group of rows in each fold.
     fit : callable
-        ``fit(moments, fold)`` returns coefficients and intercepts of models of the rows outside the fold.
+        Function of the moments of the rows outside a fold, which returns coefficients and intercepts of
+        models.
     test_parts : list of Moments, optional
         Rows to predict in each fold, if they are not the fold itself.
     scratch : Scratch, optional
@@ -71,7 +70,7 @@ def held_out_errors(
     # Moments of the training rows are a difference, and errors are a quadratic form in the moments of the
     # held-out rows, so that K folds and all candidates cost one pass over X.
     rest, tests = rests_of(parts), (test_parts or parts)[:n_held_out]
-    errors = [test.squared_errors(*fit(rest(fold), fold)) for fold, test in enumerate(tests)]
+    errors = [test.squared_errors(*fit(rest(fold))) for fold, test in enumerate(tests)]
     for of_fold, test in zip(errors, tests, strict=True):
         note_rounding(of_fold, test, scratch)
     return np.array(errors)
@@ -162,8 +161,8 @@ def choose_values(
     values : ndarray of shape (n_values,)
         Candidates, the simplest first, which wins ties.
     fit : callable
-        ``fit(moments, fold)`` returns coefficients (n_values, n_targets, n_features) and intercepts
-        (n_values, n_targets) of the models of all rows of a group outside a fold.
+        Function of the moments of the rows of a group outside a fold, which returns coefficients (n_values,
+        n_targets, n_features) and intercepts (n_values, n_targets) of the models.
     parameter : str
         Name of the parameter.
     given : default=None

@@ -1,12 +1,10 @@
 """Penalties: given, or chosen from the moments."""
 
-from __future__ import annotations
-
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -98,15 +96,13 @@ class Candidates(NamedTuple):
     per_weight: float | None
 
     @classmethod
-    def of(cls, alphas, parts) -> Candidates:
+    def of(cls, alphas, parts) -> Self:
         """Check given candidates, or make the automatic ones for the rows of all `parts` if they are None."""
         if alphas is None:
             weight = weight_of(parts)
             mean = np.sum([part.weight * part.x_mean for part in parts], axis=0) / weight
-            squares = sum(
-                part.x_squares.sum() + part.weight * ((part.x_mean - mean) ** 2).sum() for part in parts
-            )
-            return cls(GRID, float(squares / weight) or 1.0)
+            squares = [part.x_squares + part.weight * (part.x_mean - mean) ** 2 for part in parts]
+            return cls(GRID, float(np.sum(squares) / weight) or 1.0)
         values = np.sort([check_alpha(alpha, "alphas") for alpha in np.ravel(alphas)])
         if not values.size:
             raise ValueError("alphas is empty: pass candidates such as [0.1, 1, 10], or leave it out.")
@@ -177,7 +173,7 @@ def choose_alphas(
     if in_folds and not by_folds:
         parts, pooled = {k: [merged(of_label)] for k, of_label in parts.items()}, [moments.pool()]
     n_held_out = n_compared(pooled) if by_folds else 0
-    rest_of_pool = rests_of(pooled, n_rests=n_held_out)
+    rest_of_pool = rests_of(pooled, moments.pool, n_rests=n_held_out)
     # The tie of likelihoods must be the same for a row of weight 2 and for two rows.
     tie = tie_of(moments.n_rows) if by_folds else MOST_TIE
     table = []
@@ -188,15 +184,15 @@ def choose_alphas(
         rows = pooled[0] if fold is None else rest_of_pool(fold)
         return ridge(rows, alpha, scratch=(scratch or Scratch()).unrefined())[0]
 
-    def curves(name, parts, prior):
+    def curves(name, parts, prior, rest=None):
         if not by_folds:
             return restricted_likelihoods(parts[0], candidates.penalties(parts[0].weight), prior(None))
-        of_folds = _held_out_curves(parts, candidates, n_held_out, prior, scratch)
+        of_folds = _held_out_curves(parts, candidates, n_held_out, prior, scratch, rest)
         table.append(cv_rows(name, "alpha", candidates.penalties(weight_of(parts)), of_folds))
         return mean_curve(of_folds)
 
     if global_alpha is None:
-        curve = curves("global", pooled, lambda fold: None)
+        curve = curves("global", pooled, lambda fold: None, rest_of_pool)
         place = int(largest_of_best(curve[None], tie)[0])
         of_global = float(candidates.penalties(weight)[place])
         _check_ends(alphas, [curve], [place])
@@ -246,9 +242,10 @@ def alpha_of_discriminants(moments, labels: list, alphas, global_alpha: float) -
     return min(global_alpha, float(mean * weights.sum()))
 
 
-def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch):
+def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch, rest=None):
     """`error_curves` of all candidates, from the largest one down for as long as errors fall."""
-    rest = cache(rests_of(parts, n_rests=1)) if n_held_out == 1 else rests_of(parts)
+    rest = rest or rests_of(parts, n_rests=n_held_out)
+    rest = cache(rest) if n_held_out == 1 else rest
     errors = np.full((n_held_out, len(candidates.values), parts[0].n_targets), np.nan)
     n_rows = [part.n_rows for part in parts]
     held_out = [fold for fold in range(n_held_out) if 0 < n_rows[fold] < sum(n_rows)]

@@ -1,7 +1,5 @@
 """Partial least squares from moments, and the experts made of it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,17 +17,23 @@ LEFT_OF_PRODUCTS, LEFT_OF_VARIANCE = 10, 10
 
 
 class PLSModels(NamedTuple):
-    """PLS regressions of one group of rows, one for each number of components."""
+    """PLS regressions of one group of rows, one for each number of components.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_models, n_targets, n_features)
+    intercept : ndarray of shape (n_models, n_targets)
+    n_components : ndarray of shape (n_models,), int
+        Number of components of each model.
+    least_share : float
+        Share of the weakest direction among the weights in the sum of squares of all columns; 1 if there is
+        none.
+    """
 
     coef: np.ndarray
-    """(n_models, n_targets, n_features)"""
     intercept: np.ndarray
-    """(n_models, n_targets)"""
     n_components: np.ndarray
-    """Number of components of each model, (n_models,)"""
     least_share: float
-    """Share of the weakest direction among the weights in the sum of squares of all columns; 1 if there is
-    none."""
 
 
 def pls_models(moments, n_components: Sequence[int], *, scale: bool = True) -> PLSModels:
@@ -251,7 +255,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
             check_number(self.max_components, "max_components", 1, np.inf, integer=True)
             grid = np.arange(1, self.max_components + 1)
 
-            def fit(rest, fold):
+            def fit(rest):
                 return pls_models(rest, grid.tolist(), scale=self.scale)[:2]
 
             options = {"parameter": "n_components", "given": of_global}
@@ -262,14 +266,11 @@ class BinnedPLSExperts(BinnedRidgeExperts):
             of_global = self.n_components if of_global is None else of_global
         pooled = pooled or moments.pool()
         share = pls_models(pooled, [of_global], scale=self.scale).least_share
-        return {
-            "bins_": bins,
-            "bin_count_": counts,
-            "n_components_": np.minimum(found, np.minimum(counts - 1, pooled.n_features)),
-            "global_n_components_": int(of_global),
-            "discriminant_alpha_": max(share, LEAST_SHARE) * float(pooled.x_squares.sum()),
-            "cv_results_": results,
-        }
+        found = np.minimum(found, np.minimum(counts - 1, pooled.n_features))
+        alpha = max(share, LEAST_SHARE) * float(pooled.x_squares.sum())
+        chosen = {"bins_": bins, "bin_count_": counts, "n_components_": found}
+        chosen |= {"global_n_components_": int(of_global), "discriminant_alpha_": alpha}
+        return chosen | {"cv_results_": results}
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
         """Solve for experts and global model from other moments, with the bins and components of this fit.

@@ -1,8 +1,7 @@
 """One ridge per bin and one global ridge, fitted in one pass over the rows."""
 
-from __future__ import annotations
-
 import numbers
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,7 +17,7 @@ from ..binning import usable_bins, usable_labels
 from ..data import Batches, rows_of
 from ..labels import fold_rule
 from ..linalg import LinearPart, LinearStack, Scratch
-from ..moments import BinnedMoments, gather, in_enough_precision, ridge, warn_of_new_start, with_a_word
+from ..moments import BinnedMoments, gather, in_enough_precision, ridge, with_a_word
 from ._bin_by_bin import gather_in_turn, solve_in_turn
 from ._cross_validation import first_folds
 from ._penalties import (
@@ -373,7 +372,11 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         """
         first = not hasattr(self, "moments_")
         if first and hasattr(self, "coef_"):
-            warn_of_new_start()
+            warnings.warn(
+                "partial_fit starts anew: the previous fit kept no moments to add to. To continue, begin "
+                "with partial_fit, or keep BinnedMoments yourself and use fit_moments.",
+                stacklevel=2,
+            )
         fitted = unfitted_copy(self, keep=() if first else COLUMNS_SEEN)
         given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
         rows = rows_of(fitted, X, y, **given, reset=first, is_batch=True)

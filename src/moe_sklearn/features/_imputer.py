@@ -14,11 +14,8 @@ from .._checks import check_finite
 from ..data import BLOCK_ROWS, DerivedRows, feature_names, features_of, prefetch, rows_of, without_ignored
 from ..moments import BinnedMoments, pca_axes
 
-# Rows that are filled together, few enough for their arrays to stay in the cache.
-FILLED_ROWS = 128
-
-# Greatest number of steps of a solution. Each step multiplies the error by 0.71 or less.
-MAX_STEPS = 100
+# Values of rows, or of products of components, that are computed together. Few enough for the cache.
+FILLED_VALUES = 2**18
 
 # Iterations end when the variance of the noise changes by no more than this share.
 SETTLED = 0.01
@@ -36,75 +33,78 @@ def missing_in(X: NDArray, mark: float) -> NDArray:
     return missing if np.isnan(mark) else missing | (X == mark)
 
 
-def conditional_scores(missing: NDArray, places: NDArray, right: NDArray, padded: NDArray, shrinkage):
-    """Solve (V_o V_o' + shrinkage) z = right for each row. V_o are the components V at its observed pixels.
+def conditional_means(missing, places, right, mean, padded, shrinkage):
+    """Return the conditional means mean + V' z of missing values, where (V_o V_o' + shrinkage) z = right.
+
+    V_o are the components V at the observed pixels of a row.
 
     Parameters
     ----------
     missing : ndarray of shape (n, n_features), bool
-    places : ndarray of int
+    places : ndarray of int of shape (n_missing,)
         Flat positions where `missing` is True.
     right : ndarray of shape (n, n_components)
-    padded : ndarray of shape (n_features + 1, n_components + 1)
-        V', with orthonormal columns, and with zeros in an additional last column and for an additional last
-        pixel, which pads shorter sets of pixels.
+    mean : ndarray of shape (n_features,)
+    padded : ndarray of shape (n_features + 1, width)
+        V', with orthonormal columns, and further columns of zeros, at least one, up to a multiple of 8, with
+        which products are fastest. A last row of zeros pads shorter sets of pixels.
     shrinkage : ndarray of shape (n_components,)
 
     Returns
     -------
-    ndarray of shape (n, n_components)
+    ndarray of shape (n_missing,)
     """
-    n_features = missing.shape[1]
+    (n, n_features), n_components, width = missing.shape, len(shrinkage), padded.shape[1]
     edges = np.arange(0, missing.size + 1, n_features)
     sizes = np.diff(np.searchsorted(places, edges))
     # All pixels sum to the identity, so the sum over the missing pixels serves if they are fewer.
-    few_observed = sizes > n_features // 2
+    few_observed, used = sizes > n_features // 2, places
     if few_observed.any():
-        places = np.flatnonzero(missing ^ few_observed[:, None])
+        used = np.flatnonzero(missing ^ few_observed[:, None])
         sizes = np.where(few_observed, n_features - sizes, sizes)
-    pixels = np.full((len(missing), sizes.max()), n_features)
-    pixels[np.arange(sizes.max()) < sizes[:, None]] = places - np.repeat(edges[:-1], sizes)
+    pixels = np.full((n, sizes.max()), n_features)
+    columns = used - np.repeat(edges[:-1], sizes)
+    pixels[np.arange(sizes.max()) < sizes[:, None]] = columns
     there = padded.take(pixels, axis=0)
-    # In two parts, so that half of the second can be left out. Without the last column, NumPy would use SYRK,
-    # which is slower for few components.
-    turned, half = there.transpose(0, 2, 1), len(shrinkage) // 32 * 16 + 16
-    products = np.empty((len(missing), len(shrinkage) + 1, len(shrinkage)), there.dtype)
-    products[..., :half] = turned @ there[..., : min(half, len(shrinkage))]
-    products[:, half:, half:] = turned[:, half:] @ there[..., half:-1]
-    products = products[:, :-1]
-    products[:, :half, half:] = products[:, half:, :half].transpose(0, 2, 1)
-    # Eigenvalues are at most the root of the sum of squares. If that is small, the steps below converge
-    # quickly.
-    is_far = few_observed | (np.einsum("nij,nij->n", products, products) > 0.5)
-    scores = np.empty_like(right)
+    # A strip of columns at a time, from the diagonal down. The further columns take part as rows, because
+    # NumPy would use SYRK for a square, which is slower for few components.
+    turned, strips = there.transpose(0, 2, 1), np.empty((n, width, width), right.dtype)
+    products = strips[:, :n_components, :n_components]
+    for first in range(0, n_components, 16):
+        strip, below = slice(first, min(first + 16, n_components)), slice(first + 16, n_components)
+        np.matmul(turned[:, first:], there[..., strip], out=strips[:, first:, strip])
+        products[:, strip, below] = products[:, below, strip].transpose(0, 2, 1)
+    products[few_observed] *= -1
+    # The matrix is `diagonal` - `products`, about the mean of its eigenvalues, where steps converge fastest.
+    centre = np.einsum("nii->n", products)[:, None] / max(n_components, 1)
+    np.einsum("nii->ni", products)[...] -= centre
+    diagonal = shrinkage + ~few_observed[:, None] - centre
+    # Each step is at most 0.71 times as long as the one before. Rows without this bound are solved directly.
+    is_far = np.einsum("nij,nij->n", products, products) > 0.5 * diagonal.min(axis=1, initial=1) ** 2
+    scale = (~is_far[:, None] / diagonal).astype(right.dtype)
+    scores = step = right * scale
+    least = 8 * np.finfo(right.dtype).eps * np.abs(step).max(axis=1, keepdims=True, initial=0)
+    while (np.abs(step) > least).any():
+        step = (products @ step[..., None])[..., 0] * scale
+        scores = scores + step
     if is_far.any():
-        signed = products[is_far] * np.where(few_observed[is_far], 1.0, -1.0)[:, None, None]
-        signed += np.eye(len(shrinkage)) * ~few_observed[is_far, None, None] + np.diag(shrinkage)
-        scores[is_far] = np.linalg.solve(signed, right[is_far, :, None])[..., 0]
-        products, right = products[~is_far], right[~is_far]
-    # Steps about the mean of the eigenvalues converge fastest.
-    centre = np.einsum("nii->n", products)[:, None] / max(len(shrinkage), 1)
-    diagonal = 1 + shrinkage.astype(right.dtype)
-    scale = 1 / (diagonal - centre)
-    near = right * scale
-    for _ in range(MAX_STEPS):
-        step = (right + (products @ near[..., None])[..., 0] - diagonal * near) * scale
-        near += step
-        if np.abs(step).max(initial=0) <= 8 * np.finfo(right.dtype).eps * np.abs(near).max(initial=0):
-            break
-    scores[~is_far] = near
-    return scores
+        matrices = diagonal[is_far, :, None] * np.eye(n_components) - products[is_far]
+        scores[is_far] = np.linalg.solve(matrices, right[is_far, :, None])[..., 0]
+    if few_observed.any():
+        return (scores @ padded[:-1, :n_components].T + mean).take(places)
+    return (there[..., :n_components] @ scores[..., None])[..., 0][pixels < n_features] + mean.take(columns)
 
 
-def fill(X: NDArray, missing: NDArray, mean: NDArray, components: NDArray, shrinkage: NDArray):
-    """Replace the missing values in X (n, n_features) by their conditional means, in place.
+def fill(X: NDArray, mark: float, mean: NDArray, components: NDArray, shrinkage: NDArray):
+    """Return X (n, n_features) with its missing values, nan or `mark`, replaced by their conditional means.
 
     Rows are mean + V' z + noise of variance s^2, with scores z of variance l - s^2. Given the observed values
     x_o, the scores have the mean (V_o V_o' + s^2 / (l - s^2))^-1 V_o (x_o - mean_o).
 
     Parameters
     ----------
-    X, missing : ndarray of shape (n, n_features)
+    X : ndarray of shape (n, n_features)
+    mark : float
     mean : ndarray of shape (n_features,)
     components : ndarray of shape (n_components, n_features)
         V, orthonormal rows.
@@ -112,19 +112,22 @@ def fill(X: NDArray, missing: NDArray, mean: NDArray, components: NDArray, shrin
         s^2 / (l - s^2) of each component.
     """
     mean, components = mean.astype(X.dtype, copy=False), components.astype(X.dtype, copy=False)
-    padded = np.pad(components.T, (0, 1))
-    for start in range(0, len(X), FILLED_ROWS):
-        rows, hidden = X[start : start + FILLED_ROWS], missing[start : start + FILLED_ROWS]
+    # `take` would copy the whole of an array in another order each time.
+    padded = np.ascontiguousarray(np.pad(components.T, [(0, 1), (0, 8 - len(components) % 8)]))
+    n_rows = max(FILLED_VALUES // max(len(mean), padded.shape[1] ** 2), 1)
+    filled = np.array(X, order="C")
+    for start in range(0, len(X), n_rows):
+        rows = filled[start : start + n_rows]
+        missing = missing_in(rows, mark)
         # By position, because a random mask takes NumPy several times as long.
-        places = np.flatnonzero(hidden)
-        if not len(places):
-            continue
-        moved = rows - mean
-        moved.put(places, 0)
-        scores = conditional_scores(hidden, places, moved @ components.T, padded, shrinkage)
-        filled = np.matmul(scores, components, out=moved)
-        filled += mean
-        rows.put(places, filled.take(places))
+        places = np.flatnonzero(missing)
+        if len(places):
+            moved = rows - mean
+            moved.reshape(-1)[places] = 0
+            right = (moved @ padded[:-1])[:, : len(components)]
+            values = conditional_means(missing, places, right, mean, padded, shrinkage)
+            rows.reshape(-1)[places] = values
+    return filled
 
 
 class FilledRows(DerivedRows):
@@ -276,13 +279,11 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
 
     def _filled(self, block, name="row {}".format):
         """Return a filled copy of a block of rows; `name` names a row in messages."""
-        filled, missing = np.array(block), missing_in(block, self.missing_values)
-        floor = 10 * np.finfo(block.dtype).eps
         beyond = np.maximum(self.explained_variance_ - self.noise_variance_, 1e-3 * self.noise_variance_)
-        shrinkage = np.maximum(self.noise_variance_ / beyond, floor)
-        fill(filled, missing, self.mean_, self.components_, shrinkage)
+        shrinkage = np.maximum(self.noise_variance_ / beyond, 10 * np.finfo(block.dtype).eps)
+        filled = fill(block, self.missing_values, self.mean_, self.components_, shrinkage)
         if not np.isfinite(filled.sum()):
-            check_finite(np.where(missing, 0, block), "X", name)
+            check_finite(np.where(missing_in(block, self.missing_values), 0, block), "X", name)
         return filled
 
     def transform(self, X: Any) -> NDArray:

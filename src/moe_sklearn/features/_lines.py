@@ -1,13 +1,11 @@
 """Windows around spectral lines, and their measures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +22,10 @@ from ._units import (
     split_unit,
 )
 
+# Centre and half-width by name: two numbers, or two quantities
 Lines: TypeAlias = Mapping[str, tuple[Any, Any]]
-"""Centre and half-width by name: two numbers, or two quantities."""
 
+# Centre and half-width, in Angstrom (air), of lines that trace the gravity and the metals of a cool star
 STELLAR_LINES: dict[str, tuple[float, float]] = {
     "CaII_8498": (8498.0, 10.0),
     "CaII_8542": (8542.0, 12.0),
@@ -37,26 +36,20 @@ STELLAR_LINES: dict[str, tuple[float, float]] = {
     "MgI_8807": (8807.0, 5.0),
     "MgI_8808": (8808.0, 5.0),
 }
-"""Centre and half-width, in Angstrom (air), of lines that trace the gravity and the metals of a cool star."""
 
+# Width of the continuum band on each side of the window of a stellar line, in Angstrom
 SIDE_BAND = 20.0
-"""Width of the continuum band on each side of the window of a stellar line, in Angstrom."""
-
+# The same for lines that the user gives, in half-widths
 SIDE_BAND_HALF_WIDTHS = 2.0
-"""The same for lines that the user gives, in half-widths."""
-
+# Relative difference of positions that counts as rounding, e.g. in a conversion between units
 SAME_PLACE = 1e-9
-"""Relative difference of positions that counts as rounding, e.g. in a conversion between units."""
-
+# Fewest pixels of a window; pixels of the continuum if the window would have fewer
 MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
-"""Fewest pixels of a window; pixels of the continuum if the window would have fewer."""
-
+# Largest magnitude of flux divided by continuum that is used
 MAX_NORMALISED_FLUX = 10.0
-"""Largest magnitude of flux divided by continuum that is used."""
-
+# Number of spectra measured together, so that their windows stay in the cache. Windows of fewer spectra than
+# the second number are copied at once.
 CACHED_ROWS, FEW_ROWS = 512, 16
-"""Number of spectra measured together, so that their windows stay in the cache. Windows of fewer spectra
-than the second number are copied at once."""
 
 
 @dataclass(frozen=True)
@@ -311,7 +304,7 @@ class PixelSets:
     runs: list[tuple[int, slice, slice]]
 
     @classmethod
-    def of(cls, sets: Sequence[NDArray]) -> PixelSets:
+    def of(cls, sets: Sequence[NDArray]) -> Self:
         """Pad the sets and find their runs."""
         sizes = np.array([len(pixels) for pixels in sets])
         padded = np.array([np.resize(row, max(sizes)) for row in sets])

@@ -179,15 +179,9 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         self.mean_, self.origin_ = moments.x_mean.astype(dtype), origin_of(moments, dtype)
         placed: tuple[dict, str | None, list] = ({}, None, [])
         if self.wavelength is not None:
-            placed = place_lines(
-                self.wavelength,
-                self.lines,
-                moments.n_features,
-                wavelength_unit=self.wavelength_unit,
-                lines_unit=self.lines_unit,
-                medium=self.medium,
-                side_band=self.side_band,
-            )
+            units: dict[str, Any] = {"wavelength_unit": self.wavelength_unit, "lines_unit": self.lines_unit}
+            options: dict[str, Any] = {"medium": self.medium, "side_band": self.side_band}
+            placed = place_lines(self.wavelength, self.lines, moments.n_features, **units, **options)
         self.lines_, self.lines_unit_, windows = placed
         self.species_, self.windows_ = species_of(self.lines_), pack_windows(windows) if windows else None
         return self

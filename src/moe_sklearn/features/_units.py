@@ -1,16 +1,14 @@
 """Units of spectral axes, and wavelengths in air and in vacuum."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Units of wavelength, in Angstrom; "cm-1" and the like are units of wavenumber.
 LENGTHS = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4, "mm": 1e7, "cm": 1e8, "m": 1e10}
-"""Units of wavelength, in Angstrom; "cm-1" and the like are units of wavenumber."""
 
 ALIASES = {
     **dict.fromkeys(["AA", "\u00c5", "\u212b", "angstrom", "angstroms", "Angstroms"], "Angstrom"),
@@ -18,8 +16,8 @@ ALIASES = {
     **dict.fromkeys(["micron", "microns", "micrometer", "micrometers", "micrometre", "micrometres"], "um"),
 }
 
+# Shorter wavelengths (Angstrom) are given in vacuum by convention.
 SHORTEST_IN_AIR = 2000.0
-"""Shorter wavelengths (Angstrom) are given in vacuum by convention."""
 
 LIKELY_UNITS = ("Angstrom", "nm", "um", "cm-1")
 
@@ -40,7 +38,7 @@ class SpectralUnit:
     angstrom: float
     power: int = 1
 
-    def measures_like(self, other: SpectralUnit) -> bool:
+    def measures_like(self, other: Self) -> bool:
         """Return True if a number means the same in both units."""
         return (self.angstrom, self.power) == (other.angstrom, other.power)
 

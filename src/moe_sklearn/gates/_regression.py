@@ -33,8 +33,9 @@ MIN_HELD_OUT, MAX_HELD_OUT = 500, 5_000
 ROWS_AT_ONCE = 1024
 # With smaller batches, threads wait for each other more than they work.
 BATCH_FOR_THREADS = 256
-# A label gate is linear, so it needs no more rows or iterations.
-LABEL_GATE_ROWS, LABEL_GATE_ITERATIONS = 10_000, 50
+# A label gate is linear, so it needs no more rows, and no more than 50 iterations. Its loss falls smoothly: a
+# patience of 5 iterations is as good as one of 15 (R2 of 22 real data sets differs by -.00002 +- .00006).
+LABEL_GATE_ROWS, LABEL_GATE_LIMITS = 10_000, (50, 5)
 # Candidate shares of the label gates, and the least relative gain that justifies twice as many gates in
 # `predict`
 LABEL_SHARES = np.linspace(0, 1, 11)
@@ -343,7 +344,7 @@ class RegressionGate(StatefulEstimator):
         if rows.n_bins > 1 and weight < 1:
             start = start_parameters(rows, 0, 1.0, rngs[0])
             label_gates = [
-                train_linear(start, rows.take(own[:LABEL_GATE_ROWS]), held, 1.0, alpha, LABEL_GATE_ITERATIONS)
+                train_linear(start, rows.take(own[:LABEL_GATE_ROWS]), held, 1.0, alpha, *LABEL_GATE_LIMITS)
                 for own, held in zip(train, held_out, strict=True)
             ]
         return [_Member(*parts) for parts in zip(networks, label_gates, held_out, strict=True)]

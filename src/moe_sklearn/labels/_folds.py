@@ -115,7 +115,7 @@ class CrossValidationFolds(FoldRule):
         if not needs_groups(splitter) and type(splitter).__module__.startswith("sklearn."):
             groups = None  # The splitter would warn that it ignores groups. They are checked afterwards.
         if isinstance(splitter, StratifiedKFold | StratifiedGroupKFold):
-            y = codes_in_bins(bins, n_rows)[1]
+            y = encode_labels(bins, n_rows)[1]
         folds, n_times = np.zeros(n_rows, int), np.zeros(n_rows, int)
         for fold, (_, held_out) in enumerate(splitter.split(np.empty((n_rows, 0)), y, groups)):
             if len(held_out) and np.max(held_out) >= n_rows:
@@ -164,14 +164,14 @@ class StratifiedFolds(FoldRule):
 
     keeps_groups = True
 
-    def __init__(self, n_folds: int = N_FOLDS):
+    def __init__(self, n_folds: int):
         super().__init__()
         self.n_folds = n_folds
         self._n_seen: Counter = Counter()
         self._starts: dict = {}
 
     def _fold_of_next(self, y, bins, counted, groups):
-        labels, codes = codes_in_bins(bins, len(y))
+        labels, codes = encode_labels(bins, len(y))
         places = np.flatnonzero(counted)
         folds = np.zeros(len(y), int)
         if groups is None:
@@ -204,8 +204,3 @@ class StratifiedFolds(FoldRule):
             folds[members] = (start + ranks + moved) % self.n_folds
             self._n_seen[label] += len(ranks)
         return folds
-
-
-def codes_in_bins(bins, n_rows: int):
-    """Return `encode_labels` of bins; None means that no row is in a bin."""
-    return encode_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)

@@ -11,8 +11,8 @@ from .._checks import check_length, is_missing, mask_of
 # order depends on the strings alone, so that batches, files and workers agree on it. That is why an ordered
 # categorical keeps its order only as a column of side information; as labels it is sorted.
 
+# Code of a row in no bin. As an integer label, this value means the same.
 NO_BIN = -1
-"""Code of a row in no bin. As an integer label, this value means the same."""
 
 # Up to this size, different whole numbers are different floats.
 LARGEST_EXACT_FLOAT = 2**53
@@ -28,10 +28,10 @@ def encode_labels(bins, n_rows=None):
 
     Parameters
     ----------
-    bins : array-like of shape (n_rows,)
+    bins : array-like of shape (n_rows,), or None
         Labels: integers, booleans or strings. Bytes are read as UTF-8. Intervals, as `pandas.cut` makes them,
         and tuples become strings. -1, None, nan, NaT, NA, the masked values of a masked array, and tuples
-        with one of these mean "in no bin".
+        with one of these mean "in no bin". None instead of labels means that no row is in a bin.
     n_rows : int, optional
         Number of rows that `bins` must have.
 
@@ -54,7 +54,7 @@ def encode_labels(bins, n_rows=None):
     >>> labels.tolist(), codes.tolist()
     (['cool', 'hot'], [1, -1, 0, 1])
     """
-    values, covered = _covered_labels(bins, n_rows)
+    values, covered = _covered_labels(np.full(n_rows, NO_BIN) if bins is None else bins, n_rows)
     found, inverse = np.unique(values, return_inverse=True)
     order = _order_of(found)
     codes = np.full(covered.shape, NO_BIN)
@@ -307,6 +307,7 @@ def _from_integers(values):
         raise ValueError("bins holds integers that do not fit into int64: pass strings.") from None
 
 
+# Functions that turn labels into int64, booleans or strings, for each kind of dtype
 READERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "O": _from_objects,
     "f": _from_floats,
@@ -316,4 +317,3 @@ READERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "u": _from_integers,
     "b": np.asarray,
 }
-"""Functions that turn labels into int64, booleans or strings, for each kind of dtype."""

@@ -1,7 +1,5 @@
 """Rows that look like repeats of each other, such as spectra of one star or samples of one lot."""
 
-from __future__ import annotations
-
 import numpy as np
 from scipy.spatial.distance import cdist
 

@@ -15,6 +15,7 @@ from ._triangles import (
     EPS,
     EPS32,
     PRODUCT_ROUNDING,
+    copy_lower,
     lower_panels,
     norm_of_errors,
     rounding,
@@ -32,6 +33,9 @@ MIXED_PRECISION_SIZE = 1024
 # energy. One step for each SIZE_OF_NEAR_STEP rows of the matrix takes about half as long as its factorisation
 # (measured).
 NEAR_TOLERANCE, SIZE_OF_NEAR_STEP = 1e-5, 150
+# OpenBLAS 0.3.30 and 0.3.31 end the process in the threads of `potrf` from some 15,000 float64 columns on (of
+# NumPy's and SciPy's own `cholesky` too), because a buffer of theirs grows with the size.
+LARGEST_POTRF = 8192
 
 
 class NotEnoughDigits(ArithmeticError):
@@ -75,7 +79,7 @@ class _Memory:
             if not is_uniform:
                 panel *= factors[rows]
                 panel *= factors[columns].T
-        diagonal = scale[:, 0] ** 2 * (np.diag(xx).astype(float) + alpha)
+        diagonal = scale[:, 0] ** 2 * (xx.diagonal().astype(float) + alpha)
         work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
         yield work
         if xx is not self._kept_of:
@@ -215,12 +219,12 @@ def surely_regular_beyond(xx, eps, scratch: Scratch) -> float:
 
 def _lacks_columns(xx, alpha, floor):
     """Whether a diagonal entry of S + alpha I is rounding."""
-    return (np.diag(xx).astype(float) + alpha <= floor).any()
+    return (xx.diagonal().astype(float) + alpha <= floor).any()
 
 
 def _unit_scale(xx, alpha, floor):
     """Factors (n_features, 1) that give S + alpha I a diagonal of ones; 0 for columns that are rounding."""
-    diagonal = np.diag(xx).astype(float)[:, None]
+    diagonal = xx.diagonal().astype(float)[:, None]
     if not np.isfinite(diagonal).all():
         raise ProductsOverflow(
             "The products X'X are not finite: X is too large for product_dtype. Scale X down, or use "
@@ -357,8 +361,28 @@ def _eigenvalue_below(factor):
 
 def potrf(work):
     """Lower Cholesky factor, in place, and a status: 0 if there is one."""
+    if len(work) > LARGEST_POTRF:
+        return _potrf_by_halves(work, len(work) // 2)
     potrf = lapack.spotrf if work.dtype == np.float32 else lapack.dpotrf
     return potrf(work, lower=1, clean=0, overwrite_a=1)
+
+
+def _potrf_by_halves(work, half):
+    """`potrf` of a matrix in blocks, L21 = A21 L11^-T and L22 L22' = A22 - L21 L21'."""
+    is_narrow, here, below = work.dtype == np.float32, slice(half), slice(half, None)
+    trsm, syrk = (blas.strsm, blas.ssyrk) if is_narrow else (blas.dtrsm, blas.dsyrk)
+    factor, status = potrf(copy_lower(work[here, here], work.dtype))
+    if status:
+        return work, status
+    copy_lower(factor, work.dtype, work[here, here])
+    across = trsm(
+        1.0, factor, np.asfortranarray(work[below, here]), side=1, lower=1, trans_a=1, overwrite_b=1
+    )
+    work[below, here] = across
+    rest = copy_lower(work[below, below], work.dtype)
+    factor, status = potrf(syrk(-1.0, across, beta=1.0, c=rest, lower=1, overwrite_c=1))
+    copy_lower(factor, work.dtype, work[below, below])
+    return work, status and half + status
 
 
 def singular_below(d, eps=EPS, largest=1.0):
@@ -375,7 +399,7 @@ def _scaled_errors(xx, scale, eps):
 
     If a subtraction has left little of a column, the penalty can be much larger than its error.
     """
-    return np.maximum(eps * np.diag(xx).astype(float) * scale[:, 0] ** 2, np.min(eps))
+    return np.maximum(eps * xx.diagonal().astype(float) * scale[:, 0] ** 2, np.min(eps))
 
 
 def _are_float32(eps):

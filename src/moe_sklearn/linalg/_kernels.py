@@ -79,7 +79,7 @@ def centred(kernel, weights, regular=False) -> np.ndarray:
     half = symmetric_product(kernel, shares[:, None])[:, 0]
     half -= shares @ half / 2
     if regular:
-        half -= shares @ (np.diag(kernel) - 2 * half) / (2 * len(kernel))
+        half -= shares @ (kernel.diagonal() - 2 * half) / (2 * len(kernel))
     half = half.astype(kernel.dtype)[:, None]
     roots = None if (weights == 1).all() else np.sqrt(weights).astype(kernel.dtype)[:, None]
     for part in lower_panels(len(kernel)):

@@ -148,7 +148,7 @@ def rounding(xx, eps=EPS):
     It is a number or, if columns differ, one for each diagonal entry (d,): the error of the entry (j, k) is
     about the root of the product of the errors of the entries (j, j) and (k, k).
     """
-    diagonal = np.maximum(np.diag(xx).astype(float), 0.0)
+    diagonal = np.maximum(xx.diagonal().astype(float), 0.0)
     return max(len(xx), 10) * EPS * diagonal.sum() + PRODUCT_ROUNDING * norm_of_errors(eps * diagonal)
 
 

@@ -13,8 +13,8 @@ from ._scores import ERROR_SCORES, prediction_errors, rho_interval, rho_score
 from ._tables import Readable, report_parts
 
 Mixing = Literal["global", "hard", "soft", "oracle"]
+# Mixing modes, in the order of the tables
 MODES: tuple[Mixing, ...] = get_args(Mixing)
-"""Mixing modes, in the order of the tables."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,13 +234,11 @@ def make_report(
     _check_modes(predictions, mixing, len(y))
     covered = _covered(codes, weight)
     n_test, n_test_covered = map(int, (np.count_nonzero(weight), np.count_nonzero(covered)))
-    on_anchors, on_global = (
-        float(np.average(np.broadcast_to(part, covered.shape), weights=weight * covered))
-        for part in (anchor_weight, global_weight)
-    )
-    of_weights = {}
+    counted, of_weights = weight * covered, {}
+    parts = (np.broadcast_to(part, covered.shape) for part in (anchor_weight, global_weight))
+    on_anchors, on_global = (float(np.average(part, weights=counted)) for part in parts)
     if weights is not None:
-        of_weights = _mean_weights(np.asarray(weights), weight_names, codes, len(bin_names), weight * covered)
+        of_weights = _mean_weights(np.asarray(weights), weight_names, codes, len(bin_names), counted)
     n_outside = None if outside is None else int(np.count_nonzero(np.asarray(outside) & (weight > 0)))
     routed, mean_proba = gate.argmax(axis=1)[covered], bin_means(gate, codes, len(bin_names), weight)
     y, codes, weight = y[covered], codes[covered], weight[covered]
@@ -298,11 +296,8 @@ def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]
         **{f"r2_{mode}": bin_r2(y, predicted[mode], codes, n_bins, weight) for mode in MODES},
         "recall": recall,
     }
-    return {
-        "routing_accuracy": float(accuracy_score(codes, routed, sample_weight=weight)),
-        "bins": columns,
-        "confusion": count_routes(codes, routed, n_bins),
-    }
+    accuracy = float(accuracy_score(codes, routed, sample_weight=weight))
+    return {"bins": columns, "routing_accuracy": accuracy, "confusion": count_routes(codes, routed, n_bins)}
 
 
 def _mean_weights(weights, names, codes, n_bins, row_weight) -> dict[str, Any]:
@@ -313,11 +308,9 @@ def _mean_weights(weights, names, codes, n_bins, row_weight) -> dict[str, Any]:
             f"y_true, and one column for each of weight_names, whose first {n_bins} are the bins."
         )
     own = np.take_along_axis(weights, codes[:, None], axis=1)[:, 0]
-    return {
-        "weights": bin_means(weights, codes, n_bins, row_weight),
-        "weight_names": tuple(map(str, names)),
-        "own_weight": float(np.average(own, weights=row_weight)),
-    }
+    by_bin = bin_means(weights, codes, n_bins, row_weight)
+    own_weight = float(np.average(own, weights=row_weight))
+    return {"weights": by_bin, "weight_names": tuple(map(str, names)), "own_weight": own_weight}
 
 
 def count_routes(codes: NDArray, routed: NDArray, n_bins: int) -> NDArray:
@@ -359,12 +352,11 @@ def bin_r2(
     y_true: NDArray, y_pred: NDArray, codes: NDArray, n_bins: int, weight: NDArray | None = None
 ) -> NDArray:
     """R2 within each bin, shape (n_bins,); nan with fewer than 2 rows."""
+    weight = np.ones(len(codes)) if weight is None else weight
     scores = np.full(n_bins, np.nan)
     for code in np.flatnonzero(np.bincount(codes[codes >= 0], minlength=n_bins) >= 2):
         rows = codes == code
-        scores[code] = r2_score(
-            y_true[rows], y_pred[rows], sample_weight=None if weight is None else weight[rows]
-        )
+        scores[code] = r2_score(y_true[rows], y_pred[rows], sample_weight=weight[rows])
     return scores
 
 

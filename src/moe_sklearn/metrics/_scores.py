@@ -13,12 +13,12 @@ from sklearn.utils import check_random_state, check_scalar
 
 from .._checks import check_finite, check_kind, check_no_missing, check_sample_weight, zero_ignored
 
+# Scores of `prediction_errors`
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
-"""Scores of `prediction_errors`."""
+# Greatest number of bootstrap counts in memory at once (8 MB)
 MAX_COUNTS = 2**20
-"""Greatest number of bootstrap counts in memory at once (8 MB)."""
+# With more rows, the bootstrap draws random groups of rows: 1,000 resamples of a million take 20 s.
 MAX_UNITS = 10_000
-"""With more rows, the bootstrap draws random groups of rows: 1,000 resamples of a million take 20 s."""
 
 
 def rho_score(
@@ -73,9 +73,8 @@ def rho_score(
     >>> rho_score(y, [0.0, 0.0, 3.0, 4.0], y_global=[1.0, 1.0, 3.0, 3.0], y_oracle=y)
     0.75
     """
-    y, predictions, weight = _checked(
-        y_true, {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}, sample_weight
-    )
+    given = {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}
+    y, predictions, weight = _checked(y_true, given, sample_weight)
     if len(y) < 2 or (y == y[0]).all():
         _warn_undefined(f"y_true is constant or empty ({len(y)} rows), so R2 itself has no meaning")
         return np.nan
@@ -158,9 +157,8 @@ def rho_interval(
     check_scalar(n_resamples, "n_resamples", numbers.Integral, min_val=1)
     if not 0 < confidence_level < 1:
         raise ValueError(f"confidence_level must lie between 0 and 1, got {confidence_level}.")
-    y, predictions, weight = _checked(
-        y_true, {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}, sample_weight
-    )
+    given = {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}
+    y, predictions, weight = _checked(y_true, given, sample_weight)
     if len(y) < 2:
         _warn_undefined(f"y_true has {len(y)} rows of positive weight, but R2 needs at least 2")
         return np.nan, np.nan
@@ -251,7 +249,7 @@ def _checked(
     y_true: ArrayLike, predictions: dict[str, ArrayLike], sample_weight: ArrayLike | None
 ) -> tuple[NDArray, list[NDArray], NDArray]:
     """Return finite float64 columns of equal shape, and weights, without the rows of weight 0."""
-    arrays: list[NDArray] = []
+    arrays: dict[str, NDArray] = {}
     for name, values in {"y_true": y_true, **predictions}.items():
         check_no_missing(values, name)
         values = np.asarray(values, dtype=np.float64)
@@ -260,14 +258,12 @@ def _checked(
                 f"{name} has shape {values.shape}, but y_true has {np.shape(y_true)}: pass 1-D or 2-D "
                 "arrays with one value per row and target."
             )
-        arrays.append(values[:, None] if values.ndim == 1 else values)
-    weight = check_sample_weight(sample_weight, len(arrays[0]))
-    weight = np.ones(len(arrays[0])) if weight is None else weight
+        arrays[name] = values[:, None] if values.ndim == 1 else values
+    n_rows = len(arrays["y_true"])
+    weight = check_sample_weight(sample_weight, n_rows)
+    weight = np.ones(n_rows) if weight is None else weight
     kept = weight > 0
-    y, *predicted = (
-        zero_ignored(values, name, weight)[kept]
-        for name, values in zip(("y_true", *predictions), arrays, strict=True)
-    )
+    y, *predicted = (zero_ignored(values, name, weight)[kept] for name, values in arrays.items())
     return y, predicted, weight[kept]
 
 

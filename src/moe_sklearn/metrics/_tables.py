@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from .._checks import pandas_for, printable
+from .._checks import optional_module, printable
 
 if TYPE_CHECKING:
     import pandas as pd
 
+# Header and rows
 Table = tuple[list[str], list[list[str]]]
-"""Header and rows."""
+# Columns that hold names
 NAMES = ("bin", "bins", "column", "mode")
-"""Columns that hold names."""
 
 
 class Readable:
@@ -47,7 +47,8 @@ class Readable:
         ImportError
             If pandas is not installed.
         """
-        pandas = pandas_for(f"{type(self).__name__}.to_frame", " to_dict holds the same columns.")
+        instead = " to_dict holds the same columns."
+        pandas = optional_module("pandas", f"{type(self).__name__}.to_frame", instead=instead)
         columns = self._columns()
         return pandas.DataFrame(columns).set_index(next(iter(columns)))
 
@@ -141,9 +142,8 @@ def error_tables(report: Any) -> list[Table]:
     if report.errors is None:
         return []
     names = {"rmsep": "RMSEP", "bias": "bias", "sep": "SEP", "rpd": "RPD"}
-    modes = {
-        name: [numbers(errors[score]) for errors in report.errors.values()] for score, name in names.items()
-    }
+    of_modes = report.errors.values()
+    modes = {name: [numbers(errors[score]) for errors in of_modes] for score, name in names.items()}
     bins = {f"RMSEP {mode}": map(numbers, report.bin_errors[f"rmsep_{mode}"]) for mode in report.errors}
     return [table_of({"mode": report.errors, **modes}), table_of({"bin": report.bin_names, **bins})]
 

@@ -1,7 +1,5 @@
 """Fits to rows on several machines, from a dask array or from moments that each machine saved."""
 
-from __future__ import annotations
-
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any

@@ -5,8 +5,6 @@ moments = experts.gather(...)                # the pass over X
 fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predictor
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -87,19 +85,6 @@ class FittedModels:
     stack: LinearStack
     fold_stacks: Sequence[LinearStack] | None
     pooled: Any
-
-
-@dataclass(frozen=True)
-class FittedMixture:
-    """All parts of a fitted mixture."""
-
-    experts: Any
-    gate_features: Any
-    regimes: Regimes
-    plan: GatePlan
-    gate: TrainedGate
-    predictor: MixturePredictor
-    n_rows: int
 
 
 def make_experts(experts):
@@ -320,18 +305,20 @@ def gather_rows(setup: Setup, rows: TrainingRows, product_dtype, scratch=None):
     return setup.experts.gather(rows.source.batches(), folds, product_dtype, scratch, setup.progress)
 
 
-def fit_rows(mixture, rows: TrainingRows) -> FittedMixture:
+def fit_rows(mixture, rows: TrainingRows) -> tuple:
     """Fit all parts of an unfitted mixture to the rows of one array or source."""
     setup, rows = prepare_rows(mixture, rows)
 
     def attempt(product_dtype, scratch):
-        moments = gather_rows(setup, rows, product_dtype, scratch)
-        return fit_mixture(setup, moments, rows, scratch, mixture.noise_levels)
+        # The moments have no name here, so that `fit_mixture` can free them before the gate reads its rows.
+        return fit_mixture(
+            setup, gather_rows(setup, rows, product_dtype, scratch), rows, scratch, mixture.noise_levels
+        )
 
     return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
 
 
-def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMixture:
+def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> tuple:
     """Fit all parts of an unfitted mixture to moments and rows; set its `n_features_in_`."""
     if not hasattr(rows, "gate_data"):
         kind = type(rows).__name__
@@ -348,7 +335,7 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> FittedMi
     return with_a_word(fit) if scratch is None else fit(scratch)
 
 
-def fit_batches(mixture, batches) -> FittedMixture:
+def fit_batches(mixture, batches) -> tuple:
     """Fit all parts of an unfitted mixture to batches of rows; set its `n_features_in_`."""
     cross_fit, experts = check_parameters(mixture), make_experts(mixture.experts)
     progress = Progress.of(mixture)
@@ -371,7 +358,7 @@ def check_parameters(mixture) -> bool:
 
 def fit_mixture(
     setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None, n_levels: int = 0
-) -> FittedMixture:
+) -> tuple:
     """Fit experts and features to moments, and the gate to rows that are read again.
 
     Parameters
@@ -384,6 +371,13 @@ def fit_mixture(
         Memory for factorisations, see `moe_sklearn.linalg`.
     n_levels : int, default=0
         Number of levels of noise to learn in addition to the mean one.
+
+    Returns
+    -------
+    setup : Setup
+    models : FittedModels
+    gate : TrainedGate
+    predictor : MixturePredictor
 
     Raises
     ------
@@ -399,27 +393,31 @@ def fit_mixture(
         stage = setup.progress.stage("comparison of penalties")
         choice = setup.experts.choose(moments, setup.small_bins, scratch=scratch)
         stage.end()
-    fit = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
+    fit: Any = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
     models = fit()
+    learns_levels = n_levels > 1 and isinstance(rows.source.x_std, RowSource)
+    if not learns_levels:
+        moments = fit = None  # products are not needed beside the rows of the gate
     gate = fit_gate(setup, models)
     predictor = MixturePredictor(
         stack=models.stack,
         n_bins=len(regimes.bins),
-        n_targets=moments.n_targets,
+        n_targets=models.pooled.n_targets,
         features=models.on_blocks,
         gate_inputs=plan.inputs,
-        gate=gate.gate,
-        router=gate.router,
-        anchors=gate.anchors,
         x_mean=models.pooled.x_mean.copy(),
-        gate_columns=gate.columns,
-        input_range=gate.input_range,
-        limits=gate.limits,
+        **parts_of(gate),
     )
-    if n_levels > 1 and isinstance(rows.source.x_std, RowSource):
+    if learns_levels:
         noisy = fit_levels(setup, moments, rows, models, fit, predictor, n_levels)
         predictor = replace(predictor, noisy=noisy)
-    return FittedMixture(models.experts, models.features, regimes, plan, gate, predictor, moments.n_rows)
+    return setup, models, gate, predictor
+
+
+def parts_of(gate: TrainedGate) -> dict[str, Any]:
+    """Return what a `MixturePredictor` holds of a trained gate."""
+    parts = {"gate": gate.gate, "router": gate.router, "anchors": gate.anchors}
+    return parts | {"gate_columns": gate.columns, "input_range": gate.input_range, "limits": gate.limits}
 
 
 def fit_models(setup: Setup, moments, rows, n_fitted, scratch, choice, features=None) -> FittedModels:
@@ -433,15 +431,9 @@ def fit_models(setup: Setup, moments, rows, n_fitted, scratch, choice, features=
     stage = setup.progress.stage("experts and global model")
     # Global ridge and discriminants share a matrix.
     with pooled.keeping_factor(scratch):
-        experts = setup.experts.fit_moments(
-            total,
-            dtype=rows.source.dtype,
-            y_is_1d=rows.source.y_is_1d,
-            small_bins=setup.small_bins,
-            pooled=pooled,
-            scratch=scratch,
-            choice=choice,
-        )
+        of_rows = {"dtype": rows.source.dtype, "y_is_1d": rows.source.y_is_1d}
+        known = {"small_bins": setup.small_bins, "pooled": pooled, "choice": choice}
+        experts = setup.experts.fit_moments(total, **of_rows, **known, scratch=scratch)
         stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
         stage = setup.progress.stage("gate features")
         features = fit_features(setup, rows, pooled) if features is None else features
@@ -485,6 +477,4 @@ def fit_levels(setup: Setup, moments, rows, models: FittedModels, fit, predictor
         fold_stacks = [LevelStack.of_levels(of_fold, levels) for of_fold in zip(*joined, strict=True)]
     level = np.clip(level, levels[0], levels[-1])
     gate = fit_gate(setup, replace(models, stack=stack, fold_stacks=fold_stacks), level)
-    parts = {"gate": gate.gate, "router": gate.router, "anchors": gate.anchors}
-    parts |= {"gate_columns": gate.columns, "input_range": gate.input_range, "limits": gate.limits}
-    return replace(predictor, stack=stack, variances=variances, **parts)
+    return replace(predictor, stack=stack, variances=variances, **parts_of(gate))

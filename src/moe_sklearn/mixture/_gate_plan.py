@@ -3,8 +3,6 @@
 The plan depends only on usable codes, sample weights and parameters. Every way to fit uses the same rule.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The rows that train the gate, with inputs from models that have not seen them."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple

@@ -1,13 +1,12 @@
 """Outputs of a fitted mixture beyond predictions: weights, experts, intervals, explanations, a report."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any, NoReturn, Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from .._checks import check_choice
 from ..binning import Regimes, first_target
 from ..data import Rows, aligned, check_x_std, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
@@ -78,7 +77,6 @@ class MixtureOutputs:
         ndarray of shape (n_samples, n_bins)
             Columns are in the order of `bins_`; rows sum to 1.
         """
-        check_is_fitted(self)
         return self._map(lambda outputs: outputs.proba, X, x_std, proba=True)
 
     def expert_weights(self, X, *, x_std=None) -> np.ndarray:
@@ -96,7 +94,6 @@ class MixtureOutputs:
             First the experts in the order of `bins_`, then the global ridge, then the anchors in the order of
             `anchors_`. A classifier weighs only the experts. Rows sum to 1.
         """
-        check_is_fitted(self)
         return self._map(lambda outputs: outputs.weights, X, x_std, weights=True)
 
     def gate_inputs_of(self, X, *, x_std=None) -> np.ndarray:
@@ -131,10 +128,12 @@ class MixtureOutputs:
         ndarray of shape (n_samples, n_bins) or (n_samples, n_bins, n_targets)
             In the order of `bins_`.
         """
-        check_is_fitted(self)
-        return in_shape_of_y(self, self._map(lambda outputs: outputs.predictions[:, :-1], X, x_std))
+        of_experts = self._map(lambda outputs: outputs.predictions[:, :-1], X, x_std)
+        return in_shape_of_y(self, of_experts)
 
     def _map(self, finish, X, x_std, **wanted):
+        """Join ``finish(outputs)`` of all blocks of rows, see `MixturePredictor.map`."""
+        check_is_fitted(self)
         source = features_of(self, X)
         return self._predictor_of(X, source, x_std).map(finish, source, **wanted)
 
@@ -145,14 +144,17 @@ class MixtureOutputs:
         x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
         return self.predictor_.of_rows(check_x_std(x_std, source.shape), source, sample_weight)
 
-    def _rows_to_mix(self, X, bins, mixing, **options) -> tuple[Rows, list[np.ndarray]]:
-        """Check rows to predict; return them, and the codes of their bins if the mode is "oracle"."""
-        if (
-            mixing != "oracle" and bins is None and not options
-        ):  # Side columns of a file are read only if needed.
-            return Rows(features_of(self, X)), []
+    def _rows_to_mix(self, X, bins, mixing=None, **options) -> tuple[Mixing, Rows, list[np.ndarray]]:
+        """Check rows to predict; return the mode, the rows, and the codes of their bins in mode "oracle"."""
+        check_is_fitted(self)
+        mixing = self.mixing if mixing is None else mixing
+        check_choice(mixing, "mixing", MODES)
+        # Side columns of a file are read only if needed.
+        if mixing != "oracle" and bins is None and not options:
+            return mixing, Rows(features_of(self, X)), []
         rows = rows_of(self, X, bins=bins, lazy=not options, **options)
-        return rows, [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
+        codes = [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
+        return mixing, rows, codes
 
     def _map_with_std(self, finish, predictor, rows, codes, mixing):
         """Join ``finish(prediction, std, bin)`` of all blocks of rows, with told or most probable bins."""
@@ -205,9 +207,8 @@ class MixtureOutputs:
             if `bins` are missing with ``mixing="oracle"``.
         """
         check_is_fitted(self)
-        mixing = self.mixing
         given = {"y": y, "groups": groups, "n_targets": self.predictor_.n_targets}
-        rows, codes = self._rows_to_mix(X, bins, mixing, **given)
+        mixing, rows, codes = self._rows_to_mix(X, bins, **given)
         to_mix = self._predictor_of(X, rows.X, x_std), rows, codes, mixing
         prediction, std, of_rows = self._map_with_std(lambda *parts: parts, *to_mix)
         found = conformal_scores(rows.y, prediction, std, of_rows if per_bin else None, rows.groups)
@@ -255,7 +256,7 @@ class MixtureOutputs:
                 f"The intervals were calibrated with mixing={self.interval_mixing_!r}, now mixing is "
                 f"{self.mixing!r}: call calibrate again, or set mixing back."
             )
-        rows, codes = self._rows_to_mix(X, bins, self.mixing)
+        mixing, rows, codes = self._rows_to_mix(X, bins)
         widths = interval_widths(self.interval_scores_, self.interval_levels_, coverage, len(self.bins_))
 
         def of_block(prediction, std, groups):
@@ -263,7 +264,7 @@ class MixtureOutputs:
             return np.stack([prediction - half, prediction + half], axis=1)
 
         predictor = self._predictor_of(X, rows.X, x_std)
-        return in_shape_of_y(self, self._map_with_std(of_block, predictor, rows, codes, self.mixing))
+        return in_shape_of_y(self, self._map_with_std(of_block, predictor, rows, codes, mixing))
 
     def local_coef(self, X, *, x_std=None) -> np.ndarray:
         r"""Compute the coefficients of the soft mixture at each row.
@@ -336,13 +337,9 @@ class MixtureOutputs:
         check_is_fitted(self)
         source = features_of(self, X)
         values, base = self._predictor_of(X, source, x_std).contributions(source)
-        names, rows = feature_names(self), source.values
-        return Contributions(
-            in_shape_of_y(self, values),
-            in_shape_of_y(self, base),
-            X if rows is None else rows,
-            None if names is None else names.tolist(),
-        )
+        names, rows = feature_names(self), X if source.values is None else source.values
+        names = None if names is None else names.tolist()
+        return Contributions(in_shape_of_y(self, values), in_shape_of_y(self, base), rows, names)
 
     @property
     def coef_(self) -> NoReturn:
@@ -481,8 +478,7 @@ class MixtureOutputs:
             proba = outputs.proba.astype(np.float32, copy=False)
             return proba, weights, predictor.outside(outputs.inputs), *mixed
 
-        found = predictor.map(of_block, source, codes, weights=True, proba=True)
-        proba, weights, outside, *mixed = found
+        proba, weights, outside, *mixed = predictor.map(of_block, source, codes, weights=True, proba=True)
         return make_report(
             y_true=in_shape_of_y(self, y),
             predictions={mode: in_shape_of_y(self, part) for mode, part in zip(MODES, mixed, strict=True)},

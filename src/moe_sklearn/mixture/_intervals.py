@@ -4,8 +4,6 @@ Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), Journal of the American S
 1094-1111, section 5.2.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..labels import NO_BIN
@@ -36,10 +34,8 @@ def conformal_scores(y, prediction, std, bins=None, groups=None):
     groups = np.arange(len(scores)) if groups is None else groups
     by_bin, levels = {}, {}
     for label in np.unique(bins).tolist():
-        own, (_, codes, sizes) = (
-            scores[bins == label],
-            np.unique(groups[bins == label], return_inverse=True, return_counts=True),
-        )
+        own, members = scores[bins == label], groups[bins == label]
+        _, codes, sizes = np.unique(members, return_inverse=True, return_counts=True)
         order = np.argsort(own, axis=0, kind="stable")
         by_bin[label] = np.take_along_axis(own, order, axis=0)
         levels[label] = np.cumsum((1 / sizes[codes])[order], axis=0) / (len(sizes) + 1)

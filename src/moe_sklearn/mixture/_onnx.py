@@ -1,14 +1,12 @@
 """Fitted mixtures for other programs: ONNX graphs, and the types of skops files."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._checks import check_choice, not_installed
+from .._checks import check_choice, optional_module
 from .._version import __version__
 from ..data import feature_names
 from ..features import MAX_NORMALISED_FLUX, GateFeatureTransformer
@@ -81,10 +79,7 @@ def to_onnx(model, *, mixing=None):
     >>> bool(np.allclose(y, model.predict(X[:3])))
     True
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise not_installed("to_onnx", "the package onnx", "onnx") from error
+    onnx = optional_module("onnx", "to_onnx", "onnx")
     check_is_fitted(model)
     if not hasattr(model, "predictor_"):
         raise TypeError(
@@ -105,11 +100,8 @@ def to_onnx(model, *, mixing=None):
     # y has an axis of targets only if it had one in fit.
     y = graph("Reshape", y, np.array([0, *shape] if shape else [-1]), output="y")
     names = feature_names(model)
-    metadata = {
-        "moe_sklearn_version": __version__,
-        "mixing": mixing,
-        "feature_names": json.dumps(None if names is None else list(map(str, names))),
-    }
+    names = json.dumps(None if names is None else list(map(str, names)))
+    metadata = {"moe_sklearn_version": __version__, "mixing": mixing, "feature_names": names}
     return graph.finish(len(predictor.stack.coef), shape, metadata)
 
 
@@ -160,13 +152,9 @@ class _Graph:
         X = helper.make_tensor_value_info("X", kind, ["n_samples", n_features])
         y = helper.make_tensor_value_info("y", kind, ["n_samples", *shape_of_y])
         graph = helper.make_graph(self._nodes, "mixture", [X], [y], self._constants)
-        model = helper.make_model(
-            graph,
-            producer_name="moe_sklearn",
-            producer_version=__version__,
-            ir_version=IR_VERSION,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-        )
+        written_by = {"producer_name": "moe_sklearn", "producer_version": __version__}
+        read_by = {"ir_version": IR_VERSION, "opset_imports": [helper.make_opsetid("", OPSET)]}
+        model = helper.make_model(graph, **written_by, **read_by)
         helper.set_model_props(model, metadata)
         self._onnx.checker.check_model(model, full_check=True)
         return model
@@ -216,13 +204,13 @@ def _within(graph, predictions, predictor) -> str:
 
 def _gate_inputs(graph, predictor, outputs) -> str:
     """Add the inputs of the gate, in float64 as in `join_inputs`."""
-    parts = [
-        _features(graph, predictor, outputs)
-        if name == "features"
-        else graph.columns(outputs, predictor.stack.columns[name])
-        for name in predictor.gate_inputs
-    ]
-    return graph.cast(graph("Concat", *parts, axis=1), np.float64)
+
+    def part(name):
+        if name == "features":
+            return _features(graph, predictor, outputs)
+        return graph.columns(outputs, predictor.stack.columns[name])
+
+    return graph.cast(graph("Concat", *map(part, predictor.gate_inputs), axis=1), np.float64)
 
 
 def _features(graph, predictor, outputs) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import check_finite, of_columns, pandas_for
+from .._checks import check_finite, of_columns, optional_module
 from ..data import noise_levels, without_ignored
 from ..linalg import LinearStack
 
@@ -69,7 +69,7 @@ class Contributions:
         ImportError
             If pandas is not installed.
         """
-        pandas = pandas_for("Contributions.to_frame")
+        pandas = optional_module("pandas", "Contributions.to_frame")
         values = np.concatenate([np.asarray(self.base_values)[:, None], self.values], axis=1)
         columns: Any = pandas.Index(["base", *self._names])
         if values.ndim == 3:
@@ -233,14 +233,10 @@ class MixturePredictor:
     @property
     def expert_coef(self) -> np.ndarray:
         """Coefficients of the experts, (n_bins, n_targets, n_features)."""
-        return self.model_coef[:-1]
-
-    @property
-    def model_coef(self) -> np.ndarray:
-        """Coefficients of the experts, then of the global model, (n_bins + 1, n_targets, n_features)."""
-        return self._coef_of(self.stack)
+        return self._coef_of(self.stack)[:-1]
 
     def _coef_of(self, stack):
+        """Coefficients of the experts, then of the global model, (n_bins + 1, n_targets, n_features)."""
         return stack.part(stack.coef, "experts").T.reshape(self.n_bins + 1, self.n_targets, -1)
 
     def map(self, finish: Callable, X, *row_values, weights: bool = False, proba: bool = False) -> Any:
@@ -351,7 +347,7 @@ class MixturePredictor:
         return reduce(np.add, coefs)
 
     def _weigh(self, gate, inputs):
-        weights = weigh(gate, inputs)
+        weights = gate.weigh(inputs) if hasattr(gate, "weigh") else gate.predict_proba(inputs)
         return weights if self.gate_columns is None else weights[:, self.gate_columns]
 
     def _inputs(self, X, linear_outputs, locate, *level):
@@ -430,8 +426,3 @@ def total_std(prediction, outputs: Outputs, residual_variance) -> np.ndarray:
     """
     spread = (outputs.predictions[:, :-1] - prediction[:, None]) ** 2 + residual_variance
     return np.sqrt(np.einsum("nk,nkt->nt", outputs.proba, spread)).astype(prediction.dtype)
-
-
-def weigh(gate, inputs) -> np.ndarray:
-    """Call `weigh` of the gate, or `predict_proba` if it has no such method; the inputs must be valid."""
-    return gate.weigh(inputs) if hasattr(gate, "weigh") else gate.predict_proba(inputs)

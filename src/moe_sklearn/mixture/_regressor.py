@@ -4,12 +4,11 @@ from typing import Any, Literal, Self, overload
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from .._checks import check_choice, check_kind
+from .._checks import check_kind
 from ..data import aligned, rows_of, without_ignored
-from ..metrics import MODES, Mixing, r2_of
+from ..metrics import Mixing, r2_of
 from ._fit import fit_batches as fit_rows_of_batches
 from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
 from ._inspection import MixtureOutputs, in_shape_of_y
@@ -303,7 +302,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
         rows = rows_of(fitted, X, y, **given, reset=True)
-        return adopt(self, fitted._store(fit_rows(fitted, TrainingRows.of(rows, fitted.binner))))
+        return adopt(self, fitted._store(*fit_rows(fitted, TrainingRows.of(rows, fitted.binner))))
 
     def fit_batches(self, batches) -> Self:
         """Fit to batches of rows, which need not be in memory at the same time.
@@ -330,7 +329,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             As `fit`. Also if the second reading gives batches of other lengths or other y than the first.
         """
         fitted = unfitted_copy(self)
-        return adopt(self, fitted._store(fit_rows_of_batches(fitted, batches)))
+        return adopt(self, fitted._store(*fit_rows_of_batches(fitted, batches)))
 
     def fit_moments(self, moments, gate_data, *, scratch=None) -> Self:
         """Fit to gathered moments; only the gate reads rows.
@@ -365,19 +364,18 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         dask_fit : Fits a mixture to a dask array, on a cluster.
         """
         fitted = unfitted_copy(self)
-        return adopt(self, fitted._store(fit_gathered(fitted, moments, gate_data, scratch)))
+        return adopt(self, fitted._store(*fit_gathered(fitted, moments, gate_data, scratch)))
 
-    def _store(self, fit):
-        """Store the parts of a `FittedMixture`."""
-        self.experts_, self.gate_features_, self.regimes_ = fit.experts, fit.gate_features, fit.regimes
-        self.binner_, self.bins_ = fit.regimes.binner, fit.regimes.bins
-        self.bin_names_, self.dropped_bins_ = fit.regimes.names, fit.regimes.dropped_names
-        self.bin_count_, self.n_train_ = fit.regimes.counts, fit.n_rows
-        self.gate_inputs_ = fit.plan.inputs
-        self.gate_, self.router_ = fit.gate.gate, fit.gate.router
-        self.residual_variance_ = fit.gate.residual_variance
-        self.predictor_ = fit.predictor
-        self.anchors_ = in_shape_of_y(self, fit.gate.anchors, axis=1)
+    def _store(self, setup, models, gate, predictor):
+        """Store the parts of a fit, as `fit_mixture` returns them."""
+        regimes = self.regimes_ = setup.regimes
+        self.binner_, self.bins_, self.bin_count_ = regimes.binner, regimes.bins, regimes.counts
+        self.bin_names_, self.dropped_bins_ = regimes.names, regimes.dropped_names
+        self.experts_, self.gate_features_ = models.experts, models.features
+        self.n_train_, self.gate_inputs_ = models.pooled.n_rows, setup.plan.inputs
+        self.residual_variance_ = gate.residual_variance
+        self.gate_, self.router_, self.predictor_ = gate.gate, gate.router, predictor
+        self.anchors_ = in_shape_of_y(self, gate.anchors, axis=1)
         return self
 
     @overload
@@ -425,10 +423,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             mode ``"oracle"`` or passed in addition to the side columns, or if `return_std` is set and
             `residual_variance_` is None. Also if `x_std` is given and no levels were learned.
         """
-        check_is_fitted(self)
-        mixing = self.mixing if mixing is None else mixing
-        check_choice(mixing, "mixing", MODES)
-        rows, codes = self._rows_to_mix(X, bins, mixing)
+        mixing, rows, codes = self._rows_to_mix(X, bins, mixing)
         predictor = self._predictor_of(X, rows.X, x_std)
         if return_std:
             given = predictor, rows, codes, mixing
@@ -437,15 +432,11 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         return self._mixed(mixing, predictor, rows.X, codes)
 
     def _mixed(self, mixing, predictor, X, codes):
-        anchors = predictor.anchors
-        result = predictor.map(
-            lambda outputs, codes=None: mix(mixing, outputs, anchors, codes),
-            X,
-            *codes,
-            weights=mixing == "soft",
-            proba=mixing == "hard",
-        )
-        return in_shape_of_y(self, result)
+        def of_block(outputs, codes=None):
+            return mix(mixing, outputs, predictor.anchors, codes)
+
+        wanted = {"weights": mixing == "soft", "proba": mixing == "hard"}
+        return in_shape_of_y(self, predictor.map(of_block, X, *codes, **wanted))
 
     def score(
         self, X, y, sample_weight=None, *, bins=None, mixing: Mixing | None = None, x_std=None
@@ -464,11 +455,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         -------
         float
         """
-        check_is_fitted(self)
-        mixing = self.mixing if mixing is None else mixing
-        check_choice(mixing, "mixing", MODES)
         y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
-        rows, codes = self._rows_to_mix(X, bins, mixing)
+        mixing, rows, codes = self._rows_to_mix(X, bins, mixing)
         check_kind(y, "y")
         predictor = self._predictor_of(X, rows.X, x_std, sample_weight)
         sample_weight, source, y, *codes = without_ignored(sample_weight, rows.X, y, *codes)

@@ -1,5 +1,6 @@
 """How much there is to win: the oracle against the global ridge, before any gate is built."""
 
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -111,15 +112,11 @@ def oracle_headroom(
         choice = experts.choose(parts, "keep", scratch=scratch)
 
         def errors_of(parts, alpha, test_parts=None):
-            def fit(rest, fold):
-                return ridge_path(rest, [alpha], scratch=scratch)
-
+            fit = partial(ridge_path, alphas=[alpha], scratch=scratch)
             return held_out_errors(parts, fit, test_parts, scratch)
 
-        of_bins = [
-            errors_of(parts.parts(label), alpha)
-            for label, alpha in zip(choice["bins_"].tolist(), choice["alpha_"], strict=True)
-        ]
+        alphas = zip(choice["bins_"].tolist(), choice["alpha_"], strict=True)
+        of_bins = [errors_of(parts.parts(label), alpha) for label, alpha in alphas]
         return covered, errors_of(everything, choice["global_alpha_"], covered), of_bins
 
     covered, error_global, errors_of_bins = in_enough_precision(product_dtype, errors)

@@ -6,7 +6,6 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
-from .._checks import check_length
 from ..data import rows_of
 from ..labels import fold_rule
 from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
@@ -96,9 +95,7 @@ def moe_learning_curve(
     test = rows_of(model, X_test, y_test, bins=bins_test)
     if read.labels is None:
         raise ValueError("moe_learning_curve needs bins: pass them, or set the estimator's side_columns.")
-    check_length(read.labels, "bins", len(read))
-    sizes = _absolute(train_sizes, len(read))
-    experts = make_experts(model.experts)
+    sizes, product_dtype = _absolute(train_sizes, len(read)), make_experts(model.experts).product_dtype
     rows = TrainingRows.of(read, model.binner)
     if shuffle:
         shuffled = rows.source.shuffled(check_random_state(random_state))
@@ -109,7 +106,7 @@ def moe_learning_curve(
         for at_size in _add_rows(moments, rows, sizes.tolist()):
             yield moments, at_size, test.X
 
-    return curve_of(model, experts.product_dtype, points, test.y, test.labels, train_sizes=sizes)
+    return curve_of(model, product_dtype, points, test.y, test.labels, train_sizes=sizes)
 
 
 def _add_rows(moments, rows, sizes):

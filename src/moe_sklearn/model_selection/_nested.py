@@ -57,7 +57,6 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     >>> bool(report_from(search, with_side, y).r2["oracle"] > 0.9)
     True
     """
-    estimator = without_search(estimator)
     *outer, mixture = _path(estimator)
     # the mixture in a TransformedTargetRegressor was fitted to transformed targets
     if not isinstance(mixture, SoftGateMoERegressor) or not all(isinstance(part, Pipeline) for part in outer):
@@ -72,7 +71,13 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
 
 
 def _path(estimator):
-    """Yield an estimator without searches, and each estimator nested in it, down to the mixture."""
+    """Yield an estimator and each one nested in it, down to the mixture.
+
+    The best estimator of a fitted search stands for the search, whose ``predict`` takes neither `mixing` nor
+    `bins`.
+    """
+    while hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
     yield estimator
     if isinstance(estimator, Pipeline):
         yield from _path(estimator.steps[-1][1])
@@ -81,7 +86,7 @@ def _path(estimator):
 
 
 def rows_of_mixture(estimator: Any, X: Any) -> Any:
-    """Transform rows as the mixture inside an estimator without searches gets them."""
+    """Transform rows as the mixture inside an estimator gets them."""
     for part in _path(estimator):
         for _, step in part.steps[:-1] if isinstance(part, Pipeline) else ():
             X = step.transform(X) if hasattr(step, "transform") else X
@@ -99,7 +104,7 @@ def predict_modes(mixture: SoftGateMoERegressor, source: RowSource, codes, modes
 
 
 def with_targets_undone(estimator: Any, predicted: np.ndarray) -> np.ndarray:
-    """Turn predictions of the mixture into those of the estimator around it, without searches."""
+    """Turn predictions of the mixture into those of the estimator around it."""
     for part in reversed(list(_path(estimator))):
         if hasattr(part, "regressor_"):
             part = copy.copy(part)
@@ -109,7 +114,7 @@ def with_targets_undone(estimator: Any, predicted: np.ndarray) -> np.ndarray:
 
 
 def inner_mixture(estimator: Any) -> SoftGateMoERegressor:
-    """Fitted mixture at the end of Pipelines and TransformedTargetRegressors."""
+    """Fitted mixture at the end of Pipelines, searches and TransformedTargetRegressors."""
     *_, inner = _path(estimator)
     if not isinstance(inner, SoftGateMoERegressor):
         raise TypeError(
@@ -117,24 +122,3 @@ def inner_mixture(estimator: Any) -> SoftGateMoERegressor:
             f"TransformedTargetRegressor or a search with refit=True; got {estimator!r}."
         )
     return inner
-
-
-def without_search(estimator: Any) -> Any:
-    """Replace fitted searches by their best estimator, also inside pipelines and target transforms.
-
-    The ``predict`` of a search takes X alone, while that of its best estimator takes `mixing` and `bins`. The
-    estimator is not changed. Objects that hold a search are copied, and the copies share the fitted parts.
-    """
-    if hasattr(estimator, "best_estimator_"):
-        return without_search(estimator.best_estimator_)
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        if without_search(last) is not last:
-            estimator = copy.copy(estimator)
-            estimator.steps = [*estimator.steps[:-1], (name, without_search(last))]
-    elif hasattr(estimator, "regressor_"):
-        inner = without_search(estimator.regressor_)
-        if inner is not estimator.regressor_:
-            estimator = copy.copy(estimator)
-            estimator.regressor = estimator.regressor_ = inner
-    return estimator

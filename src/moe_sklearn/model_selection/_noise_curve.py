@@ -97,7 +97,9 @@ def noise_curve(
     model = clone(estimator)
     given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
     read = rows_of(model, X, y, **given, reset=True)
-    levels, x_std = _check_levels(levels), read.x_std
+    levels, x_std = np.asarray(levels, dtype=float), read.x_std
+    if not increases(levels) or not levels[0] >= 0:
+        raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")
     if x_std_test is None and isinstance(x_std, RowSource):
         raise ValueError("x_std has the shape of X: also pass x_std_test, of the shape of X_test.")
     test = rows_of(model, X_test, y_test, bins=bins_test)
@@ -120,10 +122,3 @@ def noise_curve(
             yield moments, at_level, test.with_noise(x_std_test, level).noisy(seed=seed).X
 
     return curve_of(model, setup.experts.product_dtype, points, test.y, test.labels, levels=levels)
-
-
-def _check_levels(levels):
-    levels = np.asarray(levels, dtype=float)
-    if not increases(levels) or not levels[0] >= 0:
-        raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")
-    return levels

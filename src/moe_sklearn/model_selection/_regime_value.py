@@ -251,7 +251,7 @@ def regime_value(
     if before is None:
         check_kind(X)
         X, bins, groups = split(mixture, X, bins, groups)
-        mixture = clone(mixture).set_params(side_columns=None, group_column=None)
+        mixture.set_params(side_columns=None, group_column=None)
     elif has_side_columns(mixture):
         raise ValueError(
             "regime_value cannot split the side columns from X before the steps of a Pipeline: unset "
@@ -275,20 +275,18 @@ def regime_value(
     check_varies(y, weight)
     rng = check_random_state(random_state)
     keys = [rng.uniform(size=len(y)) for _ in range(n_shuffles)]
-    mixture = clone(mixture)
     if not isinstance(mixture.random_state, int | np.integer):
         mixture.set_params(random_state=draw_seed(mixture.random_state))
     groups = None if groups is None else group_array(groups, len(y))
     labels = bins if np.ndim(bins) == 1 else None
     rows = _Rows(X, y, bins, weight, groups, fold_rule(cv).assign(y, labels, weight, groups), keys)
-    folds = Parallel(n_jobs=n_jobs)(
-        delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1)
-    )
-    return _value_of(rows, folds)
+    n_folds = rows.folds.max() + 1
+    tasks = (delayed(_score_fold)(before, mixture, rows, fold) for fold in range(n_folds))
+    return _value_of(rows, Parallel(n_jobs=n_jobs)(tasks))
 
 
 def _parts(estimator):
-    """Return the steps before the mixture, None if there are none, and the mixture."""
+    """Return the steps before the mixture, None if there are none, and a clone of the mixture."""
     before, mixture = None, estimator
     if isinstance(estimator, Pipeline):
         *steps, (_, mixture) = estimator.steps
@@ -298,7 +296,7 @@ def _parts(estimator):
             f"regime_value needs a SoftGateMoERegressor, or a Pipeline that ends in one; got {estimator!r}. "
             "For a fitted search, pass its best_estimator_."
         )
-    return before, mixture
+    return before, clone(mixture)
 
 
 def indexable(array):
@@ -311,7 +309,11 @@ def take(array, rows):
 
 @dataclass(frozen=True)
 class _Rows:
-    """All rows, the fold that holds out each of them, and the keys that shuffle their labels."""
+    """All rows, the fold that holds out each of them, and the keys that shuffle their labels.
+
+    The `keys` are random numbers (n_samples,), for each shuffle. Their order within each fold is that of the
+    labels.
+    """
 
     X: Any
     y: NDArray
@@ -320,7 +322,6 @@ class _Rows:
     groups: NDArray | None
     folds: NDArray
     keys: list
-    """Random numbers (n_samples,) of each shuffle; their order within each fold is that of the labels."""
 
     @cached_property
     def weight(self):
@@ -337,10 +338,9 @@ class _Rows:
 
     def fit(self, model, positions, X, bins):
         """Fit a clone of the model to the rows at `positions`, whose X and bins are given."""
-        weight, groups = (
-            None if array is None else array[positions] for array in (self.sample_weight, self.groups)
-        )
-        return clone(model).fit(X, self.y[positions], bins=bins, sample_weight=weight, groups=groups)
+        given = {"sample_weight": self.sample_weight, "groups": self.groups}
+        given = {name: array if array is None else array[positions] for name, array in given.items()}
+        return clone(model).fit(X, self.y[positions], bins=bins, **given)
 
 
 def _score_fold(before, mixture, rows: _Rows, fold: int):
@@ -498,12 +498,10 @@ def _squares(rows: _Rows, scored):
 
 def _rho(scores: Mapping[str, float], one_bin: bool):
     """Return rho of hard and soft mixing; nan with one bin, or if the oracle's gain is mere rounding."""
-    headroom = scores["oracle"] - scores["global"]
+    gains = {mode: scores[mode] - scores["global"] for mode in ("hard", "soft", "oracle")}
+    headroom = gains.pop("oracle")
     undefined = one_bin or not headroom > 1e-6
-    return {
-        mode: np.nan if undefined else (scores[mode] - scores["global"]) / headroom
-        for mode in ("hard", "soft")
-    }
+    return {mode: np.nan if undefined else gain / headroom for mode, gain in gains.items()}
 
 
 def _columns(names, r2):

@@ -10,7 +10,7 @@ from sklearn.utils.metadata_routing import MetadataRequest
 from .._checks import check_choice, check_length, check_no_missing
 from ..data import aligned, rows_of
 from ..metrics import MODES, rho_score
-from ._nested import inner_mixture, predict_modes, rows_of_mixture, with_targets_undone, without_search
+from ._nested import inner_mixture, predict_modes, rows_of_mixture, with_targets_undone
 from ._regime_value import indexable, take
 
 NO_BINS = (
@@ -105,7 +105,6 @@ class RhoScorer(BaseEstimator):
             used = np.flatnonzero(sample_weight)
             X, y, sample_weight = (take(indexable(array), used) for array in (X, y, sample_weight))
             bins = None if bins is None else take(indexable(bins), used)
-        estimator = without_search(estimator)
         mixture = inner_mixture(estimator)
         check_choice(mixture.mixing, "mixing", MODES)
         rows = rows_of(mixture, rows_of_mixture(estimator, X), bins=bins)

@@ -1,14 +1,12 @@
 """Moments of batches, which can be resumed after an interruption, and of dask arrays."""
 
-from __future__ import annotations
-
 import time
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 
-from .._checks import check_length, check_no_missing, check_sample_weight, not_installed, zero_ignored
+from .._checks import check_length, check_no_missing, check_sample_weight, optional_module, zero_ignored
 from ..data import RowSource, aligned, as_source, check_counted, check_x_std, naming_batch, open_batches
 from ..labels import encode_labels
 from ._binned import BinnedMoments
@@ -84,12 +82,8 @@ def accumulate(
     for number, (X, y, bins, sample_weight, x_std, _) in enumerate(open_batches(batches), start=1):
         with naming_batch(number):
             check_no_missing(y, "y")
-            y, bins, sample_weight = (
-                aligned(y, X, "y"),
-                aligned(bins, X),
-                aligned(sample_weight, X, "sample_weight"),
-            )
-            source, y = as_source(X), np.asarray(y, float)
+            sample_weight = aligned(sample_weight, X, "sample_weight")
+            source, y, bins = as_source(X), np.asarray(aligned(y, X, "y"), float), aligned(bins, X)
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)
             if number <= done:
@@ -138,13 +132,9 @@ def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight, x_std=Non
 
 
 def _checksum_of_sample(source):
-    n = len(source)
+    n, blocks = len(source), source.blocks(RUN_ROWS)
     probes = (0, n // 4, n // 2, 3 * n // 4, n - 1)
-    runs = [
-        load()
-        for start, stop, load in source.blocks(RUN_ROWS)
-        if any(start <= probe < stop for probe in probes)
-    ]
+    runs = [load() for start, stop, load in blocks if any(start <= probe < stop for probe in probes)]
     return _checksum((source.dtype.name, source.shape), *runs)
 
 
@@ -215,10 +205,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
         If X has blocks of unknown size, or if y, bins or sample_weight do not hold one valid value for each
         row of X. Also if `x_std` is negative, nan or of a wrong shape.
     """
-    try:
-        from dask import delayed
-    except ImportError as error:
-        raise not_installed("dask_moments", "dask", "dask") from error
+    delayed = optional_module("dask", "dask_moments", "dask").delayed
     chunks = chunks_of_rows(X)
     check_no_missing(y, "y")
     y = np.asarray(y, float)
@@ -228,7 +215,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
     sample_weight = check_sample_weight(sample_weight, len(X))
     y = zero_ignored(y, "y", sample_weight)
     # All labels are encoded together: if all labels of a block are missing, their kind cannot be told.
-    labels, codes = (None, None) if bins is None else encode_labels(bins, len(X))
+    labels, codes = encode_labels(bins, len(X))
     check_x_std(x_std, X.shape)
     parts = []
     for block, start, stop in chunks:
@@ -239,9 +226,8 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
         pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
         parts = [delayed(_merge)(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
     moments = parts[0].compute()
-    if labels is not None:
-        names: dict = {None: None, **dict(enumerate(labels.tolist()))}
-        moments.groups = {names[code]: group for code, group in moments.groups.items()}
+    names: dict = {None: None, **dict(enumerate(labels.tolist()))}
+    moments.groups = {names[code]: group for code, group in moments.groups.items()}
     return moments
 
 

@@ -1,7 +1,5 @@
 """Adding rows to moments: they are grouped by bin in chunks that stay in the cache."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np
@@ -12,11 +10,9 @@ from ._moments import FLOAT32_ROWS, Moments
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
 CACHE_BYTES = 2**24
-
-
 # A chunk has at least CACHE_ROWS rows, even if they exceed chunk_bytes. If X is not one array in memory, it
 # has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
-CACHE_ROWS, CHUNK_ROWS = 256, 4096
+CACHE_ROWS, CHUNK_ROWS = 256, 2048
 
 
 # Products are float64 if a weight lies outside these limits, since its root times X can overflow or vanish in
@@ -65,8 +61,8 @@ class ChunkBuffers:
             most = min(max(n // 16, CHUNK_ROWS), FLOAT32_ROWS)
         self.chunk_rows = min(max(chunk_bytes // row_bytes, CACHE_ROWS), most, n)
         shape = (self.chunk_rows + n_groups, d)
-        # While one buffer is in use, the next one is ready and a third one is being filled.
-        n_buffers = 1 if source.in_memory else min(sum(1 for _ in source.blocks(self.chunk_rows)), 3)
+        # While one buffer is in use, the other one is being filled.
+        n_buffers = 1 if source.in_memory else min(sum(1 for _ in source.blocks(self.chunk_rows)), 2)
         self.rows = [np.empty(shape, dtype) for _ in range(n_buffers)]
         self.cast = np.empty(shape, product_dtype) if product_dtype != dtype else None
         self.product = cache(lambda: np.zeros((d, d), np.float32, order="F"))
@@ -166,6 +162,7 @@ def _chunks(source, names, codes, sample_weight, buffers):
         loaded = load()
         if groups:
             np.take(loaded, np.concatenate(order), axis=0, out=out, mode="clip")
+        del loaded  # it would be kept while the next chunk is loaded
         blocks = np.split(out, np.cumsum(list(map(len, order)))[:-1])
         yield [(*group, block) for group, block in zip(groups, blocks, strict=False)]
 

@@ -1,7 +1,5 @@
 """The moments of bins in one npz file, checked when written and when read."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json
@@ -107,7 +105,7 @@ def _check_group(label, numbers, arrays, layout):
         if not np.isfinite(array).all():
             raise ValueError(f"{name} of bin {label!r} holds nan or infinity: scale X and y down.")
     names = ("yy", "x_before", "y_before", "x_noise") if numbers else ("noise",)
-    squares = {name: arrays[name] for name in names} | ({"xx": np.diag(arrays["xx"])} if numbers else {})
+    squares = {name: arrays[name] for name in names} | ({"xx": arrays["xx"].diagonal()} if numbers else {})
     for name, values in squares.items():
         if (values < 0).any():
             raise ValueError(f"{name} of bin {label!r} is negative: subtract only rows that were added.")

@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from ..data import Rows, as_source
-from ..labels import NO_BIN, check_same_kind, encode_labels, joined_folds
+from ..labels import check_same_kind, encode_labels, joined_folds
 from ._binned import BinnedMoments, _check_memory
 from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite
 from ._moments import Moments, checked_targets
@@ -283,7 +283,7 @@ class FoldMoments:
         return self
 
     def _keys_of(self, bins, folds) -> RowKeys:
-        labels, codes = encode_labels(np.full(len(folds), NO_BIN) if bins is None else bins, len(folds))
+        labels, codes = encode_labels(bins, len(folds))
         check_same_kind(labels, self.bins)
         return RowKeys.of(labels, codes, np.asarray(folds))
 

@@ -1,8 +1,5 @@
 """The pass over the rows, which adds each batch to the moments."""
 
-from __future__ import annotations
-
-import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
@@ -39,16 +36,6 @@ def with_a_word(attempt: Callable):
     found = attempt(scratch)
     scratch.warn_if_rough()
     return found
-
-
-def warn_of_new_start():
-    """Warn that `partial_fit` follows a fit that kept no moments."""
-    warnings.warn(
-        "partial_fit starts anew: the previous fit kept no moments to add to. To continue, begin with "
-        "partial_fit, or keep BinnedMoments yourself and use fit_moments.",
-        UserWarning,
-        stacklevel=3,
-    )
 
 
 def gather(

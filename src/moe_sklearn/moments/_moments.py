@@ -71,13 +71,13 @@ class Moments(GroupMoments):
         Centred sum of squares of each target.
     product_eps : float
         Machine epsilon of the coarsest products in `xx`, even if their sums are finer.
-    x_before : ndarray of shape (n_features,), default=None
-        Sums of squares of the columns of x before parts were subtracted. Rounding is relative to them. None
-        means that nothing was subtracted.
-    y_before : ndarray of shape (n_targets,), default=None
+    x_before : ndarray of shape (n_features,)
+        Sums of squares of the columns of x before parts were subtracted; 0 if nothing was. Rounding is
+        relative to them.
+    y_before : ndarray of shape (n_targets,)
         The same of y.
-    x_noise : ndarray of shape (n_features,), default=None
-        Part of the diagonal of X'X that known noise has added. None means that there is none.
+    x_noise : ndarray of shape (n_features,)
+        Part of the diagonal of X'X that known noise has added.
 
     Examples
     --------
@@ -103,14 +103,9 @@ class Moments(GroupMoments):
     xy: np.ndarray
     yy: np.ndarray
     product_eps: float = field(default=EPS, kw_only=True)
-    x_before: Any = field(default=None, kw_only=True)
-    y_before: Any = field(default=None, kw_only=True)
-    x_noise: Any = field(default=None, kw_only=True)
-
-    def __post_init__(self):
-        self.x_before = np.zeros(self.n_features) if self.x_before is None else self.x_before
-        self.y_before = np.zeros(self.n_targets) if self.y_before is None else self.y_before
-        self.x_noise = np.zeros(self.n_features) if self.x_noise is None else self.x_noise
+    x_before: np.ndarray = field(kw_only=True)
+    y_before: np.ndarray = field(kw_only=True)
+    x_noise: np.ndarray = field(kw_only=True)
 
     @classmethod
     def zeros(cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, memory=None) -> Moments:
@@ -120,9 +115,9 @@ class Moments(GroupMoments):
         else:
             for part in lower_panels(n_features):
                 memory[part] = 0.0
-        x_mean, y_mean = np.zeros(n_features), np.zeros(n_targets)
-        xy, yy = np.zeros((n_features, n_targets)), np.zeros(n_targets)
-        return cls(n_rows=0, weight=0.0, x_mean=x_mean, y_mean=y_mean, xx=memory, xy=xy, yy=yy)
+        parts: dict[str, Any] = {name: np.zeros(n_features) for name in ("x_mean", "x_before", "x_noise")}
+        parts |= {name: np.zeros(n_targets) for name in ("y_mean", "yy", "y_before")}
+        return cls(n_rows=0, weight=0.0, xx=memory, xy=np.zeros((n_features, n_targets)), **parts)
 
     n_rows_held = math.inf
 
@@ -136,7 +131,7 @@ class Moments(GroupMoments):
 
     @property
     def x_squares(self) -> np.ndarray:
-        return np.diag(self.xx).astype(float)
+        return self.xx.diagonal().astype(float)
 
     @property
     def is_finite(self) -> bool:

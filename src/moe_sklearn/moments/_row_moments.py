@@ -299,7 +299,7 @@ class RowMoments(GroupMoments):
             scale = 1 / np.sqrt(variances)
         matrix = self._regular_gram(self._dtype, scale)
         # Centring the kernel cancels: rounding is relative to squares about the origin.
-        diagonal, before = np.diag(matrix).astype(float), self._squares_about_origin
+        diagonal, before = matrix.diagonal().astype(float), self._squares_about_origin
         eps = np.finfo(self._dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
         is_apart = before.sum() > APART * diagonal.sum()
 
@@ -353,7 +353,7 @@ class RowMoments(GroupMoments):
             kernel = store.kernel(self.index, dtype, result_dtype)
         else:
             kernel = kernel_of(store.X, self.index, self._origin, dtype, scale)
-        self._squares_about_origin = self._weights * np.diag(kernel)
+        self._squares_about_origin = self._weights * kernel.diagonal()
         return centred(kernel, self._weights, regular)
 
     def coef_of(self, solutions) -> np.ndarray:

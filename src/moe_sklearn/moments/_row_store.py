@@ -1,7 +1,5 @@
 """Rows that several groups share, and their kernels."""
 
-from __future__ import annotations
-
 from functools import cached_property
 
 import numpy as np

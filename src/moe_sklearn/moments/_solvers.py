@@ -148,7 +148,7 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
         for target, rhs in enumerate(right.T):
             found = _krylov_path(matrix, shifted, rhs, regular, is_rough=True)
             solutions[:, target] = found
-    solutions[..., np.diag(matrix) <= equations.floor] = 0.0
+    solutions[..., matrix.diagonal() <= equations.floor] = 0.0
     solved = np.flatnonzero(~np.isnan(solutions).any(axis=(1, 2)))
     return solved, *_models_of(moments, equations, solutions[solved], prior_coef)
 
@@ -187,7 +187,7 @@ def _path(equations, alphas, scratch):
         is_left &= ~large
     for i in np.flatnonzero(is_left):
         solutions[i] = solve_spd(matrix, alphas[i], right, scratch, **precision).T
-    solutions[..., np.diag(matrix) <= equations.floor] = 0.0
+    solutions[..., matrix.diagonal() <= equations.floor] = 0.0
     return solutions
 
 
@@ -256,10 +256,10 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
     explained_variance : ndarray of shape (n_components,)
         With `freedom` of the moments as the denominator. 0 if float32 products leave only rounding.
     """
-    noise = np.zeros(1) if moments.noise is None else moments.noise
+    noise, eps = np.zeros(1) if moments.noise is None else moments.noise, moments.product_eps
     if n_components and (noise != noise[0]).any():
         values, vectors = _largest_eigenvectors(
-            moments.n_features, n_components, lambda: moments.as_products().gram(), moments.product_with
+            moments.n_features, n_components, lambda: moments.as_products().gram(), moments.product_with, eps
         )
         axes = vectors.T
     else:
@@ -267,10 +267,11 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
             return np.eye(n_components, moments.n_features), np.zeros(n_components)
         product, size = partial(blas.dsymv, 1.0, gram, lower=1), len(gram)
-        values, vectors = _largest_eigenvectors(size, min(n_components, size), lambda: gram, lambda: product)
+        n_found = min(n_components, size)
+        values, vectors = _largest_eigenvectors(size, n_found, lambda: gram, lambda: product, eps)
         axes = moments.axes_of(values, vectors, n_components)
-        if moments.product_eps > EPS:  # float32 products leave this much if there is no variance
-            values = np.where(values > rounding(gram, moments.product_eps), values, 0.0)
+        if eps > EPS:  # float32 products leave this much if there is no variance
+            values = np.where(values > rounding(gram, eps), values, 0.0)
         # If all columns have the same noise, it turns no axis.
         values = np.pad(np.maximum(values, 0.0), (0, n_components - len(values))) + noise[0]
     variance = np.maximum(values, 0.0) / moments.freedom
@@ -283,11 +284,11 @@ def _all_eigenvectors(matrix):
     return eigh(matrix, lower=True, driver="evd" if len(matrix) > 1 else "ev")
 
 
-def _largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Callable):
+def _largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Callable, eps: float):
     """The largest eigenvalues, in falling order, and their vectors (size, n_vectors).
 
     ``matrix()`` makes the symmetric matrix, and ``product_with()`` makes the function that multiplies a
-    vector by it.
+    vector by it. Residuals are below `eps` times an eigenvalue, as float32 products allow no smaller ones.
     """
     if size <= 512 or n_vectors > size // 8:
         subset = [size - n_vectors, size - 1]
@@ -298,7 +299,7 @@ def _largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Calla
     product = product_with()
     operator = LinearOperator((size, size), lambda v: product(v.ravel()), dtype=float)
     start = np.linspace(1, 2, size)
-    values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=4 * n_vectors + 20)
+    values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=4 * n_vectors + 20, tol=eps)
     order = np.argsort(values)[::-1]
     return values[order], vectors[:, order]
 
@@ -398,7 +399,7 @@ def _with_digits(equations, solve: Callable, scratch):
     """
     scratch = scratch or Scratch()
     if equations.finer is not None:
-        errors, limit = equations.eps * np.diag(equations.matrix), MOST_ROUNDING[equations.matrix.dtype]
+        errors, limit = equations.eps * equations.matrix.diagonal(), MOST_ROUNDING[equations.matrix.dtype]
         # A rough solution is made again at once here, so it must not warn.
         options = {"refined": scratch.refined, "from_near": scratch.from_near, "memory": scratch.memory}
         with suppress(NotEnoughDigits):

@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import not_installed, printable
+from .._checks import optional_module, printable
 from ..labels import encode_labels
 from ..metrics import MoEReport
 from ..model_selection import report_from
@@ -34,10 +34,7 @@ class AxesDisplay:
     figure_: Any
 
     def _start(self, ax, figsize):
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError as error:
-            raise not_installed(type(self).__name__, "matplotlib", "plot") from error
+        plt = optional_module("matplotlib.pyplot", type(self).__name__, "plot")
         if ax is None:
             ax = plt.subplots(figsize=figsize, layout="constrained")[1]
         self.ax_, self.figure_ = ax, ax.figure

@@ -53,20 +53,12 @@ class MoEPredictionDisplay(ReportDisplay):
         colors = [ink(ax), *BIN_COLORS[1:]]  # the first is white in a dark style
         true, predicted = (a.reshape(len(a), -1)[:, target] for a in (self.y_true, self.y_pred))
         size = float(np.clip(2e4 / max(len(true), 1), 3, 24))
+        style: dict[str, Any] = {"s": size, "alpha": 0.65, "linewidths": 0, "rasterized": True}
         for code, name in enumerate(names):
             rows = self.bin_codes == code
             if rows.any():
-                ax.scatter(
-                    true[rows],
-                    predicted[rows],
-                    s=size,
-                    color=colors[code % len(colors)],
-                    marker=BIN_MARKERS[code % len(BIN_MARKERS)],
-                    alpha=0.65,
-                    linewidths=0,
-                    label=name,
-                    rasterized=True,
-                )
+                look = {"color": colors[code % len(colors)], "marker": BIN_MARKERS[code % len(BIN_MARKERS)]}
+                ax.scatter(true[rows], predicted[rows], label=name, **look, **style)
         ax.axline((true.mean(),) * 2, slope=1, color=ink(ax), linewidth=1, linestyle="--")
         true_name, predicted_name = (f"{kind} {plain(label)}".strip() for kind in ("True", "Predicted"))
         ax.set(xlabel=true_name, ylabel=predicted_name, title="Predicted against true, by true bin")

@@ -33,9 +33,8 @@ class HeatMapDisplay(ReportDisplay):
         lines, square = most_lines(text[0]), len(columns) == len(names)
         cell = max(0.45 if square else 0.4, 0.2 * most_lines([*names, *wrapped_names(columns)]))
         width, height = (float(np.clip(1.2 + cell * n, 4.2, 16)) for n in (len(columns), len(names)))
-        ax = self._start(
-            ax, (width + (1.2 if square else 1.0) + length, height + max(inches(columns) - 0.8, 0))
-        )
+        width, height = width + length + (1.2 if square else 1.0), height + max(inches(columns) - 0.8, 0)
+        ax = self._start(ax, (width, height))
         import matplotlib
 
         colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")

@@ -73,10 +73,8 @@ class ModeScoresDisplay(ReportDisplay):
         **kwargs: Any,
     ) -> Self:
         """Score the predictions of the four modes and draw the scores; each has the shape of `y_true`."""
-        predictions = zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True)
-        r2: dict[str, float] = {
-            mode: r2_score(y_true, p, sample_weight=sample_weight) for mode, p in predictions
-        }
+        given = zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True)
+        r2: dict[str, float] = {mode: r2_score(y_true, p, sample_weight=sample_weight) for mode, p in given}
         return cls(r2).plot(ax, **kwargs)
 
 
