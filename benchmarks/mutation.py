@@ -50,6 +50,7 @@ GATE_ROWS = [
     "mixture/test_dask.py",
     "behaviour/test_known_noise.py",
     "mixture/test_regressor.py",
+    "behaviour/test_groups.py",
 ]
 GATES = [
     *(f"gates/test_{name}.py" for name in ("training", "loss", "regression", "conditioning")),

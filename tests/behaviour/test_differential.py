@@ -145,7 +145,9 @@ def test_held_out_errors_of_float32_rows_do_not_cancel():
 # --- random fits, by the rule of tests/support/differential.py ---
 
 
-@pytest.mark.parametrize("first", range(0, 400, 100))
+@pytest.mark.parametrize(
+    "first", [0, 100, *(pytest.param(first, marks=pytest.mark.slow) for first in (200, 300))]
+)
 def test_random_fits_are_those_of_numpy(first):
     """`make nightly` draws 20,000 of them."""
     failing = [

@@ -157,6 +157,7 @@ def demo_scores():
     return {"r2": report.r2, "rho": report.rho}
 
 
+@pytest.mark.slow
 def test_golden_numbers_of_the_demo():
     golden, scores = json.loads(GOLDEN.read_text(encoding="utf-8")), demo_scores()
     for kind, modes in TOLERANCES.items():

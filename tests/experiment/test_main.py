@@ -57,7 +57,7 @@ def floats(column):
     return np.array(column, dtype=float)
 
 
-@pytest.mark.parametrize("arguments", [[], ["predict"]])
+@pytest.mark.parametrize("arguments", [[], pytest.param(["predict"], marks=pytest.mark.slow)])
 def test_help_of_the_module(arguments):
     command = [sys.executable, "-m", "moe_sklearn", *arguments, "--help"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -172,7 +172,7 @@ def test_all_kinds_of_files_give_the_same_scores(arrays, tmp_path, no_figures):
         np.save(tmp_path / "npy" / f"{name}.npy", arrays[name])
     found = {}
     for name in ("s*.h5", "a.fits", "a.csv", "npy"):
-        options = ["--noise", "0.5", "--alpha", "0.1", "--output", tmp_path / "out", "--overwrite", "--quiet"]
+        options = ["--noise", "0.5", *FAST, "--output", tmp_path / "out", "--overwrite", "--quiet"]
         found[name] = run("--data", tmp_path / name, *options).r2
     for r2 in found.values():
         assert r2 == pytest.approx(found["npy"], abs=1e-6)

@@ -16,6 +16,7 @@ from moe_sklearn.experts._bin_by_bin import (
     solve_moments,
     solve_rows,
 )
+from moe_sklearn.gates import RegressionGate
 from moe_sklearn.labels import GivenFolds
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
@@ -196,7 +197,8 @@ def test_bins_are_solved_in_turn_where_that_is_possible(params, changes, is_in_t
 )
 def test_all_ways_to_fit_solve_in_turn(fit, alpha, calls_of):
     X, y, bins = wide_rows()
-    model = SoftGateMoERegressor(BinnedRidgeExperts(alpha), gate="regression", random_state=0)
+    gate = RegressionGate(4, n_restarts=1, max_iter=3, random_state=0)
+    model = SoftGateMoERegressor(BinnedRidgeExperts(alpha), gate=gate, random_state=0)
     solved = calls_of(_bin_by_bin, "solve_moments")
     halves = [(X[::2], y[::2], bins[::2]), (X[1::2], y[1::2], bins[1::2])]
     if fit == "shards":

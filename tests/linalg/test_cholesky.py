@@ -264,6 +264,18 @@ def test_scratch_is_used_again_and_scales_the_lower_triangle():
         assert np.tril(nothing).tolist() == np.eye(3).tolist()
 
 
+def test_memory_of_kept_factors_is_used_again():
+    memory, xx, scale = Scratch().memory, np.eye(3, order="F"), np.ones((3, 1))
+    with memory.keeping(xx):
+        for alpha, trusted in [(1.0, lambda work: work), (2.0, lambda work: None)]:
+            with memory.factor(xx, alpha, scale, trusted):
+                pass
+        kept, _ = memory.kept(1.0)
+    assert memory.kept(1.0) == (None, None)
+    with memory.scaled(xx, 3.0, scale, np.float32) as work:
+        assert work is kept
+
+
 @pytest.mark.parametrize("d", [1, 63, 64, 65, 130])
 def test_panels_cover_the_lower_triangle_and_little_more(d):
     covered = np.zeros((d, d), int)

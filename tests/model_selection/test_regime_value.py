@@ -36,7 +36,8 @@ def data():
 
 
 def mixture(**params):
-    return SoftGateMoERegressor(**{"gate": "logistic", "random_state": 0, **params})
+    given = {"experts": BinnedRidgeExperts(1.0), "gate": "logistic", "random_state": 0}
+    return SoftGateMoERegressor(**given | params)
 
 
 def predictions(model, X, y, bins, weight=None, rows=None):
@@ -56,8 +57,9 @@ def test_real_bins_are_a_plain_loop_of_clones(data, weighted, shape):
     X, y, side = data
     y = y[:, 0] if shape == "1 target" else y
     weight = np.random.default_rng(1).integers(0, 3, N).astype(float) if weighted else None
-    value = regime_value(mixture(), X, y, bins=side, cv=CV, n_shuffles=0, sample_weight=weight)
-    by_hand = predictions(mixture(), X, y, side, weight)
+    model = mixture(experts=BinnedRidgeExperts())
+    value = regime_value(model, X, y, bins=side, cv=CV, n_shuffles=0, sample_weight=weight)
+    by_hand = predictions(model, X, y, side, weight)
     for mode in MODES:
         expected = r2_score(y, by_hand[mode], sample_weight=weight)
         assert value.r2["real bins"][mode] == pytest.approx(expected, abs=1e-9)
@@ -108,8 +110,7 @@ def test_other_lines_are_the_same_loop_with_other_labels(data):
 def test_all_lines_have_the_same_global_model(data):
     """It knows no bins, so that it differs where folds or rows do; folds that choose penalties know them."""
     X, y, side = data
-    model = mixture(experts=BinnedRidgeExperts(1.0))
-    value = regime_value(model, X, y, bins=side, cv=CV, n_shuffles=2, random_state=0)
+    value = regime_value(mixture(), X, y, bins=side, cv=CV, n_shuffles=2, random_state=0)
     for line in value.r2:
         assert_allclose(value.fold_r2[line]["global"], value.fold_r2["real bins"]["global"], atol=1e-9)
 

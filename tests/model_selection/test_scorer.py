@@ -52,7 +52,7 @@ def spectra():
 
 
 def mixture(**parameters):
-    return SoftGateMoERegressor(**{"experts": BinnedRidgeExperts(), "gate": "logistic", **parameters})
+    return SoftGateMoERegressor(**{"experts": BinnedRidgeExperts(1.0), "gate": "logistic", **parameters})
 
 
 def rho_by_hand(fitted, X, y, bins, sample_weight=None):

@@ -254,6 +254,14 @@ def test_the_row_that_is_named_is_one_that_counts(data):
         BinnedMoments(5, 2).update(X, y, bins, weights)
 
 
+def test_the_row_that_is_named_is_the_first_of_all_bins():
+    """The bin that is read first has another one, in a later block of rows."""
+    X, bins = np.zeros((9000, 1)), np.repeat(["second", "first"], [8000, 1000])
+    X[[7, 8900]] = np.nan
+    with pytest.raises(ValueError, match="first in row 7, column 0"):
+        BinnedMoments(1).update(X, np.zeros(9000), bins)
+
+
 def test_numbers_too_large_to_centre_are_named():
     X = np.array([[1.7e308], [-1.7e308], [-1.7e308]])
     with pytest.raises(ValueError, match="X or y is too large: its products overflow. Scale it down"):

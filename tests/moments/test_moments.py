@@ -67,6 +67,22 @@ def test_no_rows_are_neutral(rows):
     assert_same(parts(a - a), parts(nothing), tolerance=0)
 
 
+def test_memory_of_other_moments_is_emptied():
+    used = np.full((COLUMNS, COLUMNS), 7.0, order="F")
+    again = Moments.zeros(COLUMNS, TARGETS, memory=used)
+    assert again.xx is used
+    assert_same(parts(again), parts(Moments.zeros(COLUMNS, TARGETS)), tolerance=0)
+
+
+def test_noise_is_remembered_in_sums_and_differences():
+    rows = np.random.default_rng(0).normal(size=(20, COLUMNS + TARGETS))
+    a, b = of_rows(rows[:10]), of_rows(rows[10:])
+    for group, more in ((a, [1.0, 2.0, 0.0]), (a, [1.0, 1.0, 1.0]), (b, [0.0, 0.0, 4.0])):
+        group.add_noise(np.array(more))
+    noise = (a.x_noise, (a + b).x_noise, ((a + b) - b).x_noise)
+    np.testing.assert_allclose(noise, [[2, 3, 1], [2, 3, 5], [2, 3, 1]])
+
+
 @EXAMPLES
 @given(ROWS, ROWS)
 def test_operators_leave_their_operands_alone(first, second):
@@ -111,10 +127,11 @@ def test_the_coarsest_product_is_remembered():
     assert ((fine + coarse) - fine).product_eps >= eps32
 
 
-def in_float32(rows):
+def in_float32(*parts):
     moments = Moments.zeros(COLUMNS, TARGETS, dtype=np.float32)
-    block = np.append(rows[:, :COLUMNS], rows[:1, :COLUMNS], axis=0)
-    moments.add_block(block, rows[:, COLUMNS:], narrow=np.empty(block.shape, np.float32))
+    for rows in parts:
+        block = np.append(rows[:, :COLUMNS], rows[:1, :COLUMNS], axis=0)
+        moments.add_block(block, rows[:, COLUMNS:], narrow=np.empty(block.shape, np.float32))
     return moments
 
 
@@ -122,7 +139,7 @@ def in_float32(rows):
 def test_float32_sums_end_after_32768_rows(more):
     rows = np.random.default_rng(0).normal(size=(2**14, COLUMNS + TARGETS))
     dtype = float if more else np.float32
-    whole, scratch = in_float32(rows), np.zeros((COLUMNS, COLUMNS), np.float32, order="F")
+    whole, scratch = in_float32(rows), np.full((COLUMNS, COLUMNS), 1e9, np.float32, order="F")
     block = np.append(rows[:, :COLUMNS], rows[: 1 + more, :COLUMNS], axis=0)
     y = np.append(rows[:, COLUMNS:], rows[:more, COLUMNS:], axis=0)
     narrow = np.empty(block.shape, np.float32)
@@ -277,6 +294,14 @@ def test_weights_of_any_size(scale):
 
 def test_the_smallest_and_the_largest_weight_are_used():
     assert of_rows(np.eye(2, COLUMNS + TARGETS), [1e-200, 1e200]).n_rows == 2
+
+
+def test_rows_far_from_a_single_one_outgrow_float32():
+    """The way from one mean to the other is a row of the products."""
+    rows = np.random.default_rng(0).normal(size=(21, COLUMNS + TARGETS))
+    rows[1:, 0] += 1e25
+    found = parts(in_float32(rows[:1], rows[1:]))[4]
+    np.testing.assert_allclose(found[0, 0], by_definition(rows)[4][0, 0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("size", [1e-60, 1.0, 1e60, 1e150])

@@ -1,5 +1,6 @@
 """Each pure function against its twin in scikit-learn or numpy."""
 
+import re
 import warnings
 
 import numpy as np
@@ -311,6 +312,14 @@ def test_digits_that_a_subtraction_took_are_told(dtype, far, tmp_path):
         BinnedRidgeExperts(1.0).fit_moments(BinnedMoments(5).merge(rest))
 
 
+def test_digits_that_are_told_count_where_few_rows_say_nothing():
+    """New rows vary in directions in which the three rows that are left do not."""
+    own, away = (np.random.default_rng(n).normal(size=(n, 5)) for n in (3, 200))
+    with pytest.warns(UserWarning, match=LOST) as caught:
+        ridge(rest_of(own, away + 3, "f4").pool(), 1e-3)
+    assert float(re.search(r"off by about (\S+)", str(caught[0].message))[1]) > 0.03
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_a_subtraction_that_takes_no_digits_is_silent(dtype):
     rng = np.random.default_rng(0)
@@ -364,6 +373,13 @@ def test_uneven_noise_counts_by_its_mean_where_models_are_rough():
     )
     for one, other in zip(rough_path(uneven, GRID), rough_path(even, GRID), strict=True):
         assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e5])
+def test_which_rough_models_there_are_does_not_depend_on_the_units_of_y(size):
+    X, y, _ = draw(900, 300)
+    places, expected = (rough_path(moments_of(X, targets), GRID)[0].tolist() for targets in (size * y, y))
+    assert places == expected and len(places) < len(GRID)
 
 
 def test_there_may_be_no_rough_model():

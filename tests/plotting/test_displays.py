@@ -2,6 +2,7 @@
 
 import itertools
 import sys
+from functools import cache
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -44,10 +45,15 @@ DISPLAYS = [
 LONG = [f"line_{k:02}_of_the_new_factory_in_Ludwigshafen, night shift {k}" for k in range(36)]
 
 
-@pytest.mark.parametrize("cls", DISPLAYS)
-def test_from_estimator_is_from_report(cls, stars):
+@pytest.fixture(scope="module")
+def model(stars):
     X, y, bins = stars
-    model = SoftGateMoERegressor().fit(X, y, bins=bins)
+    return SoftGateMoERegressor().fit(X, y, bins=bins)
+
+
+@pytest.mark.parametrize("cls", DISPLAYS)
+def test_from_estimator_is_from_report(cls, model, stars):
+    X, y, bins = stars
     figure, ax = plt.subplots()
     display = cls.from_estimator(model, X, y, bins=bins, ax=ax)
     assert (display.ax_, display.figure_) == (ax, figure)
@@ -93,10 +99,22 @@ def test_without_matplotlib_the_extra_is_named(report, monkeypatch):
 # text
 
 
+@cache
+def report_of_bins(n_bins):
+    return report_of(rows(n_bins, n_rows=1000))
+
+
+@cache
+def report_of_long_names(n_bins):
+    bins = np.arange(1000) % n_bins
+    more = {"bins": bins, "proba": np.eye(n_bins)[bins], "bin_names": LONG[:n_bins]}
+    return report_of(rows(1, n_rows=1000) | more)
+
+
 @pytest.mark.parametrize("n_bins", [4, 9, 16])
 @pytest.mark.parametrize("cls", DISPLAYS)
 def test_no_text_overlaps_or_leaves_the_figure(cls, n_bins):
-    assert_text_fits(cls.from_report(report_of(rows(n_bins, n_rows=1000))).ax_)
+    assert_text_fits(cls.from_report(report_of_bins(n_bins)).ax_)
 
 
 def least_font_size(display):
@@ -128,9 +146,7 @@ def test_names_of_a_default_grid_can_be_read(cls, side):
     [*itertools.product(DISPLAYS, [1, 2, 9]), (BinScoresDisplay, 36), (MoEPredictionDisplay, 36)],
 )
 def test_long_names_leave_room_for_what_they_name(cls, n_bins):
-    bins = np.arange(1000) % n_bins
-    data = rows(1, n_rows=1000) | {"bins": bins, "proba": np.eye(n_bins)[bins], "bin_names": LONG[:n_bins]}
-    display = cls.from_report(report_of(data))
+    display = cls.from_report(report_of_long_names(n_bins))
     assert_text_fits(display.ax_)
     width, height = display.ax_.get_window_extent().size / display.figure_.dpi
     assert width >= 2.8 and height >= 2.4

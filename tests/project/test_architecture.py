@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -99,10 +100,11 @@ def faults(source, path):
     return found
 
 
-def private_definitions(trees):
-    """Private names that a room defines: (functions, classes and variables; attributes set on self)."""
+@cache
+def private_definitions(source):
+    """Private names that a file defines: (functions, classes and variables; attributes set on self)."""
     named, set_on_self = set(), set()
-    for node in (node for tree in trees for node in ast.walk(tree)):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             named.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -135,7 +137,8 @@ def private_faults(source, path, others=()):
     `others` are the sources of the other files of the same room.
     """
     tree = ast.parse(source)
-    named, set_on_self = private_definitions([tree, *map(ast.parse, others)])
+    definitions = map(private_definitions, [source, *others])
+    named, set_on_self = (set().union(*names) for names in zip(*definitions, strict=True))
     found = []
     for name, target, _ in imports(tree, path):
         beyond_room = [part for part in name.split(".")[1:] if part != target]

@@ -14,6 +14,7 @@ DOCUMENTS = [
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if path.exists() and not BUILT.intersection(path.parts)
 ]
+SLOW = {f"docs/guide/{name}.md" for name in ("bad_pixels", "command", "judge", "noise", "regimes")}
 FENCE = re.compile(r"^[ \t]*(```|:::).*$", flags=re.MULTILINE)
 PYTHON_BLOCK = re.compile(
     r"^```+\s*\{?(?:code-block\}\s+)?(?:py|python|pycon|doctest)\b[^\n]*\n(.*?)^```",
@@ -38,7 +39,13 @@ def run(text, name):
     return "".join(report)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=str)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.slow if path.as_posix() in SLOW else [], id=str(path))
+        for path in DOCUMENTS
+    ],
+)
 def test_document_runs(path, tmp_path, monkeypatch):
     text = (ROOT / path).read_text(encoding="utf-8")
     for package in OPTIONAL:

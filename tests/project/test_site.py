@@ -80,7 +80,7 @@ def test_inventories_name_what_is_installed(tmp_path):
     [
         ("idea_figure", "index.md"),
         ("choose_figure", "guide/choose.md"),
-        ("page_figures", "guide/tutorial.md"),
+        pytest.param("page_figures", "guide/tutorial.md", marks=pytest.mark.slow),
     ],
 )
 def test_pictures_of_a_page_are_those_of_its_script(script, page, tmp_path, monkeypatch):

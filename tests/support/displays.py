@@ -69,11 +69,9 @@ def overlap(texts, renderer):
         text.set_rotation(np.rad2deg(angle))
         turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         boxes.append((turn @ centre, np.array([level.width, level.height]) / 2))
-    return [
-        (texts[i].get_text(), texts[j].get_text())
-        for (i, (c, a)), (j, (d, b)) in itertools.combinations(enumerate(boxes), 2)
-        if (np.abs(c - d) < a + b).all()
-    ]
+    centres, halves = np.reshape(boxes, (-1, 2, 2)).swapaxes(0, 1)
+    meet = (np.abs(centres[:, None] - centres) < halves[:, None] + halves).all(axis=2)
+    return [(texts[i].get_text(), texts[j].get_text()) for i, j in np.argwhere(np.triu(meet, 1))]
 
 
 def shown(labels, axis, limits):
@@ -84,7 +82,7 @@ def shown(labels, axis, limits):
 def assert_text_fits(ax):
     """No text of the axes meets another of its kind or leaves the figure."""
     figure = ax.figure
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     x_names = shown(ax.get_xticklabels(), 0, ax.get_xlim())
     y_names = shown(ax.get_yticklabels(), 1, ax.get_ylim())
