@@ -136,13 +136,14 @@ def test_gate_inputs_are_those_of_the_float64_fit(rows, mixture):
     """Both of a fitted mixture, and the cross-fitted ones that train the gate."""
     X, y, bins = rows
     exact = fit_mixture(X.astype(float), y, bins)
-    for inputs, expected in (
-        (mixture.gate_inputs_of(X), exact.gate_inputs_of(X.astype(float))),
-        (mixture.gate_.inputs_, exact.gate_.inputs_),
+    # Discriminants are targets that X tells little of: coefficients from float32 products leave as much. The
+    # moments without a fold are differences, which have the rounding of all rows.
+    for inputs, expected, units in (
+        (mixture.gate_inputs_of(X), exact.gate_inputs_of(X.astype(float)), 5),
+        (mixture.gate_.inputs_, exact.gate_.inputs_, 10),
     ):
         spread = expected.std(axis=0)
-        # Discriminants are targets that X tells little of: coefficients from float32 products leave as much.
-        assert_allclose(inputs / spread, expected / spread, rtol=0, atol=5 * TOLERANCE)
+        assert_allclose(inputs / spread, expected / spread, rtol=0, atol=units * TOLERANCE)
 
 
 def test_explanations_and_graphs(rows, mixture):
