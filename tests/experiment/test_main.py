@@ -17,7 +17,9 @@ from sklearn.model_selection import train_test_split
 
 import moe_sklearn
 from moe_sklearn.__main__ import main
+from moe_sklearn.data import RowSource
 from moe_sklearn.experiment._options import make_parser
+from moe_sklearn.experiment._spectra import Spectra, describe
 
 h5py = pytest.importorskip("h5py")
 FILES = ["model.joblib", "predictions.csv", "report.txt", "report.json", "files.json"]
@@ -256,11 +258,19 @@ def test_dry_run_tells_what_is_there(arrays, source, tmp_path, capsys):
         "label teff (bins): 37",
         "label mh (bins), column 0, is -9999 in 3 of 600 rows",
         "the gate sees no lines: None of the lines",
+        "The options are --wave-unit",
     ):
         assert part in text, part
     assert not (tmp_path / "out").exists()
     said, error = failure(capsys, "--data", source, "--dry-run", "--target", "age")
     assert "label teff (bins)" in said and "target age: no such label" in error
+
+
+def test_dry_run_tells_labels_of_text():
+    spectra = Spectra(RowSource(np.ones((3, 2))), {"grain": np.array(["oats", "rye\n", "oats"], object)})
+    assert list(describe(spectra, {"grain": "bins"}))[-1] == (
+        "label grain (bins): 2 different texts, such as oats, rye\\n"
+    )
 
 
 # --- predict ---

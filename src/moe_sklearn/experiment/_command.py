@@ -139,9 +139,10 @@ def gate_features(args, spectra: Spectra, tell) -> GateFeatureTransformer:
     try:
         return features.fit(np.ones((2, len(spectra.wavelength))))
     except ValueError as error:
+        message = f"{error} The options are --wave-unit, --wave-medium and --lines."
         if args.lines is not None or "line" not in str(error):
-            raise ValueError(f"{error} The options are --wave-unit, --wave-medium and --lines.") from error
-        tell(f"the gate sees no lines: {error}")
+            raise ValueError(message) from error
+        tell(f"the gate sees no lines: {message}")
         return GateFeatureTransformer()
 
 

@@ -276,6 +276,9 @@ def describe(spectra: Spectra, uses: dict[str, str]) -> Iterator[str]:
         shown, values = f"label {name} ({uses.get(name, 'spare')})", spectra.label(name, "label")
         if values.dtype.kind in "iufb":
             yield from _describe_values(shown, RowSource(values[:, None].astype(float)))
+        else:
+            found = np.unique(values.astype(str))
+            yield f"{shown}: {len(found)} different texts, such as {plain(', '.join(found[:5]))}"
 
 
 def _describe_values(name: str, source: RowSource, limit: float = np.inf) -> Generator[str, None, float]:
