@@ -46,7 +46,7 @@ def tables(data, gate, folds, shuffles, jobs):
         n_bins, r2_global, r2_hard, r2_soft, r2_oracle, sd, _, rho = numbers
         scores = (r2_global, r2_hard, r2_soft, sd, r2_oracle)
         print_row(line, n_bins, *(f"{score:.4f}" for score in scores), f"{rho:.2f}")
-    print(f"\n{value.summary()}.")
+    print(f"\n{value.summary()}")
     if shuffles:
         low, high = value.shuffled_r2.min(), value.shuffled_r2.max()
         sd = np.std(value.shuffled_r2)
