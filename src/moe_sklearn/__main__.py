@@ -6,7 +6,7 @@ from contextlib import suppress
 from .experiment import main
 
 # Parameters of glibc's mallopt and their values: larger blocks are given back as soon as they are freed.
-# By default, glibc learns to keep blocks of up to 32 MB, which took a fifth of the memory of the command.
+# By default, glibc learns to keep blocks of up to 32 MB, which took an eighth of the memory of the command.
 MALLOC_OPTIONS = {-1: 2**25, -3: 2**21}  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
 
 

@@ -107,6 +107,7 @@ QUICK = {
     "learned_regimes.py": "--data gaia --splits 2",
     "make_gaia_sample.py": "source.npz target.npz --rows 50 --per-bin 4",
     "levers.py": "--only gaia --steps default",
+    "matrix_free.py": "--n 900 --pixels 40",
     "memmap.py": "--gigabytes 0.002 --pixels 64",
     "mutation.py": "--mutants 2 --only linalg/_kernels.py",
     "panel.py": "--sets diabetes|gaia_mh --models ^ridge$|ours --splits 2 --results panel.csv",

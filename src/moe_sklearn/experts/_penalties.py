@@ -243,7 +243,10 @@ def alpha_of_discriminants(moments, labels: list, alphas, global_alpha: float) -
 
 
 def _held_out_curves(parts, candidates: Candidates, n_held_out: int, prior: Callable, scratch, rest=None):
-    """`error_curves` of all candidates, from the largest one down for as long as errors fall."""
+    """`error_curves` of all candidates, from the largest one down for as long as errors fall.
+
+    ``rest(fold)`` returns the moments of all other folds; None stands for `rests_of` the parts.
+    """
     rest = rest or rests_of(parts, n_rests=n_held_out)
     rest = cache(rest) if n_held_out == 1 else rest
     errors = np.full((n_held_out, len(candidates.values), parts[0].n_targets), np.nan)

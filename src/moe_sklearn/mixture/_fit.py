@@ -87,6 +87,10 @@ class FittedModels:
     pooled: Any
 
 
+# Everything that a fit makes
+Fitted = tuple[Setup, FittedModels, TrainedGate, MixturePredictor]
+
+
 def make_experts(experts):
     """Clone the experts to fit; None gives ``BinnedRidgeExperts()``.
 
@@ -305,7 +309,7 @@ def gather_rows(setup: Setup, rows: TrainingRows, product_dtype, scratch=None):
     return setup.experts.gather(rows.source.batches(), folds, product_dtype, scratch, setup.progress)
 
 
-def fit_rows(mixture, rows: TrainingRows) -> tuple:
+def fit_rows(mixture, rows: TrainingRows) -> Fitted:
     """Fit all parts of an unfitted mixture to the rows of one array or source."""
     setup, rows = prepare_rows(mixture, rows)
 
@@ -318,7 +322,7 @@ def fit_rows(mixture, rows: TrainingRows) -> tuple:
     return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
 
 
-def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> tuple:
+def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> Fitted:
     """Fit all parts of an unfitted mixture to moments and rows; set its `n_features_in_`."""
     if not hasattr(rows, "gate_data"):
         kind = type(rows).__name__
@@ -335,7 +339,7 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> tuple:
     return with_a_word(fit) if scratch is None else fit(scratch)
 
 
-def fit_batches(mixture, batches) -> tuple:
+def fit_batches(mixture, batches) -> Fitted:
     """Fit all parts of an unfitted mixture to batches of rows; set its `n_features_in_`."""
     cross_fit, experts = check_parameters(mixture), make_experts(mixture.experts)
     progress = Progress.of(mixture)
@@ -358,7 +362,7 @@ def check_parameters(mixture) -> bool:
 
 def fit_mixture(
     setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None, n_levels: int = 0
-) -> tuple:
+) -> Fitted:
     """Fit experts and features to moments, and the gate to rows that are read again.
 
     Parameters
