@@ -7,7 +7,7 @@ fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predi
 
 import warnings
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,9 +23,9 @@ from ..experts import BinnedRidgeExperts, choice_in_words, folds_to_compare, sol
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
 from ..labels import N_FOLDS, NO_BIN, GivenFolds, codes_of
-from ..linalg import LevelStack, LinearStack, Scratch, is_overridden
+from ..linalg import LevelStack, LinearStack, Scratch, is_overridden, one_blas_thread
 from ..metrics import MODES
-from ..moments import FoldMoments, in_enough_precision, with_a_word
+from ..moments import FEW_COLUMNS, FoldMoments, in_enough_precision, with_a_word
 from ._gate_plan import GatePlan, check_plan, draw_seed, n_draws_of, plan_gate, trains_on_errors
 from ._gate_rows import cross_fitted_stacks, discriminant_part, n_folds_to_fit
 from ._gate_training import TrainedGate, fit_gate, sample_weight_kwargs
@@ -393,12 +393,14 @@ def fit_mixture(
     if plan.cross_fit:
         n_fitted = int(rows.folds[plan.rows].max(initial=0)) + 1 if rows.folds is not None else 0
         check_folds(moments, n_fitted, regimes)
-    if setup.experts.compares_candidates:
-        stage = setup.progress.stage("comparison of penalties")
-        choice = setup.experts.choose(moments, setup.small_bins, scratch=scratch)
-        stage.end()
-    fit: Any = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
-    models = fit()
+    # The threads of BLAS cost more than they bring on small matrices.
+    with one_blas_thread() if moments.n_features < FEW_COLUMNS else nullcontext():
+        if setup.experts.compares_candidates:
+            stage = setup.progress.stage("comparison of penalties")
+            choice = setup.experts.choose(moments, setup.small_bins, scratch=scratch)
+            stage.end()
+        fit: Any = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
+        models = fit()
     learns_levels = n_levels > 1 and isinstance(rows.source.x_std, RowSource)
     if not learns_levels:
         moments = fit = None  # products are not needed beside the rows of the gate
