@@ -354,9 +354,8 @@ class RowMoments(GroupMoments):
             return self._kept
         return self._gram(dtype, scale, regular=True)
 
-    def gram(self) -> np.ndarray:
-        dtype = self._dtype if self._rough is None else self._rough.dtype
-        return self._gram(dtype, result_dtype=float)
+    def gram(self, dtype: type | None = float) -> np.ndarray:
+        return self._gram(self._dtype if self._rough is None else self._rough.dtype, result_dtype=dtype)
 
     def _gram(self, dtype, scale=None, regular=False, result_dtype=None):
         """R X X' R of the centred rows, R = diag(sqrt(weight)), with sums in `dtype`; a lower triangle.
