@@ -102,7 +102,9 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
 
     best.update(parameters)
     start = _flat(parameters).astype(float)
-    options = {"maxiter": min(max_iter, affordable(LEAST_ITERATIONS, start.size * len(train.y)))}
+    n_iter = min(max_iter, affordable(LEAST_ITERATIONS, start.size * len(train.y)))
+    # Each correction holds two copies of the coefficients, which are 2 million with 1,000 bins.
+    options = {"maxiter": n_iter, "maxcor": min(n_iter, 10)}
     found = minimize(objective, start, jac=True, method="L-BFGS-B", callback=stop_when_stale, options=options)
     best.n_steps = found.nit
     return best

@@ -23,6 +23,9 @@ MAX_ROUTER_ROWS = 50_000
 # With more rows or bins than this, the router is solved to fewer digits, which saves time: hard mixing is as
 # good.
 EXACT_ROUTER_ROWS, EXACT_ROUTER_BINS, ROUTER_TOL = 10_000, 50, 1e-3
+# With more bins, the router is a regression on discriminant axes of its inputs, two of which belong to each
+# bin. The product of rows and bins is bounded, but there are at least 25 rows for each bin.
+ROUTER_AXES, MAX_ROUTER_CELLS, LEAST_ROUTER_ROWS = 20, 2_000_000, 25
 
 
 class TrainedGate(NamedTuple):
@@ -177,10 +180,14 @@ def _in_words(gate, inputs):
 
 def fit_router(inputs, bins, codes, sample_weight=None):
     """Fit a `LogisticGate` to some of the rows, to as many digits as the most probable bin needs."""
-    rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
+    n_bins, limit, gate = len(bins), MAX_ROUTER_ROWS, LogisticGate()
+    if n_bins > EXACT_ROUTER_BINS:
+        limit = min(limit, max(MAX_ROUTER_CELLS // n_bins, LEAST_ROUTER_ROWS * n_bins))
+        gate.n_axes = ROUTER_AXES
+    rows = stratified_rows(codes, n_bins, limit, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
-    is_large = len(rows) > EXACT_ROUTER_ROWS or len(bins) > EXACT_ROUTER_BINS
-    gate = LogisticGate(tol=ROUTER_TOL) if is_large else LogisticGate()
+    if len(rows) > EXACT_ROUTER_ROWS or gate.n_axes:
+        gate.tol = ROUTER_TOL
     return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
 
