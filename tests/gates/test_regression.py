@@ -302,8 +302,8 @@ def test_bad_parameters_are_named(parameters, message):
     [
         *[(1000, 3, 3, 200, 9), (2500, 3, 3, 500, 9), (4000, 3, 3, 500, 9), (5000, 3, 3, 500, 9)],
         *[(20_000, 3, 3, 2000, 9), (100, 3, 3, 20, 9), (3, 3, 3, 1, 9), (2, 3, 3, 1, 9)],
-        *[(600, "auto", 5, 120, 9), (8000, "auto", 5, 800, 500), (110_000, "auto", 2, 5000, 9)],
-        (8000, "auto", 2, 800, 501),
+        *[(600, "auto", 5, 120, 9), (8000, "auto", 5, 800, 200), (110_000, "auto", 2, 5000, 9)],
+        (8000, "auto", 2, 800, 201),
     ],
 )
 def test_each_restart_holds_out_rows_of_its_own(n_rows, n_restarts, n_networks, n_held, n_experts):

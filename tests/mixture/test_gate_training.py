@@ -411,14 +411,11 @@ def test_a_fit_advances_a_random_state(given):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "n_bins", "tol", "n_axes", "n_used"),
-    [
-        *[(600, 50, 1e-4, None, 600), (612, 51, 1e-3, 20, 612), (10_001, 2, 1e-3, None, 10_001)],
-        *[(51_000, 51, 1e-3, 20, 39_168), (9000, 300, 1e-3, 20, 7500)],
-    ],
+    ("n_rows", "n_bins", "tol", "n_axes"),
+    [(600, 50, 1e-4, None), (600, 60, 5e-3, 20), (10_001, 2, 1e-3, None), (12_000, 300, 1e-3, 20)],
 )
-def test_routers_of_many_rows_or_bins_do_less_work(n_rows, n_bins, tol, n_axes, n_used, monkeypatch):
+def test_routers_of_many_rows_or_bins_do_less_work(n_rows, n_bins, tol, n_axes, monkeypatch):
     """The router of 400 bins took a minute, that of 1,024 did not end in ten."""
-    monkeypatch.setattr(_gate_training, "fit_classifier", lambda gate, inputs, *_: (gate, len(inputs)))
-    gate, n = fit_router(np.zeros((n_rows, 2)), np.arange(n_bins), np.arange(n_rows) % n_bins)
-    assert (gate.tol, gate.n_axes, n) == (tol, n_axes, n_used)
+    monkeypatch.setattr(_gate_training, "fit_classifier", lambda gate, *_: gate)
+    gate = fit_router(np.zeros((n_rows, 2)), np.arange(n_bins), np.arange(n_rows) % n_bins)
+    assert (gate.tol, gate.n_axes) == (tol, n_axes)

@@ -27,7 +27,7 @@ PRECISION = np.float32
 # little, so two are enough.
 N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
 # Two are also enough with more experts than this: their steps are few and slow.
-MANY_EXPERTS = 500
+MANY_EXPERTS = 200
 # With more rows than this, the penalty does not grow with the rows.
 PENALISED_ROWS = 50_000
 MIN_HELD_OUT, MAX_HELD_OUT = 500, 5_000
@@ -74,7 +74,7 @@ class RegressionGate(StatefulEstimator):
         Number of networks to average. Each starts from its own random units and holds out other rows: a
         tenth, but at least 500 and at most 5,000, and never more than a fifth. With groups, these are shares
         and numbers of groups. Networks are trained in parallel, on as many threads as BLAS would use; the
-        result does not depend on that number. "auto" means 5, or 2 with more than 100,000 rows or 500
+        result does not depend on that number. "auto" means 5, or 2 with more than 100,000 rows or 200
         experts.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. A

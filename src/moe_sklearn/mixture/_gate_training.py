@@ -23,9 +23,9 @@ MAX_ROUTER_ROWS = 50_000
 # With more rows or bins than this, the router is solved to fewer digits, which saves time: hard mixing is as
 # good.
 EXACT_ROUTER_ROWS, EXACT_ROUTER_BINS, ROUTER_TOL = 10_000, 50, 1e-3
-# With more bins, the router is a regression on discriminant axes of its inputs, two of which belong to each
-# bin. The product of rows and bins is bounded, but there are at least 25 rows for each bin.
-ROUTER_AXES, MAX_ROUTER_CELLS, LEAST_ROUTER_ROWS = 20, 2_000_000, 25
+# With more bins, it is a regression on discriminant axes of its inputs, which is as good. The gradient of a
+# class is in proportion to the share of its rows, and so is the tolerance.
+ROUTER_AXES, TOL_OF_BINS = 20, 0.3
 
 
 class TrainedGate(NamedTuple):
@@ -136,11 +136,11 @@ def train_gate(
     # blend of ridges does: on simulated spectra they raise R2 from 0.684 to 0.726.
     anchors = anchor_values(plan.anchors, data.y)
     constants = np.broadcast_to(anchors, (len(codes), *anchors.shape))
-    outputs = np.concatenate([predictions, constants], axis=1)
+    predictions = np.concatenate([predictions, constants], axis=1)
     more = {"groups": groups, "fallback": n_bins}
     more = {name: value for name, value in more.items() if has_fit_parameter(plan.gate, name)}
     gate = _copy_of(plan.gate).fit(
-        inputs, data.y, experts=outputs, labels=codes, sample_weight=sample_weight, **more
+        inputs, data.y, experts=predictions, labels=codes, sample_weight=sample_weight, **more
     )
     stage.end(*_in_words(gate, inputs))
     return TrainedGate(gate, router, anchors, variance, input_range, limits=limits)
@@ -180,14 +180,11 @@ def _in_words(gate, inputs):
 
 def fit_router(inputs, bins, codes, sample_weight=None):
     """Fit a `LogisticGate` to some of the rows, to as many digits as the most probable bin needs."""
-    n_bins, limit, gate = len(bins), MAX_ROUTER_ROWS, LogisticGate()
-    if n_bins > EXACT_ROUTER_BINS:
-        limit = min(limit, max(MAX_ROUTER_CELLS // n_bins, LEAST_ROUTER_ROWS * n_bins))
-        gate.n_axes = ROUTER_AXES
-    rows = stratified_rows(codes, n_bins, limit, random_state=0)
+    rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
-    if len(rows) > EXACT_ROUTER_ROWS or gate.n_axes:
-        gate.tol = ROUTER_TOL
+    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > EXACT_ROUTER_ROWS else LogisticGate()
+    if len(bins) > EXACT_ROUTER_BINS:
+        gate = LogisticGate(tol=TOL_OF_BINS / len(bins), n_axes=ROUTER_AXES)
     return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
 
