@@ -68,8 +68,18 @@ def test_as_many_axes_as_inputs_mean_no_projection():
     assert_array_equal(*gates)
 
 
+def test_a_row_of_weight_2_counts_as_two_rows_for_the_axes_too():
+    X, _, _, labels = regimes(200)
+    weight = np.arange(200) % 3
+    weighted = LogisticGate(n_axes=2).fit(X, labels, sample_weight=weight)
+    repeated = LogisticGate(n_axes=2).fit(np.repeat(X, weight, axis=0), np.repeat(labels, weight))
+    assert_allclose(weighted.weigh(X), repeated.weigh(X), atol=1e-4)
+
+
 def test_what_the_logistic_gate_refuses():
     X, _, _, labels = regimes(20)
+    with pytest.raises(ValueError, match="n_axes"):
+        LogisticGate(n_axes=0).fit(X, labels)
     with pytest.raises(NotFittedError):
         LogisticGate().predict_proba(X)
     gate = LogisticGate().fit(X, labels)

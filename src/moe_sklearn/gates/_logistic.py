@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from .._checks import check_sample_weight
+from .._checks import check_number, check_sample_weight
 from ..data import checked_array
 from ..linalg import one_blas_thread
 from ._loss import softmax
@@ -24,20 +24,22 @@ MANY_CLASSES = 50
 AXES_SHRINKAGE = 0.1
 
 
-def discriminant_axes(X, codes, n_axes: int) -> np.ndarray:
+def discriminant_axes(X, codes, n_axes: int, sample_weight=None) -> np.ndarray:
     """Find the directions in which the means of classes differ most: (n_inputs, n_axes).
 
     The variance within classes, with `AXES_SHRINKAGE`, is 1 along each axis (Hastie, Tibshirani and Friedman,
     The Elements of Statistical Learning, 2nd ed., section 4.3.3). X (n, n_inputs) is standardised. `codes`
-    (n,) count the classes from 0 on.
+    (n,) count the classes from 0 on. There are fewer axes than classes.
     """
-    counts = np.bincount(codes)
-    members = csr_array((np.ones(len(X)), (codes, np.arange(len(X)))))
-    means = (members @ X) / counts[:, None]
-    between = (means.T * counts) @ means / len(X)
-    within = X.T @ X / len(X) - between
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+    shares = np.bincount(codes, weight) / weight.sum()
+    members = csr_array((weight / weight.sum(), (codes, np.arange(len(X)))))
+    means = (members @ X) / np.where(shares > 0, shares, 1.0)[:, None]
+    between = (means.T * shares) @ means
+    within = (X.T * weight) @ X / weight.sum() - between
     within[np.diag_indices_from(within)] += AXES_SHRINKAGE
-    return eigh(between, within, subset_by_index=[len(within) - n_axes, len(within) - 1])[1]
+    n_found = max(min(n_axes, len(shares) - 1), 1)
+    return eigh(between, within, subset_by_index=[len(within) - n_found, len(within) - 1])[1]
 
 
 class LogisticGate(ClassifierMixin, StatefulEstimator):
@@ -109,26 +111,27 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         Raises
         ------
         ValueError
-            If X or `sample_weight` holds nan or infinity, if lengths differ, or if y has only one class.
+            If X or `sample_weight` holds nan or infinity, if lengths differ, if y has only one class, or if
+            `n_axes` is not a positive integer.
         """
         fitted = unfitted_copy(self)
         X, y = checked_array(fitted, X, y, dtype=np.float64)
         sample_weight = check_sample_weight(sample_weight, len(X))
+        if self.n_axes is not None:
+            check_number(self.n_axes, "n_axes", 1, np.inf, integer=True)
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)
         classes, codes = np.unique(y, return_inverse=True)
         solver = "newton-cg" if len(X) > NEWTON_ROWS or len(classes) > MANY_CLASSES else "lbfgs"
         logistic = LogisticRegression(C=self.C, solver=solver, max_iter=self.max_iter, tol=self.tol)
         # Products with so few columns are slower with several threads.
         with one_blas_thread():
-            inputs = fitted.scaler_.transform(X)
-            if self.n_axes is None or self.n_axes >= X.shape[1]:
-                fitted.logistic_ = logistic.fit(inputs, y, sample_weight=sample_weight)
-            else:
-                axes = discriminant_axes(inputs, codes, self.n_axes)
-                # float32 halves the time.
-                inputs = (inputs @ axes).astype(np.float32)
-                fitted.logistic_ = logistic.fit(inputs, y, sample_weight=sample_weight)
-                logistic.coef_, logistic.n_features_in_ = logistic.coef_ @ axes.T, X.shape[1]
+            inputs, axes = fitted.scaler_.transform(X), None
+            if self.n_axes is not None and self.n_axes < X.shape[1]:
+                axes = discriminant_axes(inputs, codes, self.n_axes, sample_weight)
+                inputs = (inputs @ axes).astype(np.float32)  # which halves the time
+            fitted.logistic_ = logistic.fit(inputs, y, sample_weight=sample_weight)
+        if axes is not None:
+            logistic.coef_, logistic.n_features_in_ = logistic.coef_ @ axes.T, X.shape[1]
         fitted.classes_, fitted.n_iter_ = fitted.logistic_.classes_, fitted.logistic_.n_iter_
         return adopt(self, fitted)
 

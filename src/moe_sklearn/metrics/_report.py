@@ -375,7 +375,7 @@ def bin_means(values: NDArray, codes: NDArray, n_bins: int, weight: NDArray | No
 
 
 def rho_tables(
-    y: ArrayLike, predicted: Mapping[Mixing, ArrayLike], weight: ArrayLike | None, **options: Any
+    y: ArrayLike, predicted: Mapping[Any, ArrayLike], weight: ArrayLike | None, **options: Any
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Rho and its interval for the modes "hard" and "soft"; (nan, nan) where rho is undefined.
 
@@ -383,7 +383,7 @@ def rho_tables(
     """
     given: dict[str, Any] = {"y_global": predicted["global"], "y_oracle": predicted["oracle"]}
     given["sample_weight"] = weight
-    modes: tuple[Mixing, ...] = ("hard", "soft")
+    modes = ("hard", "soft")
     rho = {mode: rho_score(y, predicted[mode], **given) for mode in modes}
     intervals = [(np.nan, np.nan)] * 2
     if not np.isnan(rho["soft"]):  # Both modes share the gain of the oracle.
