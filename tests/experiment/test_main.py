@@ -267,9 +267,9 @@ def test_dry_run_tells_what_is_there(arrays, source, tmp_path, capsys):
 
 
 def test_dry_run_tells_labels_of_text():
-    spectra = Spectra(RowSource(np.ones((3, 2))), {"grain": np.array(["oats", "rye\n", "oats"], object)})
+    spectra = Spectra(RowSource(np.ones((3, 2))), {"Grain": np.array(["oats", "rye\n", "oats"], object)})
     assert list(describe(spectra, {"grain": "bins"}))[-1] == (
-        "label grain (bins): 2 different texts, such as oats, rye\\n"
+        "label Grain (bins): 2 different texts, such as oats, rye\\n"
     )
 
 

@@ -180,7 +180,7 @@ def _open_hdf5(path, stack, args):
         items = name.replace("_values", "_items")  # where pandas has the names of the columns
         told = file[items][:] if items in names and items != name else item.attrs.get("names")
         for part, array in _fields(name, item):
-            yield part, array, item.attrs.get("unit"), told
+            yield part, array, item.attrs.get("unit", item.attrs.get("units")), told
 
 
 def _open_fits(path, stack, args):
@@ -190,7 +190,11 @@ def _open_fits(path, stack, args):
         name = hdu.name or f"HDU{number}"
         if not hdu.is_image:
             for column in hdu.columns:
-                yield f"{name}/{column.name}", hdu.data[column.name], column.unit, None
+                values = hdu.data[column.name]
+                if values.ndim == 1 and isinstance(column.null, int):  # marks missing integers, unscaled
+                    mark = column.null * (column.bscale or 1) + (column.bzero or 0)
+                    values = np.where(values == mark, np.nan, values)
+                yield f"{name}/{column.name}", values, column.unit, None
         elif hdu.header["NAXIS"]:
             yield name, hdu.data
 
@@ -202,6 +206,11 @@ def _open_table(path, stack, args):
     is_csv, folder = kind_of(path) not in PARQUET, _scratch(stack)
     parts = stack.enter_context(pd.read_csv(path, chunksize=READ_ROWS)) if is_csv else [pd.read_parquet(path)]
     for part, frame in enumerate(parts):
+        if frame.shape[1] == 1 and (mark := re.search("[;\t]", str(frame.columns[0]))):
+            raise ValueError(
+                f"{mark[0]!r} divides its columns, not a comma: write it anew by pandas.read_csv(path, "
+                f"sep={mark[0]!r}).to_csv(new, index=False), with decimal=',' if its numbers have commas"
+            )
         for role, columns in _pixel_columns(frame, args).items():
             values = frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
             bad = np.argwhere(np.isnan(values) & frame[columns].notna().to_numpy())
@@ -222,7 +231,7 @@ def _pixel_columns(frame, args) -> dict[str, list]:
     found: dict[str, list] = {}
     # A pattern of flux, such as flux*, can match the columns of errors, which are therefore found first.
     for role in ("error", "ivar", "flux"):
-        pattern = rf"(?i)({'|'.join(USUAL[role])})[_ .\[-]?\d+\]?"
+        pattern = rf"(?i)({'|'.join(USUAL[role])})[_ .\[-]?\d+(\.\d+)?\]?"
         pattern = fnmatch.translate(getattr(args, role)) if getattr(args, role) else pattern
         left = [name for name in frame.columns if name not in sum(found.values(), [])]
         columns = [name for name in left if re.fullmatch(pattern, str(name))]

@@ -116,6 +116,8 @@ class Contributions:
         ['400 to 500', '500 to 600']
         """
         names = np.array(self._names)
+        if wavelength is None and not isinstance(bands, Mapping):
+            raise ValueError("bands are edges of wavelength: pass wavelength too, or a dict of columns.")
         if wavelength is None:
             unknown = [c for columns in bands.values() for c in columns if c not in set(self._names)]
             if unknown:
@@ -125,6 +127,8 @@ class Contributions:
             axis = of_columns(wavelength, "wavelength", len(names))
             if not isinstance(bands, Mapping):
                 edges = np.asarray(bands, dtype=float).tolist()
+                if len(edges) < 2:
+                    raise ValueError(f"bands need two edges or more; got {edges}.")
                 bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairwise(edges)}
                 axis = np.where(axis == edges[-1], np.nextafter(edges[-1], -np.inf), axis)
             members = [(axis >= low) & (axis < high) for low, high in bands.values()]
