@@ -186,6 +186,14 @@ def test_tables_without_commas_are_refused(arrays, tmp_path, opened, sep, decima
         opened(tmp_path / "a.csv")
 
 
+def test_nullable_columns_of_parquet(arrays, tmp_path, opened):
+    arrays["flux"][3, 2] = np.nan
+    frame = pixel_frame(arrays).convert_dtypes()
+    assert not isinstance(frame.dtypes.iloc[0], np.dtype)
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert_array_equal(rows_of(opened(tmp_path / "a.parquet").flux), arrays["flux"])
+
+
 def test_wavelengths_with_decimals_name_pixels(arrays, tmp_path, opened):
     frame = pd.DataFrame(arrays["flux"], columns=[f"flux_{wave:.2f}" for wave in arrays["wave"]])
     frame.to_csv(tmp_path / "a.csv", index=False)

@@ -212,7 +212,9 @@ def _open_table(path, stack, args):
                 f"sep={mark[0]!r}).to_csv(new, index=False), with decimal=',' if its numbers have commas"
             )
         for role, columns in _pixel_columns(frame, args).items():
-            values = frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
+            found = frame[columns].apply(pd.to_numeric, errors="coerce")
+            is_plain = all(isinstance(dtype, np.dtype) for dtype in found.dtypes)
+            values = found.to_numpy(None if is_plain else float, na_value=np.nan)  # else objects
             bad = np.argwhere(np.isnan(values) & frame[columns].notna().to_numpy())
             if bad.size:
                 where = f"row {part * READ_ROWS + bad[0, 0]} of column {columns[bad[0, 1]]!r}"
