@@ -194,6 +194,14 @@ def test_nullable_columns_of_parquet(arrays, tmp_path, opened):
     assert_array_equal(rows_of(opened(tmp_path / "a.parquet").flux), arrays["flux"])
 
 
+def test_parts_of_a_table_have_the_same_columns(arrays, tmp_path, opened):
+    frame = pixel_frame(arrays)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.iloc[:, ::-1].to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(ValueError, match=r"b.csv .*flux has other columns, or another order, than in"):
+        opened(tmp_path / "a.csv", tmp_path / "b.csv")
+
+
 def test_wavelengths_with_decimals_name_pixels(arrays, tmp_path, opened):
     frame = pd.DataFrame(arrays["flux"], columns=[f"flux_{wave:.2f}" for wave in arrays["wave"]])
     frame.to_csv(tmp_path / "a.csv", index=False)

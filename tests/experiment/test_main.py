@@ -330,6 +330,16 @@ def test_predictions_have_intervals_after_calibration(arrays, source, tmp_path, 
     assert "std" in columns and "oracle" not in columns and "prediction" in columns
 
 
+def test_columns_of_a_new_table_are_those_of_training(arrays, tmp_path, capsys, no_figures):
+    frame, table, model = pixel_frame(arrays), tmp_path / "a.csv", tmp_path / "out" / "model.joblib"
+    frame.to_csv(table, index=False)
+    run("--data", table, *FAST, "--output", model.parent, "--quiet")
+    run("predict", model, table, "--output", tmp_path / "new.csv", "--quiet")
+    frame.iloc[:, ::-1].to_csv(table, index=False)
+    said = failure(capsys, "predict", model, table, "--output", tmp_path / "other.csv").err
+    assert "flux has a column 'flux_19' where that of the model has 'flux_0'" in said
+
+
 def test_messages_of_predict(arrays, source, model, tmp_path, capsys):
     new = tmp_path / "new.csv"
 

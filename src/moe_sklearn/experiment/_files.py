@@ -137,6 +137,8 @@ def open_files(paths: list[Path], stack: ExitStack, args: Namespace) -> list[Ent
                 unit, names = told or (None, None)
                 names = None if names is None else [plain(each) for each in np.ravel(names)]
                 entry = held.setdefault(name, Entry(plain(name), [], [], plain(unit), names))
+                if None not in (names, entry.names) and names != entry.names:
+                    raise ValueError(f"{name} has other columns, or another order, than in {entry.files[0]}")
                 entry.arrays.append(array)
                 entry.files.append(path)
         except (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
@@ -222,7 +224,8 @@ def _open_table(path, stack, args):
             # Text says nothing of precision.
             file = folder / f"{role}{part}.npy"
             np.save(file, values.astype(np.float32) if is_csv else values)
-            yield getattr(args, role) or role, np.load(file, mmap_mode="r")
+            named = columns if role == "flux" else None
+            yield getattr(args, role) or role, np.load(file, mmap_mode="r"), None, named
             frame = frame.drop(columns=columns)
         for name, column in frame.items():
             yield name, column.to_numpy()

@@ -33,7 +33,7 @@ class FileRows(DerivedRows):
             raise ValueError(f"{entry} of {entry.files[0]}: two axes are expected, spectra and pixels.")
         super().__init__(as_source(entry.arrays))
         self.dtype = np.dtype("f8" if any(a.dtype.str[1:] == "f8" for a in entry.arrays) else "f4")
-        self.files, self.in_memory = entry.files, False
+        self.files, self.names, self.in_memory = entry.files, entry.names, False
 
     # Blocks do not depend on where files end, so that all kinds of files give one result.
     blocks = RowSource.blocks
