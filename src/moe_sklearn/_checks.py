@@ -145,10 +145,7 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
     if may_miss:
         return
     if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in _dtypes_of(values)):
-        raise TypeError(
-            f"{name} holds dates or times, whose numbers depend on a unit: make them numbers first, as in "
-            "(dates - dates.min()) / np.timedelta64(1, 'D')."
-        )
+        raise TypeError(f"{name} holds dates: make them numbers, as in (t - t[0]) / np.timedelta64(1, 'D').")
     check_no_missing(values, name)
 
 

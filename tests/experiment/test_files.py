@@ -182,7 +182,7 @@ def test_units_of_hdf5(arrays, tmp_path, opened, attribute):
 @pytest.mark.parametrize(("sep", "decimal"), [(";", ","), ("\t", ".")])
 def test_tables_without_commas_are_refused(arrays, tmp_path, opened, sep, decimal):
     pixel_frame(arrays).to_csv(tmp_path / "a.csv", sep=sep, decimal=decimal, index=False)
-    with pytest.raises(ValueError, match=r"a.csv .* divides its columns, not a comma: .*to_csv\(new"):
+    with pytest.raises(ValueError, match=r"a.csv .* no comma divides its columns: .*to_csv\(new"):
         opened(tmp_path / "a.csv")
 
 

@@ -168,7 +168,7 @@ def predict(args, tell, stack):
     for line in chain(spectra.told, about):
         tell(line)
     axis = spectra.wavelength, spectra.wave_unit, args.wave_medium
-    saved.check_pixels(spectra.flux.shape[1], *axis, names=spectra.flux.names)
+    saved.check_pixels(spectra.flux.shape[1], *axis, names=getattr(spectra.flux, "names", None))
     if args.dry_run:
         return
     seen = seen_by(saved.scaler, spectra.error, args.noise or 0.0, args.seed)

@@ -208,11 +208,9 @@ def _open_table(path, stack, args):
     is_csv, folder = kind_of(path) not in PARQUET, _scratch(stack)
     parts = stack.enter_context(pd.read_csv(path, chunksize=READ_ROWS)) if is_csv else [pd.read_parquet(path)]
     for part, frame in enumerate(parts):
-        if frame.shape[1] == 1 and (mark := re.search("[;\t]", str(frame.columns[0]))):
-            raise ValueError(
-                f"{mark[0]!r} divides its columns, not a comma: write it anew by pandas.read_csv(path, "
-                f"sep={mark[0]!r}).to_csv(new, index=False), with decimal=',' if its numbers have commas"
-            )
+        if frame.shape[1] == 1 and re.search("[;\t]", str(frame.columns[0])):
+            way_out = "pandas.read_csv(path, sep=..., decimal=...).to_csv(new, index=False)"
+            raise ValueError(f"no comma divides its columns: write it anew, as by {way_out}")
         for role, columns in _pixel_columns(frame, args).items():
             found = frame[columns].apply(pd.to_numeric, errors="coerce")
             is_plain = all(isinstance(dtype, np.dtype) for dtype in found.dtypes)

@@ -127,8 +127,6 @@ class Contributions:
             axis = of_columns(wavelength, "wavelength", len(names))
             if not isinstance(bands, Mapping):
                 edges = np.asarray(bands, dtype=float).tolist()
-                if len(edges) < 2:
-                    raise ValueError(f"bands need two edges or more; got {edges}.")
                 bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairwise(edges)}
                 axis = np.where(axis == edges[-1], np.nextafter(edges[-1], -np.inf), axis)
             members = [(axis >= low) & (axis < high) for low, high in bands.values()]
