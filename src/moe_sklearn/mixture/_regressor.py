@@ -192,6 +192,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     # Models of earlier releases lack these.
     group_column: Any = None
     noise_levels = 0
+    memory: Any = None
 
     # Cross-validation passes `x_std` only to `fit`: held-out rows have no noise beyond that of X.
     __metadata_request__predict = {"bins": True, "mixing": True, "x_std": False}
@@ -213,6 +214,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         random_state=None,
         side_columns: Any = None,
         group_column: Any = None,
+        memory: Any = None,
         verbose=0,
     ):
         self.experts = experts
@@ -228,6 +230,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         self.random_state = random_state
         self.side_columns = side_columns
         self.group_column = group_column
+        self.memory = memory
         self.verbose = verbose
 
     def set_params(self, **params) -> Self:

@@ -188,8 +188,10 @@ class RowMoments(GroupMoments):
         return self  # rows never change
 
     def __getstate__(self):
-        # Cached values are computed again from the rows.
-        return vars(RowMoments(self.store, self.index))
+        # Kernels are computed again from the rows. Sums are kept: computed in another way, they would differ
+        # by rounding.
+        made = {} if self._made_x_sum is None else {"x_sum": self.x_sum}
+        return vars(self) | made | {"_made_x_sum": None, "_kept": None}
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X, y and weights of the rows."""
