@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.base import clone
 
+from .._base import unfitted_copy
 from .._progress import SILENT, Progress
 from ..data import Rows, noise_levels
 from ..labels import N_FOLDS, GivenFolds, joined_folds
@@ -143,7 +143,7 @@ class LinearPlan:
         part, stacks = None, None
         # Global ridge and discriminants share a matrix.
         with pooled.keeping_factor(scratch):
-            experts = clone(self.experts).fit_moments(total, **of_rows, **known, scratch=scratch)
+            experts = unfitted_copy(self.experts).fit_moments(total, **of_rows, **known, scratch=scratch)
             if self.discriminates:
                 part = discriminant_part(total, experts, pooled, scratch)
             stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
