@@ -9,18 +9,20 @@ from sklearn.base import clone
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
 from moe_sklearn.data import Rows, as_source
 from moe_sklearn.experts import _bin_by_bin
-from moe_sklearn.experts._bin_by_bin import (
-    FEWEST_COLUMNS,
-    SolvedMoments,
-    gather_in_turn,
-    solve_moments,
-    solve_rows,
-)
+from moe_sklearn.experts._bin_by_bin import SolvedMoments, gather_in_turn, solve_moments, solve_rows
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.labels import GivenFolds
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
-from moe_sklearn.moments import BinnedMoments, FoldMoments, _binned, _moments, discriminants, ridge
+from moe_sklearn.moments import (
+    FEW_COLUMNS,
+    BinnedMoments,
+    FoldMoments,
+    _binned,
+    _moments,
+    discriminants,
+    ridge,
+)
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
@@ -127,14 +129,14 @@ def test_a_bin_within_one_fold_has_models_where_it_has_rows(in_turn):
 def wide_rows(n_per_bin=600, n_bins=5):
     rng = np.random.default_rng(2)
     bins = np.repeat(np.arange(n_bins), n_per_bin)
-    X = rng.normal(size=(len(bins), FEWEST_COLUMNS)).astype(np.float32)
+    X = rng.normal(size=(len(bins), FEW_COLUMNS)).astype(np.float32)
     y = X[:, :n_bins][np.arange(len(bins)), bins] + 0.1 * rng.normal(size=len(bins))
     return X, y, bins
 
 
 def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
     X, y, bins = wide_rows()
-    of_one = _triangles.lower_bytes(FEWEST_COLUMNS, np.float32)
+    of_one = _triangles.lower_bytes(FEW_COLUMNS, np.float32)
     in_turn = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
     monkeypatch.setattr(_binned, "available_memory", lambda: 3.5 * of_one)
     again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
@@ -173,13 +175,13 @@ def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):
         ({"alpha": 1.0, "shrink_to": "global"}, {}, False),
         ({"alpha": {0: 1.0}}, {}, False),
         ({"alpha": 1.0}, {"x_std": 0.1}, False),
-        ({"alpha": 1.0}, {"n_columns": FEWEST_COLUMNS - 1}, False),
+        ({"alpha": 1.0}, {"n_columns": FEW_COLUMNS - 1}, False),
         ({"alpha": 1.0}, {"n_batches": 2}, False),
         ({"alpha": 1.0}, {"n_shards": 2}, False),
     ],
 )
 def test_bins_are_solved_in_turn_where_that_is_possible(params, changes, is_in_turn):
-    n_folds, n_columns = changes.get("n_folds", 2), changes.get("n_columns", FEWEST_COLUMNS)
+    n_folds, n_columns = changes.get("n_folds", 2), changes.get("n_columns", FEW_COLUMNS)
     X, y = np.ones((8, n_columns)), np.arange(8.0)
     X = as_source([X[:4], X[4:]]) if "n_shards" in changes else X
     batch = Rows(as_source(X), y, np.zeros(8, int), x_std=changes.get("x_std"))
@@ -206,7 +208,7 @@ def test_all_ways_to_fit_solve_in_turn(fit, alpha, calls_of):
     elif fit == "batches":
         model.fit_batches(halves)
     else:
-        shards = [BinnedMoments(FEWEST_COLUMNS).update(*half) for half in halves]
+        shards = [BinnedMoments(FEW_COLUMNS).update(*half) for half in halves]
         model.fit_moments(shards, gate_rows([[half] for half in halves]))
     assert solved == [1]
     expected = clone(model).fit(X, y, bins=bins)

@@ -18,6 +18,7 @@ from ..data import Rows
 from ..labels import in_order
 from ..linalg import Scratch
 from ..moments import (
+    FEW_COLUMNS,
     FLOAT32_ROWS,
     BinnedMoments,
     FoldMoments,
@@ -28,9 +29,6 @@ from ..moments import (
     merged_products,
     ridge,
 )
-
-# With fewer columns, products take little memory.
-FEWEST_COLUMNS = 512
 
 
 @dataclass(frozen=True)
@@ -271,7 +269,7 @@ def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scrat
 
 def alpha_in_turn(experts, n_features: int, choice=None) -> Callable | None:
     """Return the function that gives the penalty of each bin, if bins can be solved in turn and should be."""
-    return experts.alpha_in_turn(choice) if n_features >= FEWEST_COLUMNS else None
+    return experts.alpha_in_turn(choice) if n_features >= FEW_COLUMNS else None
 
 
 def gather_in_turn(

@@ -5,6 +5,7 @@ parameters of a gate or of its features therefore needs them only once.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,8 +17,8 @@ from .._base import unfitted_copy
 from .._progress import SILENT, Progress
 from ..data import Rows, noise_levels
 from ..labels import N_FOLDS, GivenFolds, joined_folds
-from ..linalg import LinearPart, LinearStack, Scratch
-from ..moments import BinnedMoments, FoldMoments, discriminants, in_enough_precision
+from ..linalg import LinearPart, LinearStack, Scratch, one_blas_thread
+from ..moments import FEW_COLUMNS, BinnedMoments, FoldMoments, discriminants, in_enough_precision
 from ._bin_by_bin import solve_in_turn
 from ._cross_validation import bins_in_one_fold
 from ._penalties import choice_in_words
@@ -115,16 +116,17 @@ class LinearPlan:
         scratch, choice = scratch or Scratch(), None
         if self.n_fitted is not None:
             check_folds(moments, self.n_fitted, self.names)
-        if self.experts.compares_candidates:
-            stage = progress.stage("comparison of penalties")
-            choice = self.experts.choose(moments, self.small_bins, scratch=scratch)
-            stage.end()
-        solve = partial(self._solve, moments, rows, scratch, progress, choice)
-        models = solve()
-        if self.n_levels > 1:
-            if models.pooled.is_rows:  # they share their noise with the moments, which will change
-                models = replace(models, pooled=deepcopy(models.pooled))
-            models = replace(models, levels=self._levels(moments, solve, models.pooled, rows, folds))
+        with few_threads(moments.n_features):
+            if self.experts.compares_candidates:
+                stage = progress.stage("comparison of penalties")
+                choice = self.experts.choose(moments, self.small_bins, scratch=scratch)
+                stage.end()
+            solve = partial(self._solve, moments, rows, scratch, progress, choice)
+            models = solve()
+            if self.n_levels > 1:
+                if models.pooled.is_rows:  # they share their noise with the moments, which will change
+                    models = replace(models, pooled=deepcopy(models.pooled))
+                models = replace(models, levels=self._levels(moments, solve, models.pooled, rows, folds))
         return models
 
     def _solve(self, moments, rows, scratch, progress, choice) -> LinearModels:
@@ -196,6 +198,11 @@ def gather_in_folds(experts, rows: Rows, folds, product_dtype, progress, n_fitte
     """
     rule = None if folds is None else GivenFolds(folds, int(folds.max(initial=0)) + 1, n_fitted or 0)
     return experts.gather(rows.batches(), rule, product_dtype, scratch, progress)
+
+
+def few_threads(n_columns: int):
+    """Make a context for matrices of this size. On small ones, threads of BLAS cost more than they bring."""
+    return one_blas_thread() if n_columns < FEW_COLUMNS else nullcontext()
 
 
 def check_folds(moments, n_folds: int, names: dict):

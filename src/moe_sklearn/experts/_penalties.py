@@ -3,7 +3,7 @@
 import numbers
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -173,7 +173,11 @@ def choose_alphas(
     if in_folds and not by_folds:
         parts, pooled = {k: [merged(of_label)] for k, of_label in parts.items()}, [moments.pool()]
     n_held_out = n_compared(pooled) if by_folds else 0
-    rest_of_pool = rests_of(pooled, moments.pool, n_rests=n_held_out)
+    rest_of_pool, rest_of = rests_of(pooled, moments.pool, n_rests=n_held_out), {}
+    if by_folds and moments.keeps_rests:
+        # The fit needs the same rests again.
+        rest_of_pool = moments.pool_without
+        rest_of = {label: partial(moments.rest, label) for label in labels}
     # The tie of likelihoods must be the same for a row of weight 2 and for two rows.
     tie = tie_of(moments.n_rows) if by_folds else MOST_TIE
     table = []
@@ -202,7 +206,9 @@ def choose_alphas(
     if labels:
         prior = (lambda fold: global_coef(fold, of_global)) if shrink else (lambda fold: None)
         none = np.full(len(candidates.values), np.nan)
-        of_bins = np.stack([none if k in alone else curves(k, parts[k], prior) for k in labels])
+        of_bins = np.stack(
+            [none if k in alone else curves(k, parts[k], prior, rest_of.get(k)) for k in labels]
+        )
         weights = [weight_of(parts[k]) for k in labels]
         shared = pooled_curves(of_bins, weights)
         places = largest_of_best(shared, tie)

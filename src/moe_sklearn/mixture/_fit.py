@@ -27,6 +27,7 @@ from ..experts import (
     LinearModels,
     LinearPlan,
     NoiseLevels,
+    few_threads,
     fit_linear_models,
     folds_to_compare,
 )
@@ -399,7 +400,8 @@ def fit_mixture(setup: Setup, linear: LinearModels, rows: TrainingRows) -> Fitte
     if plan.cross_fit:
         rows = replace(rows, folds=joined_folds(rows.folds, linear.n_folds, N_FOLDS))
     stage = setup.progress.stage("gate features")
-    features = fit_features(setup, rows, pooled)
+    with few_threads(pooled.n_features):
+        features = fit_features(setup, rows, pooled)
     stack = stack_parts(linear, features)
     stage.end()
     on_blocks = name_columns(rows.source.frame, experts, features, stack)

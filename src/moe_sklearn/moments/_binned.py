@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from ..data import BLOCK_ROWS, MASKED, RowSource, as_source, check_values, check_x_std
 from ..labels import NO_BIN, check_same_kind, encode_labels, in_order
-from ..linalg import ProductsOverflow, available_memory, lower_bytes, sum_of_squares, transposed_product
+from ..linalg import (
+    ProductsOverflow,
+    available_memory,
+    lower_bytes,
+    one_blas_thread,
+    sum_of_squares,
+    transposed_product,
+)
 from ._chunks import ROOM, TOO_LARGE, Adder, ChunkBuffers, by_bin, has_extremes
 from ._file import read_moments, write_moments
 from ._group import GroupMoments
@@ -23,6 +31,8 @@ BEYOND_SPREAD, FEWEST_FOR_SPREAD = 100, 20
 # If most columns have noise of more than this number of times their spread in this share of their values, the
 # unit is wrong.
 BEYOND_EVERYWHERE, MANY = 10, 0.1
+# The threads of BLAS cost more than they bring if a product of the rows of a group is smaller.
+LARGE_PRODUCT = 5e7
 FLOAT64_HINT = " Or try product_dtype='float64'."
 
 
@@ -362,7 +372,9 @@ class BinnedMoments:
         _check_memory(len(new), self.n_features, product_dtype)
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         adder = Adder(self, groups, few, y, sample_weight, product_dtype, buffers)
-        adder.add_rows_of(source, names, codes, watch or (lambda n_rows: None))
+        is_small = len(source) * self.n_features**2 < LARGE_PRODUCT * len(names)
+        with one_blas_thread() if source.in_memory and is_small else nullcontext():
+            adder.add_rows_of(source, names, codes, watch or (lambda n_rows: None))
         kept = {}
         for label, parts in adder.kept.items():
             index = np.concatenate([self.store.append(part, self.family(label)) for part in parts])

@@ -16,6 +16,11 @@ from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite
 from ._moments import Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
+# With fewer columns, products take little memory, and BLAS is as fast with one thread.
+FEW_COLUMNS = 512
+# Rests of bins without folds are kept if they take no more than this.
+KEPT_BYTES = 2**26
+
 
 @dataclass(frozen=True)
 class RowKeys:
@@ -328,7 +333,7 @@ class FoldMoments:
 
     def pool_without(self, fold: int):
         """Moments of all rows outside the fold, covered or not."""
-        return rests_of(self.pooled_parts(), self.pool)(fold)
+        return self._kept_if_small(("pool", fold), lambda: rests_of(self.pooled_parts(), self.pool)(fold))
 
     def total(self) -> BinnedMoments:
         """Moments of every bin over all folds."""
@@ -340,8 +345,15 @@ class FoldMoments:
         They can share memory with these moments. All models of a fold come from them, whatever the bin of a
         row. If only the expert of the row's own bin were another one, a gate could tell the bin from that.
         """
-        totals = self.total().groups
-        return self._of_bins(lambda k: rests_of(self.parts(k), lambda: totals[k])(fold), totals)
+        return self._of_bins(lambda label: self.rest(label, fold), self.total().groups)
+
+    def rest(self, label, fold: int):
+        """Moments of the rows of a bin outside the fold."""
+
+        def make():
+            return rests_of(self.parts(label), lambda: self.total().groups[label])(fold)
+
+        return self._kept_if_small((label, fold), make)
 
     def _of_bins(self, group_of, labels=None):
         moments = self._moments.select([])
@@ -354,6 +366,14 @@ class FoldMoments:
         if name not in self._sums:
             self._sums[name] = make()
         return self._sums[name]
+
+    @property
+    def keeps_rests(self) -> bool:
+        """Whether rests without folds are so small that they are kept for later calls."""
+        return len(self.bins) * self.n_folds * self.n_features**2 <= KEPT_BYTES // 8
+
+    def _kept_if_small(self, name, make):
+        return self._kept(name, make) if self.keeps_rests else make()
 
 
 def rests_of(parts: Sequence, total: Callable | None = None, n_rests: int | None = None) -> Callable:
