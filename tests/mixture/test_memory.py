@@ -402,3 +402,20 @@ def test_shards_and_shared_memory_are_cached(tmp_path, gathered):
         for _ in range(2):
             mixture(tmp_path).fit(**{**rows, "X": X})
         assert gathered == [1]
+
+
+def test_a_search_over_a_memory_map_gathers_each_fold_once(tmp_path, gathered):
+    rows = draw()
+    X = np.column_stack([rows["X"], rows["bins"]])
+    np.save(tmp_path / "X.npy", X)
+    model = mixture(tmp_path, side_columns=[-1], gate=LogisticGate())
+    search = GridSearchCV(model, {"gate__C": [0.01, 1.0, 9.0]}, cv=2, refit=False)
+    search.fit(np.load(tmp_path / "X.npy", mmap_mode="r"), rows["y"])
+    assert gathered == [1, 1]
+
+
+def test_cached_arrays_can_be_maps(tmp_path):
+    rows, memory = draw(mean=1000, dtype="f4"), joblib.Memory(tmp_path, mmap_mode="r", verbose=0)
+    expected = mixture().fit(**rows)
+    for _ in range(2):
+        assert_same(mixture(memory).fit(**rows), expected, rows)

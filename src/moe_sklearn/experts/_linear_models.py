@@ -5,7 +5,6 @@ parameters of a gate or of its features therefore needs them only once.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,8 +16,8 @@ from .._base import unfitted_copy
 from .._progress import SILENT, Progress
 from ..data import Rows, noise_levels
 from ..labels import N_FOLDS, GivenFolds, joined_folds
-from ..linalg import LinearPart, LinearStack, Scratch, one_blas_thread
-from ..moments import FEW_COLUMNS, BinnedMoments, FoldMoments, discriminants, in_enough_precision
+from ..linalg import LinearPart, LinearStack, Scratch
+from ..moments import BinnedMoments, FoldMoments, discriminants, few_threads, in_enough_precision
 from ._bin_by_bin import solve_in_turn
 from ._cross_validation import bins_in_one_fold
 from ._penalties import choice_in_words
@@ -198,11 +197,6 @@ def gather_in_folds(experts, rows: Rows, folds, product_dtype, progress, n_fitte
     """
     rule = None if folds is None else GivenFolds(folds, int(folds.max(initial=0)) + 1, n_fitted or 0)
     return experts.gather(rows.batches(), rule, product_dtype, scratch, progress)
-
-
-def few_threads(n_columns: int):
-    """Make a context for matrices of this size. On small ones, threads of BLAS cost more than they bring."""
-    return one_blas_thread() if n_columns < FEW_COLUMNS else nullcontext()
 
 
 def check_folds(moments, n_folds: int, names: dict):

@@ -22,21 +22,13 @@ from .._progress import Progress
 from .._version import __version__
 from ..binning import GridBinner, Regimes, count_rows, fit_regimes
 from ..data import OnFrames, RowSource, has_side_columns
-from ..experts import (
-    BinnedRidgeExperts,
-    LinearModels,
-    LinearPlan,
-    NoiseLevels,
-    few_threads,
-    fit_linear_models,
-    folds_to_compare,
-)
+from ..experts import BinnedRidgeExperts, LinearModels, LinearPlan, fit_linear_models, folds_to_compare
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
 from ..labels import N_FOLDS, NO_BIN, codes_of, joined_folds, label_array
 from ..linalg import LevelStack, LinearStack, is_overridden
 from ..metrics import MODES
-from ..moments import FoldMoments, in_enough_precision, with_a_word
+from ..moments import FoldMoments, few_threads, in_enough_precision, with_a_word
 from ._gate_plan import GatePlan, check_plan, draw_seed, n_draws_of, plan_gate, trains_on_errors
 from ._gate_rows import n_folds_to_fit
 from ._gate_training import TrainedGate, fit_gate, sample_weight_kwargs
@@ -427,7 +419,7 @@ def parts_of(gate: TrainedGate) -> dict[str, Any]:
     return parts | {"gate_columns": gate.columns, "input_range": gate.input_range, "limits": gate.limits}
 
 
-def fit_levels(setup: Setup, models: FittedModels, levels: NoiseLevels, predictor) -> MixturePredictor:
+def fit_levels(setup: Setup, models: FittedModels, levels, predictor) -> MixturePredictor:
     """Stack the models for several levels of noise, and fit the gate that sees the level."""
     stacks, fold_stacks = [stack_parts(part, models.features) for part in levels.models], None
     if models.fold_stacks is not None:
