@@ -44,6 +44,9 @@ class NormalEquations(NamedTuple):
         Replaces alpha if these are the equations of one alpha only.
     finer : callable, default=None
         Function without arguments that makes the same equations with more digits; None if that is impossible.
+    product : callable, default=None
+        Function of vectors (size, n) and a penalty alpha that returns A + alpha I times the vectors with all
+        digits, which the matrix lacks.
     """
 
     matrix: np.ndarray
@@ -54,6 +57,7 @@ class NormalEquations(NamedTuple):
     is_deficient: bool = False
     penalty: float | None = None
     finer: Callable | None = None
+    product: Callable | None = None
 
 
 class GroupMoments(ABC):
@@ -224,10 +228,11 @@ class GroupMoments(ABC):
         """Return a context in which several systems of equations share a factorisation."""
 
     @abstractmethod
-    def gram(self) -> np.ndarray:
-        """A matrix in float64 with the eigenvalues of X'X without noise: X'X, or X X' for rows.
+    def gram(self, dtype: type | None = float) -> np.ndarray:
+        """A matrix with the eigenvalues of X'X without noise: X'X, or X X' for rows.
 
-        Only its lower triangle is meaningful.
+        Only its lower triangle is meaningful. It is in float64, or in the precision of the products if
+        `dtype` is None.
         """
 
     @abstractmethod
