@@ -191,8 +191,8 @@ class RowMoments(GroupMoments):
         return self  # rows never change
 
     def __getstate__(self):
-        # Kernels are computed again from the rows. Sums are kept: computed in another way, they would differ
-        # by rounding.
+        # Most kernels are computed again from the rows. What later results depend on is kept: sums that are
+        # computed in another way would differ by rounding.
         made = {} if self._made_x_sum is None else {"x_sum": self.x_sum}
         return vars(self) | made | {"_made_x_sum": None, "_kept": None}
 
