@@ -128,7 +128,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     router_ : classifier
         Gives the probability of each bin, for "hard" and `gate_proba`; its classes are `bins_`. A gate that
         is a classifier is its own router. The weights of a regression gate are not probabilities of bins, so
-        its router is a `LogisticGate` on the same inputs, trained on at most 50,000 rows.
+        its router is a `LogisticGate` on the same inputs, or on 20 discriminant axes of them with more than
+        50 bins. It is trained on at most 50,000 rows.
     gate_inputs_ : tuple of str
         The inputs that the gate uses.
     anchors_ : ndarray of shape (n_anchors,) or (n_anchors, n_targets)
