@@ -402,38 +402,27 @@ def _with_digits(equations, solve: Callable, scratch, alpha=None):
     """Return equations and their solutions (n_alphas, n_targets, size), finer ones if they need more digits.
 
     `alpha` is given if there is one penalty.
-    """
-    scratch = scratch or Scratch()
-    if equations.finer is not None:
-        with scratch.keeping(equations.matrix):
-            if equations.product is None:
-                solutions = _rough_solutions(equations, solve, scratch)
-                if solutions is not None:
-                    return equations, solutions
-                equations = equations.finer()
-            if equations.product is not None:
-                solution = None if alpha is None else _by_steps(equations, alpha, scratch)
-                if solution is not None:
-                    return equations, solution.T[None]
-                equations = equations.finer()
-    return equations, solve(equations, scratch=scratch)
-
-
-def _rough_solutions(equations, solve, scratch):
-    """Solutions with the digits of the matrix; None if these are too few.
 
     Rounding dK of a kernel K, whose diagonal has the errors r, moves the outputs of the rows by K (K + alpha
     I)^-1 dK v. Its norm is at most that of dK v, about the root of sum(r) sum(r v^2).
     """
-    errors, limit = equations.eps * equations.matrix.diagonal(), MOST_ROUNDING[equations.matrix.dtype]
-    # A solution with more digits is made at once, so a rough one must not warn.
-    options = {"refined": scratch.refined, "from_near": scratch.from_near, "memory": scratch.memory}
-    with suppress(NotEnoughDigits):
-        solutions = solve(equations, scratch=Scratch(scratch.strict, **options))
-        squares = errors.sum() * (solutions**2 @ errors)
-        if (squares <= limit**2 * (equations.right**2).sum(axis=0)).all():
-            return solutions
-    return None
+    scratch = scratch or Scratch()
+    if equations.finer is not None and equations.product is None:
+        errors, limit = equations.eps * equations.matrix.diagonal(), MOST_ROUNDING[equations.matrix.dtype]
+        # A rough solution is made again at once here, so it must not warn.
+        options = {"refined": scratch.refined, "from_near": scratch.from_near, "memory": scratch.memory}
+        with suppress(NotEnoughDigits):
+            solutions = solve(equations, scratch=Scratch(scratch.strict, **options))
+            squares = errors.sum() * (solutions**2 @ errors)
+            if (squares <= limit**2 * (equations.right**2).sum(axis=0)).all():
+                return equations, solutions
+        equations = equations.finer()
+    if equations.product is not None:
+        solution = None if alpha is None else _by_steps(equations, alpha, scratch)
+        if solution is not None:
+            return equations, solution.T[None]
+        equations = equations.finer()
+    return equations, solve(equations, scratch=scratch)
 
 
 def _by_steps(equations, alpha, scratch):
