@@ -14,17 +14,7 @@ from sklearn.linear_model import Ridge
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.linalg import Scratch, _cholesky, kernel_of
-from moe_sklearn.moments import (
-    BinnedMoments,
-    FoldMoments,
-    _row_moments,
-    _row_store,
-    _solvers,
-    discriminants,
-    merged,
-    pca_axes,
-    ridge,
-)
+from moe_sklearn.moments import BinnedMoments, FoldMoments, discriminants, merged, pca_axes, ridge
 from moe_sklearn.moments._row_moments import ROWS_FROM_COLUMNS, RowMoments, RowStore, fits_as_rows
 from moe_sklearn.moments._solvers import ridge_path
 
@@ -262,47 +252,6 @@ def test_a_small_penalty_makes_a_float64_kernel(data):
     assert_allclose(ridge(rough, 1e-7)[0], ridge(exact, 1e-7)[0], atol=1e-5)
 
 
-@pytest.fixture
-def stretched(data, monkeypatch):
-    """float32 rows with two long directions, which leave a float32 kernel few digits for the others."""
-    monkeypatch.setattr(_row_moments, "STEPS_FROM_ROWS", 50)
-    rng, (X, *rest) = np.random.default_rng(1), data
-    return (X + 10 * rng.normal(size=(N, 2)) @ rng.normal(size=(2, D))).astype(np.float32), *rest
-
-
-@pytest.mark.parametrize("shrinks", [False, True])
-@pytest.mark.parametrize("noise", [0.0, 3.0])
-def test_steps_give_all_digits_without_a_float64_kernel(stretched, monkeypatch, calls_of, noise, shrinks):
-    monkeypatch.setattr(_cholesky, "MIXED_PRECISION_SIZE", 50)
-    kernels = calls_of(_row_store.RowStore, "kernel", lambda store, index, dtype, *_: dtype)
-    (X, y, bins, weight), prior, found = stretched, np.ones((2, D)) if shrinks else None, []
-    for product_dtype in ("float32", "float64"):
-        moments = BinnedMoments(D, 2, product_dtype=product_dtype).update(X, y, bins, weight)
-        for group in moments.groups.values():
-            group.add_noise(np.full(D, noise))
-        pooled, scratch = moments.pool(), Scratch()
-        with pooled.keeping_factor(scratch):
-            of_labels = discriminants(moments, 5.0, pooled, scratch)[0]
-            found.append((ridge(pooled, 3.0, prior, scratch)[0], of_labels, ridge(pooled, 9.0)[0]))
-        if product_dtype == "float32":
-            axes = pca_axes(pooled, 3)[0]
-            assert set(kernels) == {np.dtype(np.float32)}
-    for steps, exact in zip(*found, strict=True):
-        assert_allclose(steps, exact, rtol=1e-6, atol=1e-8)
-    assert_allclose(axes, pca_axes(pooled, 3)[0], atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("MOST_STEPS", 0), ("solve_regular", lambda *given, **more: None)]
-)
-def test_without_convergence_a_float64_kernel_gives_the_solution(stretched, monkeypatch, name, value):
-    X, y, _, _ = stretched
-    monkeypatch.setattr(_solvers, name, value)
-    kinds = "float32", "float64"
-    rough, exact = (BinnedMoments(D, 2, product_dtype=kind).update(X, y).pool() for kind in kinds)
-    assert_allclose(ridge(rough, 3.0)[0], ridge(exact, 3.0)[0], rtol=1e-9, atol=1e-10)
-
-
 @pytest.mark.parametrize("noise", ["none", "even", "uneven"])
 def test_ridge_and_discriminants_share_a_factor(data, monkeypatch, calls_of, noise):
     """Where the noise of the columns differs, each has a kernel of its own."""
@@ -380,10 +329,8 @@ def exact_coef(X, y, alpha):
 @pytest.mark.parametrize("kind", ["bins lie apart", "rows have a trend", "small directions matter"])
 @pytest.mark.parametrize("alpha", [3.0, 1e-2])
 @pytest.mark.parametrize("dtype", [np.float32, float])
-@pytest.mark.parametrize("steps_from", [50, 2048])
-def test_no_digit_is_lost_that_rows_have(kind, alpha, dtype, steps_from, monkeypatch):
+def test_no_digit_is_lost_that_rows_have(kind, alpha, dtype):
     """A kernel about a point far from its group, or in float32 for a small penalty, is made again."""
-    monkeypatch.setattr(_row_moments, "STEPS_FROM_ROWS", steps_from)
     rng, far = np.random.default_rng(0), 1e5 if dtype is float and kind == "bins lie apart" else 1.0
     own, bins, unit = rng.normal(size=(200, 300)), np.arange(200) % 3, 1.0
     y = own[:, :5].sum(axis=1) + 0.1 * rng.normal(size=200)

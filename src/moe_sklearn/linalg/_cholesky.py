@@ -104,17 +104,13 @@ class _Memory:
     @contextmanager
     def keeping(self, xx):
         """Keep the float32 factors of a matrix, which must not change meanwhile, for further right sides."""
-        if xx is self._kept_of:
-            yield
-            return
-        before = self._kept_of, self._kept
         self._kept_of, self._kept = xx, {}
         try:
             yield
         finally:
             used = [factor for factor, _ in self._kept.values() if factor is not None]
             self._free[xx.shape, np.dtype(np.float32)] += used
-            self._kept_of, self._kept = before
+            self._kept_of, self._kept = None, {}
 
 
 class Scratch:

@@ -44,9 +44,6 @@ class NormalEquations(NamedTuple):
         Replaces alpha if these are the equations of one alpha only.
     finer : callable, default=None
         Function without arguments that makes the same equations with more digits; None if that is impossible.
-    product : callable, default=None
-        Function of vectors (size, n) and a penalty alpha that returns A + alpha I times the vectors with all
-        digits, which the matrix lacks.
     """
 
     matrix: np.ndarray
@@ -57,7 +54,6 @@ class NormalEquations(NamedTuple):
     is_deficient: bool = False
     penalty: float | None = None
     finer: Callable | None = None
-    product: Callable | None = None
 
 
 class GroupMoments(ABC):

@@ -43,8 +43,6 @@ ROWS_OF_PRODUCTS = 512
 APART = 10
 # If noise plus penalty differs by more between columns, one kernel would lose digits.
 WIDEST_PENALTIES = 1e10
-# From this number of rows on, a few products with the rows in float64 take less time than a float64 kernel.
-STEPS_FROM_ROWS = 2048
 
 
 def _is_uneven(noise):
@@ -71,8 +69,7 @@ class RowMoments(GroupMoments):
 
     __module__ = "moe_sklearn.moments"
 
-    # A kernel of few digits that gives steps to solutions of all digits
-    _kept = _rough = None
+    _kept = None
 
     def __init__(self, store: RowStore, index, x_sum=None):
         self.store, self.index, self._made_x_sum = store, index, x_sum
@@ -128,7 +125,7 @@ class RowMoments(GroupMoments):
 
     def _refine(self, is_apart):
         """From now on, multiply rows in float64, and about their own mean if the origin lies apart."""
-        self._is_fine, self._made_x_sum = True, None
+        self._is_fine, self._made_x_sum, self._kept = True, None, None
         for name in ("x_sum", "x_mean", "_x_squares"):
             vars(self).pop(name, None)
         if is_apart:
@@ -302,48 +299,37 @@ class RowMoments(GroupMoments):
         if _is_uneven(noise):
             variances, penalty = noise + alpha, 1.0
             scale = 1 / np.sqrt(variances)
-        rough = self._rough if scale is None else None
-        matrix = self._regular_gram(self._dtype, scale) if rough is None else rough
+        matrix = self._regular_gram(self._dtype, scale)
         # Centring the kernel cancels: rounding is relative to squares about the origin.
         diagonal, before = matrix.diagonal().astype(float), self._squares_about_origin
-        eps = np.finfo(matrix.dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
+        eps = np.finfo(self._dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
         is_apart = before.sum() > APART * diagonal.sum()
 
         finer = None
-        if self._own_origin is None and (is_apart or matrix.dtype == np.float32):
+        if self._own_origin is None and (is_apart or self._dtype == np.float32):
             finer = partial(self._finer_equations, is_apart, make_targets, alpha, noise, offset)
         # The digit check: if the penalty does not exceed the rounding of the kernel's eigenvalues, the rows
         # make a finer kernel at once. Products would need another pass over X.
         if finer and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
             return finer()
-        if finer and rough is None and scale is None and not is_apart and len(matrix) >= STEPS_FROM_ROWS:
-            finer = partial(finer, rough=matrix)
 
         def to_coef(solutions):
             return self.coef_of(solutions) / variances + offset
 
         right = np.sqrt(self._weights)[:, None] * make_targets()
         more: dict[str, Any] = {"is_deficient": True, "penalty": penalty, "finer": finer}
-        more["product"] = None if rough is None else self._fine_product
         return NormalEquations(matrix, right, eps, 0.0, to_coef, **more)
 
-    def _finer_equations(self, is_apart, *given, rough=None):
+    def _finer_equations(self, is_apart, *given):
         self._refine(is_apart)
-        self._rough = rough
         return self._equations(*given)
-
-    def _fine_product(self, vectors, penalty):
-        roots = np.sqrt(self._weights)[:, None]
-        # Centred rows do not see the component along the roots, which right sides lack.
-        relevant = vectors - roots * (roots.T @ vectors / self.weight)
-        return roots * self._centred_outputs(self.coef_of(relevant)) + penalty * relevant
 
     @contextmanager
     def keeping_factor(self, scratch):
         if not self.n_rows or _is_uneven(self.noise):
             yield
             return
-        self._kept = self._regular_gram(self._dtype) if self._rough is None else self._rough
+        self._kept = self._regular_gram(self._dtype)
         try:
             with scratch.keeping(self._kept):
                 yield
@@ -357,7 +343,7 @@ class RowMoments(GroupMoments):
         return self._gram(dtype, scale, regular=True)
 
     def gram(self, dtype: type | None = float) -> np.ndarray:
-        return self._gram(self._dtype if self._rough is None else self._rough.dtype, result_dtype=dtype)
+        return self._gram(self._dtype, result_dtype=dtype)
 
     def _gram(self, dtype, scale=None, regular=False, result_dtype=None):
         """R X X' R of the centred rows, R = diag(sqrt(weight)), with sums in `dtype`; a lower triangle.

@@ -47,8 +47,6 @@ CANCELLED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
 MOST_ERROR_32, MOST_ERROR = 3e-4, 3e-9
 # Rounding of kernels may move predictions of their rows by this much, in standard deviations of y.
 MOST_ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(float): 1e-9}
-# Steps with a rough kernel end at residuals of this size, relative to the right side; three or four do.
-STEPS_TOLERANCE, MOST_STEPS = 1e-9, 30
 
 
 def ridge(
@@ -354,7 +352,7 @@ def _solve(equations, alpha, scratch, more=None):
         right = equations.right if more is None or not more.size else np.hstack([equations.right, more])
         return solve_spd(matrix, penalty, right, scratch, **precision).T[None]
 
-    equations, solutions = _with_digits(equations, solve, scratch, alpha)
+    equations, solutions = _with_digits(equations, solve, scratch)
     return equations.to_coef(solutions[0].T)
 
 
@@ -398,16 +396,14 @@ def _check_digits(moments, matrix, alpha, coef, probes, moved, scratch):
     )
 
 
-def _with_digits(equations, solve: Callable, scratch, alpha=None):
+def _with_digits(equations, solve: Callable, scratch):
     """Return equations and their solutions (n_alphas, n_targets, size), finer ones if they need more digits.
-
-    `alpha` is given if there is one penalty.
 
     Rounding dK of a kernel K, whose diagonal has the errors r, moves the outputs of the rows by K (K + alpha
     I)^-1 dK v. Its norm is at most that of dK v, about the root of sum(r) sum(r v^2).
     """
     scratch = scratch or Scratch()
-    if equations.finer is not None and equations.product is None:
+    if equations.finer is not None:
         errors, limit = equations.eps * equations.matrix.diagonal(), MOST_ROUNDING[equations.matrix.dtype]
         # A rough solution is made again at once here, so it must not warn.
         options = {"refined": scratch.refined, "from_near": scratch.from_near, "memory": scratch.memory}
@@ -417,38 +413,7 @@ def _with_digits(equations, solve: Callable, scratch, alpha=None):
             if (squares <= limit**2 * (equations.right**2).sum(axis=0)).all():
                 return equations, solutions
         equations = equations.finer()
-    if equations.product is not None:
-        solution = None if alpha is None else _by_steps(equations, alpha, scratch)
-        if solution is not None:
-            return equations, solution.T[None]
-        equations = equations.finer()
     return equations, solve(equations, scratch=scratch)
-
-
-def _by_steps(equations, alpha, scratch):
-    """Solution with all digits by steps with a rough matrix (iterative refinement); None without convergence.
-
-    A product with all digits costs two passes over the rows, and a matrix with all digits as many passes as
-    there are rows.
-    """
-    matrix, right = equations.matrix, equations.right
-    penalty = alpha if equations.penalty is None else equations.penalty
-    precision, scratch = {"eps": equations.eps, "floor": equations.floor}, scratch.unrefined()
-    solution, residual = np.zeros_like(right), right
-    enough = STEPS_TOLERANCE * np.linalg.norm(right, axis=0)
-    with scratch.keeping(matrix):
-        for _ in range(MOST_STEPS):
-            step = solve_regular(matrix, penalty, residual, scratch, **precision)
-            if step is None:
-                return None
-            solution, before = solution + step, np.linalg.norm(residual, axis=0)
-            residual = right - equations.product(solution, penalty)
-            size = np.linalg.norm(residual, axis=0)
-            if (size <= enough).all():
-                return solution
-            if not (size <= np.maximum(before / 2, enough)).all():
-                return None
-    return None
 
 
 def _outputs_at(x, coef):
