@@ -43,7 +43,7 @@ def test_stacks_of_the_folds_are_refits_without_them(folded, weighted, shrink_to
     alpha = {0: 0.5, 1: 2.0, 2: 1.0, 3: 8.0}
     experts = BinnedRidgeExperts(alpha, global_alpha=3.0, shrink_to=shrink_to, small_bins="keep")
     experts.fit_moments(moments)
-    stacks = cross_fitted_stacks(moments, 4, experts, discriminates, np.float64, Scratch())
+    stacks = cross_fitted_stacks(moments, 4, experts, discriminates, Scratch())
     assert len(stacks) == 4
     for fold, stack in enumerate(stacks):
         rest = folds != fold
@@ -72,7 +72,7 @@ def test_stacks_of_the_folds_have_the_precision_of_the_rows(folded):
     X, y, bins, folds = folded
     moments = FoldMoments(5, 2).update(X, y, bins, folds)
     experts = BinnedRidgeExperts(small_bins="drop").fit_moments(moments)
-    stacks = cross_fitted_stacks(moments, moments.n_folds, experts, True, np.float32, Scratch())
+    stacks = cross_fitted_stacks(moments, moments.n_folds, experts, True, Scratch())
     assert {stack.coef.dtype.name for stack in stacks} == {"float32"}
     assert stacks[0].coef.shape == (5, 4 * 2 + 3)  # the bin of one row has no expert
 

@@ -220,10 +220,9 @@ def _open_table(path, stack, args):
                 where = f"row {part * READ_ROWS + bad[0, 0]} of column {columns[bad[0, 1]]!r}"
                 raise ValueError(f"{where} is no number: leave the cell empty where a value is missing")
             # Text says nothing of precision.
-            file = folder / f"{role}{part}.npy"
-            np.save(file, values.astype(np.float32) if is_csv else values)
-            named = columns if role == "flux" else None
-            yield getattr(args, role) or role, np.load(file, mmap_mode="r"), None, named
+            np.save(file := folder / f"{role}{part}.npy", values.astype(np.float32) if is_csv else values)
+            mapped = np.load(file, mmap_mode="r")
+            yield getattr(args, role) or role, mapped, None, columns if role == "flux" else None
             frame = frame.drop(columns=columns)
         for name, column in frame.items():
             yield name, column.to_numpy()

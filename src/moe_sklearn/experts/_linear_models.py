@@ -8,6 +8,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,8 +151,7 @@ class LinearPlan:
             stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
         if self.n_fitted is not None:
             stage = progress.stage("models without each fold")
-            dtype = experts.coef_.dtype
-            stacks = cross_fitted_stacks(moments, n_fitted, experts, self.discriminates, dtype, scratch)
+            stacks = cross_fitted_stacks(moments, n_fitted, experts, self.discriminates, scratch)
             stage.end(f"{n_fitted} fold" + "s" * (n_fitted > 1))
         return LinearModels(experts, part, stacks, pooled, n_folds)
 
@@ -166,12 +166,10 @@ class LinearPlan:
         if levels[0] >= LEAST_RATIO * levels[-1]:
             return None
         variance, models = np.average(of_rows**2, weights=weight), []
-        known = variance
-        for square in (levels**2).tolist():
+        for before, square in pairwise([variance, *(levels**2).tolist()]):
             # Noise only adds its variance to the diagonal of X'X, so that one pass over X serves all levels.
-            factor = (square - known) / variance
+            factor = (square - before) / variance
             moments.add_noise(rows.x_std, rows.labels, *by_fold, weight, factor=factor)
-            known = square
             models.append(replace(solve(), pooled=None))
         return NoiseLevels(levels, np.clip(of_rows, levels[0], levels[-1]), variances, models)
 
@@ -235,9 +233,7 @@ def discriminant_part(moments: BinnedMoments, experts, pooled, scratch) -> Linea
 # (tests/behaviour/test_honesty.py).
 
 
-def cross_fitted_stacks(
-    folds: FoldMoments, n_folds: int, experts, discriminates: bool, dtype, scratch: Scratch
-) -> list[LinearStack]:
+def cross_fitted_stacks(folds: FoldMoments, n_folds: int, experts, discriminates: bool, scratch: Scratch):
     """Fit experts, global model and discriminants to the rows outside each fold, fold by fold.
 
     Parameters
@@ -249,8 +245,6 @@ def cross_fitted_stacks(
         Fitted experts. The models of each fold have the same bins and penalties.
     discriminates : bool
         Whether there are discriminants.
-    dtype : dtype
-        Precision of the coefficients.
     scratch : Scratch
         Memory for factorisations.
 
@@ -269,5 +263,5 @@ def cross_fitted_stacks(
             parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
             if discriminates:
                 parts["discriminants"] = discriminant_part(rest, experts, pooled, scratch)
-        stacks.append(LinearStack.of(parts, dtype, experts.origin_))
+        stacks.append(LinearStack.of(parts, experts.coef_.dtype, experts.origin_))
     return stacks

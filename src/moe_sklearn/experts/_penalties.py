@@ -176,8 +176,7 @@ def choose_alphas(
     rest_of_pool, rest_of = rests_of(pooled, moments.pool, n_rests=n_held_out), {}
     if by_folds and moments.keeps_rests:
         # The fit needs the same rests again.
-        rest_of_pool = moments.pool_without
-        rest_of = {label: partial(moments.rest, label) for label in labels}
+        rest_of_pool, rest_of = moments.pool_without, {k: partial(moments.rest, k) for k in labels}
     # The tie of likelihoods must be the same for a row of weight 2 and for two rows.
     tie = tie_of(moments.n_rows) if by_folds else MOST_TIE
     table = []
@@ -206,9 +205,8 @@ def choose_alphas(
     if labels:
         prior = (lambda fold: global_coef(fold, of_global)) if shrink else (lambda fold: None)
         none = np.full(len(candidates.values), np.nan)
-        of_bins = np.stack(
-            [none if k in alone else curves(k, parts[k], prior, rest_of.get(k)) for k in labels]
-        )
+        given = {k: (parts[k], prior, rest_of.get(k)) for k in labels}
+        of_bins = np.stack([none if k in alone else curves(k, *given[k]) for k in labels])
         weights = [weight_of(parts[k]) for k in labels]
         shared = pooled_curves(of_bins, weights)
         places = largest_of_best(shared, tie)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 
 import numpy as np
@@ -356,11 +356,8 @@ class FoldMoments:
 
     def rest(self, label, fold: int):
         """Moments of the rows of a bin outside the fold."""
-
-        def make():
-            return rests_of(self.parts(label), lambda: self.total().groups[label])(fold)
-
-        return self._kept_if_small((label, fold), make)
+        rest = rests_of(self.parts(label), lambda: self.total().groups[label])
+        return self._kept_if_small((label, fold), partial(rest, fold))
 
     def _of_bins(self, group_of, labels=None):
         moments = self._moments.select([])
