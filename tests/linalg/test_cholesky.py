@@ -187,6 +187,18 @@ def test_singular_matrices_are_told_by_the_error_of_their_entries(n_features):
     assert solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_copies_of_a_column_share_its_coefficient(scale):
+    """Rounding in the solver grows with the largest eigenvalue, which is here the number of copies."""
+    rng = np.random.default_rng(0)
+    x, n_copies = rng.normal(size=(600, 2)), np.repeat([0, 1], [200, 1])
+    X, y = x[:, n_copies] * scale, x.sum(axis=1) + rng.normal(size=600)
+    with pytest.warns(LinAlgWarning, match="singular"):
+        solution = solve_spd(np.asfortranarray(X.T @ X), 0.0, (X.T @ y)[:, None])[:, 0] * scale
+    expected = np.linalg.lstsq(x, y, rcond=None)[0] / [200, 1]
+    assert_allclose(solution, expected[n_copies], rtol=1e-9)
+
+
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-13)])
 @pytest.mark.parametrize("n_targets", [1, 4, 5])  # of more than four, LAPACK is fast
 def test_a_factor_solves_in_its_own_precision(n_targets, dtype, tolerance):

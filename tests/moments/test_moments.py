@@ -193,6 +193,16 @@ def test_the_rest_of_a_subtraction_is_worth_fewer_digits():
     np.testing.assert_allclose(whole.x_rounding(), eps * whole.x_squares)
 
 
+@pytest.mark.parametrize("n_rows", [40, 20_000])
+def test_a_small_spread_that_a_subtraction_leaves_is_kept(n_rows):
+    """Rounding grows with the number of additions only until BLAS adds sums."""
+    rows = np.random.default_rng(0).normal(size=(n_rows, COLUMNS + TARGETS))
+    rows[: n_rows // 2, 1] *= 0.01
+    part, rest = in_float32(rows[n_rows // 2 :]), in_float32(rows[: n_rows // 2])
+    left = in_float32(rows) - part
+    np.testing.assert_allclose(left.x_squares, rest.x_squares, rtol=0.2)
+
+
 @pytest.mark.parametrize("n_batches", [1, 249])
 @pytest.mark.parametrize("n_rows", [249, 20_000])
 @pytest.mark.parametrize("make_dtype", [float, np.float32])
@@ -302,6 +312,14 @@ def test_rows_far_from_a_single_one_outgrow_float32():
     rows[1:, 0] += 1e25
     found = parts(in_float32(rows[:1], rows[1:]))[4]
     np.testing.assert_allclose(found[0, 0], by_definition(rows)[4][0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e-14, 1.0, 1e12, 1e25])
+@pytest.mark.parametrize("n_rows", [40, 200])
+def test_columns_of_any_spread_with_float32_products(n_rows, size):
+    rows = np.random.default_rng(0).normal(size=(n_rows, COLUMNS + TARGETS))
+    rows[:, 0] *= size
+    np.testing.assert_allclose(in_float32(rows).x_squares, by_definition(rows)[4].diagonal(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1e-60, 1.0, 1e60, 1e150])

@@ -320,6 +320,19 @@ def test_digits_that_are_told_count_where_few_rows_say_nothing():
     assert float(re.search(r"off by about (\S+)", str(caught[0].message))[1]) > 0.03
 
 
+@pytest.mark.parametrize("alpha", [1.0, 1e2, 1e5])
+def test_the_error_that_is_told_is_that_of_rounding_anywhere_in_the_products(alpha):
+    own = np.random.default_rng(0).normal(size=(400, 5))
+    rest = rest_of(own, own + 1e6 * np.array([0, 1, 1, 1, 1]), "f8").pool()
+    with pytest.warns(UserWarning, match=LOST) as caught:
+        coef, _ = ridge(rest, alpha)
+    inverse = np.linalg.inv(rest.covariance() * rest.freedom + alpha * np.eye(5))
+    of_sides = rest.y_rounding() + coef**2 @ rest.x_rounding()
+    expected = np.sqrt(of_sides * (rest.x_rounding() @ inverse.diagonal()) / rest.yy)
+    found = float(re.search(r"off by about (\S+)", str(caught[0].message))[1])
+    assert_allclose(found, expected, rtol=0.2)  # it is rounded to one digit
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_a_subtraction_that_takes_no_digits_is_silent(dtype):
     rng = np.random.default_rng(0)
