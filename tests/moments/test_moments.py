@@ -267,11 +267,13 @@ def test_constant_columns_stay_below_the_floor(value, dtype, n_rows, chunk_bytes
         assert (group.yy <= group.y_floor()).tolist() == [True, False]
 
 
-def test_a_column_that_varies_a_little_is_above_the_floor():
-    X = 1 + 1e-13 * np.random.default_rng(0).normal(size=(1000, 1))
-    moments = moments_of(X, X)
-    assert moments.xx[0, 0] > moments.x_floor()[0] > 0
-    assert moments.yy[0] > moments.y_floor()[0] > 0
+@pytest.mark.parametrize("n_columns", [1, 200])  # products and rows
+def test_a_column_that_varies_a_little_is_above_the_floor(n_columns):
+    X = 1 + 1e-13 * np.random.default_rng(0).normal(size=(150, n_columns))
+    group = BinnedMoments(n_columns).update(X, X[:, 0]).pool()
+    assert group.is_rows == (n_columns == 200)
+    assert (group.x_squares > group.x_floor()).all() and (group.x_floor() > 0).all()
+    assert group.yy[0] > group.y_floor()[0] > 0
 
 
 # what comes in

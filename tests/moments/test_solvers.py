@@ -320,6 +320,15 @@ def test_digits_that_are_told_count_where_few_rows_say_nothing():
     assert float(re.search(r"off by about (\S+)", str(caught[0].message))[1]) > 0.03
 
 
+def test_digits_that_a_subtraction_took_from_one_of_two_targets_are_told():
+    X = np.random.default_rng(0).normal(size=(200, 5)).astype("f4")
+    y, far = X[:, :2] + X[:, 2:4], np.arange(200) >= 100
+    y[far, 1] *= 1e4
+    whole = BinnedMoments(5, 2).update(X, y)
+    with pytest.warns(UserWarning, match=LOST):
+        ridge(whole.subtract(BinnedMoments(5, 2).update(X[far], y[far])).pool(), 1.0)
+
+
 @pytest.mark.parametrize("alpha", [1.0, 1e2, 1e5])
 def test_the_error_that_is_told_is_that_of_rounding_anywhere_in_the_products(alpha):
     own = np.random.default_rng(0).normal(size=(400, 5))
