@@ -316,11 +316,13 @@ def test_rows_far_from_a_single_one_outgrow_float32():
     np.testing.assert_allclose(found[0, 0], by_definition(rows)[4][0, 0], rtol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1e-25, 1e-14, 1.0, 1e12, 1e25])
+@pytest.mark.parametrize(
+    ("mean", "size"), [(0, 1e-25), (1e9, 1e-22), (0, 1e-14), (1e9, 1.0), (0, 1e12), (0, 1e25)]
+)
 @pytest.mark.parametrize("n_rows", [40, 200])
-def test_columns_of_any_spread_with_float32_products(n_rows, size):
+def test_columns_of_any_spread_with_float32_products(n_rows, mean, size):
     rows = np.random.default_rng(0).normal(size=(n_rows, COLUMNS + TARGETS))
-    rows[:, 0] *= size
+    rows[:, 0] = size * (rows[:, 0] + mean)
     np.testing.assert_allclose(in_float32(rows).x_squares, by_definition(rows)[4].diagonal(), rtol=1e-5)
 
 
