@@ -505,6 +505,13 @@ def test_what_float32_products_do_not_determine_is_told_where_that_matters(solve
         solve(moments, 1e-3, None, Scratch(strict=True))
 
 
+def test_a_short_krylov_space_does_not_hide_that_columns_are_dependent():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 10)) @ rng.normal(size=(10, 300))
+    with pytest.warns(LinAlgWarning, match="singular"):
+        ridge_path(BinnedMoments(300).update(X, X[:, 0]).pool(), [0.0, 1.0, 1e2, 1e4])
+
+
 def test_small_alphas_share_a_krylov_space_where_the_rows_make_them_regular(calls_of):
     X = np.random.default_rng(0).normal(size=(900, 300)).astype(np.float32)
     moments = BinnedMoments(300, product_dtype="float32").update(X, X[:, :1] + X[:, 1:2] ** 2).pool()
