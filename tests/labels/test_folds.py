@@ -39,12 +39,14 @@ def test_a_splitter_that_splits_groups_is_refused_within_and_between_batches(bat
         rule.assign(np.zeros(4), groups=split)
 
 
-def test_a_group_keeps_its_fold_in_later_batches():
+def test_groups_are_spread_over_the_folds_and_keep_theirs_in_later_batches():
     groups = np.random.default_rng(0).integers(0, 20, 100)
     whole, rule = fold_rule().assign(np.zeros(100), groups=groups), fold_rule()
     parts = [rule.assign(np.zeros(len(part)), groups=part) for part in np.split(groups, [30, 31, 70])]
     assert_array_equal(np.concatenate(parts), whole)
-    assert all(len(np.unique(whole[groups == group])) == 1 for group in range(20))
+    of_groups = np.unique(np.column_stack([groups, whole]), axis=0)
+    assert len(of_groups) == 20  # each in one fold
+    assert np.bincount(of_groups[:, 1]).tolist() == [4] * 5
 
 
 def test_each_batch_is_divided_by_the_splitter():

@@ -411,6 +411,14 @@ def test_there_may_be_no_rough_model():
     assert (places.shape, coefs.shape, intercepts.shape) == ((0,), (0, 1, 20), (0, 1))
 
 
+def test_a_target_without_variance_has_rough_models_too():
+    X, y, _ = draw(400, 200)
+    places, coefs, _ = rough_path(moments_of(X, 0 * y), GRID)
+    assert places[-1] == len(GRID) - 1 and not coefs.any()
+    both = rough_path(moments_of(X, np.column_stack([y, 0 * y])), GRID)[0]
+    assert both.tolist() == rough_path(moments_of(X, y), GRID)[0].tolist()
+
+
 def test_columns_without_variance_have_no_rough_slope():
     X, y, _ = draw(60, 9)
     X[:, 4] = 0.1
