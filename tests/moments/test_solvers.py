@@ -329,6 +329,17 @@ def test_digits_that_a_subtraction_took_from_one_of_two_targets_are_told():
         ridge(whole.subtract(BinnedMoments(5, 2).update(X[far], y[far])).pool(), 1.0)
 
 
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+def test_digits_count_in_directions_that_the_least_norm_leaves_out():
+    own = np.random.default_rng(0).normal(size=(400, 5))[:, [0, 1, 2, 3, 3]]
+    rest = rest_of(own, own + 30 * np.array([0, 1, 1, 1, 1]), "f4").pool()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        ridge(rest, 1.0)
+    with pytest.warns(UserWarning, match=LOST):
+        ridge(rest, 0.0)
+
+
 @pytest.mark.parametrize("alpha", [1.0, 1e2, 1e5])
 def test_the_error_that_is_told_is_that_of_rounding_anywhere_in_the_products(alpha):
     own = np.random.default_rng(0).normal(size=(400, 5))
