@@ -170,6 +170,8 @@ def test_the_floor_itself_is_rounding():
         solution = solve_spd(xx, 0.0, np.ones((2, 1)), floor=1.0)
     assert solution.tolist() == [[0.25], [0.0]]
     assert solve_spd(xx, 0.0, np.ones((2, 1)), floor=0.9).tolist() == [[0.25], [1.0]]
+    with pytest.warns(LinAlgWarning, match="constant"):
+        assert solve_spd(np.diag([4.0, 0.0]), 0.0, np.ones((2, 1))).tolist() == [[0.25], [0.0]]
 
 
 @pytest.mark.parametrize("n_features", [3, 40, 1100])
