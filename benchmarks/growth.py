@@ -153,7 +153,7 @@ class MixtureBins(Fit):
 
     job = "SoftGateMoERegressor.fit"
     param_names = ["n_bins"]
-    params = [25, 100, 400, 1024]
+    params = [25, 100, 400, 1024]  # squares, see `emulate`
     base = {"n": 40_000, "pixels": 30}
     most_repeats = 1
 

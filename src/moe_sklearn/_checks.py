@@ -107,7 +107,7 @@ def _n_axes(cell) -> int:
 
 
 def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
-    """Raise if NumPy would misread `values`: a spectrum, a lazy frame, a table or a Quantity.
+    """Raise if NumPy would misread `values`: a spectrum, a lazy frame, a table, dates or a Quantity.
 
     Raises
     ------
@@ -142,8 +142,11 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
             f"{name} holds a {kind}: pass the numbers, {flux}, with one row for each spectrum, and the "
             "spectral_axis as wavelength of GateFeatureTransformer."
         )
-    if not may_miss:
-        check_no_missing(values, name)
+    if may_miss:
+        return
+    if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in _dtypes_of(values)):
+        raise TypeError(f"{name} holds dates: make them numbers, as in (t - t[0]) / np.timedelta64(1, 'D').")
+    check_no_missing(values, name)
 
 
 # How to open a file, by the end of its name

@@ -53,6 +53,16 @@ def test_bad_weights_are_named(weights, message):
         check_sample_weight(weights, 4)
 
 
+@pytest.mark.parametrize("name", ["X", "y", "sample_weight", "x_std"])
+@pytest.mark.parametrize("dtype", ["M8[D]", "m8[s]"])
+def test_dates_are_no_numbers(name, dtype):
+    # NumPy reads a missing date, NaT, as -9e18.
+    given = {"X": X, "y": Y, "bins": [0, 0, 1, 1], "sample_weight": np.ones(4), "x_std": X}
+    given[name] = given[name].astype(int).astype(dtype)
+    with pytest.raises(TypeError, match=f"{name} holds dates: make them numbers"):
+        rows_of(Regressor(), **given, reset=True)
+
+
 def test_good_weights_are_float64():
     assert check_sample_weight(None, 4) is None
     assert check_sample_weight(2, 4).tolist() == [2.0, 2.0, 2.0, 2.0]

@@ -43,6 +43,8 @@ def test_the_mixture_learns_them_and_reads_them_from_new_rows(data):
     assert report.r2["soft"] > 0.99
     with pytest.raises(ValueError, match="bins has 3 rows, but X has 5"):
         fitted.predict(X[:5], mixing="oracle", bins=X[:3])
+    with pytest.raises(ValueError, match="bins are missing: a ClusterBinner .* pass bins=X"):
+        model.fit(X, y)  # the target would be clustered
 
 
 def test_rows_are_not_left_out_of_scale(data):

@@ -161,6 +161,53 @@ def test_log_wavelengths(arrays, tmp_path, opened):
     assert_allclose(opened(tmp_path / "b.npz", loglam=True).wavelength, arrays["wave"])
 
 
+def test_missing_integers_of_fits_tables(arrays, tmp_path, opened):
+    labels = np.ma.masked_less(arrays["labels"].astype(int), 4000)  # the marks are 999999 in the file
+    columns = {"teff": labels[:, 0], "mh": labels[:, 2].astype(np.uint16).filled(3)}
+    columns["mh"] = np.ma.masked_equal(columns["mh"], 0)
+    Table({"flux": arrays["flux"], **columns}).write(tmp_path / "table.fits")
+    files = opened(tmp_path / "table.fits")
+    for name, values in columns.items():
+        assert_array_equal(files.label(name, "label"), values.astype(float).filled(np.nan))
+
+
+@pytest.mark.parametrize("attribute", ["unit", "units"])
+def test_units_of_hdf5(arrays, tmp_path, opened, attribute):
+    with h5py.File(tmp_path / "spectra.h5", "w") as file:
+        file["flux"], file["wave"] = arrays["flux"], arrays["wave"] / 1e4
+        file["wave"].attrs[attribute] = "micron"
+    assert opened(tmp_path / "spectra.h5").wave_unit == "micron"
+
+
+@pytest.mark.parametrize(("sep", "decimal"), [(";", ","), ("\t", ".")])
+def test_tables_without_commas_are_refused(arrays, tmp_path, opened, sep, decimal):
+    pixel_frame(arrays).to_csv(tmp_path / "a.csv", sep=sep, decimal=decimal, index=False)
+    with pytest.raises(ValueError, match=r"a.csv .* no comma divides its columns: .*to_csv\(new"):
+        opened(tmp_path / "a.csv")
+
+
+def test_nullable_columns_of_parquet(arrays, tmp_path, opened):
+    arrays["flux"][3, 2] = np.nan
+    frame = pixel_frame(arrays).convert_dtypes()
+    assert not isinstance(frame.dtypes.iloc[0], np.dtype)
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert_array_equal(rows_of(opened(tmp_path / "a.parquet").flux), arrays["flux"])
+
+
+def test_parts_of_a_table_have_the_same_columns(arrays, tmp_path, opened):
+    frame = pixel_frame(arrays)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.iloc[:, ::-1].to_csv(tmp_path / "b.csv", index=False)
+    with pytest.raises(ValueError, match=r"b.csv .*flux has other columns, or another order, than in"):
+        opened(tmp_path / "a.csv", tmp_path / "b.csv")
+
+
+def test_wavelengths_with_decimals_name_pixels(arrays, tmp_path, opened):
+    frame = pd.DataFrame(arrays["flux"], columns=[f"flux_{wave:.2f}" for wave in arrays["wave"]])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert opened(tmp_path / "a.csv").flux.shape == (600, 20)
+
+
 def test_scaled_and_compressed_fits(arrays, tmp_path, opened):
     counts = fits.PrimaryHDU(np.arange(40, dtype=np.int16).reshape(4, 10))
     counts.header["BZERO"], counts.header["BSCALE"] = 1.0, 0.5

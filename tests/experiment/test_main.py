@@ -267,9 +267,9 @@ def test_dry_run_tells_what_is_there(arrays, source, tmp_path, capsys):
 
 
 def test_dry_run_tells_labels_of_text():
-    spectra = Spectra(RowSource(np.ones((3, 2))), {"grain": np.array(["oats", "rye\n", "oats"], object)})
+    spectra = Spectra(RowSource(np.ones((3, 2))), {"Grain": np.array(["oats", "rye\n", "oats"], object)})
     assert list(describe(spectra, {"grain": "bins"}))[-1] == (
-        "label grain (bins): 2 different texts, such as oats, rye\\n"
+        "label Grain (bins): 2 different texts, such as oats, rye\\n"
     )
 
 
@@ -328,6 +328,16 @@ def test_predictions_have_intervals_after_calibration(arrays, source, tmp_path, 
     ends = np.column_stack([floats(columns["lower"]), floats(columns["upper"])])
     np.testing.assert_allclose(ends, expected, rtol=1e-4, atol=1e-5)
     assert "std" in columns and "oracle" not in columns and "prediction" in columns
+
+
+def test_columns_of_a_new_table_are_those_of_training(arrays, tmp_path, capsys, no_figures):
+    frame, table, model = pixel_frame(arrays), tmp_path / "a.csv", tmp_path / "out" / "model.joblib"
+    frame.to_csv(table, index=False)
+    run("--data", table, *FAST, "--output", model.parent, "--quiet")
+    run("predict", model, table, "--output", tmp_path / "new.csv", "--quiet")
+    frame.iloc[:, ::-1].to_csv(table, index=False)
+    said = failure(capsys, "predict", model, table, "--output", tmp_path / "other.csv").err
+    assert "flux has a column 'flux_19' where that of the model has 'flux_0'" in said
 
 
 def test_messages_of_predict(arrays, source, model, tmp_path, capsys):

@@ -190,6 +190,7 @@ def test_air_and_vacuum_are_those_of_specutils():
             "covers 8500 to 8700 Angstrom, not the window 8488 to 8508 of CaII",
         ),
         ((4000, 5000), {}, "Check wavelength_unit and lines_unit"),
+        ((3.85, 3.95), {}, r"pass 10\*\*wavelength if it is a logarithm"),
         ((7100, 8850), {"wavelength_unit": "furlong"}, "wavelength_unit must be a unit of.*'furlong'.*'nm'"),
         ((7100, 8850), {"wavelength_unit": "eV"}, "wavelength_unit must be .*'eV'.*spectral"),
         (
@@ -207,6 +208,11 @@ def test_air_and_vacuum_are_those_of_specutils():
 def test_units_that_do_not_fit_are_named(axis, parameters, message):
     with pytest.raises(ValueError, match=message):
         features_of(spectra(800), np.linspace(*axis, 800), **parameters)
+
+
+def test_lines_without_wavelengths_are_not_left_out_silently():
+    with pytest.raises(ValueError, match="lines need the wavelength of each column of X"):
+        GateFeatureTransformer(lines={"Ha": (6562.8, 10)}).fit(spectra(800))
 
 
 def test_what_the_error_says_to_pass_works():

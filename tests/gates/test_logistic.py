@@ -6,6 +6,7 @@ from drawn_gates import regimes
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn_checks import with_checks
@@ -44,8 +45,41 @@ def test_logistic_gate_is_a_regression_on_standardised_inputs(
     assert gate.score(X, names) == twin.score(X, names)
 
 
+@pytest.mark.parametrize("n_classes", [4, 64])
+def test_a_regression_on_discriminant_axes_is_as_good_as_that_on_all_inputs(n_classes):
+    """The router of 100 bins took 39 s."""
+    rng = np.random.default_rng(0)
+    hidden = rng.uniform(size=(4000, 2))
+    labels = np.floor(hidden * n_classes**0.5) @ [round(n_classes**0.5), 1]
+    X = hidden @ rng.normal(size=(2, 40)) + 0.05 * rng.normal(size=(4000, 40))
+    train, test = slice(0, 3000), slice(3000, None)
+    whole, some = (LogisticGate(tol=1e-3, n_axes=n).fit(X[train], labels[train]) for n in (None, 8))
+    assert_allclose(
+        some.weigh(X[test]), some.logistic_.predict_proba(some.scaler_.transform(X[test])), atol=1e-6
+    )
+    surprise, exact = (log_loss(labels[test], gate.weigh(X[test])) for gate in (some, whole))
+    assert surprise < exact + 0.02
+    assert some.score(X[test], labels[test]) > whole.score(X[test], labels[test]) - 0.02
+
+
+def test_as_many_axes_as_inputs_mean_no_projection():
+    X, _, _, labels = regimes(100)
+    gates = [LogisticGate(n_axes=n).fit(X, labels).weigh(X) for n in (None, X.shape[1])]
+    assert_array_equal(*gates)
+
+
+def test_a_row_of_weight_2_counts_as_two_rows_for_the_axes_too():
+    X, _, _, labels = regimes(200)
+    weight = np.arange(200) % 3
+    weighted = LogisticGate(n_axes=2).fit(X, labels, sample_weight=weight)
+    repeated = LogisticGate(n_axes=2).fit(np.repeat(X, weight, axis=0), np.repeat(labels, weight))
+    assert_allclose(weighted.weigh(X), repeated.weigh(X), atol=1e-4)
+
+
 def test_what_the_logistic_gate_refuses():
     X, _, _, labels = regimes(20)
+    with pytest.raises(ValueError, match="n_axes"):
+        LogisticGate(n_axes=0).fit(X, labels)
     with pytest.raises(NotFittedError):
         LogisticGate().predict_proba(X)
     gate = LogisticGate().fit(X, labels)

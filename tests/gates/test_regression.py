@@ -298,16 +298,17 @@ def test_bad_parameters_are_named(parameters, message):
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "n_restarts", "n_networks", "n_held"),
+    ("n_rows", "n_restarts", "n_networks", "n_held", "n_experts"),
     [
-        *[(1000, 3, 3, 200), (2500, 3, 3, 500), (4000, 3, 3, 500), (5000, 3, 3, 500), (20_000, 3, 3, 2000)],
-        *[(100, 3, 3, 20), (3, 3, 3, 1), (2, 3, 3, 1)],
-        *[(600, "auto", 5, 120), (8000, "auto", 5, 800), (110_000, "auto", 2, 5000)],
+        *[(1000, 3, 3, 200, 9), (2500, 3, 3, 500, 9), (4000, 3, 3, 500, 9), (5000, 3, 3, 500, 9)],
+        *[(20_000, 3, 3, 2000, 9), (100, 3, 3, 20, 9), (3, 3, 3, 1, 9), (2, 3, 3, 1, 9)],
+        *[(600, "auto", 5, 120, 9), (8000, "auto", 5, 800, 200), (110_000, "auto", 2, 5000, 9)],
+        (8000, "auto", 2, 800, 201),
     ],
 )
-def test_each_restart_holds_out_rows_of_its_own(n_rows, n_restarts, n_networks, n_held):
-    """Many rows need few networks, and few rows held out."""
-    splits = _splits(n_rows, n_restarts, np.random.RandomState(0))
+def test_each_restart_holds_out_rows_of_its_own(n_rows, n_restarts, n_networks, n_held, n_experts):
+    """Many rows or experts need few networks, and many rows few rows held out."""
+    splits = _splits(n_rows, n_restarts, np.random.RandomState(0), n_experts=n_experts)
     assert len(splits) == n_networks
     for train, held in splits:
         assert len(held) == n_held

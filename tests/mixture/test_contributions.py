@@ -146,6 +146,7 @@ def test_bands_add_up_to_the_prediction(n_targets):
         ({"a": [0], "b": [1, 0]}, None, "Column 0 lies in several bands and would count twice"),
         ({"a": [2]}, None, "bands hold 2, which is not a column of X"),
         ({"a": ["x"]}, None, "bands hold 'x', which is not a column of X"),
+        ([400, 500], None, "bands are edges of wavelength: pass wavelength too"),
         ([400, 500], [400.0], r"wavelength must have one value for each of the 2 columns .*shape \(1,\)"),
         ([400, 500], [400.0, np.nan], "wavelength contains NaN or infinity .first in column 1"),
     ],

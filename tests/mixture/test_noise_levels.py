@@ -55,6 +55,8 @@ def test_nothing_changes_where_the_noise_of_the_rows_is_not_given(gate):
     levels, none = (make_model(gate=gate, noise_levels=n).fit(X, y, bins=bins, x_std=x_std) for n in (3, 0))
     np.testing.assert_array_equal(levels.predict(noisy), none.predict(noisy))
     np.testing.assert_array_equal(levels.gate_proba(noisy), none.gate_proba(noisy))
+    # They were those of the noisiest level.
+    np.testing.assert_array_equal(levels.experts_.coef_, none.experts_.coef_)
     assert np.ptp(levels.predict(noisy, x_std=x_std) - none.predict(noisy)) > 0.1
 
 

@@ -109,6 +109,7 @@ QUICK = {
     "levers.py": "--only gaia --steps default",
     "matrix_free.py": "--n 900 --pixels 40",
     "memmap.py": "--gigabytes 0.002 --pixels 64",
+    "memory_search.py": "--n 1000 --pixels 16 --folds 1 --only logistic",
     "mutation.py": "--mutants 2 --only linalg/_kernels.py",
     "panel.py": "--sets diabetes|gaia_mh --models ^ridge$|ours --splits 2 --results panel.csv",
     "penalties.py": "--shapes 900x40 --repeats 1",

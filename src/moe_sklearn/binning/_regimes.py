@@ -14,6 +14,7 @@ from sklearn.utils.validation import has_fit_parameter
 
 from .._checks import check_choice, check_length, check_number
 from ..labels import codes_of, encode_labels, in_order
+from ._clusters import ClusterBinner
 from ._columns import is_side_information
 from ._grid import GridBinner
 
@@ -101,6 +102,8 @@ def fit_binner(binner, bins, y, sample_weight=None):
                 "side information as a 2-D array or DataFrame, or set binner=None."
             )
         return bins, None
+    if bins is None and isinstance(binner, ClusterBinner):
+        raise ValueError("bins are missing: a ClusterBinner clusters the rows of bins, so pass bins=X.")
     side = first_target(y) if bins is None else bins
     binner = GridBinner() if binner is None else clone(binner)
     weighted = sample_weight is not None and has_fit_parameter(binner, "sample_weight")

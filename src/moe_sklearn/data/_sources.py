@@ -208,6 +208,10 @@ class RowSource:
         is_shared = self._mode is None and self.values is not None
         self.in_memory = isinstance(X, np.ndarray) and (self._map is None or is_shared)
 
+    def __getstate__(self):
+        # Maps can be neither pickled nor hashed; their values can.
+        return {**vars(self), "_map": None}
+
     def __len__(self):
         return self.shape[0]
 

@@ -110,7 +110,8 @@ def experiment(args, tell, stack):
         tell(f"fewer than 2 training rows, so no expert: {name}")
     results.start()
     axis = spectra.wavelength, spectra.wave_unit, args.wave_medium or "air"
-    saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions())
+    names = getattr(spectra.flux, "names", None)
+    saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions(), names)
     joblib.dump(saved, results.add("model.joblib"))
     saved = joblib.load(args.output / "model.joblib")  # what is judged is what was saved
     columns = predictions(saved, spectra, seen, test)
@@ -166,7 +167,8 @@ def predict(args, tell, stack):
     about = describe(spectra, dict.fromkeys(saved.bin_by, "bins")) if args.dry_run else []
     for line in chain(spectra.told, about):
         tell(line)
-    saved.check_pixels(spectra.flux.shape[1], spectra.wavelength, spectra.wave_unit, args.wave_medium)
+    axis = spectra.wavelength, spectra.wave_unit, args.wave_medium
+    saved.check_pixels(spectra.flux.shape[1], *axis, names=getattr(spectra.flux, "names", None))
     if args.dry_run:
         return
     seen = seen_by(saved.scaler, spectra.error, args.noise or 0.0, args.seed)

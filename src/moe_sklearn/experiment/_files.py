@@ -137,6 +137,8 @@ def open_files(paths: list[Path], stack: ExitStack, args: Namespace) -> list[Ent
                 unit, names = told or (None, None)
                 names = None if names is None else [plain(each) for each in np.ravel(names)]
                 entry = held.setdefault(name, Entry(plain(name), [], [], plain(unit), names))
+                if None not in (names, entry.names) and names != entry.names:
+                    raise ValueError(f"{name} has other columns, or another order, than in {entry.files[0]}")
                 entry.arrays.append(array)
                 entry.files.append(path)
         except (OSError, ValueError, EOFError, KeyError, IndexError, TypeError, zipfile.BadZipFile) as error:
@@ -180,7 +182,7 @@ def _open_hdf5(path, stack, args):
         items = name.replace("_values", "_items")  # where pandas has the names of the columns
         told = file[items][:] if items in names and items != name else item.attrs.get("names")
         for part, array in _fields(name, item):
-            yield part, array, item.attrs.get("unit"), told
+            yield part, array, item.attrs.get("unit", item.attrs.get("units")), told
 
 
 def _open_fits(path, stack, args):
@@ -190,7 +192,11 @@ def _open_fits(path, stack, args):
         name = hdu.name or f"HDU{number}"
         if not hdu.is_image:
             for column in hdu.columns:
-                yield f"{name}/{column.name}", hdu.data[column.name], column.unit, None
+                values = hdu.data[column.name]
+                if values.ndim == 1 and isinstance(column.null, int):  # marks missing integers, unscaled
+                    mark = column.null * (column.bscale or 1) + (column.bzero or 0)
+                    values = np.where(values == mark, np.nan, values)
+                yield f"{name}/{column.name}", values, column.unit, None
         elif hdu.header["NAXIS"]:
             yield name, hdu.data
 
@@ -202,8 +208,13 @@ def _open_table(path, stack, args):
     is_csv, folder = kind_of(path) not in PARQUET, _scratch(stack)
     parts = stack.enter_context(pd.read_csv(path, chunksize=READ_ROWS)) if is_csv else [pd.read_parquet(path)]
     for part, frame in enumerate(parts):
+        if frame.shape[1] == 1 and re.search("[;\t]", str(frame.columns[0])):
+            way_out = "pandas.read_csv(path, sep=..., decimal=...).to_csv(new, index=False)"
+            raise ValueError(f"no comma divides its columns: write it anew, as by {way_out}")
         for role, columns in _pixel_columns(frame, args).items():
-            values = frame[columns].apply(pd.to_numeric, errors="coerce").to_numpy()
+            found = frame[columns].apply(pd.to_numeric, errors="coerce")
+            is_plain = all(isinstance(dtype, np.dtype) for dtype in found.dtypes)
+            values = found.to_numpy(None if is_plain else float, na_value=np.nan)  # else objects
             bad = np.argwhere(np.isnan(values) & frame[columns].notna().to_numpy())
             if bad.size:
                 where = f"row {part * READ_ROWS + bad[0, 0]} of column {columns[bad[0, 1]]!r}"
@@ -211,7 +222,8 @@ def _open_table(path, stack, args):
             # Text says nothing of precision.
             file = folder / f"{role}{part}.npy"
             np.save(file, values.astype(np.float32) if is_csv else values)
-            yield getattr(args, role) or role, np.load(file, mmap_mode="r")
+            named = columns if role == "flux" else None
+            yield getattr(args, role) or role, np.load(file, mmap_mode="r"), None, named
             frame = frame.drop(columns=columns)
         for name, column in frame.items():
             yield name, column.to_numpy()
@@ -222,7 +234,7 @@ def _pixel_columns(frame, args) -> dict[str, list]:
     found: dict[str, list] = {}
     # A pattern of flux, such as flux*, can match the columns of errors, which are therefore found first.
     for role in ("error", "ivar", "flux"):
-        pattern = rf"(?i)({'|'.join(USUAL[role])})[_ .\[-]?\d+\]?"
+        pattern = rf"(?i)({'|'.join(USUAL[role])})[_ .\[-]?\d+(\.\d+)?\]?"
         pattern = fnmatch.translate(getattr(args, role)) if getattr(args, role) else pattern
         left = [name for name in frame.columns if name not in sum(found.values(), [])]
         columns = [name for name in left if re.fullmatch(pattern, str(name))]

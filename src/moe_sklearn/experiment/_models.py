@@ -57,6 +57,8 @@ class SpectraModel:
     wave_unit, wave_medium : str
     versions : dict of {str: str}
         Packages that fitted it.
+    pixel_names : list of str or None
+        Names of the pixels in a table.
     """
 
     __module__ = "moe_sklearn.experiment"
@@ -70,6 +72,7 @@ class SpectraModel:
     wave_unit: str = "Angstrom"
     wave_medium: str = "air"
     versions: dict[str, str] = field(default_factory=dict)
+    pixel_names: list[str] | None = None
 
     def predict(self, X, **options) -> Any:
         """Predict the target of spectra X (n_samples, n_pixels), see `SoftGateMoERegressor.predict`.
@@ -79,13 +82,16 @@ class SpectraModel:
         source = as_source(X)
         return self.model.predict(rows_at(source, np.arange(len(source)), seen_by(self.scaler)), **options)
 
-    def check_pixels(self, n_pixels: int, wavelength=None, unit=None, medium=None):
+    def check_pixels(self, n_pixels: int, wavelength=None, unit=None, medium=None, names=None):
         """Raise a ValueError unless spectra with these pixels have those of the training.
 
         None stands for the unit and the medium of the training.
         """
         if n_pixels != self.model.n_features_in_:
             raise ValueError(f"flux has {n_pixels} pixels, the model has {self.model.n_features_in_}.")
+        for name, known in zip(names or [], self.pixel_names or [], strict=False):
+            if name != known:
+                raise ValueError(f"flux has a column {name!r} where that of the model has {known!r}.")
         if self.wavelength is None or wavelength is None:
             return
         own, medium = self.wavelength, medium or self.wave_medium

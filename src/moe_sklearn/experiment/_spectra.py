@@ -33,7 +33,7 @@ class FileRows(DerivedRows):
             raise ValueError(f"{entry} of {entry.files[0]}: two axes are expected, spectra and pixels.")
         super().__init__(as_source(entry.arrays))
         self.dtype = np.dtype("f8" if any(a.dtype.str[1:] == "f8" for a in entry.arrays) else "f4")
-        self.files, self.in_memory = entry.files, False
+        self.files, self.names, self.in_memory = entry.files, entry.names, False
 
     # Blocks do not depend on where files end, so that all kinds of files give one result.
     blocks = RowSource.blocks
@@ -269,11 +269,12 @@ def describe(spectra: Spectra, uses: dict[str, str]) -> Iterator[str]:
     uses : dict of {str: str}
         What is done with the labels: {name: use}.
     """
+    uses = {str(name).lower(): use for name, use in uses.items()}
     largest = yield from _describe_values("flux", spectra.flux)
     if spectra.error is not None:
         yield from _describe_values("error", spectra.error, LARGEST_ERROR * largest)
     for name in spectra.labels:
-        shown, values = f"label {name} ({uses.get(name, 'spare')})", spectra.label(name, "label")
+        shown, values = f"label {name} ({uses.get(name.lower(), 'spare')})", spectra.label(name, "label")
         if values.dtype.kind in "iufb":
             yield from _describe_values(shown, RowSource(values[:, None].astype(float)))
         else:

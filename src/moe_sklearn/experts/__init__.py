@@ -1,7 +1,6 @@
 """One linear model per bin: ridges and partial least squares."""
 
-from ._bin_by_bin import solve_in_turn
-from ._cross_validation import bins_in_one_fold, folds_to_compare, held_out_errors, r2_scores
-from ._penalties import choice_in_words
+from ._cross_validation import folds_to_compare, held_out_errors, r2_scores
+from ._linear_models import LinearModels, LinearPlan, fit_linear_models, gather_in_folds
 from ._pls import BinnedPLSExperts
 from ._ridge import BinnedRidgeExperts

@@ -215,7 +215,7 @@ def _check_overlap(numbers, axis, lines, of_axis, of_lines, unit):
             f"of wavelength by wavelength_unit={guess[0]!r}{both}. Otherwise"
         )
     else:
-        way_out = "Check wavelength_unit and lines_unit, or"
+        way_out = "Check wavelength_unit and lines_unit, pass 10**wavelength if it is a logarithm, or"
     raise ValueError(
         f"None of the lines, {extent(centres, unit)}, lies on wavelength, which covers "
         f"{extent(numbers, of_axis or unit)}. {way_out} pass lines that wavelength covers."

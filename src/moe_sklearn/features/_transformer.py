@@ -178,6 +178,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         self.n_components_ = len(self.components_)
         self.mean_, self.origin_ = moments.x_mean.astype(dtype), origin_of(moments, dtype)
         placed: tuple[dict, str | None, list] = ({}, None, [])
+        if self.wavelength is None and self.lines != "stellar":
+            raise ValueError("lines need the wavelength of each column of X: pass wavelength too.")
         if self.wavelength is not None:
             units: dict[str, Any] = {"wavelength_unit": self.wavelength_unit, "lines_unit": self.lines_unit}
             options: dict[str, Any] = {"medium": self.medium, "side_band": self.side_band}

@@ -126,10 +126,14 @@ def mixture_loss(
         own = rows.codes[..., None, :] == np.arange(rows.n_bins)[:, None]
         labelled = rows.codes != NO_BIN
         surprise = softmax(logits[..., : rows.n_bins, :])
-        likelihood = np.where(labelled, (surprise * own).sum(axis=-2), 1)
+        places = np.maximum(rows.codes, 0)[..., None, :]
+        likelihood = np.where(labelled, np.take_along_axis(surprise, places, axis=-2)[..., 0, :], 1)
         scale = c * scale * labelled
         loss -= float(np.vdot(scale, np.log(np.maximum(likelihood, np.finfo(logits.dtype).tiny)))) / n_gates
-        gradient[..., : rows.n_bins, :] += scale[..., None, :] * (surprise - own)
+        # In place, because these arrays are the largest of a gate of many bins.
+        surprise -= own
+        surprise *= scale[..., None, :]
+        gradient[..., : rows.n_bins, :] += surprise
     return loss, gradient
 
 

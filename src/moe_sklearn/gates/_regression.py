@@ -26,6 +26,8 @@ PRECISION = np.float32
 # Five networks are slightly better than two, in more than twice the time. With many rows the networks differ
 # little, so two are enough.
 N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
+# Two are also enough with more experts than this: their steps are few and slow.
+MANY_EXPERTS = 200
 # With more rows than this, the penalty does not grow with the rows.
 PENALISED_ROWS = 50_000
 MIN_HELD_OUT, MAX_HELD_OUT = 500, 5_000
@@ -72,7 +74,8 @@ class RegressionGate(StatefulEstimator):
         Number of networks to average. Each starts from its own random units and holds out other rows: a
         tenth, but at least 500 and at most 5,000, and never more than a fifth. With groups, these are shares
         and numbers of groups. Networks are trained in parallel, on as many threads as BLAS would use; the
-        result does not depend on that number. "auto" means 5, or 2 with more than 100,000 rows.
+        result does not depend on that number. "auto" means 5, or 2 with more than 100,000 rows or 200
+        experts.
     max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. A
         network is trained on at most 3,000 batches of up to 1,024 rows, or 2,048 batches with more than
@@ -305,7 +308,7 @@ class RegressionGate(StatefulEstimator):
     def _train_all(self, rows, n_threads, groups, fallback, progress):
         """Train all networks side by side, or in threads if batches are large enough."""
         rng = check_random_state(self.random_state)
-        splits = _splits(len(rows.y), self.n_restarts, rng, groups)
+        splits = _splits(len(rows.y), self.n_restarts, rng, groups, rows.experts.shape[1])
         size = self.hidden_layer_size
         starts = [start_parameters(rows, size, self.classification_weight, rng, fallback) for _ in splits]
         # Each network shuffles its rows with its own generator, whatever the others do meanwhile.
@@ -401,7 +404,7 @@ def _average(members, label_share):
     return stacks, shares[shares > 0]
 
 
-def _splits(n_rows, n_restarts, rng, groups=None):
+def _splits(n_rows, n_restarts, rng, groups=None, n_experts=1):
     """Return the training rows and the held-out rows of each restart; each restart holds out other groups.
 
     `groups` are numbers from 0 on; None means that each row is a group. The first rows of all groups come
@@ -412,7 +415,8 @@ def _splits(n_rows, n_restarts, rng, groups=None):
         raise ValueError("groups: all rows are of one group, so that none can be held out from the others.")
     order = rng.permutation(n_groups)
     if n_restarts == "auto":
-        n_restarts = N_RESTARTS if n_rows <= MANY_ROWS else N_RESTARTS_OF_MANY
+        is_many = n_rows > MANY_ROWS or n_experts > MANY_EXPERTS
+        n_restarts = N_RESTARTS_OF_MANY if is_many else N_RESTARTS
     fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, MIN_HELD_OUT / n_groups))
     # A single row leaves no held-out rows.
     n_held = min(max(1, round(fraction * n_groups)), n_groups - 1)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, r2_score, recall_score
 
 from .._checks import check_choice, check_sample_weight
-from ._scores import ERROR_SCORES, prediction_errors, rho_interval, rho_score
+from ._scores import ERROR_SCORES, prediction_errors, rho_intervals, rho_score
 from ._tables import Readable, report_parts
 
 Mixing = Literal["global", "hard", "soft", "oracle"]
@@ -353,26 +353,29 @@ def bin_r2(
 ) -> NDArray:
     """R2 within each bin, shape (n_bins,); nan with fewer than 2 rows."""
     weight = np.ones(len(codes)) if weight is None else weight
-    scores = np.full(n_bins, np.nan)
-    for code in np.flatnonzero(np.bincount(codes[codes >= 0], minlength=n_bins) >= 2):
-        rows = codes == code
-        scores[code] = r2_score(y_true[rows], y_pred[rows], sample_weight=weight[rows])
+    scores, counts = np.full(n_bins, np.nan), np.bincount(codes[codes >= 0], minlength=n_bins)
+    # Sorted once, the rows of each bin are contiguous. Masks would read all rows again for each bin.
+    order = np.argsort(codes, kind="stable")[np.count_nonzero(codes < 0) :]
+    of_rows = [np.split(values[order], counts.cumsum()[:-1]) for values in (y_true, y_pred, weight)]
+    for code in np.flatnonzero(counts >= 2):
+        y, prediction, own = (parts[code] for parts in of_rows)
+        scores[code] = r2_score(y, prediction, sample_weight=own)
     return scores
 
 
 def bin_means(values: NDArray, codes: NDArray, n_bins: int, weight: NDArray | None = None) -> NDArray:
     """Mean values (n_rows, n_values) by true bin, (n_bins, n_values); nan for a bin without rows."""
     weight = np.ones(len(codes)) if weight is None else weight
-    mean = np.full((n_bins, values.shape[1]), np.nan)
-    for code in range(n_bins):
-        rows = np.flatnonzero((codes == code) & (weight > 0))
-        if len(rows):
-            mean[code] = np.average(values[rows], axis=0, weights=weight[rows])
-    return mean
+    used = (codes >= 0) & (weight > 0)
+    if not used.all():
+        values, codes, weight = values[used], codes[used], weight[used]
+    sums = [np.bincount(codes, weight * column, n_bins) for column in values.T]
+    total = np.bincount(codes, weight, n_bins)
+    return np.stack(sums, axis=1) / np.where(total > 0, total, np.nan)[:, None]
 
 
 def rho_tables(
-    y: ArrayLike, predicted: Mapping[Mixing, ArrayLike], weight: ArrayLike | None, **options: Any
+    y: ArrayLike, predicted: Mapping[Any, ArrayLike], weight: ArrayLike | None, **options: Any
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """Rho and its interval for the modes "hard" and "soft"; (nan, nan) where rho is undefined.
 
@@ -380,12 +383,12 @@ def rho_tables(
     """
     given: dict[str, Any] = {"y_global": predicted["global"], "y_oracle": predicted["oracle"]}
     given["sample_weight"] = weight
-    rho, interval = {}, {}
-    for mode in ("hard", "soft"):
-        rho[mode], interval[mode] = rho_score(y, predicted[mode], **given), (np.nan, np.nan)
-        if not np.isnan(rho[mode]):
-            interval[mode] = rho_interval(y, predicted[mode], **given, **options)
-    return rho, interval
+    modes = ("hard", "soft")
+    rho = {mode: rho_score(y, predicted[mode], **given) for mode in modes}
+    intervals = [(np.nan, np.nan)] * 2
+    if not np.isnan(rho["soft"]):  # Both modes share the gain of the oracle.
+        intervals = rho_intervals(y, {mode: predicted[mode] for mode in modes}, **given, **options)
+    return rho, dict(zip(modes, intervals, strict=True))
 
 
 def _check_modes(predictions, mixing, n_rows):

@@ -2,7 +2,7 @@
 
 import numbers
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -154,34 +154,52 @@ def rho_interval(
     >>> round(low, 2), round(high, 2)
     (0.9, 0.98)
     """
+    options: dict[str, Any] = {"n_resamples": n_resamples, "confidence_level": confidence_level}
+    given: dict[str, Any] = {"y_global": y_global, "y_oracle": y_oracle, "sample_weight": sample_weight}
+    return rho_intervals(y_true, {"y_pred": y_pred}, **given, **options, random_state=random_state)[0]
+
+
+def rho_intervals(
+    y_true: ArrayLike,
+    predicted: Mapping[Any, ArrayLike],
+    *,
+    y_global: ArrayLike,
+    y_oracle: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    n_resamples: int = 1000,
+    confidence_level: float = 0.95,
+    random_state: Any = None,
+) -> list[tuple[float, float]]:
+    """Compute the `rho_interval` of each of several predictions, by name, from the same resamples."""
     check_scalar(n_resamples, "n_resamples", numbers.Integral, min_val=1)
     if not 0 < confidence_level < 1:
         raise ValueError(f"confidence_level must lie between 0 and 1, got {confidence_level}.")
-    given = {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}
+    given = {**predicted, "y_global": y_global, "y_oracle": y_oracle}
+    undefined = [(np.nan, np.nan)] * len(predicted)
     y, predictions, weight = _checked(y_true, given, sample_weight)
     if len(y) < 2:
-        _warn_undefined(f"y_true has {len(y)} rows of positive weight, but R2 needs at least 2")
-        return np.nan, np.nan
+        _warn_undefined(f"y_true has {len(y)} rows of positive weight, but R2 needs at least 2", 4)
+        return undefined
     # Every R2 of a resample follows from sums over its rows: its counts times the terms of each row. 1,000
     # resamples are one product of matrices instead of 3,000 calls of r2_score.
     sums = _row_sums(y, predictions, weight)
     whole = _rho_from_sums(sums.sum(axis=0, keepdims=True), y.shape[1])
-    if np.isnan(whole[0]):
-        _warn_undefined("the sample itself has no headroom, so its rho has no interval")
-        return np.nan, np.nan
+    if np.isnan(whole).all():
+        _warn_undefined("the sample itself has no headroom, so its rho has no interval", 4)
+        return undefined
     rng = check_random_state(random_state)
     if len(sums) > MAX_UNITS:
         # A sum over random groups varies like a sum over rows, since rows are independent.
         sums = np.add.reduceat(rng.permutation(sums), np.arange(MAX_UNITS) * len(sums) // MAX_UNITS)
     resamples = _resamples(len(sums), n_resamples, rng)
     rho = np.concatenate([_rho_from_sums(n @ sums, y.shape[1]) for n in resamples])
-    defined = rho[~np.isnan(rho)]
+    defined = rho[~np.isnan(rho[:, 0])]
     if 2 * len(defined) < n_resamples:
-        _warn_undefined(f"only {len(defined)} of {n_resamples} resamples have headroom")
-        return np.nan, np.nan
+        _warn_undefined(f"only {len(defined)} of {n_resamples} resamples have headroom", 4)
+        return undefined
     tail = (1 - confidence_level) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return float(low), float(high)
+    bounds = np.quantile(defined, [tail, 1 - tail], axis=0)
+    return [(float(low), float(high)) for low, high in bounds.T]
 
 
 def prediction_errors(
@@ -267,8 +285,8 @@ def _checked(
     return y, predicted, weight[kept]
 
 
-def _warn_undefined(reason):
-    warnings.warn(f"rho is undefined (nan): {reason}.", UndefinedMetricWarning, stacklevel=3)
+def _warn_undefined(reason, stacklevel=3):
+    warnings.warn(f"rho is undefined (nan): {reason}.", UndefinedMetricWarning, stacklevel=stacklevel)
 
 
 def _row_sums(y, predictions, weight):
@@ -291,16 +309,20 @@ def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:
 
 
 def _rho_from_sums(sums, n_targets):
-    """Rho of each row of summed terms; nan without headroom. R2 is that of scikit-learn's r2_score."""
+    """Rho of each prediction but the last two, from each row of summed terms: (n_rows, n_predictions - 2).
+
+    The last two predictions are those of the global model and of the oracle. Rho is nan without headroom.
+    R2 is that of scikit-learn's r2_score.
+    """
     total, first, second = np.split(sums[:, : 1 + 2 * n_targets], [1, 1 + n_targets], axis=1)
     spread = second - first**2 / total
     constant = spread <= 1e-12 * second  # equal targets, up to rounding
-    errors = sums[:, 1 + 2 * n_targets :].reshape(len(sums), 3, n_targets)
+    errors = sums[:, 1 + 2 * n_targets :].reshape(len(sums), -1, n_targets)
     safe = np.where(constant, 1.0, spread)[:, None]
     r2 = np.where(constant[:, None], errors == 0, 1 - errors / safe).mean(axis=2)
     r2[constant.all(axis=1)] = np.nan
-    headroom = r2[:, 2] - r2[:, 1]
-    return np.divide(r2[:, 0] - r2[:, 1], headroom, out=np.full(len(sums), np.nan), where=headroom > 0)
+    gain, headroom = r2[:, :-2] - r2[:, -2:-1], r2[:, -1:] - r2[:, -2:-1]
+    return np.divide(gain, headroom, out=np.full(gain.shape, np.nan), where=headroom > 0)
 
 
 def r2_of(y, prediction, sample_weight=None) -> float:

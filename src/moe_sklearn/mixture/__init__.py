@@ -1,7 +1,7 @@
 """The mixture: its fit, its predictor, its explanations and its export."""
 
 from ._dask import dask_fit, gate_rows
-from ._fit import draw_seed, gather_rows, make_experts, prepare_rows
+from ._fit import draw_seed, make_experts, prepare_rows
 from ._gate_plan import trains_on_errors
 from ._onnx import SKOPS_TRUSTED, to_onnx
 from ._predictor import Contributions, MixturePredictor, mix

@@ -1,40 +1,40 @@
 """The fit of a mixture, in three steps.
 
 setup = prepare(mixture, rows, n_features)   # regimes and plan: from labels and sample weights only
-moments = experts.gather(...)                # the pass over X
-fitted = fit_mixture(setup, moments, rows)   # experts, features, gate and predictor
+linear = fit_linear_models(plan, rows, ...)  # the pass over X; experts, also without each fold
+fitted = fit_mixture(setup, linear, rows)    # features, gate and predictor
 """
 
+import os
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.utils.validation import check_memory
 
 from .._checks import check_choice, check_number
 from .._progress import Progress
+from .._version import __version__
 from ..binning import GridBinner, Regimes, count_rows, fit_regimes
-from ..data import OnFrames, RowSource, has_side_columns, noise_levels
-from ..experts import BinnedRidgeExperts, choice_in_words, folds_to_compare, solve_in_turn
+from ..data import OnFrames, RowSource, has_side_columns
+from ..experts import BinnedRidgeExperts, LinearModels, LinearPlan, fit_linear_models, folds_to_compare
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
-from ..labels import N_FOLDS, NO_BIN, GivenFolds, codes_of
-from ..linalg import LevelStack, LinearStack, Scratch, is_overridden, one_blas_thread
+from ..labels import N_FOLDS, NO_BIN, codes_of, joined_folds, label_array
+from ..linalg import LevelStack, LinearStack, is_overridden
 from ..metrics import MODES
-from ..moments import FEW_COLUMNS, FoldMoments, in_enough_precision, with_a_word
+from ..moments import FoldMoments, few_threads, in_enough_precision, with_a_word
 from ._gate_plan import GatePlan, check_plan, draw_seed, n_draws_of, plan_gate, trains_on_errors
-from ._gate_rows import cross_fitted_stacks, discriminant_part, n_folds_to_fit
+from ._gate_rows import n_folds_to_fit
 from ._gate_training import TrainedGate, fit_gate, sample_weight_kwargs
 from ._predictor import MixturePredictor
-from ._training_rows import TrainingRows, at_most_five_folds, check_folds, folds_of, gather_batches
+from ._training_rows import TrainingRows, folds_of, gather_batches
 
-# Levels are learned between these quantiles of the levels of rows. If their ratio exceeds the second number,
-# there is only one level.
-OUTER_LEVELS, LEAST_RATIO = (0.01, 0.99), 0.9
 # The parts that None means
 DEFAULT_PARTS = {"experts": BinnedRidgeExperts, "gate_features": GateFeatureTransformer, "binner": GridBinner}
 # Default number of PCA scores of a gate trained on errors. A classifier sees 10, as in the first experiment.
@@ -256,13 +256,14 @@ def name_columns(frame, experts, features, stack: LinearStack):
     return features if "features" in stack.columns else OnFrames(features, frame)
 
 
-def stack_parts(experts, features, plan: GatePlan, total, pooled, scratch) -> LinearStack:
+def stack_parts(linear: LinearModels, features) -> LinearStack:
     """Stack all linear parts, so that one product gives experts, global model and gate inputs."""
+    experts = linear.experts
     parts = {"experts": experts.linear_part()}
     if hasattr(features, "linear_part") and not is_overridden(features, "transform", "linear_part"):
         parts["features"] = features.linear_part()
-    if "discriminants" in plan.inputs:
-        parts["discriminants"] = discriminant_part(total, experts, pooled, scratch)
+    if linear.discriminants is not None:
+        parts["discriminants"] = linear.discriminants
     return LinearStack.of(parts, experts.coef_.dtype, experts.origin_, experts.at_origin_)
 
 
@@ -298,28 +299,35 @@ def prepare_rows(mixture, rows: TrainingRows, in_folds: bool = False) -> tuple[S
     return setup, rows.keeping(setup.plan.rows) if fits_moments(setup.gate_features) else rows
 
 
-def gather_rows(setup: Setup, rows: TrainingRows, product_dtype, scratch=None):
-    """Gather the moments of prepared rows.
-
-    With a `scratch`, bins can be solved in turn. Their moments then give nothing else.
-    """
-    folds = None
-    if rows.folds is not None:
-        folds = GivenFolds(rows.folds, int(rows.folds.max(initial=0)) + 1, rows.n_fitted or 0)
-    return setup.experts.gather(rows.source.batches(), folds, product_dtype, scratch, setup.progress)
+def linear_plan(setup: Setup, rows: TrainingRows, n_levels: int = 0) -> LinearPlan:
+    """Plan the models that are solved from the moments of `rows`, for the inputs that the gate will have."""
+    plan, n_fitted = setup.plan, None
+    if plan.cross_fit:
+        n_fitted = 0 if rows.folds is None else int(rows.folds[plan.rows].max(initial=0)) + 1
+    names = dict(zip(setup.regimes.bins.tolist(), setup.regimes.names, strict=True))
+    wanted = n_fitted, "discriminants" in plan.inputs, n_levels
+    return LinearPlan(setup.experts, setup.small_bins, names, *wanted, __version__)
 
 
 def fit_rows(mixture, rows: TrainingRows) -> Fitted:
     """Fit all parts of an unfitted mixture to the rows of one array or source."""
     setup, rows = prepare_rows(mixture, rows)
+    # The folds know the groups, and names of columns change no number.
+    source, fit = replace(rows.source, groups=None, frame=None), fit_linear_models
+    noise = [source.x_std] if isinstance(source.x_std, RowSource) else []
+    # Rows of files are not cached: to hash them, they would be read once more.
+    if mixture.memory is not None and all(part.in_memory for part in [source.X, *noise]):
+        source = replace(source, labels=label_array(source.labels))
+        fit = memory_of(mixture).cache(fit, ignore=["progress"])
+        setup.progress.say("linear models: read from memory, or else made as follows")
+    plan = linear_plan(setup, rows, mixture.noise_levels if noise else 0)
+    return fit_mixture(setup, fit(plan, source, rows.folds, setup.progress), rows)
 
-    def attempt(product_dtype, scratch):
-        # The moments have no name here, so that `fit_mixture` can free them before the gate reads its rows.
-        return fit_mixture(
-            setup, gather_rows(setup, rows, product_dtype, scratch), rows, scratch, mixture.noise_levels
-        )
 
-    return in_enough_precision(setup.experts.product_dtype, attempt, setup.progress)
+def memory_of(mixture):
+    """Return the parameter `memory` as a `joblib.Memory`, or raise a ValueError."""
+    memory = mixture.memory
+    return check_memory(os.fspath(memory) if isinstance(memory, os.PathLike) else memory)
 
 
 def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> Fitted:
@@ -335,8 +343,8 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> Fitted:
     _check_rows_of_each_bin(setup)
     if setup.plan.cross_fit and moments.n_folds and np.shape(rows.targets)[1:] == (moments.n_targets,):
         rows.check_in(moments)
-    fit = partial(fit_mixture, setup, moments, rows)
-    return with_a_word(fit) if scratch is None else fit(scratch)
+    solve = partial(linear_plan(setup, rows).solve, moments, rows.source, rows.folds, progress=setup.progress)
+    return fit_mixture(setup, with_a_word(solve) if scratch is None else solve(scratch), rows)
 
 
 def fit_batches(mixture, batches) -> Fitted:
@@ -346,9 +354,11 @@ def fit_batches(mixture, batches) -> Fitted:
 
     def attempt(product_dtype, scratch):
         moments, rows = gather_batches(mixture, experts, batches, cross_fit, product_dtype, progress)
-        return fit_mixture(prepare(mixture, rows, moments.n_features), moments, rows, scratch)
+        setup = prepare(mixture, rows, moments.n_features)
+        plan = linear_plan(setup, rows)
+        return setup, plan.solve(moments, rows.source, rows.folds, scratch, progress), rows
 
-    return in_enough_precision(experts.product_dtype, attempt, progress)
+    return fit_mixture(*in_enough_precision(experts.product_dtype, attempt, progress))
 
 
 def check_parameters(mixture) -> bool:
@@ -357,24 +367,19 @@ def check_parameters(mixture) -> bool:
     if mixture.n_noise_draws != "auto":
         check_number(mixture.n_noise_draws, "n_noise_draws", 1, np.inf, integer=True)
     check_number(mixture.noise_levels, "noise_levels", 0, np.inf, integer=True)
+    memory_of(mixture)
     return check_plan(mixture)
 
 
-def fit_mixture(
-    setup: Setup, moments, rows: TrainingRows, scratch: Scratch | None = None, n_levels: int = 0
-) -> Fitted:
-    """Fit experts and features to moments, and the gate to rows that are read again.
+def fit_mixture(setup: Setup, linear: LinearModels, rows: TrainingRows) -> Fitted:
+    """Fit the gate features, and the gate to rows that are read again.
 
     Parameters
     ----------
     setup : Setup
-    moments : BinnedMoments or FoldMoments
-        Moments of all rows. `FoldMoments` if the gate needs cross-fitted inputs.
+    linear : LinearModels
+        Models of the moments of all rows. The moments themselves are not needed beside the rows of the gate.
     rows : TrainingRows
-    scratch : Scratch, optional
-        Memory for factorisations, see `moe_sklearn.linalg`.
-    n_levels : int, default=0
-        Number of levels of noise to learn in addition to the mean one.
 
     Returns
     -------
@@ -382,41 +387,29 @@ def fit_mixture(
     models : FittedModels
     gate : TrainedGate
     predictor : MixturePredictor
-
-    Raises
-    ------
-    ValueError
-        If the gate needs folds and there are none, or all rows of a bin lie in one fold.
     """
-    plan, regimes, scratch = setup.plan, setup.regimes, scratch or Scratch()
-    choice, n_fitted = None, 0
+    plan, experts, pooled = setup.plan, linear.experts, linear.pooled
     if plan.cross_fit:
-        n_fitted = int(rows.folds[plan.rows].max(initial=0)) + 1 if rows.folds is not None else 0
-        check_folds(moments, n_fitted, regimes)
-    # The threads of BLAS cost more than they bring on small matrices.
-    with one_blas_thread() if moments.n_features < FEW_COLUMNS else nullcontext():
-        if setup.experts.compares_candidates:
-            stage = setup.progress.stage("comparison of penalties")
-            choice = setup.experts.choose(moments, setup.small_bins, scratch=scratch)
-            stage.end()
-        fit: Any = partial(fit_models, setup, moments, rows, n_fitted, scratch, choice)
-        models = fit()
-    learns_levels = n_levels > 1 and isinstance(rows.source.x_std, RowSource)
-    if not learns_levels:
-        moments = fit = None  # products are not needed beside the rows of the gate
+        rows = replace(rows, folds=joined_folds(rows.folds, linear.n_folds, N_FOLDS))
+    stage = setup.progress.stage("gate features")
+    with few_threads(pooled.n_features):
+        features = fit_features(setup, rows, pooled)
+    stack = stack_parts(linear, features)
+    stage.end()
+    on_blocks = name_columns(rows.source.frame, experts, features, stack)
+    models = FittedModels(rows, experts, features, on_blocks, stack, linear.fold_stacks, pooled)
     gate = fit_gate(setup, models)
     predictor = MixturePredictor(
-        stack=models.stack,
-        n_bins=len(regimes.bins),
-        n_targets=models.pooled.n_targets,
-        features=models.on_blocks,
+        stack=stack,
+        n_bins=len(setup.regimes.bins),
+        n_targets=pooled.n_targets,
+        features=on_blocks,
         gate_inputs=plan.inputs,
-        x_mean=models.pooled.x_mean.copy(),
+        x_mean=pooled.x_mean.copy(),
         **parts_of(gate),
     )
-    if learns_levels:
-        noisy = fit_levels(setup, moments, rows, models, fit, predictor, n_levels)
-        predictor = replace(predictor, noisy=noisy)
+    if linear.levels is not None:
+        predictor = replace(predictor, noisy=fit_levels(setup, models, linear.levels, predictor))
     return setup, models, gate, predictor
 
 
@@ -426,61 +419,14 @@ def parts_of(gate: TrainedGate) -> dict[str, Any]:
     return parts | {"gate_columns": gate.columns, "input_range": gate.input_range, "limits": gate.limits}
 
 
-def fit_models(setup: Setup, moments, rows, n_fitted, scratch, choice, features=None) -> FittedModels:
-    """Fit experts, gate features and models without each fold to moments; given `features` are kept."""
-    plan, crossed = setup.plan, moments
-    if plan.cross_fit:
-        crossed, rows, n_fitted = at_most_five_folds(moments, rows, plan, n_fitted, setup.regimes)
-    if plan.cross_fit or choice is not None:
-        moments = crossed = solve_in_turn(setup.experts, crossed, n_fitted, scratch, choice)
-    total, pooled = moments.total(), moments.pool()
-    stage = setup.progress.stage("experts and global model")
-    # Global ridge and discriminants share a matrix.
-    with pooled.keeping_factor(scratch):
-        of_rows = {"dtype": rows.source.dtype, "y_is_1d": rows.source.y_is_1d}
-        known = {"small_bins": setup.small_bins, "pooled": pooled, "choice": choice}
-        experts = setup.experts.fit_moments(total, **of_rows, **known, scratch=scratch)
-        stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
-        stage = setup.progress.stage("gate features")
-        features = fit_features(setup, rows, pooled) if features is None else features
-        stack = stack_parts(experts, features, plan, total, pooled, scratch)
-        stage.end()
-    on_blocks = name_columns(rows.source.frame, experts, features, stack)
-    fold_stacks = None
-    if plan.cross_fit:
-        stage = setup.progress.stage("models without each fold")
-        fold_stacks = cross_fitted_stacks(crossed, n_fitted, experts, plan.inputs, stack.coef.dtype, scratch)
-        stage.end(f"{n_fitted} fold" + "s" * (n_fitted > 1))
-    return FittedModels(rows, experts, features, on_blocks, stack, fold_stacks, pooled)
-
-
-def fit_levels(setup: Setup, moments, rows, models: FittedModels, fit, predictor, n_levels) -> Any:
-    """Fit models for several levels of noise, and the gate that sees the level; None if there is one level.
-
-    The moments have the noise of all rows before, and that of the last level afterwards.
-    """
-    source, pooled, weight = rows.source, models.pooled, rows.sample_weight
-    by_fold = [] if rows.folds is None else [rows.folds]
-    variances = pooled.x_squares / pooled.weight
-    level = noise_levels(source.x_std, variances, len(source), weight)
-    # There are too few outermost rows to learn a level.
-    used = level if weight is None else level[weight > 0]
-    levels = np.unique(np.quantile(used, np.linspace(*OUTER_LEVELS, n_levels)))
-    if levels[0] >= LEAST_RATIO * levels[-1]:
-        return None
-    variance, fitted = np.average(level**2, weights=weight), []
-    known = variance
-    for square in (levels**2).tolist():
-        # Noise only adds its variance to the diagonal of X'X, so that one pass over X serves all levels.
-        factor = (square - known) / variance
-        moments.add_noise(source.x_std, source.labels, *by_fold, weight, factor=factor)
-        known = square
-        fitted.append(fit(features=models.features))
-    stack, fold_stacks = LevelStack.of_levels([part.stack for part in fitted], levels), None
+def fit_levels(setup: Setup, models: FittedModels, levels, predictor) -> MixturePredictor:
+    """Stack the models for several levels of noise, and fit the gate that sees the level."""
+    stacks, fold_stacks = [stack_parts(part, models.features) for part in levels.models], None
     if models.fold_stacks is not None:
         # Features are joined now, because stacks of levels have the columns of all levels side by side.
-        joined = [[fold.joined_with(part.stack, "features") for fold in part.fold_stacks] for part in fitted]
-        fold_stacks = [LevelStack.of_levels(of_fold, levels) for of_fold in zip(*joined, strict=True)]
-    level = np.clip(level, levels[0], levels[-1])
-    gate = fit_gate(setup, replace(models, stack=stack, fold_stacks=fold_stacks), level)
-    return replace(predictor, stack=stack, variances=variances, **parts_of(gate))
+        parts = zip(levels.models, stacks, strict=True)
+        joined = [[fold.joined_with(at, "features") for fold in part.fold_stacks] for part, at in parts]
+        fold_stacks = [LevelStack.of_levels(of_fold, levels.levels) for of_fold in zip(*joined, strict=True)]
+    stack = LevelStack.of_levels(stacks, levels.levels)
+    gate = fit_gate(setup, replace(models, stack=stack, fold_stacks=fold_stacks), levels.of_rows)
+    return replace(predictor, stack=stack, variances=levels.variances, **parts_of(gate))

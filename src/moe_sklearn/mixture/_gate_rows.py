@@ -7,18 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data import BLOCK_ROWS, prefetch
-from ..linalg import LinearPart, LinearStack, Scratch
-from ..moments import BinnedMoments, FoldMoments, discriminants
+from ..linalg import LinearStack
 from ._predictor import complete_features
-
-# Why models without each fold, and no leave-one-out? No input of a row may depend on the row's target, but
-# that is not enough. A leave-one-out prediction f - h / (1 - h) r, with the row's own residual r, does not
-# depend on the target either. But f is a fixed function of x: a gate that works it out from its other inputs
-# reads r from the difference. Here all rows of a fold share the same models. The difference to the model of
-# another fold is a sum over all rows of both folds, and the row's own share is about K d / n of the variance
-# (K folds, n rows, d effective columns), which is small if d is small enough for the gate to work out f. The
-# measure is the held-out loss with a target of pure noise: 1 here, and .4 to .8 with leave-one-out
-# (tests/behaviour/test_honesty.py).
 
 # The models of folds may take this share of the operations of X'X, or this number of operations: a few
 # seconds.
@@ -50,54 +40,6 @@ def n_folds_to_fit(counts, n_rows: int, n_features: int, n_folds: int, limit: in
     most = n_folds if limit is None else math.ceil(limit / rows_of_fold)
     wanted = max(budget // of_one_fold, math.ceil(ENOUGH_GATE_ROWS / rows_of_fold))
     return int(np.clip(min(wanted, most), 1, n_folds))
-
-
-def discriminant_part(moments: BinnedMoments, experts, pooled, scratch) -> LinearPart:
-    """Return the linear discriminants of the bins of `experts`; they are 0 for a bin without rows."""
-    bins = experts.bins_
-    present = [label in moments.groups for label in bins.tolist()]
-    coef, intercept = np.zeros((len(bins), moments.n_features)), np.zeros(len(bins))
-    found = moments.select(bins[present].tolist())
-    coef[present], intercept[present] = discriminants(found, experts.discriminant_alpha_, pooled, scratch)
-    return LinearPart(coef, intercept)
-
-
-def cross_fitted_stacks(
-    folds: FoldMoments, n_folds: int, experts, inputs: tuple[str, ...], dtype, scratch: Scratch
-) -> list[LinearStack]:
-    """Fit experts, global model and discriminants to the rows outside each fold, fold by fold.
-
-    Parameters
-    ----------
-    folds : FoldMoments
-    n_folds : int
-        Number of first folds for which models are fitted.
-    experts : BinnedRidgeExperts
-        Fitted experts. The models of each fold have the same bins and penalties.
-    inputs : tuple of str
-        Inputs of the gate.
-    dtype : dtype
-        Precision of the coefficients.
-    scratch : Scratch
-        Memory for factorisations.
-
-    Returns
-    -------
-    list of LinearStack
-        One for each of these folds.
-    """
-    stacks, scratch = [], scratch.unrefined()
-    for fold in range(n_folds):
-        # All inputs of a row come from models without its fold, whatever its bin. If only the expert of its
-        # own bin were another one, the gate could tell the bin from that.
-        rest = folds.without(fold)
-        pooled = folds.pool_without(fold)
-        with pooled.keeping_factor(scratch):
-            parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
-            if "discriminants" in inputs:
-                parts["discriminants"] = discriminant_part(rest, experts, pooled, scratch)
-        stacks.append(LinearStack.of(parts, dtype, experts.origin_))
-    return stacks
 
 
 class GateData(NamedTuple):

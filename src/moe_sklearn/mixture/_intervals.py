@@ -55,8 +55,8 @@ def interval_widths(scores: dict, levels: dict, coverage: float, n_bins: int) ->
     >>> interval_widths(scores, levels, coverage=0.5, n_bins=2).tolist()
     [[1.0], [1.0]]
     """
-    if not 0 < coverage < 1:
-        raise ValueError(f"coverage must lie between 0 and 1, both excluded; got {coverage!r}.")
+    if np.ndim(coverage) or not 0 < coverage < 1:
+        raise ValueError(f"coverage must be one number between 0 and 1, both excluded; got {coverage!r}.")
     n_targets = next(iter(scores.values())).shape[1]
     widths = np.full((n_bins, n_targets), np.inf)
     for label, values in scores.items():

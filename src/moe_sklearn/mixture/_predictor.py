@@ -116,6 +116,8 @@ class Contributions:
         ['400 to 500', '500 to 600']
         """
         names = np.array(self._names)
+        if wavelength is None and not isinstance(bands, Mapping):
+            raise ValueError("bands are edges of wavelength: pass wavelength too, or a dict of columns.")
         if wavelength is None:
             unknown = [c for columns in bands.values() for c in columns if c not in set(self._names)]
             if unknown:

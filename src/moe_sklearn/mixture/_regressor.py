@@ -102,6 +102,15 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     group_column : str or int, default=None
         Name or position of the column of X that says which rows belong together, instead of `groups` in
         `fit`. Experts and gate never see it, and all other methods take X with or without it.
+    memory : str, path or object with the interface of joblib.Memory, default=None
+        Folder in which `fit` keeps what it solves from the moments: experts, global ridge and discriminants,
+        also without each fold, and the products for a PCA. A fit to the same rows, with the same experts and
+        inputs of the gate, reads them there, and its result is the same to the last bit. In a search over
+        other parameters of the gate, or over its features, only the first setting gathers the moments of a
+        fold. `fit` hashes the rows each time, so that it notices all changes, but not those of the code of
+        your own experts: clear the folder then. What is read gives its warnings no second time. Only dense
+        arrays in memory are cached; rows of files, sparse matrices, batches and moments are not. None means
+        that nothing is kept.
     verbose : int, default=0
         1 prints a line for each stage of a fit, with its rows and seconds. 2 also prints the progress of a
         long pass over the rows, and the held-out loss of each network of the gate. It applies to the
@@ -119,7 +128,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     router_ : classifier
         Gives the probability of each bin, for "hard" and `gate_proba`; its classes are `bins_`. A gate that
         is a classifier is its own router. The weights of a regression gate are not probabilities of bins, so
-        its router is a `LogisticGate` on the same inputs, trained on at most 50,000 rows.
+        its router is a `LogisticGate` on the same inputs, or on 20 discriminant axes of them with more than
+        50 bins. It is trained on at most 50,000 rows.
     gate_inputs_ : tuple of str
         The inputs that the gate uses.
     anchors_ : ndarray of shape (n_anchors,) or (n_anchors, n_targets)
@@ -192,6 +202,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     # Models of earlier releases lack these.
     group_column: Any = None
     noise_levels = 0
+    memory: Any = None
 
     # Cross-validation passes `x_std` only to `fit`: held-out rows have no noise beyond that of X.
     __metadata_request__predict = {"bins": True, "mixing": True, "x_std": False}
@@ -213,6 +224,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         random_state=None,
         side_columns: Any = None,
         group_column: Any = None,
+        memory: Any = None,
         verbose=0,
     ):
         self.experts = experts
@@ -228,6 +240,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         self.random_state = random_state
         self.side_columns = side_columns
         self.group_column = group_column
+        self.memory = memory
         self.verbose = verbose
 
     def set_params(self, **params) -> Self:
@@ -294,7 +307,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         ValueError
             As `BinnedRidgeExperts.fit`. Also if `bins` are labels although a `binner` is set, if a cell of
             the binner has no training row, if no bin has enough rows for an expert, if `mixing` is unknown,
-            if `side_columns` are not in X, or if they come with `bins`.
+            if `side_columns` are not in X, or if they come with `bins`, or if `memory` is not as above.
         TypeError
             If `sample_weight` is given and the gate does not take it. Also if X is not one dense array and
             `gate_features` cannot be fitted from moments, as `GateFeatureTransformer` can.

@@ -11,8 +11,7 @@ from .._checks import check_length
 from .._progress import SILENT
 from ..binning import fit_binner, is_side_information
 from ..data import Batches, Rows, RowSource
-from ..experts import bins_in_one_fold
-from ..labels import N_FOLDS, FoldRule, codes_of, encode_labels, fold_rule, in_order, joined_folds
+from ..labels import FoldRule, codes_of, encode_labels, fold_rule, in_order
 from ._gate_rows import GateData, GateReader
 
 # Greatest number of values of X that are kept from a file to train the gate. The rows of the gate are kept
@@ -183,29 +182,3 @@ def folds_of(experts, cross_fit: bool) -> FoldRule | None:
     if experts.compares_candidates:
         return fold_rule(experts.splits)
     return fold_rule() if cross_fit else None
-
-
-def at_most_five_folds(moments, rows: TrainingRows, plan, n_fitted: int, regimes):
-    """Join whole folds of moments and rows to five, since more leak more; count those with gate rows."""
-    if moments.n_folds <= N_FOLDS:
-        return moments, rows, n_fitted
-    rows = replace(rows, folds=joined_folds(rows.folds, moments.n_folds, N_FOLDS))
-    joined = moments.joined(N_FOLDS)
-    bins_in_one_fold(joined, regimes.bins.tolist(), regimes.names)
-    return joined, rows, int(rows.folds[plan.rows].max()) + 1
-
-
-def check_folds(moments, n_folds: int, regimes):
-    """Raise a ValueError if the gate's inputs cannot be cross-fitted with its rows in `n_folds` folds."""
-    if not (n_folds and moments.n_folds):
-        raise ValueError(
-            "This gate needs inputs from models that have not seen its rows: gather FoldMoments and give the "
-            "fold of each row, or use gate='logistic'. The moments of two shards or more can be passed as a "
-            "list, in which each shard is a fold."
-        )
-    if n_folds > moments.n_folds:
-        raise ValueError(
-            f"The rows of the gate are in {n_folds} folds, the moments in {moments.n_folds}: give the rows "
-            "of each shard, in the order of the moments."
-        )
-    bins_in_one_fold(moments, regimes.bins.tolist(), regimes.names)

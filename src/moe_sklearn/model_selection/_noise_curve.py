@@ -7,7 +7,8 @@ import numpy as np
 from sklearn.base import clone
 
 from ..data import RowSource, check_x_std, rows_of
-from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, gather_rows, prepare_rows
+from ..experts import gather_in_folds
+from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, prepare_rows
 from ._curve import curve_of, increases
 
 # Seeds of training rows are smaller, so no test row shares a draw with a training row, whatever the states.
@@ -112,7 +113,8 @@ def noise_curve(
     setup, rows = prepare_rows(model, rows, in_folds=True)
 
     def points(product_dtype):
-        moments, variance = gather_rows(setup, rows, product_dtype), 0.0
+        given = rows.source, rows.folds, product_dtype, setup.progress
+        moments, variance = gather_in_folds(setup.experts, *given), 0.0
         labels, weight = rows.source.labels, rows.source.sample_weight
         for level in levels.tolist():
             # Independent noise only adds its variance to the diagonal of X'X, so one pass serves all levels.

@@ -224,10 +224,11 @@ class GroupMoments(ABC):
         """Return a context in which several systems of equations share a factorisation."""
 
     @abstractmethod
-    def gram(self) -> np.ndarray:
-        """A matrix in float64 with the eigenvalues of X'X without noise: X'X, or X X' for rows.
+    def gram(self, dtype: type | None = float) -> np.ndarray:
+        """A matrix with the eigenvalues of X'X without noise: X'X, or X X' for rows.
 
-        Only its lower triangle is meaningful.
+        Only its lower triangle is meaningful. It is in float64, or in the precision of the products if
+        `dtype` is None.
         """
 
     @abstractmethod

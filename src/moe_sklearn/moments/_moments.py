@@ -172,8 +172,8 @@ class Moments(GroupMoments):
     def keeping_factor(self, scratch):
         return scratch.keeping(self.xx)
 
-    def gram(self) -> np.ndarray:
-        return self.xx.astype(float, copy=False)
+    def gram(self, dtype: type | None = float) -> np.ndarray:
+        return self.xx.astype(dtype or self.xx.dtype, copy=False)
 
     def axes_of(self, values, vectors, n_axes: int) -> np.ndarray:
         return vectors.T

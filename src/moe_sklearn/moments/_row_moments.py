@@ -188,8 +188,10 @@ class RowMoments(GroupMoments):
         return self  # rows never change
 
     def __getstate__(self):
-        # Cached values are computed again from the rows.
-        return vars(RowMoments(self.store, self.index))
+        # Most kernels are computed again from the rows. What later results depend on is kept: sums that are
+        # computed in another way would differ by rounding.
+        made = {} if self._made_x_sum is None else {"x_sum": self.x_sum}
+        return vars(self) | made | {"_made_x_sum": None, "_kept": None}
 
     def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X, y and weights of the rows."""
@@ -340,8 +342,8 @@ class RowMoments(GroupMoments):
             return self._kept
         return self._gram(dtype, scale, regular=True)
 
-    def gram(self) -> np.ndarray:
-        return self._gram(self._dtype, result_dtype=float)
+    def gram(self, dtype: type | None = float) -> np.ndarray:
+        return self._gram(self._dtype, result_dtype=dtype)
 
     def _gram(self, dtype, scale=None, regular=False, result_dtype=None):
         """R X X' R of the centred rows, R = diag(sqrt(weight)), with sums in `dtype`; a lower triangle.

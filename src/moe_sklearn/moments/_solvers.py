@@ -263,12 +263,17 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         )
         axes = vectors.T
     else:
-        gram = moments.gram()
+        gram = moments.gram(None)
         if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
             return np.eye(n_components, moments.n_features), np.zeros(n_components)
-        product, size = partial(blas.dsymv, 1.0, gram, lower=1), len(gram)
-        n_found = min(n_components, size)
-        values, vectors = _largest_eigenvectors(size, n_found, lambda: gram, lambda: product, eps)
+        (symv,), size = get_blas_funcs(("symv",), (gram,)), len(gram)
+        values, vectors = _largest_eigenvectors(
+            size,
+            min(n_components, size),
+            lambda: gram.astype(float, copy=False),
+            lambda: lambda v: symv(1.0, gram, v.astype(gram.dtype, copy=False), lower=1),
+            eps,
+        )
         axes = moments.axes_of(values, vectors, n_components)
         if eps > EPS:  # float32 products leave this much if there is no variance
             values = np.where(values > rounding(gram, eps), values, 0.0)
