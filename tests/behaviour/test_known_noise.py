@@ -1,5 +1,7 @@
 """Rows with known noise, `x_std`: in moments of both forms, in experts and in the mixture."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from counted_reads import OnDisk
@@ -537,6 +539,14 @@ def test_errors_beyond_the_spread_of_a_column_warn(d, mark):
     reference = BinnedRidgeExperts().fit(X, y, bins=bins, x_std=error)
     scores = [model.score(*held_out[:2], bins=held_out[2]) for model in (hidden, reference)]
     assert scores[0] > scores[1] - 0.02
+
+
+@pytest.mark.parametrize("n", [19, 20])
+def test_few_rows_do_not_tell_the_spread_of_a_column(n):
+    X, y, *_ = with_bad_pixels()
+    x_std = np.where(np.arange(n * 12).reshape(n, 12) == 7, 1e10, 0.1)
+    with pytest.warns(UserWarning, match="x_std reaches") if n >= 20 else nullcontext():
+        BinnedMoments(12).update(X[:n], y[:n], x_std=x_std)
 
 
 def test_the_share_of_bad_pixels_is_said():

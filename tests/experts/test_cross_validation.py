@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold
 
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.data import Rows, as_source
-from moe_sklearn.experts import folds_to_compare, held_out_errors, r2_scores
+from moe_sklearn.experts import bins_in_one_fold, folds_to_compare, held_out_errors, r2_scores
 from moe_sklearn.experts._cross_validation import (
     error_curves,
     first_folds,
@@ -43,6 +43,15 @@ def moments_of(X, y, bins=None, folds=None, weight=None):
 
 def path(rest):
     return ridge_path(rest, ALPHAS)
+
+
+def test_the_first_bin_that_lies_in_one_fold_is_named():
+    folds = np.array([0, 1, 0, 0, 1, 1, 1])
+    moments = moments_of(np.eye(7), np.arange(7.0), np.array([0, 0, 1, 1, 2, 2, 3]), folds)
+    with pytest.raises(ValueError, match=r"all rows of bin 1 lie in one fold.*\(2 such bins\)"):
+        bins_in_one_fold(moments, [0, 1, 2, 3])
+    with pytest.raises(ValueError, match="all rows of bin 'warm' lie in one fold"):
+        bins_in_one_fold(moments, [0, 1, 2, 3], ["cold", "warm", "hot", "rare"])
 
 
 def test_errors_are_of_the_fold_itself_or_of_other_rows_in_it(data):

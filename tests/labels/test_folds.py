@@ -30,6 +30,25 @@ def test_groups_stay_together_where_the_splitter_is_given_them():
     assert set(folds) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("batches", [[[0, 0, 0, 1]], [[0, 0, 1, 1], [1, 1, 0, 0]]], ids=["one", "two"])
+def test_a_splitter_that_splits_groups_is_refused_within_and_between_batches(batches):
+    rule, (*whole, split) = fold_rule(KFold(2)), map(np.array, batches)
+    for groups in whole:
+        assert_array_equal(rule.assign(np.zeros(4), groups=groups), groups)
+    with pytest.raises(ValueError, match="groups: rows of [01] lie in two folds"):
+        rule.assign(np.zeros(4), groups=split)
+
+
+def test_groups_are_spread_over_the_folds_and_keep_theirs_in_later_batches():
+    groups = np.random.default_rng(0).integers(0, 20, 100)
+    whole, rule = fold_rule().assign(np.zeros(100), groups=groups), fold_rule()
+    parts = [rule.assign(np.zeros(len(part)), groups=part) for part in np.split(groups, [30, 31, 70])]
+    assert_array_equal(np.concatenate(parts), whole)
+    of_groups = np.unique(np.column_stack([groups, whole]), axis=0)
+    assert len(of_groups) == 20  # each in one fold
+    assert np.bincount(of_groups[:, 1]).tolist() == [4] * 5
+
+
 def test_each_batch_is_divided_by_the_splitter():
     rule = fold_rule(KFold(3))
     assert rule.n_folds == 0

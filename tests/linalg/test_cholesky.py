@@ -170,6 +170,8 @@ def test_the_floor_itself_is_rounding():
         solution = solve_spd(xx, 0.0, np.ones((2, 1)), floor=1.0)
     assert solution.tolist() == [[0.25], [0.0]]
     assert solve_spd(xx, 0.0, np.ones((2, 1)), floor=0.9).tolist() == [[0.25], [1.0]]
+    with pytest.warns(LinAlgWarning, match="constant"):
+        assert solve_spd(np.diag([4.0, 0.0]), 0.0, np.ones((2, 1))).tolist() == [[0.25], [0.0]]
 
 
 @pytest.mark.parametrize("n_features", [3, 40, 1100])
@@ -185,6 +187,18 @@ def test_singular_matrices_are_told_by_the_error_of_their_entries(n_features):
     assert_allclose(solution, expected, rtol=1e-8, atol=1e-8)
     assert solve_regular(xx, 0.0, rhs, eps=1e-4) is None
     assert solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_copies_of_a_column_share_its_coefficient(scale):
+    """Rounding in the solver grows with the largest eigenvalue, which is here the number of copies."""
+    rng = np.random.default_rng(0)
+    x, n_copies = rng.normal(size=(600, 2)), np.repeat([0, 1], [200, 1])
+    X, y = x[:, n_copies] * scale, x.sum(axis=1) + rng.normal(size=600)
+    with pytest.warns(LinAlgWarning, match="singular"):
+        solution = solve_spd(np.asfortranarray(X.T @ X), 0.0, (X.T @ y)[:, None])[:, 0] * scale
+    expected = np.linalg.lstsq(x, y, rcond=None)[0] / [200, 1]
+    assert_allclose(solution, expected[n_copies], rtol=1e-9)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 1e-5), (np.float64, 1e-13)])

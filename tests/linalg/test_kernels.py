@@ -71,8 +71,10 @@ def test_a_centred_kernel_is_that_of_centred_rows(rows, weighted, dtype, toleran
     assert_allclose(full @ roots, size * roots, atol=100 * tolerance * size)  # of size `size`, not 0
 
 
+@pytest.mark.parametrize("block", [1, 2**15, 2**21])  # of many, some, all columns at a time
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-6)])
-def test_a_kernel_that_grew_is_that_of_all_rows(rows, n_products, dtype, tolerance):
+def test_a_kernel_that_grew_is_that_of_all_rows(rows, n_products, monkeypatch, dtype, tolerance, block):
+    monkeypatch.setattr("moe_sklearn.linalg._kernels.KERNEL_BLOCK", block)
     store, origin = RowStore(320, 1, dtype), None
     for start, stop in [(0, 100), (100, 130), (130, 131), (131, 300)]:
         append(store, rows[start:stop].astype(dtype))

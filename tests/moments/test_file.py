@@ -304,6 +304,7 @@ GROUP, OTHER = ["hot", 30, 8.0, 1e-15], [None, 30, 8.0, 1e-15]
             {"groups": [["hot", n_rows, 8.0, 1e-15], OTHER]}
             for n_rows in (0, -30, 5.0, True, 10**400, "x", None)
         ),
+        {"groups": [["hot", 0, -0.5, 1e-15], OTHER]},
         *({"groups": [["hot", 30, 8.0, eps], OTHER]} for eps in (0.0, 1e-17, np.nan, np.inf, "x", None)),
         {"groups": [["hot"], OTHER]},
         {"groups": [["hot", 30], OTHER]},

@@ -193,6 +193,16 @@ def test_the_rest_of_a_subtraction_is_worth_fewer_digits():
     np.testing.assert_allclose(whole.x_rounding(), eps * whole.x_squares)
 
 
+@pytest.mark.parametrize("n_rows", [40, 20_000])
+def test_a_small_spread_that_a_subtraction_leaves_is_kept(n_rows):
+    """Rounding grows with the number of additions only until BLAS adds sums."""
+    rows = np.random.default_rng(0).normal(size=(n_rows, COLUMNS + TARGETS))
+    rows[: n_rows // 2, 1] *= 0.01
+    part, rest = in_float32(rows[n_rows // 2 :]), in_float32(rows[: n_rows // 2])
+    left = in_float32(rows) - part
+    np.testing.assert_allclose(left.x_squares, rest.x_squares, rtol=0.2)
+
+
 @pytest.mark.parametrize("n_batches", [1, 249])
 @pytest.mark.parametrize("n_rows", [249, 20_000])
 @pytest.mark.parametrize("make_dtype", [float, np.float32])
@@ -257,11 +267,13 @@ def test_constant_columns_stay_below_the_floor(value, dtype, n_rows, chunk_bytes
         assert (group.yy <= group.y_floor()).tolist() == [True, False]
 
 
-def test_a_column_that_varies_a_little_is_above_the_floor():
-    X = 1 + 1e-13 * np.random.default_rng(0).normal(size=(1000, 1))
-    moments = moments_of(X, X)
-    assert moments.xx[0, 0] > moments.x_floor()[0] > 0
-    assert moments.yy[0] > moments.y_floor()[0] > 0
+@pytest.mark.parametrize("n_columns", [1, 200])  # products and rows
+def test_a_column_that_varies_a_little_is_above_the_floor(n_columns):
+    X = 1 + 1e-13 * np.random.default_rng(0).normal(size=(150, n_columns))
+    group = BinnedMoments(n_columns).update(X, X[:, 0]).pool()
+    assert group.is_rows == (n_columns == 200)
+    assert (group.x_squares > group.x_floor()).all() and (group.x_floor() > 0).all()
+    assert group.yy[0] > group.y_floor()[0] > 0
 
 
 # what comes in
@@ -302,6 +314,16 @@ def test_rows_far_from_a_single_one_outgrow_float32():
     rows[1:, 0] += 1e25
     found = parts(in_float32(rows[:1], rows[1:]))[4]
     np.testing.assert_allclose(found[0, 0], by_definition(rows)[4][0, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mean", "size"), [(0, 1e-25), (1e9, 1e-22), (0, 1e-14), (1e9, 1.0), (0, 1e12), (0, 1e25)]
+)
+@pytest.mark.parametrize("n_rows", [40, 200])
+def test_columns_of_any_spread_with_float32_products(n_rows, mean, size):
+    rows = np.random.default_rng(0).normal(size=(n_rows, COLUMNS + TARGETS))
+    rows[:, 0] = size * (rows[:, 0] + mean)
+    np.testing.assert_allclose(in_float32(rows).x_squares, by_definition(rows)[4].diagonal(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1e-60, 1.0, 1e60, 1e150])

@@ -287,6 +287,15 @@ def test_files_and_pickles_keep_rows(data, tmp_path):
         assert again.n_rows == 2 * N
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e15])
+def test_float32_rows_whose_squares_do_not_fit_into_float32_have_float64_products(data, scale):
+    X, y, *_ = data
+    scaled = BinnedMoments(D, 2).update((X * scale).astype(np.float32), y)
+    assert scaled.product_dtype == np.float64 and scaled.pool().is_rows
+    expected = ridge(BinnedMoments(D, 2).update(X, y).pool(), 1.0)[0]
+    assert_allclose(ridge(scaled.pool(), scale**2)[0] * scale, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e200])
 def test_rows_that_cannot_be_added_change_nothing(data, value):
     X, y, bins, _ = data

@@ -320,6 +320,39 @@ def test_digits_that_are_told_count_where_few_rows_say_nothing():
     assert float(re.search(r"off by about (\S+)", str(caught[0].message))[1]) > 0.03
 
 
+def test_digits_that_a_subtraction_took_from_one_of_two_targets_are_told():
+    X = np.random.default_rng(0).normal(size=(200, 5)).astype("f4")
+    y, far = X[:, :2] + X[:, 2:4], np.arange(200) >= 100
+    y[far, 1] *= 1e4
+    whole = BinnedMoments(5, 2).update(X, y)
+    with pytest.warns(UserWarning, match=LOST):
+        ridge(whole.subtract(BinnedMoments(5, 2).update(X[far], y[far])).pool(), 1.0)
+
+
+@pytest.mark.filterwarnings("ignore::scipy.linalg.LinAlgWarning")
+def test_digits_count_in_directions_that_the_least_norm_leaves_out():
+    own = np.random.default_rng(0).normal(size=(400, 5))[:, [0, 1, 2, 3, 3]]
+    rest = rest_of(own, own + 30 * np.array([0, 1, 1, 1, 1]), "f4").pool()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        ridge(rest, 1.0)
+    with pytest.warns(UserWarning, match=LOST):
+        ridge(rest, 0.0)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 1e2, 1e5])
+def test_the_error_that_is_told_is_that_of_rounding_anywhere_in_the_products(alpha):
+    own = np.random.default_rng(0).normal(size=(400, 5))
+    rest = rest_of(own, own + 1e6 * np.array([0, 1, 1, 1, 1]), "f8").pool()
+    with pytest.warns(UserWarning, match=LOST) as caught:
+        coef, _ = ridge(rest, alpha)
+    inverse = np.linalg.inv(rest.covariance() * rest.freedom + alpha * np.eye(5))
+    of_sides = rest.y_rounding() + coef**2 @ rest.x_rounding()
+    expected = np.sqrt(of_sides * (rest.x_rounding() @ inverse.diagonal()) / rest.yy)
+    found = float(re.search(r"off by about (\S+)", str(caught[0].message))[1])
+    assert_allclose(found, expected, rtol=0.2)  # it is rounded to one digit
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_a_subtraction_that_takes_no_digits_is_silent(dtype):
     rng = np.random.default_rng(0)
@@ -387,6 +420,14 @@ def test_there_may_be_no_rough_model():
     moments = BinnedMoments(20, product_dtype="float32").update(X, y).pool()
     places, coefs, intercepts = rough_path(moments, [1e-12, 1e-11])
     assert (places.shape, coefs.shape, intercepts.shape) == ((0,), (0, 1, 20), (0, 1))
+
+
+def test_a_target_without_variance_has_rough_models_too():
+    X, y, _ = draw(400, 200)
+    places, coefs, _ = rough_path(moments_of(X, 0 * y), GRID)
+    assert places[-1] == len(GRID) - 1 and not coefs.any()
+    both = rough_path(moments_of(X, np.column_stack([y, 0 * y])), GRID)[0]
+    assert both.tolist() == rough_path(moments_of(X, y), GRID)[0].tolist()
 
 
 def test_columns_without_variance_have_no_rough_slope():
@@ -481,6 +522,13 @@ def test_what_float32_products_do_not_determine_is_told_where_that_matters(solve
     assert np.isfinite(solve(moments, 1e-3, None, Scratch())[0]).all()
     with pytest.raises(NotEnoughDigits):
         solve(moments, 1e-3, None, Scratch(strict=True))
+
+
+def test_a_short_krylov_space_does_not_hide_that_columns_are_dependent():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 10)) @ rng.normal(size=(10, 300))
+    with pytest.warns(LinAlgWarning, match="singular"):
+        ridge_path(BinnedMoments(300).update(X, X[:, 0]).pool(), [0.0, 1.0, 1e2, 1e4])
 
 
 def test_small_alphas_share_a_krylov_space_where_the_rows_make_them_regular(calls_of):
