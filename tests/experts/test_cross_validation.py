@@ -14,8 +14,9 @@ from sklearn.model_selection import KFold
 
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.data import Rows, as_source
-from moe_sklearn.experts import bins_in_one_fold, folds_to_compare, held_out_errors, r2_scores
+from moe_sklearn.experts import folds_to_compare, held_out_errors, r2_scores
 from moe_sklearn.experts._cross_validation import (
+    bins_in_one_fold,
     error_curves,
     first_folds,
     largest_of_best,
