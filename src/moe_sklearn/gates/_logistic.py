@@ -31,12 +31,11 @@ def discriminant_axes(X, codes, n_axes: int, sample_weight=None) -> np.ndarray:
     The Elements of Statistical Learning, 2nd ed., section 4.3.3). X (n, n_inputs) is standardised. `codes`
     (n,) count the classes from 0 on. There are fewer axes than classes.
     """
-    weight = np.ones(len(X)) if sample_weight is None else sample_weight
-    shares = np.bincount(codes, weight) / weight.sum()
-    members = csr_array((weight / weight.sum(), (codes, np.arange(len(X)))))
-    means = (members @ X) / np.where(shares > 0, shares, 1.0)[:, None]
-    between = (means.T * shares) @ means
-    within = (X.T * weight) @ X / weight.sum() - between
+    weight = np.full(len(X), 1 / len(X)) if sample_weight is None else sample_weight / sample_weight.sum()
+    shares = np.bincount(codes, weight)
+    sums = csr_array((weight, (codes, np.arange(len(X))))) @ X
+    between = (sums.T / np.where(shares > 0, shares, 1.0)) @ sums
+    within = (X.T * weight) @ X - between
     within[np.diag_indices_from(within)] += AXES_SHRINKAGE
     n_found = max(min(n_axes, len(shares) - 1), 1)
     return eigh(between, within, subset_by_index=[len(within) - n_found, len(within) - 1])[1]
