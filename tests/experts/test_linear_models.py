@@ -71,7 +71,7 @@ def test_stacks_of_the_folds_are_refits_without_them(folded, weighted, shrink_to
 def test_stacks_of_the_folds_have_the_precision_of_the_rows(folded):
     X, y, bins, folds = folded
     moments = FoldMoments(5, 2).update(X, y, bins, folds)
-    experts = BinnedRidgeExperts(small_bins="drop").fit_moments(moments)
+    experts = BinnedRidgeExperts(small_bins="drop").fit_moments(moments, dtype=np.float32)
     stacks = cross_fitted_stacks(moments, moments.n_folds, experts, True, Scratch())
     assert {stack.coef.dtype.name for stack in stacks} == {"float32"}
     assert stacks[0].coef.shape == (5, 4 * 2 + 3)  # the bin of one row has no expert

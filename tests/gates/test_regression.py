@@ -416,8 +416,10 @@ def test_without_two_labels_there_are_no_label_gates(labels):
 def averaged(*errors):
     """Names of the gates that have a share, and the shares, of members with these errors of LABEL_SHARES."""
     gates = [SimpleNamespace(parameters=[name]) for name in ("network", "label gate")]
-    members = [SimpleNamespace(network=gates[0], label_gate=gates[1], errors=lambda e=e: e) for e in errors]
-    networks, shares = _average(members, _label_share(members))
+    members = [
+        SimpleNamespace(network=gates[0], label_gate=gates[1], errors=lambda rows, e=e: e) for e in errors
+    ]
+    networks, shares = _average(members, _label_share(members, None))
     return [names.tolist() for (names,) in networks], shares
 
 
@@ -442,8 +444,10 @@ def test_errors_of_a_share_are_those_of_the_mean_weights():
     rows = draw_rows(0)
     gates = draw_parameters(0, rows, 5), draw_parameters(1, rows, 0)
     network, label_gate = (softmax(gate_logits(parameters, rows.inputs)) for parameters in gates)
-    member = _Member(*(SimpleNamespace(parameters=parameters) for parameters in gates), rows)
-    for share, errors in zip(LABEL_SHARES, member.errors(), strict=True):
+    member = _Member(
+        *(SimpleNamespace(parameters=parameters) for parameters in gates), np.arange(len(rows.y))
+    )
+    for share, errors in zip(LABEL_SHARES, member.errors(rows), strict=True):
         mean = (1 - share) * network + share * label_gate
         residual = np.einsum("kn,nkt->tn", mean, rows.experts) - rows.y.T
         assert_allclose(errors, rows.weight * huber(residual)[0])

@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -214,7 +214,7 @@ class RegressionGate(StatefulEstimator):
                 rows = replace(rows, inputs=conditioning(rows.inputs))
             members = fitted._train_all(rows, n_threads, groups, fallback, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
-        label_share = _label_share(members, 0.0 if fallback is None else SLACK)
+        label_share = _label_share(members, rows, 0.0 if fallback is None else SLACK)
         fitted.networks_, fitted.shares_ = _average(members, label_share)
         if conditioning:
             fitted.networks_ = [conditioning.undone(stacked) for stacked in fitted.networks_]
@@ -302,8 +302,7 @@ class RegressionGate(StatefulEstimator):
         )
 
     def _scale(self, X):
-        scaled = ((X - self.center_) / self.scale_).astype(PRECISION)
-        return np.arcsinh(scaled, out=scaled)
+        return np.arcsinh(((X - self.center_) / self.scale_).astype(PRECISION))
 
     def _train_all(self, rows, n_threads, groups, fallback, progress):
         """Train all networks side by side, or in threads if batches are large enough."""
@@ -316,17 +315,16 @@ class RegressionGate(StatefulEstimator):
         members = list(zip(splits, starts, map(np.random.RandomState, seeds), strict=True))
         n_threads = min(n_threads, len(members)) if batches_of(len(rows.y))[1] >= BATCH_FOR_THREADS else 1
         n_groups = n_threads if rows.experts.shape[1] <= MANY_EXPERTS else len(members)
-        bounds = len(members) * np.arange(n_groups + 1) // n_groups
-        groups = [members[first:end] for first, end in pairwise(bounds)]
+        ends = len(members) * np.arange(n_groups + 1) // n_groups
+        groups = [members[first:end] for first, end in pairwise(ends)]
         with ThreadPoolExecutor(n_threads) as pool:
-            trained = pool.map(partial(self._train, rows, progress), groups)
-            return [member for group in trained for member in group]
+            return list(chain.from_iterable(pool.map(partial(self._train, rows, progress), groups)))
 
     def _train(self, rows, progress, group):
         """Train networks, and for each network a linear gate on the labels of its rows."""
         splits, starts, rngs = zip(*group, strict=True)
-        train = [own for own, _ in splits]
-        held_out = [rows.take(held) for _, held in splits]
+        train, held = zip(*splits, strict=True)
+        held_out = [rows.take(some) for some in held]
         weight, alpha = self.classification_weight, self.alpha * min(1, PENALISED_ROWS / len(rows.y))
         stage = progress.stage("training")
 
@@ -338,8 +336,8 @@ class RegressionGate(StatefulEstimator):
             networks = train_hidden(starts, rows, train, held_out, weight, alpha, self.max_iter, rngs, report)
         else:
             networks = [
-                train_linear(start, rows.take(own), held, weight, alpha, self.max_iter)
-                for start, own, held in zip(starts, train, held_out, strict=True)
+                train_linear(start, rows.take(own), test, weight, alpha, self.max_iter)
+                for start, own, test in zip(starts, train, held_out, strict=True)
             ]
         for network in networks:
             progress.say(f"network: {network.n_steps:,} steps, held-out loss {network.loss:.4f}", level=2)
@@ -349,22 +347,24 @@ class RegressionGate(StatefulEstimator):
             start = start_parameters(rows, 0, 1.0, rngs[0])
             some = replace(rows, experts=rows.experts[:, :0]).take  # labels do not need the experts
             label_gates = [
-                train_linear(start, some(own[:LABEL_GATE_ROWS]), held, 1.0, alpha, *LABEL_GATE_LIMITS)
-                for own, held in zip(train, held_out, strict=True)
+                train_linear(start, some(own[:LABEL_GATE_ROWS]), test, 1.0, alpha, *LABEL_GATE_LIMITS)
+                for own, test in zip(train, held_out, strict=True)
             ]
-        return [_Member(*parts) for parts in zip(networks, label_gates, held_out, strict=True)]
+        for stopping in filter(None, [*networks, *label_gates]):
+            stopping.held_out = None  # which is large with many bins
+        return [_Member(*parts) for parts in zip(networks, label_gates, held, strict=True)]
 
 
 class _Member(NamedTuple):
-    """A trained network, its label gate (`EarlyStopping`) or None, and the rows held out from both."""
+    """A trained network, its label gate (`EarlyStopping`) or None, and positions of the held-out rows."""
 
     network: EarlyStopping
     label_gate: Any
-    held_out: GateRows
+    held_out: np.ndarray
 
-    def errors(self) -> np.ndarray:
+    def errors(self, rows: GateRows) -> np.ndarray:
         """Compute the errors of the held-out rows with each of LABEL_SHARES: (n_shares, n)."""
-        rows = self.held_out
+        rows = rows.take(self.held_out)
         of_network, of_labels = (softmax(gate_logits(t.parameters, rows.inputs)) for t in self[:2])
         return np.stack([mixture_errors((1 - s) * of_network + s * of_labels, rows) for s in LABEL_SHARES])
 
@@ -377,14 +377,14 @@ def _in_words(members, label_share):
     return f"{len(members)} {kind}", f"{steps:,} steps", f"held-out loss {loss:.4f}"
 
 
-def _label_share(members, slack=0.0):
+def _label_share(members, rows, slack=0.0):
     """Return the share of the label gates with which the held-out rows have the least error.
 
     With `slack` it is the smallest share whose error exceeds that by at most `slack` standard errors.
     """
     if not members[0].label_gate:
         return 0.0
-    errors = np.hstack([member.errors() for member in members]).astype(float)
+    errors = np.hstack([member.errors(rows) for member in members]).astype(float)
     means = errors.mean(axis=1)
     best = int(np.argmin(means))
     if means[best] >= means[0] * (1 - LEAST_LABEL_GAIN):
