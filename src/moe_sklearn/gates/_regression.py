@@ -462,7 +462,7 @@ def _check_rows(X, y, experts, labels, sample_weight):
     """Check and return `y` (n, t), `experts` (n, K, t), codes (n,) and sample weights (n,)."""
     n = len(X)
     y = np.asarray(y, dtype=float)
-    experts = check_array(experts, dtype=np.float64, allow_nd=True, input_name="experts")
+    experts = check_array(experts, dtype=[np.float64, np.float32], allow_nd=True, input_name="experts")
     check_length(y, "y", n)
     check_length(experts, "experts", n)
     check_finite(y, "y")
