@@ -20,6 +20,7 @@ from moe_sklearn.moments._solvers import ridge_path
 
 N, D = 120, 160
 ALPHAS = [1e-3, 0.1, 1.0, 10.0, 1e3]
+KINDS = "float32", "float64"
 
 
 @pytest.fixture
@@ -250,6 +251,16 @@ def test_a_small_penalty_makes_a_float64_kernel(data):
     rough = BinnedMoments(D, 2, product_dtype="float32").update(X, y).pool()
     exact = BinnedMoments(D, 2, product_dtype="float64").update(X, y).pool()
     assert_allclose(ridge(rough, 1e-7)[0], ridge(exact, 1e-7)[0], atol=1e-5)
+
+
+def test_a_target_with_enough_digits_does_not_speak_for_another():
+    """Along two long directions a float32 kernel is enough; across them it is not."""
+    rng = np.random.default_rng(0)
+    own, along = rng.normal(size=(N, D)), rng.normal(size=(N, 2))
+    X = (own + 10 * along @ rng.normal(size=(2, D))).astype(np.float32)
+    y = np.column_stack([along[:, 0], own[:, -1] + rng.normal(size=N)])
+    rough, exact = (BinnedMoments(D, 2, product_dtype=kind).update(X, y).pool() for kind in KINDS)
+    assert_allclose(ridge(rough, 3.0)[0], ridge(exact, 3.0)[0], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("noise", ["none", "even", "uneven"])
