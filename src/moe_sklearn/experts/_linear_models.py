@@ -17,8 +17,8 @@ from .._base import unfitted_copy
 from .._progress import SILENT, Progress
 from ..data import Rows, noise_levels
 from ..labels import N_FOLDS, GivenFolds, joined_folds
-from ..linalg import LinearPart, LinearStack, Scratch
-from ..moments import BinnedMoments, FoldMoments, discriminants, few_threads, in_enough_precision
+from ..linalg import LinearPart, LinearStack, Scratch, few_threads
+from ..moments import FEW_COLUMNS, BinnedMoments, FoldMoments, discriminants, in_enough_precision
 from ._bin_by_bin import solve_in_turn
 from ._cross_validation import bins_in_one_fold
 from ._penalties import choice_in_words
@@ -116,7 +116,7 @@ class LinearPlan:
         scratch, choice = scratch or Scratch(), None
         if self.n_fitted is not None:
             check_folds(moments, self.n_fitted, self.names)
-        with few_threads(moments.n_features):
+        with few_threads(moments.n_features < FEW_COLUMNS):
             if self.experts.compares_candidates:
                 stage = progress.stage("comparison of penalties")
                 choice = self.experts.choose(moments, self.small_bins, scratch=scratch)

@@ -26,7 +26,7 @@ PRECISION = np.float32
 # Five networks are slightly better than two, in more than twice the time. With many rows the networks differ
 # little, so two are enough.
 N_RESTARTS, N_RESTARTS_OF_MANY = 5, 2
-# Networks of more experts than this are trained one by one in each thread, which halves the memory. (With 400
+# Networks of more experts than this are trained one by one in each thread, which takes less memory. (With 400
 # bins of simulated spectra, two networks are not enough: R2 is .570, and .586 with five.)
 MANY_EXPERTS = 200
 # With more rows than this, the penalty does not grow with the rows.

@@ -11,7 +11,7 @@ from ._cholesky import (
 )
 from ._kernels import Kernels, centred, kernel_of
 from ._linear_maps import LevelStack, LinearPart, LinearStack, is_overridden, origin_of
-from ._threads import map_in_threads, one_blas_thread
+from ._threads import few_threads, map_in_threads, one_blas_thread
 from ._triangles import (
     EPS,
     EPS32,

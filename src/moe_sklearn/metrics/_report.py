@@ -387,7 +387,8 @@ def rho_tables(
     rho = {mode: rho_score(y, predicted[mode], **given) for mode in modes}
     intervals = [(np.nan, np.nan)] * 2
     if not np.isnan(rho["soft"]):  # Both modes share the gain of the oracle.
-        intervals = rho_intervals(y, {mode: predicted[mode] for mode in modes}, **given, **options)
+        of_modes = {mode: predicted[mode] for mode in (*modes, "global", "oracle")}
+        intervals = rho_intervals(y, of_modes, weight, **options)
     return rho, dict(zip(modes, intervals, strict=True))
 
 

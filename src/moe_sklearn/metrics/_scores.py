@@ -2,7 +2,7 @@
 
 import numbers
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -154,29 +154,27 @@ def rho_interval(
     >>> round(low, 2), round(high, 2)
     (0.9, 0.98)
     """
-    options: dict[str, Any] = {"n_resamples": n_resamples, "confidence_level": confidence_level}
-    given: dict[str, Any] = {"y_global": y_global, "y_oracle": y_oracle, "sample_weight": sample_weight}
-    return rho_intervals(y_true, {"y_pred": y_pred}, **given, **options, random_state=random_state)[0]
+    given = {"y_pred": y_pred, "y_global": y_global, "y_oracle": y_oracle}
+    return rho_intervals(y_true, given, sample_weight, n_resamples, confidence_level, random_state)[0]
 
 
 def rho_intervals(
-    y_true: ArrayLike,
-    predicted: Mapping[Any, ArrayLike],
-    *,
-    y_global: ArrayLike,
-    y_oracle: ArrayLike,
-    sample_weight: ArrayLike | None = None,
-    n_resamples: int = 1000,
-    confidence_level: float = 0.95,
-    random_state: Any = None,
+    y_true,
+    given: dict[str, ArrayLike],
+    weight=None,
+    n_resamples=1000,
+    confidence_level=0.95,
+    random_state=None,
 ) -> list[tuple[float, float]]:
-    """Compute the `rho_interval` of each of several predictions, by name, from the same resamples."""
+    """Compute the `rho_interval` of each of several predictions from the same resamples.
+
+    The last two of the `given` predictions are those of the global model and of the oracle.
+    """
     check_scalar(n_resamples, "n_resamples", numbers.Integral, min_val=1)
     if not 0 < confidence_level < 1:
         raise ValueError(f"confidence_level must lie between 0 and 1, got {confidence_level}.")
-    given = {**predicted, "y_global": y_global, "y_oracle": y_oracle}
-    undefined = [(np.nan, np.nan)] * len(predicted)
-    y, predictions, weight = _checked(y_true, given, sample_weight)
+    undefined = [(np.nan, np.nan)] * (len(given) - 2)
+    y, predictions, weight = _checked(y_true, given, weight)
     if len(y) < 2:
         _warn_undefined(f"y_true has {len(y)} rows of positive weight, but R2 needs at least 2", 4)
         return undefined

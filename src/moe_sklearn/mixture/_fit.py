@@ -26,9 +26,9 @@ from ..experts import BinnedRidgeExperts, LinearModels, LinearPlan, fit_linear_m
 from ..features import GateFeatureTransformer
 from ..gates import RegressionGate
 from ..labels import N_FOLDS, NO_BIN, codes_of, joined_folds, label_array
-from ..linalg import LevelStack, LinearStack, is_overridden
+from ..linalg import LevelStack, LinearStack, few_threads, is_overridden
 from ..metrics import MODES
-from ..moments import FoldMoments, few_threads, in_enough_precision, with_a_word
+from ..moments import FEW_COLUMNS, FoldMoments, in_enough_precision, with_a_word
 from ._gate_plan import GatePlan, check_plan, draw_seed, n_draws_of, plan_gate, trains_on_errors
 from ._gate_rows import n_folds_to_fit
 from ._gate_training import TrainedGate, fit_gate, sample_weight_kwargs
@@ -392,7 +392,7 @@ def fit_mixture(setup: Setup, linear: LinearModels, rows: TrainingRows) -> Fitte
     if plan.cross_fit:
         rows = replace(rows, folds=joined_folds(rows.folds, linear.n_folds, N_FOLDS))
     stage = setup.progress.stage("gate features")
-    with few_threads(pooled.n_features):
+    with few_threads(pooled.n_features < FEW_COLUMNS):
         features = fit_features(setup, rows, pooled)
     stack = stack_parts(linear, features)
     stage.end()

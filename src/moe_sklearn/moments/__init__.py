@@ -2,7 +2,7 @@
 
 from ._accumulate import accumulate, chunks_of_rows, dask_moments
 from ._binned import BinnedMoments, check_not_overflown
-from ._folds import FEW_COLUMNS, FoldMoments, RowKeys, few_threads, rests_of
+from ._folds import FEW_COLUMNS, FoldMoments, RowKeys, rests_of
 from ._gather import add_in_folds, end_of_pass, gather, in_enough_precision, with_a_word
 from ._group import GroupMoments
 from ._moments import FLOAT32_ROWS, Moments, merged_products

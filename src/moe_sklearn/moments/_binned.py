@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,8 +13,8 @@ from ..labels import NO_BIN, check_same_kind, encode_labels, in_order
 from ..linalg import (
     ProductsOverflow,
     available_memory,
+    few_threads,
     lower_bytes,
-    one_blas_thread,
     sum_of_squares,
     transposed_product,
 )
@@ -31,7 +30,7 @@ BEYOND_SPREAD, FEWEST_FOR_SPREAD = 100, 20
 # If most columns have noise of more than this number of times their spread in this share of their values, the
 # unit is wrong.
 BEYOND_EVERYWHERE, MANY = 10, 0.1
-# The threads of BLAS cost more than they bring if a product of the rows of a group is smaller.
+# Multiplications in a product of the rows of a group. Smaller ones take one thread of BLAS.
 LARGE_PRODUCT = 5e7
 FLOAT64_HINT = " Or try product_dtype='float64'."
 
@@ -372,8 +371,8 @@ class BinnedMoments:
         _check_memory(len(new), self.n_features, product_dtype)
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         adder = Adder(self, groups, few, y, sample_weight, product_dtype, buffers)
-        is_small = len(source) * self.n_features**2 < LARGE_PRODUCT * len(names)
-        with one_blas_thread() if source.in_memory and is_small else nullcontext():
+        are_small = len(source) * self.n_features**2 < LARGE_PRODUCT * len(names)
+        with few_threads(source.in_memory and are_small):
             adder.add_rows_of(source, names, codes, watch or (lambda n_rows: None))
         kept = {}
         for label, parts in adder.kept.items():

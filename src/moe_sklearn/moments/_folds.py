@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import groupby
@@ -12,7 +11,6 @@ import numpy as np
 
 from ..data import Rows, as_source
 from ..labels import check_same_kind, encode_labels, joined_folds
-from ..linalg import one_blas_thread
 from ._binned import BinnedMoments, _check_memory
 from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite
 from ._moments import Moments, checked_targets
@@ -22,11 +20,6 @@ from ._row_moments import fits_as_rows, merged
 FEW_COLUMNS = 512
 # Rests of bins without folds are kept if they take no more than this.
 KEPT_BYTES = 2**26
-
-
-def few_threads(n_features: int):
-    """Make a context for matrices of this size, in which BLAS has one thread if they are small."""
-    return one_blas_thread() if n_features < FEW_COLUMNS else nullcontext()
 
 
 @dataclass(frozen=True)
