@@ -149,7 +149,7 @@ def range_names(column: str, edges, digits: int, is_open: bool) -> list[str]:
     """
     is_open = is_open and len(edges) > 2
     shown = np.asarray(edges, dtype=float)[1:-1] if is_open else np.asarray(edges, dtype=float)
-    decimals = digits - 1 - math.floor(math.log10(np.abs(shown).max() or 1))
+    decimals = digits - 1 - math.floor(math.log10(np.abs(shown[np.isfinite(shown)]).max(initial=0) or 1))
     texts = [_rounded(edge, decimals) for edge in shown]
     while len(set(texts)) < len(set(shown)):
         decimals += 1
