@@ -462,7 +462,7 @@ def test_a_factor_of_all_rows_serves_most_of_them_where_steps_are_few(
     monkeypatch.setattr(_cholesky, "SIZE_OF_NEAR_STEP", 50)
     whole, part, right = (array.astype(dtype, order="F") for array in all_and_most)
     exact, scratch = np.linalg.solve(part + alpha * np.eye(1030), right), Scratch()
-    with scratch.keeping(whole):
+    with scratch.memory.keeping(whole):
         solve_spd(whole, alpha, right, scratch, eps=EPS32)
         found = solve_spd(part, alpha, right, scratch.unrefined(near=True), eps=EPS32)
     assert len(factors) == n_factors
@@ -477,7 +477,7 @@ def test_a_factor_serves_no_other_penalty_and_nothing_that_is_to_be_exact(
     all_and_most, factors, eps, near, other_alpha
 ):
     (whole, part, right), scratch = all_and_most, Scratch()
-    with scratch.keeping(whole):
+    with scratch.memory.keeping(whole):
         solve_spd(whole, 3000.0, right, scratch, eps=EPS32)
         solve_spd(part, 3000.0 * other_alpha, right, scratch.unrefined(near=near), eps=eps)
     assert len(factors) == 2
@@ -489,7 +489,7 @@ def test_columns_without_variance_have_no_part_in_steps(all_and_most, factors):
         xx[:, 7] = xx[7] = 0.0
     right[7], scratch = 0.0, Scratch()
     right = np.column_stack([right[:, 0], np.zeros(1030)])
-    with scratch.keeping(whole):
+    with scratch.memory.keeping(whole):
         solve_spd(whole, 1e5, right, scratch, eps=EPS32, floor=1e-9)
         found = solve_spd(part, 1e5, right, scratch.unrefined(near=True), eps=EPS32, floor=1e-9)
     assert len(factors) == 1

@@ -251,20 +251,15 @@ def line_windows(
     ValueError
         If a window reaches outside the wavelengths, or there are fewer than 4 pixels. The line is named.
     """
-    if len(wavelength) > 1 and wavelength[0] > wavelength[-1]:
-        last = len(wavelength) - 1
-        return [
-            LineWindow(w.name, last - w.inside[::-1], last - w.continuum[::-1], w.step[::-1])
-            for w in line_windows(wavelength[::-1], lines, side_band, unit)
-        ]
-    step = np.gradient(wavelength) if len(wavelength) > 1 else np.ones(1)
+    step = np.abs(np.gradient(wavelength)) if len(wavelength) > 1 else np.ones(1)
+    first, last = wavelength.min(), wavelength.max()
     windows = []
     for name, (centre, half_width) in lines.items():
         same_place = SAME_PLACE * max(abs(centre), half_width)
         low, high = centre - half_width, centre + half_width
-        if low < wavelength[0] - same_place or high > wavelength[-1] + same_place:
+        if low < first - same_place or high > last + same_place:
             raise ValueError(
-                f"wavelength covers {wavelength[0]:g} to {wavelength[-1]:g}{f' {unit}' if unit else ''}, not "
+                f"wavelength covers {first:g} to {last:g}{f' {unit}' if unit else ''}, not "
                 f"the window {low:g} to {high:g} of {name}: leave the line out of `lines`, or pass lines of "
                 "your own."
             )
@@ -275,7 +270,7 @@ def line_windows(
         inside = np.flatnonzero(distance <= edge)
         continuum = np.flatnonzero((distance > edge) & (distance <= far_edge))
         if len(inside) < MIN_WINDOW_PIXELS or not len(continuum):
-            nearest = np.argsort(distance, kind="stable")
+            nearest = np.lexsort((wavelength, distance))
             inside = np.sort(nearest[:MIN_WINDOW_PIXELS])
             continuum = np.sort(nearest[MIN_WINDOW_PIXELS:][:COARSE_CONTINUUM_PIXELS])
             if not len(continuum):

@@ -15,7 +15,7 @@ from threading import RLock
 import numpy as np
 from scipy.linalg import blas
 
-from ._triangles import PANEL, lower_panels, symmetric_product, zeros_lower
+from ._triangles import PANEL, copy_lower, lower_panels, symmetric_product, zeros_lower
 
 # Number of values in a block of columns from which a kernel is made.
 KERNEL_BLOCK = 2**21
@@ -56,8 +56,7 @@ def _completed(kernel, n_known, X, index, origin, scale=None):
             gemm(1.0, new, known, beta=1.0, c=with_known, trans_a=1, overwrite_c=1)
     if n_known:
         kernel[n_known:, :n_known] = with_known
-        for part in lower_panels(n_new):
-            kernel[n_known:, n_known:][part] = among_new[part]
+        copy_lower(among_new, dtype, kernel[n_known:, n_known:])
     return kernel
 
 

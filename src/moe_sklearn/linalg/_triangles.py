@@ -15,16 +15,19 @@ HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
 # Number of columns of a panel of a triangular matrix.
 PANEL = 64
-# Up to this number of columns, one matrix-vector product for each is faster.
-FEW_COLUMNS = 4
+# Up to this number of right sides, BLAS is faster with one vector at a time than with a matrix.
+FEW_RIGHT_SIDES = 4
 # Rounding of the products of d standardised columns turns eigenvalues of 0 of X'X into up to about 3.5
 # sqrt(d) eps (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
 PRODUCT_ROUNDING = 8
 
 
-def zeros_lower(shape, dtype):
-    """Zeros in Fortran order; the upper triangle, which is never written, takes almost no memory."""
-    matrix = _untouched(shape, dtype)
+def zeros_lower(shape, dtype, memory=None):
+    """Zeros in Fortran order; the upper triangle, which is never written, takes almost no memory.
+
+    `memory` can be another such matrix, whose lower triangle is set to 0.
+    """
+    matrix = _untouched(shape, dtype) if memory is None else memory
     # One thread touches the memory first: the threads of BLAS would wait for each other at every page, six
     # times as long (20 matrices of 3,072 columns: 1.3 s, here .2 s).
     for part in lower_panels(shape[0]):
@@ -131,7 +134,7 @@ def _symmetric_product_by_panels(xx, right):
         here, on = slice(start, start + PANEL), slice(start, None)
         panel = xx[on, here].astype(float, order="F")
         panel[:PANEL] = np.tril(panel[:PANEL])
-        if right.shape[1] > FEW_COLUMNS:
+        if right.shape[1] > FEW_RIGHT_SIDES:
             product[on] += blas.dgemm(1.0, panel, right[here])
             product[here] += blas.dgemm(1.0, panel, right[on], trans_a=1)
             product[here] -= panel.diagonal()[:, None] * right[here]

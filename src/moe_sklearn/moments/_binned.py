@@ -297,8 +297,8 @@ class BinnedMoments:
         ValueError
             If `x_std` is negative, nan or of a wrong shape.
         """
-        names, codes = self._names_and_codes(bins, len(bins))
-        x_std = check_x_std(x_std, (len(bins), self.n_features))
+        names, codes = self._names_and_codes(bins)
+        x_std = check_x_std(x_std, (len(codes), self.n_features))
         noise, largest = self._noise(x_std, names, codes, sample_weight)
         if noise and factor > 0:
             warn_of_large_noise(self.groups.values(), factor**0.5 * largest, factor * sum(noise.values()))
@@ -326,7 +326,7 @@ class BinnedMoments:
                 np.maximum(largest, std.max(axis=0), out=largest)
         return sums, largest
 
-    def _names_and_codes(self, bins, n):
+    def _names_and_codes(self, bins, n=None):
         """Return the labels of this update, None last, and the position of each row's label among them."""
         if bins is None:
             return [None], np.full(n, NO_BIN)

@@ -37,9 +37,6 @@ class RowKeys:
     keys: list[tuple]
     codes: np.ndarray
 
-    def __len__(self):
-        return len(self.codes)
-
     @classmethod
     def of(cls, labels, codes, folds) -> RowKeys:
         """Make the keys of rows from distinct `labels`, the code of each row among them, and its fold."""
@@ -61,7 +58,7 @@ class ByBinAndFold(BinnedMoments):
         """
         return key[0]
 
-    def _names_and_codes(self, bins, n):
+    def _names_and_codes(self, bins, n=None):
         return bins.keys, bins.codes
 
 
@@ -132,36 +129,27 @@ class FoldMoments:
             raise ValueError("moments is empty: pass the moments of at least one fold.")
         first = moments[0]
         joined = cls(first.n_features, first.n_targets, product_dtype=first.product_dtype)
-        joined._take_folds(moments)
-        return joined
-
-    def select(self, labels) -> FoldMoments:
-        """Return the moments of some bins, None among them; their groups are shared with these moments."""
-        part = FoldMoments(self.n_features, self.n_targets)
-        part.n_folds = self.n_folds
-        groups = self._moments.groups.items()
-        part._share(self._moments, {key: group for key, group in groups if key[0] in labels})
-        return part
-
-    def _share(self, moments, groups: dict):
-        """Hold these groups, which share the memory of other moments by bin and fold."""
-        own = self._moments
-        own.groups = groups
-        own.store, own.product_dtype = moments.store, moments.product_dtype
-
-    def _take_folds(self, moments):
-        """Take over the groups of the moments of each fold."""
-        own = self._moments
-        self.n_folds = len(moments)
+        joined.n_folds, own = len(moments), joined._moments
         for fold, part in enumerate(moments):
-            # Without groups, this only compares the numbers of columns and targets.
-            own.merge(part.select([]))
-            check_same_kind(part.bins, self.bins)
+            own._check_fits(part)
             own.product_dtype = np.promote_types(own.product_dtype, part.product_dtype)
             own.store.product_dtype = own.product_dtype
             for label, group in part.groups.items():
                 own.groups[label, fold] = group.in_store(own.store, label)
-        self._unite_forms()
+        joined._unite_forms()
+        return joined
+
+    def select(self, labels) -> FoldMoments:
+        """Return the moments of some bins, None among them; their groups are shared with these moments."""
+        groups = self._moments.groups.items()
+        return self._sharing({key: group for key, group in groups if key[0] in labels}, self.n_folds)
+
+    def _sharing(self, groups: dict, n_folds: int) -> FoldMoments:
+        """Make the moments of these groups, which share the memory of this object."""
+        part = FoldMoments(self.n_features, self.n_targets)
+        part.n_folds, own = n_folds, part._moments
+        own.groups, own.store, own.product_dtype = groups, self._moments.store, self.product_dtype
+        return part
 
     def _unite_forms(self):
         """Give the folds of a bin one form: rows if all are rows and fit together, else products."""
@@ -299,10 +287,7 @@ class FoldMoments:
         parts: dict = {}
         for (label, fold), group in self._moments.groups.items():
             parts.setdefault((label, joined_folds(fold, self.n_folds, at_most)), []).append(group)
-        joined = FoldMoments(self.n_features, self.n_targets)
-        joined.n_folds = at_most
-        joined._share(self._moments, {key: merged(groups) for key, groups in parts.items()})
-        return joined
+        return self._sharing({key: merged(groups) for key, groups in parts.items()}, at_most)
 
     @property
     def n_rows(self) -> int:

@@ -94,7 +94,7 @@ def ridge(
     probes = _probes(moments)
     coef, moved = np.split(_solve(equations, alpha, scratch, probes), [moments.n_targets])
     coef = coef if prior_coef is None else coef + prior_coef
-    if probes.size and (scratch is None or scratch.refined):
+    if probes is not None and (scratch is None or scratch.refined):
         _check_digits(moments, equations.matrix, alpha, coef, probes, moved.T, scratch)
     return coef, moments.y_mean - _outputs_at(moments.x_mean, coef)
 
@@ -146,8 +146,7 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
         solutions[regular] = shrunk @ vectors.T
     else:
         for target, rhs in enumerate(right.T):
-            found = _krylov_path(matrix, shifted, rhs, regular, is_rough=True)
-            solutions[:, target] = found
+            solutions[:, target] = _krylov_path(matrix, shifted, rhs, regular, is_rough=True)
     solutions[..., matrix.diagonal() <= equations.floor] = 0.0
     solved = np.flatnonzero(~np.isnan(solutions).any(axis=(1, 2)))
     return solved, *_models_of(moments, equations, solutions[solved], prior_coef)
@@ -155,10 +154,8 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
 
 def _models_of(moments, equations, solutions, prior_coef):
     """Coefficients (n_alphas, n_targets, n_features) and intercepts of `solutions` of the equations."""
-    n_alphas, n_targets, size = solutions.shape
-    if not n_alphas:
-        return np.empty((0, n_targets, moments.n_features)), np.empty((0, n_targets))
-    coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
+    shape = *solutions.shape[:2], moments.n_features
+    coefs = equations.to_coef(solutions.reshape(-1, len(equations.matrix)).T).reshape(shape)
     coefs = coefs if prior_coef is None else coefs + prior_coef
     return coefs, moments.y_mean - np.einsum("atd,d->at", coefs, moments.x_mean)
 
@@ -349,7 +346,7 @@ def _solve(equations, alpha, scratch, more=None):
         if equations.is_deficient and penalty <= rounding(equations.matrix):
             warn_singular(penalty)
         matrix, precision = equations.matrix, {"eps": equations.eps, "floor": equations.floor}
-        right = equations.right if more is None or not more.size else np.hstack([equations.right, more])
+        right = equations.right if more is None else np.hstack([equations.right, more])
         return solve_spd(matrix, penalty, right, scratch, **precision).T[None]
 
     equations, solutions = _with_digits(equations, solve, scratch)
@@ -357,13 +354,13 @@ def _solve(equations, alpha, scratch, more=None):
 
 
 def _probes(moments):
-    """Draws of the rounding of X'X w for unit w, (n_features, n_probes); none if nothing was cancelled."""
+    """Draws of the rounding of X'X w for unit w, (n_features, n_probes); None if nothing was cancelled."""
     if moments.is_rows:
-        return np.zeros((0, 0))  # rows can be multiplied again
+        return None  # rows can be multiplied again
     errors, y_errors = moments.x_rounding(), moments.y_rounding()
     least = CANCELLED * moments.product_eps
     if (errors <= least * moments.x_squares).all() and (y_errors <= least * moments.yy).all():
-        return np.zeros((len(errors), 0))
+        return None
     return np.sqrt(errors)[:, None] * np.random.default_rng(0).choice([-1.0, 1.0], (len(errors), N_PROBES))
 
 
