@@ -14,7 +14,7 @@ from moe_sklearn.gates import RegressionGate
 from moe_sklearn.labels import GivenFolds
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
-from moe_sklearn.moments import FEW_COLUMNS, BinnedMoments, FoldMoments, _binned, discriminants, ridge
+from moe_sklearn.moments import FEW_COLUMNS, BinnedMoments, FoldMoments, _chunks, discriminants, ridge
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
@@ -130,7 +130,7 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
     X, y, bins = wide_rows()
     of_one = _triangles.lower_bytes(FEW_COLUMNS, np.float32)
     in_turn = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
-    monkeypatch.setattr(_binned, "available_memory", lambda: 3.5 * of_one)
+    monkeypatch.setattr(_chunks, "available_memory", lambda: 3.5 * of_one)
     again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
     assert_allclose(again.coef_, in_turn.coef_, rtol=0, atol=1e-6)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):

@@ -1,7 +1,7 @@
 """Columns of side information: their kinds, and the bins of their values."""
 
 import math
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -149,11 +149,11 @@ def range_names(column: str, edges, digits: int, is_open: bool) -> list[str]:
     """
     is_open = is_open and len(edges) > 2
     shown = np.asarray(edges, dtype=float)[1:-1] if is_open else np.asarray(edges, dtype=float)
-    decimals = digits - 1 - math.floor(math.log10(np.abs(shown[np.isfinite(shown)]).max(initial=0) or 1))
-    texts = [_rounded(edge, decimals) for edge in shown]
-    while len(set(texts)) < len(set(shown)):
-        decimals += 1
+    largest = np.abs(shown[np.isfinite(shown)]).max(initial=0) or 1
+    for decimals in count(digits - 1 - math.floor(math.log10(largest))):
         texts = [_rounded(edge, decimals) for edge in shown]
+        if len(set(texts)) == len(set(shown)):
+            break
     dash = " to " if any("-" in text for text in texts) else "-"
     names = [f"{column} {low}{dash}{high}" for low, high in pairwise(texts)]
     return [f"{column} < {texts[0]}", *names, f"{column} >= {texts[-1]}"] if is_open else names

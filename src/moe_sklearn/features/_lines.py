@@ -11,16 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..linalg import map_in_threads
-from ._units import (
-    LIKELY_UNITS,
-    SpectralUnit,
-    air_to_vacuum,
-    as_unit,
-    convert,
-    guess_units,
-    number_in,
-    split_unit,
-)
+from ._units import SpectralUnit, air_to_vacuum, as_unit, convert, guess_units, number_in, split_unit
 
 # Centre and half-width by name: two numbers, or two quantities
 Lines: TypeAlias = Mapping[str, tuple[Any, Any]]
@@ -136,11 +127,10 @@ def place_lines(
     wavelength: Any,
     lines: Literal["stellar"] | Lines,
     n_features: int,
-    *,
-    wavelength_unit: Any = None,
-    lines_unit: Any = None,
-    medium: Literal["air", "vacuum"] = "air",
-    side_band: Any = None,
+    wavelength_unit: Any,
+    lines_unit: Any,
+    medium: Literal["air", "vacuum"],
+    side_band: Any,
 ) -> tuple[dict[str, tuple[float, float]], str | None, list[LineWindow]]:
     """Find the pixels of lines on an axis in any unit and order.
 
@@ -206,8 +196,7 @@ def _check_overlap(numbers, axis, lines, of_axis, of_lines, unit):
         ends = dict.fromkeys(f"{value:g}" for value in (values.min(), values.max()))
         return " to ".join(ends) + (f" {of_values.name}" if of_values else "")
 
-    known = (of_lines.name,) if of_lines else LIKELY_UNITS
-    guess = guess_units(numbers, centres, position_units=known)
+    guess = guess_units(numbers, centres, of_lines.name if of_lines else None)
     if guess:
         both = "" if of_lines else f", and that of the lines by lines_unit={guess[1]!r}"
         way_out = (

@@ -209,9 +209,8 @@ class RegressionGate(StatefulEstimator):
             rows = fitted._prepare(X, *arrays, weight)
             # With fewer rows, conditioning loses at the rate of MANY_ROWS, and gains little at the other
             # rate.
-            conditioning = None
-            if len(rows.y) > MANY_ROWS:
-                conditioning = Conditioning.of(rows.inputs)
+            conditioning = Conditioning.of(rows.inputs) if len(rows.y) > MANY_ROWS else None
+            if conditioning:
                 rows = replace(rows, inputs=conditioning(rows.inputs))
             members = fitted._train_all(rows, n_threads, groups, fallback, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
@@ -219,7 +218,10 @@ class RegressionGate(StatefulEstimator):
         fitted.networks_, fitted.shares_ = _average(members, label_share)
         if conditioning:
             fitted.networks_ = [conditioning.undone(stacked) for stacked in fitted.networks_]
-        stage.end(f"{len(rows.y):,} rows", *_in_words(members, label_share))
+        kind = "networks and gates on labels" if label_share else "networks"
+        n_steps, loss = max(member.network.n_steps for member in members), fitted.validation_loss_.mean()
+        words = f"{len(members)} {kind}", f"{n_steps:,} steps", f"held-out loss {loss:.4f}"
+        stage.end(f"{len(rows.y):,} rows", *words)
         fitted.classes_ = np.arange(rows.experts.shape[1])
         return adopt(self, fitted)
 
@@ -362,14 +364,6 @@ class _Member(NamedTuple):
         rows = rows.take(self.held_out)
         of_network, of_labels = (softmax(gate_logits(t.parameters, rows.inputs)) for t in self[:2])
         return np.stack([mixture_errors((1 - s) * of_network + s * of_labels, rows) for s in LABEL_SHARES])
-
-
-def _in_words(members, label_share):
-    """Say in words how the networks were trained."""
-    steps = max(member.network.n_steps for member in members)
-    loss = np.mean([member.network.loss for member in members])
-    kind = "networks and gates on labels" if label_share else "networks"
-    return f"{len(members)} {kind}", f"{steps:,} steps", f"held-out loss {loss:.4f}"
 
 
 def _label_share(members, rows, slack=0.0):

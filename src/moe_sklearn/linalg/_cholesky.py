@@ -10,17 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgWarning, blas, eigh, lapack, qr
 
-from ._triangles import (
-    EPS,
-    EPS32,
-    FEW_RIGHT_SIDES,
-    PRODUCT_ROUNDING,
-    copy_lower,
-    lower_panels,
-    norm_of_errors,
-    rounding,
-    symmetric_product,
-)
+from ._triangles import EPS, EPS32, copy_lower, lower_panels, rounding, singular_below, symmetric_product
 
 # Predictions from float32 products are exact to 1e-4 of the standard deviation of y if the penalty exceeds
 # rounding by this factor, or if the smallest eigenvalue of the scaled matrix is this number of eps (measured
@@ -36,6 +26,8 @@ NEAR_TOLERANCE, SIZE_OF_NEAR_STEP = 1e-5, 150
 # OpenBLAS 0.3.30 and 0.3.31 end the process in the threads of `potrf` from some 15,000 float64 columns on (of
 # NumPy's and SciPy's own `cholesky` too), because a buffer of theirs grows with the size.
 LARGEST_POTRF = 8192
+# With up to this number of right sides, LAPACK is up to nine times slower than BLAS with one after the other.
+FEW_RIGHT_SIDES = 4
 
 
 class NotEnoughDigits(ArithmeticError):
@@ -374,15 +366,6 @@ def _potrf_by_halves(work, half):
     factor, status = potrf(syrk(-1.0, across, beta=1.0, c=rest, lower=1, overwrite_c=1))
     copy_lower(factor, work.dtype, work[below, below])
     return work, status and half + status
-
-
-def singular_below(d, eps=EPS, largest=1.0):
-    """Largest value that rounding can give to an eigenvalue of 0, in a matrix with ones on its diagonal.
-
-    `eps` is the relative error of its entries, see `rounding`. Solvers add their own error, in float64, in
-    proportion to the `largest` eigenvalue.
-    """
-    return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * norm_of_errors(np.broadcast_to(eps, d))
 
 
 def _scaled_errors(xx, scale, eps):

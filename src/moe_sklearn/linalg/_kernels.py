@@ -110,21 +110,17 @@ class Kernels:
         if self._current:
             self._earlier, self._current = self._current, {}
 
-    def over(self, covered, X, origin, dtype) -> np.ndarray:
-        """X X' of the rows at the sorted positions `covered`, see `kernel_of`. Do not write into it."""
+    def part(self, index, covered, X, origin, dtype, result_dtype=None) -> np.ndarray:
+        """X X' of the rows at `index`, part of the kernel of those at `covered`; a new lower triangle.
+
+        Both are sorted positions. Sums are in `dtype`, and so is the result unless `result_dtype` is given.
+        """
         key = covered.tobytes(), np.dtype(dtype)
         with self._lock:
             if key not in self._current:
                 kernel, n_known = self._begun(covered, key[1])
                 self._current[key] = covered, _completed(kernel, n_known, X, covered, origin)
-            return self._current[key][1]
-
-    def part(self, index, covered, X, origin, dtype, result_dtype=None) -> np.ndarray:
-        """Part of the kernel `over` other rows, at the sorted positions `index`; a new lower triangle.
-
-        Sums are in `dtype`, and so is the result unless `result_dtype` is given.
-        """
-        kernel = self.over(covered, X, origin, dtype)
+            _, kernel = self._current[key]
         taken = zeros_lower((len(index), len(index)), result_dtype or dtype)
         return fill_from(taken, kernel, np.searchsorted(covered, index))
 

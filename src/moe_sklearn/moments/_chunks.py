@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from ..data import BLOCK_ROWS, prefetch
-from ..linalg import ProductsOverflow
+from ..linalg import ProductsOverflow, available_memory, lower_bytes
 from ._moments import FLOAT32_ROWS, Moments
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
@@ -80,6 +80,17 @@ class ChunkBuffers:
             gathered, cast = cast, None
         with np.errstate(invalid="ignore", over="ignore"):
             group.add_block(gathered, y, weights, cast, self.product)
+
+
+def check_memory(n_groups, n_features, product_dtype):
+    """Raise a MemoryError if the products of `n_groups` further groups do not fit in memory."""
+    needed, there = n_groups * lower_bytes(n_features, product_dtype), available_memory()
+    if needed > there:
+        raise MemoryError(
+            f"bins: the products of {n_groups} bins of {n_features:,} columns need {needed / 1e9:.1f} GB, "
+            f"but {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer "
+            "columns, for example PCA scores."
+        )
 
 
 def has_extremes(sample_weight):

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..data import Rows, as_source
 from ..labels import check_same_kind, encode_labels, joined_folds
-from ._binned import BinnedMoments, _check_memory
-from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite
+from ._binned import BinnedMoments
+from ._chunks import ChunkBuffers, blocks_of_bins, check_memory, has_extremes, not_finite
 from ._moments import Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
@@ -129,27 +129,31 @@ class FoldMoments:
             raise ValueError("moments is empty: pass the moments of at least one fold.")
         first = moments[0]
         joined = cls(first.n_features, first.n_targets, product_dtype=first.product_dtype)
-        joined.n_folds, own = len(moments), joined._moments
+        joined._take_folds(moments)
+        return joined
+
+    def select(self, labels) -> FoldMoments:
+        """Return the moments of some bins, None among them; their groups are shared with these moments."""
+        part, groups = FoldMoments(self.n_features, self.n_targets), self._moments.groups.items()
+        some = {key: group for key, group in groups if key[0] in labels}
+        return part._hold(some, self.n_folds, self._moments)
+
+    def _hold(self, groups: dict, n_folds: int, moments: BinnedMoments) -> FoldMoments:
+        """Hold groups that share the memory of other moments by bin and fold; return this object."""
+        self.n_folds, own = n_folds, self._moments
+        own.groups, own.store, own.product_dtype = groups, moments.store, moments.product_dtype
+        return self
+
+    def _take_folds(self, moments):
+        """Take over the groups of the moments of each fold."""
+        self.n_folds, own = len(moments), self._moments
         for fold, part in enumerate(moments):
             own._check_fits(part)
             own.product_dtype = np.promote_types(own.product_dtype, part.product_dtype)
             own.store.product_dtype = own.product_dtype
             for label, group in part.groups.items():
                 own.groups[label, fold] = group.in_store(own.store, label)
-        joined._unite_forms()
-        return joined
-
-    def select(self, labels) -> FoldMoments:
-        """Return the moments of some bins, None among them; their groups are shared with these moments."""
-        groups = self._moments.groups.items()
-        return self._sharing({key: group for key, group in groups if key[0] in labels}, self.n_folds)
-
-    def _sharing(self, groups: dict, n_folds: int) -> FoldMoments:
-        """Make the moments of these groups, which share the memory of this object."""
-        part = FoldMoments(self.n_features, self.n_targets)
-        part.n_folds, own = n_folds, part._moments
-        own.groups, own.store, own.product_dtype = groups, self._moments.store, self.product_dtype
-        return part
+        self._unite_forms()
 
     def _unite_forms(self):
         """Give the folds of a bin one form: rows if all are rows and fit together, else products."""
@@ -247,7 +251,7 @@ class FoldMoments:
         of_many = ~of_few & (weight > 0)
         dtype = np.dtype(float) if has_extremes(sample_weight) else self.product_dtype
         n_groups = len(np.unique(keys.codes[of_many]))
-        _check_memory(min(n_groups, n_held), self.n_features, dtype)
+        check_memory(min(n_groups, n_held), self.n_features, dtype)
         buffers = ChunkBuffers(source, self._moments.chunk_bytes, dtype, n_groups)
         chunks = blocks_of_bins(source.array, keys.keys, keys.codes, of_many, buffers)
         for label, chunks_of_bin in groupby(chunks, lambda chunk: chunk[0][0]):
@@ -287,7 +291,8 @@ class FoldMoments:
         parts: dict = {}
         for (label, fold), group in self._moments.groups.items():
             parts.setdefault((label, joined_folds(fold, self.n_folds, at_most)), []).append(group)
-        return self._sharing({key: merged(groups) for key, groups in parts.items()}, at_most)
+        joined = FoldMoments(self.n_features, self.n_targets)
+        return joined._hold({key: merged(part) for key, part in parts.items()}, at_most, self._moments)
 
     @property
     def n_rows(self) -> int:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.linalg import blas, qr
@@ -305,23 +305,24 @@ class RowMoments(GroupMoments):
         eps = np.finfo(self._dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
         is_apart = before.sum() > APART * diagonal.sum()
 
-        finer = None
-        if self._own_origin is None and (is_apart or self._dtype == np.float32):
-            finer = partial(self._finer_equations, is_apart, make_targets, alpha, noise, offset)
+        can_be_finer = self._own_origin is None and (is_apart or self._dtype == np.float32)
+
+        def finer():
+            self._refine(is_apart)
+            return self._equations(make_targets, alpha, noise, offset)
+
         # The digit check: if the penalty does not exceed the rounding of the kernel's eigenvalues, the rows
         # make a finer kernel at once. Products would need another pass over X.
-        if finer and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
+        if can_be_finer and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
             return finer()
 
         def to_coef(solutions):
             return self.coef_of(solutions) / variances + offset
 
         right = np.sqrt(self._weights)[:, None] * make_targets()
-        return NormalEquations(matrix, right, eps, 0.0, to_coef, True, penalty, finer)
-
-    def _finer_equations(self, is_apart, *given):
-        self._refine(is_apart)
-        return self._equations(*given)
+        return NormalEquations(
+            matrix, right, eps, 0.0, to_coef, True, penalty, finer if can_be_finer else None
+        )
 
     @contextmanager
     def keeping_factor(self, scratch):
