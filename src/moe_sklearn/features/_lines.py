@@ -40,7 +40,7 @@ MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
 MAX_NORMALISED_FLUX = 10.0
 # Number of spectra measured together, so that their windows stay in the cache. Windows of fewer spectra than
 # the second number are copied at once.
-CACHED_ROWS, FEW_ROWS = 512, 16
+CACHED_ROWS, FEW_SPECTRA = 512, 16
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def line_windows(
                 "your own."
             )
         band = SIDE_BAND_HALF_WIDTHS * half_width if side_band is None else side_band
-        # Rounded, so that a conversion of units does not move a pixel over an edge or break a tie.
+        # Distances are rounded, so that a conversion of units moves no pixel over an edge and breaks no tie.
         distance = np.rint(np.abs(wavelength - centre) / same_place)
         edge, far_edge = np.rint(np.array([half_width, half_width + band]) / same_place)
         inside = np.flatnonzero(distance <= edge)
@@ -301,7 +301,7 @@ class PixelSets:
 
     def take(self, X: NDArray) -> NDArray:
         """Copy the pixels of the rows X: (n, n_sets, max_size)."""
-        if len(X) < FEW_ROWS:
+        if len(X) < FEW_SPECTRA:
             return X.take(self.pixels, axis=1)
         values = np.empty((len(X), *self.pixels.shape), X.dtype)
         for j, columns, within in self.runs:

@@ -17,7 +17,7 @@ from scipy.linalg import blas
 
 from ._triangles import PANEL, copy_lower, lower_panels, symmetric_product, zeros_lower
 
-# Number of values in a block of columns from which a kernel is made.
+# A kernel is made from blocks of columns of this number of values.
 KERNEL_BLOCK = 2**21
 
 

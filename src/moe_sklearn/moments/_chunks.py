@@ -13,18 +13,12 @@ CACHE_BYTES = 2**24
 # A chunk has at least CACHE_ROWS rows, even if they exceed chunk_bytes. If X is not one array in memory, it
 # has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
 CACHE_ROWS, CHUNK_ROWS = 256, 2048
-
-
 # Products are float64 if a weight lies outside these limits, since its root times X can overflow or vanish in
 # float32.
 SMALLEST_FLOAT32_WEIGHT, LARGEST_FLOAT32_WEIGHT = 1e-12, 1e12
-
-
 # If the largest number of the rows lies outside these limits, kernels can overflow or vanish in float32. Rows
 # far from 0 have a smaller spread.
 SMALLEST_ROWS, LARGEST_ROWS = 1e-8, 1e12
-
-
 # Sums of squares do not overflow if they are below the largest number times this factor.
 ROOM = 1e-6
 TOO_LARGE = "X or y is too large: its products overflow. Scale it down."

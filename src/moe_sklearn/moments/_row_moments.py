@@ -305,7 +305,7 @@ class RowMoments(GroupMoments):
         eps = np.finfo(self._dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
         is_apart = before.sum() > APART * diagonal.sum()
 
-        can_be_finer = self._own_origin is None and (is_apart or self._dtype == np.float32)
+        is_rough = self._own_origin is None and (is_apart or self._dtype == np.float32)
 
         def finer():
             self._refine(is_apart)
@@ -313,16 +313,14 @@ class RowMoments(GroupMoments):
 
         # The digit check: if the penalty does not exceed the rounding of the kernel's eigenvalues, the rows
         # make a finer kernel at once. Products would need another pass over X.
-        if can_be_finer and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
+        if is_rough and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
             return finer()
 
         def to_coef(solutions):
             return self.coef_of(solutions) / variances + offset
 
         right = np.sqrt(self._weights)[:, None] * make_targets()
-        return NormalEquations(
-            matrix, right, eps, 0.0, to_coef, True, penalty, finer if can_be_finer else None
-        )
+        return NormalEquations(matrix, right, eps, 0.0, to_coef, True, penalty, finer if is_rough else None)
 
     @contextmanager
     def keeping_factor(self, scratch):

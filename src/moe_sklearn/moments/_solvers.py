@@ -32,9 +32,9 @@ from ._moments import TINY
 
 # Eigenvalues below this share of the largest are rounding; errors below this share of y'y do not count.
 NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-10
-# Rounding is checked, by N_PROBES draws of it, if more than CANCELLED times as much was subtracted as is
+# Rounding is checked by N_PROBES draws of it if much was subtracted: more than MUCH_SUBTRACTED times what is
 # left. It may move predictions by about MOST_ERROR_32 or MOST_ERROR standard deviations of y.
-CANCELLED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
+MUCH_SUBTRACTED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
 MOST_ERROR_32, MOST_ERROR = 3e-4, 3e-9
 # Rounding of kernels may move predictions of their rows by this much, in standard deviations of y.
 MOST_ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(float): 1e-9}
@@ -290,7 +290,7 @@ def _probes(moments):
     if moments.is_rows:
         return None  # rows can be multiplied again
     errors, y_errors = moments.x_rounding(), moments.y_rounding()
-    least = CANCELLED * moments.product_eps
+    least = MUCH_SUBTRACTED * moments.product_eps
     if (errors <= least * moments.x_squares).all() and (y_errors <= least * moments.yy).all():
         return None
     return np.sqrt(errors)[:, None] * np.random.default_rng(0).choice([-1.0, 1.0], (len(errors), N_PROBES))
