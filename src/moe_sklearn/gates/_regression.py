@@ -201,10 +201,10 @@ class RegressionGate(StatefulEstimator):
         if fallback is not None:
             check_number(fallback, "fallback", 0, arrays[1].shape[1] - 1, integer=True)
         groups = None if groups is None else group_codes(group_array(groups, len(X))[weight > 0])
-        # Products of this size are slower with threads of BLAS, above all beside other jobs. Threads would
-        # also change the last digits, but a gate must not depend on the number of cores.
         progress = Progress.of(self)
         stage = progress.stage("training")
+        # Products of this size are slower with threads of BLAS, above all beside other jobs. Threads would
+        # also change the last digits, but a gate must not depend on the number of cores.
         with one_blas_thread(cpu_count()) as n_threads:
             rows = fitted._prepare(X, *arrays, weight)
             # With fewer rows, conditioning loses at the rate of MANY_ROWS, and gains little at the other
