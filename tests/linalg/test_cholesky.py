@@ -16,7 +16,6 @@ from moe_sklearn.linalg import (
     Scratch,
     _cholesky,
     _triangles,
-    solve_regular,
     solve_spd,
     symmetric_product,
     transposed_product,
@@ -158,7 +157,7 @@ def test_columns_that_are_rounding_have_no_coefficients(alpha, n_features):
     caught = pytest.warns(LinAlgWarning, match="constant") if alpha < 1e-25 else nullcontext()
     with caught:
         solution = solve_spd(xx, alpha, rhs, floor=floor)
-    assert (solve_regular(xx, alpha, rhs, floor=floor) is None) == (alpha < 1e-25)
+    assert (_cholesky.solve_regular(xx, alpha, rhs, floor=floor) is None) == (alpha < 1e-25)
     rest = np.delete(np.arange(n_features), 2)
     assert (solution[2] == 0).all()
     assert_solves(solution[rest], xx[np.ix_(rest, rest)], alpha, rhs[rest], 1e-9)
@@ -185,8 +184,8 @@ def test_singular_matrices_are_told_by_the_error_of_their_entries(n_features):
     values, vectors = np.linalg.eigh(xx)
     expected = vectors[:, 1:] @ (vectors[:, 1:].T @ rhs / values[1:, None])
     assert_allclose(solution, expected, rtol=1e-8, atol=1e-8)
-    assert solve_regular(xx, 0.0, rhs, eps=1e-4) is None
-    assert solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
+    assert _cholesky.solve_regular(xx, 0.0, rhs, eps=1e-4) is None
+    assert _cholesky.solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
@@ -231,7 +230,7 @@ def test_large_matrices_are_factorised_by_halves(n_columns, dtype, monkeypatch):
 @pytest.mark.parametrize(("eigenvalue", "is_regular"), [(0.9, False), (1.1, True)])
 def test_two_columns_are_told_apart_where_they_differ_by_more_than_rounding(eigenvalue, is_regular):
     r = 1 - eigenvalue * _cholesky.singular_below(2, 1e-4)
-    found = solve_regular(np.array([[1, r], [r, 1]], order="F"), 0.0, np.ones((2, 1)), eps=1e-4)
+    found = _cholesky.solve_regular(np.array([[1, r], [r, 1]], order="F"), 0.0, np.ones((2, 1)), eps=1e-4)
     assert (found is not None) == is_regular
 
 

@@ -27,7 +27,8 @@ LEAST_NOISE = 1e-10
 def missing_in(X: NDArray, mark: float) -> NDArray:
     """Find the values that are nan or equal to `mark`."""
     missing = np.isnan(X)
-    return missing if np.isnan(mark) else missing | (X == mark)
+    # A number of NumPy would be compared in its own precision, in which float32 rows do not hold -99.99.
+    return missing if np.isnan(mark) else missing | (X == float(mark))
 
 
 def conditional_means(missing, places, right, mean, padded, shrinkage):
