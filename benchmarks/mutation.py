@@ -80,6 +80,7 @@ TABLE = {
     ],
     "linalg/_triangles.py": ["linalg/test_cholesky.py", *SOLVERS, *ROWS, *MOMENTS[:2], *FITS],
     "linalg/_cholesky.py": ["linalg/test_cholesky.py", *SOLVERS, *ROWS, *FITS],
+    "linalg/_eigen.py": [*SOLVERS, *ROWS, *FITS],
     "linalg/_kernels.py": ["linalg/test_kernels.py", *ROWS, "moments/test_solvers.py", *FITS],
     # folds
     "labels/_folds.py": [

@@ -355,6 +355,13 @@ def test_one_group_cannot_be_held_out_from_itself():
         RegressionGate().fit(X, y[:, 0], experts=y[:, :2], groups=["a"] * 19)
 
 
+def test_a_gate_needs_two_rows_that_count():
+    """A ZeroDivisionError."""
+    X = np.random.default_rng(0).normal(size=(3, 2))
+    with pytest.raises(ValueError, match="sample_weight is positive in one row only"):
+        RegressionGate().fit(X, X[:, 0], experts=X, sample_weight=[0, 1, 0])
+
+
 def test_held_out_rows_are_drawn_by_the_seed():
     one, same, other = (_splits(100, 1, np.random.RandomState(seed))[0][1] for seed in (0, 0, 1))
     assert_array_equal(one, same)

@@ -195,12 +195,12 @@ def test_another_product_dtype_is_refused():
 
 def test_products_that_do_not_fit_in_memory_are_refused_before_they_are_made(data, monkeypatch):
     X, y, bins = data
-    monkeypatch.setattr("moe_sklearn.moments._binned.available_memory", lambda: 999.0)
+    monkeypatch.setattr("moe_sklearn.moments._chunks.available_memory", lambda: 999.0)
     with pytest.raises(MemoryError, match="products of 5 bins of 5 columns need .* Use fewer bins"):
         BinnedMoments(5, 2, product_dtype="float64").update(X, y, bins)
-    monkeypatch.setattr("moe_sklearn.moments._binned.available_memory", lambda: 1000.0)
+    monkeypatch.setattr("moe_sklearn.moments._chunks.available_memory", lambda: 1000.0)
     moments = BinnedMoments(5, 2, product_dtype="float64").update(X, y, bins)
-    monkeypatch.setattr("moe_sklearn.moments._binned.available_memory", lambda: 0.0)
+    monkeypatch.setattr("moe_sklearn.moments._chunks.available_memory", lambda: 0.0)
     moments.update(X, y, bins)  # into what is there
     assert moments.n_rows == 2 * len(X)
 

@@ -115,7 +115,7 @@ def test_the_key_of_each_row():
     assert [keys.keys[code] for code in keys.codes] == [
         (None if code < 0 else labels[code], fold) for code, fold in zip(codes, folds, strict=True)
     ]
-    assert len(RowKeys.of(labels, codes[:0], folds[:0])) == 0
+    assert RowKeys.of(labels, codes[:0], folds[:0]).keys == []
 
 
 @pytest.mark.parametrize("d", [D, 500])  # as products and as rows

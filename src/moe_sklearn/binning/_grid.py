@@ -59,8 +59,8 @@ class GridBinner(Binner):
         rows. If there are no more distinct values than that, each value is a bin. None treats a column of
         integers as categories. Columns of other categories need no number.
     edges : sequence of (array-like or None), default=None
-        Increasing bin edges of each column, in the column's own unit. None for a column means quantiles, or
-        categories. For one column, the array itself is enough.
+        Increasing bin edges of each column, in the column's own unit; the first and the last can be infinite.
+        None for a column means quantiles, or categories. For one column, the array itself is enough.
     names : sequence of (sequence of str or None), default=None
         Names of each column's bins. None means the bin's range or category. For one column, the names
         themselves are enough.

@@ -74,7 +74,7 @@ def _restored(layout, sizes, members):
         _check_group(label, numbers, arrays, layout)
         if numbers:
             n_rows, weight, eps = numbers
-            # Fortran-ordered, without touching memory for the upper triangle
+            # The copy is Fortran-ordered and touches no memory for the upper triangle.
             arrays["xx"] = copy_lower(arrays["xx"], arrays["xx"].dtype)
             groups[label] = Moments(n_rows, weight, **arrays, product_eps=eps)
             continue
@@ -199,7 +199,7 @@ def _replacing(path):
         _check_regular(path)
         _remove_stale(path.parent, begin)
         with open(partial, "xb") as file:
-            # Before the content is written, so that a private file is private at all times.
+            # The mode is copied before the content is written, so that a private file is always private.
             if path.exists():
                 shutil.copymode(path, partial)
             yield file

@@ -110,14 +110,10 @@ class Moments(GroupMoments):
     @classmethod
     def zeros(cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, memory=None) -> Moments:
         """Moments of no rows, with X'X in `dtype`. `memory` can be an X'X that is no longer needed."""
-        if memory is None:
-            memory = zeros_lower((n_features, n_features), dtype)
-        else:
-            for part in lower_panels(n_features):
-                memory[part] = 0.0
+        xx = zeros_lower((n_features, n_features), dtype, memory)
         parts: dict[str, Any] = {name: np.zeros(n_features) for name in ("x_mean", "x_before", "x_noise")}
         parts |= {name: np.zeros(n_targets) for name in ("y_mean", "yy", "y_before")}
-        return cls(n_rows=0, weight=0.0, xx=memory, xy=np.zeros((n_features, n_targets)), **parts)
+        return cls(n_rows=0, weight=0.0, xx=xx, xy=np.zeros((n_features, n_targets)), **parts)
 
     n_rows_held = math.inf
 
@@ -170,7 +166,7 @@ class Moments(GroupMoments):
         return NormalEquations(self.xx, right, eps, self.x_floor(), np.transpose)
 
     def keeping_factor(self, scratch):
-        return scratch.keeping(self.xx)
+        return scratch.memory.keeping(self.xx)
 
     def gram(self, dtype: type | None = float) -> np.ndarray:
         return self.xx.astype(dtype or self.xx.dtype, copy=False)
