@@ -15,7 +15,7 @@ import numpy as np
 
 from .._progress import SILENT, Progress
 from ..data import Rows
-from ..labels import in_order
+from ..labels import GivenFolds, in_order
 from ..linalg import Scratch
 from ..moments import (
     FEW_COLUMNS,
@@ -267,11 +267,6 @@ def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scrat
     return solved
 
 
-def alpha_in_turn(experts, n_features: int, choice=None) -> Callable | None:
-    """Return the function that gives the penalty of each bin, if bins can be solved in turn and should be."""
-    return experts.alpha_in_turn(choice) if n_features >= FEW_COLUMNS else None
-
-
 def gather_in_turn(
     experts, batches, folds, product_dtype, scratch: Scratch | None, progress: Progress = SILENT
 ) -> SolvedBins | None:
@@ -288,21 +283,18 @@ def gather_in_turn(
     progress : Progress, optional
         Prints the stage "moments".
     """
-    if scratch is None:
+    alpha_of = None if scratch is None else experts.alpha_in_turn()
+    if alpha_of is None:
         return None
     rows, *more = batches
-    alpha_of = alpha_in_turn(experts, rows.X.shape[1])
     # Known noise is added after the pass, when bins are already solved.
-    if alpha_of is None or more or rows.has_noise or rows.X.array is None:
+    if more or rows.has_noise or rows.X.array is None or rows.X.shape[1] < FEW_COLUMNS:
         return None
-    of_rows, n_folds, n_fitted = np.zeros(len(rows), int), 1, 0
-    if folds is not None:
-        of_rows = folds.assign(rows.y)
-        n_folds, n_fitted = folds.n_folds, folds.n_fitted
+    folds = folds or GivenFolds(np.zeros(len(rows), int), 1, 0)
     in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
-    in_rows.n_folds = n_folds
+    in_rows.n_folds, of_rows = folds.n_folds, folds.assign(rows.y)
     stage = progress.stage("moments", len(rows))
-    solved = solve_rows(in_rows, rows, of_rows, alpha_of, n_fitted, scratch, watch=stage.watch)
+    solved = solve_rows(in_rows, rows, of_rows, alpha_of, folds.n_fitted, scratch, watch=stage.watch)
     end_of_pass(stage, solved)
     return solved
 
@@ -312,7 +304,7 @@ def solve_in_turn(experts, moments, n_fitted: int, scratch: Scratch, choice=None
 
     `choice` is the result of `BinnedRidgeExperts.choose`, if the penalties were not known before.
     """
-    alpha_of = alpha_in_turn(experts, moments.n_features, choice)
-    if alpha_of is None or not isinstance(moments, FoldMoments):
+    if moments.n_features < FEW_COLUMNS or not isinstance(moments, FoldMoments):
         return moments
-    return solve_moments(moments, alpha_of, n_fitted, scratch)
+    alpha_of = experts.alpha_in_turn(choice)
+    return moments if alpha_of is None else solve_moments(moments, alpha_of, n_fitted, scratch)

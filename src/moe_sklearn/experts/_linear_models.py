@@ -93,7 +93,7 @@ class LinearPlan:
     n_levels: int = 0
     release: str = ""
 
-    def solve(self, moments, rows, folds, scratch: Scratch | None = None, progress=SILENT) -> LinearModels:
+    def solve(self, moments, rows, folds, scratch: Scratch, progress=SILENT) -> LinearModels:
         """Solve for all models.
 
         Parameters
@@ -104,7 +104,7 @@ class LinearPlan:
             What they were gathered from.
         folds : ndarray of shape (n_samples,) or None
             The fold of each row in the moments.
-        scratch : Scratch, optional
+        scratch : Scratch
             Memory for factorisations, see `moe_sklearn.linalg`.
         progress : Progress, optional
 
@@ -113,7 +113,7 @@ class LinearPlan:
         ValueError
             If there are no folds although they are needed, or all rows of a bin lie in one fold.
         """
-        scratch, choice = scratch or Scratch(), None
+        choice = None
         if self.n_fitted is not None:
             check_folds(moments, self.n_fitted, self.names)
         with few_threads(moments.n_features < FEW_COLUMNS):

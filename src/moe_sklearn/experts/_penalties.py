@@ -205,10 +205,9 @@ def choose_alphas(
     if labels:
         prior = (lambda fold: global_coef(fold, of_global)) if shrink else (lambda fold: None)
         none = np.full(len(candidates.values), np.nan)
-        given = {k: (parts[k], prior, rest_of.get(k)) for k in labels}
-        of_bins = np.stack([none if k in alone else curves(k, *given[k]) for k in labels])
+        of_bins = [none if k in alone else curves(k, parts[k], prior, rest_of.get(k)) for k in labels]
         weights = [weight_of(parts[k]) for k in labels]
-        shared = pooled_curves(of_bins, weights)
+        shared = pooled_curves(np.stack(of_bins), weights)
         places = largest_of_best(shared, tie)
         found = np.array([candidates.penalties(w)[place] for w, place in zip(weights, places, strict=True)])
         _check_ends(alphas, shared, places)

@@ -582,10 +582,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         scratch, alphas = scratch or Scratch(), dict(zip(self.bins_.tolist(), self.alpha_, strict=True))
         global_model = ridge(pooled or moments.pool(), self.global_alpha_, scratch=scratch)
         prior_coef = global_model[0] if self.shrink_to == "global" else None
-
-        def solve(group, alpha):
-            return ridge(group, alpha, prior_coef, scratch)
-
+        solve = partial(ridge, prior_coef=prior_coef, scratch=scratch)
         return models_of_bins(moments, alphas, solve, global_model)
 
     def __sklearn_tags__(self):

@@ -337,7 +337,8 @@ class MixtureOutputs:
         check_is_fitted(self)
         source = features_of(self, X)
         values, base = self._predictor_of(X, source, x_std).contributions(source)
-        names, rows = feature_names(self), X if source.values is None else source.values
+        rows = source.X if hasattr(source, "X") else source.take(np.arange(len(source)))
+        names = feature_names(self)
         names = None if names is None else names.tolist()
         return Contributions(in_shape_of_y(self, values), in_shape_of_y(self, base), rows, names)
 

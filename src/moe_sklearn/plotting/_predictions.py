@@ -59,7 +59,7 @@ class MoEPredictionDisplay(ReportDisplay):
             if rows.any():
                 look = {"color": colors[code % len(colors)], "marker": BIN_MARKERS[code % len(BIN_MARKERS)]}
                 ax.scatter(true[rows], predicted[rows], label=name, **look, **style)
-        ax.axline((true.mean(),) * 2, slope=1, color=ink(ax), linewidth=1, linestyle="--")
+        ax.axline((np.nanmean(true),) * 2, slope=1, color=ink(ax), linewidth=1, linestyle="--")
         true_name, predicted_name = (f"{kind} {plain(label)}".strip() for kind in ("True", "Predicted"))
         ax.set(xlabel=true_name, ylabel=predicted_name, title="Predicted against true, by true bin")
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}

@@ -274,6 +274,6 @@ def of_shape(values, name, codes, columns, hint=""):
     if values.shape != (len(codes), len(columns)):
         raise ValueError(
             f"{name} has shape {values.shape}, expected ({len(codes)}, {len(columns)}): one row per entry of "
-            f"bins, and one column for each of {', '.join(columns)}.{hint}"
+            f"bins, and one column for each of {', '.join(map(str, columns))}.{hint}"
         )
     return values
