@@ -191,7 +191,7 @@ def synthesise(labels):
     spectra = _planck(wavelength, labels[:, 0]) * (1 - _CONTRAST * depth / (1 + depth))
     sigma = 1 / (RESOLVING_POWER * 2 * np.sqrt(2 * np.log(2)) * _LN_STEP)
     spectra = ndimage.gaussian_filter1d(spectra, sigma, axis=1, mode="nearest")
-    # the library is equidistant in logarithm, observed pixels in wavelength
+    # The library is equidistant in logarithm, observed pixels are equidistant in wavelength.
     equidistant = np.searchsorted(wavelength, np.linspace(*WAVELENGTH_LIMITS, 6000))
     return spectra * (MEDIAN_FLUX / np.median(spectra[:, equidistant], axis=1, keepdims=True))
 

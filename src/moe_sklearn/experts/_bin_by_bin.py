@@ -230,14 +230,7 @@ def _solved_rest(solved, parts, fold, total, alpha, scratch):
 
 
 def solve_rows(
-    in_rows: FoldMoments,
-    rows: Rows,
-    folds,
-    alpha_of: Callable,
-    n_fitted: int,
-    scratch: Scratch,
-    *,
-    watch=None,
+    in_rows: FoldMoments, rows: Rows, folds, alpha_of: Callable, n_fitted: int, scratch: Scratch, watch=None
 ) -> SolvedBins:
     """Solve the bins of one array in memory, with the fold of each row (n_rows,).
 
@@ -294,7 +287,7 @@ def gather_in_turn(
     in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
     in_rows.n_folds, of_rows = folds.n_folds, folds.assign(rows.y)
     stage = progress.stage("moments", len(rows))
-    solved = solve_rows(in_rows, rows, of_rows, alpha_of, folds.n_fitted, scratch, watch=stage.watch)
+    solved = solve_rows(in_rows, rows, of_rows, alpha_of, folds.n_fitted, scratch, stage.watch)
     end_of_pass(stage, solved)
     return solved
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .._base import unfitted_copy
 from .._progress import SILENT, Progress
-from ..data import Rows, noise_levels
+from ..data import Rows, level_of_rows
 from ..labels import N_FOLDS, GivenFolds, joined_folds
 from ..linalg import LinearPart, LinearStack, Scratch, few_threads
 from ..moments import FEW_COLUMNS, BinnedMoments, FoldMoments, discriminants, in_enough_precision
@@ -159,7 +159,7 @@ class LinearPlan:
         """Solve for several levels of noise; None if there is one level."""
         weight, by_fold = rows.sample_weight, [] if folds is None else [folds]
         variances = pooled.x_squares / pooled.weight
-        of_rows = noise_levels(rows.x_std, variances, len(rows), weight)
+        of_rows = level_of_rows(rows.x_std, variances, len(rows), weight)
         # There are too few outermost rows to learn a level.
         used = of_rows if weight is None else of_rows[weight > 0]
         levels = np.unique(np.quantile(used, np.linspace(*OUTER_LEVELS, self.n_levels)))

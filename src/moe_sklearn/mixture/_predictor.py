@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._checks import check_finite, of_columns, optional_module
-from ..data import noise_levels, without_ignored
+from ..data import level_of_rows, without_ignored
 from ..linalg import LinearStack
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class MixturePredictor:
                 "x_std is given, but the model has learned only one level of noise: call fit with an x_std "
                 "of the shape of X that differs from row to row, and noise_levels=3, or leave out x_std."
             )
-        level = noise_levels(x_std, self.noisy.variances, len(source), sample_weight)
+        level = level_of_rows(x_std, self.noisy.variances, len(source), sample_weight)
         level = np.clip(level, *self.noisy.stack.levels[[0, -1]])
         return replace(self.noisy, level=without_ignored(sample_weight, source, level)[2:])
 

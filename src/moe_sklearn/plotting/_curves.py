@@ -246,7 +246,7 @@ class NoiseCurveDisplay(CurveDisplay):
 
     def _name_points(self, ax):
         longest = max(len(f"{level:.3g}") for level in self.levels)
-        # a character takes a fiftieth of the axis; two names are one character apart
+        # A character takes a fiftieth of the axis. Two names are one character apart.
         ticks = self.levels[_apart(self.levels, 0.02 * (1 + longest) * self.levels[-1])]
         ax.set_xticks(ticks, [f"{level:.3g}" for level in ticks])
         ax.set_xlabel("Noise level")

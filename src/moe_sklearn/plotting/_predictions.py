@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, plain, wrapped
+from ._base import ReportDisplay, codes_and_names, ink
+from ._names import longest_line, most_lines, plain, wrapped
 
 # Those of Okabe and Ito, but with grey and brown for the yellow, which cannot be seen on white
 BIN_COLORS = "#000000 #E69F00 #56B4E9 #009E73 #0072B2 #D55E00 #CC79A7 #808080 #6B4C00".split()

@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 
 from ..metrics import MODES
 from ..model_selection import RANDOM, TARGET, RegimeValue, regime_value
-from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, most_lines, tell_what_is_hidden, wrapped
+from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, tell_what_is_hidden
+from ._names import most_lines, wrapped
 
 
 class RegimeValueDisplay(AxesDisplay):

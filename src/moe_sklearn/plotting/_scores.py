@@ -9,19 +9,8 @@ from sklearn.metrics import r2_score
 
 from .._checks import check_length
 from ..metrics import MODES, MoEReport, bin_r2, rho_tables
-from ._base import (
-    ReportDisplay,
-    codes_and_names,
-    ground,
-    inches,
-    ink,
-    legend_above,
-    line_at_0,
-    look_of,
-    name_x_ticks,
-    points,
-    write_above,
-)
+from ._base import ReportDisplay, codes_and_names, ground, ink, legend_above, line_at_0, look_of, write_above
+from ._names import inches, name_x_ticks, points
 
 
 class ModeScoresDisplay(ReportDisplay):
