@@ -14,7 +14,6 @@ from typing import Any, Self
 import numpy as np
 
 from .._progress import SILENT, Progress
-from ..data import Rows
 from ..labels import GivenFolds, in_order
 from ..linalg import Scratch
 from ..moments import (
@@ -229,23 +228,6 @@ def _solved_rest(solved, parts, fold, total, alpha, scratch):
     return without_fold
 
 
-def solve_rows(
-    in_rows: FoldMoments, rows: Rows, folds, alpha_of: Callable, n_fitted: int, scratch: Scratch, watch=None
-) -> SolvedBins:
-    """Solve the bins of one array in memory, with the fold of each row (n_rows,).
-
-    Bins that are kept as rows are added to `in_rows`, which knows the number of folds.
-    """
-    solved = SolvedBins(in_rows, n_fitted, len(rows))
-    n_folds = in_rows.n_folds
-    # Matrices of a bin, one for each fold and two more if there are many, and of the pools, which can be
-    # float64
-    n_held = n_folds + 2 * (n_folds > 2) + 2 * (n_fitted + 1)
-    bins = in_rows.gather_in_turn(rows, folds, n_held=n_held, memory_of=solved.take_spare, watch=watch)
-    solve_bins(solved, bins, alpha_of, scratch, overwrite=True)
-    return solved
-
-
 def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scratch: Scratch) -> SolvedBins:
     """Solve the bins of moments of all rows, which are not changed."""
     parts = {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
@@ -276,18 +258,26 @@ def gather_in_turn(
     progress : Progress, optional
         Prints the stage "moments".
     """
-    alpha_of = None if scratch is None else experts.alpha_in_turn()
-    if alpha_of is None:
+    if scratch is None:
         return None
     rows, *more = batches
     # Known noise is added after the pass, when bins are already solved.
     if more or rows.has_noise or rows.X.array is None or rows.X.shape[1] < FEW_COLUMNS:
         return None
+    alpha_of = experts.alpha_in_turn()
+    if alpha_of is None:
+        return None
     folds = folds or GivenFolds(np.zeros(len(rows), int), 1, 0)
     in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
-    in_rows.n_folds, of_rows = folds.n_folds, folds.assign(rows.y)
+    in_rows.n_folds = folds.n_folds
+    solved = SolvedBins(in_rows, folds.n_fitted, len(rows))
+    # A bin has a matrix for each fold, and two more if there are many folds. The matrices of the pools count
+    # twice, because they can be in float64.
+    n_held = folds.n_folds + 2 * (folds.n_folds > 2) + 2 * (folds.n_fitted + 1)
     stage = progress.stage("moments", len(rows))
-    solved = solve_rows(in_rows, rows, of_rows, alpha_of, folds.n_fitted, scratch, stage.watch)
+    given = {"n_held": n_held, "memory_of": solved.take_spare, "watch": stage.watch}
+    bins = in_rows.gather_in_turn(rows, folds.assign(rows.y), **given)
+    solve_bins(solved, bins, alpha_of, scratch, overwrite=True)
     end_of_pass(stage, solved)
     return solved
 

@@ -288,8 +288,7 @@ def _row_sums(y, predictions, weight):
     # Targets are centred, because the spread of a resample is a difference of sums of squares, which loses
     # digits far from 0.
     centred = y - np.average(y, axis=0, weights=weight)
-    errors = [w * (y - p) ** 2 for p in predictions]
-    return np.hstack([w, w * centred, w * centred**2, *errors])
+    return np.hstack([w, w * centred, w * centred**2, *(w * (y - p) ** 2 for p in predictions)])
 
 
 def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:

@@ -128,8 +128,7 @@ class MixtureOutputs:
         ndarray of shape (n_samples, n_bins) or (n_samples, n_bins, n_targets)
             In the order of `bins_`.
         """
-        of_experts = self._map(lambda outputs: outputs.predictions[:, :-1], X, x_std)
-        return in_shape_of_y(self, of_experts)
+        return in_shape_of_y(self, self._map(lambda outputs: outputs.predictions[:, :-1], X, x_std))
 
     def _map(self, finish, X, x_std, **wanted):
         """Join ``finish(outputs)`` of all blocks of rows, see `MixturePredictor.map`."""
@@ -386,8 +385,7 @@ class MixtureOutputs:
             raise ValueError(
                 f"column_names has {len(names)} names, X has {coef.shape[2]} columns: pass a name for each."
             )
-        size = np.abs(coef).sum(axis=1)
-        strongest = np.argsort(-size, axis=1, kind="stable")[:, :n_strongest]
+        strongest = np.argsort(-np.abs(coef).sum(axis=1), axis=1, kind="stable")[:, :n_strongest]
         variance = np.full((len(coef), 1), np.nan) if variance is None else variance
         tuned = self.experts_.tuned_parameter
         return {

@@ -280,8 +280,7 @@ def regime_value(
     groups = None if groups is None else group_array(groups, len(y))
     labels = bins if np.ndim(bins) == 1 else None
     rows = _Rows(X, y, bins, weight, groups, fold_rule(cv).assign(y, labels, weight, groups), keys)
-    n_folds = rows.folds.max() + 1
-    tasks = (delayed(_score_fold)(before, mixture, rows, fold) for fold in range(n_folds))
+    tasks = (delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1))
     return _value_of(rows, Parallel(n_jobs=n_jobs)(tasks))
 
 
