@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
@@ -10,7 +9,6 @@ from sklearn.exceptions import UndefinedMetricWarning
 from ..labels import FoldRule, GivenFolds
 from ..linalg import EPS
 from ..moments import FoldMoments, Moments, rests_of
-from ._curves import cv_rows, error_curves, joined_tables, mean_curve, pooled_curves
 
 # Greatest share of the rows in bins whose rows all lie in one fold, which leaves none to train their experts.
 # These bins do not take part in the choice.
@@ -78,64 +76,6 @@ def note_rounding(errors, test, scratch):
     rounding = 0.0 if test.is_rows or test.product_eps <= EPS else CANCELLED * test.product_eps
     if scratch is not None and (errors < rounding * test.yy).any():
         scratch.note_rough()
-
-
-def choose_values(
-    folds: FoldMoments, labels: list, values, fit: Callable, *, parameter: str, given=None
-) -> tuple[np.ndarray, Any, dict]:
-    """Choose the value of a parameter for each bin and for the global model by held-out errors.
-
-    Parameters
-    ----------
-    folds : FoldMoments
-        Moments by label and fold.
-    labels : list
-        Bins with an expert.
-    values : ndarray of shape (n_values,)
-        Candidates, the simplest first, which wins ties.
-    fit : callable
-        Function of the moments of the rows of a group outside a fold, which returns coefficients (n_values,
-        n_targets, n_features) and intercepts (n_values, n_targets) of the models.
-    parameter : str
-        Name of the parameter.
-    given : default=None
-        Value of the global model. None means that it is also chosen.
-
-    Returns
-    -------
-    values : ndarray of shape (n_bins,)
-    of_global
-    cv_results : dict of ndarray
-        A row for each model and candidate.
-
-    Raises
-    ------
-    ValueError
-        If there are no folds, or bins whose rows all lie in one fold hold more than a tenth of the rows.
-    """
-    if not folds.n_folds:
-        raise ValueError(
-            f"Values of {parameter} are compared by the moments of folds: use fit, or give fit_moments the "
-            f"FoldMoments that gather returns. (partial_fit takes one {parameter}.)"
-        )
-    alone, n_held_out = bins_in_one_fold(folds, labels), n_compared(folds.pooled_parts())
-    table = []
-
-    def curve(name, parts):
-        of_folds = error_curves(held_out_errors(parts, fit, n_held_out=n_held_out), parts)
-        table.append(cv_rows(name, parameter, values, of_folds))
-        return mean_curve(of_folds)
-
-    of_global = given
-    if given is None:
-        of_global = values[curve("global", folds.pooled_parts()).argmin()]
-    found = values[:0]
-    if labels:
-        no_curve = np.full(len(values), np.nan)
-        curves = np.stack([no_curve if k in alone else curve(k, folds.parts(k)) for k in labels])
-        pooled = pooled_curves(curves, [sum(part.weight for part in folds.parts(k)) for k in labels])
-        found = values[pooled.argmin(axis=1)]
-    return found, of_global, joined_tables(table)
 
 
 def r2_scores(errors, parts: list[Moments]) -> np.ndarray:
