@@ -172,8 +172,7 @@ def column_named(name) -> Iterator[None]:
 
 def column_names(estimator) -> list:
     """Return the names of the columns seen in `fit`, or made-up ones if they had none."""
-    made_up = [f"x{j}" for j in range(estimator.n_features_in_)]
-    return list(getattr(estimator, "feature_names_in_", made_up))
+    return list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(estimator.n_features_in_)]))
 
 
 def has_side_columns(estimator) -> bool:

@@ -125,8 +125,7 @@ def _profiles(wavelength, lines, shape, reach):
     columns = np.clip(nearest, 0, wavelength.size - 1)
     values = shape(np.log(wavelength[columns] / lines[:, :1]) / _DOPPLER) * (columns == nearest)
     rows = np.repeat(np.arange(len(lines)), columns.shape[1])
-    shape = (len(lines), wavelength.size)
-    return sparse.csr_matrix((values.ravel(), (rows, columns.ravel())), shape=shape)
+    return sparse.csr_matrix((values.ravel(), (rows, columns.ravel())), shape=(len(lines), wavelength.size))
 
 
 def _core(u):

@@ -110,8 +110,8 @@ def experiment(args, tell, stack):
         tell(f"fewer than 2 training rows, so no expert: {name}")
     results.start()
     axis = spectra.wavelength, spectra.wave_unit, args.wave_medium or "air"
-    names = getattr(spectra.flux, "names", None)
-    saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions(), names)
+    pixels = getattr(spectra.flux, "names", None)
+    saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions(), pixels)
     joblib.dump(saved, results.add("model.joblib"))
     saved = joblib.load(args.output / "model.joblib")  # what is judged is what was saved
     columns = predictions(saved, spectra, seen, test)

@@ -32,8 +32,7 @@ def error_curves(errors, parts: list) -> np.ndarray:
     floor = np.sum([part.y_floor() for part in parts], axis=0)
     variance = np.where(squares > floor, squares / of_all, np.where(mean == 0, 1.0, mean**2))
     own = weight[: len(errors)]
-    counts = (own > 0) & (own < of_all)
-    means = errors / np.where(counts, own, np.nan)[:, None, None]
+    means = errors / np.where((own > 0) & (own < of_all), own, np.nan)[:, None, None]
     return np.log(means / variance + LEAST_ERROR).mean(axis=2)
 
 

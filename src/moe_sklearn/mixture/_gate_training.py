@@ -111,8 +111,7 @@ def train_gate(
         )
     # A classifier has its classes in sorted order; bins that are intervals have another order.
     labels, bins = bins, bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
-    predictions = data.predictions.reshape(len(codes), n_bins + 1, n_targets)
-    predictions = within(predictions, limits)
+    predictions = within(data.predictions.reshape(len(codes), n_bins + 1, n_targets), limits)
     inputs = join_inputs(plan.inputs, *data[1:])
     if not inputs.shape[1]:
         raise ValueError(

@@ -94,8 +94,7 @@ class CurveDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        curve = cls._compute(estimator, X, y, **options)
-        return cls.from_curve(curve, ax=ax, rho_ax=rho_ax, lower=lower)
+        return cls.from_curve(cls._compute(estimator, X, y, **options), ax=ax, rho_ax=rho_ax, lower=lower)
 
     def _name_points(self, ax):
         """Set scale, ticks and name of the x axis."""

@@ -150,8 +150,7 @@ class ExpertWeightsDisplay(HeatMapDisplay):
     def plot(self, ax: Any = None) -> Self:
         """Draw the map, each cell with its value."""
         title, text = "Weights of soft mixing: what predicts", shares(self.weights)
-        top = float(np.nanmax(self.weights, initial=0.01))
-        of_columns = {"columns": self.weight_names, "top": top}
+        of_columns = {"columns": self.weight_names, "top": float(np.nanmax(self.weights, initial=0.01))}
         self._draw(ax, self.weights, text, title, "Mean weight", "Expert, ridge or constant", **of_columns)
         self.ax_.axvline(len(self.bin_names) - 0.5, color=self.ax_.get_facecolor(), linewidth=3)
         return self
