@@ -122,8 +122,8 @@ def _absolute(train_sizes, n_rows):
         raise ValueError(f"train_sizes must be increasing and positive, got {train_sizes!r}.")
     if sizes.dtype.kind == "f" and sizes[-1] <= 1:
         sizes = np.round(sizes * n_rows)
-        if not sizes[0]:
-            raise ValueError(f"train_sizes begins with {train_sizes[0]}, which is no row of {n_rows}.")
     if sizes[-1] > n_rows:
         raise ValueError(f"train_sizes goes up to {sizes[-1]}, but there are {n_rows} training rows.")
+    if sizes[0] < 1:
+        raise ValueError(f"train_sizes begins with {np.ravel(train_sizes)[0]}, which is no row of {n_rows}.")
     return sizes.astype(int)

@@ -140,7 +140,8 @@ class CurveDisplay(AxesDisplay):
             ax.plot(getattr(self, self._along), values, **look_of(mode), markersize=5.5, label=mode)
         self._name_points(ax)
         low, high = ax.get_ylim()
-        ax.set_ylim(max(low, lowest), min(high, highest))
+        # A limit beyond all points would turn the axis upside down.
+        ax.set_ylim(lowest if low < lowest < high else low, highest if low < highest < high else high)
         tell_what_is_hidden(ax, lines, ax.get_ylim())
 
 

@@ -130,7 +130,7 @@ class RegimeValueDisplay(AxesDisplay):
         ax.axvline(soft[0], color=color, linestyle=":", zorder=0)
         ax.set_yticks(places, names.values())
         ax.set_ylim(len(lines) - 0.5, -0.5)
-        if ax.get_xlim()[0] < lower:
+        if ax.get_xlim()[0] < lower < ax.get_xlim()[1]:
             ax.set_xlim(left=lower)
         tell_what_is_hidden(ax, drawn, ax.get_xlim())
         ax.set_xlabel(r"$R^2$ of held-out rows")
