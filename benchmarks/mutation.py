@@ -42,6 +42,13 @@ MOMENTS = ["moments/test_binned.py", "moments/test_folds.py", "behaviour/test_kn
 ROWS = ["moments/test_row_moments.py", "behaviour/test_costs.py", "behaviour/test_progress.py"]
 SOLVERS = ["moments/test_solvers.py", "linalg/test_kernels.py"]
 FITS = ["experts/test_bin_by_bin.py", "experts/test_ridge.py", "behaviour/test_far_from_zero.py"]
+CANDIDATES = [
+    "experts/test_cross_validation.py",
+    "moments/test_folds.py",
+    "experts/test_pls_experts.py",
+    *FITS,
+    *ROWS,
+]
 GATE_ROWS = [
     "mixture/test_gate_training.py",
     "behaviour/test_honesty.py",
@@ -93,13 +100,8 @@ TABLE = {
         "behaviour/test_known_noise.py",
     ],
     "moments/_folds.py": ["moments/test_folds.py", FITS[0], "mixture/test_dask.py", MOMENTS[2], *ROWS],
-    "experts/_cross_validation.py": [
-        "experts/test_cross_validation.py",
-        "moments/test_folds.py",
-        "experts/test_pls_experts.py",
-        *FITS,
-        *ROWS,
-    ],
+    "experts/_cross_validation.py": CANDIDATES,
+    "experts/_curves.py": CANDIDATES,
     "experts/_bin_by_bin.py": [
         "experts/test_bin_by_bin.py",
         "experts/test_cross_validation.py",

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
 from moe_sklearn.data import Rows, as_source
 from moe_sklearn.experts import _bin_by_bin
-from moe_sklearn.experts._bin_by_bin import SolvedMoments, gather_in_turn, solve_moments, solve_rows
+from moe_sklearn.experts._bin_by_bin import SolvedMoments, gather_in_turn, solve_moments
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.labels import GivenFolds
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
@@ -38,10 +38,10 @@ def both(X, y, bins, folds, weight=None, in_turn=True, n_fitted=1):
     whole = FoldMoments(D, 1).update(X, y, bins, folds, weight)
     if not in_turn:
         return solve_moments(whole, alpha_of, n_fitted, Scratch()), whole
-    in_rows = FoldMoments(D, 1)
-    in_rows.n_folds = whole.n_folds
-    rows = Rows(as_source(X), y, bins, weight)
-    return solve_rows(in_rows, rows, folds, alpha_of, n_fitted, Scratch()), whole
+    rows, given = Rows(as_source(X), y, bins, weight), GivenFolds(folds, whole.n_folds, n_fitted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_bin_by_bin, "FEW_COLUMNS", D)
+        return gather_in_turn(BinnedRidgeExperts(ALPHA), [rows], given, "auto", Scratch()), whole
 
 
 def assert_same_models(solved, whole, tol):

@@ -55,7 +55,13 @@ def test_shares_of_the_rows(nine):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "message"), [([300, 200], "increasing"), ([], "increasing"), ([800], "there are 700")]
+    ("sizes", "message"),
+    [
+        ([300, 200], "increasing"),
+        ([], "increasing"),
+        ([800], "there are 700"),
+        ([1e-4, 1.0], "is no row of 700"),
+    ],
 )
 def test_bad_sizes(nine, sizes, message):
     with pytest.raises(ValueError, match=message):

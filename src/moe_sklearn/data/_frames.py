@@ -30,9 +30,9 @@ class Frame(ABC):
     def column(self, position: int) -> Any:
         """Return a column, 1-D, in the table's own form."""
 
-    @abstractmethod
     def take(self, positions: list[int] | slice) -> Any:
-        """Return a table of some columns."""
+        """Return a table of some columns. Records cannot have side columns, and are not divided."""
+        raise NotImplementedError
 
     def columns(self) -> list:
         """Return all columns."""
@@ -56,12 +56,6 @@ class _Pandas(Frame):
         is_sparse = [hasattr(dtype, "fill_value") for dtype in self.table.dtypes]
         return self.table.sparse.to_coo() if is_sparse and all(is_sparse) else None
 
-    @staticmethod
-    def make(values, names):
-        import pandas as pd
-
-        return pd.DataFrame(values, columns=names, copy=False)
-
 
 class _Polars(Frame):
     """A DataFrame of polars."""
@@ -71,12 +65,6 @@ class _Polars(Frame):
 
     def take(self, positions):
         return self.table[:, positions]
-
-    @staticmethod
-    def make(values, names):
-        import polars as pl
-
-        return pl.DataFrame(values, schema=names)
 
 
 class _Arrow(Frame):
@@ -103,9 +91,6 @@ class _Records(Frame):
 
     def column(self, position):
         return self.table[self.names[position]]
-
-    def take(self, positions):
-        return self.table[np.array(self.names, dtype=object)[positions].tolist()]
 
     def numbers(self):
         if any(self.table.dtype[name].shape for name in self.names):
@@ -283,7 +268,13 @@ class FrameMaker:
 
     def of(self, values: np.ndarray):
         """Make a frame of values (n, n_features)."""
-        return FRAMES[self.library].make(values, list(self.names))
+        if self.library == "polars":
+            import polars as pl
+
+            return pl.DataFrame(values, schema=list(self.names))
+        import pandas as pd
+
+        return pd.DataFrame(values, columns=list(self.names), copy=False)
 
 
 @dataclass(frozen=True)

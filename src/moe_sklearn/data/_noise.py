@@ -78,7 +78,7 @@ def check_values(block, name: str = "x_std", locate=None):
         )
 
 
-def noise_levels(x_std, variances, n_rows: int, sample_weight=None) -> np.ndarray:
+def level_of_rows(x_std, variances, n_rows: int, sample_weight=None) -> np.ndarray:
     """Level of the noise of each row: its root mean square, in standard deviations of the columns.
 
     Parameters

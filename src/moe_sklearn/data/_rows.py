@@ -15,7 +15,7 @@ from ..labels import FoldRule, equal_rows, group_array, label_array
 from ._frames import FrameMaker, aligned, as_table, frame_of
 from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._sentinels import look_for_sentinels
-from ._side_columns import SideColumns, check_names, has_side_columns, locate
+from ._side_columns import SideColumns, check_names, has_side_columns, locate_columns
 from ._sources import KeptRows, LazySource, RowSource, as_source, float_of, is_lazy, is_source
 
 
@@ -255,7 +255,7 @@ def _split(estimator, X, bins=None, groups=None, reset=False) -> tuple[Any, Side
     table = as_table(X)
     if len(table.shape) != 2:
         return table, None  # the checks that follow say what is wrong
-    found = locate(estimator, table) if reset else known.found_in(estimator, table)
+    found = locate_columns(estimator, table) if reset else known.found_in(estimator, table)
     if found is not None and found.positions and bins is not None:
         raise ValueError(
             f"bins are given, but side_columns={estimator.side_columns!r} of X make the bins: leave bins "
@@ -294,8 +294,6 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
         source = as_source(validate_data(estimator, X, dtype=FLOAT_DTYPES, reset=reset, **options))
     if y is not None:
         y = check_array(y, dtype=np.float64, ensure_all_finite=False, ensure_2d=False, input_name="y")
-        if y.ndim > 2:
-            raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
         check_length(y, "y", len(source))
     return source, y
 

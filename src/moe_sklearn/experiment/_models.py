@@ -50,7 +50,7 @@ class SpectraModel:
     bin_by : list of str
         Names of the labels that make the bins.
     scaler : FunctionTransformer or None
-        What divides each spectrum by its root mean square.
+        Divides each spectrum by its root mean square.
     noise : float
         Noise of the training, in standard errors of the flux.
     wavelength : ndarray of shape (n_pixels,) or None
@@ -152,7 +152,7 @@ def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDA
     ----------
     saved : SpectraModel
     spectra : Spectra
-        Where they hold the labels that make the bins, the prediction of each row's own expert is told too.
+        If they hold the labels that make the bins, the prediction of each row's own expert is added.
     seen : callable
         Makes rows what the model sees, see `seen_by`.
     rows : ndarray of shape (n_rows,), int
@@ -161,8 +161,9 @@ def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDA
     Returns
     -------
     dict of str to ndarray of shape (n_rows,)
-        "row" and, of files, "file_name"; the prediction, by the name of the target; "std" and the ends of an
-        interval if the model tells them; "oracle", and "bin", the name of the most probable bin.
+        "row" and, for files, "file_name"; the prediction, under the name of the target; "std" and the ends of
+        an interval, "lower" and "upper", if the model has them; "oracle"; and "bin", the name of the most
+        probable bin.
     """
     model, parts, codes = saved.model, [], None
     if saved.bin_by and {name.lower() for name in saved.bin_by} <= {name.lower() for name in spectra.labels}:

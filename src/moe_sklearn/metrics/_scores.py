@@ -159,12 +159,7 @@ def rho_interval(
 
 
 def rho_intervals(
-    y_true,
-    given: dict[str, ArrayLike],
-    weight=None,
-    n_resamples=1000,
-    confidence_level=0.95,
-    random_state=None,
+    y_true, given: dict[str, ArrayLike], weight, n_resamples=1000, confidence_level=0.95, random_state=None
 ) -> list[tuple[float, float]]:
     """Compute the `rho_interval` of each of several predictions from the same resamples.
 
@@ -290,11 +285,10 @@ def _warn_undefined(reason, stacklevel=3):
 def _row_sums(y, predictions, weight):
     """Terms of each row whose sums give every R2: w, w y, w y^2 and w (y - p)^2 of each prediction."""
     w = weight[:, None]
-    # centred, because the spread of a resample is a difference of sums of squares, which loses digits far
-    # from 0
+    # Targets are centred, because the spread of a resample is a difference of sums of squares, which loses
+    # digits far from 0.
     centred = y - np.average(y, axis=0, weights=weight)
-    errors = [w * (y - p) ** 2 for p in predictions]
-    return np.hstack([w, w * centred, w * centred**2, *errors])
+    return np.hstack([w, w * centred, w * centred**2, *(w * (y - p) ** 2 for p in predictions)])
 
 
 def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:

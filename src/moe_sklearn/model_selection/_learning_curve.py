@@ -103,22 +103,16 @@ def moe_learning_curve(
 
     def points(product_dtype):
         moments = FoldMoments.empty_for(read.X, read.y, product_dtype=product_dtype)
-        for at_size in _add_rows(moments, rows, sizes.tolist()):
-            yield moments, at_size, test.X
+        # The fold of a row depends only on the rows before it. Later rows move no row to another fold (at
+        # most they join two folds), so the moments only grow, and each point is that of a fit to its rows
+        # alone.
+        folds, start = fold_rule(), 0
+        for stop in sizes.tolist():
+            add_in_folds(moments, rows.source.between(start, stop), folds)
+            first, start = rows.source.between(0, stop), stop
+            yield moments, replace(rows, source=first, labels=[first.labels], folds=folds.all()), test.X
 
     return curve_of(model, product_dtype, points, test.y, test.labels, train_sizes=sizes)
-
-
-def _add_rows(moments, rows, sizes):
-    """Add rows to the moments, in place, up to each size, and yield all rows so far."""
-    # The fold of a row depends only on the rows before it. Later rows move no row to another fold (at most
-    # they join two folds), so the moments only grow, and each point is that of a fit to its rows alone.
-    folds, start = fold_rule(), 0
-    for stop in sizes:
-        add_in_folds(moments, rows.source.between(start, stop), folds)
-        first = rows.source.between(0, stop)
-        yield replace(rows, source=first, labels=[first.labels], folds=folds.all())
-        start = stop
 
 
 def _absolute(train_sizes, n_rows):
@@ -130,4 +124,6 @@ def _absolute(train_sizes, n_rows):
         sizes = np.round(sizes * n_rows)
     if sizes[-1] > n_rows:
         raise ValueError(f"train_sizes goes up to {sizes[-1]}, but there are {n_rows} training rows.")
+    if sizes[0] < 1:
+        raise ValueError(f"train_sizes begins with {np.ravel(train_sizes)[0]}, which is no row of {n_rows}.")
     return sizes.astype(int)

@@ -58,7 +58,7 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     True
     """
     *outer, mixture = _path(estimator)
-    # the mixture in a TransformedTargetRegressor was fitted to transformed targets
+    # The mixture in a TransformedTargetRegressor was fitted to transformed targets.
     if not isinstance(mixture, SoftGateMoERegressor) or not all(isinstance(part, Pipeline) for part in outer):
         raise TypeError(
             "A report needs a fitted SoftGateMoERegressor, or a Pipeline or search that ends in one; got "

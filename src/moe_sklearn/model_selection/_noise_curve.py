@@ -113,8 +113,8 @@ def noise_curve(
     setup, rows = prepare_rows(model, rows, in_folds=True)
 
     def points(product_dtype):
-        given = rows.source, rows.folds, product_dtype, setup.progress
-        moments, variance = gather_in_folds(setup.experts, *given), 0.0
+        moments = gather_in_folds(setup.experts, rows.source, rows.folds, product_dtype, setup.progress)
+        variance = 0.0
         labels, weight = rows.source.labels, rows.source.sample_weight
         for level in levels.tolist():
             # Independent noise only adds its variance to the diagonal of X'X, so one pass serves all levels.

@@ -280,8 +280,7 @@ def regime_value(
     groups = None if groups is None else group_array(groups, len(y))
     labels = bins if np.ndim(bins) == 1 else None
     rows = _Rows(X, y, bins, weight, groups, fold_rule(cv).assign(y, labels, weight, groups), keys)
-    n_folds = rows.folds.max() + 1
-    tasks = (delayed(_score_fold)(before, mixture, rows, fold) for fold in range(n_folds))
+    tasks = (delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1))
     return _value_of(rows, Parallel(n_jobs=n_jobs)(tasks))
 
 
@@ -443,7 +442,6 @@ def _squared_errors(model, X, codes, rows: _Rows, scored):
     """Return the weighted sums of squared errors of all modes, (n_modes, n_targets)."""
     if not len(scored):
         return np.zeros((len(MODES), model.predictor_.n_targets))
-
     predicted = predict_modes(model, features_of(model, X, lazy=False), codes, MODES)
     errors = (rows.targets[scored][:, None] - np.asarray(predicted, dtype=float)) ** 2
     return np.tensordot(rows.weight[scored], errors, axes=1)
@@ -506,7 +504,7 @@ def _rho(scores: Mapping[str, float], one_bin: bool):
 
 def _columns(names, r2):
     """Return the value of each column of the side information."""
-    # with two columns, the bins without one are those of the other alone
+    # With two columns, the bins without one are those of the other alone.
     without = map(ALONE, reversed(names)) if len(names) == 2 else map(WITHOUT, names)
     return {
         "column": names,

@@ -54,20 +54,14 @@ class RhoScorer(BaseEstimator):
         MetadataRequest
             What scikit-learn's routing reads.
         """
-        # from scikit-learn 1.8 on, a class-level request would need a method called score
+        # From scikit-learn 1.8 on, a class-level request would need a method called score.
         request = MetadataRequest(owner=self)
         for name in ("bins", "sample_weight"):
             request.score.add_request(param=name, alias=True)
         return request
 
     def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: ArrayLike,
-        *,
-        bins: Any = None,
-        sample_weight: ArrayLike | None = None,
+        self, estimator: Any, X: Any, y: Any, *, bins: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
         """Compute rho of `estimator` on the covered rows of (X, y).
 
@@ -129,7 +123,7 @@ class RhoScorer(BaseEstimator):
         return rho_score(y, predicted, y_global=y_global, y_oracle=y_oracle, sample_weight=weight)
 
     def _accept_sample_weight(self):
-        # scikit-learn 1.8 and later ask this of each scorer in a dictionary
+        # scikit-learn 1.8 and later ask this of each scorer in a dictionary.
         return True
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._checks import of_columns
-from ._base import MODE_COLORS, AxesDisplay, ink, line_at_0, name_x_ticks, panel_below, plain, points
+from ._base import MODE_COLORS, AxesDisplay, ink, line_at_0, panel_below
+from ._names import name_x_ticks, plain, points
 
 # More column names than this cannot be read.
 MOST_NAMES = 40
