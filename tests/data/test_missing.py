@@ -159,6 +159,35 @@ def test_masked_values_are_refused_by_name_and_a_mask_without_any_passes(entry, 
         call(**{name: masked(values)})
 
 
+@pytest.mark.parametrize(("entry", "name"), CASES)
+def test_text_and_complex_numbers_are_refused_by_name(entry, name):
+    call, values = ENTRIES[entry][0], VALUES.get(name, Y)
+    of_dask = "dask" in entry and name == "X"
+    text = values.astype(object)
+    text.reshape(len(text), -1)[3, 0] = "bright"
+    for given in (text, np.where(text == "bright", {}, text)) if not of_dask else ():
+        with pytest.raises(
+            TypeError, match=rf"{name} holds ('bright'|{{}}), .*row \d+ of {name}.*real numbers"
+        ):
+            call(**{name: given})
+    with pytest.raises(ValueError, match=rf"Complex data not supported: make {name} real"):
+        call(**{name: values + 1j})
+
+
+def test_a_column_of_text_is_named_and_numbers_in_text_are_read():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    text = np.where(np.arange(80) == 7, "G2V", "5")
+    for column in (text, pd.Series(text), pd.Categorical(text), text.astype(bytes)):
+        with pytest.raises(TypeError, match=r"X holds b?'G2V', .* row 7 of X\['kind'\]"):
+            new(EXPERTS, X=frame.assign(kind=column))
+        new(EXPERTS, X=frame.assign(kind=np.where(np.arange(80) == 7, "4", "5")))
+    for given in (text, text.tolist(), pd.Series(text, dtype="string")):
+        with pytest.raises(TypeError, match="y holds 'G2V', .* row 7 of y"):
+            new(EXPERTS, y=given)
+    expected = new(EXPERTS).predict(X, bins=BINS)
+    np.testing.assert_allclose(new(EXPERTS, y=Y.astype(str)).predict(X, bins=BINS), expected)
+
+
 @pytest.mark.parametrize("name", ["X_test", "y_test"])
 @pytest.mark.parametrize("call", [curve, noise])
 def test_masked_test_rows_are_refused(call, name):
@@ -237,7 +266,7 @@ def test_where_a_value_is_missing_is_said():
         check_no_missing(np.ma.array(5.0, mask=True), "w")
     with pytest.raises(ValueError, match="y has 2 masked or missing .* in row 0"):
         check_no_missing(pd.Series([pd.NA, 1, None], dtype=object), "y")
-    for complete in (None, 3.0, [1.0], np.ones(2), pd.Series([1, "a"]), np.ma.array([1, 2])):
+    for complete in (None, 3.0, [1.0], np.ones(2), pd.Series([1, "2"]), np.ma.array([1, 2])):
         assert check_no_missing(complete, "y") is None
 
 

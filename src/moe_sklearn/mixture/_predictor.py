@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import check_finite, of_columns, optional_module
+from .._checks import as_floats, check_finite, of_columns, optional_module
 from ..data import noise_levels, without_ignored
 from ..linalg import LinearStack
 
@@ -125,8 +125,11 @@ class Contributions:
             members = [np.isin(names, list(columns)) for columns in bands.values()]
         else:
             axis = of_columns(wavelength, "wavelength", len(names))
+            pairs = bands.values() if isinstance(bands, Mapping) else pairwise(np.atleast_1d(bands))
+            if {np.shape(pair) for pair in pairs} != {(2,)}:
+                raise ValueError("bands must be 2 or more increasing edges, or a dict of pairs (low, high).")
             if not isinstance(bands, Mapping):
-                edges = np.asarray(bands, dtype=float).tolist()
+                edges = as_floats(bands, "bands").tolist()
                 bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairwise(edges)}
                 axis = np.where(axis == edges[-1], np.nextafter(edges[-1], -np.inf), axis)
             members = [(axis >= low) & (axis < high) for low, high in bands.values()]

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from ..data import RowSource, check_x_std, rows_of
 from ..experts import gather_in_folds
 from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, prepare_rows
-from ._curve import curve_of, increases
+from ._curve import curve_of, increases, rows_of_test
 
 # Seeds of training rows are smaller, so no test row shares a draw with a training row, whatever the states.
 FIRST_TEST_SEED = 2**32
@@ -103,7 +103,7 @@ def noise_curve(
         raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")
     if x_std_test is None and isinstance(x_std, RowSource):
         raise ValueError("x_std has the shape of X: also pass x_std_test, of the shape of X_test.")
-    test = rows_of(model, X_test, y_test, bins=bins_test)
+    test = rows_of_test(model, X_test, y_test, bins_test, read)
     x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.X.shape, "x_std_test")
     seed = FIRST_TEST_SEED + draw_seed(random_state)
     if not isinstance(model.random_state, numbers.Integral):
