@@ -155,8 +155,9 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
         )
     if may_miss:
         return
-    kinds = {getattr(dtype, "kind", None) for dtype in _dtypes_of(values)}
-    if kinds & {"m", "M"}:
+    # "date", "time" and "dura" begin the names of dtypes of polars and pyarrow.
+    kinds = {getattr(dtype, "kind", str(dtype)[:4].lower()) for dtype in _dtypes_of(values)}
+    if kinds & {"m", "M", "date", "time", "dura"}:
         raise TypeError(f"{name} holds dates: make them numbers, as in (t - t[0]) / np.timedelta64(1, 'D').")
     if "c" in kinds:
         raise ValueError(f"Complex data not supported: make {name} real, as by {name}.real or abs({name}).")
@@ -293,9 +294,9 @@ def zero_ignored(array, name, sample_weight=None):
 
 def check_length(array, name, n_rows):
     """Raise a ValueError unless `array` has as many rows as X."""
-    if len(array) != n_rows:
+    if (found := len(array) if hasattr(array, "__len__") else 0) != n_rows:
         raise ValueError(
-            f"{name} and X have inconsistent numbers of samples: {name} has {len(array)} rows, but X has "
+            f"{name} and X have inconsistent numbers of samples: {name} has {found} rows, but X has "
             f"{n_rows}. Pass one row of {name} per row of X."
         )
 

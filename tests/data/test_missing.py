@@ -1,5 +1,7 @@
 """Masked and missing values: rows in no bin, or an error that names the argument."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -172,6 +174,39 @@ def test_text_and_complex_numbers_are_refused_by_name(entry, name):
             call(**{name: given})
     with pytest.raises(ValueError, match=rf"Complex data not supported: make {name} real"):
         call(**{name: values + 1j})
+
+
+def test_dates_of_any_library_are_refused():
+    pytest.importorskip("pyarrow")
+    polars = pytest.importorskip("polars")
+    days = pd.date_range("2026-01-01", periods=80)
+    frame = polars.from_pandas(pd.DataFrame(X, columns=list("abcd")))
+    for column in (days, days.date.tolist(), days - days[0]):
+        dated = frame.with_columns(day=polars.Series(column))
+        for table in (dated, dated.to_arrow()):
+            with pytest.raises(TypeError, match="X holds dates: make them numbers"):
+                new(EXPERTS, X=table)
+        with pytest.raises(TypeError, match="y holds dates"):
+            new(EXPERTS, y=dated["day"])
+
+
+def test_rows_of_another_length_are_named():
+    for bins in (1, len, "teff", {"k": BINS}):
+        with pytest.raises(ValueError, match="bins and X have inconsistent numbers of samples: bins has"):
+            new(MIXTURE, bins=bins)
+    rest = {"bins": BINS}
+    for call in (MIXTURE.score, partial(RhoScorer(), MIXTURE, **rest), partial(accumulate_one, **rest)):
+        with pytest.raises(ValueError, match="y and X have inconsistent numbers of samples: y has 79 rows"):
+            call(X, Y[:-1])
+    for call in (MIXTURE.score, partial(MIXTURE.evaluate, **rest), partial(accumulate_one, **rest)):
+        with pytest.raises(ValueError, match=r"y must be 1-D or 2-D, got shape \(\)"):
+            call(X, None)
+    with pytest.raises(ValueError, match="sample_weight and X have inconsistent numbers .* has 9 rows"):
+        RhoScorer()(MIXTURE, X, Y, bins=BINS, sample_weight=np.ones(9))
+
+
+def accumulate_one(X, y, bins):
+    return accumulate([(X, y, bins)])
 
 
 def test_a_column_of_text_is_named_and_numbers_in_text_are_read():

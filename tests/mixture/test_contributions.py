@@ -169,6 +169,13 @@ def test_bands_that_mean_nothing_are_named(bands, wavelength, message):
         Contributions(np.ones((1, 2)), np.ones(1), None, None).bands(bands, wavelength)
 
 
+def test_bands_with_a_unit_are_refused():
+    units = pytest.importorskip("astropy.units")
+    parts = Contributions(np.ones((1, 2)), np.ones(1), None, None)
+    with pytest.raises(TypeError, match=r"bands is in nm, .* bands\.to_value\('nm'\)"):
+        parts.bands([400, 500] * units.nm, [400, 450])
+
+
 @pytest.mark.parametrize("name", ["coef_", "feature_importances_"])
 def test_a_mixture_says_what_it_has_instead_of_coefficients(name):
     model, X = fitted(gate="logistic")

@@ -5,6 +5,7 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, moe_learning_curve, noise_curve
 from moe_sklearn.gates import RegressionGate
@@ -145,6 +146,17 @@ def test_features_that_need_X_are_fitted_to_the_rows_of_each_point(x_std):
     X, y, bins, _ = regimes(6)
     model = SoftGateMoERegressor(gate="logistic", gate_features=PCA(3), random_state=0)
     assert_points_are_fits(curve(model, X, y, bins, x_std=x_std), model, X, y, bins, x_std)
+
+
+def test_curves_need_a_mixture_and_noise_some_noise(nine):
+    model, X, y, side = nine
+    given = {"bins": side, "X_test": X, "y_test": y, "bins_test": side}
+    for other in (BinnedRidgeExperts(), make_pipeline(model), SoftGateMoERegressor, None):
+        for of in (moe_learning_curve, partial(noise_curve, x_std=0.1)):
+            with pytest.raises(TypeError, match="A curve needs a SoftGateMoERegressor and the rows"):
+                of(other, X, y, **given)
+    with pytest.raises(ValueError, match="x_std is None: pass the standard deviation"):
+        noise_curve(model, X, y, x_std=None, **given)
 
 
 @pytest.mark.parametrize("of", [moe_learning_curve, partial(noise_curve, x_std=0.1)])

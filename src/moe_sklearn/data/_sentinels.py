@@ -20,8 +20,8 @@ def warn_of_sentinels(values, name: str, way_out: str):
 
     A mark is one of SENTINELS or the negative of one. It is the least or the greatest value of its column, in
     two or more rows, and farther from all others than they are from each other. A power of ten must be 1,000
-    times as far, because values can span orders of magnitude. If all others are equal, a mark is negative. "{}" in `name` is replaced by the position of
-    the column.
+    times as far, because values can span orders of magnitude. If all others are equal, a mark is negative.
+    "{}" in `name` is replaced by the position of the column.
     """
     for extreme, start in ((np.fmin, np.inf), (np.fmax, -np.inf)):
         ends = extreme.reduce(values, axis=0, initial=start).astype(float)

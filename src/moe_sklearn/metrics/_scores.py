@@ -324,5 +324,6 @@ def _rho_from_sums(sums, n_targets):
 def r2_of(y, prediction, sample_weight=None) -> float:
     """Compute R2 of a prediction; raise a ValueError if y or sample_weight has missing values."""
     check_kind(sample_weight, "sample_weight")
-    check_finite(as_floats(y, "y"), "y")
-    return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)
+    prediction = np.asarray(prediction)
+    check_finite(as_floats(y, "y", len(prediction)), "y")
+    return r2_score(y, prediction, sample_weight=sample_weight)

@@ -125,12 +125,12 @@ class Contributions:
             members = [np.isin(names, list(columns)) for columns in bands.values()]
         else:
             axis = of_columns(wavelength, "wavelength", len(names))
-            pairs = bands.values() if isinstance(bands, Mapping) else pairwise(np.atleast_1d(bands))
+            edges = None if isinstance(bands, Mapping) else np.atleast_1d(as_floats(bands, "bands"))
+            pairs = list(bands.values() if edges is None else pairwise(edges.tolist()))
             if {np.shape(pair) for pair in pairs} != {(2,)}:
                 raise ValueError("bands must be 2 or more increasing edges, or a dict of pairs (low, high).")
-            if not isinstance(bands, Mapping):
-                edges = as_floats(bands, "bands").tolist()
-                bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairwise(edges)}
+            if edges is not None:
+                bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairs}
                 axis = np.where(axis == edges[-1], np.nextafter(edges[-1], -np.inf), axis)
             members = [(axis >= low) & (axis < high) for low, high in bands.values()]
         for band, held in zip(bands, members, strict=True):

@@ -8,6 +8,7 @@ from sklearn.utils import Bunch
 
 from ..data import Rows, naming, rows_of
 from ..metrics import MODES
+from ..mixture import SoftGateMoERegressor
 from ..moments import in_enough_precision
 
 
@@ -41,6 +42,13 @@ def curve_of(model, product_dtype, points: Callable, y_test, bins_test, **along)
         rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
         reports=reports,
     )
+
+
+def unfitted_mixture(estimator) -> SoftGateMoERegressor:
+    """Return a clone of a mixture; raise a TypeError for other estimators."""
+    if not isinstance(estimator, SoftGateMoERegressor):
+        raise TypeError(f"A curve needs a SoftGateMoERegressor and the rows it sees; got {estimator!r:.80}.")
+    return clone(estimator)
 
 
 def rows_of_test(model, X_test, y_test, bins_test, train: Rows) -> Rows:

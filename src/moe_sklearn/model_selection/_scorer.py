@@ -106,11 +106,12 @@ class RhoScorer(BaseEstimator):
             bins = None if bins is None else take(indexable(bins), used)
         mixture = inner_mixture(estimator)
         check_choice(mixture.mixing, "mixing", MODES)
-        rows = rows_of(mixture, rows_of_mixture(estimator, X), bins=bins)
+        rows = rows_of(mixture, rows_of_mixture(estimator, X), bins=bins, sample_weight=sample_weight)
         if rows.labels is None:
             raise ValueError(NO_BINS)
         codes = mixture.assign_bins(rows.labels)
         check_length(codes, "bins", len(rows))
+        check_length(true, "y", len(rows))
         covered = codes >= 0
         if covered.sum() < 2:
             raise ValueError(
@@ -123,7 +124,7 @@ class RhoScorer(BaseEstimator):
         modes = np.moveaxis(predict_modes(mixture, rows.X, codes, (mixture.mixing, "global", "oracle")), 1, 0)
         modes = modes[..., 0] if mixture.experts_.coef_.ndim == 2 else modes
         predicted, y_global, y_oracle = (with_targets_undone(estimator, part)[covered] for part in modes)
-        weight = None if sample_weight is None else np.asarray(sample_weight)[covered]
+        weight = None if rows.sample_weight is None else rows.sample_weight[covered]
         return rho_score(true[covered], predicted, y_global=y_global, y_oracle=y_oracle, sample_weight=weight)
 
     def _accept_sample_weight(self):

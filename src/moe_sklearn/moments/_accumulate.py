@@ -82,7 +82,8 @@ def accumulate(
     for number, (X, y, bins, sample_weight, x_std, _) in enumerate(open_batches(batches), start=1):
         with naming(f"batch {number}"):
             sample_weight = aligned(sample_weight, X, "sample_weight")
-            source, y, bins = as_source(X), as_floats(aligned(y, X, "y"), "y"), aligned(bins, X)
+            source, bins = as_source(X), aligned(bins, X)
+            y = as_floats(aligned(y, X, "y"), "y", len(source))
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)
             if number <= done:
@@ -149,9 +150,7 @@ def _resumed(checkpoint, product_dtype):
     moments, progress = BinnedMoments.load(checkpoint, with_progress=True)
     marks = progress.get("batches")
     if type(marks) is not list or any(type(mark) is not list or len(mark) != len(PARTS) for mark in marks):
-        raise ValueError(
-            f"{checkpoint} holds moments that accumulate did not write: name another checkpoint."
-        )
+        raise ValueError(f"{checkpoint} holds moments that accumulate did not write: name another.")
     moments.follows_rows = product_dtype == "auto"
     if not moments.follows_rows and moments.product_dtype != np.dtype(product_dtype):
         raise ValueError(
