@@ -93,7 +93,8 @@ class Batches:
         self._sample_weights.append(rows.sample_weight)
         self._groups.append(rows.groups)
         if (rows.groups is None) != (self._groups[0] is None):
-            raise ValueError(f"batch {len(self._marks)} and batch 1: either all batches have groups or none.")
+            number = len(self._marks)
+            raise ValueError(f"batch {number} and batch 1: either all batches have groups, or none.")
         if rows.sample_weight is None or rows.sample_weight.any():
             self._ends += [*rows.y_ends]
 

@@ -333,7 +333,7 @@ def aligned(rows, X, name: str = "bins"):
             return rows
     by_order = f"If its rows are in the order of X, pass {name}.set_axis(X.index) or {name}.to_numpy()."
     if not rows.index.is_unique:
-        raise ValueError(f"The index of {name} is not X's and has duplicates: make it unique. {by_order}")
+        raise ValueError(f"The index of {name} is not that of X and has duplicates: drop them. {by_order}")
     missing = X.index[~X.index.isin(rows.index) | (X.index.duplicated() & (name != "bins"))].tolist()
     if missing:
         raise ValueError(
