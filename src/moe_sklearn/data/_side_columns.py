@@ -201,9 +201,7 @@ def locate_columns(estimator, table) -> SideColumns:
             )
     found = replace(seen, positions=positions, group=group)
     if not found.feature_positions:
-        raise ValueError(
-            "side_columns are all columns of X: experts and gate need others. Add features to X."
-        )
+        raise ValueError("side_columns are all columns of X: experts and gate need others: add features.")
     return found
 
 

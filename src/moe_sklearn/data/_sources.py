@@ -195,7 +195,7 @@ class RowSource:
         if type(X) is np.ndarray and X.dtype in FLOAT_DTYPES:  # most arrays, and single rows to predict
             self.X, self.shape, self.dtype = X, X.shape, X.dtype
         else:
-            check_no_missing(X, "X")
+            check_kind(X)
             check_counted(X)
             self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
             self.shape, self.dtype = tuple(map(int, X.shape)), float_of(X.dtype)

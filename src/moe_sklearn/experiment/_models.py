@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class SpectraModel:
         """
         if n_pixels != self.model.n_features_in_:
             raise ValueError(f"flux has {n_pixels} pixels, the model has {self.model.n_features_in_}.")
-        for name, known in zip(names or [], self.pixel_names or [], strict=False):
+        for name, known in zip_longest(names, self.pixel_names) if names and self.pixel_names else ():
             if name != known:
                 raise ValueError(f"flux has a column {name!r} where that of the model has {known!r}.")
         if self.wavelength is None or wavelength is None:

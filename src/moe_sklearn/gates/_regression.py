@@ -12,7 +12,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from .._checks import check_finite, check_length, check_number, check_sample_weight
+from .._checks import as_floats, check_finite, check_length, check_number, check_sample_weight
 from .._progress import Progress
 from ..data import checked_array
 from ..labels import NO_BIN, group_array, group_codes
@@ -451,9 +451,8 @@ def _center_and_scale(X, weight):
 def _check_rows(X, y, experts, labels, sample_weight):
     """Check and return `y` (n, t), `experts` (n, K, t), codes (n,) and sample weights (n,)."""
     n = len(X)
-    y = np.asarray(y, dtype=float)
+    y = as_floats(y, "y", n)
     experts = check_array(experts, dtype=[np.float64, np.float32], allow_nd=True, input_name="experts")
-    check_length(y, "y", n)
     check_length(experts, "experts", n)
     check_finite(y, "y")
     y = y.reshape(n, -1)
@@ -473,5 +472,4 @@ def _check_rows(X, y, experts, labels, sample_weight):
             f"labels run from {codes.min()} to {codes.max()}, but experts has {experts.shape[1]} columns: "
             "a label is the column of the expert of the row's bin, or -1."
         )
-    weight = check_sample_weight(sample_weight, n)
-    return y, experts, codes, np.ones(n) if weight is None else weight
+    return y, experts, codes, check_sample_weight(1.0 if sample_weight is None else sample_weight, n)

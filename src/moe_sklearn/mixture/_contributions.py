@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import of_columns, optional_module
+from .._checks import as_floats, of_columns, optional_module
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,9 +122,12 @@ class Contributions:
             members = [np.isin(names, list(columns)) for columns in bands.values()]
         else:
             axis = of_columns(wavelength, "wavelength", len(names))
-            if not isinstance(bands, Mapping):
-                edges = np.asarray(bands, dtype=float).tolist()
-                bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairwise(edges)}
+            edges = None if isinstance(bands, Mapping) else np.atleast_1d(as_floats(bands, "bands"))
+            pairs = list(bands.values() if edges is None else pairwise(edges.tolist()))
+            if {np.shape(pair) for pair in pairs} != {(2,)}:
+                raise ValueError("bands must be 2 or more increasing edges, or a dict of pairs (low, high).")
+            if edges is not None:
+                bands = {f"{low:g} to {high:g}": (low, high) for low, high in pairs}
                 axis = np.where(axis == edges[-1], np.nextafter(edges[-1], -np.inf), axis)
             members = [(axis >= low) & (axis < high) for low, high in bands.values()]
         for band, held in zip(bands, members, strict=True):

@@ -190,10 +190,9 @@ def fit_router(inputs, bins, codes, sample_weight=None):
 
 
 def residual_variance(predictions, y, codes, sample_weight=None) -> np.ndarray:
-    """Mean squared error of each expert on the rows of its bin, (n_bins, n_targets); 0 without rows."""
+    """Compute the mean squared error of each expert on the rows of its bin: (n_bins, n_targets)."""
     squares = (y - predictions[np.arange(len(y)), codes]) ** 2
-    means = bin_means(squares, codes, predictions.shape[1] - 1, sample_weight)
-    return np.where(np.isnan(means), 0.0, means)
+    return np.nan_to_num(bin_means(squares, codes, predictions.shape[1] - 1, sample_weight))
 
 
 def anchor_values(anchors, y) -> np.ndarray:

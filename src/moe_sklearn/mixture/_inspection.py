@@ -6,7 +6,7 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._checks import check_choice
+from .._checks import check_choice, check_number
 from ..binning import Regimes, first_target
 from ..data import Rows, aligned, check_x_std, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
@@ -433,9 +433,10 @@ class MixtureOutputs:
         Raises
         ------
         ValueError
-            If the number of `column_names` is not n_features.
+            If the number of `column_names` is not n_features, or `n_strongest` is negative.
         """
         check_is_fitted(self)
+        check_number(n_strongest, "n_strongest", 0, np.inf, integer=True)
         coef, variance = self.predictor_.expert_coef, self.residual_variance_
         names = feature_names(self) if column_names is None else column_names
         names = np.arange(coef.shape[2]) if names is None else np.asarray(names)

@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ..data import rows_of
 from ..labels import fold_rule
 from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
 from ..moments import FoldMoments, add_in_folds
-from ._curve import curve_of, increases
+from ._curve import curve_of, increases, rows_of_test, unfitted_mixture
 
 
 def moe_learning_curve(
@@ -90,9 +89,9 @@ def moe_learning_curve(
     >>> curve.train_sizes.tolist(), bool(curve.r2["soft"][1] > curve.r2["soft"][0])
     ([50, 600], True)
     """
-    model = clone(estimator)
+    model = unfitted_mixture(estimator)
     read = rows_of(model, X, y, bins=bins, x_std=x_std, groups=groups, reset=True)
-    test = rows_of(model, X_test, y_test, bins=bins_test)
+    test = rows_of_test(model, X_test, y_test, bins_test, read)
     if read.labels is None:
         raise ValueError("moe_learning_curve needs bins: pass them, or set the estimator's side_columns.")
     sizes, product_dtype = _absolute(train_sizes, len(read)), make_experts(model.experts).product_dtype

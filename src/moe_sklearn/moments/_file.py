@@ -114,9 +114,7 @@ def _check_group(label, numbers, arrays, layout):
         raise ValueError(f"bin {label!r}: number of rows, weight or relative error has a wrong type.")
     can_be = 0 <= n_rows < 2**63 and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0)
     if not (can_be and EPS <= eps < math.inf):
-        raise ValueError(
-            f"bin {label!r} has {n_rows} rows of weight {weight}, with a relative error of {eps}."
-        )
+        raise ValueError(f"bin {label!r} has {n_rows} rows of weight {weight} and a relative error of {eps}.")
 
 
 def _members(file):

@@ -29,6 +29,13 @@ class AxesDisplay:
     ax_: Any
     figure_: Any
 
+    @staticmethod
+    def _check_drawn(value, what: str, *names: str):
+        """Raise a TypeError unless a value has the attributes that are drawn; `what` says how to get one."""
+        if not all(hasattr(value, name) for name in names):
+            what = f"{what} returns, not a {type(value).__name__}"
+            raise TypeError(f"This draws what {what}. To draw a model and its rows, use from_estimator.")
+
     def _start(self, ax, figsize):
         plt = optional_module("matplotlib.pyplot", type(self).__name__, "plot")
         if ax is None:
@@ -69,6 +76,7 @@ class ReportDisplay(AxesDisplay):
         display
             The display, drawn.
         """
+        cls._check_drawn(report, "evaluate", "bin_names", "confusion")
         display: Any = cls(*cls._of(report))
         return display.plot(ax, **kwargs)
 

@@ -51,10 +51,10 @@ class ContributionsDisplay(AxesDisplay):
     sum_ax_: Any
 
     def __init__(self, contributions: Any, wavelength: ArrayLike | None = None):
+        self._check_drawn(contributions, "contributions", "values", "base_values")
         self.contributions = contributions
-        if wavelength is not None:
-            wavelength = of_columns(wavelength, "wavelength", contributions.values.shape[1])
-        self.wavelength = wavelength
+        n_columns = contributions.values.shape[1]
+        self.wavelength = None if wavelength is None else of_columns(wavelength, "wavelength", n_columns)
 
     @classmethod
     def from_contributions(

@@ -58,6 +58,7 @@ class CurveDisplay(AxesDisplay):
         display
             The display, drawn.
         """
+        cls._check_drawn(curve, cls._compute.__name__, cls._along, "r2", "rho")
         make: Any = cls
         return make(curve[cls._along], curve.r2, curve.rho).plot(ax, **kwargs)
 

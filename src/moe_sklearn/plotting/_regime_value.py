@@ -44,6 +44,7 @@ class RegimeValueDisplay(AxesDisplay):
     """
 
     def __init__(self, value: RegimeValue):
+        self._check_drawn(value, "regime_value", "r2", "n_bins")
         self.value = value
 
     @classmethod
