@@ -11,9 +11,9 @@ from ._loss import gate_logits, gate_loss, mixture_loss
 # A batch is a 20th of few rows, so that they still give enough steps, and a smaller part of many rows.
 BATCH_ROWS = (32, 1024)
 # Batches of up to 64 rows have this rate. Larger batches have less noisy gradients: their rate grows with the
-# fourth root of their size, to 0.012. With it, and with the PATIENCE below, 30 epochs are as good as 50 epochs
-# at half of the rate and a patience of 15, and a fit takes a sixth less time: R2 of 22 real data sets differs by
-# 0.0000 +- 0.0004 on average, R2 of simulated spectra (10,000 to 40,000 rows) by +0.0005.
+# fourth root of their size, to 0.012. With this rate and the PATIENCE below, 30 epochs are as good as 50 with
+# half of the rate and a patience of 15, and a fit takes a sixth less time. R2 of 22 real data sets differs by
+# 0.0000 +- 0.0004 on average, of simulated spectra by +0.0005, and of log g on Gaia by -0.0005 to -0.002.
 LEARNING_RATE = 6e-3
 # A network is trained for at most this number of steps, so that many rows get fewer epochs than max_iter (but
 # at least one).
