@@ -549,6 +549,12 @@ def test_few_rows_do_not_tell_the_spread_of_a_column(n):
         BinnedMoments(12).update(X[:n], y[:n], x_std=x_std)
 
 
+def test_bins_of_one_row_do_not_lower_the_spread_of_a_column():
+    X, y, *_ = with_bad_pixels()
+    bins = np.minimum(np.arange(600), 300)  # half of the rows in one bin, the others in a bin each
+    BinnedMoments(12).update(X, y, bins, x_std=np.where(np.arange(12) == 3, 80 * X[300:, 3].std(), 0.0))
+
+
 def test_the_share_of_bad_pixels_is_said():
     X, y, bins, error, _ = with_bad_pixels()
     error[:6, 3] = 1e10

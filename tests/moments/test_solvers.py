@@ -463,6 +463,13 @@ def test_likelihoods_are_those_of_the_covariance(shape, weighted):
             assert_allclose(found - found.min(), np.subtract(expected, min(expected)), rtol=0, atol=2e-5)
 
 
+def test_noise_of_some_columns_gives_the_same_likelihoods_in_both_forms():
+    X, y, _ = draw(40, 150)
+    rows = BinnedMoments(150, 2).update(X, y, x_std=np.where(np.arange(150) < 50, 2.0, 0.0)).pool()
+    expected = restricted_likelihoods(rows, GRID)
+    assert_allclose(restricted_likelihoods(rows.as_products(), GRID), expected, rtol=0, atol=1e-6)
+
+
 def test_likelihoods_of_a_target_that_is_constant_or_explained():
     X, y, _ = draw(30, 4, 1)
     alone = restricted_likelihoods(moments_of(X, y), GRID)
