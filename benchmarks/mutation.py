@@ -152,14 +152,16 @@ ARITHMETIC = {
 # min(a, b) is min(b, a), so functions are swapped, not arguments.
 PAIRS = [("min", "max"), ("minimum", "maximum"), ("argmin", "argmax"), ("any", "all"), ("tril", "triu")]
 OPPOSITES = dict(PAIRS) | {second: first for first, second in PAIRS}
-# Larger numbers are sizes of blocks and limits of effort, which tests need not know to the last digit.
+# Larger numbers, 2**21 too, are sizes of blocks and limits of effort, which tests need not know to the last
+# digit.
 LARGE = 100
 
-# Not changed: types, and code that only shows something or only saves time.
+# Not changed, because no result can show it: types, code that shows something, and code that only saves time
+# or memory. `strict` of zip checks lengths that are equal unless the code has another fault.
 KEPT_FIELDS = {"annotation", "returns", "decorator_list", "type_params"}
-KEPT_KEYWORDS = {"check_finite", "overwrite_a", "overwrite_b", "overwrite_c", "stacklevel"}
+KEPT_KEYWORDS = {"check_finite", "overwrite_a", "overwrite_b", "overwrite_c", "stacklevel", "copy", "strict"}
 SHOWN = {"print", "progress", "Progress", "stage", "end_of_pass"}
-SHOWING_FUNCTIONS = {"_in_words", "_losses"}
+KEPT_FUNCTIONS = {"_in_words", "_losses", "_untouched"}
 
 
 def root_of_call(node):
@@ -178,9 +180,11 @@ def is_kept(node):
         case ast.Import() | ast.ImportFrom() | ast.JoinedStr() | ast.expr_context():
             return True
         case ast.FunctionDef(name=name):
-            return name in SHOWING_FUNCTIONS
+            return name in KEPT_FUNCTIONS
         case ast.keyword(arg=name):
             return name in KEPT_KEYWORDS
+        case ast.BinOp(left=ast.Constant(value=base), op=ast.Pow(), right=ast.Constant(value=power)):
+            return base**power >= LARGE
         case ast.If(test=test):
             return "TYPE_CHECKING" in ast.unparse(test)
         case ast.Expr(value=value):
