@@ -157,9 +157,9 @@ OPPOSITES = dict(PAIRS) | {second: first for first, second in PAIRS}
 LARGE = 100
 
 # Not changed, because no result can show it: types, code that shows something, and code that only saves time
-# or memory. `strict` of zip checks lengths that are equal unless the code has another fault.
+# or memory. Lengths that `strict=True` checks are equal unless the code has another fault.
 KEPT_FIELDS = {"annotation", "returns", "decorator_list", "type_params"}
-KEPT_KEYWORDS = {"check_finite", "overwrite_a", "overwrite_b", "overwrite_c", "stacklevel", "copy", "strict"}
+KEPT_KEYWORDS = {"check_finite", "overwrite_a", "overwrite_b", "overwrite_c", "stacklevel", "copy"}
 SHOWN = {"print", "progress", "Progress", "stage", "end_of_pass"}
 KEPT_FUNCTIONS = {"_in_words", "_losses", "_untouched"}
 
@@ -182,7 +182,7 @@ def is_kept(node):
         case ast.FunctionDef(name=name):
             return name in KEPT_FUNCTIONS
         case ast.keyword(arg=name):
-            return name in KEPT_KEYWORDS
+            return name in KEPT_KEYWORDS or ast.unparse(node) == "strict=True"
         case ast.BinOp(left=ast.Constant(value=base), op=ast.Pow(), right=ast.Constant(value=power)):
             return base**power >= LARGE
         case ast.If(test=test):

@@ -413,13 +413,13 @@ def test_without_two_labels_there_are_no_label_gates(labels):
     assert [len(arrays) for arrays in gate.networks_] == [3]
 
 
-def averaged(*errors):
+def averaged(*errors, slack=0.0):
     """Names of the gates that have a share, and the shares, of members with these errors of LABEL_SHARES."""
     gates = [SimpleNamespace(parameters=[name]) for name in ("network", "label gate")]
     members = [
         SimpleNamespace(network=gates[0], label_gate=gates[1], errors=lambda rows, e=e: e) for e in errors
     ]
-    networks, shares = _average(members, _label_share(members, None))
+    networks, shares = _average(members, _label_share(members, None, slack))
     return [names.tolist() for (names,) in networks], shares
 
 
@@ -438,6 +438,12 @@ def test_shares_are_the_best_of_the_held_out_rows():
     names, shares = averaged(*(1 + np.outer((LABEL_SHARES - best) ** 2, np.ones(5)) for best in (0.2, 0.6)))
     assert names == [["network"] * 2, ["label gate"] * 2]
     assert_allclose(shares, [0.6, 0.4])
+
+
+def test_the_share_is_the_least_whose_error_is_within_the_slack():
+    errors = 5 - 0.1 * LABEL_SHARES[:, None] + np.outer(LABEL_SHARES < 1, np.resize([1.0, -1.0], 400))
+    # Half a standard error is 0.025. The errors exceed the least by 0.02 with a share of 0.8, by 0.03 with 0.7.
+    assert_allclose(averaged(errors, slack=0.5)[1], [0.2, 0.8])
 
 
 def test_errors_of_a_share_are_those_of_the_mean_weights():

@@ -246,6 +246,12 @@ def test_one_row_and_two_equal_rows_have_coefficients_of_0(n_rows):
     assert_allclose(intercept, y.mean())
 
 
+def test_products_of_rows_have_the_precision_of_the_moments(data, product_dtype):
+    X, y, *_ = data
+    products = BinnedMoments(D, 2, product_dtype=product_dtype).update(X, y).pool().as_products()
+    assert (products.xx.dtype, products.product_eps) == (product_dtype, np.finfo(product_dtype).eps)
+
+
 def test_a_small_penalty_makes_a_float64_kernel(data):
     X, y, _, _ = data
     rough = BinnedMoments(D, 2, product_dtype="float32").update(X, y).pool()

@@ -159,7 +159,7 @@ class BinnedMoments:
     def select(self, labels) -> BinnedMoments:
         """Return the moments of some bins; their groups are shared with these moments."""
         part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
-        part.follows_rows = self.follows_rows
+        part.follows_rows, part.chunk_bytes = self.follows_rows, self.chunk_bytes
         part.groups, part.store = {label: self.groups[label] for label in labels}, self.store
         return part
 
@@ -210,7 +210,6 @@ class BinnedMoments:
             if group.n_rows and label not in self.groups:
                 raise ValueError(f"other has rows in bin {label!r}, but these moments have none there.")
         rest = self.select([])
-        rest.chunk_bytes = self.chunk_bytes
         # The rows that stay get their own store, since those that go can lie far from them.
         rest.store = RowStore(self.n_features, self.n_targets, self.product_dtype)
         for label, group in self.groups.items():
