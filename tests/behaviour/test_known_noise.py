@@ -549,6 +549,15 @@ def test_few_rows_do_not_tell_the_spread_of_a_column(n):
         BinnedMoments(12).update(X[:n], y[:n], x_std=x_std)
 
 
+@pytest.mark.parametrize("factor", [4.0, 9.0])
+def test_the_factor_of_the_noise_counts_for_the_spread(factor):
+    X, y, *_ = with_bad_pixels()
+    x_std = np.where(np.arange(12) == 3, 40 * X[:, 3].std(), 0.0)
+    moments = BinnedMoments(12).update(X, y, np.zeros(600, int))
+    with pytest.warns(UserWarning, match="120 times its spread") if factor > 6.25 else nullcontext():
+        moments.add_noise(x_std, np.zeros(600, int), factor=factor)
+
+
 def test_bins_of_one_row_do_not_lower_the_spread_of_a_column():
     X, y, *_ = with_bad_pixels()
     bins = np.minimum(np.arange(600), 300)  # half of the rows in one bin, the others in a bin each

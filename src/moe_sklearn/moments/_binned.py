@@ -341,7 +341,7 @@ class BinnedMoments:
         # The comparisons are False if there is nan or infinity.
         x_squares = sum(sum_of_squares(load()) for _, _, load in source.blocks(BLOCK_ROWS))
         x_limit, y_limit = ROOM * np.finfo(self.product_dtype).max, ROOM * np.finfo(float).max
-        is_quiet = all(variances.max(initial=0.0) < x_limit for variances in noise.values())
+        is_quiet = all((variances < x_limit).all() for variances in noise.values())
         return is_quiet and heaviest * x_squares < x_limit and heaviest * sum_of_squares(y) < y_limit
 
     def _few(self, names, codes, sample_weight) -> set:
