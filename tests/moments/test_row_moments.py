@@ -252,6 +252,12 @@ def test_products_of_rows_have_the_precision_of_the_moments(data, product_dtype)
     assert (products.xx.dtype, products.product_eps) == (product_dtype, np.finfo(product_dtype).eps)
 
 
+def test_a_row_at_the_mean_has_no_more_digits_than_its_kernel(data, product_dtype):
+    X = np.outer([-1.0, 0.0, 1.0], data[0][0])
+    rows = BinnedMoments(D, product_dtype=product_dtype).update(X, np.arange(3.0)).pool()
+    assert_allclose(rows.equations(1.0).eps, np.finfo(product_dtype).eps)
+
+
 def test_a_small_penalty_makes_a_float64_kernel(data):
     X, y, _, _ = data
     rough = BinnedMoments(D, 2, product_dtype="float32").update(X, y).pool()
