@@ -49,6 +49,12 @@ def test_groups_are_spread_over_the_folds_and_keep_theirs_in_later_batches():
     assert np.bincount(of_groups[:, 1]).tolist() == [4] * 5
 
 
+def test_there_are_at_least_two_folds():
+    assert fold_rule(2).n_folds == 2
+    with pytest.raises(ValueError, match="cv=1 leaves no rows to train on: pass at least 2 folds"):
+        fold_rule(1)
+
+
 def test_each_batch_is_divided_by_the_splitter():
     rule = fold_rule(KFold(3))
     assert rule.n_folds == 0

@@ -88,7 +88,7 @@ def test_held_out_error_of_a_perfect_fit_is_not_negative():
 # principal axes
 
 
-@pytest.mark.parametrize(("n_features", "n_components"), [(8, 3), (8, 8), (600, 10), (600, 100)])
+@pytest.mark.parametrize(("n_features", "n_components"), [(8, 0), (8, 3), (8, 8), (600, 10), (600, 100)])
 def test_axes_are_those_of_pca(n_features, n_components):
     rng = np.random.default_rng(2)
     n_rows = n_features + 100
