@@ -87,7 +87,7 @@ def has_extremes(sample_weight):
     if sample_weight is None:
         return False
     used = sample_weight[sample_weight > 0]
-    return used.min(initial=1.0) < SMALLEST_FLOAT32_WEIGHT or used.max(initial=1.0) > LARGEST_FLOAT32_WEIGHT
+    return ((used < SMALLEST_FLOAT32_WEIGHT) | (used > LARGEST_FLOAT32_WEIGHT)).any()
 
 
 class Adder:
