@@ -442,7 +442,7 @@ def test_shares_are_the_best_of_the_held_out_rows():
 
 def test_the_share_is_the_least_whose_error_is_within_the_slack():
     errors = 5 - 0.1 * LABEL_SHARES[:, None] + np.outer(LABEL_SHARES < 1, np.resize([1.0, -1.0], 400))
-    # Half a standard error is 0.025. The errors exceed the least by 0.02 with a share of 0.8, by 0.03 with 0.7.
+    # Half a standard error is 0.025. Errors exceed the least by 0.02 with a share of 0.8, and by 0.03 with 0.7.
     assert_allclose(averaged(errors, slack=0.5)[1], [0.2, 0.8])
 
 
