@@ -224,11 +224,14 @@ def test_a_regression_gate_does_not_depend_on_the_number_of_threads(n_rows):
     assert_array_equal(*weights)
 
 
-def test_networks_that_are_trained_one_by_one_are_those_trained_side_by_side(monkeypatch):
+def test_networks_that_are_trained_one_by_one_are_those_trained_side_by_side(monkeypatch, calls_of):
     X, *rows = regimes(300)
+    trained = calls_of(RegressionGate, "_train")
     together = fitted(4, X, *rows, n_restarts=3, max_iter=5).weigh(X)
+    assert len(trained) == 1
     monkeypatch.setattr(_regression, "MANY_EXPERTS", 1)
     assert_array_equal(fitted(4, X, *rows, n_restarts=3, max_iter=5).weigh(X), together)
+    assert len(trained) == 1 + 3
 
 
 def test_weights_do_not_depend_on_the_blocks_of_rows(monkeypatch):
@@ -442,7 +445,7 @@ def test_shares_are_the_best_of_the_held_out_rows():
 
 def test_the_share_is_the_least_whose_error_is_within_the_slack():
     errors = 5 - 0.1 * LABEL_SHARES[:, None] + np.outer(LABEL_SHARES < 1, np.resize([1.0, -1.0], 400))
-    # Half a standard error is 0.025. Errors exceed the least by 0.02 with a share of 0.8, and by 0.03 with 0.7.
+    # Half a standard error is 0.025. Errors exceed the least by 0.02 with a share of 0.8, by 0.03 with 0.7.
     assert_allclose(averaged(errors, slack=0.5)[1], [0.2, 0.8])
 
 
