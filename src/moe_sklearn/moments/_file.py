@@ -202,7 +202,7 @@ def _replacing(path):
             # Before the content is written, so that a private file is private at all times.
             if path.exists():
                 shutil.copymode(path, partial)
-            yield file  # NumPy flushes it
+            yield file  # np.savez flushes it
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:

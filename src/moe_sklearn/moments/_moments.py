@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -102,11 +102,10 @@ class Moments(GroupMoments):
     xx: np.ndarray
     xy: np.ndarray
     yy: np.ndarray
-    _: KW_ONLY
-    product_eps: float = EPS
-    x_before: np.ndarray
-    y_before: np.ndarray
-    x_noise: np.ndarray
+    product_eps: float = field(default=EPS, kw_only=True)
+    x_before: np.ndarray = field(kw_only=True)
+    y_before: np.ndarray = field(kw_only=True)
+    x_noise: np.ndarray = field(kw_only=True)
 
     @classmethod
     def zeros(cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, memory=None) -> Moments:
