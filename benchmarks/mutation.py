@@ -77,6 +77,7 @@ TABLE = {
         *SOLVERS,
         "experts/test_cross_validation.py",
         "experts/test_pls.py",
+        MOMENTS[2],
         *ROWS,
         *FITS,
     ],

@@ -205,8 +205,9 @@ def test_the_start_is_left_for_more_than_the_share_of_a_row(factor, left):
     best = EarlyStopping(rows, 0.0)
     best.update(parameters)
     best.held_out = replace(rows, weight=factor * rows.weight)
-    best.update([array + 1 for array in parameters])
+    stops = [best.update([array + 1 for array in parameters]) for _ in range(PATIENCE)]
     assert (best.parameters[0] != parameters[0]).all() == left
+    assert stops == [False] * (PATIENCE - 1) + [not left]  # what does not leave the start is no gain
 
 
 def test_a_gain_of_a_ten_thousandth_is_none():
