@@ -555,7 +555,16 @@ def test_the_factor_of_the_noise_counts_for_the_spread(factor):
     x_std = np.where(np.arange(12) == 3, 40 * X[:, 3].std(), 0.0)
     moments = BinnedMoments(12).update(X, y, np.zeros(600, int))
     with pytest.warns(UserWarning, match="120 times its spread") if factor > 6.25 else nullcontext():
-        moments.add_noise(x_std, np.zeros(600, int), factor=factor)
+        assert moments.add_noise(x_std, np.zeros(600, int), factor=factor) is moments
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_noise_of_a_column_of_a_small_unit_is_relative_to_its_spread(scale):
+    X, y, *_ = with_bad_pixels()
+    X[:, 3] *= 1e-3
+    x_std = np.where(np.arange(12) == 3, 200 * X[:, 3].std(), 0.0)
+    with pytest.warns(UserWarning, match="in column 3, 200 times its spread"):
+        BinnedMoments(12).update(scale * X, y, x_std=scale * x_std)
 
 
 def test_bins_of_one_row_do_not_lower_the_spread_of_a_column():

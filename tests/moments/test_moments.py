@@ -136,6 +136,11 @@ def in_float32(*parts):
     return moments
 
 
+def test_gram_is_in_float64_unless_asked_otherwise():
+    moments = in_float32(np.eye(COLUMNS + TARGETS))
+    assert (moments.gram().dtype, moments.gram(None).dtype) == (np.float64, np.float32)
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_float32_sums_end_after_32768_rows(more):
     rows = np.random.default_rng(0).normal(size=(2**14, COLUMNS + TARGETS))
