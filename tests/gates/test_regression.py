@@ -281,6 +281,8 @@ def test_bad_rows_are_named(change, message):
     rows = dict(zip(("X", "y", "experts", "labels"), regimes(20), strict=True))
     with pytest.raises(ValueError, match=message):
         fitted(0, **rows | change)
+    with pytest.raises(ValueError, match="1 sample.* a minimum of 2 is required"):
+        fitted(0, *(array[:1] for array in rows.values()))
 
 
 @pytest.mark.parametrize(
