@@ -98,6 +98,7 @@ def test_of_candidates_that_are_as_good_as_rows_can_tell_the_last_is_best():
     curves = np.array([[3.0, 1.0005, 2.0, 1.0, 1.0012], [0.0, 0.0, 0.0, 0.0, 0.0], [5.0, 4.0, 3.0, 2.0, 1.0]])
     assert largest_of_best(curves, 6400).tolist() == [3, 4, 4]
     assert largest_of_best(curves, 4000).tolist() == [4, 4, 4]
+    assert largest_of_best(np.array([[1.0, 1.0, 2.0]]), np.inf) == 1
     for curve in curves:
         assert largest_of_best(curve[None], 6400) == best_place(curve, 6400)
 

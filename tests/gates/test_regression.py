@@ -224,11 +224,14 @@ def test_a_regression_gate_does_not_depend_on_the_number_of_threads(n_rows):
     assert_array_equal(*weights)
 
 
-def test_networks_that_are_trained_one_by_one_are_those_trained_side_by_side(monkeypatch):
+def test_networks_that_are_trained_one_by_one_are_those_trained_side_by_side(monkeypatch, calls_of):
     X, *rows = regimes(300)
+    trained = calls_of(RegressionGate, "_train")
     together = fitted(4, X, *rows, n_restarts=3, max_iter=5).weigh(X)
+    assert len(trained) == 1
     monkeypatch.setattr(_regression, "MANY_EXPERTS", 1)
     assert_array_equal(fitted(4, X, *rows, n_restarts=3, max_iter=5).weigh(X), together)
+    assert len(trained) == 1 + 3
 
 
 def test_weights_do_not_depend_on_the_blocks_of_rows(monkeypatch):
@@ -278,6 +281,8 @@ def test_bad_rows_are_named(change, message):
     rows = dict(zip(("X", "y", "experts", "labels"), regimes(20), strict=True))
     with pytest.raises(ValueError, match=message):
         fitted(0, **rows | change)
+    with pytest.raises(ValueError, match="1 sample.* a minimum of 2 is required"):
+        fitted(0, *(array[:1] for array in rows.values()))
 
 
 @pytest.mark.parametrize(
@@ -420,13 +425,13 @@ def test_without_two_labels_there_are_no_label_gates(labels):
     assert [len(arrays) for arrays in gate.networks_] == [3]
 
 
-def averaged(*errors):
+def averaged(*errors, slack=0.0):
     """Names of the gates that have a share, and the shares, of members with these errors of LABEL_SHARES."""
     gates = [SimpleNamespace(parameters=[name]) for name in ("network", "label gate")]
     members = [
         SimpleNamespace(network=gates[0], label_gate=gates[1], errors=lambda rows, e=e: e) for e in errors
     ]
-    networks, shares = _average(members, _label_share(members, None))
+    networks, shares = _average(members, _label_share(members, None, slack))
     return [names.tolist() for (names,) in networks], shares
 
 
@@ -445,6 +450,12 @@ def test_shares_are_the_best_of_the_held_out_rows():
     names, shares = averaged(*(1 + np.outer((LABEL_SHARES - best) ** 2, np.ones(5)) for best in (0.2, 0.6)))
     assert names == [["network"] * 2, ["label gate"] * 2]
     assert_allclose(shares, [0.6, 0.4])
+
+
+def test_the_share_is_the_least_whose_error_is_within_the_slack():
+    errors = 5 - 0.1 * LABEL_SHARES[:, None] + np.outer(LABEL_SHARES < 1, np.resize([1.0, -1.0], 400))
+    # Half a standard error is 0.025. Errors exceed the least by 0.02 with a share of 0.8, by 0.03 with 0.7.
+    assert_allclose(averaged(errors, slack=0.5)[1], [0.2, 0.8])
 
 
 def test_errors_of_a_share_are_those_of_the_mean_weights():

@@ -205,8 +205,10 @@ def test_the_start_is_left_for_more_than_the_share_of_a_row(factor, left):
     parameters = draw_parameters(0, rows, 0)
     best = EarlyStopping(0.0)
     best.update(parameters, rows)
-    best.update([array + 1 for array in parameters], replace(rows, weight=factor * rows.weight))
+    later, heavier = [array + 1 for array in parameters], replace(rows, weight=factor * rows.weight)
+    stops = [best.update(later, heavier) for _ in range(PATIENCE)]
     assert (best.parameters[0] != parameters[0]).all() == left
+    assert stops == [False] * (PATIENCE - 1) + [not left]  # what does not leave the start is no gain
 
 
 def test_a_gain_of_a_ten_thousandth_is_none():

@@ -515,6 +515,11 @@ def test_strict_solutions_need_a_well_conditioned_matrix():
         for alpha in (0.0, 2 * limit):
             with pytest.raises(NotEnoughDigits, match="do not determine"):
                 solve_spd(np.asfortranarray(close), alpha, right, Scratch(True), eps=EPS32)
+            lenient = Scratch(True, raises=False)
+            lenient.warn_if_rough()
+            solve_spd(np.asfortranarray(close), alpha, right, lenient, eps=EPS32)
+            with pytest.warns(UserWarning, match="do not determine"):
+                lenient.warn_if_rough()
         assert_solves(
             solve_spd(np.asfortranarray(close), 31 * limit, right, Scratch(True), eps=EPS32),
             close,

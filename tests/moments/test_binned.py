@@ -80,12 +80,12 @@ def test_pool_is_all_rows_or_those_of_some_bins(data):
 
 def test_subtracting_a_fold_leaves_the_other_rows(data):
     X, y, bins = data
-    moments = BinnedMoments(5, 2).update(X, y, bins)
+    moments = BinnedMoments(5, 2, chunk_bytes=2**20).update(X, y, bins)
     fold = (np.arange(len(X)) % 3 == 0) | (bins == 2)
     rest = moments.subtract(BinnedMoments(5, 2).update(X[fold], y[fold], bins[fold]))
     assert rest.bins.tolist() == [0, 1, 3]
     assert_same_groups(rest, BinnedMoments(5, 2).update(X[~fold], y[~fold], bins[~fold]))
-    assert moments.n_rows == len(X)
+    assert moments.n_rows == len(X) and rest.chunk_bytes == moments.chunk_bytes
 
 
 @EXAMPLES
@@ -105,13 +105,15 @@ def test_whole_weights_are_repetitions_and_weight_0_is_absence(times):
     assert_same_groups(weighted, without)
 
 
-def test_rows_of_weight_0_may_hold_anything(data):
+@pytest.mark.parametrize("make", [np.asarray, lambda X: [X[:300], X[300:]]])
+@pytest.mark.parametrize("without", [[3, 11], slice(0, 300)])  # a whole chunk
+def test_rows_of_weight_0_may_hold_anything(data, make, without):
     X, y, bins = data
     X = X.copy()
-    X[[3, 11]] = np.nan
+    X[without] = np.nan
     weights = np.ones(len(X))
-    weights[[3, 11]] = 0
-    moments = BinnedMoments(5, 2).update(X, y, bins, weights)
+    weights[without] = 0
+    moments = BinnedMoments(5, 2, chunk_bytes=1).update(make(X), y, bins, weights)
     kept = weights > 0
     assert_same_groups(moments, BinnedMoments(5, 2).update(X[kept], y[kept], bins[kept]))
 

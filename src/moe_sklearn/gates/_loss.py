@@ -127,7 +127,7 @@ def mixture_loss(
         labelled = rows.codes != NO_BIN
         surprise = softmax(logits[..., : rows.n_bins, :])
         places = np.maximum(rows.codes, 0)[..., None, :]
-        likelihood = np.where(labelled, np.take_along_axis(surprise, places, axis=-2)[..., 0, :], 1)
+        likelihood = np.take_along_axis(surprise, places, axis=-2)[..., 0, :]
         scale = c * scale * labelled
         loss -= float(np.vdot(scale, np.log(np.maximum(likelihood, np.finfo(logits.dtype).tiny)))) / n_gates
         # In place, because these arrays are the largest of a gate of many bins.

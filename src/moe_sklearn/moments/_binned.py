@@ -152,7 +152,7 @@ class BinnedMoments:
     def select(self, labels) -> BinnedMoments:
         """Return the moments of some bins; their groups are shared with these moments."""
         part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
-        part.follows_rows = self.follows_rows
+        part.follows_rows, part.chunk_bytes = self.follows_rows, self.chunk_bytes
         part.groups, part.store = {label: self.groups[label] for label in labels}, self.store
         return part
 
@@ -203,7 +203,6 @@ class BinnedMoments:
             if group.n_rows and label not in self.groups:
                 raise ValueError(f"other has rows in bin {label!r}, but these moments have none there.")
         rest = self.select([])
-        rest.chunk_bytes = self.chunk_bytes
         # The rows that stay get their own store, since those that go can lie far from them.
         rest.store = RowStore(self.n_features, self.n_targets, self.product_dtype)
         for label, group in self.groups.items():
@@ -335,7 +334,7 @@ class BinnedMoments:
         # The comparisons are False if there is nan or infinity.
         x_squares = sum(sum_of_squares(load()) for _, _, load in source.blocks(BLOCK_ROWS))
         x_limit, y_limit = ROOM * np.finfo(self.product_dtype).max, ROOM * np.finfo(float).max
-        is_quiet = all(variances.max(initial=0.0) < x_limit for variances in noise.values())
+        is_quiet = all((variances < x_limit).all() for variances in noise.values())
         return is_quiet and heaviest * x_squares < x_limit and heaviest * sum_of_squares(y) < y_limit
 
     def _few(self, names, codes, sample_weight) -> set:

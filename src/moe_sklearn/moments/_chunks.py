@@ -92,7 +92,7 @@ def has_extremes(sample_weight):
     if sample_weight is None:
         return False
     used = sample_weight[sample_weight > 0]
-    return used.min(initial=1.0) < SMALLEST_FLOAT32_WEIGHT or used.max(initial=1.0) > LARGEST_FLOAT32_WEIGHT
+    return ((used < SMALLEST_FLOAT32_WEIGHT) | (used > LARGEST_FLOAT32_WEIGHT)).any()
 
 
 class Adder:
@@ -112,7 +112,7 @@ class Adder:
         """Add rows of one group, in a block with a spare row; FloatingPointError if they are not finite."""
         weights = None if self.sample_weight is None else self.sample_weight[rows]
         if label in self.few:
-            largest = float(np.abs(gathered[:-1]).max(initial=0.0))
+            largest = float(np.abs(gathered[:-1]).max())
             if not SMALLEST_ROWS <= largest <= LARGEST_ROWS and 0 < largest < np.inf:
                 self.moments.follow(np.float64)
             limit = np.finfo(self.moments.product_dtype).max

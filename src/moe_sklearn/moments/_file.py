@@ -200,8 +200,7 @@ def _replacing(path):
             # The mode is copied before the content is written, so that a private file is always private.
             if path.exists():
                 shutil.copymode(path, partial)
-            yield file
-            file.flush()
+            yield file  # np.savez flushes it
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:

@@ -203,7 +203,7 @@ class FoldMoments:
         """
         source, folds = as_source(X), np.asarray(folds)
         n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
-        if folds.shape != (len(source),) or folds.min(initial=0) < 0:
+        if folds.shape != (len(source),) or (folds < 0).any():
             raise ValueError(
                 f"folds must hold one number >= 0 for each of the {len(source)} rows of X; it has shape "
                 f"{folds.shape} and numbers from {folds.min(initial=0)}."
