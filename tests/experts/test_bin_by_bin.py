@@ -137,7 +137,7 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
         BinnedRidgeExperts().fit(X, y, bins=bins)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):
         BinnedRidgeExperts(ALPHA).fit_batches([(X, y, bins)])
-    monkeypatch.setattr(_binned, "available_memory", lambda: 2.5 * of_one)
+    monkeypatch.setattr(_chunks, "available_memory", lambda: 2.5 * of_one)
     with pytest.raises(MemoryError, match="3 bins of 512 columns"):
         BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
 
