@@ -54,6 +54,8 @@ def test_a_gate_that_learns_nothing_leaves_half_of_the_weight_on_the_fallback(hi
     assert_allclose(proba, np.tile([1 / 2, 1 / 6, 1 / 6, 1 / 6], (300, 1)), rtol=1e-6)
     assert_allclose(proba.sum(axis=1), 1)
     assert fitted(hidden, X, y, experts).predict_proba(X)[:, 0].mean() > 0.5
+    alone = gate.fit(X, y, experts=experts[:, :1], fallback=0).predict_proba(X)
+    assert_array_equal(alone, np.ones((len(X), 1)))
     for wrong in (4, -1, 1.5, "a"):
         with pytest.raises((ValueError, TypeError), match="fallback must be an integer"):
             gate.fit(X, y, experts=experts, fallback=wrong)
