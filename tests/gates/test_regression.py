@@ -56,6 +56,8 @@ def test_a_gate_that_learns_nothing_leaves_half_of_the_weight_on_the_fallback(hi
     assert fitted(hidden, X, y, experts).predict_proba(X)[:, 0].mean() > 0.5
     alone = gate.fit(X, y, experts=experts[:, :1], fallback=0).predict_proba(X)
     assert_array_equal(alone, np.ones((len(X), 1)))
+    with pytest.raises(ValueError, match="features"):
+        gate.predict_proba(X[:, 1:])
     for wrong in (4, -1, 1.5, "a"):
         with pytest.raises((ValueError, TypeError), match="fallback must be an integer"):
             gate.fit(X, y, experts=experts, fallback=wrong)
