@@ -422,6 +422,13 @@ def test_without_two_labels_there_are_no_label_gates(labels):
     assert [len(arrays) for arrays in gate.networks_] == [3]
 
 
+def test_a_gate_of_labels_alone_needs_no_label_gates(calls_of):
+    trained = calls_of(_regression, "train_linear")
+    for weight, n_trained in ((1.0, 0), (0.5, 2)):
+        fitted(4, *regimes(300), n_restarts=2, max_iter=2, classification_weight=weight)
+        assert len(trained) == n_trained
+
+
 def averaged(*errors, slack=0.0):
     """Names of the gates that have a share, and the shares, of members with these errors of LABEL_SHARES."""
     gates = [SimpleNamespace(parameters=[name]) for name in ("network", "label gate")]
