@@ -54,6 +54,10 @@ def test_a_gate_that_learns_nothing_leaves_half_of_the_weight_on_the_fallback(hi
     assert_allclose(proba, np.tile([1 / 2, 1 / 6, 1 / 6, 1 / 6], (300, 1)), rtol=1e-6)
     assert_allclose(proba.sum(axis=1), 1)
     assert fitted(hidden, X, y, experts).predict_proba(X)[:, 0].mean() > 0.5
+    alone = gate.fit(X, y, experts=experts[:, :1], fallback=0).predict_proba(X)
+    assert_array_equal(alone, np.ones((len(X), 1)))
+    with pytest.raises(ValueError, match="features"):
+        gate.predict_proba(X[:, 1:])
     for wrong in (4, -1, 1.5, "a"):
         with pytest.raises((ValueError, TypeError), match="fallback must be an integer"):
             gate.fit(X, y, experts=experts, fallback=wrong)
@@ -423,6 +427,13 @@ def test_labels_that_mislead_get_no_share(hidden):
 def test_without_two_labels_there_are_no_label_gates(labels):
     gate = fitted(4, *regimes(300, noise=6.0)[:3], labels, n_restarts=2, max_iter=3)
     assert [len(arrays) for arrays in gate.networks_] == [3]
+
+
+def test_a_gate_of_labels_alone_needs_no_label_gates(calls_of):
+    trained = calls_of(_regression, "train_linear")
+    for weight, n_trained in ((1.0, 0), (0.5, 2)):
+        fitted(4, *regimes(300), n_restarts=2, max_iter=2, classification_weight=weight)
+        assert len(trained) == n_trained
 
 
 def averaged(*errors, slack=0.0):

@@ -241,10 +241,11 @@ def test_the_row_that_is_not_finite_is_named(data, bad, row, dtype):
     X, y, bins = data
     X = X.astype(dtype)
     X[row, 2] = bad
-    message = rf"X contains NaN or infinity \(first in row {row}, column 2\).*remove or impute"
-    for chunk_bytes in (1, 2**28):
+    bins = np.where(np.arange(len(X)) == row, 4, bins)  # alone in its bin
+    message = rf"X contains NaN or infinity \(first in row {row}\b.*, column 2\).*remove or impute"
+    for chunk_bytes, source in ((1, X), (2**28, X), (1, [X[:350], X[350:]])):
         with pytest.raises(ValueError, match=message):
-            BinnedMoments(5, 2, chunk_bytes=chunk_bytes).update(X, y, bins)
+            BinnedMoments(5, 2, chunk_bytes=chunk_bytes).update(source, y, bins)
 
 
 def test_the_row_that_is_named_is_one_that_counts(data):

@@ -315,6 +315,12 @@ def test_the_smallest_and_the_largest_weight_are_used():
     assert of_rows(np.eye(2, COLUMNS + TARGETS), [1e-200, 1e200]).n_rows == 2
 
 
+def test_groups_far_from_each_other_outgrow_float32():
+    rows = 1e8 * np.random.default_rng(0).normal(size=(40, COLUMNS + TARGETS))
+    left, right = in_float32(rows - 1e13), in_float32(rows + 1e13)
+    assert (left.xx.dtype, right.xx.dtype, (left + right).xx.dtype) == (np.float32, np.float32, np.float64)
+
+
 def test_rows_far_from_a_single_one_outgrow_float32():
     """The way from one mean to the other is a row of the products."""
     rows = np.random.default_rng(0).normal(size=(21, COLUMNS + TARGETS))

@@ -62,6 +62,7 @@ def test_every_statistic_is_that_of_the_products(data, weighted):
         twin = group.as_products()
         for name in ("n_rows", "weight", "x_mean", "y_mean", "xy", "yy", "x_squares"):
             assert_allclose(getattr(group, name), getattr(twin, name), rtol=1e-10, atol=1e-10)
+        assert_allclose(group.x_floor(), twin.x_floor(), rtol=1e-10)
         for prior_coef in (None, prior):
             for found, expected in zip(
                 ridge(group, 1.0, prior_coef), ridge(twin, 1.0, prior_coef), strict=True
