@@ -21,7 +21,7 @@ class StatefulEstimator(BaseEstimator):
     # Fitted models of this class are loaded if they were written by this release or a later one.
     _readable_since: str = "0.2"
 
-    # scikit-learn's HTML of an estimator links to the page that docs/api.rst generates for it
+    # scikit-learn's HTML of an estimator links to the page that docs/api.rst generates for it.
     _doc_link_module = "moe_sklearn"
     _doc_link_template = "https://moe-sklearn.github.io/moe-sklearn/generated/{page}.html"
 

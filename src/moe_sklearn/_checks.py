@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+from sklearn.utils import check_array
 
 
 def is_missing(value) -> bool:
@@ -33,7 +34,7 @@ def mask_of(values) -> np.ndarray | None:
 
 
 def check_no_missing(values, name: str):
-    """Raise a ValueError if a mask hides a value, or if a value of dtype object is missing.
+    """Raise if a mask hides a value, if a value of dtype object is missing, or a cell holds no number.
 
     Missing values of other dtypes become nan, which is detected when the values are read.
 
@@ -50,7 +51,7 @@ def check_no_missing(values, name: str):
     ...
     ValueError: y has 1 masked or missing value(s), the first in row 1. Fill them, ...
     """
-    if type(values) is np.ndarray and values.dtype != object:
+    if type(values) is np.ndarray and values.dtype.kind not in "OUST":
         return
     missing = mask_of(values)
     if missing is None and any(HOLDS_ANYTHING.match(str(dtype)) for dtype in _dtypes_of(values)):
@@ -67,8 +68,8 @@ def check_no_missing(values, name: str):
     )
 
 
-# Dtypes of NumPy, pandas, polars and pyarrow whose values can be missing, or arrays
-HOLDS_ANYTHING = re.compile("object|list|array|fixed_size_list", re.IGNORECASE)
+# Dtypes of NumPy, pandas, polars and pyarrow whose values can be missing, text or arrays
+HOLDS_ANYTHING = re.compile("object|list|array|fixed_size_list|str|category|[<>|][US]", re.IGNORECASE)
 
 
 def _dtypes_of(values) -> list:
@@ -80,17 +81,20 @@ def _dtypes_of(values) -> list:
 
 
 def _check_cells(array, name, values):
-    """Raise a ValueError if a cell of `values` holds an array; `array` is an array of all cells."""
-    found = next((place for place, cell in np.ndenumerate(array) if _n_axes(cell)), None)
+    """Raise an error if a cell of `values` holds no number; `array` is an array of all cells."""
+    found = next((place for place, cell in np.ndenumerate(array) if not _is_number(cell)), None)
     if found is None:
         return
-    row, *at = found
+    row, *at = found or [0]
     column, cells = name, array[:, at[0]] if at else array
     if hasattr(values, "column_names"):  # of pyarrow
         column = f"{name}[{values.column_names[at[0]]!r}].to_numpy()"
     elif at:
         column += f"[{values.columns[at[0]]!r}]" if hasattr(values, "columns") else f"[:, {at[0]}]"
-    shapes = sorted({np.shape(cell) for cell in cells})
+    if not _n_axes(cell := array[found]):
+        text = f"{name} holds {cell!r:.60}, which is no number, in row {row} of {column}"
+        raise TypeError(f"{text}: the argument must be real numbers, or strings of numbers.")
+    shapes = sorted({np.shape(cell) for cell in cells if _n_axes(cell)})
     if len(shapes) > 1:
         way_out = f"they have the shapes {str(shapes[:4])[1:-1]}: bring them to one length first."
     elif len(shapes[0]) == 1:
@@ -98,6 +102,14 @@ def _check_cells(array, name, values):
     else:  # A cell of MATLAB holds a matrix of one row.
         way_out = f"pass np.stack([np.ravel(cell) for cell in {column}])."
     raise ValueError(f"{name} holds arrays in cells, the first in row {row} of {column}: {way_out}")
+
+
+def _is_number(cell) -> bool:
+    """Return True for a number, a string of one, and a missing value."""
+    try:
+        return not _n_axes(cell) and float(cell) is not None
+    except (TypeError, ValueError):
+        return is_missing(cell)
 
 
 def _n_axes(cell) -> int:
@@ -125,15 +137,14 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
         _check_cells(np.fromiter(values, object, len(values)), name, values)
     if parts := _parts_of(values, name):
         raise TypeError(f"{name} is a {type(values).__name__} {_way_to_one(parts, name, values)}.")
-    if isinstance(first, np.ndarray):
-        unit = getattr(first, "unit", None)
-        if unit is not None and str(unit):
-            # A column of a table also has a unit, but is not a Quantity.
-            plain = f"to_value({str(unit)!r})" if hasattr(first, "to_value") else "value"
-            raise TypeError(
-                f"{name} is in {unit}, but models keep no units: pass plain numbers, {name}.{plain}, in the "
-                "same unit to fit and predict."
-            )
+    unit = getattr(first, "unit", None) if isinstance(first, np.ndarray) else None
+    if unit is not None and str(unit):
+        # A column of a table also has a unit, but is not a Quantity.
+        plain = f"to_value({str(unit)!r})" if hasattr(first, "to_value") else "value"
+        raise TypeError(
+            f"{name} is in {unit}, but models keep no units: pass plain numbers, {name}.{plain}, in the same "
+            "unit to fit and predict."
+        )
     elif hasattr(first, "collect") and hasattr(first, "collect_schema"):
         raise TypeError(f"{name} is a {kind}, which holds no rows yet: pass {name}.collect().")
     elif hasattr(first, "spectral_axis") and hasattr(first, "flux") and not hasattr(first, "iloc"):
@@ -144,8 +155,12 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
         )
     if may_miss:
         return
-    if any(getattr(dtype, "kind", None) in ("m", "M") for dtype in _dtypes_of(values)):
+    # "date", "time" and "dura" begin the names of dtypes of polars and pyarrow.
+    kinds = {getattr(dtype, "kind", str(dtype)[:4].lower()) for dtype in _dtypes_of(values)}
+    if kinds & {"m", "M", "date", "time", "dura"}:
         raise TypeError(f"{name} holds dates: make them numbers, as in (t - t[0]) / np.timedelta64(1, 'D').")
+    if "c" in kinds:
+        raise ValueError(f"Complex data not supported: make {name} real, as by {name}.real or abs({name}).")
     check_no_missing(values, name)
 
 
@@ -191,6 +206,32 @@ def _way_to_one(parts, name, values) -> str:
     best = next((way for way, shape in parts if shape is not None and len(shape) == n_axes), parts[0][0])
     listed = ", ".join(way if shape is None else f"{way} of shape {shape}" for way, shape in parts[:20])
     return f"that holds {listed}: pass one of them, as in {best}"
+
+
+def as_floats(values, name: str, n_rows: int | None = None) -> np.ndarray:
+    """Return an argument as a float64 array; its values may be nan or infinite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `check_kind`. Also if the number of rows is not `n_rows`.
+
+    Examples
+    --------
+    >>> as_floats([1, "bright"], "y")
+    Traceback (most recent call last):
+    ...
+    TypeError: y holds 'bright', which is no number, in row 1 of y: the argument must be real numbers, ...
+    """
+    check_kind(values, name)
+    check_kind(np.asarray(values) if isinstance(values, list | tuple) else values, name)
+    shape: dict[str, Any] = {"ensure_2d": False, "allow_nd": True, "ensure_min_samples": 0}
+    found = check_array(values, dtype=np.float64, ensure_all_finite=False, **shape)
+    if n_rows is not None:
+        if found.ndim not in (1, 2):
+            raise ValueError(f"{name} must be 1-D or 2-D, got shape {found.shape}.")
+        check_length(found, name, n_rows)
+    return found
 
 
 def printable(text) -> str:
@@ -253,16 +294,16 @@ def zero_ignored(array, name, sample_weight=None):
 
 def check_length(array, name, n_rows):
     """Raise a ValueError unless `array` has as many rows as X."""
-    if len(array) != n_rows:
+    if (found := len(array) if hasattr(array, "__len__") else 0) != n_rows:
         raise ValueError(
-            f"{name} and X have inconsistent numbers of samples: {name} has {len(array)} rows, but X has "
+            f"{name} and X have inconsistent numbers of samples: {name} has {found} rows, but X has "
             f"{n_rows}. Pass one row of {name} per row of X."
         )
 
 
 def of_columns(values, name, n_columns):
     """Return one number for each column of X, (n_columns,); raise a ValueError for other shapes and nan."""
-    values = np.asarray(values, dtype=float)
+    values = as_floats(values, name)
     if values.shape != (n_columns,):
         raise ValueError(
             f"{name} must have one value for each of the {n_columns} columns of X; got shape {values.shape}."
@@ -282,8 +323,7 @@ def check_sample_weight(sample_weight, n_rows, *, all_zero=False):
     """
     if sample_weight is None:
         return None
-    check_kind(sample_weight, "sample_weight")
-    sample_weight = np.asarray(sample_weight, dtype=float)
+    sample_weight = as_floats(sample_weight, "sample_weight")
     if sample_weight.ndim == 0:
         sample_weight = np.full(n_rows, float(sample_weight))
     if sample_weight.ndim != 1:
@@ -292,9 +332,7 @@ def check_sample_weight(sample_weight, n_rows, *, all_zero=False):
     check_finite(sample_weight, "sample_weight")
     if (sample_weight < 0).any():
         row = np.flatnonzero(sample_weight < 0)[0]
-        raise ValueError(
-            f"sample_weight is negative in row {row}; weights must be >= 0 (0 leaves out a row)."
-        )
+        raise ValueError(f"sample_weight is negative in row {row}; weights must be >= 0 (0 leaves it out).")
     if not all_zero and not sample_weight.any():
         raise ValueError(NO_WEIGHT)
     return sample_weight

@@ -94,9 +94,8 @@ class Stage:
 
     def end(self, *notes: str, n_rows: int | None = None):
         """Print the line of the stage: its notes, rows and seconds."""
-        if self.progress:
-            counted = [] if n_rows is None else [f"{n_rows:,} rows"]
-            self.progress.say(f"{self.name}: {', '.join([*counted, *notes, self._rate(n_rows)])}")
+        counted = [] if n_rows is None else [f"{n_rows:,} rows"]
+        self.progress.say(f"{self.name}: {', '.join([*counted, *notes, self._rate(n_rows)])}")
 
     def _rate(self, n_rows):
         seconds = self.seconds

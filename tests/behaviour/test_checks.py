@@ -77,7 +77,7 @@ def test_good_weights_are_float64():
         ({"y": Y[:3]}, "y and X have inconsistent numbers of samples: y has 3 rows, but X has 4"),
         ({"y": [1, 2, np.nan, 3]}, r"y contains NaN or infinity \(first in row 2\)"),
         ({"y": np.c_[Y, [1, np.inf, 2, 3]]}, r"y contains .*\(first in row 1, column 1\)"),
-        ({"y": Y.reshape(2, 2, 1)}, "dim"),
+        ({"y": Y.reshape(2, 2, 1)}, r"y must be 1-D or 2-D, got shape \(2, 2, 1\)"),
         ({"y": None}, "requires y"),
         ({"X": X[:, 0]}, "Expected 2D array"),
         ({"X": X[:1], "y": Y[:1]}, r"minimum of 2 is required"),

@@ -549,6 +549,30 @@ def test_few_rows_do_not_tell_the_spread_of_a_column(n):
         BinnedMoments(12).update(X[:n], y[:n], x_std=x_std)
 
 
+@pytest.mark.parametrize("factor", [4.0, 9.0])
+def test_the_factor_of_the_noise_counts_for_the_spread(factor):
+    X, y, *_ = with_bad_pixels()
+    x_std = np.where(np.arange(12) == 3, 40 * X[:, 3].std(), 0.0)
+    moments = BinnedMoments(12).update(X, y, np.zeros(600, int))
+    with pytest.warns(UserWarning, match="120 times its spread") if factor > 6.25 else nullcontext():
+        assert moments.add_noise(x_std, np.zeros(600, int), factor=factor) is moments
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_noise_of_a_column_of_a_small_unit_is_relative_to_its_spread(scale):
+    X, y, *_ = with_bad_pixels()
+    X[:, 3] *= 1e-3
+    x_std = np.where(np.arange(12) == 3, 200 * X[:, 3].std(), 0.0)
+    with pytest.warns(UserWarning, match="in column 3, 200 times its spread"):
+        BinnedMoments(12).update(scale * X, y, x_std=scale * x_std)
+
+
+def test_bins_of_one_row_do_not_lower_the_spread_of_a_column():
+    X, y, *_ = with_bad_pixels()
+    bins = np.minimum(np.arange(600), 300)  # half of the rows in one bin, the others in a bin each
+    BinnedMoments(12).update(X, y, bins, x_std=np.where(np.arange(12) == 3, 80 * X[300:, 3].std(), 0.0))
+
+
 def test_the_share_of_bad_pixels_is_said():
     X, y, bins, error, _ = with_bad_pixels()
     error[:6, 3] = 1e10

@@ -57,13 +57,19 @@ def test_fits_in_processes_of_joblib():
 
 def test_small_problems_take_one_thread_of_blas(two_threads, monkeypatch):
     """Penalties and gate of 3,300 x 343 took three times as long with two threads beside another job."""
-    callers, enter = set(), _threads._limit.enter
+    callers = set()
 
-    def noted(unknown):
-        callers.update(Path(frame.filename).parent.name for frame in traceback.extract_stack())
-        return enter(unknown)
+    class NotedLock:
+        lock = threading.Lock()
 
-    monkeypatch.setattr(_threads._limit, "enter", noted)
+        def __enter__(self):
+            callers.update(Path(frame.filename).parent.name for frame in traceback.extract_stack())
+            return self.lock.__enter__()
+
+        def __exit__(self, *error):
+            self.lock.__exit__(*error)
+
+    monkeypatch.setattr(_threads._Limit, "lock", NotedLock())
     predictions()
     assert {"experts", "gates"} <= callers
     assert blas_threads() == {2}

@@ -64,6 +64,21 @@ def test_one_column_takes_plain_edges_and_names():
     assert [column.tolist() for column in binner.edges_] == [[0, 1, 2]]
 
 
+@pytest.mark.parametrize(
+    ("edges", "outside", "names"),
+    [
+        ([-np.inf, 5000, np.inf], "clip", ["x0 < 5,000", "x0 >= 5,000"]),
+        ([-np.inf, 5000, np.inf], "drop", ["x0 -inf to 5,000", "x0 5,000 to inf"]),
+        ([-np.inf, np.inf], "clip", ["x0 -inf to inf"]),
+    ],
+)
+def test_edges_can_be_infinite(edges, outside, names):
+    """Names of bins raised an OverflowError."""
+    binner = GridBinner(edges=[edges], outside=outside).fit([[4000.0], [6000.0]])
+    assert binner.bin_names_ == names
+    assert binner.transform([[4000.0], [1e9]]).ravel().tolist() == [0, len(names) - 1]
+
+
 @pytest.mark.parametrize("outside", ["clip", "drop"])
 def test_nan_is_in_no_bin(outside):
     side = np.array([[0.5, 0.5], [np.nan, 0.5], [0.5, np.nan]])

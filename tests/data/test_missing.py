@@ -1,5 +1,7 @@
 """Masked and missing values: rows in no bin, or an error that names the argument."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -159,6 +161,68 @@ def test_masked_values_are_refused_by_name_and_a_mask_without_any_passes(entry, 
         call(**{name: masked(values)})
 
 
+@pytest.mark.parametrize(("entry", "name"), CASES)
+def test_text_and_complex_numbers_are_refused_by_name(entry, name):
+    call, values = ENTRIES[entry][0], VALUES.get(name, Y)
+    of_dask = "dask" in entry and name == "X"
+    text = values.astype(object)
+    text.reshape(len(text), -1)[3, 0] = "bright"
+    for given in (text, np.where(text == "bright", {}, text)) if not of_dask else ():
+        with pytest.raises(
+            TypeError, match=rf"{name} holds ('bright'|{{}}), .*row \d+ of {name}.*real numbers"
+        ):
+            call(**{name: given})
+    with pytest.raises(ValueError, match=rf"Complex data not supported: make {name} real"):
+        call(**{name: values + 1j})
+
+
+def test_dates_of_any_library_are_refused():
+    pytest.importorskip("pyarrow")
+    polars = pytest.importorskip("polars")
+    days = pd.date_range("2026-01-01", periods=80)
+    frame = polars.from_pandas(pd.DataFrame(X, columns=list("abcd")))
+    for column in (days, days.date.tolist(), days - days[0]):
+        dated = frame.with_columns(day=polars.Series(column))
+        for table in (dated, dated.to_arrow()):
+            with pytest.raises(TypeError, match="X holds dates: make them numbers"):
+                new(EXPERTS, X=table)
+        with pytest.raises(TypeError, match="y holds dates"):
+            new(EXPERTS, y=dated["day"])
+
+
+def test_rows_of_another_length_are_named():
+    for bins in (1, len, "teff", {"k": BINS}):
+        with pytest.raises(ValueError, match="bins and X have inconsistent numbers of samples: bins has"):
+            new(MIXTURE, bins=bins)
+    rest = {"bins": BINS}
+    for call in (MIXTURE.score, partial(RhoScorer(), MIXTURE, **rest), partial(accumulate_one, **rest)):
+        with pytest.raises(ValueError, match="y and X have inconsistent numbers of samples: y has 79 rows"):
+            call(X, Y[:-1])
+    for call in (MIXTURE.score, partial(MIXTURE.evaluate, **rest), partial(accumulate_one, **rest)):
+        with pytest.raises(ValueError, match=r"y must be 1-D or 2-D, got shape \(\)"):
+            call(X, None)
+    with pytest.raises(ValueError, match="sample_weight and X have inconsistent numbers .* has 9 rows"):
+        RhoScorer()(MIXTURE, X, Y, bins=BINS, sample_weight=np.ones(9))
+
+
+def accumulate_one(X, y, bins):
+    return accumulate([(X, y, bins)])
+
+
+def test_a_column_of_text_is_named_and_numbers_in_text_are_read():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    text = np.where(np.arange(80) == 7, "G2V", "5")
+    for column in (text, pd.Series(text), pd.Categorical(text), text.astype(bytes)):
+        with pytest.raises(TypeError, match=r"X holds b?'G2V', .* row 7 of X\['kind'\]"):
+            new(EXPERTS, X=frame.assign(kind=column))
+        new(EXPERTS, X=frame.assign(kind=np.where(np.arange(80) == 7, "4", "5")))
+    for given in (text, text.tolist(), pd.Series(text, dtype="string")):
+        with pytest.raises(TypeError, match="y holds 'G2V', .* row 7 of y"):
+            new(EXPERTS, y=given)
+    expected = new(EXPERTS).predict(X, bins=BINS)
+    np.testing.assert_allclose(new(EXPERTS, y=Y.astype(str)).predict(X, bins=BINS), expected)
+
+
 @pytest.mark.parametrize("name", ["X_test", "y_test"])
 @pytest.mark.parametrize("call", [curve, noise])
 def test_masked_test_rows_are_refused(call, name):
@@ -237,7 +301,7 @@ def test_where_a_value_is_missing_is_said():
         check_no_missing(np.ma.array(5.0, mask=True), "w")
     with pytest.raises(ValueError, match="y has 2 masked or missing .* in row 0"):
         check_no_missing(pd.Series([pd.NA, 1, None], dtype=object), "y")
-    for complete in (None, 3.0, [1.0], np.ones(2), pd.Series([1, "a"]), np.ma.array([1, 2])):
+    for complete in (None, 3.0, [1.0], np.ones(2), pd.Series([1, "2"]), np.ma.array([1, 2])):
         assert check_no_missing(complete, "y") is None
 
 

@@ -59,6 +59,27 @@ def test_marks_among_labels_that_are_numbers_are_named(kind):
         BinnedRidgeExperts().fit(X, y, bins=kind(honest))
 
 
+@pytest.mark.parametrize("mark", ["", " ", "nan", "None", "<NA>", "-1", "-999"])
+@pytest.mark.parametrize("kind", [np.array, list, pd.Series, pd.Categorical, np.char.encode])
+def test_labels_that_say_that_they_are_missing_are_named(kind, mark):
+    X, y = rows()
+    bins = np.where(np.arange(300) % 50, np.where(LABELS, "hot", "Na"), mark)
+    with pytest.warns(UserWarning, match=f"^bins holds {mark!r}. If it marks missing values, make it None"):
+        BinnedRidgeExperts().fit(X, y, bins=kind(bins))
+    with pytest.warns(UserWarning, match=f"^Column 'kind' of bins holds {mark!r}. If it marks"):
+        GridBinner().fit(pd.DataFrame({"kind": kind(bins)}))
+    BinnedRidgeExperts().fit(X, y, bins=kind(np.where(bins == mark, "none", bins)))
+    honest = np.where(bins == mark, None, bins.astype(object))
+    assert BinnedRidgeExperts().fit(X, y, bins=honest).bin_count_.sum() == 294
+
+
+@pytest.mark.parametrize("kind", [np.array, list, pd.Categorical, lambda bins: bins.astype(object)])
+def test_a_mark_beside_a_single_label_is_named(kind):
+    X, y = rows()
+    with pytest.warns(UserWarning, match="^bins is -999 in 6 of 300 rows"):
+        BinnedRidgeExperts().fit(X, y, bins=kind(np.where(np.arange(300) % 50, 1, -999)))
+
+
 def draws(rng):
     yield "normal", rng.normal(size=2000)
     yield "lognormal", rng.lognormal(sigma=3, size=2000)

@@ -344,6 +344,7 @@ def test_numbers_in_columns_of_a_source(stars, tmp_path, kind, side_columns):
         np.testing.assert_allclose(np.asarray(model.predict(source, mixing=mode)), expected, atol=1e-9)
     assert model.n_features_in_ == 7
     assert model.evaluate(source, y).r2 == pytest.approx(twin.evaluate(rows, y).r2)
+    assert model.contributions(source).data.shape == (len(X), 5)
 
 
 def test_gate_features_of_any_kind_read_a_memory_map_around_a_side_column(stars, tmp_path):

@@ -46,6 +46,15 @@ def test_y_may_come_in_shards_too(data):
     assert_allclose(model.coef_, BinnedRidgeExperts().fit(X, y, bins=bins).coef_, rtol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["y", "bins", "sample_weight", "groups"])
+def test_shards_of_other_lengths_than_those_of_X_are_named(name, data):
+    X, y, bins = data
+    given = {"y": y, "bins": bins, "sample_weight": np.ones(N), "groups": np.arange(N)}
+    given[name] = [given[name][:98], given[name][98:]]
+    with pytest.raises(ValueError, match=rf"{name} has shards of \[98, 502\] rows, .* X have \[99, 501\]"):
+        SoftGateMoERegressor().fit([X[:99], X[99:]], **given)
+
+
 @pytest.mark.parametrize("place", [0, 250, N])
 @pytest.mark.parametrize("empty", [np.zeros((0, D)), np.zeros((0, D), np.float32), sparse.csr_array((0, D))])
 def test_shards_without_rows_add_nothing(place, empty, data):

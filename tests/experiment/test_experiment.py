@@ -120,6 +120,12 @@ def test_saved_model_scales_and_keeps_what_is_known_of_spectra(flux, tmp_path):
             saved.check_pixels(10, axis, unit, medium)
     with pytest.raises(ValueError, match="flux has 9 pixels, the model has 10"):
         saved.check_pixels(9)
+    saved.pixel_names = list("abcdefghij")
+    for names in (None, saved.pixel_names):
+        saved.check_pixels(10, names=names)
+    for names, other in (("abcdefghi", None), ("abcdefghijk", "k"), ("abxdefghij", "x")):
+        with pytest.raises(ValueError, match=f"flux has a column {other!r} where that of the model has"):
+            saved.check_pixels(10, names=list(names))
 
 
 def test_results_replace_only_what_a_run_wrote(tmp_path):

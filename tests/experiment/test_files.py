@@ -351,8 +351,15 @@ def test_pickles_are_not_read(tmp_path, opened, name):
         (
             lambda a: a.update(flux=a["flux"][0]),
             {},
-            r"flux \(20,\).*two axes are expected, spectra and pixels",
+            r"flux \(20,\).*real numbers are expected, spectra by pixels",
         ),
+        (
+            lambda a: a.update(flux=a["flux"] + 1j),
+            {},
+            r"flux \(600, 20\), complex.* real numbers are expected",
+        ),
+        (lambda a: a.update(flux=a["flux"].astype(str)), {}, "flux .*, str.* real numbers are expected"),
+        (lambda a: a.update(error=a["error"] + 1j), {}, "error .*, complex.* real numbers are expected"),
         (lambda a: a.update(labels=a["labels"][:9]), {}, r"labels \(9, 3\).* does not go with 600 spectra"),
         (
             lambda a: a.update(error=a["error"][:, :9]),
@@ -379,7 +386,7 @@ def test_message_of_wrong_arrays(arrays, tmp_path, opened, change, options, mess
 def test_message_of_an_empty_array(tmp_path, opened):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["flux"] = np.empty((0, 5))
-    with pytest.raises(ValueError, match=r"flux \(0, 5\).*a\.h5: two axes are expected"):
+    with pytest.raises(ValueError, match=r"flux \(0, 5\).*a\.h5: real numbers are expected"):
         opened(tmp_path / "a.h5")
 
 

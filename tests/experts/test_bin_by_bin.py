@@ -9,20 +9,12 @@ from sklearn.base import clone
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor, gate_rows
 from moe_sklearn.data import Rows, as_source
 from moe_sklearn.experts import _bin_by_bin
-from moe_sklearn.experts._bin_by_bin import SolvedMoments, gather_in_turn, solve_moments, solve_rows
+from moe_sklearn.experts._bin_by_bin import SolvedMoments, gather_in_turn, solve_moments
 from moe_sklearn.gates import RegressionGate
 from moe_sklearn.labels import GivenFolds
 from moe_sklearn.linalg import Scratch, _cholesky, _triangles
 from moe_sklearn.mixture import _fit
-from moe_sklearn.moments import (
-    FEW_COLUMNS,
-    BinnedMoments,
-    FoldMoments,
-    _binned,
-    _moments,
-    discriminants,
-    ridge,
-)
+from moe_sklearn.moments import FEW_COLUMNS, BinnedMoments, FoldMoments, _chunks, discriminants, ridge
 
 ALPHA = 5.0
 D = 140  # from 128 columns on, bins of fewer rows than columns are kept as rows
@@ -46,10 +38,10 @@ def both(X, y, bins, folds, weight=None, in_turn=True, n_fitted=1):
     whole = FoldMoments(D, 1).update(X, y, bins, folds, weight)
     if not in_turn:
         return solve_moments(whole, alpha_of, n_fitted, Scratch()), whole
-    in_rows = FoldMoments(D, 1)
-    in_rows.n_folds = whole.n_folds
-    rows = Rows(as_source(X), y, bins, weight)
-    return solve_rows(in_rows, rows, folds, alpha_of, n_fitted, Scratch()), whole
+    rows, given = Rows(as_source(X), y, bins, weight), GivenFolds(folds, whole.n_folds, n_fitted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_bin_by_bin, "FEW_COLUMNS", D)
+        return gather_in_turn(BinnedRidgeExperts(ALPHA), [rows], given, "auto", Scratch()), whole
 
 
 def assert_same_models(solved, whole, tol):
@@ -138,22 +130,25 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
     X, y, bins = wide_rows()
     of_one = _triangles.lower_bytes(FEW_COLUMNS, np.float32)
     in_turn = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
-    monkeypatch.setattr(_binned, "available_memory", lambda: 3.5 * of_one)
+    monkeypatch.setattr(_chunks, "available_memory", lambda: 3.5 * of_one)
     again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
     assert_allclose(again.coef_, in_turn.coef_, rtol=0, atol=1e-6)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):
         BinnedRidgeExperts().fit(X, y, bins=bins)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):
         BinnedRidgeExperts(ALPHA).fit_batches([(X, y, bins)])
+    monkeypatch.setattr(_chunks, "available_memory", lambda: 2.5 * of_one)
+    with pytest.raises(MemoryError, match="3 bins of 512 columns"):
+        BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
 
 
 def test_the_matrices_of_a_bin_serve_the_next(calls_of):
-    made, copied, counts = calls_of(_moments, "zeros_lower"), calls_of(_triangles, "zeros_lower"), []
+    made, counts = calls_of(_triangles, "_untouched"), []
     for n_bins in (2, 4):
         X, y, bins = wide_rows(n_bins=n_bins)
-        before, folds = len(made + copied), GivenFolds(np.arange(len(y)) % 3, 3, 1)
+        before, folds = len(made), GivenFolds(np.arange(len(y)) % 3, 3, 1)
         gather_in_turn(BinnedRidgeExperts(ALPHA), [Rows(as_source(X), y, bins)], folds, "auto", Scratch())
-        counts.append(len(made + copied) - before)
+        counts.append(len(made) - before)
     assert counts[0] == counts[1]
 
 

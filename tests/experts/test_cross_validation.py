@@ -15,14 +15,8 @@ from sklearn.model_selection import KFold
 from moe_sklearn import BinnedPLSExperts, BinnedRidgeExperts, SoftGateMoERegressor
 from moe_sklearn.data import Rows, as_source
 from moe_sklearn.experts import folds_to_compare, held_out_errors, r2_scores
-from moe_sklearn.experts._cross_validation import (
-    bins_in_one_fold,
-    error_curves,
-    first_folds,
-    largest_of_best,
-    pooled_curves,
-    tie_of,
-)
+from moe_sklearn.experts._cross_validation import bins_in_one_fold, first_folds
+from moe_sklearn.experts._curves import error_curves, largest_of_best, pooled_curves
 from moe_sklearn.labels import GivenFolds, fold_rule
 from moe_sklearn.moments import FoldMoments, ridge, ridge_path
 
@@ -97,15 +91,16 @@ def test_bins_lean_on_each_other_the_more_the_fewer_their_rows():
     pooled = pooled_curves(twice, [*counts, 40])  # the last one has no curve, and no say
     assert_allclose(pooled[:4], pooled_with_others(curves, counts), rtol=1e-12)
     mean = np.average(curves, axis=0, weights=counts)
-    assert_array_equal(largest_of_best(pooled[4:], 0.003), largest_of_best(mean[None], 0.003))
+    assert_array_equal(largest_of_best(pooled[4:], 700), largest_of_best(mean[None], 700))
 
 
 def test_of_candidates_that_are_as_good_as_rows_can_tell_the_last_is_best():
     curves = np.array([[3.0, 1.0005, 2.0, 1.0, 1.0012], [0.0, 0.0, 0.0, 0.0, 0.0], [5.0, 4.0, 3.0, 2.0, 1.0]])
-    assert largest_of_best(curves, tie_of(6400)).tolist() == [3, 4, 4]
-    assert largest_of_best(curves, tie_of(4000)).tolist() == [4, 4, 4]
+    assert largest_of_best(curves, 6400).tolist() == [3, 4, 4]
+    assert largest_of_best(curves, 4000).tolist() == [4, 4, 4]
+    assert largest_of_best(np.array([[1.0, 1.0, 2.0]]), np.inf) == 1
     for curve in curves:
-        assert largest_of_best(curve[None], tie_of(6400)) == best_place(curve, 6400)
+        assert largest_of_best(curve[None], 6400) == best_place(curve, 6400)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,9 @@ def test_the_number_of_components_is_that_of_cross_validation(d):
     assert experts.global_n_components_ == 1 + curves["global"].argmin()
     pooled = pooled_with_others([curves[0], curves[1]], [120, 120])
     assert experts.n_components_.tolist() == [1 + curve.argmin() for curve in pooled]
+    given = BinnedPLSExperts(global_n_components=5, max_components=8, cv=KFold(4)).fit(X, y, bins=bins)
+    assert (given.global_n_components_, set(given.cv_results_["param_model"])) == (5, {0, 1})
+    assert given.n_components_.tolist() == experts.n_components_.tolist()
 
 
 @pytest.mark.parametrize(

@@ -173,12 +173,14 @@ def test_rows_of_weight_0_are_not_read_and_weights_count():
     assert_allclose(found.transform(rows), expected.transform(rows), atol=1e-9)
 
 
-def test_a_number_can_mark_missing_values():
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32])
+def test_a_number_can_mark_missing_values(kind):
+    """With a float64 of NumPy, float32 rows kept their marks."""
     X = spectra(200, 30)[0].astype(np.float32)
     rows = holed(X)
     marked = np.where(np.isnan(rows), np.float32(-99.99), rows)
     marked[0] = rows[0]  # nan does too
-    imputer = PixelImputer(5, missing_values=-99.99).fit(marked)
+    imputer = PixelImputer(5, missing_values=kind(-99.99)).fit(marked)
     assert_array_equal(imputer.transform(marked), PixelImputer(5).fit_transform(rows))
 
 

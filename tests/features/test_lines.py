@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from moe_sklearn.features._lines import (
     CACHED_ROWS,
-    FEW_ROWS,
+    FEW_SPECTRA,
     STELLAR_LINES,
     PixelSets,
     check_wavelength,
@@ -59,7 +59,7 @@ def test_windows_with_one_continuum_share_its_median():
     assert packed.continuum[-3:].tolist() == [packed.continuum[-1]] * 3  # Mg I 8806, 8807 and 8808
 
 
-@pytest.mark.parametrize("n_rows", [1, FEW_ROWS, 3 * CACHED_ROWS])
+@pytest.mark.parametrize("n_rows", [1, FEW_SPECTRA, 3 * CACHED_ROWS])
 def test_pixels_in_any_order_are_taken(n_rows):
     flux = np.random.default_rng(0).uniform(0.5, 1.5, size=(n_rows, 30)).astype(np.float32)
     sets = [np.array([3, 4, 5, 9, 2]), np.array([7]), np.array([0, 2, 4])]
@@ -175,7 +175,7 @@ def test_bad_wavelengths_are_named(wavelength, message):
         assert check_wavelength(good, 10) is good
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, FEW_ROWS, CACHED_ROWS, 3 * CACHED_ROWS + 1])
+@pytest.mark.parametrize("n_rows", [0, 1, FEW_SPECTRA, CACHED_ROWS, 3 * CACHED_ROWS + 1])
 def test_every_row_is_measured(n_rows):
     flux = np.random.default_rng(0).uniform(0.5, 1.5, size=(n_rows, len(FINE)))
     windows = pack_windows(line_windows(FINE, STELLAR_LINES))

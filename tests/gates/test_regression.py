@@ -54,6 +54,10 @@ def test_a_gate_that_learns_nothing_leaves_half_of_the_weight_on_the_fallback(hi
     assert_allclose(proba, np.tile([1 / 2, 1 / 6, 1 / 6, 1 / 6], (300, 1)), rtol=1e-6)
     assert_allclose(proba.sum(axis=1), 1)
     assert fitted(hidden, X, y, experts).predict_proba(X)[:, 0].mean() > 0.5
+    alone = gate.fit(X, y, experts=experts[:, :1], fallback=0).predict_proba(X)
+    assert_array_equal(alone, np.ones((len(X), 1)))
+    with pytest.raises(ValueError, match="features"):
+        gate.predict_proba(X[:, 1:])
     for wrong in (4, -1, 1.5, "a"):
         with pytest.raises((ValueError, TypeError), match="fallback must be an integer"):
             gate.fit(X, y, experts=experts, fallback=wrong)
@@ -224,11 +228,14 @@ def test_a_regression_gate_does_not_depend_on_the_number_of_threads(n_rows):
     assert_array_equal(*weights)
 
 
-def test_networks_that_are_trained_one_by_one_are_those_trained_side_by_side(monkeypatch):
+def test_networks_that_are_trained_one_by_one_are_those_trained_side_by_side(monkeypatch, calls_of):
     X, *rows = regimes(300)
+    trained = calls_of(RegressionGate, "_train")
     together = fitted(4, X, *rows, n_restarts=3, max_iter=5).weigh(X)
+    assert len(trained) == 1
     monkeypatch.setattr(_regression, "MANY_EXPERTS", 1)
     assert_array_equal(fitted(4, X, *rows, n_restarts=3, max_iter=5).weigh(X), together)
+    assert len(trained) == 1 + 3
 
 
 def test_weights_do_not_depend_on_the_blocks_of_rows(monkeypatch):
@@ -278,6 +285,8 @@ def test_bad_rows_are_named(change, message):
     rows = dict(zip(("X", "y", "experts", "labels"), regimes(20), strict=True))
     with pytest.raises(ValueError, match=message):
         fitted(0, **rows | change)
+    with pytest.raises(ValueError, match="1 sample.* a minimum of 2 is required"):
+        fitted(0, *(array[:1] for array in rows.values()))
 
 
 @pytest.mark.parametrize(
@@ -355,6 +364,13 @@ def test_one_group_cannot_be_held_out_from_itself():
         RegressionGate().fit(X, y[:, 0], experts=y[:, :2], groups=["a"] * 19)
 
 
+def test_a_gate_needs_two_rows_that_count():
+    """A ZeroDivisionError."""
+    X = np.random.default_rng(0).normal(size=(3, 2))
+    with pytest.raises(ValueError, match="sample_weight is positive in one row only"):
+        RegressionGate().fit(X, X[:, 0], experts=X, sample_weight=[0, 1, 0])
+
+
 def test_held_out_rows_are_drawn_by_the_seed():
     one, same, other = (_splits(100, 1, np.random.RandomState(seed))[0][1] for seed in (0, 0, 1))
     assert_array_equal(one, same)
@@ -413,13 +429,20 @@ def test_without_two_labels_there_are_no_label_gates(labels):
     assert [len(arrays) for arrays in gate.networks_] == [3]
 
 
-def averaged(*errors):
+def test_a_gate_of_labels_alone_needs_no_label_gates(calls_of):
+    trained = calls_of(_regression, "train_linear")
+    for weight, n_trained in ((1.0, 0), (0.5, 2)):
+        fitted(4, *regimes(300), n_restarts=2, max_iter=2, classification_weight=weight)
+        assert len(trained) == n_trained
+
+
+def averaged(*errors, slack=0.0):
     """Names of the gates that have a share, and the shares, of members with these errors of LABEL_SHARES."""
     gates = [SimpleNamespace(parameters=[name]) for name in ("network", "label gate")]
     members = [
         SimpleNamespace(network=gates[0], label_gate=gates[1], errors=lambda rows, e=e: e) for e in errors
     ]
-    networks, shares = _average(members, _label_share(members, None))
+    networks, shares = _average(members, _label_share(members, None, slack))
     return [names.tolist() for (names,) in networks], shares
 
 
@@ -438,6 +461,12 @@ def test_shares_are_the_best_of_the_held_out_rows():
     names, shares = averaged(*(1 + np.outer((LABEL_SHARES - best) ** 2, np.ones(5)) for best in (0.2, 0.6)))
     assert names == [["network"] * 2, ["label gate"] * 2]
     assert_allclose(shares, [0.6, 0.4])
+
+
+def test_the_share_is_the_least_whose_error_is_within_the_slack():
+    errors = 5 - 0.1 * LABEL_SHARES[:, None] + np.outer(LABEL_SHARES < 1, np.resize([1.0, -1.0], 400))
+    # Half a standard error is 0.025. Errors exceed the least by 0.02 with a share of 0.8, by 0.03 with 0.7.
+    assert_allclose(averaged(errors, slack=0.5)[1], [0.2, 0.8])
 
 
 def test_errors_of_a_share_are_those_of_the_mean_weights():

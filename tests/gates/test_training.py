@@ -35,8 +35,8 @@ def loss_of(parameters, rows, classification_weight=0.0):
 
 
 def train_alone(start, rows, held_out, alpha, max_iter, rng):
-    (best,) = train_hidden([start], rows, [np.arange(len(rows.y))], [held_out], 0.0, alpha, max_iter, [rng])
-    return best
+    train, report = [np.arange(len(rows.y))], lambda *_: None
+    return train_hidden([start], rows, train, [held_out], 0.0, alpha, max_iter, [rng], report)[0]
 
 
 def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
@@ -44,7 +44,7 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
     theta = [array.copy() for array in parameters]
     first, second = ([np.zeros_like(array) for array in theta] for _ in range(2))
     bounds = np.array_split(np.arange(len(rows.y)), max(1, len(rows.y) // batch_rows))
-    top = 3e-3 * max(1, batch_rows / 64) ** 0.5 if len(rows.y) <= 70_000 else 0.03
+    top = 6e-3 * max(1, batch_rows / 64) ** 0.25 if len(rows.y) <= 70_000 else 0.03
     n_steps, t = max_iter * len(bounds), 0
     for _ in range(max_iter):
         order = rng.permutation(len(rows.y))
@@ -90,7 +90,7 @@ def test_batches_grow_with_the_rows(n_rows, expected):
 def test_a_network_of_many_rows_is_trained_for_fewer_epochs(monkeypatch):
     """No more than MAX_STEPS batches, but one epoch at least, and now and then a look at held-out rows."""
     rows, looks = draw_rows(0, 4000), []
-    monkeypatch.setattr(EarlyStopping, "update", lambda self, network: looks.append(network) or False)
+    monkeypatch.setattr(EarlyStopping, "update", lambda self, network, _: looks.append(network) or False)
     monkeypatch.setattr(_training, "STEPS_PER_LOOK", 10)
     for most, steps in ((45, 45), (3, 22)):
         monkeypatch.setattr(_training, "MAX_STEPS", most)
@@ -110,7 +110,7 @@ def test_networks_side_by_side_are_those_trained_alone():
     def trained(chosen):
         rngs = [np.random.RandomState(seed) for seed in chosen]
         start, own, held = ([part[seed] for seed in chosen] for part in (starts, train, held_out))
-        return train_hidden(start, rows, own, held, 0.3, 1e-3, 4, rngs)
+        return train_hidden(start, rows, own, held, 0.3, 1e-3, 4, rngs, lambda *_: None)
 
     for seed, together in enumerate(trained([0, 1, 2])):
         (alone,) = trained([seed])
@@ -130,7 +130,8 @@ def contradicted():
 def test_a_network_that_has_stopped_does_not_stop_the_others(contradicted):
     train, held_out, start = contradicted
     rows, rngs = [np.arange(64)] * 2, [np.random.RandomState(seed) for seed in range(2)]
-    first, second = train_hidden([start] * 2, train, rows, [held_out, train], 0.0, 0.0, 100, rngs)
+    given = [start] * 2, train, rows, [held_out, train], 0.0, 0.0, 100, rngs
+    first, second = train_hidden(*given, lambda *_: None)
     assert first.stale == PATIENCE
     alone = train_alone(start, train, train, 0.0, 100, np.random.RandomState(1))
     assert second.loss == pytest.approx(alone.loss)
@@ -142,8 +143,8 @@ def test_training_keeps_the_best_and_stops_in_time(contradicted):
     best = train_alone(start, train, held_out, 0.0, 500, rng)
     assert rng.count < 500
     linear = train_linear(start_parameters(train, 0, 0.0, None), train, train, 0.0, 0.0, 200)
-    for found in (best, linear):
-        assert found.loss == pytest.approx(loss_of(found.parameters, found.held_out))
+    for found, rows in ((best, held_out), (linear, train)):
+        assert found.loss == pytest.approx(loss_of(found.parameters, rows))
     assert best.loss <= mixture_loss(np.zeros((4, 64)), held_out, 0.0)[0]  # equal weights
 
 
@@ -184,14 +185,14 @@ def test_half_of_the_weight_or_more_starts_on_the_fallback(hidden, fallback, n_r
 
 def test_training_stops_when_the_held_out_loss_no_longer_falls():
     rows = draw_rows(0)
-    best = EarlyStopping(rows, 0.0)
+    best = EarlyStopping(0.0)
     start = draw_parameters(0, rows, 0)
-    assert not best.update(start)
+    assert not best.update(start, rows)
     kept, first = start[0].copy(), best.loss
     worse = [start[0] + 3, start[1]]
     worse[0][0] += 9
     assert loss_of(worse, rows) > first
-    stops = [best.update(worse) for _ in range(PATIENCE)]
+    stops = [best.update(worse, rows) for _ in range(PATIENCE)]
     assert stops == [False] * (PATIENCE - 1) + [True]
     start[0] += 1  # the best is a copy
     assert_array_equal(best.parameters[0], kept)
@@ -202,30 +203,30 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
 def test_the_start_is_left_for_more_than_the_share_of_a_row(factor, left):
     rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))
     parameters = draw_parameters(0, rows, 0)
-    best = EarlyStopping(rows, 0.0)
-    best.update(parameters)
-    best.held_out = replace(rows, weight=factor * rows.weight)
-    best.update([array + 1 for array in parameters])
+    best = EarlyStopping(0.0)
+    best.update(parameters, rows)
+    later, heavier = [array + 1 for array in parameters], replace(rows, weight=factor * rows.weight)
+    stops = [best.update(later, heavier) for _ in range(PATIENCE)]
     assert (best.parameters[0] != parameters[0]).all() == left
+    assert stops == [False] * (PATIENCE - 1) + [not left]  # what does not leave the start is no gain
 
 
 def test_a_gain_of_a_ten_thousandth_is_none():
     rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))  # the loss does not depend on the gate
     parameters = draw_parameters(0, rows, 0)
     for factor, improved in [(1 - 2e-4, True), (1 - 0.5e-4, False)]:
-        best = EarlyStopping(rows, 0.0)
-        best.update(parameters)
+        best = EarlyStopping(0.0)
+        best.update(parameters, rows)
         best.least = np.inf
-        best.held_out = replace(rows, weight=factor * rows.weight)
-        best.update(parameters)
+        best.update(parameters, replace(rows, weight=factor * rows.weight))
         assert (best.stale == 0) is improved
 
 
 @pytest.mark.parametrize(("weight", "criterion"), [(0.0, 0.0), (0.3, 0.0), (1.0, 1.0)])
 def test_a_gate_of_labels_is_stopped_by_labels(weight, criterion):
     rows = draw_rows(0)
-    parameters, best = draw_parameters(0, rows, 0), EarlyStopping(rows, weight)
-    best.update(parameters)
+    parameters, best = draw_parameters(0, rows, 0), EarlyStopping(weight)
+    best.update(parameters, rows)
     assert best.loss == loss_of(parameters, rows, criterion)
 
 
@@ -234,7 +235,7 @@ def test_gates_of_many_bins_take_fewer_steps(monkeypatch):
     rows, looks = draw_rows(0, 640), []
     start = small_start(rows)
     size = sum(array.size for array in start)
-    monkeypatch.setattr(EarlyStopping, "update", lambda self, network: looks.append(network) or False)
+    monkeypatch.setattr(EarlyStopping, "update", lambda self, network, _: looks.append(network) or False)
     monkeypatch.setattr(_training, "LEAST_STEPS", 7)
     monkeypatch.setattr(_training, "LEAST_ITERATIONS", 2)
     for affordable, steps in ((11, 11), (3, 7)):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from shared_data import fold_of_rows
-from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
+from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit, StratifiedKFold
 
 from moe_sklearn.labels import GivenFolds, fold_rule, joined_folds
 
@@ -49,6 +49,12 @@ def test_groups_are_spread_over_the_folds_and_keep_theirs_in_later_batches():
     assert np.bincount(of_groups[:, 1]).tolist() == [4] * 5
 
 
+def test_there_are_at_least_two_folds():
+    assert fold_rule(2).n_folds == 2
+    with pytest.raises(ValueError, match="cv=1 leaves no rows to train on: pass at least 2 folds"):
+        fold_rule(1)
+
+
 def test_each_batch_is_divided_by_the_splitter():
     rule = fold_rule(KFold(3))
     assert rule.n_folds == 0
@@ -63,6 +69,13 @@ def test_few_rows_can_lie_in_one_fold_or_none(n_rows, n_folds):
     rule = fold_rule([(ROWS, np.arange(n_rows))])
     assert rule.assign(np.zeros(n_rows)).tolist() == [0] * n_rows
     assert rule.n_folds == n_folds
+
+
+def test_a_stratified_splitter_divides_bins():
+    bins = np.repeat(["a", "b", "c"], [30, 9, 3])
+    folds = fold_rule(StratifiedKFold(3)).assign(np.random.default_rng(0).normal(size=42), bins)
+    for name, n_rows in (("a", 10), ("b", 3), ("c", 1)):
+        assert_array_equal(np.bincount(folds[bins == name]), [n_rows] * 3)
 
 
 def test_given_folds_are_handed_out_in_their_order():

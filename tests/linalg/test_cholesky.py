@@ -16,7 +16,6 @@ from moe_sklearn.linalg import (
     Scratch,
     _cholesky,
     _triangles,
-    solve_regular,
     solve_spd,
     symmetric_product,
     transposed_product,
@@ -158,7 +157,7 @@ def test_columns_that_are_rounding_have_no_coefficients(alpha, n_features):
     caught = pytest.warns(LinAlgWarning, match="constant") if alpha < 1e-25 else nullcontext()
     with caught:
         solution = solve_spd(xx, alpha, rhs, floor=floor)
-    assert (solve_regular(xx, alpha, rhs, floor=floor) is None) == (alpha < 1e-25)
+    assert (_cholesky.solve_regular(xx, alpha, rhs, floor=floor) is None) == (alpha < 1e-25)
     rest = np.delete(np.arange(n_features), 2)
     assert (solution[2] == 0).all()
     assert_solves(solution[rest], xx[np.ix_(rest, rest)], alpha, rhs[rest], 1e-9)
@@ -185,8 +184,8 @@ def test_singular_matrices_are_told_by_the_error_of_their_entries(n_features):
     values, vectors = np.linalg.eigh(xx)
     expected = vectors[:, 1:] @ (vectors[:, 1:].T @ rhs / values[1:, None])
     assert_allclose(solution, expected, rtol=1e-8, atol=1e-8)
-    assert solve_regular(xx, 0.0, rhs, eps=1e-4) is None
-    assert solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
+    assert _cholesky.solve_regular(xx, 0.0, rhs, eps=1e-4) is None
+    assert _cholesky.solve_regular(xx, 0.1, rhs, eps=1e-4) is not None
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
@@ -231,7 +230,7 @@ def test_large_matrices_are_factorised_by_halves(n_columns, dtype, monkeypatch):
 @pytest.mark.parametrize(("eigenvalue", "is_regular"), [(0.9, False), (1.1, True)])
 def test_two_columns_are_told_apart_where_they_differ_by_more_than_rounding(eigenvalue, is_regular):
     r = 1 - eigenvalue * _cholesky.singular_below(2, 1e-4)
-    found = solve_regular(np.array([[1, r], [r, 1]], order="F"), 0.0, np.ones((2, 1)), eps=1e-4)
+    found = _cholesky.solve_regular(np.array([[1, r], [r, 1]], order="F"), 0.0, np.ones((2, 1)), eps=1e-4)
     assert (found is not None) == is_regular
 
 
@@ -462,7 +461,7 @@ def test_a_factor_of_all_rows_serves_most_of_them_where_steps_are_few(
     monkeypatch.setattr(_cholesky, "SIZE_OF_NEAR_STEP", 50)
     whole, part, right = (array.astype(dtype, order="F") for array in all_and_most)
     exact, scratch = np.linalg.solve(part + alpha * np.eye(1030), right), Scratch()
-    with scratch.keeping(whole):
+    with scratch.memory.keeping(whole):
         solve_spd(whole, alpha, right, scratch, eps=EPS32)
         found = solve_spd(part, alpha, right, scratch.unrefined(near=True), eps=EPS32)
     assert len(factors) == n_factors
@@ -477,7 +476,7 @@ def test_a_factor_serves_no_other_penalty_and_nothing_that_is_to_be_exact(
     all_and_most, factors, eps, near, other_alpha
 ):
     (whole, part, right), scratch = all_and_most, Scratch()
-    with scratch.keeping(whole):
+    with scratch.memory.keeping(whole):
         solve_spd(whole, 3000.0, right, scratch, eps=EPS32)
         solve_spd(part, 3000.0 * other_alpha, right, scratch.unrefined(near=near), eps=eps)
     assert len(factors) == 2
@@ -489,7 +488,7 @@ def test_columns_without_variance_have_no_part_in_steps(all_and_most, factors):
         xx[:, 7] = xx[7] = 0.0
     right[7], scratch = 0.0, Scratch()
     right = np.column_stack([right[:, 0], np.zeros(1030)])
-    with scratch.keeping(whole):
+    with scratch.memory.keeping(whole):
         solve_spd(whole, 1e5, right, scratch, eps=EPS32, floor=1e-9)
         found = solve_spd(part, 1e5, right, scratch.unrefined(near=True), eps=EPS32, floor=1e-9)
     assert len(factors) == 1
@@ -516,6 +515,11 @@ def test_strict_solutions_need_a_well_conditioned_matrix():
         for alpha in (0.0, 2 * limit):
             with pytest.raises(NotEnoughDigits, match="do not determine"):
                 solve_spd(np.asfortranarray(close), alpha, right, Scratch(True), eps=EPS32)
+            lenient = Scratch(True, raises=False)
+            lenient.warn_if_rough()
+            solve_spd(np.asfortranarray(close), alpha, right, lenient, eps=EPS32)
+            with pytest.warns(UserWarning, match="do not determine"):
+                lenient.warn_if_rough()
         assert_solves(
             solve_spd(np.asfortranarray(close), 31 * limit, right, Scratch(True), eps=EPS32),
             close,

@@ -149,11 +149,31 @@ def test_bands_add_up_to_the_prediction(n_targets):
         ([400, 500], None, "bands are edges of wavelength: pass wavelength too"),
         ([400, 500], [400.0], r"wavelength must have one value for each of the 2 columns .*shape \(1,\)"),
         ([400, 500], [400.0, np.nan], "wavelength contains NaN or infinity .first in column 1"),
+        *(
+            (bands, [400, 450], r"bands must be 2 or more increasing edges, or a dict of pairs \(low, high\)")
+            for bands in (
+                [450],
+                [],
+                450,
+                {},
+                [(400, 450)],
+                [(400, 425, 450)],
+                {"a": 450},
+                {"a": (400, 425, 450)},
+            )
+        ),
     ],
 )
 def test_bands_that_mean_nothing_are_named(bands, wavelength, message):
     with pytest.raises(ValueError, match=message):
         Contributions(np.ones((1, 2)), np.ones(1), None, None).bands(bands, wavelength)
+
+
+def test_bands_with_a_unit_are_refused():
+    units = pytest.importorskip("astropy.units")
+    parts = Contributions(np.ones((1, 2)), np.ones(1), None, None)
+    with pytest.raises(TypeError, match=r"bands is in nm, .* bands\.to_value\('nm'\)"):
+        parts.bands([400, 500] * units.nm, [400, 450])
 
 
 @pytest.mark.parametrize("name", ["coef_", "feature_importances_"])

@@ -38,6 +38,8 @@ def test_columns_have_the_names_given():
     assert np.isnan(table["residual_std"]).all() and len(table["residual_std"]) == 2
     with pytest.raises(ValueError, match="column_names has 2 names, X has 3 columns: pass a name for each"):
         model.expert_table(column_names=["a", "b"])
+    with pytest.raises(ValueError, match="n_strongest must be an integer >= 0; got -1"):
+        model.expert_table(n_strongest=-1)
 
 
 def test_equal_columns_stand_in_their_order():

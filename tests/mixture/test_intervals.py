@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from shared_data import three_regimes
 
 from moe_sklearn import SoftGateMoERegressor
-from moe_sklearn.mixture._intervals import check_residuals, conformal_scores, interval_widths
+from moe_sklearn.mixture._inspection import check_residuals, conformal_scores, interval_widths
 
 
 def levels_of(scores):

@@ -27,6 +27,9 @@ from moe_sklearn import (
 from moe_sklearn.gates import LogisticGate, RegressionGate
 from moe_sklearn.mixture import _fit
 
+# joblib warns of slow hashing, which is the machine's fault.
+pytestmark = pytest.mark.filterwarnings("ignore:Persisting input arguments")
+
 N = 240
 
 

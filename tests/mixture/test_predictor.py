@@ -178,6 +178,16 @@ def test_rows_that_are_not_finite_are_named_in_later_blocks_too(asked):
         outputs_of(draw_predictor(), as_source(X), **asked)
 
 
+def test_a_row_whose_outputs_overflow_has_no_weights_and_leaves_the_others_alone():
+    X, asked = rows(), {"weights": True, "proba": True}
+    expected = outputs_of(draw_predictor(), as_source(X), **asked)
+    X[3] = np.finfo(float).max
+    found, others = outputs_of(draw_predictor(), as_source(X), **asked), np.arange(len(X)) != 3
+    assert np.isnan(found.weights[3]).all() and np.isnan(found.proba[3]).all()
+    for values, usual in zip(found, expected, strict=True):
+        assert_allclose(values[others], usual[others], rtol=1e-12)
+
+
 # mixing
 
 

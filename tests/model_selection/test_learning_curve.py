@@ -1,10 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.decomposition import PCA
+from sklearn.pipeline import make_pipeline
 
-from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, moe_learning_curve
+from moe_sklearn import BinnedRidgeExperts, GridBinner, SoftGateMoERegressor, moe_learning_curve, noise_curve
 from moe_sklearn.gates import RegressionGate
 
 
@@ -55,7 +58,13 @@ def test_shares_of_the_rows(nine):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "message"), [([300, 200], "increasing"), ([], "increasing"), ([800], "there are 700")]
+    ("sizes", "message"),
+    [
+        ([300, 200], "increasing"),
+        ([], "increasing"),
+        ([800], "there are 700"),
+        ([1e-4, 1.0], "is no row of 700"),
+    ],
 )
 def test_bad_sizes(nine, sizes, message):
     with pytest.raises(ValueError, match=message):
@@ -143,3 +152,29 @@ def test_features_that_need_X_are_fitted_to_the_rows_of_each_point(x_std):
     X, y, bins, _ = regimes(6)
     model = SoftGateMoERegressor(gate="logistic", gate_features=PCA(3), random_state=0)
     assert_points_are_fits(curve(model, X, y, bins, x_std=x_std), model, X, y, bins, x_std)
+
+
+def test_curves_need_a_mixture_and_noise_some_noise(nine):
+    model, X, y, side = nine
+    given = {"bins": side, "X_test": X, "y_test": y, "bins_test": side}
+    for other in (BinnedRidgeExperts(), make_pipeline(model), SoftGateMoERegressor, None):
+        for of in (moe_learning_curve, partial(noise_curve, x_std=0.1)):
+            with pytest.raises(TypeError, match="A curve needs a SoftGateMoERegressor and the rows"):
+                of(other, X, y, **given)
+    with pytest.raises(ValueError, match="x_std is None: pass the standard deviation"):
+        noise_curve(model, X, y, x_std=None, **given)
+
+
+@pytest.mark.parametrize("of", [moe_learning_curve, partial(noise_curve, x_std=0.1)])
+def test_what_is_wrong_with_test_rows_is_said_before_any_fit(nine, of, monkeypatch):
+    model, X, y, side = nine
+    monkeypatch.setattr(SoftGateMoERegressor, "fit_moments", None)
+    test = {"X_test": X[700:], "y_test": y[700:], "bins_test": side[700:]}
+    for change, message in (
+        ({"bins_test": None}, "bins_test is missing: the oracle"),
+        ({"y_test": y}, "X_test, y_test, bins_test: y and X have inconsistent numbers of samples"),
+        ({"y_test": None}, r"X_test, y_test, bins_test: y must be 1-D or 2-D, got shape \(\)"),
+        ({"X_test": X[700:, :3]}, "X_test, y_test, bins_test: X has 3 features"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            of(model, X[:700], y[:700], bins=side[:700], **test | change)

@@ -80,12 +80,12 @@ def test_pool_is_all_rows_or_those_of_some_bins(data):
 
 def test_subtracting_a_fold_leaves_the_other_rows(data):
     X, y, bins = data
-    moments = BinnedMoments(5, 2).update(X, y, bins)
+    moments = BinnedMoments(5, 2, chunk_bytes=2**20).update(X, y, bins)
     fold = (np.arange(len(X)) % 3 == 0) | (bins == 2)
     rest = moments.subtract(BinnedMoments(5, 2).update(X[fold], y[fold], bins[fold]))
     assert rest.bins.tolist() == [0, 1, 3]
     assert_same_groups(rest, BinnedMoments(5, 2).update(X[~fold], y[~fold], bins[~fold]))
-    assert moments.n_rows == len(X)
+    assert moments.n_rows == len(X) and rest.chunk_bytes == moments.chunk_bytes
 
 
 @EXAMPLES
@@ -105,13 +105,15 @@ def test_whole_weights_are_repetitions_and_weight_0_is_absence(times):
     assert_same_groups(weighted, without)
 
 
-def test_rows_of_weight_0_may_hold_anything(data):
+@pytest.mark.parametrize("make", [np.asarray, lambda X: [X[:300], X[300:]]])
+@pytest.mark.parametrize("without", [[3, 11], slice(0, 300)])  # a whole chunk
+def test_rows_of_weight_0_may_hold_anything(data, make, without):
     X, y, bins = data
     X = X.copy()
-    X[[3, 11]] = np.nan
+    X[without] = np.nan
     weights = np.ones(len(X))
-    weights[[3, 11]] = 0
-    moments = BinnedMoments(5, 2).update(X, y, bins, weights)
+    weights[without] = 0
+    moments = BinnedMoments(5, 2, chunk_bytes=1).update(make(X), y, bins, weights)
     kept = weights > 0
     assert_same_groups(moments, BinnedMoments(5, 2).update(X[kept], y[kept], bins[kept]))
 
@@ -195,12 +197,12 @@ def test_another_product_dtype_is_refused():
 
 def test_products_that_do_not_fit_in_memory_are_refused_before_they_are_made(data, monkeypatch):
     X, y, bins = data
-    monkeypatch.setattr("moe_sklearn.moments._binned.available_memory", lambda: 999.0)
+    monkeypatch.setattr("moe_sklearn.moments._chunks.available_memory", lambda: 999.0)
     with pytest.raises(MemoryError, match="products of 5 bins of 5 columns need .* Use fewer bins"):
         BinnedMoments(5, 2, product_dtype="float64").update(X, y, bins)
-    monkeypatch.setattr("moe_sklearn.moments._binned.available_memory", lambda: 1000.0)
+    monkeypatch.setattr("moe_sklearn.moments._chunks.available_memory", lambda: 1000.0)
     moments = BinnedMoments(5, 2, product_dtype="float64").update(X, y, bins)
-    monkeypatch.setattr("moe_sklearn.moments._binned.available_memory", lambda: 0.0)
+    monkeypatch.setattr("moe_sklearn.moments._chunks.available_memory", lambda: 0.0)
     moments.update(X, y, bins)  # into what is there
     assert moments.n_rows == 2 * len(X)
 
@@ -239,10 +241,11 @@ def test_the_row_that_is_not_finite_is_named(data, bad, row, dtype):
     X, y, bins = data
     X = X.astype(dtype)
     X[row, 2] = bad
-    message = rf"X contains NaN or infinity \(first in row {row}, column 2\).*remove or impute"
-    for chunk_bytes in (1, 2**28):
+    bins = np.where(np.arange(len(X)) == row, 4, bins)  # alone in its bin
+    message = rf"X contains NaN or infinity \(first in row {row}\b.*, column 2\).*remove or impute"
+    for chunk_bytes, source in ((1, X), (2**28, X), (1, [X[:350], X[350:]])):
         with pytest.raises(ValueError, match=message):
-            BinnedMoments(5, 2, chunk_bytes=chunk_bytes).update(X, y, bins)
+            BinnedMoments(5, 2, chunk_bytes=chunk_bytes).update(source, y, bins)
 
 
 def test_the_row_that_is_named_is_one_that_counts(data):

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from same_moments import assert_same, assert_same_groups, moments_of, parts
 from shared_data import fold_of_rows
 
-from moe_sklearn.moments import BinnedMoments, FoldMoments, RowKeys
+from moe_sklearn.moments import BinnedMoments, FoldMoments, RowKeys, _folds
 
 N, D = 400, 8
 
@@ -101,6 +101,14 @@ def arguments_of(arguments, times):
     return {name: np.concatenate([arguments[name]] * times) for name in ("X", "y", "bins")}
 
 
+def test_rests_are_kept_while_they_are_small(data, monkeypatch):
+    X, y, bins = data
+    moments = FoldMoments(D).update(X, y, bins, fold_of_rows(5, X))
+    assert moments.pool_without(0) is moments.pool_without(0) and moments.rest(1, 0) is moments.rest(1, 0)
+    monkeypatch.setattr(_folds, "KEPT_BYTES", 8 * 3 * 5 * D**2 - 1)
+    assert moments.pool_without(1) is not moments.pool_without(1)
+
+
 def test_no_rows_make_no_folds():
     X = np.arange(6.0)[:, None]
     moments = FoldMoments(1).update(X[:0], X[:0, 0], None, np.zeros(0, int))
@@ -115,7 +123,7 @@ def test_the_key_of_each_row():
     assert [keys.keys[code] for code in keys.codes] == [
         (None if code < 0 else labels[code], fold) for code, fold in zip(codes, folds, strict=True)
     ]
-    assert len(RowKeys.of(labels, codes[:0], folds[:0])) == 0
+    assert RowKeys.of(labels, codes[:0], folds[:0]).keys == []
 
 
 @pytest.mark.parametrize("d", [D, 500])  # as products and as rows

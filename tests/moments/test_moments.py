@@ -64,7 +64,8 @@ def test_no_rows_are_neutral(rows):
     a, nothing = of_rows(rows), Moments.zeros(COLUMNS, TARGETS)
     for same in (a + nothing, nothing + a, a - nothing):
         assert_same(parts(same), parts(a))
-    assert_same(parts(a - a), parts(nothing), tolerance=0)
+    for rest in (a - a, nothing - nothing):
+        assert_same(parts(rest), parts(nothing), tolerance=0)
 
 
 def test_memory_of_other_moments_is_emptied():
@@ -135,6 +136,11 @@ def in_float32(*parts):
     return moments
 
 
+def test_gram_is_in_float64_unless_asked_otherwise():
+    moments = in_float32(np.eye(COLUMNS + TARGETS))
+    assert (moments.gram().dtype, moments.gram(None).dtype) == (np.float64, np.float32)
+
+
 @pytest.mark.parametrize("more", [0, 1])
 def test_float32_sums_end_after_32768_rows(more):
     rows = np.random.default_rng(0).normal(size=(2**14, COLUMNS + TARGETS))
@@ -189,7 +195,8 @@ def test_the_rest_of_a_subtraction_is_worth_fewer_digits():
     np.testing.assert_allclose(found[0] / eps, [10, 1e7, 10], rtol=0.5)
     np.testing.assert_allclose(found[1] / eps, [10, 10], rtol=0.5)
     again = ((left + of_rows(rest)) - of_rows(rest)).copy()
-    assert (again.x_rounding() >= left.x_rounding()).all() and (again.y_rounding() >= left.y_rounding()).all()
+    for one in (again, (whole + of_rows(rest)) - left):
+        assert (one.x_rounding() >= left.x_rounding()).all() and (one.y_rounding() >= left.y_rounding()).all()
     np.testing.assert_allclose(whole.x_rounding(), eps * whole.x_squares)
 
 
@@ -306,6 +313,12 @@ def test_weights_of_any_size(scale):
 
 def test_the_smallest_and_the_largest_weight_are_used():
     assert of_rows(np.eye(2, COLUMNS + TARGETS), [1e-200, 1e200]).n_rows == 2
+
+
+def test_groups_far_from_each_other_outgrow_float32():
+    rows = 1e8 * np.random.default_rng(0).normal(size=(40, COLUMNS + TARGETS))
+    left, right = in_float32(rows - 1e13), in_float32(rows + 1e13)
+    assert (left.xx.dtype, right.xx.dtype, (left + right).xx.dtype) == (np.float32, np.float32, np.float64)
 
 
 def test_rows_far_from_a_single_one_outgrow_float32():

@@ -60,8 +60,9 @@ def test_every_statistic_is_that_of_the_products(data, weighted):
     prior, coef, intercept = rng.normal(size=(2, D)), rng.normal(size=(4, 2, D)), rng.normal(size=(4, 2))
     for group in (*moments.groups.values(), moments.pool()):
         twin = group.as_products()
-        for name in ("n_rows", "weight", "x_mean", "y_mean", "yy"):
-            assert_allclose(getattr(group, name), getattr(twin, name), rtol=1e-10)
+        for name in ("n_rows", "weight", "x_mean", "y_mean", "xy", "yy", "x_squares"):
+            assert_allclose(getattr(group, name), getattr(twin, name), rtol=1e-10, atol=1e-10)
+        assert_allclose(group.x_floor(), twin.x_floor(), rtol=1e-10)
         for prior_coef in (None, prior):
             for found, expected in zip(
                 ridge(group, 1.0, prior_coef), ridge(twin, 1.0, prior_coef), strict=True
@@ -244,6 +245,18 @@ def test_one_row_and_two_equal_rows_have_coefficients_of_0(n_rows):
     coef, intercept = ridge(BinnedMoments(D).update(X, y).pool(), 1.0)
     assert_allclose(coef, 0, atol=1e-12)
     assert_allclose(intercept, y.mean())
+
+
+def test_products_of_rows_have_the_precision_of_the_moments(data, product_dtype):
+    X, y, *_ = data
+    products = BinnedMoments(D, 2, product_dtype=product_dtype).update(X, y).pool().as_products()
+    assert (products.xx.dtype, products.product_eps) == (product_dtype, np.finfo(product_dtype).eps)
+
+
+def test_a_row_at_the_mean_has_no_more_digits_than_its_kernel(data, product_dtype):
+    X = np.outer([-1.0, 0.0, 1.0], data[0][0])
+    rows = BinnedMoments(D, product_dtype=product_dtype).update(X, np.arange(3.0)).pool()
+    assert_allclose(rows.equations(1.0).eps, np.finfo(product_dtype).eps)
 
 
 def test_a_small_penalty_makes_a_float64_kernel(data):

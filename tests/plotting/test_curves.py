@@ -81,6 +81,8 @@ def test_axes_are_cut_where_few_rows_go_wrong():
     r2 = {"global": [-0.5, 0.3], "soft": [-40.0, 0.5]}
     display = MoELearningCurveDisplay([50, 500], r2, {"soft": [-30.0, np.nan]}).plot(lower=-2)
     assert display.ax_.get_ylim()[0] == -2
+    low, high = MoELearningCurveDisplay([50, 500], {"soft": [-4, -3]}, {}).plot().ax_.get_ylim()
+    assert low < -4 < -3 < high < -1  # all points lie below the lower end
     assert display.rho_ax_.get_ylim()[0] == -1
     assert display.rho_ax_.get_ylim()[1] <= 2
     tame = MoELearningCurveDisplay([50, 500], {"soft": [0.2, 0.5]}, {"soft": [0.9, 5.0]}).plot()

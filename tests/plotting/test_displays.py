@@ -22,11 +22,14 @@ from moe_sklearn.metrics import rho_score
 from moe_sklearn.mixture import SoftGateMoERegressor
 from moe_sklearn.plotting import (
     BinScoresDisplay,
+    ContributionsDisplay,
     ExpertWeightsDisplay,
     GateProbabilityDisplay,
     ModeScoresDisplay,
     MoELearningCurveDisplay,
     MoEPredictionDisplay,
+    NoiseCurveDisplay,
+    RegimeValueDisplay,
     RhoDisplay,
     RoutingConfusionDisplay,
     _base,
@@ -84,6 +87,25 @@ def test_from_estimator_needs_a_mixture_of_these_targets(stars):
     for model in (Ridge().fit(X, y), of_others.fit(X, y, bins=bins)):
         with pytest.raises(TypeError, match="A report needs a fitted SoftGateMoE"):
             RhoDisplay.from_estimator(model, X, y, bins=bins)
+
+
+def test_what_is_not_drawn_is_told_apart(report, stars):
+    X, y, bins = stars
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
+    calls = {
+        "evaluate": [BinScoresDisplay.from_report, ExpertWeightsDisplay.from_report, RhoDisplay.from_report],
+        "contributions": [ContributionsDisplay.from_contributions],
+        "moe_learning_curve": [MoELearningCurveDisplay.from_curve],
+        "noise_curve": [NoiseCurveDisplay.from_curve],
+        "regime_value": [RegimeValueDisplay.from_value],
+    }
+    for made_by, draws in calls.items():
+        for draw, other in itertools.product(draws, (model, None, X, *[report] * (made_by != "evaluate"))):
+            told = f"This draws what {made_by} returns, not a {type(other).__name__}. .* use from_estimator"
+            with pytest.raises(TypeError, match=told):
+                draw(other)
+    with pytest.raises(TypeError, match=r"got MoEReport.*Draw a report by from_report"):
+        RhoDisplay.from_estimator(report, X, y)
 
 
 def test_without_matplotlib_the_extra_is_named(report, monkeypatch):

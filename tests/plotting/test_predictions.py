@@ -33,6 +33,11 @@ def test_labels_name_the_bins_where_no_names_are_given(data):
     assert drawn == sum(name is not None for name in label)
 
 
+def test_a_row_in_no_bin_can_lack_its_target():
+    display = MoEPredictionDisplay.from_predictions([1.0, 3.0, np.nan], [1, 3, 2], bins=["a", "b", None])
+    assert display.ax_.lines[0].get_xy1() == (2, 2)
+
+
 def test_bad_bins_are_named(data):
     y, bins = data["y_true"], data["bins"]
     with pytest.raises(ValueError, match="indices into the 2 bin_names"):

@@ -59,6 +59,8 @@ def test_large_counts_fit_into_their_cells():
 def test_bad_bins_are_named(data):
     with pytest.raises(ValueError, match="proba has shape .*Pass bin_names"):
         GateProbabilityDisplay.from_predictions(data["proba"], data["bins"] % 2)
+    with pytest.raises(ValueError, match="one column for each of 1, 2, 3"):
+        GateProbabilityDisplay.from_predictions([[0.5, 0.5]], [0], bin_names=[1, 2, 3])
     with pytest.raises(ValueError, match="bins_pred has 3 rows"):
         RoutingConfusionDisplay.from_predictions(data["bins"], [0, 1, 2])
 

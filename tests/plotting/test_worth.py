@@ -50,6 +50,8 @@ def test_poor_models_without_shuffles(value):
     ax = RegimeValueDisplay.from_value(replace(value, r2=r2), lower=-0.5).ax_
     assert ax.get_xlim()[0] == -0.5
     assert texts(ax) == ["cut: hard -50"]
+    low, high = RegimeValueDisplay.from_value(replace(value, r2=r2), lower=9).ax_.get_xlim()
+    assert low < -50 < high < 9  # all marks lie below the lower end
     assert tick_names(ax.yaxis) == ["real bins (2)", "bins of the target (2)", "one bin (1)"]
 
 

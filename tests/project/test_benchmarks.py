@@ -380,7 +380,7 @@ def test_mutated_modules_and_their_tests_exist(mutation):
         ("warnings.warn('a' + b, stacklevel=2)", {"pass"}),
         ("'1 < 2'\nfrom a import b\n__all__ = ['a' + 'b']\na = 4096", set()),
         ("if TYPE_CHECKING:\n    a = 1\nstage.end(a + 1)\nstage = progress.stage(a + 1)", set()),
-        ("a = solve(b, check_finite=False)", set()),
+        ("a = solve(b, check_finite=False)\nc = d.astype(e, copy=False)\nf = 2**12", set()),
     ],
 )
 def test_mutants_of_a_line(mutation, source, expected):

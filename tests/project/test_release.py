@@ -49,6 +49,11 @@ def test_faults_of_a_release(version, heading, n_faults):
     assert len(release_faults(version, heading, "2026-12-01")) == n_faults
 
 
+def test_a_release_compares_no_version_of_development():
+    compared = found("docs/comparison.md", r"^\| version \| (\S+) ")
+    assert ".dev" in VERSION or compared == VERSION
+
+
 @pytest.mark.parametrize(
     ("path", "pattern"),
     [("CITATION.cff", r"^version: (.*)$"), ("recipe/recipe.yaml", r'^  version: "(.*)"$')],

@@ -1,7 +1,7 @@
 """Columns of side information: their kinds, and the bins of their values."""
 
 import math
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def categories_of(column, counted, least: int) -> tuple[np.ndarray, np.ndarray]:
 
 def number_codes(values, edges, drop: bool) -> np.ndarray:
     """Find the bin of each number between `edges`: -1 for nan and, with `drop`, beyond the edges."""
-    # Closed on the left, as numpy.histogram is: an edge belongs to the bin that is named "x >= edge".
+    # Bins are closed on the left, as those of numpy.histogram: an edge belongs to the bin named "x >= edge".
     codes = np.searchsorted(edges[1:-1], values, side="right")
     beyond = (values < edges[0]) | (values > edges[-1])
     return np.where(np.isnan(values) | (beyond & drop), NO_BIN, codes)
@@ -129,7 +129,7 @@ def even_cuts(shares, n_bins: int, start: int, stop: int) -> list[int]:
         return []
     below = shares[start - 1] if start else 0.0
     total = max(shares[stop - 1] - below, np.finfo(float).tiny)
-    # Rounded, so that whole weights and repeated rows agree.
+    # Differences are rounded, so that whole weights and repeated rows agree.
     target = below + total * (n_bins // 2) / n_bins
     cut = start + int(np.argmin(np.round(np.abs(shares[start : stop - 1] - target), 12)))
     wanted = round(float(np.round(n_bins * (shares[cut] - below) / total, 9)))
@@ -149,11 +149,11 @@ def range_names(column: str, edges, digits: int, is_open: bool) -> list[str]:
     """
     is_open = is_open and len(edges) > 2
     shown = np.asarray(edges, dtype=float)[1:-1] if is_open else np.asarray(edges, dtype=float)
-    decimals = digits - 1 - math.floor(math.log10(np.abs(shown).max() or 1))
-    texts = [_rounded(edge, decimals) for edge in shown]
-    while len(set(texts)) < len(set(shown)):
-        decimals += 1
+    largest = np.abs(shown[np.isfinite(shown)]).max(initial=0) or 1
+    for decimals in count(digits - 1 - math.floor(math.log10(largest))):
         texts = [_rounded(edge, decimals) for edge in shown]
+        if len(set(texts)) == len(set(shown)):
+            break
     dash = " to " if any("-" in text for text in texts) else "-"
     names = [f"{column} {low}{dash}{high}" for low, high in pairwise(texts)]
     return [f"{column} < {texts[0]}", *names, f"{column} >= {texts[-1]}"] if is_open else names

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._checks import check_choice, check_number, check_sample_weight
-from ..data import checked_columns, column_named, column_names, numbers_in, warn_of_sentinels
+from ..data import checked_columns, column_named, column_names, numbers_in, warn_of_sentinels, warn_of_texts
 from ..labels import NO_BIN
 from ._columns import categories_of, category_codes, category_names, number_codes, quantile_edges, range_names
 
@@ -59,8 +59,8 @@ class GridBinner(Binner):
         rows. If there are no more distinct values than that, each value is a bin. None treats a column of
         integers as categories. Columns of other categories need no number.
     edges : sequence of (array-like or None), default=None
-        Increasing bin edges of each column, in the column's own unit. None for a column means quantiles, or
-        categories. For one column, the array itself is enough.
+        Increasing bin edges of each column, in the column's own unit; the first and the last can be infinite.
+        None for a column means quantiles, or categories. For one column, the array itself is enough.
     names : sequence of (sequence of str or None), default=None
         Names of each column's bins. None means the bin's range or category. For one column, the names
         themselves are enough.
@@ -167,7 +167,8 @@ class GridBinner(Binner):
         UserWarning
             If all values of a column are the same, or a number looks like a mark of missing values: it is all
             nines (-9999, 99.99) or a power of ten from 1e10 on, occurs in two or more rows, and is farther
-            from all others than they are from each other.
+            from all others than they are from each other. Also if a category looks like one, such as "" and
+            "nan".
         """
         fitted = unfitted_copy(self)
         check_choice(fitted.outside, "outside", ["clip", "drop"])
@@ -211,6 +212,7 @@ class GridBinner(Binner):
             raise ValueError("edges are given, but it holds categories: pass None instead of its edges.")
         counted = np.full(len(column), True) if weights is None else weights > 0
         categories, rare = categories_of(column, counted, self.min_bin_rows)
+        warn_of_texts([*categories.tolist(), *rare.tolist()], f"Column {name!r} of bins")
         if not len(categories) and not len(rare):
             raise ValueError("no category is known in any row of positive weight: leave out the column.")
         return None, categories, rare, category_names(name, categories, rare)

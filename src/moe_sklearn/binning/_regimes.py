@@ -93,22 +93,22 @@ def fit_binner(binner, bins, y, sample_weight=None):
     ValueError
         If `bins` are labels although a `binner` is set, or lengths differ.
     """
-    if bins is not None:
-        check_length(bins, "bins", len(y))
-    if bins is not None and not is_side_information(bins):
+    if bins is None:
+        if isinstance(binner, ClusterBinner):
+            raise ValueError("bins are missing: a ClusterBinner clusters the rows of bins, so pass bins=X.")
+        bins = first_target(y)
+    check_length(bins, "bins", len(y))
+    if not is_side_information(bins):
         if binner is not None and np.ndim(bins) == 1:
             raise ValueError(
                 "bins are 1-D labels, but a binner is set to make labels from side information. Pass the "
                 "side information as a 2-D array or DataFrame, or set binner=None."
             )
         return bins, None
-    if bins is None and isinstance(binner, ClusterBinner):
-        raise ValueError("bins are missing: a ClusterBinner clusters the rows of bins, so pass bins=X.")
-    side = first_target(y) if bins is None else bins
     binner = GridBinner() if binner is None else clone(binner)
     weighted = sample_weight is not None and has_fit_parameter(binner, "sample_weight")
-    binner.fit(side, **({"sample_weight": sample_weight} if weighted else {}))
-    labels = np.ravel(binner.transform(side))
+    binner.fit(bins, **({"sample_weight": sample_weight} if weighted else {}))
+    labels = np.ravel(binner.transform(bins))
     check_length(labels, "the binner's output", len(y))
     return labels, binner
 

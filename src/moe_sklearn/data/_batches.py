@@ -67,7 +67,7 @@ class Batches:
             if is_empty(X):
                 continue
             given = dict(zip(("bins", "sample_weight", "x_std", "groups"), more, strict=True))
-            with naming_batch(number):
+            with naming(f"batch {number}"):
                 rows = rows_of(estimator, X, y, **given, reset=n_read == 0, is_batch=True)
             for source in (rows.X, rows.x_std):
                 if isinstance(source, RowSource):
@@ -93,9 +93,8 @@ class Batches:
         self._sample_weights.append(rows.sample_weight)
         self._groups.append(rows.groups)
         if (rows.groups is None) != (self._groups[0] is None):
-            raise ValueError(
-                f"batch {len(self._marks)} and batch 1: either all batches have groups, or none."
-            )
+            number = len(self._marks)
+            raise ValueError(f"batch {number} and batch 1: either all batches have groups, or none.")
         if rows.sample_weight is None or rows.sample_weight.any():
             self._ends += [*rows.y_ends]
 
@@ -126,12 +125,12 @@ class Batches:
 
 
 @contextmanager
-def naming_batch(number: int):
-    """Make a context that adds the number of the batch, counted from 1, to errors about arguments."""
+def naming(rows: str):
+    """Make a context that says in errors about arguments which rows they are of, such as "batch 1"."""
     try:
         yield
     except (TypeError, ValueError) as error:
-        error.args = (f"batch {number}: {error}",)
+        error.args = (f"{rows}: {error}",)
         raise
 
 

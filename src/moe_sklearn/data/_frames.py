@@ -30,9 +30,9 @@ class Frame(ABC):
     def column(self, position: int) -> Any:
         """Return a column, 1-D, in the table's own form."""
 
-    @abstractmethod
     def take(self, positions: list[int] | slice) -> Any:
-        """Return a table of some columns."""
+        """Return a table of some columns. Records cannot have side columns, and are not divided."""
+        raise NotImplementedError
 
     def columns(self) -> list:
         """Return all columns."""
@@ -56,12 +56,6 @@ class _Pandas(Frame):
         is_sparse = [hasattr(dtype, "fill_value") for dtype in self.table.dtypes]
         return self.table.sparse.to_coo() if is_sparse and all(is_sparse) else None
 
-    @staticmethod
-    def make(values, names):
-        import pandas as pd
-
-        return pd.DataFrame(values, columns=names, copy=False)
-
 
 class _Polars(Frame):
     """A DataFrame of polars."""
@@ -71,12 +65,6 @@ class _Polars(Frame):
 
     def take(self, positions):
         return self.table[:, positions]
-
-    @staticmethod
-    def make(values, names):
-        import polars as pl
-
-        return pl.DataFrame(values, schema=names)
 
 
 class _Arrow(Frame):
@@ -103,9 +91,6 @@ class _Records(Frame):
 
     def column(self, position):
         return self.table[self.names[position]]
-
-    def take(self, positions):
-        return self.table[np.array(self.names, dtype=object)[positions].tolist()]
 
     def numbers(self):
         if any(self.table.dtype[name].shape for name in self.names):
@@ -226,13 +211,14 @@ def as_table(X):
     return np.asarray(X, dtype=object) if array.dtype.kind in "US" else array
 
 
-def joined(values, X):
+def joined(values, X, name: str = "bins"):
     """Join a list of values, one for each shard of X, to one array or frame; leave anything else as it is."""
     are_lists = isinstance(X, (list, tuple)) and isinstance(values, (list, tuple)) and len(values) == len(X)
     if not are_lists or not is_source(X) or not all(map(np.ndim, values)):
         return values
-    if any(len(part) != shard.shape[0] for part, shard in zip(values, X, strict=True)):
-        return values
+    found, wanted = list(map(len, values)), [shard.shape[0] for shard in X]
+    if found != wanted:
+        raise ValueError(f"{name} has shards of {found} rows, but those of X have {wanted}.")
     if any(mask_of(part) is not None for part in values):
         return np.ma.concatenate(values)
     return getattr(sys.modules.get(library_of(values[0]) or ""), "concat", np.concatenate)(list(values))
@@ -283,7 +269,13 @@ class FrameMaker:
 
     def of(self, values: np.ndarray):
         """Make a frame of values (n, n_features)."""
-        return FRAMES[self.library].make(values, list(self.names))
+        if self.library == "polars":
+            import polars as pl
+
+            return pl.DataFrame(values, schema=list(self.names))
+        import pandas as pd
+
+        return pd.DataFrame(values, columns=list(self.names), copy=False)
 
 
 @dataclass(frozen=True)
@@ -320,7 +312,7 @@ def aligned(rows, X, name: str = "bins"):
     ValueError
         If the index of `rows` has duplicates, or lacks rows of X.
     """
-    rows = joined(rows, X)
+    rows = joined(rows, X, name)
     if not (hasattr(rows, "iloc") and library_of(X) == "pandas") or rows.index.equals(X.index):
         return rows
     import pandas as pd
@@ -332,9 +324,7 @@ def aligned(rows, X, name: str = "bins"):
             return rows
     by_order = f"If its rows are in the order of X, pass {name}.set_axis(X.index) or {name}.to_numpy()."
     if not rows.index.is_unique:
-        raise ValueError(
-            f"The index of {name} is not that of X and has duplicates: make it unique. {by_order}"
-        )
+        raise ValueError(f"The index of {name} is not that of X and has duplicates: drop them. {by_order}")
     missing = X.index[~X.index.isin(rows.index) | (X.index.duplicated() & (name != "bins"))].tolist()
     if missing:
         raise ValueError(

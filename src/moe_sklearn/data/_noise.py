@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import check_kind
+from .._checks import as_floats, check_kind
 from ._sources import BLOCK_ROWS, DerivedRows, KeptRows, RowSource, as_source, check_counted, is_source
 
 # Squares of larger standard deviations would overflow.
@@ -46,7 +46,7 @@ def check_x_std(x_std, shape: tuple, name: str = "x_std"):
         x_std = as_source(x_std)
     else:
         x_std = np.asarray(x_std)
-        x_std = x_std if x_std.dtype.kind in "biuf" else x_std.astype(float)
+        x_std = x_std if x_std.dtype.kind in "biuf" else as_floats(x_std, name)
         if x_std.ndim == 0:
             x_std = np.full(n_features, float(x_std))
     if x_std.shape not in ((n_features,), (n_rows, n_features)):
@@ -78,7 +78,7 @@ def check_values(block, name: str = "x_std", locate=None):
         )
 
 
-def noise_levels(x_std, variances, n_rows: int, sample_weight=None) -> np.ndarray:
+def level_of_rows(x_std, variances, n_rows: int, sample_weight=None) -> np.ndarray:
     """Level of the noise of each row: its root mean square, in standard deviations of the columns.
 
     Parameters

@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.utils import check_array, get_tags
+from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
-from .._checks import FLOAT_DTYPES, check_kind, check_length, check_sample_weight, check_varies, zero_ignored
+from .._checks import FLOAT_DTYPES, as_floats, check_kind, check_sample_weight, check_varies, zero_ignored
 from ..labels import FoldRule, equal_rows, group_array, label_array
 from ._frames import FrameMaker, aligned, as_table, frame_of
 from ._noise import NoisyRows, ScaledRows, check_x_std
 from ._sentinels import look_for_sentinels
-from ._side_columns import SideColumns, check_names, has_side_columns, locate
+from ._side_columns import SideColumns, check_names, has_side_columns, locate_columns
 from ._sources import KeptRows, LazySource, RowSource, as_source, float_of, is_lazy, is_source
 
 
@@ -196,7 +196,7 @@ def rows_of(
         y = zero_ignored(y, "y", sample_weight)
     if reset and not is_batch and y is not None:
         check_varies(y, sample_weight)
-        look_for_sentinels(source.array, y, sample_weight, labels)
+        look_for_sentinels(source.array, y, sample_weight, None if frame_of(labels) else labels)
     groups = None if groups is None else group_array(groups, len(source))
     frame = FrameMaker.like(X, feature_names(estimator)) if to_fit else None
     return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), groups, frame)
@@ -226,6 +226,7 @@ def split(estimator, X, bins=None, groups=None):
     ValueError, TypeError
         As `rows_of`.
     """
+    check_kind(X)
     table, found = _split(estimator, X, bins, groups, reset=True)
     found = found if found is None else found.read_as(estimator, table)
     return X if found is None else found.features(table), *_labels_and_groups(found, table, bins, groups, X)
@@ -255,7 +256,7 @@ def _split(estimator, X, bins=None, groups=None, reset=False) -> tuple[Any, Side
     table = as_table(X)
     if len(table.shape) != 2:
         return table, None  # the checks that follow say what is wrong
-    found = locate(estimator, table) if reset else known.found_in(estimator, table)
+    found = locate_columns(estimator, table) if reset else known.found_in(estimator, table)
     if found is not None and found.positions and bins is not None:
         raise ValueError(
             f"bins are given, but side_columns={estimator.side_columns!r} of X make the bins: leave bins "
@@ -283,7 +284,6 @@ def feature_names(estimator):
 def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
     """Check X and y of a fit, or of one batch of several."""
     X = _readable(estimator, X, reset)
-    check_kind(y, "y")
     if y is None and get_tags(estimator).target_tags.required:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     if is_source(X):
@@ -293,10 +293,7 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
         options: dict[str, Any] = {"ensure_all_finite": False, "ensure_min_samples": 1 if is_batch else 2}
         source = as_source(validate_data(estimator, X, dtype=FLOAT_DTYPES, reset=reset, **options))
     if y is not None:
-        y = check_array(y, dtype=np.float64, ensure_all_finite=False, ensure_2d=False, input_name="y")
-        if y.ndim > 2:
-            raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
-        check_length(y, "y", len(source))
+        y = as_floats(y, "y", len(source))
     return source, y
 
 
@@ -344,10 +341,8 @@ def _check_source(estimator, X, reset=False, lazy=False) -> RowSource:
 
 def _check_targets(y, n_rows, n_targets):
     """Return the targets of a fitted estimator as a float64 array of shape (n_rows, n_targets)."""
-    check_kind(y, "y")
-    y = np.asarray(y, dtype=float)
-    check_length(y, "y", n_rows)
-    if y.ndim > 2 or y.reshape(n_rows, -1).shape[1] != n_targets:
+    y = as_floats(y, "y", n_rows)
+    if y.reshape(n_rows, -1).shape[1] != n_targets:
         shape = f"({n_rows},)" if n_targets == 1 else f"({n_rows}, {n_targets})"
         raise ValueError(
             f"y has shape {y.shape}, but the model was fitted to {n_targets} target(s): pass {shape}."

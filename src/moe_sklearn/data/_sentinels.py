@@ -4,11 +4,13 @@ import warnings
 
 import numpy as np
 
-from .._checks import mask_of
+from ..labels import label_array
 
 # Nines, two or more before the point, and powers of ten that hardly any quantity reaches
 _NINES = [(10.0**n - 1) / 10**k for n in range(2, 8) for k in range(min(n - 1, 4))]
 SENTINELS = np.array([*sorted(_NINES), *(10.0**n for n in range(10, 39))], dtype=np.float32)
+# What programs write as text where a value is missing
+MISSING = {"", "-1", "-99", "-999", "-9999", "nan", "NaN", "NA", "N/A", "<NA>", "NaT", "None", "null", "--"}
 # X is searched in about this number of rows.
 SAMPLED_ROWS = 500
 
@@ -18,8 +20,8 @@ def warn_of_sentinels(values, name: str, way_out: str):
 
     A mark is one of SENTINELS or the negative of one. It is the least or the greatest value of its column, in
     two or more rows, and farther from all others than they are from each other. A power of ten must be 1,000
-    times as far, because values can span orders of magnitude. "{}" in `name` is replaced by the position of
-    the column.
+    times as far, because values can span orders of magnitude. If all others are equal, a mark is negative.
+    "{}" in `name` is replaced by the position of the column.
     """
     for extreme, start in ((np.fmin, np.inf), (np.fmax, -np.inf)):
         ends = extreme.reduce(values, axis=0, initial=start).astype(float)
@@ -31,7 +33,7 @@ def warn_of_sentinels(values, name: str, way_out: str):
             others = found[(found != ends[column]) & ~np.isnan(found)]
             n_rows, gap = np.count_nonzero(found == ends[column]), np.abs(others - ends[column])
             spread = np.ptp(others) * (1 if abs(ends[column]) < 1e10 else 1e3) if len(others) else 0
-            if n_rows > 1 and spread and gap.min() > spread:
+            if n_rows > 1 and len(others) and gap.min() > spread and (spread or ends[column] < 0):
                 where = name.replace("{}", str(column))
                 warnings.warn(
                     f"{where} is {ends[column]:.7g} in {n_rows} of {len(values)} rows, far from all other "
@@ -41,17 +43,26 @@ def warn_of_sentinels(values, name: str, way_out: str):
                 return
 
 
+def warn_of_texts(labels, name: str):
+    """Warn of labels that look like marks of missing values, such as "" and "nan"."""
+    texts = (label for label in labels if isinstance(label, str) and label.strip() in MISSING)
+    if found := ", ".join(map(repr, dict.fromkeys(texts))):
+        warnings.warn(f"{name} holds {found}. If it marks missing values, make it None.", stacklevel=3)
+
+
 def look_for_sentinels(X, y, sample_weight=None, labels=None):
-    """Warn of marks of missing values in y, in numeric labels, and in some rows of an array X.
+    """Warn of marks of missing values in y, in labels, and in some rows of an array X.
 
     Rows of weight 0 do not count.
     """
     used = np.full(len(y), True) if sample_weight is None else sample_weight > 0
     name = "y" if y.ndim == 1 else "Column {} of y"
     warn_of_sentinels(y.reshape(len(y), -1)[used], name, "leave these rows out")
-    numbers = np.asarray(labels)
-    if numbers.shape == used.shape and numbers.dtype.kind in "iuf" and mask_of(labels) is None:
-        warn_of_sentinels(numbers[used, None].astype(float), "bins", "make it nan, which is in no bin")
+    if np.shape(labels) == used.shape:
+        known = label_array(labels)[used]
+        warn_of_texts(known.tolist(), "bins")
+        if known.dtype.kind == "i":
+            warn_of_sentinels(known[:, None].astype(float), "bins", "make it nan, which is in no bin")
     if X is not None:
         some = slice(None, None, len(y) // SAMPLED_ROWS + 1)
         warn_of_sentinels(

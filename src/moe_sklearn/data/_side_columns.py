@@ -110,7 +110,7 @@ class SideColumns:
 
     def read_as(self, estimator, table) -> SideColumns:
         """Note whether an estimator takes the side information of a table as labels."""
-        return replace(self, are_labels=bool(self.positions) and are_labels(estimator, self.side(table)))
+        return replace(self, are_labels=bool(self.positions) and holds_labels(estimator, self.side(table)))
 
     def bins(self, side):
         """Return side information as `bins`: 1-D labels, or unchanged."""
@@ -172,8 +172,7 @@ def column_named(name) -> Iterator[None]:
 
 def column_names(estimator) -> list:
     """Return the names of the columns seen in `fit`, or made-up ones if they had none."""
-    made_up = [f"x{j}" for j in range(estimator.n_features_in_)]
-    return list(getattr(estimator, "feature_names_in_", made_up))
+    return list(getattr(estimator, "feature_names_in_", [f"x{j}" for j in range(estimator.n_features_in_)]))
 
 
 def has_side_columns(estimator) -> bool:
@@ -181,7 +180,7 @@ def has_side_columns(estimator) -> bool:
     return any(getattr(estimator, name, None) is not None for name in ("side_columns", "group_column"))
 
 
-def locate(estimator, table) -> SideColumns:
+def locate_columns(estimator, table) -> SideColumns:
     """Find the `side_columns` and the `group_column` of an unfitted estimator in the table of its `fit`.
 
     Raises
@@ -202,9 +201,7 @@ def locate(estimator, table) -> SideColumns:
             )
     found = replace(seen, positions=positions, group=group)
     if not found.feature_positions:
-        raise ValueError(
-            "side_columns are all columns of X: experts and gate need others. Add features to X."
-        )
+        raise ValueError("side_columns are all columns of X: experts and gate need others: add features.")
     return found
 
 
@@ -231,7 +228,7 @@ def _position(column, seen: SideColumns, name: str) -> int:
     return position % seen.n_columns
 
 
-def are_labels(estimator, side) -> bool:
+def holds_labels(estimator, side) -> bool:
     """Return True if the side information holds labels: one column, and no binner.
 
     Raises

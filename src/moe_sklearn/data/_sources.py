@@ -108,7 +108,7 @@ def is_source(X) -> bool:
     FITS files; scipy sparse matrices and arrays, which are converted to CSR; and lists of 2-D arrays
     (shards).
     """
-    if isinstance(X, RowSource):
+    if isinstance(X, RowSource) or sparse.issparse(X):
         return True
     if isinstance(X, np.ndarray):
         is_read = X.ndim == 2 and X.dtype.kind in "biuf" and _map_of(X)[0] is not None
@@ -117,8 +117,6 @@ def is_source(X) -> bool:
         return False
     if isinstance(X, (list, tuple)):
         return bool(X) and all(np.ndim(shard) == 2 and hasattr(shard, "dtype") for shard in X)
-    if sparse.issparse(X):
-        return True
     if not all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__")) or len(X.shape) != 2:
         return False
     try:
@@ -140,9 +138,7 @@ def as_source(X) -> RowSource:
     is_list = isinstance(X, (list, tuple)) and bool(X) and np.ndim(X[0]) == 1
     if is_list or hasattr(X, "columns"):  # a frame
         X = check_array(X, dtype=FLOAT_DTYPES, ensure_all_finite=False)
-    if isinstance(X, (list, tuple)):
-        return Shards([as_source(shard) for shard in X])
-    return RowSource(X)
+    return Shards([as_source(shard) for shard in X]) if isinstance(X, (list, tuple)) else RowSource(X)
 
 
 def check_counted(X, name: str = "X"):
@@ -199,7 +195,7 @@ class RowSource:
         if type(X) is np.ndarray and X.dtype in FLOAT_DTYPES:  # most arrays, and single rows to predict
             self.X, self.shape, self.dtype = X, X.shape, X.dtype
         else:
-            check_no_missing(X, "X")
+            check_kind(X)
             check_counted(X)
             self.X = X.tocsr() if sparse.issparse(X) else X.data if isinstance(X, np.ma.MaskedArray) else X
             self.shape, self.dtype = tuple(map(int, X.shape)), float_of(X.dtype)
@@ -492,9 +488,7 @@ class CachingSource(DerivedRows):
 
     def take(self, rows: np.ndarray, max_rows: int = BLOCK_ROWS) -> np.ndarray:
         """Return the rows at sorted positions `rows`, which were all kept when the blocks were loaded."""
-        if len(rows) == len(self.rows):
-            return self.kept
-        return self.kept[np.searchsorted(self.rows, rows)]
+        return self.kept if len(rows) == len(self.rows) else self.kept[np.searchsorted(self.rows, rows)]
 
 
 class Shards(RowSource):

@@ -125,8 +125,7 @@ def _profiles(wavelength, lines, shape, reach):
     columns = np.clip(nearest, 0, wavelength.size - 1)
     values = shape(np.log(wavelength[columns] / lines[:, :1]) / _DOPPLER) * (columns == nearest)
     rows = np.repeat(np.arange(len(lines)), columns.shape[1])
-    shape = (len(lines), wavelength.size)
-    return sparse.csr_matrix((values.ravel(), (rows, columns.ravel())), shape=shape)
+    return sparse.csr_matrix((values.ravel(), (rows, columns.ravel())), shape=(len(lines), wavelength.size))
 
 
 def _core(u):
@@ -191,7 +190,7 @@ def synthesise(labels):
     spectra = _planck(wavelength, labels[:, 0]) * (1 - _CONTRAST * depth / (1 + depth))
     sigma = 1 / (RESOLVING_POWER * 2 * np.sqrt(2 * np.log(2)) * _LN_STEP)
     spectra = ndimage.gaussian_filter1d(spectra, sigma, axis=1, mode="nearest")
-    # the library is equidistant in logarithm, observed pixels in wavelength
+    # The library is equidistant in logarithm, observed pixels are equidistant in wavelength.
     equidistant = np.searchsorted(wavelength, np.linspace(*WAVELENGTH_LIMITS, 6000))
     return spectra * (MEDIAN_FLUX / np.median(spectra[:, equidistant], axis=1, keepdims=True))
 

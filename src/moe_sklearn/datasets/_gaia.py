@@ -81,8 +81,6 @@ def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch |
         labels = stored["labels"].astype(float)
         label_names = stored["label_names"].tolist()
     target = labels[:, label_names.index("logg")]
-    if return_X_y and not as_frame:
-        return data, target
     side_names = ["teff", "mh"]
     bunch = Bunch(
         data=data,

@@ -11,7 +11,6 @@ from sklearn.utils import Bunch, check_random_state
 
 from . import _atmosphere
 
-SIDE_NAMES = ["teff", "mh"]
 SNR_SCALE, SKY_SCALE, REFERENCE_MAGNITUDE = 15.57, 10.45, 22.0
 _BLOCK_ROWS = 256
 _SKY_SEED = 557
@@ -323,7 +322,7 @@ def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
                 side=np.column_stack([teff, mh]),
                 magnitude=magnitude.copy(),
                 wavelength=wavelength,
-                side_names=list(SIDE_NAMES),
+                side_names=["teff", "mh"],
                 target_name="logg",
             )
 

@@ -36,13 +36,13 @@ def main(argv=None):
     Parameters
     ----------
     argv : list of str, default=None
-        Arguments. None: those of the command line. The first can be "experiment", which is what is done
-        without it, or "predict".
+        Arguments. None means those of the command line. The first can be "experiment", which is also the
+        default, or "predict".
 
     Returns
     -------
     MoEReport or None
-        What was printed; None of a dry run and of predictions.
+        What was printed; None after a dry run and after predictions.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     command = argv.pop(0) if argv[:1] in (["experiment"], ["predict"]) else "experiment"
@@ -110,8 +110,8 @@ def experiment(args, tell, stack):
         tell(f"fewer than 2 training rows, so no expert: {name}")
     results.start()
     axis = spectra.wavelength, spectra.wave_unit, args.wave_medium or "air"
-    names = getattr(spectra.flux, "names", None)
-    saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions(), names)
+    pixels = getattr(spectra.flux, "names", None)
+    saved = SpectraModel(fitted, args.target, args.bin_by, scaler, args.noise, *axis, versions(), pixels)
     joblib.dump(saved, results.add("model.joblib"))
     saved = joblib.load(args.output / "model.joblib")  # what is judged is what was saved
     columns = predictions(saved, spectra, seen, test)
@@ -148,7 +148,7 @@ def gate_features(args, spectra: Spectra, tell) -> GateFeatureTransformer:
 
 
 def finite(columns, target, what, tell):
-    """Count the rows that could not be predicted, and name the first; return which could be."""
+    """Tell how many rows could not be predicted, and which is the first; return a mask of the others."""
     good = np.isfinite(columns[target])
     if not good.all():
         place = " of ".join(str(columns[name][~good][0]) for name in ("row", "file_name") if name in columns)
@@ -174,7 +174,7 @@ def predict(args, tell, stack):
     seen = seen_by(saved.scaler, spectra.error, args.noise or 0.0, args.seed)
     columns = predictions(saved, spectra, seen, np.arange(len(spectra.flux)))
     finite(columns, saved.target, "rows with nan or infinity are predicted as nan", tell)
-    # Interrupted, it leaves no half of a file.
+    # A run that is interrupted leaves no half of a file.
     partial = output.with_name(f".partial_{output.name}")
     write_columns(partial, columns)
     partial.replace(output)

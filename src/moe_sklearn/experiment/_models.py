@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ class SpectraModel:
     bin_by : list of str
         Names of the labels that make the bins.
     scaler : FunctionTransformer or None
-        What divides each spectrum by its root mean square.
+        Divides each spectrum by its root mean square.
     noise : float
         Noise of the training, in standard errors of the flux.
     wavelength : ndarray of shape (n_pixels,) or None
@@ -89,7 +90,7 @@ class SpectraModel:
         """
         if n_pixels != self.model.n_features_in_:
             raise ValueError(f"flux has {n_pixels} pixels, the model has {self.model.n_features_in_}.")
-        for name, known in zip(names or [], self.pixel_names or [], strict=False):
+        for name, known in zip_longest(names, self.pixel_names) if names and self.pixel_names else ():
             if name != known:
                 raise ValueError(f"flux has a column {name!r} where that of the model has {known!r}.")
         if self.wavelength is None or wavelength is None:
@@ -152,7 +153,7 @@ def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDA
     ----------
     saved : SpectraModel
     spectra : Spectra
-        Where they hold the labels that make the bins, the prediction of each row's own expert is told too.
+        If they hold the labels that make the bins, the prediction of each row's own expert is added.
     seen : callable
         Makes rows what the model sees, see `seen_by`.
     rows : ndarray of shape (n_rows,), int
@@ -161,8 +162,9 @@ def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDA
     Returns
     -------
     dict of str to ndarray of shape (n_rows,)
-        "row" and, of files, "file_name"; the prediction, by the name of the target; "std" and the ends of an
-        interval if the model tells them; "oracle", and "bin", the name of the most probable bin.
+        "row" and, for files, "file_name"; the prediction, under the name of the target; "std" and the ends of
+        an interval, "lower" and "upper", if the model has them; "oracle"; and "bin", the name of the most
+        probable bin.
     """
     model, parts, codes = saved.model, [], None
     if saved.bin_by and {name.lower() for name in saved.bin_by} <= {name.lower() for name in spectra.labels}:

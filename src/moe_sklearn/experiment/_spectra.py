@@ -29,8 +29,8 @@ class FileRows(DerivedRows):
     source: Any
 
     def __init__(self, entry: Entry):
-        if len(entry.shape) != 2 or 0 in entry.shape:
-            raise ValueError(f"{entry} of {entry.files[0]}: two axes are expected, spectra and pixels.")
+        if len(entry.shape) != 2 or 0 in entry.shape or any(a.dtype.kind not in "biuf" for a in entry.arrays):
+            raise ValueError(f"{entry} of {entry.files[0]}: real numbers are expected, spectra by pixels.")
         super().__init__(as_source(entry.arrays))
         self.dtype = np.dtype("f8" if any(a.dtype.str[1:] == "f8" for a in entry.arrays) else "f4")
         self.files, self.names, self.in_memory = entry.files, entry.names, False

@@ -14,8 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from .._progress import SILENT, Progress
-from ..data import Rows
-from ..labels import in_order
+from ..labels import GivenFolds, in_order
 from ..linalg import Scratch
 from ..moments import (
     FEW_COLUMNS,
@@ -229,30 +228,6 @@ def _solved_rest(solved, parts, fold, total, alpha, scratch):
     return without_fold
 
 
-def solve_rows(
-    in_rows: FoldMoments,
-    rows: Rows,
-    folds,
-    alpha_of: Callable,
-    n_fitted: int,
-    scratch: Scratch,
-    *,
-    watch=None,
-) -> SolvedBins:
-    """Solve the bins of one array in memory, with the fold of each row (n_rows,).
-
-    Bins that are kept as rows are added to `in_rows`, which knows the number of folds.
-    """
-    solved = SolvedBins(in_rows, n_fitted, len(rows))
-    n_folds = in_rows.n_folds
-    # Matrices of a bin, one for each fold and two more if there are many, and of the pools, which can be
-    # float64
-    n_held = n_folds + 2 * (n_folds > 2) + 2 * (n_fitted + 1)
-    bins = in_rows.gather_in_turn(rows, folds, n_held=n_held, memory_of=solved.take_spare, watch=watch)
-    solve_bins(solved, bins, alpha_of, scratch, overwrite=True)
-    return solved
-
-
 def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scratch: Scratch) -> SolvedBins:
     """Solve the bins of moments of all rows, which are not changed."""
     parts = {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
@@ -265,11 +240,6 @@ def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scrat
     )
     solve_bins(solved, bins, alpha_of, scratch, overwrite=False)
     return solved
-
-
-def alpha_in_turn(experts, n_features: int, choice=None) -> Callable | None:
-    """Return the function that gives the penalty of each bin, if bins can be solved in turn and should be."""
-    return experts.alpha_in_turn(choice) if n_features >= FEW_COLUMNS else None
 
 
 def gather_in_turn(
@@ -291,18 +261,23 @@ def gather_in_turn(
     if scratch is None:
         return None
     rows, *more = batches
-    alpha_of = alpha_in_turn(experts, rows.X.shape[1])
     # Known noise is added after the pass, when bins are already solved.
-    if alpha_of is None or more or rows.has_noise or rows.X.array is None:
+    if more or rows.has_noise or rows.X.array is None or rows.X.shape[1] < FEW_COLUMNS:
         return None
-    of_rows, n_folds, n_fitted = np.zeros(len(rows), int), 1, 0
-    if folds is not None:
-        of_rows = folds.assign(rows.y)
-        n_folds, n_fitted = folds.n_folds, folds.n_fitted
+    alpha_of = experts.alpha_in_turn()
+    if alpha_of is None:
+        return None
+    folds = folds or GivenFolds(np.zeros(len(rows), int), 1, 0)
     in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
-    in_rows.n_folds = n_folds
+    in_rows.n_folds = folds.n_folds
+    solved = SolvedBins(in_rows, folds.n_fitted, len(rows))
+    # A bin has a matrix for each fold, and two more if there are many folds. The matrices of the pools count
+    # twice, because they can be in float64.
+    n_held = folds.n_folds + 2 * (folds.n_folds > 2) + 2 * (folds.n_fitted + 1)
     stage = progress.stage("moments", len(rows))
-    solved = solve_rows(in_rows, rows, of_rows, alpha_of, n_fitted, scratch, watch=stage.watch)
+    given = {"n_held": n_held, "memory_of": solved.take_spare, "watch": stage.watch}
+    bins = in_rows.gather_in_turn(rows, folds.assign(rows.y), **given)
+    solve_bins(solved, bins, alpha_of, scratch, overwrite=True)
     end_of_pass(stage, solved)
     return solved
 
@@ -312,7 +287,7 @@ def solve_in_turn(experts, moments, n_fitted: int, scratch: Scratch, choice=None
 
     `choice` is the result of `BinnedRidgeExperts.choose`, if the penalties were not known before.
     """
-    alpha_of = alpha_in_turn(experts, moments.n_features, choice)
-    if alpha_of is None or not isinstance(moments, FoldMoments):
+    if moments.n_features < FEW_COLUMNS or not isinstance(moments, FoldMoments):
         return moments
-    return solve_moments(moments, alpha_of, n_fitted, scratch)
+    alpha_of = experts.alpha_in_turn(choice)
+    return moments if alpha_of is None else solve_moments(moments, alpha_of, n_fitted, scratch)

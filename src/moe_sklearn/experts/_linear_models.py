@@ -15,7 +15,7 @@ import numpy as np
 
 from .._base import unfitted_copy
 from .._progress import SILENT, Progress
-from ..data import Rows, noise_levels
+from ..data import Rows, level_of_rows
 from ..labels import N_FOLDS, GivenFolds, joined_folds
 from ..linalg import LinearPart, LinearStack, Scratch, few_threads
 from ..moments import FEW_COLUMNS, BinnedMoments, FoldMoments, discriminants, in_enough_precision
@@ -93,7 +93,7 @@ class LinearPlan:
     n_levels: int = 0
     release: str = ""
 
-    def solve(self, moments, rows, folds, scratch: Scratch | None = None, progress=SILENT) -> LinearModels:
+    def solve(self, moments, rows, folds, scratch: Scratch, progress=SILENT) -> LinearModels:
         """Solve for all models.
 
         Parameters
@@ -104,7 +104,7 @@ class LinearPlan:
             What they were gathered from.
         folds : ndarray of shape (n_samples,) or None
             The fold of each row in the moments.
-        scratch : Scratch, optional
+        scratch : Scratch
             Memory for factorisations, see `moe_sklearn.linalg`.
         progress : Progress, optional
 
@@ -113,7 +113,7 @@ class LinearPlan:
         ValueError
             If there are no folds although they are needed, or all rows of a bin lie in one fold.
         """
-        scratch, choice = scratch or Scratch(), None
+        choice = None
         if self.n_fitted is not None:
             check_folds(moments, self.n_fitted, self.names)
         with few_threads(moments.n_features < FEW_COLUMNS):
@@ -159,7 +159,7 @@ class LinearPlan:
         """Solve for several levels of noise; None if there is one level."""
         weight, by_fold = rows.sample_weight, [] if folds is None else [folds]
         variances = pooled.x_squares / pooled.weight
-        of_rows = noise_levels(rows.x_std, variances, len(rows), weight)
+        of_rows = level_of_rows(rows.x_std, variances, len(rows), weight)
         # There are too few outermost rows to learn a level.
         used = of_rows if weight is None else of_rows[weight > 0]
         levels = np.unique(np.quantile(used, np.linspace(*OUTER_LEVELS, self.n_levels)))

@@ -10,19 +10,8 @@ import numpy as np
 
 from ..linalg import Scratch, one_blas_thread
 from ..moments import FoldMoments, merged, restricted_likelihoods, rests_of, ridge, ridge_path, rough_path
-from ._cross_validation import (
-    MOST_TIE,
-    bins_in_one_fold,
-    cv_rows,
-    error_curves,
-    joined_tables,
-    largest_of_best,
-    mean_curve,
-    n_compared,
-    note_rounding,
-    pooled_curves,
-    tie_of,
-)
+from ._cross_validation import bins_in_one_fold, n_compared, note_rounding
+from ._curves import cv_rows, error_curves, joined_tables, largest_of_best, mean_curve, pooled_curves
 
 # Automatic candidates, to be multiplied by the summed variances of all columns of X and the rows of the fit
 GRID = np.logspace(-9, 1, 31)
@@ -177,8 +166,8 @@ def choose_alphas(
     if by_folds and moments.keeps_rests:
         # The fit needs the same rests again.
         rest_of_pool, rest_of = moments.pool_without, {k: partial(moments.rest, k) for k in labels}
-    # The tie of likelihoods must be the same for a row of weight 2 and for two rows.
-    tie = tie_of(moments.n_rows) if by_folds else MOST_TIE
+    # Likelihoods must have the same ties for a row of weight 2 and for two rows.
+    n_rows = moments.n_rows if by_folds else None
     table = []
 
     # The model that experts shrink to has not seen the fold either.
@@ -196,7 +185,7 @@ def choose_alphas(
 
     if global_alpha is None:
         curve = curves("global", pooled, lambda fold: None, rest_of_pool)
-        place = int(largest_of_best(curve[None], tie)[0])
+        place = int(largest_of_best(curve[None], n_rows)[0])
         of_global = float(candidates.penalties(weight)[place])
         _check_ends(alphas, [curve], [place])
     else:
@@ -205,11 +194,10 @@ def choose_alphas(
     if labels:
         prior = (lambda fold: global_coef(fold, of_global)) if shrink else (lambda fold: None)
         none = np.full(len(candidates.values), np.nan)
-        given = {k: (parts[k], prior, rest_of.get(k)) for k in labels}
-        of_bins = np.stack([none if k in alone else curves(k, *given[k]) for k in labels])
+        of_bins = [none if k in alone else curves(k, parts[k], prior, rest_of.get(k)) for k in labels]
         weights = [weight_of(parts[k]) for k in labels]
-        shared = pooled_curves(of_bins, weights)
-        places = largest_of_best(shared, tie)
+        shared = pooled_curves(np.stack(of_bins), weights)
+        places = largest_of_best(shared, n_rows)
         found = np.array([candidates.penalties(w)[place] for w, place in zip(weights, places, strict=True)])
         _check_ends(alphas, shared, places)
     return found, of_global, joined_tables(table)

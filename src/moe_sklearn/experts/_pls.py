@@ -8,7 +8,8 @@ from scipy.linalg import solve_triangular, svd
 
 from .._checks import check_choice, check_number
 from ..linalg import EPS, LinearPart, transposed_product
-from ._cross_validation import choose_values
+from ._cross_validation import bins_in_one_fold, held_out_errors, n_compared
+from ._curves import cv_rows, error_curves, joined_tables, mean_curve, pooled_curves
 from ._ridge import BinnedRidgeExperts, models_of_bins
 
 # A model ends when what is left of X'y, or the variance of the scores, is less than this many units in the
@@ -127,6 +128,61 @@ def _first_left_vector(residual, weights):
         vector = vector - weights.T @ (weights @ vector)
         vector /= np.linalg.norm(vector) or 1.0  # without a direction it has no variance, and ends the model
     return vector
+
+
+def choose_components(folds, labels: list, most: int, scale: bool, of_global: int | None):
+    """Choose the number of components of each bin and of the global model by held-out errors.
+
+    Parameters
+    ----------
+    folds : FoldMoments
+        Moments by label and fold.
+    labels : list
+        Bins with an expert.
+    most : int
+        Greatest candidate. Of equally good candidates the smallest is chosen.
+    scale : bool
+        As in `pls_models`.
+    of_global : int or None
+        Number of the global model. None means that it is also chosen.
+
+    Returns
+    -------
+    n_components : ndarray of shape (n_bins,)
+    of_global : int
+    cv_results : dict of ndarray
+        A row for each model and candidate.
+
+    Raises
+    ------
+    ValueError
+        If there are no folds, or bins whose rows all lie in one fold hold more than a tenth of the rows.
+    """
+    if not folds.n_folds:
+        raise ValueError(
+            "Values of n_components are compared by the moments of folds: use fit, or give fit_moments the "
+            "FoldMoments that gather returns. (partial_fit takes one n_components.)"
+        )
+    alone, n_held_out = bins_in_one_fold(folds, labels), n_compared(folds.pooled_parts())
+    values, table = np.arange(1, most + 1), []
+
+    def fit(rest):
+        return pls_models(rest, values.tolist(), scale=scale)[:2]
+
+    def curve(name, parts):
+        of_folds = error_curves(held_out_errors(parts, fit, n_held_out=n_held_out), parts)
+        table.append(cv_rows(name, "n_components", values, of_folds))
+        return mean_curve(of_folds)
+
+    if of_global is None:
+        of_global = int(values[curve("global", folds.pooled_parts()).argmin()])
+    found = values[:0]
+    if labels:
+        no_curve = np.full(most, np.nan)
+        curves = np.stack([no_curve if k in alone else curve(k, folds.parts(k)) for k in labels])
+        pooled = pooled_curves(curves, [sum(part.weight for part in folds.parts(k)) for k in labels])
+        found = values[pooled.argmin(axis=1)]
+    return found, of_global, joined_tables(table)
 
 
 # With a smaller share, the ridge of the discriminants would be nearly singular.
@@ -253,13 +309,8 @@ class BinnedPLSExperts(BinnedRidgeExperts):
             check_number(of_global, "global_n_components", 1, np.inf, integer=True)
         if self.compares_candidates:
             check_number(self.max_components, "max_components", 1, np.inf, integer=True)
-            grid = np.arange(1, self.max_components + 1)
-
-            def fit(rest):
-                return pls_models(rest, grid.tolist(), scale=self.scale)[:2]
-
-            options = {"parameter": "n_components", "given": of_global}
-            found, of_global, results = choose_values(moments, bins.tolist(), grid, fit, **options)
+            given = self.max_components, self.scale, of_global
+            found, of_global, results = choose_components(moments, bins.tolist(), *given)
         else:
             check_number(self.n_components, "n_components", 1, np.inf, integer=True)
             found = np.full(len(bins), self.n_components)

@@ -307,8 +307,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             rows = Batches(fitted, batches)
             moments = fitted.gather(rows.batches(), product_dtype=product_dtype)
             rows.check_varies()
-            small_bins = fitted.small_bins_of("raise")
-            return fitted._solve(moments, rows.dtype, rows.y_is_1d, small_bins, scratch)
+            return fitted._solve(moments, rows.dtype, rows.y_is_1d, fitted.small_bins_of("raise"), scratch)
 
         return adopt(self, in_enough_precision(self.product_dtype, attempt, Progress.of(self)))
 
@@ -328,7 +327,8 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             Memory for factorisations. If it is given, `batches` is a list and bins can be solved in turn. The
             result then holds only what the fitted models need.
         progress : Progress, default=None
-            Prints the pass, see `moe_sklearn._progress`. None means one that follows the parameter `verbose`.
+            Prints the pass, see `moe_sklearn._progress`. None, or one that prints nothing, means one that
+            follows the parameter `verbose`.
 
         Returns
         -------
@@ -582,10 +582,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
         scratch, alphas = scratch or Scratch(), dict(zip(self.bins_.tolist(), self.alpha_, strict=True))
         global_model = ridge(pooled or moments.pool(), self.global_alpha_, scratch=scratch)
         prior_coef = global_model[0] if self.shrink_to == "global" else None
-
-        def solve(group, alpha):
-            return ridge(group, alpha, prior_coef, scratch)
-
+        solve = partial(ridge, prior_coef=prior_coef, scratch=scratch)
         return models_of_bins(moments, alphas, solve, global_model)
 
     def __sklearn_tags__(self):

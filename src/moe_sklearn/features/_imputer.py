@@ -14,15 +14,12 @@ from .._checks import check_finite
 from ..data import BLOCK_ROWS, DerivedRows, feature_names, features_of, prefetch, rows_of, without_ignored
 from ..moments import BinnedMoments, pca_axes
 
-# Values of rows, or of products of components, that are computed together. Few enough for the cache.
+# So many values of rows, or of products of components, are computed together, because they fit in the cache.
 FILLED_VALUES = 2**18
-
 # Iterations end when the variance of the noise changes by no more than this share.
 SETTLED = 0.01
-
 # Components and scores together are at most this share of the observed values, so that noise is left.
 MOST_TAKEN = 0.6
-
 # Least variance of the noise, as a share of the variance of the columns.
 LEAST_NOISE = 1e-10
 
@@ -30,7 +27,8 @@ LEAST_NOISE = 1e-10
 def missing_in(X: NDArray, mark: float) -> NDArray:
     """Find the values that are nan or equal to `mark`."""
     missing = np.isnan(X)
-    return missing if np.isnan(mark) else missing | (X == mark)
+    # A number of NumPy would be compared in its own precision, in which float32 rows do not hold -99.99.
+    return missing if np.isnan(mark) else missing | (X == float(mark))
 
 
 def conditional_means(missing, places, right, mean, padded, shrinkage):
@@ -66,8 +64,8 @@ def conditional_means(missing, places, right, mean, padded, shrinkage):
     columns = used - np.repeat(edges[:-1], sizes)
     pixels[np.arange(sizes.max()) < sizes[:, None]] = columns
     there = padded.take(pixels, axis=0)
-    # A strip of columns at a time, from the diagonal down. The further columns take part as rows, because
-    # NumPy would use SYRK for a square, which is slower for few components.
+    # Each product makes a strip of columns, from the diagonal down. The further columns take part as rows,
+    # because NumPy would use SYRK for a square, which is slower for few components.
     turned, strips = there.transpose(0, 2, 1), np.empty((n, width, width), right.dtype)
     products = strips[:, :n_components, :n_components]
     for first in range(0, n_components, 16):
@@ -119,7 +117,7 @@ def fill(X: NDArray, mark: float, mean: NDArray, components: NDArray, shrinkage:
     for start in range(0, len(X), n_rows):
         rows = filled[start : start + n_rows]
         missing = missing_in(rows, mark)
-        # By position, because a random mask takes NumPy several times as long.
+        # They are taken by position, because a random mask takes NumPy several times as long.
         places = np.flatnonzero(missing)
         if len(places):
             moved = rows - mean

@@ -11,16 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..linalg import map_in_threads
-from ._units import (
-    LIKELY_UNITS,
-    SpectralUnit,
-    air_to_vacuum,
-    as_unit,
-    convert,
-    guess_units,
-    number_in,
-    split_unit,
-)
+from ._units import SpectralUnit, air_to_vacuum, as_unit, convert, guess_units, number_in, split_unit
 
 # Centre and half-width by name: two numbers, or two quantities
 Lines: TypeAlias = Mapping[str, tuple[Any, Any]]
@@ -49,7 +40,7 @@ MIN_WINDOW_PIXELS, COARSE_CONTINUUM_PIXELS = 3, 6
 MAX_NORMALISED_FLUX = 10.0
 # Number of spectra measured together, so that their windows stay in the cache. Windows of fewer spectra than
 # the second number are copied at once.
-CACHED_ROWS, FEW_ROWS = 512, 16
+CACHED_ROWS, FEW_SPECTRA = 512, 16
 
 
 @dataclass(frozen=True)
@@ -136,11 +127,10 @@ def place_lines(
     wavelength: Any,
     lines: Literal["stellar"] | Lines,
     n_features: int,
-    *,
-    wavelength_unit: Any = None,
-    lines_unit: Any = None,
-    medium: Literal["air", "vacuum"] = "air",
-    side_band: Any = None,
+    wavelength_unit: Any,
+    lines_unit: Any,
+    medium: Literal["air", "vacuum"],
+    side_band: Any,
 ) -> tuple[dict[str, tuple[float, float]], str | None, list[LineWindow]]:
     """Find the pixels of lines on an axis in any unit and order.
 
@@ -206,8 +196,7 @@ def _check_overlap(numbers, axis, lines, of_axis, of_lines, unit):
         ends = dict.fromkeys(f"{value:g}" for value in (values.min(), values.max()))
         return " to ".join(ends) + (f" {of_values.name}" if of_values else "")
 
-    known = (of_lines.name,) if of_lines else LIKELY_UNITS
-    guess = guess_units(numbers, centres, position_units=known)
+    guess = guess_units(numbers, centres, of_lines.name if of_lines else None)
     if guess:
         both = "" if of_lines else f", and that of the lines by lines_unit={guess[1]!r}"
         way_out = (
@@ -251,31 +240,26 @@ def line_windows(
     ValueError
         If a window reaches outside the wavelengths, or there are fewer than 4 pixels. The line is named.
     """
-    if len(wavelength) > 1 and wavelength[0] > wavelength[-1]:
-        last = len(wavelength) - 1
-        return [
-            LineWindow(w.name, last - w.inside[::-1], last - w.continuum[::-1], w.step[::-1])
-            for w in line_windows(wavelength[::-1], lines, side_band, unit)
-        ]
-    step = np.gradient(wavelength) if len(wavelength) > 1 else np.ones(1)
+    step = np.abs(np.gradient(wavelength)) if len(wavelength) > 1 else np.ones(1)
+    first, last = wavelength.min(), wavelength.max()
     windows = []
     for name, (centre, half_width) in lines.items():
         same_place = SAME_PLACE * max(abs(centre), half_width)
         low, high = centre - half_width, centre + half_width
-        if low < wavelength[0] - same_place or high > wavelength[-1] + same_place:
+        if low < first - same_place or high > last + same_place:
             raise ValueError(
-                f"wavelength covers {wavelength[0]:g} to {wavelength[-1]:g}{f' {unit}' if unit else ''}, not "
+                f"wavelength covers {first:g} to {last:g}{f' {unit}' if unit else ''}, not "
                 f"the window {low:g} to {high:g} of {name}: leave the line out of `lines`, or pass lines of "
                 "your own."
             )
         band = SIDE_BAND_HALF_WIDTHS * half_width if side_band is None else side_band
-        # Rounded, so that a conversion of units does not move a pixel over an edge or break a tie.
+        # Distances are rounded, so that a conversion of units moves no pixel over an edge and breaks no tie.
         distance = np.rint(np.abs(wavelength - centre) / same_place)
         edge, far_edge = np.rint(np.array([half_width, half_width + band]) / same_place)
         inside = np.flatnonzero(distance <= edge)
         continuum = np.flatnonzero((distance > edge) & (distance <= far_edge))
         if len(inside) < MIN_WINDOW_PIXELS or not len(continuum):
-            nearest = np.argsort(distance, kind="stable")
+            nearest = np.lexsort((wavelength, distance))
             inside = np.sort(nearest[:MIN_WINDOW_PIXELS])
             continuum = np.sort(nearest[MIN_WINDOW_PIXELS:][:COARSE_CONTINUUM_PIXELS])
             if not len(continuum):
@@ -317,7 +301,7 @@ class PixelSets:
 
     def take(self, X: NDArray) -> NDArray:
         """Copy the pixels of the rows X: (n, n_sets, max_size)."""
-        if len(X) < FEW_ROWS:
+        if len(X) < FEW_SPECTRA:
             return X.take(self.pixels, axis=1)
         values = np.empty((len(X), *self.pixels.shape), X.dtype)
         for j, columns, within in self.runs:

@@ -181,9 +181,8 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
         if self.wavelength is None and self.lines != "stellar":
             raise ValueError("lines need the wavelength of each column of X: pass wavelength too.")
         if self.wavelength is not None:
-            units: dict[str, Any] = {"wavelength_unit": self.wavelength_unit, "lines_unit": self.lines_unit}
-            options: dict[str, Any] = {"medium": self.medium, "side_band": self.side_band}
-            placed = place_lines(self.wavelength, self.lines, moments.n_features, **units, **options)
+            options = self.wavelength_unit, self.lines_unit, self.medium, self.side_band
+            placed = place_lines(self.wavelength, self.lines, moments.n_features, *options)
         self.lines_, self.lines_unit_, windows = placed
         self.species_, self.windows_ = species_of(self.lines_), pack_windows(windows) if windows else None
         return self
@@ -201,11 +200,7 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
             Features in the precision of the X seen in `fit`.
         """
         check_is_fitted(self)
-        if self.origin_ is None:
-            stack = LinearStack.of_part(self.linear_part())
-        else:  # This row is the mean, whose scores are 0.
-            zeros = np.zeros(self.n_components_, self.components_.dtype)
-            stack = LinearStack(self.components_.T, zeros, {}, self.origin_)
+        stack = LinearStack.of_part(self.linear_part(), self.origin_)
         return features_of(self, X).map(lambda block: self.complete(stack.outputs(block), block))
 
     def linear_part(self) -> LinearPart:

@@ -248,10 +248,10 @@ def _refractive_index(vacuum):
     return 1 + 8.34254e-5 + 2.406147e-2 / (130 - squared) + 1.5998e-4 / (38.9 - squared)
 
 
-def guess_units(
-    axis: NDArray, positions: NDArray, position_units: tuple[str, ...] = LIKELY_UNITS
-) -> tuple[str, str] | None:
+def guess_units(axis: NDArray, positions: NDArray, unit: str | None = None) -> tuple[str, str] | None:
     """Return the first units, of the axis and of the positions, in which all positions lie on the axis.
+
+    The positions are in `unit`, unless it is None.
 
     Examples
     --------
@@ -263,7 +263,7 @@ def guess_units(
     low, high = axis.min(), axis.max()
     if not (low > 0 and (positions > 0).all()):
         return None
-    for of_positions, of_axis in product(position_units, LIKELY_UNITS):
+    for of_positions, of_axis in product([unit] if unit else LIKELY_UNITS, LIKELY_UNITS):
         there = convert(positions, as_unit(of_positions), as_unit(of_axis))
         if low <= there.min() and there.max() <= high:
             return of_axis, of_positions

@@ -127,7 +127,7 @@ def mixture_loss(
         labelled = rows.codes != NO_BIN
         surprise = softmax(logits[..., : rows.n_bins, :])
         places = np.maximum(rows.codes, 0)[..., None, :]
-        likelihood = np.where(labelled, np.take_along_axis(surprise, places, axis=-2)[..., 0, :], 1)
+        likelihood = np.take_along_axis(surprise, places, axis=-2)[..., 0, :]
         scale = c * scale * labelled
         loss -= float(np.vdot(scale, np.log(np.maximum(likelihood, np.finfo(logits.dtype).tiny)))) / n_gates
         # In place, because these arrays are the largest of a gate of many bins.
@@ -217,7 +217,7 @@ def gate_loss(
 def _forward(parameters, inputs):
     """Compute the logits and the hidden units (None for a linear gate)."""
     coef, bias, *coef_out = parameters
-    # One product for the linear part and the hidden layer
+    # One product serves the linear part and the hidden layer.
     units = coef @ inputs.swapaxes(-1, -2)
     units += bias[..., None]
     if not coef_out:
@@ -229,12 +229,12 @@ def _forward(parameters, inputs):
     return logits, active
 
 
-# A value is an outlier beyond this distance from the median, in robust standard deviations. It hardly cuts
-# heavy tails: less than 0.5 % of a lognormal sample
+# A value is an outlier beyond this distance from the median, in robust standard deviations. Heavy tails are
+# hardly cut: less than 0.5 % of a lognormal sample lies beyond.
 FENCE = 10.0
-# Greatest share of outliers; more values are a tail
+# A larger share of values beyond the fence is a tail, not outliers.
 TAIL = 0.005
-# Median absolute deviation of a normal distribution, in standard deviations
+# This is the median absolute deviation of a normal distribution, in standard deviations.
 MAD_OF_NORMAL = 0.6745
 
 

@@ -12,7 +12,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
-from .._checks import check_finite, check_length, check_number, check_sample_weight
+from .._checks import as_floats, check_finite, check_length, check_number, check_sample_weight
 from .._progress import Progress
 from ..data import checked_array
 from ..labels import NO_BIN, group_array, group_codes
@@ -39,8 +39,8 @@ BATCH_FOR_THREADS = 256
 # A label gate is linear, so it needs no more rows, and no more than 50 iterations. Its loss falls smoothly: a
 # patience of 5 iterations is as good as one of 15 (R2 of 22 real data sets differs by -.00002 +- .00006).
 LABEL_GATE_ROWS, LABEL_GATE_LIMITS = 10_000, (50, 5)
-# Candidate shares of the label gates, and the least relative gain that justifies twice as many gates in
-# `predict`
+# These are the candidate shares of the label gates, and the least relative gain that justifies twice as many
+# gates in `predict`.
 LABEL_SHARES = np.linspace(0, 1, 11)
 LEAST_LABEL_GAIN = 1e-3
 # Label gates weigh only the bins. With a fallback, they get the smallest share whose error is within SLACK
@@ -76,7 +76,7 @@ class RegressionGate(StatefulEstimator):
         tenth, but at least 500 and at most 5,000, and never more than a fifth. With groups, these are shares
         and numbers of groups. Networks are trained in parallel, on as many threads as BLAS would use; the
         result does not depend on that number. "auto" means 5, or 2 with more than 100,000 rows.
-    max_iter : int, default=50
+    max_iter : int, default=30
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. A
         network is trained on at most 3,000 batches of up to 1,024 rows, or 2,048 batches with more than
         100,000 rows, and on fewer with more than 50 bins.
@@ -142,7 +142,7 @@ class RegressionGate(StatefulEstimator):
         classification_weight=0.0,
         alpha=1e-4,
         n_restarts: int | Literal["auto"] = "auto",
-        max_iter=50,
+        max_iter=30,
         random_state=None,
         verbose=0,
     ):
@@ -191,7 +191,8 @@ class RegressionGate(StatefulEstimator):
         ValueError
             If shapes or lengths differ, if an array holds nan or infinity, if a label is not a column of
             `experts`, if labels are missing while `classification_weight` is positive, if all rows are of
-            one group, or if a parameter or `fallback` is out of its range.
+            one group, if a single row has a positive sample weight, or if a parameter or `fallback` is out of
+            its range.
         """
         fitted = unfitted_copy(self)
         fitted._check_parameters(labels)
@@ -200,17 +201,16 @@ class RegressionGate(StatefulEstimator):
         if fallback is not None:
             check_number(fallback, "fallback", 0, arrays[1].shape[1] - 1, integer=True)
         groups = None if groups is None else group_codes(group_array(groups, len(X))[weight > 0])
-        # Products of this size are slower with threads of BLAS, above all beside other jobs. Threads would
-        # also change the last digits, but a gate must not depend on the number of cores.
         progress = Progress.of(self)
         stage = progress.stage("training")
+        # Products of this size are slower with threads of BLAS, above all beside other jobs. Threads would
+        # also change the last digits, but a gate must not depend on the number of cores.
         with one_blas_thread(cpu_count()) as n_threads:
             rows = fitted._prepare(X, *arrays, weight)
             # With fewer rows, conditioning loses at the rate of MANY_ROWS, and gains little at the other
             # rate.
-            conditioning = None
-            if len(rows.y) > MANY_ROWS:
-                conditioning = Conditioning.of(rows.inputs)
+            conditioning = Conditioning.of(rows.inputs) if len(rows.y) > MANY_ROWS else None
+            if conditioning:
                 rows = replace(rows, inputs=conditioning(rows.inputs))
             members = fitted._train_all(rows, n_threads, groups, fallback, progress)
         fitted.validation_loss_ = np.array([member.network.loss for member in members])
@@ -218,7 +218,10 @@ class RegressionGate(StatefulEstimator):
         fitted.networks_, fitted.shares_ = _average(members, label_share)
         if conditioning:
             fitted.networks_ = [conditioning.undone(stacked) for stacked in fitted.networks_]
-        stage.end(f"{len(rows.y):,} rows", *_in_words(members, label_share))
+        kind = "networks and gates on labels" if label_share else "networks"
+        n_steps, loss = max(member.network.n_steps for member in members), fitted.validation_loss_.mean()
+        words = f"{len(members)} {kind}", f"{n_steps:,} steps", f"held-out loss {loss:.4f}"
+        stage.end(f"{len(rows.y):,} rows", *words)
         fitted.classes_ = np.arange(rows.experts.shape[1])
         return adopt(self, fitted)
 
@@ -265,16 +268,12 @@ class RegressionGate(StatefulEstimator):
         return np.einsum("nk,nk...->n...", self.predict_proba(X), np.asarray(experts, dtype=float))
 
     def _check_parameters(self, labels):
-        for name, low, high, integer in (
-            ("hidden_layer_size", 0, np.inf, True),
-            ("classification_weight", 0, 1, False),
-            ("alpha", 0, np.inf, False),
-            ("n_restarts", 1, np.inf, True),
-            ("max_iter", 1, np.inf, True),
-        ):
-            value = getattr(self, name)
-            if (name, value) != ("n_restarts", "auto"):
-                check_number(value, name, low, high, integer)
+        check_number(self.hidden_layer_size, "hidden_layer_size", 0, np.inf, integer=True)
+        check_number(self.classification_weight, "classification_weight", 0, 1)
+        check_number(self.alpha, "alpha", 0, np.inf)
+        if self.n_restarts != "auto":
+            check_number(self.n_restarts, "n_restarts", 1, np.inf, integer=True)
+        check_number(self.max_iter, "max_iter", 1, np.inf, integer=True)
         if labels is None and self.classification_weight:
             raise ValueError(
                 f"classification_weight={self.classification_weight} needs labels: pass the code of each "
@@ -314,15 +313,15 @@ class RegressionGate(StatefulEstimator):
         seeds = rng.randint(np.iinfo(np.int32).max, size=len(splits))
         members = list(zip(splits, starts, map(np.random.RandomState, seeds), strict=True))
         n_threads = min(n_threads, len(members)) if batches_of(len(rows.y))[1] >= BATCH_FOR_THREADS else 1
-        n_groups = n_threads if rows.experts.shape[1] <= MANY_EXPERTS else len(members)
-        ends = len(members) * np.arange(n_groups + 1) // n_groups
-        groups = [members[first:end] for first, end in pairwise(ends)]
+        n_parts = n_threads if rows.experts.shape[1] <= MANY_EXPERTS else len(members)
+        ends = len(members) * np.arange(n_parts + 1) // n_parts
+        parts = [members[first:end] for first, end in pairwise(ends)]
         with ThreadPoolExecutor(n_threads) as pool:
-            return list(chain.from_iterable(pool.map(partial(self._train, rows, progress), groups)))
+            return list(chain.from_iterable(pool.map(partial(self._train, rows, progress), parts)))
 
-    def _train(self, rows, progress, group):
+    def _train(self, rows, progress, members):
         """Train networks, and for each network a linear gate on the labels of its rows."""
-        splits, starts, rngs = zip(*group, strict=True)
+        splits, starts, rngs = zip(*members, strict=True)
         train, held = zip(*splits, strict=True)
         held_out = [rows.take(some) for some in held]
         weight, alpha = self.classification_weight, self.alpha * min(1, PENALISED_ROWS / len(rows.y))
@@ -342,7 +341,7 @@ class RegressionGate(StatefulEstimator):
         for network in networks:
             progress.say(f"network: {network.n_steps:,} steps, held-out loss {network.loss:.4f}", level=2)
         # If there is nothing to find beyond the regimes, a gate on the labels is better than a network.
-        label_gates: list = [None] * len(group)
+        label_gates: list = [None] * len(members)
         if rows.n_bins > 1 and weight < 1:
             start = start_parameters(rows, 0, 1.0, rngs[0])
             some = replace(rows, experts=rows.experts[:, :0]).take  # labels do not need the experts
@@ -350,8 +349,6 @@ class RegressionGate(StatefulEstimator):
                 train_linear(start, some(own[:LABEL_GATE_ROWS]), test, 1.0, alpha, *LABEL_GATE_LIMITS)
                 for own, test in zip(train, held_out, strict=True)
             ]
-        for stopping in filter(None, [*networks, *label_gates]):
-            stopping.held_out = None  # which is large with many bins
         return [_Member(*parts) for parts in zip(networks, label_gates, held, strict=True)]
 
 
@@ -367,14 +364,6 @@ class _Member(NamedTuple):
         rows = rows.take(self.held_out)
         of_network, of_labels = (softmax(gate_logits(t.parameters, rows.inputs)) for t in self[:2])
         return np.stack([mixture_errors((1 - s) * of_network + s * of_labels, rows) for s in LABEL_SHARES])
-
-
-def _in_words(members, label_share):
-    """Say in words how the networks were trained."""
-    steps = max(member.network.n_steps for member in members)
-    loss = np.mean([member.network.loss for member in members])
-    kind = "networks and gates on labels" if label_share else "networks"
-    return f"{len(members)} {kind}", f"{steps:,} steps", f"held-out loss {loss:.4f}"
 
 
 def _label_share(members, rows, slack=0.0):
@@ -413,14 +402,15 @@ def _splits(n_rows, n_restarts, rng, groups=None):
     first.
     """
     n_groups = n_rows if groups is None else int(groups.max()) + 1
-    if n_groups == 1 < n_rows:
+    if n_rows == 1:
+        raise ValueError("sample_weight is positive in one row only: pass at least two rows to train a gate.")
+    if n_groups == 1:
         raise ValueError("groups: all rows are of one group, so that none can be held out from the others.")
     order = rng.permutation(n_groups)
     if n_restarts == "auto":
         n_restarts = N_RESTARTS if n_rows <= MANY_ROWS else N_RESTARTS_OF_MANY
     fraction = max(min(0.1, MAX_HELD_OUT / n_rows), min(0.2, MIN_HELD_OUT / n_groups))
-    # A single row leaves no held-out rows.
-    n_held = min(max(1, round(fraction * n_groups)), n_groups - 1)
+    n_held = max(1, round(fraction * n_groups))
     splits = []
     for restart in range(n_restarts):
         turned = np.roll(order, -restart * n_held)
@@ -439,9 +429,9 @@ def _rows_of_groups(order, groups):
     place[order] = np.arange(len(order))
     rows = np.flatnonzero(place[groups] >= 0)
     rows = rows[np.argsort(place[groups[rows]], kind="stable")]
-    _, firsts, sizes = np.unique(place[groups[rows]], return_index=True, return_counts=True)
-    number = np.arange(len(rows)) - np.repeat(firsts, sizes)
-    return rows[np.argsort(number, kind="stable")]
+    places = place[groups[rows]]
+    number_in_group = np.arange(len(rows)) - np.searchsorted(places, places)
+    return rows[np.argsort(number_in_group, kind="stable")]
 
 
 def _blocks(n_rows):
@@ -461,9 +451,8 @@ def _center_and_scale(X, weight):
 def _check_rows(X, y, experts, labels, sample_weight):
     """Check and return `y` (n, t), `experts` (n, K, t), codes (n,) and sample weights (n,)."""
     n = len(X)
-    y = np.asarray(y, dtype=float)
+    y = as_floats(y, "y", n)
     experts = check_array(experts, dtype=[np.float64, np.float32], allow_nd=True, input_name="experts")
-    check_length(y, "y", n)
     check_length(experts, "experts", n)
     check_finite(y, "y")
     y = y.reshape(n, -1)
@@ -483,5 +472,4 @@ def _check_rows(X, y, experts, labels, sample_weight):
             f"labels run from {codes.min()} to {codes.max()}, but experts has {experts.shape[1]} columns: "
             "a label is the column of the expert of the row's bin, or -1."
         )
-    weight = check_sample_weight(sample_weight, n)
-    return y, experts, codes, np.ones(n) if weight is None else weight
+    return y, experts, codes, check_sample_weight(1.0 if sample_weight is None else sample_weight, n)

@@ -101,18 +101,14 @@ class CrossValidationFolds(FoldRule):
         self.cv, self.n_folds = cv, 0
 
     def _fold_of_next(self, y, bins, counted, groups):
-        folds = self._held_out_in(y, bins, groups)
-        self.n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
-        return folds
-
-    def _held_out_in(self, y, bins, groups):
         n_rows, splitter = len(y), check_cv(self.cv)
-        if groups is None and needs_groups(splitter):
+        divides_groups = "Group" in type(splitter).__name__
+        if groups is None and divides_groups:
             raise ValueError(
                 f"cv={self.cv!r} needs groups: pass groups with one label for each row, or set group_column "
                 "to a column of X that holds them."
             )
-        if not needs_groups(splitter) and type(splitter).__module__.startswith("sklearn."):
+        if not divides_groups and type(splitter).__module__.startswith("sklearn."):
             groups = None  # The splitter would warn that it ignores groups. They are checked afterwards.
         if isinstance(splitter, StratifiedKFold | StratifiedGroupKFold):
             y = encode_labels(bins, n_rows)[1]
@@ -133,12 +129,8 @@ class CrossValidationFolds(FoldRule):
                 "rows that follow each other in time (TimeSeriesSplit), pass blocks of time as groups, with "
                 "cv=5."
             )
+        self.n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
         return folds
-
-
-def needs_groups(splitter) -> bool:
-    """Return True if a splitter of scikit-learn divides groups."""
-    return "Group" in type(splitter).__name__
 
 
 class GivenFolds(FoldRule):

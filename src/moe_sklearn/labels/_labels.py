@@ -76,11 +76,10 @@ def in_order(labels) -> np.ndarray:
 
 def _order_of(distinct):
     """Return the positions of sorted distinct labels in their order."""
-    order = np.arange(len(distinct))
     if distinct.dtype.kind != "U":
-        return order
+        return np.arange(len(distinct))
     edges = [_edges_of(label) for label in distinct.tolist()]
-    return np.array(sorted(order.tolist(), key=edges.__getitem__), int)
+    return np.array(sorted(range(len(edges)), key=edges.__getitem__), int)
 
 
 def _edges_of(label):

@@ -7,7 +7,7 @@ MAX_ROWS, N_NEIGHBOURS = 1000, 32
 # A share of N_NEIGHBOURS exp(-LEAST_GAP) = .0015 of rows without repeats has a gap like this, and nearly all
 # rows with repeats have one. (On the 14 sets of test_groups.py that have no equal rows the share is at most
 # .025.)
-LEAST_GAP, LEAST_SHARE, FEWEST_ROWS = 10.0, 0.1, 50
+LEAST_GAP, MANY_REPEATS, FEWEST_ROWS = 10.0, 0.1, 50
 ROUNDING = 1e-7
 # Repeats do no harm if they do not share their deviation from the model.
 MOST_DIFFERENCE = 0.5
@@ -57,7 +57,7 @@ def has_repeats(Z, deviation) -> bool:
         return False
     usual = np.median(finite) / np.log(2)
     repeated = gaps.max(axis=1) > LEAST_GAP * usual
-    if not repeated.mean() > LEAST_SHARE or _are_on_a_grid(distance):
+    if not repeated.mean() > MANY_REPEATS or _are_on_a_grid(distance):
         return False
     difference = (found - found[distance.argmin(axis=1)])[repeated]
     return bool((difference**2).mean() < 2 * MOST_DIFFERENCE * deviation.var(axis=0).mean())

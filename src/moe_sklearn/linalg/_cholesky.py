@@ -5,22 +5,12 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from contextlib import contextmanager
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgWarning, blas, eigh, lapack, qr
 
-from ._triangles import (
-    EPS,
-    EPS32,
-    PRODUCT_ROUNDING,
-    copy_lower,
-    lower_panels,
-    norm_of_errors,
-    rounding,
-    symmetric_product,
-)
+from ._triangles import EPS, EPS32, copy_lower, lower_panels, rounding, singular_below, symmetric_product
 
 # Predictions from float32 products are exact to 1e-4 of the standard deviation of y if the penalty exceeds
 # rounding by this factor, or if the smallest eigenvalue of the scaled matrix is this number of eps (measured
@@ -36,6 +26,8 @@ NEAR_TOLERANCE, SIZE_OF_NEAR_STEP = 1e-5, 150
 # OpenBLAS 0.3.30 and 0.3.31 end the process in the threads of `potrf` from some 15,000 float64 columns on (of
 # NumPy's and SciPy's own `cholesky` too), because a buffer of theirs grows with the size.
 LARGEST_POTRF = 8192
+# With up to this number of right sides, LAPACK is up to nine times slower than BLAS with one after the other.
+FEW_RIGHT_SIDES = 4
 
 
 class NotEnoughDigits(ArithmeticError):
@@ -138,10 +130,6 @@ class Scratch:
         self.is_rough = False
         self.memory = memory or _Memory()
 
-    def keeping(self, xx):
-        """Make a context in which the float32 factors of a matrix are kept for further right sides."""
-        return self.memory.keeping(xx)
-
     def note_rough(self):
         """Note that float32 products are too rough, or raise an error; do nothing if that does not count."""
         if self.strict and self.raises:
@@ -202,9 +190,7 @@ def warn_singular(alpha: float):
     )
 
 
-def solve_regular(
-    xx, alpha: float, rhs, scratch: Scratch | None = None, *, eps=EPS, floor=0.0
-) -> np.ndarray | None:
+def solve_regular(xx, alpha: float, rhs, scratch=None, *, eps=EPS, floor=0.0) -> np.ndarray | None:
     """`solve_spd`, but None if S + alpha I may be singular to working precision."""
     if _lacks_columns(xx, alpha, floor):
         return None
@@ -309,11 +295,9 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
 
 
 def _by_float32_factor(system, memory):
-    trusted = partial(system.trusted, by_estimate=True)
-    with memory.factor(system.xx, system.alpha, system.scale, trusted) as factor:
-        if factor is None:
-            return None
-        return system.scale * _solve_in_float32(factor, system.scale * system.rhs)
+    xx, alpha, rhs, scale = system[:4]
+    with memory.factor(xx, alpha, scale, lambda work: system.trusted(work, by_estimate=True)) as factor:
+        return None if factor is None else scale * _solve_in_float32(factor, scale * rhs)
 
 
 def _by_refined_factor(system, memory):
@@ -324,11 +308,10 @@ def _by_refined_factor(system, memory):
 
 
 def _by_float64_factor(system, memory):
-    with memory.scaled(system.xx, system.alpha, system.scale) as work:
+    xx, alpha, rhs, scale = system[:4]
+    with memory.scaled(xx, alpha, scale) as work:
         factor = system.trusted(work)
-        if factor is None:
-            return None
-        return system.scale * lapack.dpotrs(factor, system.scale * system.rhs, lower=1)[0]
+        return None if factor is None else scale * lapack.dpotrs(factor, scale * rhs, lower=1)[0]
 
 
 def _least_norm_solution(xx, alpha, rhs, scale, eps):
@@ -385,15 +368,6 @@ def _potrf_by_halves(work, half):
     return work, status and half + status
 
 
-def singular_below(d, eps=EPS, largest=1.0):
-    """Largest value that rounding can give to an eigenvalue of 0, in a matrix with ones on its diagonal.
-
-    `eps` is the relative error of its entries, see `rounding`. Solvers add their own error, in float64, in
-    proportion to the `largest` eigenvalue.
-    """
-    return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * norm_of_errors(np.broadcast_to(eps, d))
-
-
 def _scaled_errors(xx, scale, eps):
     """Errors of the diagonal entries of the scaled matrix, (d,).
 
@@ -422,9 +396,8 @@ def _solve_in_float32(factor, rhs):
 def _solve_by_factor(factor, rhs):
     """Solution of L L' w = rhs in the precision of both."""
     single = factor.dtype == np.float32
-    if rhs.shape[1] > 4:
+    if rhs.shape[1] > FEW_RIGHT_SIDES:
         return (lapack.spotrs if single else lapack.dpotrs)(factor, rhs, lower=1)[0]
-    # LAPACK is slow with few columns.
     trsv = blas.strsv if single else blas.dtrsv
     halves = (trsv(factor, column, lower=1) for column in rhs.T)
     return np.stack([trsv(factor, half, lower=1, trans=1) for half in halves], axis=1)

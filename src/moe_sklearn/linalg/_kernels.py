@@ -15,9 +15,9 @@ from threading import RLock
 import numpy as np
 from scipy.linalg import blas
 
-from ._triangles import PANEL, lower_panels, symmetric_product, zeros_lower
+from ._triangles import PANEL, copy_lower, lower_panels, symmetric_product, zeros_lower
 
-# Number of values in a block of columns from which a kernel is made.
+# A kernel is made from blocks of columns of this number of values.
 KERNEL_BLOCK = 2**21
 
 
@@ -56,8 +56,7 @@ def _completed(kernel, n_known, X, index, origin, scale=None):
             gemm(1.0, new, known, beta=1.0, c=with_known, trans_a=1, overwrite_c=1)
     if n_known:
         kernel[n_known:, :n_known] = with_known
-        for part in lower_panels(n_new):
-            kernel[n_known:, n_known:][part] = among_new[part]
+        copy_lower(among_new, dtype, kernel[n_known:, n_known:])
     return kernel
 
 
@@ -111,21 +110,17 @@ class Kernels:
         if self._current:
             self._earlier, self._current = self._current, {}
 
-    def over(self, covered, X, origin, dtype) -> np.ndarray:
-        """X X' of the rows at the sorted positions `covered`, see `kernel_of`. Do not write into it."""
+    def part(self, index, covered, X, origin, dtype, result_dtype=None) -> np.ndarray:
+        """X X' of the rows at `index`, part of the kernel of those at `covered`; a new lower triangle.
+
+        Both are sorted positions. Sums are in `dtype`, and so is the result unless `result_dtype` is given.
+        """
         key = covered.tobytes(), np.dtype(dtype)
         with self._lock:
             if key not in self._current:
                 kernel, n_known = self._begun(covered, key[1])
                 self._current[key] = covered, _completed(kernel, n_known, X, covered, origin)
-            return self._current[key][1]
-
-    def part(self, index, covered, X, origin, dtype, result_dtype=None) -> np.ndarray:
-        """Part of the kernel `over` other rows, at the sorted positions `index`; a new lower triangle.
-
-        Sums are in `dtype`, and so is the result unless `result_dtype` is given.
-        """
-        kernel = self.over(covered, X, origin, dtype)
+            _, kernel = self._current[key]
         taken = zeros_lower((len(index), len(index)), result_dtype or dtype)
         return fill_from(taken, kernel, np.searchsorted(covered, index))
 

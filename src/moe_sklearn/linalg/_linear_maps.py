@@ -169,9 +169,7 @@ class LinearStack:
             return X @ self.coef + self.intercept
         dtype = np.result_type(X, self.coef)
         size = max(FEWEST_ROWS_OF_BUFFER, BUFFER_BYTES // (dtype.itemsize * X.shape[1]))
-        if len(X) <= size:
-            return np.subtract(X, self.origin, dtype=dtype) @ self.coef + self.intercept
-        moved = np.empty((size, X.shape[1]), dtype)
+        moved = np.empty((min(size, len(X)), X.shape[1]), dtype)
         outputs = np.empty((len(X), len(self.intercept)), dtype)
         for start in range(0, len(X), size):
             rows = X[start : start + size]

@@ -16,26 +16,7 @@ _controller = cache(ThreadpoolController)  # searching all loaded libraries take
 class _Limit:
     """The limit of BLAS to one thread, which holds for the process, and the number of its users."""
 
-    def __init__(self):
-        self.lock, self.n_users, self.limit = Lock(), 0, ExitStack()
-
-    def enter(self, unknown) -> int:
-        with self.lock:
-            self.n_users += 1
-            if self.n_users > 1:
-                return 1
-            of_blas = [lib["num_threads"] for lib in _controller().info() if lib["user_api"] == "blas"]
-            self.limit.enter_context(_controller().limit(limits=1, user_api="blas"))
-            return min(of_blas, default=unknown)
-
-    def leave(self):
-        with self.lock:
-            self.n_users -= 1
-            if not self.n_users:
-                self.limit.close()
-
-
-_limit = _Limit()
+    lock, n_users, given_back = Lock(), 0, ExitStack()
 
 
 @contextmanager
@@ -54,11 +35,20 @@ def one_blas_thread(unknown: int = 1) -> Iterator[int]:
     ...     inner
     1
     """
-    n_threads = _limit.enter(unknown)
+    with _Limit.lock:
+        _Limit.n_users += 1
+        n_threads = 1
+        if _Limit.n_users == 1:
+            of_blas = [lib["num_threads"] for lib in _controller().info() if lib["user_api"] == "blas"]
+            n_threads = min(of_blas, default=unknown)
+            _Limit.given_back.enter_context(_controller().limit(limits=1, user_api="blas"))
     try:
         yield n_threads
     finally:
-        _limit.leave()
+        with _Limit.lock:
+            _Limit.n_users -= 1
+            if not _Limit.n_users:
+                _Limit.given_back.close()
 
 
 def few_threads(are_small: bool):

@@ -15,16 +15,17 @@ HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
 # Number of columns of a panel of a triangular matrix.
 PANEL = 64
-# Up to this number of columns, one matrix-vector product for each is faster.
-FEW_COLUMNS = 4
 # Rounding of the products of d standardised columns turns eigenvalues of 0 of X'X into up to about 3.5
 # sqrt(d) eps (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
 PRODUCT_ROUNDING = 8
 
 
-def zeros_lower(shape, dtype):
-    """Zeros in Fortran order; the upper triangle, which is never written, takes almost no memory."""
-    matrix = _untouched(shape, dtype)
+def zeros_lower(shape, dtype, memory=None):
+    """Zeros in Fortran order; the upper triangle, which is never written, takes almost no memory.
+
+    `memory` can be another such matrix, whose lower triangle is set to 0.
+    """
+    matrix = _untouched(shape, dtype) if memory is None else memory
     # One thread touches the memory first: the threads of BLAS would wait for each other at every page, six
     # times as long (20 matrices of 3,072 columns: 1.3 s, here .2 s).
     for part in lower_panels(shape[0]):
@@ -131,14 +132,9 @@ def _symmetric_product_by_panels(xx, right):
         here, on = slice(start, start + PANEL), slice(start, None)
         panel = xx[on, here].astype(float, order="F")
         panel[:PANEL] = np.tril(panel[:PANEL])
-        if right.shape[1] > FEW_COLUMNS:
-            product[on] += blas.dgemm(1.0, panel, right[here])
-            product[here] += blas.dgemm(1.0, panel, right[on], trans_a=1)
-            product[here] -= panel.diagonal()[:, None] * right[here]
-            continue
-        for column, x in zip(product.T, right.T, strict=True):
-            column[on] += blas.dgemv(1.0, panel, x[here])
-            column[here] += blas.dgemv(1.0, panel, x[on], trans=1) - panel.diagonal() * x[here]
+        product[on] += blas.dgemm(1.0, panel, right[here])
+        product[here] += blas.dgemm(1.0, panel, right[on], trans_a=1)
+        product[here] -= panel.diagonal()[:, None] * right[here]
     return product
 
 
@@ -150,6 +146,15 @@ def rounding(xx, eps=EPS):
     """
     diagonal = np.maximum(xx.diagonal().astype(float), 0.0)
     return max(len(xx), 10) * EPS * diagonal.sum() + PRODUCT_ROUNDING * norm_of_errors(eps * diagonal)
+
+
+def singular_below(d, eps=EPS, largest=1.0):
+    """Largest value that rounding can give to an eigenvalue of 0, in a matrix with ones on its diagonal.
+
+    `eps` is the relative error of its entries, see `rounding`. Solvers add their own error, in float64, in
+    proportion to the `largest` eigenvalue.
+    """
+    return max(d, 10) * EPS * largest + PRODUCT_ROUNDING * norm_of_errors(np.broadcast_to(eps, d))
 
 
 def norm_of_errors(errors) -> float:

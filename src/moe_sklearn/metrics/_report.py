@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, r2_score, recall_score
+from sklearn.metrics import accuracy_score, r2_score
 
-from .._checks import check_choice, check_sample_weight
+from .._checks import as_floats, check_choice, check_sample_weight
 from ._scores import ERROR_SCORES, prediction_errors, rho_intervals, rho_score
 from ._tables import Readable, report_parts
 
@@ -287,9 +287,7 @@ def _covered(codes, weight):
 def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]:
     """Scores within each bin, and the routes of its rows."""
     n_bins = len(train_counts)
-    recall = recall_score(
-        codes, routed, labels=range(n_bins), average=None, sample_weight=weight, zero_division=np.nan
-    )
+    recall = bin_means((codes == routed)[:, None], codes, n_bins, weight)[:, 0]
     columns = {
         "n_train": train_counts,
         "n_test": np.bincount(codes, minlength=n_bins),
@@ -403,7 +401,7 @@ def _check_modes(predictions, mixing, n_rows):
 
 
 def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
-    y, codes, proba = np.asarray(y_true, dtype=float), np.asarray(bins), np.asarray(proba)
+    y, codes, proba = as_floats(y_true, "y_true"), np.asarray(bins), np.asarray(proba)
     n_rows, n_bins = len(y), len(bin_names)
     if codes.shape != (n_rows,) or codes.dtype.kind not in "iu":
         raise ValueError(
@@ -414,5 +412,5 @@ def _checked_rows(y_true, bins, proba, bin_names, sample_weight):
         raise ValueError(f"bins holds code {codes.max()}, but bin_names has {n_bins} names.")
     if proba.shape != (n_rows, n_bins):
         raise ValueError(f"proba has shape {proba.shape}, expected ({n_rows}, {n_bins}).")
-    weight = check_sample_weight(sample_weight, n_rows)
-    return y, codes, proba, np.ones(n_rows) if weight is None else weight
+    weight = np.ones(n_rows) if sample_weight is None else check_sample_weight(sample_weight, n_rows)
+    return y, codes, proba, weight

@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
-from .._checks import check_finite, check_kind, check_no_missing, check_sample_weight, zero_ignored
+from .._checks import as_floats, check_finite, check_kind, check_sample_weight, zero_ignored
 
 # Scores of `prediction_errors`
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
@@ -159,12 +159,7 @@ def rho_interval(
 
 
 def rho_intervals(
-    y_true,
-    given: dict[str, ArrayLike],
-    weight=None,
-    n_resamples=1000,
-    confidence_level=0.95,
-    random_state=None,
+    y_true, given: dict[str, ArrayLike], weight, n_resamples=1000, confidence_level=0.95, random_state=None
 ) -> list[tuple[float, float]]:
     """Compute the `rho_interval` of each of several predictions from the same resamples.
 
@@ -267,8 +262,7 @@ def _checked(
     """Return finite float64 columns of equal shape, and weights, without the rows of weight 0."""
     arrays: dict[str, NDArray] = {}
     for name, values in {"y_true": y_true, **predictions}.items():
-        check_no_missing(values, name)
-        values = np.asarray(values, dtype=np.float64)
+        values = as_floats(values, name)
         if values.ndim not in (1, 2) or values.shape != np.shape(y_true):
             raise ValueError(
                 f"{name} has shape {values.shape}, but y_true has {np.shape(y_true)}: pass 1-D or 2-D "
@@ -276,8 +270,7 @@ def _checked(
             )
         arrays[name] = values[:, None] if values.ndim == 1 else values
     n_rows = len(arrays["y_true"])
-    weight = check_sample_weight(sample_weight, n_rows)
-    weight = np.ones(n_rows) if weight is None else weight
+    weight = np.ones(n_rows) if sample_weight is None else check_sample_weight(sample_weight, n_rows)
     kept = weight > 0
     y, *predicted = (zero_ignored(values, name, weight)[kept] for name, values in arrays.items())
     return y, predicted, weight[kept]
@@ -290,11 +283,10 @@ def _warn_undefined(reason, stacklevel=3):
 def _row_sums(y, predictions, weight):
     """Terms of each row whose sums give every R2: w, w y, w y^2 and w (y - p)^2 of each prediction."""
     w = weight[:, None]
-    # centred, because the spread of a resample is a difference of sums of squares, which loses digits far
-    # from 0
+    # Targets are centred, because the spread of a resample is a difference of sums of squares, which loses
+    # digits far from 0.
     centred = y - np.average(y, axis=0, weights=weight)
-    errors = [w * (y - p) ** 2 for p in predictions]
-    return np.hstack([w, w * centred, w * centred**2, *errors])
+    return np.hstack([w, w * centred, w * centred**2, *(w * (y - p) ** 2 for p in predictions)])
 
 
 def _resamples(n_rows: int, n_resamples: int, rng: Any) -> Iterator[NDArray]:
@@ -325,7 +317,7 @@ def _rho_from_sums(sums, n_targets):
 
 def r2_of(y, prediction, sample_weight=None) -> float:
     """Compute R2 of a prediction; raise a ValueError if y or sample_weight has missing values."""
-    check_kind(y, "y")
     check_kind(sample_weight, "sample_weight")
-    check_finite(np.asarray(y, dtype=float), "y")
-    return r2_score(y, np.asarray(prediction), sample_weight=sample_weight)
+    prediction = np.asarray(prediction)
+    check_finite(as_floats(y, "y", len(prediction)), "y")
+    return r2_score(y, prediction, sample_weight=sample_weight)

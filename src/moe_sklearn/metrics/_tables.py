@@ -92,15 +92,14 @@ routing accuracy: share of rows whose most probable bin is the true one; recall:
 
 def notes(report: Any) -> str:
     """Sentences on the loss of soft mixing, its composition, and rows or bins that are not covered."""
-    routing, own = report.loss["routing"], ""
+    routing = report.loss["routing"]
     on_global, on_anchors = report.global_weight, report.anchor_weight
     lines = [
         f"Unexplained variance: soft mixing {number(1 - report.r2['soft'])}, experts of the true bins "
         f"{number(report.loss['experts'])}; "
         f"the gate {'gains' if routing < 0 else 'loses'} {number(abs(routing))}."
     ]
-    if not np.isnan(report.own_weight):
-        own = f" ({percent(report.own_weight)} from that of the true bin)"
+    own = "" if np.isnan(report.own_weight) else f" ({percent(report.own_weight)} from that of the true bin)"
     if own or on_global or on_anchors:
         share = percent(1 - on_global - on_anchors)
         lines.append(f"{share} of a soft prediction comes from the experts of the bins{own}.")

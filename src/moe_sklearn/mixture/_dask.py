@@ -19,15 +19,7 @@ from ..data import (
     rows_of,
 )
 from ..labels import check_whole_groups, encode_labels
-from ..moments import (
-    BinnedMoments,
-    FoldMoments,
-    RowKeys,
-    chunks_of_rows,
-    dask_moments,
-    end_of_pass,
-    in_enough_precision,
-)
+from ..moments import FoldMoments, RowKeys, chunks_of_rows, dask_moments, end_of_pass, in_enough_precision
 from ._fit import fits_moments, prepare_rows
 from ._gate_rows import GateData, GateReader
 from ._regressor import SoftGateMoERegressor
@@ -165,8 +157,8 @@ def _read_block(reader, block, start, y, x_std, rows, folds):
     return reader.read([Rows(source, y, x_std=x_std)], len(source), rows, folds, first_row=start)
 
 
-def _gather(X, rows: DaskRows, product_dtype) -> BinnedMoments | FoldMoments:
-    """Gather the moments by bin, or by bin and fold: each pair of bin and fold is then one label."""
+def _gather(X, rows: DaskRows, product_dtype):
+    """Gather `BinnedMoments`, or `FoldMoments` with each pair of bin and fold as one label."""
     keys = RowKeys.of(*rows.encoded(), 0 if rows.folds is None else rows.folds)
     y, weight = rows.source.y, rows.sample_weight
     moments = dask_moments(X, y, keys.codes, weight, x_std=rows.x_std, product_dtype=product_dtype)

@@ -347,7 +347,7 @@ def fit_gathered(mixture, moments, rows: TrainingRows, scratch=None) -> Fitted:
     return fit_mixture(setup, with_a_word(solve) if scratch is None else solve(scratch), rows)
 
 
-def fit_batches(mixture, batches) -> Fitted:
+def fit_in_batches(mixture, batches) -> Fitted:
     """Fit all parts of an unfitted mixture to batches of rows; set its `n_features_in_`."""
     cross_fit, experts = check_parameters(mixture), make_experts(mixture.experts)
     progress = Progress.of(mixture)

@@ -74,10 +74,8 @@ def plan_gate(mixture, codes, n_bins: int, sample_weight=None, in_folds=None) ->
     with the greatest number of rows, and returns which rows, (n_samples,) bool, are in folds that have
     models. None means all rows.
     """
-    covered = codes != NO_BIN
-    if sample_weight is not None:
-        covered = covered & (sample_weight > 0)
     weight = np.ones(len(codes)) if sample_weight is None else sample_weight
+    covered = (codes != NO_BIN) & (weight > 0)
     gate = choose_gate(mixture, effective_rows(weight[covered]), n_bins)
     inputs = choose_inputs(mixture.gate_inputs, gate)
     anchors = choose_anchors(mixture.anchors, gate)

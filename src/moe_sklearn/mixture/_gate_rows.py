@@ -123,9 +123,7 @@ class GateReader:
         # moments read it last, so that it may still be in memory.
         of_blocks = [block for block in np.split(rows, ends)[::-1] if len(block)]
         blocks, models = _blocks_by_fold(source, of_blocks, folds, len(stacks)), (stacks, self.features)
-        level = (
-            np.empty((len(batch), 0)) if self.level is None else np.repeat(self.level, self.n_draws)[:, None]
-        )
+        level = np.empty((len(y), 0)) if self.level is None else np.repeat(self.level, self.n_draws)[:, None]
         parts = [
             GateData(y[own].reshape(len(own), -1), *_gate_inputs(source, own, read, *models, level))
             for own, *read in (blocks if source.in_memory else prefetch(blocks))

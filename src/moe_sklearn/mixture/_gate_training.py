@@ -14,6 +14,7 @@ from sklearn.utils.validation import has_fit_parameter
 from .._progress import SILENT
 from ..gates import LogisticGate, robust_fences
 from ..labels import group_codes, has_repeats
+from ..metrics import bin_means
 from ._gate_plan import GatePlan, stratified_rows
 from ._gate_rows import GateData, GateReader
 from ._predictor import join_inputs, within
@@ -110,8 +111,7 @@ def train_gate(
         )
     # A classifier has its classes in sorted order; bins that are intervals have another order.
     labels, bins = bins, bins if (np.sort(bins) == bins).all() else np.arange(n_bins)
-    predictions = data.predictions.reshape(len(codes), n_bins + 1, n_targets)
-    predictions = within(predictions, limits)
+    predictions = within(data.predictions.reshape(len(codes), n_bins + 1, n_targets), limits)
     inputs = join_inputs(plan.inputs, *data[1:])
     if not inputs.shape[1]:
         raise ValueError(
@@ -191,12 +191,8 @@ def fit_router(inputs, bins, codes, sample_weight=None):
 
 def residual_variance(predictions, y, codes, sample_weight=None) -> np.ndarray:
     """Compute the mean squared error of each expert on the rows of its bin: (n_bins, n_targets)."""
-    n_bins = predictions.shape[1] - 1
     squares = (y - predictions[np.arange(len(y)), codes]) ** 2
-    sample_weight = np.ones(len(y)) if sample_weight is None else sample_weight
-    total = np.bincount(codes, sample_weight, n_bins)
-    sums = [np.bincount(codes, sample_weight * column, n_bins) for column in squares.T]
-    return np.stack(sums, axis=1) / np.maximum(total, np.finfo(float).tiny)[:, None]
+    return np.nan_to_num(bin_means(squares, codes, predictions.shape[1] - 1, sample_weight))
 
 
 def anchor_values(anchors, y) -> np.ndarray:
@@ -207,8 +203,8 @@ def anchor_values(anchors, y) -> np.ndarray:
     if np.ndim(anchors) == 0:
         levels = np.linspace(0, 1, anchors) if anchors != 1 else np.array([0.5])
         low, high = robust_fences(y)
-        within = np.where((y >= low) & (y <= high), y, np.nan)
-        return np.nanquantile(within, levels, axis=0)
+        usual = np.where((y >= low) & (y <= high), y, np.nan)
+        return np.nanquantile(usual, levels, axis=0)
     values = np.asarray(anchors, dtype=float)
     if values.ndim == 1 and y.shape[1] == 1:
         values = values[:, None]

@@ -6,14 +6,14 @@ from typing import Any, NoReturn, Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from .._checks import check_choice
+from .._checks import check_choice, check_number
 from ..binning import Regimes, first_target
 from ..data import Rows, aligned, check_x_std, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
-from ..labels import encode_labels
+from ..labels import NO_BIN, encode_labels
 from ..metrics import MODES, Mixing, MoEReport, make_report
-from ._intervals import check_residuals, conformal_scores, interval_widths
-from ._predictor import Contributions, MixturePredictor, Outputs, mix, total_std
+from ._contributions import Contributions
+from ._predictor import MixturePredictor, Outputs, mix, total_std
 
 
 def in_shape_of_y(mixture, array, axis=-1):
@@ -32,6 +32,64 @@ def warn_of_unseen(regimes: Regimes, labels):
             f"{found[unseen].tolist()[0]!r}: these rows are not covered, and not scored.",
             stacklevel=3,
         )
+
+
+def check_residuals(residual_variance):
+    """Raise a ValueError if there are no residuals of rows that the experts have not seen."""
+    if residual_variance is None:
+        raise ValueError(
+            "return_std and intervals need residuals of rows that the experts have not seen, and a gate that "
+            "sees only features has none: fit with gate_inputs=('features', 'experts'), or "
+            "gate='regression'."
+        )
+
+
+def conformal_scores(y, prediction, std, bins=None, groups=None):
+    """Compute the sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by bin; 0 / 0 is 0.
+
+    Without `bins` all rows form the bin -1. The scores of a bin are (n_rows, n_targets), and so are their
+    levels: the coverage that a score is wide enough for. With K groups, each row of a group of n rows adds 1
+    / (n (K + 1)) to the level (Lee, Barber and Willett, 2023, "Distribution-free inference with hierarchical
+    data", arXiv:2306.06342). Without groups, each row is a group.
+    """
+    error = np.abs(y - prediction)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.where(error > 0, error / std, 0.0)
+    bins = np.full(len(scores), NO_BIN) if bins is None else bins
+    groups = np.arange(len(scores)) if groups is None else groups
+    by_bin, levels = {}, {}
+    for label in np.unique(bins).tolist():
+        own, members = scores[bins == label], groups[bins == label]
+        _, codes, sizes = np.unique(members, return_inverse=True, return_counts=True)
+        order = np.argsort(own, axis=0, kind="stable")
+        by_bin[label] = np.take_along_axis(own, order, axis=0)
+        levels[label] = np.cumsum((1 / sizes[codes])[order], axis=0) / (len(sizes) + 1)
+    return by_bin, levels
+
+
+def interval_widths(scores: dict, levels: dict, coverage: float, n_bins: int) -> np.ndarray:
+    """Compute the half widths of the intervals in units of std(x): (n_bins, n_targets).
+
+    The half width of a bin is its smallest score with a level of at least `coverage`: the ceil((n + 1)
+    coverage)-th smallest of n rows. It is infinite if there is none. The scores of bin -1 are used for every
+    bin.
+
+    Examples
+    --------
+    >>> scores, levels = conformal_scores(np.array([[0.5], [1.0], [2.0]]), np.zeros((3, 1)), np.ones((3, 1)))
+    >>> interval_widths(scores, levels, coverage=0.5, n_bins=2).tolist()
+    [[1.0], [1.0]]
+    """
+    if np.ndim(coverage) or not 0 < coverage < 1:
+        raise ValueError(f"coverage must be one number between 0 and 1, both excluded; got {coverage!r}.")
+    n_targets = next(iter(scores.values())).shape[1]
+    widths = np.full((n_bins, n_targets), np.inf)
+    for label, values in scores.items():
+        # A level of 0.07 can be slightly smaller in floating point.
+        wide_enough = levels[label] > coverage - 1e-9
+        of_bin = np.where(wide_enough, values, np.inf).min(axis=0, initial=np.inf)
+        widths[slice(None) if label == NO_BIN else label] = of_bin
+    return widths
 
 
 class MixtureOutputs:
@@ -128,8 +186,7 @@ class MixtureOutputs:
         ndarray of shape (n_samples, n_bins) or (n_samples, n_bins, n_targets)
             In the order of `bins_`.
         """
-        of_experts = self._map(lambda outputs: outputs.predictions[:, :-1], X, x_std)
-        return in_shape_of_y(self, of_experts)
+        return in_shape_of_y(self, self._map(lambda outputs: outputs.predictions[:, :-1], X, x_std))
 
     def _map(self, finish, X, x_std, **wanted):
         """Join ``finish(outputs)`` of all blocks of rows, see `MixturePredictor.map`."""
@@ -337,7 +394,8 @@ class MixtureOutputs:
         check_is_fitted(self)
         source = features_of(self, X)
         values, base = self._predictor_of(X, source, x_std).contributions(source)
-        names, rows = feature_names(self), X if source.values is None else source.values
+        rows = source.X if hasattr(source, "X") else source.take(np.arange(len(source)))
+        names = feature_names(self)
         names = None if names is None else names.tolist()
         return Contributions(in_shape_of_y(self, values), in_shape_of_y(self, base), rows, names)
 
@@ -375,9 +433,10 @@ class MixtureOutputs:
         Raises
         ------
         ValueError
-            If the number of `column_names` is not n_features.
+            If the number of `column_names` is not n_features, or `n_strongest` is negative.
         """
         check_is_fitted(self)
+        check_number(n_strongest, "n_strongest", 0, np.inf, integer=True)
         coef, variance = self.predictor_.expert_coef, self.residual_variance_
         names = feature_names(self) if column_names is None else column_names
         names = np.arange(coef.shape[2]) if names is None else np.asarray(names)
@@ -385,8 +444,7 @@ class MixtureOutputs:
             raise ValueError(
                 f"column_names has {len(names)} names, X has {coef.shape[2]} columns: pass a name for each."
             )
-        size = np.abs(coef).sum(axis=1)
-        strongest = np.argsort(-size, axis=1, kind="stable")[:, :n_strongest]
+        strongest = np.argsort(-np.abs(coef).sum(axis=1), axis=1, kind="stable")[:, :n_strongest]
         variance = np.full((len(coef), 1), np.nan) if variance is None else variance
         tuned = self.experts_.tuned_parameter
         return {

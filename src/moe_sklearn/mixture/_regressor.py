@@ -9,8 +9,7 @@ from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._checks import check_kind
 from ..data import aligned, rows_of, without_ignored
 from ..metrics import Mixing, r2_of
-from ._fit import fit_batches as fit_rows_of_batches
-from ._fit import fit_gathered, fit_rows, fits_moments, with_default_parts
+from ._fit import fit_gathered, fit_in_batches, fit_rows, fits_moments, with_default_parts
 from ._inspection import MixtureOutputs, in_shape_of_y
 from ._predictor import mix
 from ._training_rows import TrainingRows
@@ -342,7 +341,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             As `fit`. Also if the second reading gives batches of other lengths or other y than the first.
         """
         fitted = unfitted_copy(self)
-        return adopt(self, fitted._store(*fit_rows_of_batches(fitted, batches)))
+        return adopt(self, fitted._store(*fit_in_batches(fitted, batches)))
 
     def fit_moments(self, moments, gate_data, *, scratch=None) -> Self:
         """Fit to gathered moments; only the gate reads rows.

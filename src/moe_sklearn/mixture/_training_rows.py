@@ -149,9 +149,7 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
                 _, fitted_binner = fit_binner(binner, rows.labels, rows.y, rows.sample_weight)
                 # A grid with many cells numbers only those with training rows, which needs all rows at once.
                 if getattr(fitted_binner, "cells_", None) is not None:
-                    raise ValueError(
-                        "The grid has too many cells for batches: use fewer bins, or pass labels."
-                    )
+                    raise ValueError("The grid has too many cells for batches: use fewer bins, or labels.")
             of_batch = rows.labels
             if fitted_binner is not None:
                 of_batch = np.ravel(fitted_binner.transform(of_batch))

@@ -6,7 +6,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import Bunch
 
+from ..data import Rows, naming, rows_of
 from ..metrics import MODES
+from ..mixture import SoftGateMoERegressor
 from ..moments import in_enough_precision
 
 
@@ -40,6 +42,22 @@ def curve_of(model, product_dtype, points: Callable, y_test, bins_test, **along)
         rho={mode: np.array([report.rho[mode] for report in reports]) for mode in ("hard", "soft")},
         reports=reports,
     )
+
+
+def unfitted_mixture(estimator) -> SoftGateMoERegressor:
+    """Return a clone of a mixture; raise a TypeError for other estimators."""
+    if not isinstance(estimator, SoftGateMoERegressor):
+        raise TypeError(f"A curve needs a SoftGateMoERegressor and the rows it sees; got {estimator!r:.80}.")
+    return clone(estimator)
+
+
+def rows_of_test(model, X_test, y_test, bins_test, train: Rows) -> Rows:
+    """Check test rows, which need bins if the training rows have some; errors name the arguments."""
+    with naming("X_test, y_test, bins_test"):
+        test = rows_of(model, X_test, y_test, bins=bins_test, n_targets=train.y_ends.shape[1])
+    if test.labels is None and train.labels is not None:
+        raise ValueError("bins_test is missing: the oracle sends each test row to the expert of its own bin.")
+    return test
 
 
 def increases(values):

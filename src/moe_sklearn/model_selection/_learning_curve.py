@@ -3,14 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from ..data import rows_of
 from ..labels import fold_rule
 from ..mixture import SoftGateMoERegressor, TrainingRows, make_experts
 from ..moments import FoldMoments, add_in_folds
-from ._curve import curve_of, increases
+from ._curve import curve_of, increases, rows_of_test, unfitted_mixture
 
 
 def moe_learning_curve(
@@ -90,9 +89,9 @@ def moe_learning_curve(
     >>> curve.train_sizes.tolist(), bool(curve.r2["soft"][1] > curve.r2["soft"][0])
     ([50, 600], True)
     """
-    model = clone(estimator)
+    model = unfitted_mixture(estimator)
     read = rows_of(model, X, y, bins=bins, x_std=x_std, groups=groups, reset=True)
-    test = rows_of(model, X_test, y_test, bins=bins_test)
+    test = rows_of_test(model, X_test, y_test, bins_test, read)
     if read.labels is None:
         raise ValueError("moe_learning_curve needs bins: pass them, or set the estimator's side_columns.")
     sizes, product_dtype = _absolute(train_sizes, len(read)), make_experts(model.experts).product_dtype
@@ -103,22 +102,16 @@ def moe_learning_curve(
 
     def points(product_dtype):
         moments = FoldMoments.empty_for(read.X, read.y, product_dtype=product_dtype)
-        for at_size in _add_rows(moments, rows, sizes.tolist()):
-            yield moments, at_size, test.X
+        # The fold of a row depends only on the rows before it. Later rows move no row to another fold (at
+        # most they join two folds), so the moments only grow, and each point is that of a fit to its rows
+        # alone.
+        folds, start = fold_rule(), 0
+        for stop in sizes.tolist():
+            add_in_folds(moments, rows.source.between(start, stop), folds)
+            first, start = rows.source.between(0, stop), stop
+            yield moments, replace(rows, source=first, labels=[first.labels], folds=folds.all()), test.X
 
     return curve_of(model, product_dtype, points, test.y, test.labels, train_sizes=sizes)
-
-
-def _add_rows(moments, rows, sizes):
-    """Add rows to the moments, in place, up to each size, and yield all rows so far."""
-    # The fold of a row depends only on the rows before it. Later rows move no row to another fold (at most
-    # they join two folds), so the moments only grow, and each point is that of a fit to its rows alone.
-    folds, start = fold_rule(), 0
-    for stop in sizes:
-        add_in_folds(moments, rows.source.between(start, stop), folds)
-        first = rows.source.between(0, stop)
-        yield replace(rows, source=first, labels=[first.labels], folds=folds.all())
-        start = stop
 
 
 def _absolute(train_sizes, n_rows):
@@ -130,4 +123,6 @@ def _absolute(train_sizes, n_rows):
         sizes = np.round(sizes * n_rows)
     if sizes[-1] > n_rows:
         raise ValueError(f"train_sizes goes up to {sizes[-1]}, but there are {n_rows} training rows.")
+    if sizes[0] < 1:
+        raise ValueError(f"train_sizes begins with {np.ravel(train_sizes)[0]}, which is no row of {n_rows}.")
     return sizes.astype(int)

@@ -4,12 +4,11 @@ import numbers
 from dataclasses import replace
 
 import numpy as np
-from sklearn.base import clone
 
 from ..data import RowSource, check_x_std, rows_of
 from ..experts import gather_in_folds
 from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, prepare_rows
-from ._curve import curve_of, increases
+from ._curve import curve_of, increases, rows_of_test, unfitted_mixture
 
 # Seeds of training rows are smaller, so no test row shares a draw with a training row, whatever the states.
 FIRST_TEST_SEED = 2**32
@@ -95,7 +94,9 @@ def noise_curve(
     >>> curve.levels.tolist(), bool(curve.r2["oracle"][0] > curve.r2["oracle"][1] + 0.1)
     ([0.0, 1.0], True)
     """
-    model = clone(estimator)
+    if x_std is None:
+        raise ValueError("x_std is None: pass the standard deviation of the noise at level 1.")
+    model = unfitted_mixture(estimator)
     given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
     read = rows_of(model, X, y, **given, reset=True)
     levels, x_std = np.asarray(levels, dtype=float), read.x_std
@@ -103,7 +104,7 @@ def noise_curve(
         raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")
     if x_std_test is None and isinstance(x_std, RowSource):
         raise ValueError("x_std has the shape of X: also pass x_std_test, of the shape of X_test.")
-    test = rows_of(model, X_test, y_test, bins=bins_test)
+    test = rows_of_test(model, X_test, y_test, bins_test, read)
     x_std_test = check_x_std(x_std if x_std_test is None else x_std_test, test.X.shape, "x_std_test")
     seed = FIRST_TEST_SEED + draw_seed(random_state)
     if not isinstance(model.random_state, numbers.Integral):
@@ -113,8 +114,8 @@ def noise_curve(
     setup, rows = prepare_rows(model, rows, in_folds=True)
 
     def points(product_dtype):
-        given = rows.source, rows.folds, product_dtype, setup.progress
-        moments, variance = gather_in_folds(setup.experts, *given), 0.0
+        moments = gather_in_folds(setup.experts, rows.source, rows.folds, product_dtype, setup.progress)
+        variance = 0.0
         labels, weight = rows.source.labels, rows.source.sample_weight
         for level in levels.tolist():
             # Independent noise only adds its variance to the diagonal of X'X, so one pass serves all levels.

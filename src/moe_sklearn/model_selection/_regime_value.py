@@ -11,9 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_array
 
-from .._checks import check_kind, check_length, check_number, check_sample_weight, check_varies, zero_ignored
+from .._checks import as_floats, check_length, check_number, check_sample_weight, check_varies, zero_ignored
 from ..binning import GridBinner, is_side_information
 from ..data import aligned, features_of, has_side_columns, split
 from ..labels import NO_BIN, fold_rule, group_array, label_array
@@ -249,7 +248,6 @@ def regime_value(
     before, mixture = _parts(estimator)
     y, sample_weight = aligned(y, X, "y"), aligned(sample_weight, X, "sample_weight")
     if before is None:
-        check_kind(X)
         X, bins, groups = split(mixture, X, bins, groups)
         mixture.set_params(side_columns=None, group_column=None)
     elif has_side_columns(mixture):
@@ -265,10 +263,8 @@ def regime_value(
     check_number(n_shuffles, "n_shuffles", 0, np.inf, integer=True)
     if not is_side_information(bins) and not hasattr(bins, "iloc"):
         bins = label_array(bins)
-    check_kind(y, "y")
     X, bins = indexable(X), indexable(bins)
-    y = check_array(y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False)
-    check_length(y, "y", X.shape[0])
+    y = as_floats(y, "y", X.shape[0])
     check_length(bins, "bins", X.shape[0])
     weight = check_sample_weight(sample_weight, len(y))
     y = zero_ignored(y, "y", weight)
@@ -280,8 +276,7 @@ def regime_value(
     groups = None if groups is None else group_array(groups, len(y))
     labels = bins if np.ndim(bins) == 1 else None
     rows = _Rows(X, y, bins, weight, groups, fold_rule(cv).assign(y, labels, weight, groups), keys)
-    n_folds = rows.folds.max() + 1
-    tasks = (delayed(_score_fold)(before, mixture, rows, fold) for fold in range(n_folds))
+    tasks = (delayed(_score_fold)(before, mixture, rows, fold) for fold in range(rows.folds.max() + 1))
     return _value_of(rows, Parallel(n_jobs=n_jobs)(tasks))
 
 
@@ -443,7 +438,6 @@ def _squared_errors(model, X, codes, rows: _Rows, scored):
     """Return the weighted sums of squared errors of all modes, (n_modes, n_targets)."""
     if not len(scored):
         return np.zeros((len(MODES), model.predictor_.n_targets))
-
     predicted = predict_modes(model, features_of(model, X, lazy=False), codes, MODES)
     errors = (rows.targets[scored][:, None] - np.asarray(predicted, dtype=float)) ** 2
     return np.tensordot(rows.weight[scored], errors, axes=1)
@@ -506,7 +500,7 @@ def _rho(scores: Mapping[str, float], one_bin: bool):
 
 def _columns(names, r2):
     """Return the value of each column of the side information."""
-    # with two columns, the bins without one are those of the other alone
+    # With two columns, the bins without one are those of the other alone.
     without = map(ALONE, reversed(names)) if len(names) == 2 else map(WITHOUT, names)
     return {
         "column": names,

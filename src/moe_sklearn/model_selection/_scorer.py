@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from .._checks import check_choice, check_length, check_no_missing
+from .._checks import as_floats, check_choice, check_length, check_no_missing
 from ..data import aligned, rows_of
 from ..metrics import MODES, rho_score
 from ._nested import inner_mixture, predict_modes, rows_of_mixture, with_targets_undone
@@ -54,20 +54,14 @@ class RhoScorer(BaseEstimator):
         MetadataRequest
             What scikit-learn's routing reads.
         """
-        # from scikit-learn 1.8 on, a class-level request would need a method called score
+        # From scikit-learn 1.8 on, a class-level request would need a method called score.
         request = MetadataRequest(owner=self)
         for name in ("bins", "sample_weight"):
             request.score.add_request(param=name, alias=True)
         return request
 
     def __call__(
-        self,
-        estimator: Any,
-        X: Any,
-        y: ArrayLike,
-        *,
-        bins: Any = None,
-        sample_weight: ArrayLike | None = None,
+        self, estimator: Any, X: Any, y: Any, *, bins: Any = None, sample_weight: ArrayLike | None = None
     ) -> float:
         """Compute rho of `estimator` on the covered rows of (X, y).
 
@@ -97,21 +91,21 @@ class RhoScorer(BaseEstimator):
         TypeError
             If there is no mixture inside `estimator`.
         """
-        check_no_missing(y, "y")
         check_no_missing(sample_weight, "sample_weight")
-        y, bins = aligned(y, X, "y"), aligned(bins, X)
+        true, bins = as_floats(aligned(y, X, "y"), "y"), aligned(bins, X)
         sample_weight = aligned(sample_weight, X, "sample_weight")
         if sample_weight is not None and not np.all(sample_weight):
             used = np.flatnonzero(sample_weight)
-            X, y, sample_weight = (take(indexable(array), used) for array in (X, y, sample_weight))
+            X, true, sample_weight = (take(indexable(array), used) for array in (X, true, sample_weight))
             bins = None if bins is None else take(indexable(bins), used)
         mixture = inner_mixture(estimator)
         check_choice(mixture.mixing, "mixing", MODES)
-        rows = rows_of(mixture, rows_of_mixture(estimator, X), bins=bins)
+        rows = rows_of(mixture, rows_of_mixture(estimator, X), bins=bins, sample_weight=sample_weight)
         if rows.labels is None:
             raise ValueError(NO_BINS)
         codes = mixture.assign_bins(rows.labels)
         check_length(codes, "bins", len(rows))
+        check_length(true, "y", len(rows))
         covered = codes >= 0
         if covered.sum() < 2:
             raise ValueError(
@@ -124,12 +118,11 @@ class RhoScorer(BaseEstimator):
         modes = np.moveaxis(predict_modes(mixture, rows.X, codes, (mixture.mixing, "global", "oracle")), 1, 0)
         modes = modes[..., 0] if mixture.experts_.coef_.ndim == 2 else modes
         predicted, y_global, y_oracle = (with_targets_undone(estimator, part)[covered] for part in modes)
-        weight = None if sample_weight is None else np.asarray(sample_weight)[covered]
-        y = np.asarray(y)[covered]
-        return rho_score(y, predicted, y_global=y_global, y_oracle=y_oracle, sample_weight=weight)
+        weight = None if rows.sample_weight is None else rows.sample_weight[covered]
+        return rho_score(true[covered], predicted, y_global=y_global, y_oracle=y_oracle, sample_weight=weight)
 
     def _accept_sample_weight(self):
-        # scikit-learn 1.8 and later ask this of each scorer in a dictionary
+        # scikit-learn 1.8 and later ask this of each scorer in a dictionary.
         return True
 
 

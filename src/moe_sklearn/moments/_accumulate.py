@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .._checks import check_length, check_no_missing, check_sample_weight, optional_module, zero_ignored
-from ..data import RowSource, aligned, as_source, check_counted, check_x_std, naming_batch, open_batches
+from .._checks import as_floats, check_sample_weight, optional_module, zero_ignored
+from ..data import RowSource, aligned, as_source, check_counted, check_x_std, naming, open_batches
 from ..labels import encode_labels
 from ._binned import BinnedMoments
 from ._file import check_can_be_written
@@ -80,10 +80,10 @@ def accumulate(
             moments, marks = _resumed(checkpoint, product_dtype)
     number, done, saved, saved_at = 0, len(marks), len(marks), time.monotonic()
     for number, (X, y, bins, sample_weight, x_std, _) in enumerate(open_batches(batches), start=1):
-        with naming_batch(number):
-            check_no_missing(y, "y")
+        with naming(f"batch {number}"):
             sample_weight = aligned(sample_weight, X, "sample_weight")
-            source, y, bins = as_source(X), np.asarray(aligned(y, X, "y"), float), aligned(bins, X)
+            source, bins = as_source(X), aligned(bins, X)
+            y = as_floats(aligned(y, X, "y"), "y", len(source))
         if checkpoint is not None:
             mark = fingerprint(source, y, bins, sample_weight, x_std)
             if number <= done:
@@ -92,7 +92,7 @@ def accumulate(
             marks.append(mark)
         if moments is None:
             moments = BinnedMoments.empty_for(source, y, product_dtype=product_dtype)
-        with naming_batch(number):
+        with naming(f"batch {number}"):
             moments.update(source, y, bins, sample_weight, x_std)
         if verbose:
             print(f"batch {number}: {moments.n_rows:,} rows", flush=True)
@@ -122,7 +122,7 @@ def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight, x_std=Non
         labels, codes = encode_labels(bins, n)
         mark[2] = _checksum(labels.tolist(), codes)
     if sample_weight is not None:
-        sample_weight = np.asarray(sample_weight, float)
+        sample_weight = as_floats(sample_weight, "sample_weight")
         mark[3] = _checksum(sample_weight.shape, sample_weight)
     x_std = check_x_std(x_std, source.shape)
     if x_std is not None:
@@ -150,9 +150,7 @@ def _resumed(checkpoint, product_dtype):
     moments, progress = BinnedMoments.load(checkpoint, with_progress=True)
     marks = progress.get("batches")
     if type(marks) is not list or any(type(mark) is not list or len(mark) != len(PARTS) for mark in marks):
-        raise ValueError(
-            f"{checkpoint} holds moments that accumulate did not write: name another checkpoint."
-        )
+        raise ValueError(f"{checkpoint} holds moments that accumulate did not write: name another.")
     moments.follows_rows = product_dtype == "auto"
     if not moments.follows_rows and moments.product_dtype != np.dtype(product_dtype):
         raise ValueError(
@@ -207,11 +205,7 @@ def dask_moments(X, y, bins=None, sample_weight=None, *, x_std=None, product_dty
     """
     delayed = optional_module("dask", "dask_moments", "dask").delayed
     chunks = chunks_of_rows(X)
-    check_no_missing(y, "y")
-    y = np.asarray(y, float)
-    if y.ndim not in (1, 2):
-        raise ValueError(f"y must be 1-D or 2-D, got shape {y.shape}.")
-    check_length(y, "y", len(X))
+    y = as_floats(y, "y", len(X))
     sample_weight = check_sample_weight(sample_weight, len(X))
     y = zero_ignored(y, "y", sample_weight)
     # All labels are encoded together: if all labels of a block are missing, their kind cannot be told.

@@ -10,15 +10,8 @@ import numpy as np
 
 from ..data import BLOCK_ROWS, MASKED, RowSource, as_source, check_values, check_x_std
 from ..labels import NO_BIN, check_same_kind, encode_labels, in_order
-from ..linalg import (
-    ProductsOverflow,
-    available_memory,
-    few_threads,
-    lower_bytes,
-    sum_of_squares,
-    transposed_product,
-)
-from ._chunks import ROOM, TOO_LARGE, Adder, ChunkBuffers, by_bin, has_extremes
+from ..linalg import ProductsOverflow, few_threads, sum_of_squares, transposed_product
+from ._chunks import ROOM, TOO_LARGE, Adder, ChunkBuffers, by_bin, check_memory, has_extremes
 from ._file import read_moments, write_moments
 from ._group import GroupMoments
 from ._moments import Moments, checked_targets
@@ -159,7 +152,7 @@ class BinnedMoments:
     def select(self, labels) -> BinnedMoments:
         """Return the moments of some bins; their groups are shared with these moments."""
         part = BinnedMoments(self.n_features, self.n_targets, product_dtype=self.product_dtype)
-        part.follows_rows = self.follows_rows
+        part.follows_rows, part.chunk_bytes = self.follows_rows, self.chunk_bytes
         part.groups, part.store = {label: self.groups[label] for label in labels}, self.store
         return part
 
@@ -210,7 +203,6 @@ class BinnedMoments:
             if group.n_rows and label not in self.groups:
                 raise ValueError(f"other has rows in bin {label!r}, but these moments have none there.")
         rest = self.select([])
-        rest.chunk_bytes = self.chunk_bytes
         # The rows that stay get their own store, since those that go can lie far from them.
         rest.store = RowStore(self.n_features, self.n_targets, self.product_dtype)
         for label, group in self.groups.items():
@@ -297,8 +289,8 @@ class BinnedMoments:
         ValueError
             If `x_std` is negative, nan or of a wrong shape.
         """
-        names, codes = self._names_and_codes(bins, len(bins))
-        x_std = check_x_std(x_std, (len(bins), self.n_features))
+        names, codes = self._names_and_codes(bins)
+        x_std = check_x_std(x_std, (len(codes), self.n_features))
         noise, largest = self._noise(x_std, names, codes, sample_weight)
         if noise and factor > 0:
             warn_of_large_noise(self.groups.values(), factor**0.5 * largest, factor * sum(noise.values()))
@@ -326,7 +318,7 @@ class BinnedMoments:
                 np.maximum(largest, std.max(axis=0), out=largest)
         return sums, largest
 
-    def _names_and_codes(self, bins, n):
+    def _names_and_codes(self, bins, n=None):
         """Return the labels of this update, None last, and the position of each row's label among them."""
         if bins is None:
             return [None], np.full(n, NO_BIN)
@@ -342,7 +334,7 @@ class BinnedMoments:
         # The comparisons are False if there is nan or infinity.
         x_squares = sum(sum_of_squares(load()) for _, _, load in source.blocks(BLOCK_ROWS))
         x_limit, y_limit = ROOM * np.finfo(self.product_dtype).max, ROOM * np.finfo(float).max
-        is_quiet = all(variances.max(initial=0.0) < x_limit for variances in noise.values())
+        is_quiet = all((variances < x_limit).all() for variances in noise.values())
         return is_quiet and heaviest * x_squares < x_limit and heaviest * sum_of_squares(y) < y_limit
 
     def _few(self, names, codes, sample_weight) -> set:
@@ -368,7 +360,7 @@ class BinnedMoments:
         for label in groups.keys() & set(names) - few:
             groups[label] = groups[label].as_products()
         new = {names[code] for code in np.unique(codes)} - few - groups.keys()
-        _check_memory(len(new), self.n_features, product_dtype)
+        check_memory(len(new), self.n_features, product_dtype)
         buffers = ChunkBuffers(source, self.chunk_bytes, product_dtype, len(names))
         adder = Adder(self, groups, few, y, sample_weight, product_dtype, buffers)
         are_small = len(source) * self.n_features**2 < LARGE_PRODUCT * len(names)
@@ -443,14 +435,3 @@ def check_not_overflown(group, product_dtype):
     """Raise `ProductsOverflow`, a ValueError, if the products of a group are not finite."""
     if not group.is_finite:
         raise ProductsOverflow(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
-
-
-def _check_memory(n_groups, n_features, product_dtype):
-    """Raise a MemoryError if the products of `n_groups` further groups do not fit in memory."""
-    needed, there = n_groups * lower_bytes(n_features, product_dtype), available_memory()
-    if needed > there:
-        raise MemoryError(
-            f"bins: the products of {n_groups} bins of {n_features:,} columns need {needed / 1e9:.1f} GB, "
-            f"but {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer "
-            "columns, for example PCA scores."
-        )

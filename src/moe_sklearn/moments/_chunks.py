@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 
 from ..data import BLOCK_ROWS, prefetch
-from ..linalg import ProductsOverflow
+from ..linalg import ProductsOverflow, available_memory, lower_bytes
 from ._moments import FLOAT32_ROWS, Moments
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
@@ -13,18 +13,12 @@ CACHE_BYTES = 2**24
 # A chunk has at least CACHE_ROWS rows, even if they exceed chunk_bytes. If X is not one array in memory, it
 # has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
 CACHE_ROWS, CHUNK_ROWS = 256, 2048
-
-
 # Products are float64 if a weight lies outside these limits, since its root times X can overflow or vanish in
 # float32.
 SMALLEST_FLOAT32_WEIGHT, LARGEST_FLOAT32_WEIGHT = 1e-12, 1e12
-
-
 # If the largest number of the rows lies outside these limits, kernels can overflow or vanish in float32. Rows
 # far from 0 have a smaller spread.
 SMALLEST_ROWS, LARGEST_ROWS = 1e-8, 1e12
-
-
 # Sums of squares do not overflow if they are below the largest number times this factor.
 ROOM = 1e-6
 TOO_LARGE = "X or y is too large: its products overflow. Scale it down."
@@ -82,12 +76,23 @@ class ChunkBuffers:
             group.add_block(gathered, y, weights, cast, self.product)
 
 
+def check_memory(n_groups, n_features, product_dtype):
+    """Raise a MemoryError if the products of `n_groups` further groups do not fit in memory."""
+    needed, there = n_groups * lower_bytes(n_features, product_dtype), available_memory()
+    if needed > there:
+        raise MemoryError(
+            f"bins: the products of {n_groups} bins of {n_features:,} columns need {needed / 1e9:.1f} GB, "
+            f"but {there / 1e9:.1f} GB are available. Use fewer bins, product_dtype='float32', or fewer "
+            "columns, for example PCA scores."
+        )
+
+
 def has_extremes(sample_weight):
     """Whether roots of the weights times X might overflow or vanish in float32."""
     if sample_weight is None:
         return False
     used = sample_weight[sample_weight > 0]
-    return used.min(initial=1.0) < SMALLEST_FLOAT32_WEIGHT or used.max(initial=1.0) > LARGEST_FLOAT32_WEIGHT
+    return ((used < SMALLEST_FLOAT32_WEIGHT) | (used > LARGEST_FLOAT32_WEIGHT)).any()
 
 
 class Adder:
@@ -107,7 +112,7 @@ class Adder:
         """Add rows of one group, in a block with a spare row; FloatingPointError if they are not finite."""
         weights = None if self.sample_weight is None else self.sample_weight[rows]
         if label in self.few:
-            largest = float(np.abs(gathered[:-1]).max(initial=0.0))
+            largest = float(np.abs(gathered[:-1]).max())
             if not SMALLEST_ROWS <= largest <= LARGEST_ROWS and 0 < largest < np.inf:
                 self.moments.follow(np.float64)
             limit = np.finfo(self.moments.product_dtype).max

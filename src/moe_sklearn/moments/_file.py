@@ -74,7 +74,7 @@ def _restored(layout, sizes, members):
         _check_group(label, numbers, arrays, layout)
         if numbers:
             n_rows, weight, eps = numbers
-            # Fortran-ordered, without touching memory for the upper triangle
+            # The copy is Fortran-ordered and touches no memory for the upper triangle.
             arrays["xx"] = copy_lower(arrays["xx"], arrays["xx"].dtype)
             groups[label] = Moments(n_rows, weight, **arrays, product_eps=eps)
             continue
@@ -114,9 +114,7 @@ def _check_group(label, numbers, arrays, layout):
         raise ValueError(f"bin {label!r}: number of rows, weight or relative error has a wrong type.")
     can_be = 0 <= n_rows < 2**63 and 0 <= weight < math.inf and (n_rows > 0) == (weight > 0)
     if not (can_be and EPS <= eps < math.inf):
-        raise ValueError(
-            f"bin {label!r} has {n_rows} rows of weight {weight}, with a relative error of {eps}."
-        )
+        raise ValueError(f"bin {label!r} has {n_rows} rows of weight {weight} and a relative error of {eps}.")
 
 
 def _members(file):
@@ -199,11 +197,10 @@ def _replacing(path):
         _check_regular(path)
         _remove_stale(path.parent, begin)
         with open(partial, "xb") as file:
-            # Before the content is written, so that a private file is private at all times.
+            # The mode is copied before the content is written, so that a private file is always private.
             if path.exists():
                 shutil.copymode(path, partial)
-            yield file
-            file.flush()
+            yield file  # np.savez flushes it
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:

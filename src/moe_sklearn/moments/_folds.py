@@ -11,8 +11,8 @@ import numpy as np
 
 from ..data import Rows, as_source
 from ..labels import check_same_kind, encode_labels, joined_folds
-from ._binned import BinnedMoments, _check_memory
-from ._chunks import ChunkBuffers, blocks_of_bins, has_extremes, not_finite
+from ._binned import BinnedMoments
+from ._chunks import ChunkBuffers, blocks_of_bins, check_memory, has_extremes, not_finite
 from ._moments import Moments, checked_targets
 from ._row_moments import fits_as_rows, merged
 
@@ -37,9 +37,6 @@ class RowKeys:
     keys: list[tuple]
     codes: np.ndarray
 
-    def __len__(self):
-        return len(self.codes)
-
     @classmethod
     def of(cls, labels, codes, folds) -> RowKeys:
         """Make the keys of rows from distinct `labels`, the code of each row among them, and its fold."""
@@ -61,7 +58,7 @@ class ByBinAndFold(BinnedMoments):
         """
         return key[0]
 
-    def _names_and_codes(self, bins, n):
+    def _names_and_codes(self, bins, n=None):
         return bins.keys, bins.codes
 
 
@@ -137,26 +134,21 @@ class FoldMoments:
 
     def select(self, labels) -> FoldMoments:
         """Return the moments of some bins, None among them; their groups are shared with these moments."""
-        part = FoldMoments(self.n_features, self.n_targets)
-        part.n_folds = self.n_folds
-        groups = self._moments.groups.items()
-        part._share(self._moments, {key: group for key, group in groups if key[0] in labels})
-        return part
+        part, groups = FoldMoments(self.n_features, self.n_targets), self._moments.groups.items()
+        some = {key: group for key, group in groups if key[0] in labels}
+        return part._hold(some, self.n_folds, self._moments)
 
-    def _share(self, moments, groups: dict):
-        """Hold these groups, which share the memory of other moments by bin and fold."""
-        own = self._moments
-        own.groups = groups
-        own.store, own.product_dtype = moments.store, moments.product_dtype
+    def _hold(self, groups: dict, n_folds: int, moments: BinnedMoments) -> FoldMoments:
+        """Hold groups that share the memory of other moments by bin and fold; return this object."""
+        self.n_folds, own = n_folds, self._moments
+        own.groups, own.store, own.product_dtype = groups, moments.store, moments.product_dtype
+        return self
 
     def _take_folds(self, moments):
         """Take over the groups of the moments of each fold."""
-        own = self._moments
-        self.n_folds = len(moments)
+        self.n_folds, own = len(moments), self._moments
         for fold, part in enumerate(moments):
-            # Without groups, this only compares the numbers of columns and targets.
-            own.merge(part.select([]))
-            check_same_kind(part.bins, self.bins)
+            own._check_fits(part)
             own.product_dtype = np.promote_types(own.product_dtype, part.product_dtype)
             own.store.product_dtype = own.product_dtype
             for label, group in part.groups.items():
@@ -211,7 +203,7 @@ class FoldMoments:
         """
         source, folds = as_source(X), np.asarray(folds)
         n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
-        if folds.shape != (len(source),) or folds.min(initial=0) < 0:
+        if folds.shape != (len(source),) or (folds < 0).any():
             raise ValueError(
                 f"folds must hold one number >= 0 for each of the {len(source)} rows of X; it has shape "
                 f"{folds.shape} and numbers from {folds.min(initial=0)}."
@@ -259,7 +251,7 @@ class FoldMoments:
         of_many = ~of_few & (weight > 0)
         dtype = np.dtype(float) if has_extremes(sample_weight) else self.product_dtype
         n_groups = len(np.unique(keys.codes[of_many]))
-        _check_memory(min(n_groups, n_held), self.n_features, dtype)
+        check_memory(min(n_groups, n_held), self.n_features, dtype)
         buffers = ChunkBuffers(source, self._moments.chunk_bytes, dtype, n_groups)
         chunks = blocks_of_bins(source.array, keys.keys, keys.codes, of_many, buffers)
         for label, chunks_of_bin in groupby(chunks, lambda chunk: chunk[0][0]):
@@ -300,9 +292,7 @@ class FoldMoments:
         for (label, fold), group in self._moments.groups.items():
             parts.setdefault((label, joined_folds(fold, self.n_folds, at_most)), []).append(group)
         joined = FoldMoments(self.n_features, self.n_targets)
-        joined.n_folds = at_most
-        joined._share(self._moments, {key: merged(groups) for key, groups in parts.items()})
-        return joined
+        return joined._hold({key: merged(part) for key, part in parts.items()}, at_most, self._moments)
 
     @property
     def n_rows(self) -> int:

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 from scipy.linalg import blas
 
-from .._checks import check_no_missing
+from .._checks import as_floats
 from ..linalg import EPS, copy_lower, lower_panels, symmetric_product, syrk, transposed_product, zeros_lower
 from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
 
@@ -110,14 +110,10 @@ class Moments(GroupMoments):
     @classmethod
     def zeros(cls, n_features: int, n_targets: int, *, dtype: DTypeLike = float, memory=None) -> Moments:
         """Moments of no rows, with X'X in `dtype`. `memory` can be an X'X that is no longer needed."""
-        if memory is None:
-            memory = zeros_lower((n_features, n_features), dtype)
-        else:
-            for part in lower_panels(n_features):
-                memory[part] = 0.0
+        xx = zeros_lower((n_features, n_features), dtype, memory)
         parts: dict[str, Any] = {name: np.zeros(n_features) for name in ("x_mean", "x_before", "x_noise")}
         parts |= {name: np.zeros(n_targets) for name in ("y_mean", "yy", "y_before")}
-        return cls(n_rows=0, weight=0.0, xx=memory, xy=np.zeros((n_features, n_targets)), **parts)
+        return cls(n_rows=0, weight=0.0, xx=xx, xy=np.zeros((n_features, n_targets)), **parts)
 
     n_rows_held = math.inf
 
@@ -170,7 +166,7 @@ class Moments(GroupMoments):
         return NormalEquations(self.xx, right, eps, self.x_floor(), np.transpose)
 
     def keeping_factor(self, scratch):
-        return scratch.keeping(self.xx)
+        return scratch.memory.keeping(self.xx)
 
     def gram(self, dtype: type | None = float) -> np.ndarray:
         return self.xx.astype(dtype or self.xx.dtype, copy=False)
@@ -417,15 +413,13 @@ def checked_targets(n_rows: int, n_targets: int, y, sample_weight):
         If a shape is wrong, y is not finite in a row of positive weight, or a weight is negative, nan, or
         beyond 1e-200 to 1e200.
     """
-    check_no_missing(y, "y")
-    check_no_missing(sample_weight, "sample_weight")
-    y = np.empty((n_rows, 0)) if y is None else np.asarray(y, float)
+    y = np.empty((n_rows, 0)) if y is None else as_floats(y, "y")
     y = y[:, None] if y.ndim == 1 else y
     if y.shape != (n_rows, n_targets):
         raise ValueError(f"y has shape {y.shape}, it must be {(n_rows, n_targets)}.")
     bad = ~np.isfinite(y)
     if sample_weight is not None:
-        weights = sample_weight = np.asarray(sample_weight, float)
+        weights = sample_weight = as_floats(sample_weight, "sample_weight")
         if weights.shape != (n_rows,):
             raise ValueError(f"sample_weight has shape {weights.shape}, but it must be {(n_rows,)}.")
         usable = (weights == 0) | ((weights >= SMALLEST_WEIGHT) & (weights <= LARGEST_WEIGHT))

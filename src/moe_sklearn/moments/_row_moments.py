@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property, partial
-from typing import Any
+from functools import cache, cached_property
 
 import numpy as np
 from scipy.linalg import blas, qr
@@ -299,62 +298,55 @@ class RowMoments(GroupMoments):
         if _is_uneven(noise):
             variances, penalty = noise + alpha, 1.0
             scale = 1 / np.sqrt(variances)
-        matrix = self._regular_gram(self._dtype, scale)
+        # Right sides are orthogonal to the roots of the weights, along which a regular kernel differs.
+        matrix = self._kept if scale is None and self._kept is not None else self._gram(scale, regular=True)
         # Centring the kernel cancels: rounding is relative to squares about the origin.
         diagonal, before = matrix.diagonal().astype(float), self._squares_about_origin
         eps = np.finfo(self._dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
         is_apart = before.sum() > APART * diagonal.sum()
 
-        finer = None
-        if self._own_origin is None and (is_apart or self._dtype == np.float32):
-            finer = partial(self._finer_equations, is_apart, make_targets, alpha, noise, offset)
+        is_rough = self._own_origin is None and (is_apart or self._dtype == np.float32)
+
+        def finer():
+            self._refine(is_apart)
+            return self._equations(make_targets, alpha, noise, offset)
+
         # The digit check: if the penalty does not exceed the rounding of the kernel's eigenvalues, the rows
         # make a finer kernel at once. Products would need another pass over X.
-        if finer and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
+        if is_rough and (alpha if penalty is None else penalty) <= rounding(matrix, eps):
             return finer()
 
         def to_coef(solutions):
             return self.coef_of(solutions) / variances + offset
 
         right = np.sqrt(self._weights)[:, None] * make_targets()
-        more: dict[str, Any] = {"is_deficient": True, "penalty": penalty, "finer": finer}
-        return NormalEquations(matrix, right, eps, 0.0, to_coef, **more)
-
-    def _finer_equations(self, is_apart, *given):
-        self._refine(is_apart)
-        return self._equations(*given)
+        return NormalEquations(matrix, right, eps, 0.0, to_coef, True, penalty, finer if is_rough else None)
 
     @contextmanager
     def keeping_factor(self, scratch):
         if not self.n_rows or _is_uneven(self.noise):
             yield
             return
-        self._kept = self._regular_gram(self._dtype)
+        self._kept = self._gram(regular=True)
         try:
-            with scratch.keeping(self._kept):
+            with scratch.memory.keeping(self._kept):
                 yield
         finally:
             self._kept = None
 
-    def _regular_gram(self, dtype, scale=None):
-        """`_gram`, made regular, for right sides that are orthogonal to the roots of the weights."""
-        if scale is None and self._kept is not None and self._kept.dtype == dtype:
-            return self._kept
-        return self._gram(dtype, scale, regular=True)
-
     def gram(self, dtype: type | None = float) -> np.ndarray:
-        return self._gram(self._dtype, result_dtype=dtype)
+        return self._gram(result_dtype=dtype)
 
-    def _gram(self, dtype, scale=None, regular=False, result_dtype=None):
-        """R X X' R of the centred rows, R = diag(sqrt(weight)), with sums in `dtype`; a lower triangle.
+    def _gram(self, scale=None, regular=False, result_dtype=None):
+        """R X X' R of the centred rows, R = diag(sqrt(weight)); a lower triangle.
 
-        Columns are multiplied by `scale` (n_features,).
+        Columns are multiplied by `scale` (n_features,). For `regular`, see `moe_sklearn.linalg.centred`.
         """
         store = self.store
         if scale is None and self._own_origin is None:
-            kernel = store.kernel(self.index, dtype, result_dtype)
+            kernel = store.kernel(self.index, self._dtype, result_dtype)
         else:
-            kernel = kernel_of(store.X, self.index, self._origin, dtype, scale)
+            kernel = kernel_of(store.X, self.index, self._origin, self._dtype, scale)
         self._squares_about_origin = self._weights * kernel.diagonal()
         return centred(kernel, self._weights, regular)
 

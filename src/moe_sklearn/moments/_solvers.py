@@ -8,21 +8,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 import numpy as np
-from scipy.linalg import blas, eigh, eigh_tridiagonal, get_blas_funcs
-from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.linalg import blas, get_blas_funcs
 
 from ..linalg import (
     EPS,
     EPS32,
     NotEnoughDigits,
     Scratch,
+    all_eigenvectors,
+    largest_eigenvectors,
     rounding,
-    solve_regular,
+    solve_path,
+    solve_roughly,
     solve_spd,
-    surely_regular_beyond,
     symmetric_product,
     warn_singular,
 )
@@ -30,20 +30,11 @@ from ._binned import BinnedMoments
 from ._group import GroupMoments
 from ._moments import TINY
 
-# An eigendecomposition serves all alphas, and costs about as much as this number of Cholesky factorisations.
-MAX_CHOLESKY_ALPHAS = 20
-# With fewer alphas or a smaller matrix, a factorisation for each alpha is as fast as a Krylov space for all.
-KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
-KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 # Eigenvalues below this share of the largest are rounding; errors below this share of y'y do not count.
 NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-10
-# Enough to compare penalties. An eigendecomposition takes as long as a Krylov space for each target, if there
-# is one target for this number of columns.
-TARGETS_OF_EIGENVECTORS = 30
-ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 128, 40, 1e-2
-# Rounding is checked, by N_PROBES draws of it, if more than CANCELLED times as much was subtracted as is
+# Rounding is checked by N_PROBES draws of it if much was subtracted: more than MUCH_SUBTRACTED times what is
 # left. It may move predictions by about MOST_ERROR_32 or MOST_ERROR standard deviations of y.
-CANCELLED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
+MUCH_SUBTRACTED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
 MOST_ERROR_32, MOST_ERROR = 3e-4, 3e-9
 # Rounding of kernels may move predictions of their rows by this much, in standard deviations of y.
 MOST_ROUNDING = {np.dtype(np.float32): 1e-4, np.dtype(float): 1e-9}
@@ -94,7 +85,7 @@ def ridge(
     probes = _probes(moments)
     coef, moved = np.split(_solve(equations, alpha, scratch, probes), [moments.n_targets])
     coef = coef if prior_coef is None else coef + prior_coef
-    if probes.size and (scratch is None or scratch.refined):
+    if probes is not None and (scratch is None or scratch.refined):
         _check_digits(moments, equations.matrix, alpha, coef, probes, moved.T, scratch)
     return coef, moments.y_mean - _outputs_at(moments.x_mean, coef)
 
@@ -112,7 +103,12 @@ def ridge_path(
         models = [ridge(moments, alpha, prior_coef, scratch) for alpha in alphas]
         return np.stack([coef for coef, _ in models]), np.stack([intercept for _, intercept in models])
     equations = moments.equations(alphas.min(), prior_coef)
-    equations, solutions = _with_digits(equations, partial(_path, alphas=alphas), scratch)
+
+    def solve(equations, scratch):
+        precision = {"eps": equations.eps, "floor": equations.floor}
+        return solve_path(equations.matrix, alphas, equations.right, scratch, **precision)
+
+    equations, solutions = _with_digits(equations, solve, scratch)
     return _models_of(moments, equations, solutions, prior_coef)
 
 
@@ -134,61 +130,19 @@ def rough_path(moments: GroupMoments, alphas, prior_coef=None, scratch: Scratch 
     if moments.noise is not None and prior_coef is not None:
         return np.arange(len(alphas)), *ridge_path(moments, alphas, prior_coef, scratch)
     equations = moments.equations(alphas.max(), prior_coef, even_noise=True)
-    matrix, right = equations.matrix, equations.right
     shifted = alphas if equations.penalty is None else alphas + (equations.penalty - alphas.max())
-    regular = shifted > surely_regular_beyond(matrix, equations.eps, scratch)
-    solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
-    # One eigendecomposition serves all targets.
-    if len(matrix) < max(ROUGH_KRYLOV_SIZE, TARGETS_OF_EIGENVECTORS * right.shape[1]):
-        values, vectors = _all_eigenvectors(matrix.astype(float, copy=False))
-        rotated, values = vectors.T @ right, np.maximum(values, 0.0)
-        shrunk = rotated.T / (values + shifted[regular, None])[:, None]
-        solutions[regular] = shrunk @ vectors.T
-    else:
-        for target, rhs in enumerate(right.T):
-            found = _krylov_path(matrix, shifted, rhs, regular, is_rough=True)
-            solutions[:, target] = found
-    solutions[..., matrix.diagonal() <= equations.floor] = 0.0
+    precision = {"eps": equations.eps, "floor": equations.floor}
+    solutions = solve_roughly(equations.matrix, shifted, equations.right, scratch, **precision)
     solved = np.flatnonzero(~np.isnan(solutions).any(axis=(1, 2)))
     return solved, *_models_of(moments, equations, solutions[solved], prior_coef)
 
 
 def _models_of(moments, equations, solutions, prior_coef):
     """Coefficients (n_alphas, n_targets, n_features) and intercepts of `solutions` of the equations."""
-    n_alphas, n_targets, size = solutions.shape
-    if not n_alphas:
-        return np.empty((0, n_targets, moments.n_features)), np.empty((0, n_targets))
-    coefs = equations.to_coef(solutions.reshape(-1, size).T).reshape(n_alphas, n_targets, -1)
+    shape = *solutions.shape[:2], moments.n_features
+    coefs = equations.to_coef(solutions.reshape(-1, len(equations.matrix)).T).reshape(shape)
     coefs = coefs if prior_coef is None else coefs + prior_coef
     return coefs, moments.y_mean - np.einsum("atd,d->at", coefs, moments.x_mean)
-
-
-def _path(equations, alphas, scratch):
-    """Solutions for all alphas, (n_alphas, n_targets, size)."""
-    matrix, right = equations.matrix.astype(float, copy=False), equations.right
-    precision = {"eps": equations.eps, "floor": equations.floor}
-    solutions = np.full((len(alphas), right.shape[1], len(matrix)), np.nan)
-    # Three ways, the cheapest first. Solutions that one leaves nan are left to the next.
-    # An alpha beyond rounding makes the matrix regular, and so does any larger alpha.
-    large = regular = alphas > surely_regular_beyond(matrix, equations.eps, scratch)
-    if len(alphas) >= KRYLOV_MIN_ALPHAS and len(matrix) >= KRYLOV_MIN_SIZE:
-        if not large.all():
-            regular = large | (solve_regular(matrix, alphas.min(), right, scratch, **precision) is not None)
-        for target, rhs in enumerate(right.T):
-            solutions[:, target] = _krylov_path(matrix, alphas, rhs, regular)
-    is_left = np.isnan(solutions).any(axis=(1, 2))
-    # Small alphas are left out here: an eigendecomposition cannot tell an eigenvalue from rounding.
-    together = np.flatnonzero(is_left & large)
-    if len(together) > MAX_CHOLESKY_ALPHAS:
-        values, vectors = _all_eigenvectors(matrix)
-        rotated, values = vectors.T @ right, np.maximum(values, 0.0)[:, None]
-        for i in together:
-            solutions[i] = (vectors @ (rotated / (values + alphas[i]))).T
-        is_left &= ~large
-    for i in np.flatnonzero(is_left):
-        solutions[i] = solve_spd(matrix, alphas[i], right, scratch, **precision).T
-    solutions[..., matrix.diagonal() <= equations.floor] = 0.0
-    return solutions
 
 
 def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np.ndarray:
@@ -226,7 +180,7 @@ def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np
         gram = gram - np.diag(noise)
     coef = np.zeros((moments.n_targets, moments.n_features)) if prior_coef is None else prior_coef
     squares = moments.squared_errors(coef, moments.y_mean - coef @ moments.x_mean)
-    values, vectors = _all_eigenvectors(gram)
+    values, vectors = all_eigenvectors(gram)
     kept = values > NO_EIGENVALUE * values[-1]
     values, along = values[kept], (vectors[:, kept].T @ equations.right) ** 2
     if not moments.is_rows:
@@ -258,7 +212,7 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
     """
     noise, eps = np.zeros(1) if moments.noise is None else moments.noise, moments.product_eps
     if n_components and (noise != noise[0]).any():
-        values, vectors = _largest_eigenvectors(
+        values, vectors = largest_eigenvectors(
             moments.n_features, n_components, lambda: moments.as_products().gram(), moments.product_with, eps
         )
         axes = vectors.T
@@ -267,7 +221,7 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
             return np.eye(n_components, moments.n_features), np.zeros(n_components)
         (symv,), size = get_blas_funcs(("symv",), (gram,)), len(gram)
-        values, vectors = _largest_eigenvectors(
+        values, vectors = largest_eigenvectors(
             size,
             min(n_components, size),
             lambda: gram.astype(float, copy=False),
@@ -282,31 +236,6 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
     variance = np.maximum(values, 0.0) / moments.freedom
     peaks = axes[np.arange(n_components), np.abs(axes).argmax(axis=1)]
     return axes * np.where(peaks < 0, -1.0, 1.0)[:, None], variance
-
-
-def _all_eigenvectors(matrix):
-    # SciPy 1.12 allocates too little memory for the driver evd and a single number.
-    return eigh(matrix, lower=True, driver="evd" if len(matrix) > 1 else "ev")
-
-
-def _largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Callable, eps: float):
-    """The largest eigenvalues, in falling order, and their vectors (size, n_vectors).
-
-    ``matrix()`` makes the symmetric matrix, and ``product_with()`` makes the function that multiplies a
-    vector by it. Residuals are below `eps` times an eigenvalue, as float32 products allow no smaller ones.
-    """
-    if size <= 512 or n_vectors > size // 8:
-        subset = [size - n_vectors, size - 1]
-        values, vectors = eigh(matrix(), lower=True, subset_by_index=subset, driver="evr")
-        return values[::-1], vectors[:, ::-1]
-    # For few axes of a large matrix, a few products with vectors cost less than its reduction. The start is
-    # fixed, so that results are. A vector of ones would be orthogonal to all axes if rows add up to 0.
-    product = product_with()
-    operator = LinearOperator((size, size), lambda v: product(v.ravel()), dtype=float)
-    start = np.linspace(1, 2, size)
-    values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=4 * n_vectors + 20, tol=eps)
-    order = np.argsort(values)[::-1]
-    return values[order], vectors[:, order]
 
 
 def discriminants(
@@ -349,7 +278,7 @@ def _solve(equations, alpha, scratch, more=None):
         if equations.is_deficient and penalty <= rounding(equations.matrix):
             warn_singular(penalty)
         matrix, precision = equations.matrix, {"eps": equations.eps, "floor": equations.floor}
-        right = equations.right if more is None or not more.size else np.hstack([equations.right, more])
+        right = equations.right if more is None else np.hstack([equations.right, more])
         return solve_spd(matrix, penalty, right, scratch, **precision).T[None]
 
     equations, solutions = _with_digits(equations, solve, scratch)
@@ -357,13 +286,13 @@ def _solve(equations, alpha, scratch, more=None):
 
 
 def _probes(moments):
-    """Draws of the rounding of X'X w for unit w, (n_features, n_probes); none if nothing was cancelled."""
+    """Draws of the rounding of X'X w for unit w, (n_features, n_probes); None if nothing was cancelled."""
     if moments.is_rows:
-        return np.zeros((0, 0))  # rows can be multiplied again
+        return None  # rows can be multiplied again
     errors, y_errors = moments.x_rounding(), moments.y_rounding()
-    least = CANCELLED * moments.product_eps
+    least = MUCH_SUBTRACTED * moments.product_eps
     if (errors <= least * moments.x_squares).all() and (y_errors <= least * moments.yy).all():
-        return np.zeros((len(errors), 0))
+        return None
     return np.sqrt(errors)[:, None] * np.random.default_rng(0).choice([-1.0, 1.0], (len(errors), N_PROBES))
 
 
@@ -419,56 +348,3 @@ def _with_digits(equations, solve: Callable, scratch):
 def _outputs_at(x, coef):
     # The threads of NumPy's BLAS would compete with SciPy's.
     return blas.dgemv(1.0, coef.T, x, trans=1)
-
-
-def _krylov_path(xx, alphas, rhs, regular, *, is_rough=False):
-    """Solutions (n_alphas, n_features) of (S + alpha I) w = rhs; nan if the steps are not enough.
-
-    Krylov spaces do not change with the shift alpha, so that one Lanczos run, fully orthogonalised, serves
-    all of them (Frommer and Maass, 1999, SIAM Journal on Scientific Computing 20, 1831-1850). It cannot
-    tell whether a matrix is singular: only alphas that are known to be `regular` are solved for. The steps
-    are in the precision of S.
-
-    A solution w is accepted if the norm of its residual r is a small share of that of `rhs`. A rough one is
-    accepted if predictions S^1/2 w are off by a small share: their error is r'(S + alpha I)^-1 r <= r'r /
-    alpha, relative to rhs'w.
-    """
-    # BLAS scales while it sums, so that squares cannot overflow or vanish.
-    norm = blas.dnrm2(rhs)
-    solutions = np.full((len(alphas), len(rhs)), 0.0 if norm == 0 else np.nan)
-    if norm == 0 or not np.isfinite(norm) or not regular.any():
-        return solutions
-    symv, gemv, gemm, dot, nrm2 = get_blas_funcs(("symv", "gemv", "gemm", "dot", "nrm2"), (xx,))
-    n_steps = min(ROUGH_STEPS if is_rough else KRYLOV_STEPS, len(rhs))
-    basis = np.zeros((n_steps + 1, len(rhs)), xx.dtype)
-    basis[0] = rhs / norm
-    diagonal, off_diagonal = np.zeros(n_steps), np.zeros(n_steps)
-    for step in range(n_steps):
-        vector = symv(1.0, xx, basis[step], lower=1)
-        diagonal[step] = dot(basis[step], vector)
-        # Only SciPy's BLAS: the threads of NumPy's would compete with its own. Twice is enough (Giraud,
-        # Langou and Rozloznik, 2005, Computers & Mathematics with Applications 50, 1069-1075).
-        so_far = basis[: step + 1].T
-        for _ in range(2):
-            along = gemv(-1.0, so_far, vector, trans=1)
-            vector = gemv(1.0, so_far, along, beta=1.0, y=vector, overwrite_y=1)
-        off_diagonal[step] = nrm2(vector)
-        # Rounding may make the first entry negative.
-        exhausted = off_diagonal[step] <= 64 * np.finfo(xx.dtype).eps * abs(diagonal[0])
-        if (step + 1) % (20 if is_rough else 10) == 0 or exhausted or step + 1 == n_steps:
-            values, vectors = eigh_tridiagonal(diagonal[: step + 1], off_diagonal[:step])
-            shifted = np.maximum(values, 0.0) + alphas[:, None]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                weights = blas.dgemm(1.0, norm * vectors[0] / shifted, vectors, trans_b=1)
-            residuals = off_diagonal[step] * np.abs(weights[:, -1])
-            if is_rough:
-                converged = residuals**2 <= ROUGH_TOLERANCE**2 * alphas * norm * np.abs(weights[:, 0])
-            else:
-                converged = residuals <= KRYLOV_TOLERANCE * norm
-            done = converged & regular
-            if done.any():
-                solutions[done] = gemm(1.0, weights[done], basis[: step + 1])
-            if converged[regular].all() or exhausted:
-                break
-        basis[step + 1] = vector / off_diagonal[step]
-    return solutions

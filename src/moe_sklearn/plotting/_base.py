@@ -1,22 +1,18 @@
-"""What the displays share: making them from a model or a report, and naming bins."""
+"""What the displays share: they are made from a model or a report, and look alike."""
 
-import textwrap
 from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import optional_module, printable
+from .._checks import optional_module
 from ..labels import encode_labels
 from ..metrics import MoEReport
 from ..model_selection import report_from
 
 MODE_COLORS = {"global": "#999999", "hard": "#56B4E9", "soft": "#0072B2", "oracle": "#E69F00"}
 MODE_MARKERS = {"global": "D", "hard": "s", "soft": "o", "oracle": "^"}
-
-# Width of a character of the 10-point font of names, in points
-CHARACTER = 6.0
 
 
 class AxesDisplay:
@@ -32,6 +28,13 @@ class AxesDisplay:
 
     ax_: Any
     figure_: Any
+
+    @staticmethod
+    def _check_drawn(value, what: str, *names: str):
+        """Raise a TypeError unless a value has the attributes that are drawn; `what` says how to get one."""
+        if not all(hasattr(value, name) for name in names):
+            what = f"{what} returns, not a {type(value).__name__}"
+            raise TypeError(f"This draws what {what}. To draw a model and its rows, use from_estimator.")
 
     def _start(self, ax, figsize):
         plt = optional_module("matplotlib.pyplot", type(self).__name__, "plot")
@@ -73,6 +76,7 @@ class ReportDisplay(AxesDisplay):
         display
             The display, drawn.
         """
+        cls._check_drawn(report, "evaluate", "bin_names", "confusion")
         display: Any = cls(*cls._of(report))
         return display.plot(ax, **kwargs)
 
@@ -171,24 +175,6 @@ def codes_and_names(bins, bin_names):
     return codes, list(bin_names)
 
 
-def name_x_ticks(ax, bin_names, room):
-    """Write the names below the axis: level if each fits into `room` points, else slanted, else upright."""
-    names = wrapped_names(bin_names)
-    if CHARACTER * longest_line(names) <= room:
-        ax.set_xticklabels(names)
-        return
-    slanted = font_size(names, 0.7 * room)
-    turned: dict[str, Any] = {"rotation": 45, "va": "top", "fontsize": slanted}
-    if slanted < 9:
-        turned = {"rotation": 90, "va": "center", "fontsize": font_size(names, room)}
-    ax.set_xticklabels(names, ha="right", rotation_mode="anchor", **turned)
-
-
-def points(ax):
-    """Width and height of the axes in points."""
-    return 72 * ax.get_position().size * ax.figure.get_size_inches()
-
-
 def ink(ax):
     """Colour of the text of the axes: light in a dark style."""
     return ax.xaxis.label.get_color()
@@ -210,40 +196,3 @@ def tell_what_is_hidden(ax, values, limits):
     if notes:
         place = {"xycoords": "axes fraction", "xytext": (4, 4), "textcoords": "offset points"}
         ax.annotate("; ".join(notes), (0, 0), **place, fontsize=8, bbox=ground(ax))
-
-
-def font_size(names, room):
-    """Font size, at most 10, at which the lines of each name fit into `room` points."""
-    return max(min(10.0, room / (1.2 * most_lines(names))), 1.0)
-
-
-def most_lines(names):
-    """Largest number of lines of a name."""
-    return max((name.count("\n") + 1 for name in names), default=1)
-
-
-def longest_line(names):
-    """Number of characters in the longest line of all names."""
-    return max((len(line) for name in names for line in name.splitlines()), default=0)
-
-
-def inches(bin_names):
-    """Length in inches of the longest line of the names of bins on an axis."""
-    return CHARACTER / 72 * longest_line(wrapped_names(bin_names))
-
-
-def wrapped_names(bin_names):
-    """Break the names of all bins into lines, longer ones if many bins leave little height for each."""
-    return [wrapped(name, 24 if len(bin_names) <= 9 else 40) for name in bin_names]
-
-
-def wrapped(name, width=24):
-    """Break a name after each column of side information, and long parts at spaces or underscores."""
-    lines = printable(name).replace(", ", ",\n").replace("_", "_ ").splitlines()
-    broken = [textwrap.fill(line, width, break_on_hyphens=False) for line in lines]
-    return "\n".join(broken).replace("_ ", "_").replace("$", r"\$")
-
-
-def plain(name):
-    """Escape what matplotlib would read as mathematics, and make control characters visible."""
-    return printable(name).replace("$", r"\$")

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .._checks import of_columns
-from ._base import MODE_COLORS, AxesDisplay, ink, line_at_0, name_x_ticks, panel_below, plain, points
+from ._base import MODE_COLORS, AxesDisplay, ink, line_at_0, panel_below
+from ._names import name_x_ticks, plain, points
 
 # More column names than this cannot be read.
 MOST_NAMES = 40
@@ -50,10 +51,10 @@ class ContributionsDisplay(AxesDisplay):
     sum_ax_: Any
 
     def __init__(self, contributions: Any, wavelength: ArrayLike | None = None):
+        self._check_drawn(contributions, "contributions", "values", "base_values")
         self.contributions = contributions
-        if wavelength is not None:
-            wavelength = of_columns(wavelength, "wavelength", contributions.values.shape[1])
-        self.wavelength = wavelength
+        n_columns = contributions.values.shape[1]
+        self.wavelength = None if wavelength is None else of_columns(wavelength, "wavelength", n_columns)
 
     @classmethod
     def from_contributions(

@@ -58,6 +58,7 @@ class CurveDisplay(AxesDisplay):
         display
             The display, drawn.
         """
+        cls._check_drawn(curve, cls._compute.__name__, cls._along, "r2", "rho")
         make: Any = cls
         return make(curve[cls._along], curve.r2, curve.rho).plot(ax, **kwargs)
 
@@ -94,8 +95,7 @@ class CurveDisplay(AxesDisplay):
         display
             The display, drawn.
         """
-        curve = cls._compute(estimator, X, y, **options)
-        return cls.from_curve(curve, ax=ax, rho_ax=rho_ax, lower=lower)
+        return cls.from_curve(cls._compute(estimator, X, y, **options), ax=ax, rho_ax=rho_ax, lower=lower)
 
     def _name_points(self, ax):
         """Set scale, ticks and name of the x axis."""
@@ -141,7 +141,8 @@ class CurveDisplay(AxesDisplay):
             ax.plot(getattr(self, self._along), values, **look_of(mode), markersize=5.5, label=mode)
         self._name_points(ax)
         low, high = ax.get_ylim()
-        ax.set_ylim(max(low, lowest), min(high, highest))
+        # A limit beyond all points would turn the axis upside down.
+        ax.set_ylim(lowest if low < lowest < high else low, highest if low < highest < high else high)
         tell_what_is_hidden(ax, lines, ax.get_ylim())
 
 
@@ -246,7 +247,7 @@ class NoiseCurveDisplay(CurveDisplay):
 
     def _name_points(self, ax):
         longest = max(len(f"{level:.3g}") for level in self.levels)
-        # a character takes a fiftieth of the axis; two names are one character apart
+        # A character takes a fiftieth of the axis. Two names are one character apart.
         ticks = self.levels[_apart(self.levels, 0.02 * (1 + longest) * self.levels[-1])]
         ax.set_xticks(ticks, [f"{level:.3g}" for level in ticks])
         ax.set_xlabel("Noise level")

@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._base import ReportDisplay, codes_and_names, ink, longest_line, most_lines, plain, wrapped
+from ._base import ReportDisplay, codes_and_names, ink
+from ._names import longest_line, most_lines, plain, wrapped
 
 # Those of Okabe and Ito, but with grey and brown for the yellow, which cannot be seen on white
 BIN_COLORS = "#000000 #E69F00 #56B4E9 #009E73 #0072B2 #D55E00 #CC79A7 #808080 #6B4C00".split()
@@ -59,7 +60,7 @@ class MoEPredictionDisplay(ReportDisplay):
             if rows.any():
                 look = {"color": colors[code % len(colors)], "marker": BIN_MARKERS[code % len(BIN_MARKERS)]}
                 ax.scatter(true[rows], predicted[rows], label=name, **look, **style)
-        ax.axline((true.mean(),) * 2, slope=1, color=ink(ax), linewidth=1, linestyle="--")
+        ax.axline((np.nanmean(true),) * 2, slope=1, color=ink(ax), linewidth=1, linestyle="--")
         true_name, predicted_name = (f"{kind} {plain(label)}".strip() for kind in ("True", "Predicted"))
         ax.set(xlabel=true_name, ylabel=predicted_name, title="Predicted against true, by true bin")
         place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}

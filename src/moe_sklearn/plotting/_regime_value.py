@@ -7,7 +7,8 @@ from numpy.typing import ArrayLike
 
 from ..metrics import MODES
 from ..model_selection import RANDOM, TARGET, RegimeValue, regime_value
-from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, most_lines, tell_what_is_hidden, wrapped
+from ._base import MODE_COLORS, AxesDisplay, legend_above, look_of, tell_what_is_hidden
+from ._names import most_lines, wrapped
 
 
 class RegimeValueDisplay(AxesDisplay):
@@ -43,6 +44,7 @@ class RegimeValueDisplay(AxesDisplay):
     """
 
     def __init__(self, value: RegimeValue):
+        self._check_drawn(value, "regime_value", "r2", "n_bins")
         self.value = value
 
     @classmethod
@@ -129,7 +131,7 @@ class RegimeValueDisplay(AxesDisplay):
         ax.axvline(soft[0], color=color, linestyle=":", zorder=0)
         ax.set_yticks(places, names.values())
         ax.set_ylim(len(lines) - 0.5, -0.5)
-        if ax.get_xlim()[0] < lower:
+        if ax.get_xlim()[0] < lower < ax.get_xlim()[1]:
             ax.set_xlim(left=lower)
         tell_what_is_hidden(ax, drawn, ax.get_xlim())
         ax.set_xlabel(r"$R^2$ of held-out rows")

@@ -8,17 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .._checks import check_length
 from ..metrics import bin_means, count_routes
-from ._base import (
-    ReportDisplay,
-    codes_and_names,
-    font_size,
-    inches,
-    longest_line,
-    most_lines,
-    name_x_ticks,
-    points,
-    wrapped_names,
-)
+from ._base import ReportDisplay, codes_and_names
+from ._names import font_size, inches, longest_line, most_lines, name_x_ticks, points, wrapped_names
 
 
 class HeatMapDisplay(ReportDisplay):
@@ -39,7 +30,7 @@ class HeatMapDisplay(ReportDisplay):
 
         colors = matplotlib.colormaps["cividis"].with_extremes(bad="#DDDDDD")
         image = ax.imshow(values, cmap=colors, vmin=0, vmax=top, aspect="equal" if square else "auto")
-        # points per cell; the margin is for tick names and the colour bar, which take part of the axes
+        # Points per cell. The margin is for tick names and the colour bar, which take part of the axes.
         cell = 0.9 * min(points(ax) / np.shape(values)[::-1])
         longest = max((longest_line(row) for row in text), default=0)
         fontsize = min(9.0, 0.66 * cell / lines, 1.6 * cell / max(longest, 1))
@@ -159,8 +150,7 @@ class ExpertWeightsDisplay(HeatMapDisplay):
     def plot(self, ax: Any = None) -> Self:
         """Draw the map, each cell with its value."""
         title, text = "Weights of soft mixing: what predicts", shares(self.weights)
-        top = float(np.nanmax(self.weights, initial=0.01))
-        of_columns = {"columns": self.weight_names, "top": top}
+        of_columns = {"columns": self.weight_names, "top": float(np.nanmax(self.weights, initial=0.01))}
         self._draw(ax, self.weights, text, title, "Mean weight", "Expert, ridge or constant", **of_columns)
         self.ax_.axvline(len(self.bin_names) - 0.5, color=self.ax_.get_facecolor(), linewidth=3)
         return self
@@ -274,6 +264,6 @@ def of_shape(values, name, codes, columns, hint=""):
     if values.shape != (len(codes), len(columns)):
         raise ValueError(
             f"{name} has shape {values.shape}, expected ({len(codes)}, {len(columns)}): one row per entry of "
-            f"bins, and one column for each of {', '.join(columns)}.{hint}"
+            f"bins, and one column for each of {', '.join(map(str, columns))}.{hint}"
         )
     return values

@@ -9,19 +9,8 @@ from sklearn.metrics import r2_score
 
 from .._checks import check_length
 from ..metrics import MODES, MoEReport, bin_r2, rho_tables
-from ._base import (
-    ReportDisplay,
-    codes_and_names,
-    ground,
-    inches,
-    ink,
-    legend_above,
-    line_at_0,
-    look_of,
-    name_x_ticks,
-    points,
-    write_above,
-)
+from ._base import ReportDisplay, codes_and_names, ground, ink, legend_above, line_at_0, look_of, write_above
+from ._names import inches, name_x_ticks, points
 
 
 class ModeScoresDisplay(ReportDisplay):
@@ -158,9 +147,8 @@ class RhoDisplay(ReportDisplay):
     ) -> Self:
         """Score predictions and draw the scores; see :func:`~moe_sklearn.metrics.rho_interval`."""
         predicted = dict(zip(MODES, (y_global, y_hard, y_soft, y_oracle), strict=True))
-        resampling = {"n_resamples": n_resamples, "random_state": random_state}
-        options = {"confidence_level": confidence_level, **resampling}
-        rho, interval = rho_tables(y_true, predicted, sample_weight, **options)
+        options = {"confidence_level": confidence_level, "random_state": random_state}
+        rho, interval = rho_tables(y_true, predicted, sample_weight, n_resamples=n_resamples, **options)
         return cls(rho, interval, confidence_level).plot(ax, **kwargs)
 
 
@@ -219,8 +207,7 @@ class BinScoresDisplay(ReportDisplay):
 
     @classmethod
     def _of(cls, report: MoEReport) -> tuple:
-        r2 = {mode: report.bins[f"r2_{mode}"] for mode in ("global", "soft", "oracle")}
-        return r2, report.bin_names
+        return {mode: report.bins[f"r2_{mode}"] for mode in ("global", "soft", "oracle")}, report.bin_names
 
     @classmethod
     def from_predictions(
