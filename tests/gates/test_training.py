@@ -44,7 +44,7 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
     theta = [array.copy() for array in parameters]
     first, second = ([np.zeros_like(array) for array in theta] for _ in range(2))
     bounds = np.array_split(np.arange(len(rows.y)), max(1, len(rows.y) // batch_rows))
-    top = 6e-3 * max(1, batch_rows / 64) ** 0.25 if len(rows.y) <= 70_000 else 0.03
+    top = 5e-3 * max(1, batch_rows / 64) ** (1 / 3) if len(rows.y) <= 70_000 else 0.03
     n_steps, t = max_iter * len(bounds), 0
     for _ in range(max_iter):
         order = rng.permutation(len(rows.y))

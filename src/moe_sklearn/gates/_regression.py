@@ -76,7 +76,7 @@ class RegressionGate(StatefulEstimator):
         tenth, but at least 500 and at most 5,000, and never more than a fifth. With groups, these are shares
         and numbers of groups. Networks are trained in parallel, on as many threads as BLAS would use; the
         result does not depend on that number. "auto" means 5, or 2 with more than 100,000 rows.
-    max_iter : int, default=30
+    max_iter : int, default=50
         Number of L-BFGS iterations of a linear gate, or of epochs (passes over the rows) of a network. A
         network is trained on at most 3,000 batches of up to 1,024 rows, or 2,048 batches with more than
         100,000 rows, and on fewer with more than 50 bins.
@@ -142,7 +142,7 @@ class RegressionGate(StatefulEstimator):
         classification_weight=0.0,
         alpha=1e-4,
         n_restarts: int | Literal["auto"] = "auto",
-        max_iter=30,
+        max_iter=50,
         random_state=None,
         verbose=0,
     ):
