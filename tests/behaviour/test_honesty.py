@@ -149,7 +149,8 @@ def gain_over_logistic(n_rows, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("n_rows", [1000, 2000, 3000])
 def test_the_default_gate_is_no_worse_than_the_logistic_one_where_that_is_right(n_rows):
-    assert np.mean([gain_over_logistic(n_rows, seed) for seed in range(10)]) > -0.005
+    # The mean of 30 gains has a standard error of 0.0008. With 10, chance moves it as far as the limit.
+    assert np.mean([gain_over_logistic(n_rows, seed) for seed in range(30)]) > -0.005
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))])
