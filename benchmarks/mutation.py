@@ -165,7 +165,7 @@ LARGE = 100
 KEPT_FIELDS = {"annotation", "returns", "decorator_list", "type_params"}
 KEPT_KEYWORDS = {"check_finite", "overwrite_a", "overwrite_b", "overwrite_c", "stacklevel", "copy"}
 SHOWN = {"print", "progress", "Progress", "stage", "end_of_pass"}
-KEPT_FUNCTIONS = {"_in_words", "_losses", "_untouched"}
+KEPT_FUNCTIONS = {"_in_words", "_untouched"}
 
 
 def root_of_call(node):

@@ -106,10 +106,13 @@ def _check_cells(array, name, values):
 
 def _is_number(cell) -> bool:
     """Return True for a number, a string of one, and a missing value."""
+    if _n_axes(cell):
+        return False
     try:
-        return not _n_axes(cell) and float(cell) is not None
+        float(cell)
     except (TypeError, ValueError):
         return is_missing(cell)
+    return True
 
 
 def _n_axes(cell) -> int:
@@ -145,7 +148,7 @@ def check_kind(values, name: str = "X", *, may_miss: bool = False) -> None:
             f"{name} is in {unit}, but models keep no units: pass plain numbers, {name}.{plain}, in the same "
             "unit to fit and predict."
         )
-    elif hasattr(first, "collect") and hasattr(first, "collect_schema"):
+    if hasattr(first, "collect") and hasattr(first, "collect_schema"):
         raise TypeError(f"{name} is a {kind}, which holds no rows yet: pass {name}.collect().")
     elif hasattr(first, "spectral_axis") and hasattr(first, "flux") and not hasattr(first, "iloc"):
         flux = f"{name}.flux.value" if first is values else f"np.stack([s.flux.value for s in {name}])"
@@ -224,7 +227,8 @@ def as_floats(values, name: str, n_rows: int | None = None) -> np.ndarray:
     TypeError: y holds 'bright', which is no number, in row 1 of y: the argument must be real numbers, ...
     """
     check_kind(values, name)
-    check_kind(np.asarray(values) if isinstance(values, list | tuple) else values, name)
+    if isinstance(values, list | tuple):
+        check_kind(np.asarray(values), name)
     shape: dict[str, Any] = {"ensure_2d": False, "allow_nd": True, "ensure_min_samples": 0}
     found = check_array(values, dtype=np.float64, ensure_all_finite=False, **shape)
     if n_rows is not None:
@@ -294,7 +298,8 @@ def zero_ignored(array, name, sample_weight=None):
 
 def check_length(array, name, n_rows):
     """Raise a ValueError unless `array` has as many rows as X."""
-    if (found := len(array) if hasattr(array, "__len__") else 0) != n_rows:
+    found = len(array) if hasattr(array, "__len__") else 0
+    if found != n_rows:
         raise ValueError(
             f"{name} and X have inconsistent numbers of samples: {name} has {found} rows, but X has "
             f"{n_rows}. Pass one row of {name} per row of X."

@@ -26,7 +26,7 @@ NEAR_TOLERANCE, SIZE_OF_NEAR_STEP = 1e-5, 150
 # OpenBLAS 0.3.30 and 0.3.31 end the process in the threads of `potrf` from some 15,000 float64 columns on (of
 # NumPy's and SciPy's own `cholesky` too), because a buffer of theirs grows with the size.
 LARGEST_POTRF = 8192
-# With up to this number of right sides, LAPACK is up to nine times slower than BLAS with one after the other.
+# With up to this number of right sides, LAPACK is up to seven times slower than BLAS with one after another.
 FEW_RIGHT_SIDES = 4
 
 

@@ -75,7 +75,9 @@ def all_eigenvectors(matrix) -> tuple[np.ndarray, np.ndarray]:
     return eigh(matrix, lower=True, driver="evd" if len(matrix) > 1 else "ev")
 
 
-def largest_eigenvectors(size, n_vectors, matrix: Callable, product_with: Callable, eps: float):
+def largest_eigenvectors(
+    size, n_vectors, matrix: Callable, product_with: Callable, eps: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The largest eigenvalues, in falling order, and their vectors (size, n_vectors).
 
     ``matrix()`` makes the symmetric matrix, and ``product_with()`` makes the function that multiplies a

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import accuracy_score, r2_score, recall_score
 
 from .._checks import as_floats, check_choice, check_sample_weight
 from ._scores import ERROR_SCORES, prediction_errors, rho_intervals, rho_score
@@ -287,7 +287,9 @@ def _covered(codes, weight):
 def _by_bin(y, predicted, codes, routed, weight, train_counts) -> dict[str, Any]:
     """Scores within each bin, and the routes of its rows."""
     n_bins = len(train_counts)
-    recall = bin_means((codes == routed)[:, None], codes, n_bins, weight)[:, 0]
+    recall = recall_score(
+        codes, routed, labels=range(n_bins), average=None, sample_weight=weight, zero_division=np.nan
+    )
     columns = {
         "n_train": train_counts,
         "n_test": np.bincount(codes, minlength=n_bins),

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import blas, qr
@@ -304,7 +305,6 @@ class RowMoments(GroupMoments):
         diagonal, before = matrix.diagonal().astype(float), self._squares_about_origin
         eps = np.finfo(self._dtype).eps * np.maximum(before / np.where(diagonal > 0, diagonal, np.inf), 1.0)
         is_apart = before.sum() > APART * diagonal.sum()
-
         is_rough = self._own_origin is None and (is_apart or self._dtype == np.float32)
 
         def finer():
@@ -320,7 +320,12 @@ class RowMoments(GroupMoments):
             return self.coef_of(solutions) / variances + offset
 
         right = np.sqrt(self._weights)[:, None] * make_targets()
-        return NormalEquations(matrix, right, eps, 0.0, to_coef, True, penalty, finer if is_rough else None)
+        more: dict[str, Any] = {
+            "is_deficient": True,
+            "penalty": penalty,
+            "finer": finer if is_rough else None,
+        }
+        return NormalEquations(matrix, right, eps, 0.0, to_coef, **more)
 
     @contextmanager
     def keeping_factor(self, scratch):
