@@ -1,4 +1,4 @@
-"""Symmetric matrices given by a triangle: products, solutions, eigenvectors; linear maps, kernels, threads."""
+"""Symmetric matrices given by a triangle: products, solutions, eigenvectors; also maps, kernels, threads."""
 
 from ._cholesky import NotEnoughDigits, ProductsOverflow, Scratch, solve_spd, warn_singular
 from ._eigen import all_eigenvectors, largest_eigenvectors, solve_path, solve_roughly
