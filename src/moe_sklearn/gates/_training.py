@@ -13,7 +13,7 @@ BATCH_ROWS = (32, 1024)
 # Batches of up to 64 rows have this rate. Larger batches have less noisy gradients: their rate grows with the
 # cube root of their size, to 0.0126. (0.003, growing with the square root, and a patience of 15 take a
 # seventh more time. R2 of 22 real data sets is then 0.0006 +- 0.0006 lower on average, and of log g on Gaia
-# 0.0006 +- 0.0005 higher. 30 epochs save no more time, as noisy data stop early, and cost 0.008 on 900
+# 0.0006 +- 0.0005 higher. 30 epochs save little more time, as noisy data stop early, and cost 0.008 on 900
 # clean rows.)
 LEARNING_RATE = 5e-3
 # A network is trained for at most this number of steps, so that many rows get fewer epochs than max_iter (but
