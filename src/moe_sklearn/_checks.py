@@ -350,6 +350,12 @@ def check_choice(value, name, choices):
         raise ValueError(f"{name} must be one of {listed}; got {value!r}.")
 
 
+def check_share(value, name):
+    """Raise a ValueError unless `value` is a number between 0 and 1, both excluded."""
+    if not isinstance(value, numbers.Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{name} must be one number between 0 and 1, both excluded; got {value!r}.")
+
+
 def check_number(value, name, low, high, integer=False):
     """Raise a ValueError unless `value` is a number, or an integer, from `low` to `high`."""
     kind = numbers.Integral if integer else numbers.Real

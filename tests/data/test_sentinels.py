@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner
+from moe_sklearn.data import as_source
 from moe_sklearn.data._sentinels import look_for_sentinels
 from moe_sklearn.datasets import load_gaia_xp, make_stellar_spectra
 
@@ -26,9 +27,9 @@ def test_marks_in_X_y_and_side_information_are_named(mark, dtype):
     X[:20, 2] = y[:3] = mark
     shown = re.escape(f"{mark:.7g}")
     with pytest.warns(UserWarning, match=f"^Column 2 of X is {shown} in 20 of 300 rows, far from all"):
-        look_for_sentinels(X.astype(dtype), np.arange(300.0))
+        look_for_sentinels(as_source(X.astype(dtype)), np.arange(300.0))
     with pytest.warns(UserWarning, match=f"^y is {shown} in 3 of 300 rows, .* leave these rows out"):
-        look_for_sentinels(None, y)
+        look_for_sentinels(as_source(np.eye(300)), y)
     side = pd.DataFrame({"teff": np.linspace(1, 3, 300)})
     side.loc[:3, "teff"] = mark
     with pytest.warns(UserWarning, match="^Column 'teff' of bins is .* in 4 of 300 rows, .* make them nan"):
@@ -44,6 +45,15 @@ def test_a_fit_looks_for_marks_in_rows_of_positive_weight():
     side = np.r_[[-9999.0] * 3, np.linspace(4000, 6000, 297)][:, None]
     GridBinner().fit(side, sample_weight=np.arange(300) > 2)
     GridBinner(edges=[4000, 5000, 6000], outside="drop").fit(side)
+
+
+def test_the_first_batch_is_searched_too():
+    X, y = rows()
+    y[:3] = -9999
+    with pytest.warns(UserWarning, match="^y is -9999 in 3 of 300 rows"):
+        BinnedRidgeExperts().partial_fit(X, y, bins=LABELS)
+    with pytest.warns(UserWarning, match="^y is -9999 in 3 of 300 rows"):
+        BinnedRidgeExperts().fit_batches([(X, y, LABELS)])
 
 
 @pytest.mark.parametrize("kind", [np.array, pd.Series])
@@ -96,10 +106,10 @@ def draws(rng):
 @pytest.mark.parametrize("seed", range(5))
 def test_honest_values_give_no_warning(seed):
     for _, values in draws(np.random.default_rng(seed)):
-        look_for_sentinels(values[:, None].astype("f4"), values.astype(float))
+        look_for_sentinels(as_source(values[:, None].astype("f4")), values.astype(float))
 
 
 def test_data_sets_give_no_warning():
     for data in (load_gaia_xp(), make_stellar_spectra(500, n_pixels=64, random_state=0)):
-        look_for_sentinels(np.asarray(data.data), np.asarray(data.target, dtype=float))
+        look_for_sentinels(as_source(data.data), np.asarray(data.target, dtype=float))
         GridBinner().fit(data.side)

@@ -184,6 +184,16 @@ def test_a_number_can_mark_missing_values(kind):
     assert_array_equal(imputer.transform(marked), PixelImputer(5).fit_transform(rows))
 
 
+def test_a_forgotten_mark_is_named():
+    rows = holed(spectra(200, 30)[0])
+    rows[:9, 4] = -9999
+    with pytest.warns(UserWarning, match="^Column 4 of X is -9999 in 9 of 200 rows, .* missing_values"):
+        PixelImputer(5).fit(rows)
+    with pytest.warns(UserWarning, match="^Column 4 of X is -9999 in 9 of 150 rows"):
+        PixelImputer(5).fit([rows[:150], rows[150:]])
+    PixelImputer(5, missing_values=-9999).fit(rows)
+
+
 @pytest.mark.parametrize("size", [1e-20, 1.0, 1e20])
 def test_rows_of_any_scale_and_rank(size):
     X = size * np.outer(np.arange(1.0, 41), [1.0, 2, 3, 4, 5])

@@ -42,6 +42,11 @@ def test_rows_predicted_for_certain_score_0_where_right_and_infinity_where_wrong
     assert_array_equal(scores[-1], [[0.0], [0.5], [np.inf]])
 
 
+def test_a_prediction_that_is_nan_widens_intervals():
+    scores, _ = conformal_scores(np.ones((2, 1)), np.array([[np.nan], [1.0]]), np.ones((2, 1)))
+    assert_array_equal(scores[-1], [[0.0], [np.inf]])
+
+
 @settings(max_examples=100, deadline=None)
 @given(n=st.integers(1, 60), percent=st.integers(1, 99))
 def test_width_is_the_score_that_leaves_enough_below(n, percent):

@@ -67,6 +67,11 @@ def test_scores_are_those_of_the_covered_rows(shape, weighted):
     assert report.routing_accuracy == pytest.approx(np.average(hits[covered], weights=w))
 
 
+def test_a_regime_value_of_another_kind_is_refused(data):
+    with pytest.raises(TypeError, match=r"regime_value must be what moe_sklearn\.regime_value .*; got 0\.9"):
+        make_report(**data, regime_value=0.9)
+
+
 def test_settings_of_the_interval_are_passed_on(data):
     options = {"n_resamples": 50, "confidence_level": 0.5, "random_state": 3}
     report = make_report(**data, **options)

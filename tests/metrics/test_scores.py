@@ -289,7 +289,7 @@ def test_interval_at_the_ends_of_the_confidence_level():
 
 
 @pytest.mark.parametrize(
-    ("name", "values"), [("n_resamples", [0, 10.0]), ("confidence_level", [1.0, 0, np.nan])]
+    ("name", "values"), [("n_resamples", [0, 10.0]), ("confidence_level", [1.0, 0, np.nan, "0.9"])]
 )
 def test_interval_names_bad_settings(name, values):
     y, y_pred, y_global, y_oracle = draw(20)

@@ -683,7 +683,7 @@ def test_intervals_of_few_rows_are_infinite(regimes, trained):
     model = deepcopy(trained).calibrate(X[:8], y[:8])
     assert np.isinf(model.predict_interval(X[:5], coverage=0.9)).all()
     assert np.isfinite(model.predict_interval(X[:5], coverage=0.8)).all()
-    for coverage in (1.0, [0.5, 0.9]):
+    for coverage in (1.0, "0.9", [0.5, 0.9]):
         with pytest.raises(ValueError, match="coverage must be one number between 0 and 1"):
             model.predict_interval(X[:5], coverage=coverage)
     with pytest.raises(NotFittedError, match="calibrate"):

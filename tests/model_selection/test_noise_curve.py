@@ -85,6 +85,8 @@ def test_without_noise_all_levels_are_one(data):
 def test_bad_levels(data, levels):
     with pytest.raises(ValueError, match="levels must be increasing numbers >= 0"):
         curve(data, mixture(data), 1.0, levels=levels)
+    with pytest.raises(TypeError, match="levels holds 'high', which is no number"):
+        curve(data, mixture(data), 1.0, levels=[0, "high"])
 
 
 def test_bad_noise(data):

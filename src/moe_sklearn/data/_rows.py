@@ -194,9 +194,10 @@ def rows_of(
         sample_weight = check_sample_weight(sample_weight, len(source), all_zero=is_batch)
     if y is not None and (to_fit or n_targets is not None):
         y = zero_ignored(y, "y", sample_weight)
-    if reset and not is_batch and y is not None:
-        check_varies(y, sample_weight)
-        look_for_sentinels(source.array, y, sample_weight, None if frame_of(labels) else labels)
+    if reset and y is not None:
+        if not is_batch:
+            check_varies(y, sample_weight)
+        look_for_sentinels(source, y, sample_weight, None if frame_of(labels) else labels)
     groups = None if groups is None else group_array(groups, len(source))
     frame = FrameMaker.like(X, feature_names(estimator)) if to_fit else None
     return Rows(source, y, labels, sample_weight, check_x_std(x_std, source.shape), groups, frame)

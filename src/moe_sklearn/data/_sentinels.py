@@ -50,8 +50,8 @@ def warn_of_texts(labels, name: str):
         warnings.warn(f"{name} holds {found}. If it marks missing values, make it None.", stacklevel=3)
 
 
-def look_for_sentinels(X, y, sample_weight=None, labels=None):
-    """Warn of marks of missing values in y, in labels, and in some rows of an array X.
+def look_for_sentinels(source, y, sample_weight=None, labels=None):
+    """Warn of marks of missing values in y, in labels, and in some rows of a source in memory.
 
     Rows of weight 0 do not count.
     """
@@ -63,8 +63,16 @@ def look_for_sentinels(X, y, sample_weight=None, labels=None):
         warn_of_texts(known.tolist(), "bins")
         if known.dtype.kind == "i":
             warn_of_sentinels(known[:, None].astype(float), "bins", "make it nan, which is in no bin")
-    if X is not None:
-        some = slice(None, None, len(y) // SAMPLED_ROWS + 1)
-        warn_of_sentinels(
-            X[some][used[some]], "Column {} of X", "make them nan for PixelImputer, or leave these rows out"
-        )
+    if source.array is not None:  # a fit reads a file only once
+        some, places = some_rows(source)
+        way_out = "make them nan for PixelImputer, or leave these rows out"
+        warn_of_sentinels(some[used[places]], "Column {} of X", way_out)
+
+
+def some_rows(source):
+    """Return about SAMPLED_ROWS rows of a source, and their places: from all of an array, else the first."""
+    if source.array is None:
+        start, stop, load = next(iter(source.blocks(SAMPLED_ROWS)))
+        return load(), slice(start, stop)
+    places = slice(None, None, len(source) // SAMPLED_ROWS + 1)
+    return source.array[places], places

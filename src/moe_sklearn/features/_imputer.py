@@ -11,7 +11,17 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._base import StatefulEstimator, adopt, unfitted_copy
 from .._checks import check_finite
-from ..data import BLOCK_ROWS, DerivedRows, feature_names, features_of, prefetch, rows_of, without_ignored
+from ..data import (
+    BLOCK_ROWS,
+    DerivedRows,
+    feature_names,
+    features_of,
+    prefetch,
+    rows_of,
+    some_rows,
+    warn_of_sentinels,
+    without_ignored,
+)
 from ..moments import BinnedMoments, pca_axes
 
 # So many values of rows, or of products of components, are computed together, because they fit in the cache.
@@ -221,12 +231,20 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
         ------
         ValueError
             If a column has no observed value, X holds infinity, or a parameter is wrong.
+
+        Warns
+        -----
+        UserWarning
+            If a value that is not `missing_values` looks like a mark of missing values.
         """
         check_scalar(self.n_components, "n_components", numbers.Integral, min_val=0)
         check_scalar(self.missing_values, "missing_values", numbers.Real)
         check_scalar(self.max_iter, "max_iter", numbers.Integral, min_val=1)
         fitted = unfitted_copy(self)
         rows = rows_of(fitted, X, sample_weight=sample_weight, reset=True)
+        some, _ = some_rows(rows.X)
+        known = np.where(missing_in(some, self.missing_values), np.nan, some)
+        warn_of_sentinels(known, "Column {} of X", "pass it as missing_values, or make it nan")
         weight, source = without_ignored(rows.sample_weight, rows.X)
         fitted._fit(source, np.ones(len(source)) if weight is None else weight, feature_names(fitted))
         return adopt(self, fitted)

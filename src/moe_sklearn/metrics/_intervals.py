@@ -6,11 +6,12 @@ Lei, G'Sell, Rinaldo, Tibshirani and Wasserman (2018), Journal of the American S
 
 import numpy as np
 
+from .._checks import check_share
 from ..labels import NO_BIN
 
 
 def conformal_scores(y, prediction, std, bins=None, groups=None):
-    """Compute the sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by bin; 0 / 0 is 0.
+    """Compute the sorted scores ``|y - m(x)| / std(x)`` of held-out rows, by bin; 0 / 0 is 0, nan infinite.
 
     Without `bins` all rows form the bin -1. The scores of a bin are (n_rows, n_targets), and so are their
     levels: the coverage that a score is wide enough for. With K groups, each row of a group of n rows adds 1
@@ -19,7 +20,7 @@ def conformal_scores(y, prediction, std, bins=None, groups=None):
     """
     error = np.abs(y - prediction)
     with np.errstate(divide="ignore", invalid="ignore"):
-        scores = np.where(error > 0, error / std, 0.0)
+        scores = np.where(error == 0, 0.0, np.where(np.isnan(error), np.inf, error / std))
     bins = np.full(len(scores), NO_BIN) if bins is None else bins
     groups = np.arange(len(scores)) if groups is None else groups
     by_bin, levels = {}, {}
@@ -45,8 +46,7 @@ def interval_widths(scores: dict, levels: dict, coverage: float, n_bins: int) ->
     >>> interval_widths(scores, levels, coverage=0.5, n_bins=2).tolist()
     [[1.0], [1.0]]
     """
-    if np.ndim(coverage) or not 0 < coverage < 1:
-        raise ValueError(f"coverage must be one number between 0 and 1, both excluded; got {coverage!r}.")
+    check_share(coverage, "coverage")
     n_targets = next(iter(scores.values())).shape[1]
     widths = np.full((n_bins, n_targets), np.inf)
     for label, values in scores.items():

@@ -206,6 +206,8 @@ def make_report(
 
     Raises
     ------
+    TypeError
+        If `regime_value` is something else.
     ValueError
         If a mode is missing, shapes do not match, or fewer than 2 rows are covered.
 
@@ -230,6 +232,8 @@ def make_report(
     [[2 0]
      [1 1]]
     """
+    if not hasattr(regime_value, "summary") and regime_value is not None:
+        raise TypeError(f"regime_value must be what moe_sklearn.regime_value returned; got {regime_value!r}.")
     y, codes, gate, weight = _checked_rows(y_true, bins, proba, bin_names, sample_weight)
     _check_modes(predictions, mixing, len(y))
     covered = _covered(codes, weight)

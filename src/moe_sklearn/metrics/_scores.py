@@ -11,7 +11,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import r2_score
 from sklearn.utils import check_random_state, check_scalar
 
-from .._checks import as_floats, check_finite, check_kind, check_sample_weight, zero_ignored
+from .._checks import as_floats, check_finite, check_kind, check_sample_weight, check_share, zero_ignored
 
 # Scores of `prediction_errors`
 ERROR_SCORES = ("rmsep", "bias", "sep", "rpd")
@@ -166,8 +166,7 @@ def rho_intervals(
     The last two of the `given` predictions are those of the global model and of the oracle.
     """
     check_scalar(n_resamples, "n_resamples", numbers.Integral, min_val=1)
-    if not 0 < confidence_level < 1:
-        raise ValueError(f"confidence_level must lie between 0 and 1, got {confidence_level}.")
+    check_share(confidence_level, "confidence_level")
     undefined = [(np.nan, np.nan)] * (len(given) - 2)
     y, predictions, weight = _checked(y_true, given, weight)
     if len(y) < 2:

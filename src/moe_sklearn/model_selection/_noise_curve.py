@@ -3,8 +3,7 @@
 import numbers
 from dataclasses import replace
 
-import numpy as np
-
+from .._checks import as_floats
 from ..data import RowSource, check_x_std, rows_of
 from ..experts import gather_in_folds
 from ..mixture import SoftGateMoERegressor, TrainingRows, draw_seed, prepare_rows
@@ -99,7 +98,7 @@ def noise_curve(
     model = unfitted_mixture(estimator)
     given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
     read = rows_of(model, X, y, **given, reset=True)
-    levels, x_std = np.asarray(levels, dtype=float), read.x_std
+    levels, x_std = as_floats(levels, "levels"), read.x_std
     if not increases(levels) or not levels[0] >= 0:
         raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")
     if x_std_test is None and isinstance(x_std, RowSource):
