@@ -23,12 +23,14 @@ from moe_sklearn.linalg import (
 from moe_sklearn.linalg._triangles import EPS32
 
 
-def test_symmetric_product_reads_the_lower_triangle():
-    S = np.random.default_rng(0).normal(size=(6, 6))
-    S, right = S + S.T, S[:, :2]
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("d", [6, 150])  # one panel, and three
+def test_symmetric_product_reads_the_lower_triangle(d, dtype):
+    S = np.random.default_rng(0).normal(size=(d, d)).astype(dtype)
+    S, right = S + S.T, S[:, :2].astype(float)
     lower = np.asfortranarray(np.tril(S))
-    np.testing.assert_allclose(symmetric_product(lower, right), S @ right, rtol=1e-12)
-    assert symmetric_product(lower, right[:, :0]).shape == (6, 0)
+    np.testing.assert_allclose(symmetric_product(lower, right), S.astype(float) @ right, atol=1e-12)
+    assert symmetric_product(lower, right[:, :0]).shape == (d, 0)
 
 
 @pytest.fixture(scope="module")

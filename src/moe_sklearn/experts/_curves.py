@@ -1,7 +1,6 @@
 """Curves of the held-out errors of candidates: pooled over the bins, compared, and listed in tables."""
 
 import numpy as np
-from scipy.stats import rankdata
 
 from ..moments import LEAST_ERROR
 
@@ -84,11 +83,12 @@ def joined_tables(table: list[dict]) -> dict:
 def cv_rows(name, parameter, values, curves) -> dict:
     """Make the rows of `cv_results_` for one model from its curves (n_folds, n_candidates)."""
     mean, counts = -mean_curve(curves), ~np.isnan(curves).all(axis=1)
+    losses = -np.nan_to_num(mean)
     return {
         "param_model": np.full(len(values), name, dtype=object),
         f"param_{parameter}": values,
         **{f"split{fold}_test_score": -row for fold, row in enumerate(curves)},
         "mean_test_score": mean,
         "std_test_score": curves[counts].std(axis=0) if counts.any() else mean,
-        "rank_test_score": rankdata(-np.nan_to_num(mean), method="min").astype(np.int32),
+        "rank_test_score": np.searchsorted(np.sort(losses), losses).astype(np.int32) + 1,
     }

@@ -118,7 +118,7 @@ def symmetric_product(xx, right) -> np.ndarray:
     """S @ right, in float64, for S given by its lower triangle."""
     if not right.size:
         return np.zeros_like(right)
-    if xx.dtype != float:
+    if xx.dtype != float and len(xx) > PANEL:
         return _symmetric_product_by_panels(xx, right)
     if right.shape[1] == 1:
         return blas.dsymv(1.0, xx, right[:, 0], lower=1)[:, None]

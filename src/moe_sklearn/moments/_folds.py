@@ -357,7 +357,8 @@ class FoldMoments:
     @property
     def keeps_rests(self) -> bool:
         """Whether rests without folds are so small that they are kept for later calls."""
-        return len(self.bins) * self.n_folds * self.n_features**2 <= KEPT_BYTES // 8
+        n_values = self._kept("values of rests", lambda: len(self.bins) * self.n_folds * self.n_features**2)
+        return n_values <= KEPT_BYTES // 8
 
     def _kept_if_small(self, name, make):
         return self._kept(name, make) if self.keeps_rests else make()
