@@ -64,7 +64,7 @@ def fill_from(part, kernel, places):
     """Write rows and columns of `kernel`, at sorted `places`, to the lower triangle `part`; return it."""
     for rows, columns in lower_panels(len(part)):
         # The transpose is in C order, in which rows are taken fastest.
-        part[rows, columns] = kernel.T[np.ix_(places[columns], places[rows])].T
+        part[rows, columns] = kernel.T[places[columns, None], places[rows]].T
     return part
 
 

@@ -82,6 +82,8 @@ class RowStore:
 
     def noise(self, index) -> np.ndarray | None:
         """Weighted sums of the variances of the rows at `index`, (n_features,); None without noise."""
+        if not self._variances:
+            return None
         codes, weights = self._variance_of[index], self.weight[index]
         total = np.zeros(self.X.shape[1])
         for code in np.unique(codes[codes >= 0]):
@@ -129,6 +131,7 @@ class RowStore:
         """
         if len(self) <= self.X.shape[1]:
             return np.arange(len(self))
-        families = np.unique(self._family[index])
-        covered = np.flatnonzero(np.isin(self._family, families))
+        has_some = np.zeros(len(self._families), bool)
+        has_some[self._family[index]] = True
+        covered = np.flatnonzero(has_some[self._family])
         return covered if len(covered) <= max(self.X.shape[1], 2 * len(index)) else np.unique(index)
