@@ -70,8 +70,8 @@ def experiment(args, tell, stack):
     spectra = open_spectra(args, stack) if complete(args) == "own" else bundled_spectra(args)
     n_rows, n_pixels = spectra.flux.shape
     check_target(args.target)
-    names = {*USUAL["groups"]} - {name.lower() for name in [args.target, *args.bin_by]}
-    args.groups = args.groups or next((name for name in spectra.labels if name.lower() in names), None)
+    usual = {*USUAL["groups"]} - {name.lower() for name in [args.target, *args.bin_by]}
+    args.groups = args.groups or next((name for name in spectra.labels if name.lower() in usual), None)
     uses = {args.groups: "groups", **dict.fromkeys(args.bin_by, "bins"), args.target: "target"}
     tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {args.target}", timed=True)
     for line in chain(spectra.told, describe(spectra, uses) if args.dry_run else []):
