@@ -68,6 +68,17 @@ def test_as_many_axes_as_inputs_mean_no_projection():
     assert_array_equal(*gates)
 
 
+@pytest.mark.parametrize("unit", [0.5, 1e-12])
+def test_small_weights_are_ratios(unit):
+    """With inverse variances of 1e-3, R2 of a mixture fell from .91 to .13: only the penalty was left."""
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(300, 4)), rng.uniform(0.5, 1.5, 300)
+    weight *= 300 / weight.sum()
+    labels = X[:, 0] + 0.3 * rng.normal(size=300) > 0
+    whole = LogisticGate().fit(X, labels, weight).predict_proba(X)
+    assert_allclose(LogisticGate().fit(X, labels, unit * weight).predict_proba(X), whole, atol=1e-6)
+
+
 def test_a_row_of_weight_2_counts_as_two_rows_for_the_axes_too():
     X, _, _, labels = regimes(200)
     weight = np.arange(200) % 3

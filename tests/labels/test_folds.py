@@ -71,6 +71,12 @@ def test_few_rows_can_lie_in_one_fold_or_none(n_rows, n_folds):
     assert rule.n_folds == n_folds
 
 
+def test_rows_that_are_neither_held_out_nor_trained_on_are_refused():
+    splits = [(np.setdiff1d(ROWS, held)[2:], held) for held in np.array_split(ROWS, 3)]
+    with pytest.raises(ValueError, match="neither holds out nor trains on 2 rows in a split"):
+        fold_rule(splits).assign(np.zeros(len(ROWS)))
+
+
 def test_a_stratified_splitter_divides_bins():
     bins = np.repeat(["a", "b", "c"], [30, 9, 3])
     folds = fold_rule(StratifiedKFold(3)).assign(np.random.default_rng(0).normal(size=42), bins)

@@ -1,5 +1,7 @@
 """Blocks of rows in threads, while BLAS is held to one."""
 
+import linecache
+import sys
 import threading
 
 import numpy as np
@@ -10,7 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from moe_sklearn.data import BLOCK_ROWS, as_source
 from moe_sklearn.data._sources import map_rows
 from moe_sklearn.gates import LogisticGate, RegressionGate
-from moe_sklearn.linalg import map_in_threads, one_blas_thread
+from moe_sklearn.linalg import _threads, map_in_threads, one_blas_thread
 
 
 def blas_threads():
@@ -60,6 +62,43 @@ def test_limits_that_overlap_give_back_the_threads_at_the_last_end(two_threads):
         assert set(blas_threads()) == {1}
     limits[2].__exit__(None, None, None)
     assert set(blas_threads()) == {2}
+
+
+def test_an_interruption_at_any_line_gives_back_the_threads(two_threads):
+    """NumPy's BLAS kept one thread if a signal came between the limits of two libraries."""
+
+    def is_interrupted(at_line):
+        n_lines = 0
+
+        def trace(frame, event, _):
+            nonlocal n_lines
+            if frame.f_code.co_filename != _threads.__file__:
+                return None
+            # Python looks for signals after calls, but not just before a lock is released.
+            is_lock = "with cls.lock" in linecache.getline(_threads.__file__, frame.f_lineno)
+            n_lines += event == "line" and not is_lock
+            if n_lines == at_line:
+                raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            with one_blas_thread():
+                pass
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    line = 1
+    while is_interrupted(line):
+        assert set(blas_threads()) == {2}, line
+        line += 1
+    assert line > 20
+    with one_blas_thread() as n_threads:
+        assert n_threads == 2
 
 
 @pytest.mark.parametrize("kind", ["regression", "logistic"])

@@ -1,5 +1,6 @@
 """The mixture: four modes, its gate and binner, and what it refuses."""
 
+from contextlib import nullcontext
 from copy import deepcopy
 
 import numpy as np
@@ -136,8 +137,22 @@ def test_unseen_bins_and_missing_ones_get_the_global_model(stars):
     model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=bins)
     for elsewhere in (np.full(300, 17), np.full(300, -1), [None] * 300, np.full(300, np.nan)):
         assert (model.assign_bins(elsewhere) == -1).all()
-        oracle = model.predict(X, mixing="oracle", bins=elsewhere)
+        warns = elsewhere[0] == 17
+        with pytest.warns(UserWarning, match="bins of 300 of 300") if warns else nullcontext():
+            oracle = model.predict(X, mixing="oracle", bins=elsewhere)
         np.testing.assert_array_equal(oracle, model.predict(X, mixing="global"))
+    few = np.where(np.arange(300) < 100, 17, bins)
+    assert (model.predict(X, mixing="oracle", bins=few) == model.predict(X, mixing="global"))[:100].all()
+
+
+def test_labels_that_no_cell_has_are_told(stars):
+    """The labels 1 and 2 of rows are the cells 0 and 1 of a binner."""
+    X, y, bins, _ = stars
+    side = np.maximum(bins, 0)[:, None] + 1
+    model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=side)
+    assert model.predict(X, mixing="oracle", bins=model.assign_bins(side)).shape == (300,)
+    with pytest.warns(UserWarning, match="no training row, such as 3: these rows get the global"):
+        model.predict(X, mixing="oracle", bins=side.ravel())
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, -1])

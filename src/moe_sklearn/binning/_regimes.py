@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from .._checks import check_choice, check_length, check_number
-from ..labels import codes_of, encode_labels, in_order
+from ..labels import codes_of, encode_labels, in_order, warn_of_unseen
 from ._clusters import ClusterBinner
 from ._columns import is_side_information
 from ._grid import GridBinner
@@ -69,6 +69,12 @@ class Regimes:
             )
         check_length(bins, "bins", n_rows)
         return self.codes(bins)
+
+    def warn_of_unseen(self, labels, consequence: str, least_share: float = 0.0):
+        """As `moe_sklearn.labels.warn_of_unseen`. A binner has no other labels than those of its cells."""
+        if not is_side_information(labels):
+            seen = [*self.bins.tolist(), *self.dropped_names, *cells_of(self.binner, self.bins).tolist()]
+            warn_of_unseen(labels, seen, consequence, least_share if self.binner is None else 0.0)
 
 
 def fit_binner(binner, bins, y, sample_weight=None):

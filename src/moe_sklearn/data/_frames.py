@@ -322,6 +322,12 @@ def aligned(rows, X, name: str = "bins"):
         has_none = any(map(made_up.equals, both)) and not all(made_up.isin(index).all() for index in both)
         if has_none or len(rows) != len(X):  # the check of lengths says what is wrong
             return rows
+        if made_up.equals(rows.index):
+            raise ValueError(
+                f"{name} has the index 0, 1, ..., and X has this index in another order. Pass "
+                f"{name}.loc[X.index] if rows of one index belong together, or {name}.to_numpy() if rows are "
+                "in the order of those of X."
+            )
     by_order = f"If its rows are in the order of X, pass {name}.set_axis(X.index) or {name}.to_numpy()."
     if not rows.index.is_unique:
         raise ValueError(f"The index of {name} is not that of X and has duplicates: drop them. {by_order}")

@@ -100,7 +100,7 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         y : array-like of shape (n_samples,)
             Label of each row's bin.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weight of each row.
+            Weight of each row. Weights below 1 on average are scaled to the mean 1.
 
         Returns
         -------
@@ -116,6 +116,10 @@ class LogisticGate(ClassifierMixin, StatefulEstimator):
         fitted = unfitted_copy(self)
         X, y = checked_array(fitted, X, y, dtype=np.float64)
         sample_weight = check_sample_weight(sample_weight, len(X))
+        if sample_weight is not None:
+            # A row of weight 2 is two rows. But inverse variances, in the units of y, can be so small that
+            # only the penalty would be left.
+            sample_weight = sample_weight / min(1.0, sample_weight[sample_weight > 0].mean())
         if self.n_axes is not None:
             check_number(self.n_axes, "n_axes", 1, np.inf, integer=True)
         fitted.scaler_ = StandardScaler().fit(X, sample_weight=sample_weight)

@@ -112,14 +112,15 @@ class CrossValidationFolds(FoldRule):
             groups = None  # The splitter would warn that it ignores groups. They are checked afterwards.
         if isinstance(splitter, StratifiedKFold | StratifiedGroupKFold):
             y = encode_labels(bins, n_rows)[1]
-        folds, n_times = np.zeros(n_rows, int), np.zeros(n_rows, int)
-        for fold, (_, held_out) in enumerate(splitter.split(np.empty((n_rows, 0)), y, groups)):
+        folds, n_times, n_left = np.zeros(n_rows, int), np.zeros(n_rows, int), 0
+        for fold, (others, held_out) in enumerate(splitter.split(np.empty((n_rows, 0)), y, groups)):
             if len(held_out) and np.max(held_out) >= n_rows:
                 raise ValueError(
                     f"cv holds out row {np.max(held_out)} of {n_rows} rows: splits are positions in one set "
                     "of rows, so they do not fit a part of it, as in a search. Pass groups and cv=5, or a "
                     "splitter."
                 )
+            n_left = max(n_left, n_rows - len(held_out) - len(others))
             folds[held_out] = fold
             n_times[held_out] += 1
         if (n_times != 1).any():
@@ -128,6 +129,11 @@ class CrossValidationFolds(FoldRule):
                 f"{np.flatnonzero(n_times != 1)[0]} is held out {n_times[n_times != 1][0]} times. For "
                 "rows that follow each other in time (TimeSeriesSplit), pass blocks of time as groups, with "
                 "cv=5."
+            )
+        if n_left > 0:
+            raise ValueError(
+                f"cv neither holds out nor trains on {n_left} rows in a split, but models without a fold are "
+                "fitted to all other rows. To keep near rows together, pass groups."
             )
         self.n_folds = self.n_folds or int(folds.max(initial=-1)) + 1
         return folds

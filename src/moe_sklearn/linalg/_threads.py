@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from threading import Lock
 
@@ -14,9 +14,35 @@ _controller = cache(ThreadpoolController)  # searching all loaded libraries take
 
 
 class _Limit:
-    """The limit of BLAS to one thread, which holds for the process, and the number of its users."""
+    """The limit of BLAS to one thread, which holds for the process: its users, and what it has replaced."""
 
-    lock, n_users, given_back = Lock(), 0, ExitStack()
+    lock, users, replaced = Lock(), set[object](), list[tuple]()
+
+    @classmethod
+    def begin(cls, user, unknown):
+        """Limit BLAS, and return the number of Python threads that may replace its own."""
+        with cls.lock:
+            cls.users.add(user)
+            # An interruption may have left the limit of an earlier user.
+            cls.replaced = cls.replaced or [
+                (library, library.num_threads)
+                for library in _controller().lib_controllers
+                if library.user_api == "blas"
+            ]
+            for library, _ in cls.replaced:
+                library.set_num_threads(1)
+            is_first = len(cls.users) == 1
+            return min((n_threads for _, n_threads in cls.replaced), default=unknown) if is_first else 1
+
+    @classmethod
+    def end(cls, user):
+        """Restore what the first user found if this one is the last; do nothing if it has ended before."""
+        with cls.lock:
+            cls.users.discard(user)
+            if not cls.users:
+                for library, n_threads in cls.replaced:
+                    library.set_num_threads(n_threads)
+                cls.replaced = []
 
 
 @contextmanager
@@ -35,20 +61,14 @@ def one_blas_thread(unknown: int = 1) -> Iterator[int]:
     ...     inner
     1
     """
-    with _Limit.lock:
-        _Limit.n_users += 1
-        n_threads = 1
-        if _Limit.n_users == 1:
-            of_blas = [lib["num_threads"] for lib in _controller().info() if lib["user_api"] == "blas"]
-            n_threads = min(of_blas, default=unknown)
-            _Limit.given_back.enter_context(_controller().limit(limits=1, user_api="blas"))
+    user = object()
     try:
-        yield n_threads
-    finally:
-        with _Limit.lock:
-            _Limit.n_users -= 1
-            if not _Limit.n_users:
-                _Limit.given_back.close()
+        try:
+            yield _Limit.begin(user, unknown)
+        finally:
+            _Limit.end(user)
+    finally:  # An interruption can also come in `end`.
+        _Limit.end(user)
 
 
 def few_threads(are_small: bool):

@@ -1,6 +1,5 @@
 """Outputs of a fitted mixture beyond predictions: weights, experts, intervals, explanations, a report."""
 
-import warnings
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -10,7 +9,6 @@ from .._checks import check_choice, check_number
 from ..binning import Regimes, first_target
 from ..data import Rows, aligned, check_x_std, feature_names, features_of, rows_of, without_ignored
 from ..experts import BinnedRidgeExperts
-from ..labels import encode_labels
 from ..metrics import MODES, Mixing, MoEReport, conformal_scores, interval_widths, make_report
 from ._contributions import Contributions
 from ._predictor import MixturePredictor, Outputs, mix, total_std
@@ -19,19 +17,6 @@ from ._predictor import MixturePredictor, Outputs, mix, total_std
 def in_shape_of_y(mixture, array, axis=-1):
     """Remove the axis of the targets if y had none in `fit`."""
     return np.squeeze(array, axis) if mixture.experts_.coef_.ndim == 2 else array
-
-
-def warn_of_unseen(regimes: Regimes, labels):
-    """Warn of labels that no training row had."""
-    found, codes = encode_labels(labels)
-    unseen = ~np.isin(found.astype(str), [*map(str, regimes.bins.tolist()), *regimes.dropped_names])
-    n_rows = np.count_nonzero(np.append(unseen, False)[codes])
-    if n_rows:
-        warnings.warn(
-            f"bins of {n_rows} of {len(codes)} rows are those of no training row, such as "
-            f"{found[unseen].tolist()[0]!r}: these rows are not covered, and not scored.",
-            stacklevel=3,
-        )
 
 
 def check_residuals(residual_variance):
@@ -162,8 +147,11 @@ class MixtureOutputs:
         if mixing != "oracle" and bins is None and not options:
             return mixing, Rows(features_of(self, X)), []
         rows = rows_of(self, X, bins=bins, lazy=not options, **options)
-        codes = [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
-        return mixing, rows, codes
+        if mixing != "oracle":
+            return mixing, rows, []
+        codes = self.regimes_.oracle_codes(rows.labels, len(rows))
+        self.regimes_.warn_of_unseen(rows.labels, "these rows get the global model", 0.5)
+        return mixing, rows, [codes]
 
     def _map_with_std(self, finish, predictor, rows, codes, mixing):
         """Join ``finish(prediction, std, bin)`` of all blocks of rows, with told or most probable bins."""
@@ -471,8 +459,7 @@ class MixtureOutputs:
         if labels is None and self.regimes_.of_target:
             labels = first_target(rows.y)
         codes = self.regimes_.oracle_codes(labels, len(rows))
-        if self.regimes_.binner is None:
-            warn_of_unseen(self.regimes_, labels)
+        self.regimes_.warn_of_unseen(labels, "these rows are not covered, and not scored")
         predictor = self._predictor_of(X, rows.X, x_std, rows.sample_weight)
         weight, source, y, codes = without_ignored(rows.sample_weight, rows.X, rows.y, codes)
 
