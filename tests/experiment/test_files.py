@@ -119,6 +119,27 @@ def test_shards_in_natural_order_name_the_file_of_a_row(tmp_path, opened):
     assert_array_equal(rows_of(files.flux)[:, 0], files.target("y"))
 
 
+def test_files_are_sorted_as_numbers_not_as_the_shell_lists_them(tmp_path):
+    names = ["s0.h5", "s1.h5", "s10.h5", "s2.h5", "labels.csv"]
+    for folder in ("b2", "b10", "a"):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).touch()
+
+    def found(*data):
+        return [
+            path.relative_to(tmp_path).as_posix() for path in find_files([f"{tmp_path}/{d}" for d in data])
+        ]
+
+    shards = ["s0.h5", "s1.h5", "s2.h5", "s10.h5"]
+    assert found("b2/labels.csv", *[f"b2/{n}" for n in names[:-1]], "a/s1.h5") == [
+        "b2/labels.csv",
+        *[f"b2/{name}" for name in shards],
+        "a/s1.h5",
+    ]
+    assert found("b*/s?.h5") == [f"{folder}/s{k}.h5" for folder in ("b2", "b10") for k in range(3)]
+
+
 def test_numbered_arrays_are_shards_and_labels_can_lie_beside_them(arrays, tmp_path, opened):
     for k in range(2):
         np.save(tmp_path / f"flux_{k}.npy", arrays["flux"][300 * k : 300 * k + 300])

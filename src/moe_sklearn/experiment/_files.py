@@ -90,14 +90,17 @@ def kind_of(path: Path) -> str:
 
 
 def find_files(data: list[str]) -> list[Path]:
-    """List the files that paths, folders and patterns stand for, those of one folder in natural order.
+    """List the files that paths, folders and patterns stand for, in natural order: s2 before s10.
+
+    Files that are given one by one are sorted too, those of one folder and kind in the place of the first: a
+    shell lists s10 before s2.
 
     Raises
     ------
     FileNotFoundError
         If a path leads nowhere, or a folder holds no file of a known kind.
     """
-    files: list[Path] = []
+    groups: dict[Any, list[Path]] = {}
     for given in data:
         path = Path(given)
         found = [path] if path.is_file() else [Path(name) for name in glob(given)]
@@ -105,9 +108,13 @@ def find_files(data: list[str]) -> list[Path]:
             found = [each for each in path.iterdir() if kind_of(each) in OPENERS]
         if not found:
             raise FileNotFoundError(f"data {given}: no such file, or none of {', '.join(OPENERS)} there.")
-        # In natural order: s2 before s10
-        files += sorted(found, key=lambda path: re.sub(r"\d+", lambda digits: digits[0].zfill(20), path.name))
-    return files
+        group = (path.parent, OPENERS.get(kind_of(path))) if path.is_file() else given
+        groups.setdefault(group, []).extend(found)
+    return [path for group in groups.values() for path in sorted(group, key=_natural)]
+
+
+def _natural(path: Path) -> list[str]:
+    return [re.sub(r"\d+", lambda digits: digits[0].zfill(20), part) for part in path.parts]
 
 
 def open_files(paths: list[Path], stack: ExitStack, args: Namespace) -> list[Entry]:
