@@ -185,18 +185,45 @@ def test_log_wavelengths(arrays, tmp_path, opened):
 def test_missing_integers_of_fits_tables(arrays, tmp_path, opened):
     labels = np.ma.masked_less(arrays["labels"].astype(int), 4000)  # the marks are 999999 in the file
     columns = {"teff": labels[:, 0], "mh": labels[:, 2].astype(np.uint16).filled(3)}
-    columns["mh"] = np.ma.masked_equal(columns["mh"], 0)
+    columns["mh"] = np.ma.masked_array(columns["mh"], np.arange(600) < 9)
     Table({"flux": arrays["flux"], **columns}).write(tmp_path / "table.fits")
     files = opened(tmp_path / "table.fits")
     for name, values in columns.items():
         assert_array_equal(files.label(name, "label"), values.astype(float).filled(np.nan))
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint16])
+def test_missing_integers_among_the_pixels_of_fits_tables(tmp_path, opened, dtype):
+    counts = np.ma.masked_equal(np.arange(40, dtype=dtype).reshape(8, 5), 7)
+    Table({"flux": counts, "id": np.arange(8) + 2**60}).write(tmp_path / "table.fits")
+    files = opened(tmp_path / "table.fits")
+    assert_array_equal(rows_of(files.flux), counts.astype(float).filled(np.nan))
+    assert_array_equal(files.labels["id"], np.arange(8) + 2**60)
+
+
+def test_packed_numbers_of_netcdf(tmp_path, opened):
+    packed = np.arange(40, dtype=np.int16).reshape(8, 5)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["flux"], file["error"], file["teff"] = packed, packed.astype("f4"), packed[:, 0]
+        file["id"] = np.arange(8) + 2**60
+        file["flux"].attrs.update({"scale_factor": [0.5], "add_offset": 1.0, "_FillValue": np.int16(7)})
+        file["error"].attrs["_FillValue"] = np.nan
+        file["teff"].attrs["missing_value"] = file["id"].attrs["_FillValue"] = -1
+        file["teff"][2] = -1
+    files = opened(tmp_path / "a.h5")
+    assert files.flux.dtype == files.error.dtype == np.float32
+    assert_array_equal(rows_of(files.flux), np.where(packed == 7, np.nan, 0.5 * packed + 1))
+    assert_array_equal(rows_of(files.error), packed)
+    assert_array_equal(files.label("teff", "label"), np.where(np.arange(8) == 2, np.nan, packed[:, 0]))
+    assert_array_equal(files.labels["id"], np.arange(8) + 2**60)
+
+
 @pytest.mark.parametrize("attribute", ["unit", "units"])
-def test_units_of_hdf5(arrays, tmp_path, opened, attribute):
+@pytest.mark.parametrize("unit", ["micron", ["micron"], np.array([b"micron"])])
+def test_units_of_hdf5(arrays, tmp_path, opened, attribute, unit):
     with h5py.File(tmp_path / "spectra.h5", "w") as file:
         file["flux"], file["wave"] = arrays["flux"], arrays["wave"] / 1e4
-        file["wave"].attrs[attribute] = "micron"
+        file["wave"].attrs[attribute] = unit
     assert opened(tmp_path / "spectra.h5").wave_unit == "micron"
 
 

@@ -29,6 +29,8 @@ USUAL = {
 # Last parts of a name that do not tell what an array is
 GENERIC = {"value", "values", "data", "array", "table"}
 PARQUET = (".parquet", ".pq")
+# Attributes that tell how numbers are packed, and what holds without them
+NETCDF = {"_FillValue": np.nan, "missing_value": np.nan, "scale_factor": 1, "add_offset": 0}
 # Rows that are read at a time
 READ_ROWS = 4096
 
@@ -76,6 +78,28 @@ class Entry:
         if values.dtype.kind not in "SUO":
             return values
         return np.array([plain(value) for value in values.ravel()], object).reshape(values.shape)
+
+
+class Unpacked:
+    """An array with nan for its marks of missing values, times a factor, plus an offset, as it is read."""
+
+    def __init__(self, array: Any, marks: Any, factor: float = 1, offset: float = 0):
+        self.array, self.marks, self.factor, self.offset = array, marks, factor, offset
+        self.shape, self.ndim, self.dtype = array.shape, array.ndim, np.result_type(array.dtype, np.float32)
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, rows):
+        held = np.asarray(self.array[rows])
+        values = np.where(np.isin(held, self.marks), np.nan, held * self.factor + self.offset)
+        return values.astype(self.dtype)
+
+
+def _unpacked(array, marks, factor=1, offset=0):
+    """Return an array as `Unpacked` if it must be; identifiers without marks stay whole numbers."""
+    is_marked = any(mark == mark for mark in marks) and (array.ndim > 1 or np.isin(array[:], marks).any())
+    return Unpacked(array, marks, factor, offset) if is_marked or (factor, offset) != (1, 0) else array
 
 
 def plain(value: Any) -> Any:
@@ -188,8 +212,12 @@ def _open_hdf5(path, stack, args):
             continue
         items = name.replace("_values", "_items")  # where pandas has the names of the columns
         told = file[items][:] if items in names and items != name else item.attrs.get("names")
+        unit, *_ = *np.ravel(item.attrs.get("unit", item.attrs.get("units"))), None  # of shape () or (1,)
+        if item.dtype.kind in "iuf":
+            fill, missing, factor, offset = (np.ravel(item.attrs.get(*packing)) for packing in NETCDF.items())
+            item = _unpacked(item, [*fill, *missing], factor[0], offset[0])
         for part, array in _fields(name, item):
-            yield part, array, item.attrs.get("unit", item.attrs.get("units")), told
+            yield part, array, unit, told
 
 
 def _open_fits(path, stack, args):
@@ -200,9 +228,11 @@ def _open_fits(path, stack, args):
         if not hdu.is_image:
             for column in hdu.columns:
                 values = hdu.data[column.name]
-                if values.ndim == 1 and isinstance(column.null, int):  # marks missing integers, unscaled
+                if values.dtype.kind in "iuf" and isinstance(column.null, int):  # unscaled by the standard
                     mark = column.null * (column.bscale or 1) + (column.bzero or 0)
-                    values = np.where(values == mark, np.nan, values)
+                    # astropy writes the mark of unsigned integers as their value.
+                    is_value = values.dtype.kind == "u" and not (values == mark).any()
+                    values = _unpacked(values, [column.null if is_value else mark])
                 yield f"{name}/{column.name}", values, column.unit, None
         elif hdu.header["NAXIS"]:
             yield name, hdu.data
