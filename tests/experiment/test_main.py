@@ -18,6 +18,7 @@ from sklearn.model_selection import train_test_split
 import moe_sklearn
 from moe_sklearn.__main__ import main
 from moe_sklearn.data import RowSource
+from moe_sklearn.experiment._models import seen_by
 from moe_sklearn.experiment._options import make_parser
 from moe_sklearn.experiment._spectra import Spectra, describe
 
@@ -218,6 +219,36 @@ def test_groups_are_held_out_whole(arrays, source, tmp_path, no_figures):
     assert len(rows) == 120 and set(np.bincount(rows // 3)) == {0, 3}
 
 
+@pytest.mark.parametrize("name", ["group", "Groups"])
+def test_a_usual_label_of_groups_is_used_and_told(arrays, source, tmp_path, capsys, no_figures, name):
+    np.savez(source, **arrays, **{name: np.arange(600) // 3})
+    run("--data", source, *FAST, "--output", tmp_path / "out")
+    assert f"groups: spectra of one {name} are held out together" in capsys.readouterr().out
+    assert saved(tmp_path / "out")["settings"]["groups"] == name
+    run("--data", source, "--dry-run", "--bin-by", name)
+    assert f"label {name} (bins)" in (said := capsys.readouterr().out) and "held out together" not in said
+
+
+def test_a_row_without_a_group_is_named(arrays, source, tmp_path, capsys):
+    np.savez(source, **arrays, star=np.where(np.arange(600) == 7, np.nan, 1.0))
+    said = failure(capsys, "--data", source, "--groups", "star", "--output", tmp_path / "out").err
+    assert "groups star is missing in 1 rows, the first is row 7 of spectra.npz" in said
+
+
+@pytest.mark.parametrize("name", ["std", "bin"])
+def test_a_target_called_like_another_column_is_refused(arrays, source, capsys, name):
+    np.savez(source, **arrays, **{name: np.arange(600.0)})
+    said = failure(capsys, "--data", source, "--target", name, "--dry-run").err
+    assert f"target {name}: predictions have another column of this name" in said
+
+
+def test_labels_with_the_names_of_other_arrays(arrays, source, capsys, no_figures):
+    del arrays["error"], arrays["wave"]
+    np.savez(source, **arrays, sigma=np.arange(600.0), lam=np.arange(600.0), names=np.arange(600))
+    run("--data", source, "--dry-run", "--label-names", "teff,logg,mh")
+    assert "labels: teff, logg, mh, sigma, lam, names" in capsys.readouterr().out
+
+
 def test_held_out_rows_with_nan_are_named_and_not_judged(arrays, source, tmp_path, capsys, no_figures):
     _, test = train_test_split(np.arange(600), test_size=0.2, random_state=0)
     arrays["flux"][test[:2]] = np.nan
@@ -271,6 +302,17 @@ def test_dry_run_tells_labels_of_text():
     assert list(describe(spectra, {"grain": "bins"}))[-1] == (
         "label Grain (bins): 2 different texts, such as oats, rye\\n"
     )
+    labels = {"a": np.array(["oats", np.nan, "rye"], object), "b": np.array(["12", "50A", "3"], object)}
+    said = list(describe(Spectra(spectra.flux, labels), {}))
+    assert "label a (spare): 2 different texts, such as oats, rye; 1 are missing" in said
+    assert said[-1].startswith("label b (spare): label b: ") and "50A" in said[-1]
+
+
+def test_noise_makes_no_flux_negative_unless_it_can_be():
+    error = RowSource(np.ones((2, 1000)))
+    block = np.stack([np.full(1000, 0.1), np.linspace(-1, 1, 1000)])
+    found = seen_by(None, error, 1.0)(block, np.arange(2)) - block
+    assert found[0].min() == -0.1 and abs(found[1].mean()) < 0.1 and found[1].min() < -2
 
 
 # --- predict ---
@@ -363,6 +405,11 @@ def test_messages_of_predict(arrays, source, model, tmp_path, capsys):
     assert "nowhere.joblib" in failure(capsys, "predict", "nowhere.joblib", source, "--output", "a.csv").err
     assert run("predict", model, source, "--output", tmp_path / "b.csv", "--dry-run") is None
     assert not (tmp_path / "b.csv").exists()
+    assert "folder.csv is a folder" in said(
+        (tmp_path / "folder.csv").mkdir() or tmp_path / "folder.csv", "--overwrite"
+    )
+    run("predict", model, source, "--output", tmp_path / "new" / "c.csv")
+    assert (tmp_path / "new" / "c.csv").exists()
 
 
 # --- wrong options ---
@@ -375,6 +422,7 @@ def test_messages_of_predict(arrays, source, model, tmp_path, capsys):
             ["--label-names", "a,b"],
             "labels (600, 3), float64, 1 file(s) does not go with 600 spectra and names a, b",
         ),
+        (["--label-names", "a,b,a"], "label_names must differ, and name columns of labels: a, b, a"),
         (["--ivar", "nope"], "no array nope; the files hold"),
         (["--edges", "3750,4500,6000"], "edges are given for 1 columns, the side information has 2"),
         (["--edges", "3,4/5,6"], "no training row lies inside them"),
@@ -425,3 +473,10 @@ def test_earlier_results_are_not_replaced_unasked(source, tmp_path, capsys, no_f
     run(*arguments)
     assert "exists: pass another --output, or --overwrite" in failure(capsys, *arguments).err
     run(*arguments, "--overwrite")
+
+
+@pytest.mark.parametrize("text", ["5", "[", "[[1]]"])
+def test_a_damaged_list_of_results_is_told(source, tmp_path, capsys, text):
+    (tmp_path / "files.json").write_text(text)
+    said = failure(capsys, "--data", source, "--overwrite", "--output", tmp_path).err
+    assert "files.json is no list of files" in said and "another --output" in said

@@ -473,7 +473,9 @@ class Rereading:
         return self.first if self.n_readings == 1 else self.later
 
 
-@pytest.mark.parametrize("change", ["swapped", "divided anew", "other targets", "one more", "one less"])
+@pytest.mark.parametrize(
+    "change", ["swapped", "divided anew", "other targets", "other X", "one more", "one less"]
+)
 def test_batches_that_change_between_readings_are_refused(change):
     X, y, bins = draw(300)
 
@@ -486,6 +488,7 @@ def test_batches_that_change_between_readings_are_refused(change):
         "swapped": [first[1], first[0], first[2]],
         "divided anew": batches([0, 150, 200, 300]),
         "other targets": batches([0, 100, 200, 300], y + 1e-9),
+        "other X": [(X / 1000, *rest) for X, *rest in first],
         "one more": [*first, first[0]],
         "one less": first[:2],
     }[change]

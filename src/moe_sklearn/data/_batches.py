@@ -11,12 +11,15 @@ from .._checks import NO_WEIGHT, check_varies
 from ._rows import Rows, rows_of
 from ._sources import RowSource, prefetch
 
+# X is compared in about this number of rows of each batch.
+MARKED_ROWS = 16
+
 
 class Batches:
     """Batches of a fit, which can be read more than once. Each of them is checked `Rows`.
 
     The first reading notes what the rest of the fit needs to know. At each later reading, the batches must
-    have the same numbers of rows and the same y.
+    have the same numbers of rows, the same y, and the same X in some rows of arrays.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ class Batches:
     def __init__(self, estimator, batches):
         self._estimator, self._source = estimator, batches
         self.dtype, self.y_is_1d, self.has_noise, self.frame = None, None, False, None
-        self._marks: list = []  # number of rows and checksum of y of each batch
+        self._marks: list = []  # number of rows, and checksums of y and of some rows of X, of each batch
         self._is_read = False
         self._sample_weights: list = []
         self._groups: list = []
@@ -73,7 +76,9 @@ class Batches:
                 if isinstance(source, RowSource):
                     source.batch = f" of batch {number}"
             n_read += 1
-            mark = len(rows), crc32(np.ascontiguousarray(rows.y).data)
+            # Files are read once for each reading of the batches, so that their X is not compared.
+            some = rows.y[:0] if rows.X.array is None else rows.X.array[:: len(rows) // MARKED_ROWS + 1]
+            mark = len(rows), *(crc32(np.ascontiguousarray(part).data) for part in (rows.y, some))
             if not self._is_read:
                 self._note(rows, mark)
             elif self._marks[n_read - 1 : n_read] != [mark]:
@@ -104,7 +109,7 @@ class Batches:
         if all(part is None for part in self._sample_weights):
             return None
         parts = zip(self._sample_weights, self._marks, strict=True)
-        return np.concatenate([np.ones(n) if part is None else part for part, (n, _) in parts])
+        return np.concatenate([np.ones(n) if part is None else part for part, (n, *_) in parts])
 
     @property
     def groups(self):

@@ -16,7 +16,7 @@ from ..experts import BinnedRidgeExperts
 from ..features import GateFeatureTransformer
 from ..mixture import SoftGateMoERegressor
 from ._files import USUAL
-from ._models import SpectraModel, load_model, predictions, seen_by, unit_rms
+from ._models import SpectraModel, check_target, load_model, predictions, seen_by, unit_rms
 from ._options import SIMULATED_EDGES, complete, make_parser
 from ._results import Results, save_report, versions, write_columns
 from ._spectra import Spectra, bundled_spectra, describe, open_spectra, rows_at
@@ -69,6 +69,9 @@ def experiment(args, tell, stack):
     asked = args.components or 1
     spectra = open_spectra(args, stack) if complete(args) == "own" else bundled_spectra(args)
     n_rows, n_pixels = spectra.flux.shape
+    check_target(args.target)
+    usual = {*USUAL["groups"]} - {name.lower() for name in [args.target, *args.bin_by]}
+    args.groups = args.groups or next((name for name in spectra.labels if name.lower() in usual), None)
     uses = {args.groups: "groups", **dict.fromkeys(args.bin_by, "bins"), args.target: "target"}
     tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {args.target}", timed=True)
     for line in chain(spectra.told, describe(spectra, uses) if args.dry_run else []):
@@ -77,8 +80,10 @@ def experiment(args, tell, stack):
         raise ValueError(f"--components {asked} is more than the {n_pixels} pixels.")
     features = gate_features(args, spectra, tell)
     y, side = spectra.target(args.target), spectra.side(args.bin_by)
-    group = args.groups or next((name for name in USUAL["groups"] if name in spectra.labels), None)
-    groups = None if group is None else spectra.label(group, "groups")
+    groups = None
+    if args.groups is not None:
+        groups = spectra.groups(args.groups)
+        tell(f"groups: spectra of one {args.groups} are held out together")
     if args.dry_run:
         return None
     scaler = FunctionTransformer(unit_rms) if args.scale == "rms" else None
@@ -163,6 +168,8 @@ def predict(args, tell, stack):
         raise ValueError(f"--output {output}: the suffix must be one of {', '.join(SUFFIXES)}.")
     if output.exists() and (not args.overwrite or output.samefile(args.model)):
         raise FileExistsError(f"{output} exists: pass --overwrite to replace it, or another --output.")
+    if output.is_dir():
+        raise IsADirectoryError(f"--output {output} is a folder: pass the path of a file.")
     saved, spectra = load_model(args.model), open_spectra(args, stack, output)
     about = describe(spectra, dict.fromkeys(saved.bin_by, "bins")) if args.dry_run else []
     for line in chain(spectra.told, about):
@@ -171,6 +178,7 @@ def predict(args, tell, stack):
     saved.check_pixels(spectra.flux.shape[1], *axis, names=getattr(spectra.flux, "names", None))
     if args.dry_run:
         return
+    output.parent.mkdir(parents=True, exist_ok=True)
     seen = seen_by(saved.scaler, spectra.error, args.noise or 0.0, args.seed)
     columns = predictions(saved, spectra, seen, np.arange(len(spectra.flux)))
     finite(columns, saved.target, "rows with nan or infinity are predicted as nan", tell)

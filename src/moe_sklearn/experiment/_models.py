@@ -18,6 +18,8 @@ from ._spectra import FileRows, Spectra, rows_at
 
 # Relative difference of wavelengths that is rounding, for example of float32
 SAME_WAVE = 1e-6
+# Columns beside the prediction of the target; "file" is an argument of np.savez.
+OTHER_COLUMNS = {"row", "file_name", "std", "lower", "upper", "oracle", "bin", "file"}
 # Coverage of the intervals of a calibrated model
 COVERAGE = 0.9
 
@@ -124,7 +126,8 @@ def load_model(path: Path) -> SpectraModel:
 def seen_by(scaler, error: RowSource | None = None, noise: float = 0.0, seed: int = 0) -> Callable:
     """Return the function that makes rows what a model sees: max(flux + noise * error * N(0, 1), 0), scaled.
 
-    It takes a block of flux and the numbers of its rows. Each row has one draw of the noise, by its number.
+    It takes a block of flux and the numbers of its rows. Each row has one draw of the noise, by its number. A
+    row with negative flux has no bound.
 
     Raises
     ------
@@ -140,10 +143,18 @@ def seen_by(scaler, error: RowSource | None = None, noise: float = 0.0, seed: in
         if noise and error is not None:
             std = as_source(rows_at(error, rows)).take(np.arange(len(rows)))
             drawn = [np.random.default_rng([seed, row]).standard_normal(block.shape[1]) for row in rows]
-            block = np.maximum(block + noise * std * drawn, 0).astype(block.dtype)
+            # Noise makes no flux negative, unless it can be, as without its continuum.
+            least = np.where((block < 0).any(axis=1, keepdims=True), -np.inf, 0)
+            block = np.maximum(block + noise * std * drawn, least).astype(block.dtype)
         return block if scaler is None else scaler.transform(block)
 
     return seen
+
+
+def check_target(name: str):
+    """Raise a ValueError if the target is called like another column of the predictions."""
+    if name in OTHER_COLUMNS:
+        raise ValueError(f"target {name}: predictions have another column of this name. Rename the label.")
 
 
 def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDArray) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .._checks import is_missing
 from ..data import DerivedRows, RowSource, as_source, numbers_in, warn_of_sentinels, without_ignored
 from ..datasets import load_gaia_xp, make_stellar_spectra
 from ._files import READ_ROWS, USUAL, Entry, find_files, open_files, plain
@@ -128,6 +129,15 @@ class Spectra:
             raise ValueError(f"target {name} is no finite number {where}: remove such rows.")
         return values
 
+    def groups(self, name: str) -> NDArray:
+        """Return the label of the groups, which no row may lack."""
+        values = self.label(name, "groups")
+        missing = np.flatnonzero([is_missing(value) for value in values])
+        if missing.size:
+            where = f"in {missing.size} rows, the first is {self.flux.locate(missing[0])}"
+            raise ValueError(f"groups {name} is missing {where}: give each row a group of its own instead.")
+        return values
+
     def side(self, names: list[str]) -> NDArray:
         """Return the labels that make the bins as records, with the names that bins have in words."""
         shown = [SHOWN.get(name.lower(), name) for name in names]
@@ -196,12 +206,16 @@ class Contents:
     def __init__(self, entries: list[Entry], args: Namespace):
         self.entries, self.args, self.used = entries, args, dict[Entry, str]()
 
-    def find(self, role: str) -> Any:
-        """Return the array that is used as `role`; None if no option names it and the files hold none."""
+    def find(self, role: str, n_rows: int | None = None) -> Any:
+        """Return the array that is used as `role`; None if no option names it and the files hold none.
+
+        If no option names it, an array (n_rows,) is a label.
+        """
         given = None if role == "label_names" else getattr(self.args, role)
         for name in USUAL[role] if given is None else [given.lower()]:
             found = [entry for entry in self.entries if entry.name.lower() == name]
             found = found or [entry for entry in self.entries if entry.label.lower() == name]
+            found = [entry for entry in found if given or entry.shape != (n_rows,)]
             if len(found) > 1:
                 raise ValueError(f"{role} can be {found[0]} or {found[1]}: choose one with --{role}.")
             if found:
@@ -215,8 +229,8 @@ class Contents:
 
     def error(self, flux: RowSource) -> RowSource | None:
         """Return the standard errors, made of inverse variances if the files hold these instead."""
-        std = None if self.args.ivar else self.find("error")
-        entry = std or self.find("ivar")
+        std = None if self.args.ivar else self.find("error", len(flux))
+        entry = std or self.find("ivar", len(flux))
         if entry is None:
             return None
         rows = FileRows(entry)
@@ -226,9 +240,12 @@ class Contents:
 
     def wavelength(self, flux: RowSource) -> tuple[NDArray | None, str | None]:
         """Return the wavelengths and their unit; None for what is not known."""
-        wave = self.find("wave")
+        n_rows, n_pixels = flux.shape
+        wave = self.find("wave", None if n_rows == n_pixels else n_rows)
         if wave is None:
-            return None, self.args.wave_unit
+            if self.args.wave_unit:
+                raise ValueError("--wave-unit needs wavelengths: name the array with --wave.")
+            return None, None
         axis, *others = [np.ravel(array[:]).astype(float) for array in wave.arrays]
         if axis.shape != flux.shape[1:] or not all(np.array_equal(axis, other) for other in others):
             raise ValueError(f"{wave} must be one axis of {flux.shape[1]} pixels, the same in all files.")
@@ -240,8 +257,12 @@ class Contents:
         named = self.args.labels
         group = [entry for entry in self.entries if named and entry.name.startswith(f"{named}/")]
         block: Any = None if group else self.find("labels")
-        if block and (self.args.label_names or (beside := self.find("label_names"))):
-            block.names = self.args.label_names or beside.read().tolist()
+        if given := self.args.label_names:
+            if not block or len(set(given)) < len(given):
+                raise ValueError(f"label_names must differ, and name columns of labels: {', '.join(given)}.")
+            block.names = given
+        elif block and (beside := self.find("label_names", n_rows)):
+            block.names = [str(name) for name in beside.read()]
         labels: dict[str, NDArray] = {}
         for entry in group or ([block] if named else self.entries):
             names = entry.names or [entry.label]
@@ -274,12 +295,19 @@ def describe(spectra: Spectra, uses: dict[str, str]) -> Iterator[str]:
     if spectra.error is not None:
         yield from _describe_values("error", spectra.error, LARGEST_ERROR * largest)
     for name in spectra.labels:
-        shown, values = f"label {name} ({uses.get(name.lower(), 'spare')})", spectra.label(name, "label")
+        shown = f"label {name} ({uses.get(name.lower(), 'spare')})"
+        try:
+            values = spectra.label(name, "label")
+        except ValueError as error:  # which matters only if the label is used
+            yield f"{shown}: {error}"
+            continue
         if values.dtype.kind in "iufb":
             yield from _describe_values(shown, RowSource(values[:, None].astype(float)))
         else:
-            found = np.unique(values.astype(str))
-            yield f"{shown}: {len(found)} different texts, such as {plain(', '.join(found[:5]))}"
+            missing = np.array([is_missing(value) for value in values])
+            found, n_missing = np.unique(values[~missing].astype(str)), missing.sum()
+            more = f"; {n_missing:,} are missing" * bool(n_missing)
+            yield f"{shown}: {len(found)} different texts, such as {plain(', '.join(found[:5]))}{more}"
 
 
 def _describe_values(name: str, source: RowSource, limit: float = np.inf) -> Generator[str, None, float]:
