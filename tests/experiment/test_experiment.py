@@ -55,7 +55,7 @@ def test_gaia_and_simulated_spectra():
 
 def in_files(*arrays):
     """Rows of arrays as those of files."""
-    return FileRows(Entry("flux", list(arrays), [Path(f"{k}.npy") for k in range(len(arrays))]))
+    return FileRows(Entry(("flux",), list(arrays), [Path(f"{k}.npy") for k in range(len(arrays))]))
 
 
 def seen(flux, rows=ROWS, error=None, **options):

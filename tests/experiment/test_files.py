@@ -1,5 +1,6 @@
 """Spectra in files of every kind: what is found in them, and what is said of files that are wrong."""
 
+import gzip
 from argparse import Namespace
 from contextlib import ExitStack
 
@@ -119,6 +120,27 @@ def test_shards_in_natural_order_name_the_file_of_a_row(tmp_path, opened):
     assert_array_equal(rows_of(files.flux)[:, 0], files.target("y"))
 
 
+def test_files_are_sorted_as_numbers_not_as_the_shell_lists_them(tmp_path):
+    names = ["s0.h5", "s1.h5", "s10.h5", "s2.h5", "labels.csv"]
+    for folder in ("b2", "b10", "a"):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            (tmp_path / folder / name).touch()
+
+    def found(*data):
+        return [
+            path.relative_to(tmp_path).as_posix() for path in find_files([f"{tmp_path}/{d}" for d in data])
+        ]
+
+    shards = ["s0.h5", "s1.h5", "s2.h5", "s10.h5"]
+    assert found("b2/labels.csv", *[f"b2/{n}" for n in names[:-1]], "a/s1.h5") == [
+        "b2/labels.csv",
+        *[f"b2/{name}" for name in shards],
+        "a/s1.h5",
+    ]
+    assert found("b*/s?.h5") == [f"{folder}/s{k}.h5" for folder in ("b2", "b10") for k in range(3)]
+
+
 def test_numbered_arrays_are_shards_and_labels_can_lie_beside_them(arrays, tmp_path, opened):
     for k in range(2):
         np.save(tmp_path / f"flux_{k}.npy", arrays["flux"][300 * k : 300 * k + 300])
@@ -164,18 +186,51 @@ def test_log_wavelengths(arrays, tmp_path, opened):
 def test_missing_integers_of_fits_tables(arrays, tmp_path, opened):
     labels = np.ma.masked_less(arrays["labels"].astype(int), 4000)  # the marks are 999999 in the file
     columns = {"teff": labels[:, 0], "mh": labels[:, 2].astype(np.uint16).filled(3)}
-    columns["mh"] = np.ma.masked_equal(columns["mh"], 0)
+    columns["mh"] = np.ma.masked_array(columns["mh"], np.arange(600) < 9)
     Table({"flux": arrays["flux"], **columns}).write(tmp_path / "table.fits")
     files = opened(tmp_path / "table.fits")
     for name, values in columns.items():
         assert_array_equal(files.label(name, "label"), values.astype(float).filled(np.nan))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "null"),
+    [(np.int16, 7), (np.int32, 7), (np.uint16, 7 - 2**15), (np.uint16, 7)],  # astropy writes the last
+)
+def test_missing_integers_among_the_pixels_of_fits_tables(tmp_path, opened, dtype, null):
+    counts = np.arange(40, dtype=dtype).reshape(8, 5)
+    form = {"format": "5J" if dtype is np.int32 else "5I", "null": null}
+    flux = fits.Column("flux", array=counts, bzero=2**15 if dtype is np.uint16 else None, **form)
+    columns = [flux, fits.Column("id", "K", array=np.arange(8) + 2**60, null=-1)]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "table.fits")
+    files = opened(tmp_path / "table.fits")
+    assert_array_equal(rows_of(files.flux), np.where(counts == 7, np.nan, counts))
+    assert_array_equal(files.labels["id"], np.arange(8) + 2**60)
+
+
+def test_packed_numbers_of_netcdf(tmp_path, opened):
+    packed = np.arange(40, dtype=np.int16).reshape(8, 5)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["flux"], file["error"], file["teff"] = packed, packed.astype("f4"), packed[:, 0]
+        file["id"] = np.arange(8) + 2**60
+        file["flux"].attrs.update({"scale_factor": [0.5], "add_offset": 1.0, "_FillValue": np.int16(7)})
+        file["error"].attrs["_FillValue"] = np.nan
+        file["teff"].attrs["missing_value"] = file["id"].attrs["_FillValue"] = -1
+        file["teff"][2] = -1
+    files = opened(tmp_path / "a.h5")
+    assert files.flux.dtype == files.error.dtype == np.float32
+    assert_array_equal(rows_of(files.flux), np.where(packed == 7, np.nan, 0.5 * packed + 1))
+    assert_array_equal(rows_of(files.error), packed)
+    assert_array_equal(files.label("teff", "label"), np.where(np.arange(8) == 2, np.nan, packed[:, 0]))
+    assert_array_equal(files.labels["id"], np.arange(8) + 2**60)
+
+
 @pytest.mark.parametrize("attribute", ["unit", "units"])
-def test_units_of_hdf5(arrays, tmp_path, opened, attribute):
+@pytest.mark.parametrize("unit", ["micron", ["micron"], np.array([b"micron"])])
+def test_units_of_hdf5(arrays, tmp_path, opened, attribute, unit):
     with h5py.File(tmp_path / "spectra.h5", "w") as file:
         file["flux"], file["wave"] = arrays["flux"], arrays["wave"] / 1e4
-        file["wave"].attrs[attribute] = "micron"
+        file["wave"].attrs[attribute] = unit
     assert opened(tmp_path / "spectra.h5").wave_unit == "micron"
 
 
@@ -184,6 +239,136 @@ def test_tables_without_commas_are_refused(arrays, tmp_path, opened, sep, decima
     pixel_frame(arrays).to_csv(tmp_path / "a.csv", sep=sep, decimal=decimal, index=False)
     with pytest.raises(ValueError, match=r"a.csv .* no comma divides its columns: .*to_csv\(new"):
         opened(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("sep", ["|", " "])
+def test_other_separators_are_named_too(arrays, tmp_path, opened, sep):
+    pixel_frame(arrays).to_csv(tmp_path / "a.csv", sep=sep, index=False)
+    with pytest.raises(ValueError, match=r"a.csv .* no comma divides its columns"):
+        opened(tmp_path / "a.csv")
+    np.save(tmp_path / "flux.npy", arrays["flux"])
+    pd.DataFrame({"signal to noise": np.arange(600)}).to_csv(tmp_path / "a.csv", index=False)
+    assert_array_equal(opened(tmp_path).target("signal to noise"), np.arange(600))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_errors_are_matched_by_number(arrays, tmp_path, opened, suffix):
+    arrays["error"] = arrays["error"] * np.arange(1, 21, dtype=np.float32)
+
+    def write(frame, name):
+        frame.to_parquet(tmp_path / name) if suffix == ".parquet" else frame.to_csv(
+            tmp_path / name, index=False
+        )
+
+    frame = pixel_frame(arrays)
+    write(frame, f"a{suffix}")
+    columns = frame.columns.to_numpy().copy()
+    columns[20:40] = columns[20:40][::-1]  # the errors of the second file begin with the last pixel
+    write(frame[columns], f"b{suffix}")
+    files = opened(tmp_path / f"a{suffix}", tmp_path / f"b{suffix}")
+    assert_array_equal(rows_of(files.error), np.concatenate([arrays["error"]] * 2))
+    # In a file of their own they must have the order of flux.
+    write(frame[columns[:20]], f"c{suffix}")
+    write(frame[columns[20:40]], f"d{suffix}")
+    with pytest.raises(ValueError, match=rf"d{suffix}: the columns of error have another order than flux"):
+        opened(tmp_path / f"c{suffix}", tmp_path / f"d{suffix}")
+    assert files.labels.keys() == set(arrays["label_names"])
+
+
+def test_rows_of_a_table_with_a_cell_more_than_its_first_line(arrays, tmp_path, opened):
+    head, *rows = pixel_frame(arrays).assign(name="HD 1").to_csv(index=False).splitlines()
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join([head, *[f"{row}," for row in rows]]))
+    with pytest.raises(ValueError, match="a.csv .* a comma ends its rows, not its first line: remove it"):
+        opened(path)
+    path.write_text("\n".join([head, *[f"{k},{row}" for k, row in enumerate(rows)]]))  # row names of R
+    files = opened(path)
+    assert_array_equal(rows_of(files.flux), arrays["flux"])
+    assert set(files.labels["name"]) == {"HD 1"}
+
+
+def test_words_of_a_text_are_not_missing(arrays, tmp_path, opened):
+    words = ["drug", "None", "null", "", "NA", "nan"] * 100
+    frame = pixel_frame(arrays).astype({"mh": object, "flux_0": object}).assign(kind=words)
+    frame.loc[0, ["flux_0", "mh"]] = "null"
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    files = opened(tmp_path / "a.csv")
+    assert files.labels["kind"][:3].tolist() == ["drug", "None", "null"]
+    assert all(value != value for value in files.labels["kind"][3:6])
+    assert np.isnan(files.label("mh", "label")[0]) and np.isnan(rows_of(files.flux)[0, 0])
+
+
+def test_pixels_have_one_usual_name(arrays, tmp_path, opened):
+    pixel_frame(arrays).assign(x1=range(600), x2=0, err_1=5).to_csv(tmp_path / "a.csv", index=False)
+    files = opened(tmp_path / "a.csv")
+    assert files.flux.shape == files.error.shape == (600, 20)
+    assert_array_equal(files.labels["x1"], range(600))
+    assert {"x2", "err_1"} < files.labels.keys()
+
+
+@pytest.mark.filterwarnings("ignore:It is strongly recommended that column names")
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.fits", "a.h5"])
+def test_names_of_columns_can_hold_a_slash(tmp_path, opened, name):
+    columns = {"[Fe/H]": np.arange(4.0), "[O/H]": np.ones(4), "S/N": np.zeros(4)}
+    path = tmp_path / name
+    frame = pd.DataFrame(np.eye(4)).add_prefix("flux_").assign(**columns)
+    if name == "a.csv":
+        frame.to_csv(path, index=False)
+    elif name == "a.parquet":
+        frame.to_parquet(path)
+    elif name == "a.fits":
+        Table({"flux": np.eye(4), **columns}).write(path)
+    else:
+        with h5py.File(path, "w") as file:
+            file["flux"], file["x"] = (
+                np.eye(4),
+                np.rec.fromarrays(list(columns.values()), names=list(columns)),
+            )
+    files = opened(path)
+    assert list(files.labels) == list(columns)
+    assert_array_equal(files.target("[Fe/H]"), np.arange(4))
+
+
+def test_numbers_as_names_of_columns(tmp_path, opened):
+    pd.DataFrame(np.eye(4), columns=[0, 1, 2, 10]).to_parquet(tmp_path / "a.parquet")
+    files = opened(tmp_path / "a.parquet", flux="[0-9]")
+    assert_array_equal(rows_of(files.flux), np.eye(4)[:, :3])
+    assert_array_equal(files.target("10"), [0, 0, 0, 1])
+
+
+def test_a_column_is_text_in_all_parts_of_all_files(arrays, tmp_path, opened, monkeypatch):
+    monkeypatch.setattr("moe_sklearn.experiment._files.READ_ROWS", 200)
+    star = [*map(str, range(300)), *[f"HD{k}" for k in range(300)]]
+    star[7] = ""  # the numbers of this part would be 1.0, 2.0, ...
+    frame = pixel_frame(arrays)
+    frame.assign(star=star, flag=frame["mh"] > 0).to_csv(tmp_path / "a.csv", index=False)
+    numbers = frame.assign(star=np.where(frame["mh"] > 0, np.nan, 3), flag=frame["mh"] > 0)
+    numbers.to_csv(tmp_path / "b.csv", index=False)
+    files = opened(tmp_path)
+    cells = files.labels["star"]
+    assert [cell for cell in cells if cell == cell] == star[:7] + star[8:] + ["3"] * (frame["mh"] <= 0).sum()
+    assert files.labels["flag"].dtype == bool and files.flux.shape == (1200, 20)
+    assert files.told[0] == "flux: flux (1200, 20), float32, 2 file(s)"
+
+
+def test_a_table_without_rows_is_an_empty_shard(arrays, tmp_path, opened):
+    frame = pixel_frame(arrays).assign(name="HD 1")
+    frame[:0].to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(ValueError, match=r"flux \(0, 20\).*a\.csv: real numbers are expected"):
+        opened(tmp_path / "a.csv")
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    files = opened(tmp_path)
+    assert_array_equal(rows_of(files.flux), arrays["flux"])
+    assert files.flux.locate(0) == "row 0 of b.csv" and files.target("logg").dtype == float
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_booleans_among_pixels_are_numbers(arrays, tmp_path, opened, suffix):
+    frame = pixel_frame(arrays).assign(flux_3=arrays["flux"][:, 3] > 1)
+    frame.to_csv(tmp_path / "a.csv", index=False) if suffix == ".csv" else frame.to_parquet(
+        tmp_path / "a.parquet"
+    )
+    assert_array_equal(rows_of(opened(tmp_path / f"a{suffix}").flux)[:, 3], arrays["flux"][:, 3] > 1)
 
 
 def test_nullable_columns_of_parquet(arrays, tmp_path, opened):
@@ -235,6 +420,24 @@ def test_labels_of_every_form(arrays, tmp_path, opened, kind):
         np.save(tmp_path / "labels.npy", records)
     files = opened(tmp_path)
     assert_array_equal(columns_of(files, names), values)
+
+
+def test_links_of_hdf5(arrays, tmp_path, opened):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["raw/a"], file["v1/logg"], file["v1/error"] = arrays["flux"], np.arange(600), arrays["error"]
+        for name, target in {
+            "flux": "/raw/a",
+            "raw/loop": "/raw",
+            "gone": "/nowhere",
+            "v2/error": "/v1/error",
+        }.items():
+            file[name] = h5py.SoftLink(target)
+        file["raw/again"] = file["raw"]
+    files = opened(path)
+    assert_array_equal(rows_of(files.flux), arrays["flux"])
+    assert_array_equal(rows_of(files.error), arrays["error"])  # a second path to it is no second array
+    assert list(files.labels) == ["logg"]
 
 
 def test_label_in_a_group_of_its_own_and_a_label_of_two_arrays(arrays, tmp_path, opened):
@@ -328,6 +531,15 @@ def test_message_of_a_damaged_file(tmp_path, opened, name):
             ValueError, match=rf"{name} cannot be read as \.{name[2:]}|the files hold nothing"
         ):
             opened(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.npy.gz", "a.h5.gz", "a.parquet.gz"])
+def test_message_of_a_compressed_file(tmp_path, opened, name):
+    (tmp_path / name).write_bytes(gzip.compress(b"1"))
+    with pytest.raises(
+        ValueError, match=rf"{name}: only .csv and .fits files are read compressed: unpack it"
+    ):
+        opened(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
