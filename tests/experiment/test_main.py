@@ -473,10 +473,3 @@ def test_earlier_results_are_not_replaced_unasked(source, tmp_path, capsys, no_f
     run(*arguments)
     assert "exists: pass another --output, or --overwrite" in failure(capsys, *arguments).err
     run(*arguments, "--overwrite")
-
-
-@pytest.mark.parametrize("text", ["5", "[", "[[1]]"])
-def test_a_damaged_list_of_results_is_told(source, tmp_path, capsys, text):
-    (tmp_path / "files.json").write_text(text)
-    said = failure(capsys, "--data", source, "--overwrite", "--output", tmp_path).err
-    assert "files.json is no list of files" in said and "another --output" in said

@@ -17,7 +17,7 @@ from sklearn.metrics import r2_score
 from sklearn.model_selection import KFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, StandardScaler
 
 from moe_sklearn import BinnedRidgeExperts, GateFeatureTransformer, GridBinner, SoftGateMoERegressor
 from moe_sklearn.gates import LogisticGate, RegressionGate
@@ -143,6 +143,16 @@ def test_unseen_bins_and_missing_ones_get_the_global_model(stars):
         np.testing.assert_array_equal(oracle, model.predict(X, mixing="global"))
     few = np.where(np.arange(300) < 100, 17, bins)
     assert (model.predict(X, mixing="oracle", bins=few) == model.predict(X, mixing="global"))[:100].all()
+
+
+def test_gate_features_can_be_sparse(stars):
+    X, y, bins, _ = stars
+    scores = []
+    for encode in ("onehot", "onehot-dense"):
+        features = KBinsDiscretizer(3, encode=encode, subsample=None, strategy="uniform")
+        model = SoftGateMoERegressor(gate_features=features, gate="logistic").fit(X, y, bins=bins)
+        scores.append(model.score(X, y))
+    assert scores[0] == scores[1]
 
 
 def test_labels_that_no_cell_has_are_told(stars):

@@ -4,6 +4,7 @@ All functions need only labels and sample weights, so that the regimes are known
 """
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from .._checks import check_choice, check_length, check_number
-from ..labels import codes_of, encode_labels, in_order, warn_of_unseen
+from ..labels import codes_of, encode_labels, in_order
 from ._clusters import ClusterBinner
 from ._columns import is_side_information
 from ._grid import GridBinner
@@ -59,8 +60,12 @@ class Regimes:
             bins = np.ravel(self.binner.transform(bins))
         return codes_of(bins, self.bins, n_rows)
 
-    def oracle_codes(self, bins, n_rows: int) -> np.ndarray:
-        """Return `codes`; raise a ValueError if `bins` are missing, since mode "oracle" needs them."""
+    def oracle_codes(self, bins, n_rows: int, share=0.5, consequence="these rows get the global model"):
+        """Return `codes`; raise a ValueError if `bins` are missing, since mode "oracle" needs them.
+
+        A warning says so, with the `consequence`, if this `share` of the rows has labels of no training row.
+        A binner has no other labels than those of its cells, so that a single row counts then.
+        """
         if bins is None:
             raise ValueError(
                 "mixing='oracle' sends each row to the expert of its own bin, so it needs bins: "
@@ -68,13 +73,22 @@ class Regimes:
                 "mixing='soft'."
             )
         check_length(bins, "bins", n_rows)
-        return self.codes(bins)
+        codes = self.codes(bins)
+        if not is_side_information(bins):
+            self._warn_of_unseen(bins, share if self.binner is None else 0.0, consequence)
+        return codes
 
-    def warn_of_unseen(self, labels, consequence: str, least_share: float = 0.0):
-        """As `moe_sklearn.labels.warn_of_unseen`. A binner has no other labels than those of its cells."""
-        if not is_side_information(labels):
-            seen = [*self.bins.tolist(), *self.dropped_names, *cells_of(self.binner, self.bins).tolist()]
-            warn_of_unseen(labels, seen, consequence, least_share if self.binner is None else 0.0)
+    def _warn_of_unseen(self, bins, share, consequence):
+        found, codes = encode_labels(bins)
+        seen = [*self.bins.tolist(), *self.dropped_names, *cells_of(self.binner, self.bins).tolist()]
+        unseen = ~np.isin(found.astype(str), [*map(str, seen)])
+        n_rows = np.count_nonzero(np.append(unseen, False)[codes])
+        if n_rows and n_rows >= share * len(codes):
+            warnings.warn(
+                f"bins of {n_rows} of {len(codes)} rows are those of no training row, such as "
+                f"{found[unseen].tolist()[0]!r}: {consequence}.",
+                stacklevel=4,
+            )
 
 
 def fit_binner(binner, bins, y, sample_weight=None):

@@ -11,9 +11,6 @@ from .._checks import NO_WEIGHT, check_varies
 from ._rows import Rows, rows_of
 from ._sources import RowSource, prefetch
 
-# X is compared in about this number of rows of each batch.
-MARKED_ROWS = 16
-
 
 class Batches:
     """Batches of a fit, which can be read more than once. Each of them is checked `Rows`.
@@ -76,8 +73,8 @@ class Batches:
                 if isinstance(source, RowSource):
                     source.batch = f" of batch {number}"
             n_read += 1
-            # Files are read once for each reading of the batches, so that their X is not compared.
-            some = rows.y[:0] if rows.X.array is None else rows.X.array[:: len(rows) // MARKED_ROWS + 1]
+            # X is compared in some 16 rows, and not in files, which would be read once more.
+            some = rows.y[:0] if rows.X.array is None else rows.X.array[:: len(rows) // 16 + 1]
             mark = len(rows), *(crc32(np.ascontiguousarray(part).data) for part in (rows.y, some))
             if not self._is_read:
                 self._note(rows, mark)

@@ -16,7 +16,7 @@ from ..experts import BinnedRidgeExperts
 from ..features import GateFeatureTransformer
 from ..mixture import SoftGateMoERegressor
 from ._files import USUAL
-from ._models import SpectraModel, check_target, load_model, predictions, seen_by, unit_rms
+from ._models import OTHER_COLUMNS, SpectraModel, load_model, predictions, seen_by, unit_rms
 from ._options import SIMULATED_EDGES, complete, make_parser
 from ._results import Results, save_report, versions, write_columns
 from ._spectra import Spectra, bundled_spectra, describe, open_spectra, rows_at
@@ -69,7 +69,8 @@ def experiment(args, tell, stack):
     asked = args.components or 1
     spectra = open_spectra(args, stack) if complete(args) == "own" else bundled_spectra(args)
     n_rows, n_pixels = spectra.flux.shape
-    check_target(args.target)
+    if args.target in OTHER_COLUMNS:
+        raise ValueError(f"target {args.target}: predictions have another column of this name. Rename it.")
     usual = {*USUAL["groups"]} - {name.lower() for name in [args.target, *args.bin_by]}
     args.groups = args.groups or next((name for name in spectra.labels if name.lower() in usual), None)
     uses = {args.groups: "groups", **dict.fromkeys(args.bin_by, "bins"), args.target: "target"}
@@ -80,9 +81,8 @@ def experiment(args, tell, stack):
         raise ValueError(f"--components {asked} is more than the {n_pixels} pixels.")
     features = gate_features(args, spectra, tell)
     y, side = spectra.target(args.target), spectra.side(args.bin_by)
-    groups = None
+    groups = None if args.groups is None else spectra.groups(args.groups)
     if args.groups is not None:
-        groups = spectra.groups(args.groups)
         tell(f"groups: spectra of one {args.groups} are held out together")
     if args.dry_run:
         return None

@@ -315,7 +315,8 @@ def _pixel_columns(frame, args) -> dict[str, list]:
         patterns = [fnmatch.translate(given)] if given else patterns
         # Of usual names, such as flux and x, the one with the most columns is taken.
         columns = max(([n for n in frame if n not in used and re.fullmatch(p, n)] for p in patterns), key=len)
-        found = {role: columns} | found if columns else found
+        # A single one, such as sigma_8, is a label.
+        found = {role: columns} | found if given and columns or len(columns) > 1 else found
     places = {numbers: place for place, numbers in enumerate(map(_numbers, found.get("flux", [])))}
     for columns in found.values():
         if {_numbers(name) for name in columns} == set(places) and len(places) == len(columns):

@@ -151,12 +151,6 @@ def seen_by(scaler, error: RowSource | None = None, noise: float = 0.0, seed: in
     return seen
 
 
-def check_target(name: str):
-    """Raise a ValueError if the target is called like another column of the predictions."""
-    if name in OTHER_COLUMNS:
-        raise ValueError(f"target {name}: predictions have another column of this name. Rename the label.")
-
-
 def predictions(saved: SpectraModel, spectra: Spectra, seen: Callable, rows: NDArray) -> dict[str, Any]:
     """Predict spectra a block at a time; a row with nan or infinity is predicted as nan.
 

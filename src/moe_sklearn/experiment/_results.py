@@ -58,10 +58,7 @@ class Results:
         self.folder, self.written, listed = folder, list[str](), folder / WRITTEN
         # A list that somebody edited cannot reach beyond NAMES.
         self.earlier = [name for name in NAMES if (folder / name).exists()]
-        try:
-            ours = set(json.loads(listed.read_text("utf-8")) if overwrite and listed.exists() else [])
-        except (TypeError, ValueError) as error:
-            raise FileExistsError(f"{listed} is no list of files: {error}. Pass another --output.") from error
+        ours = json.loads(listed.read_text("utf-8")) if overwrite and listed.exists() else []
         kept = [str(folder / name) for name in self.earlier if name not in ours]
         if kept:
             way_out = "pass another --output, or --overwrite, which replaces what an earlier run wrote"

@@ -124,19 +124,20 @@ class Spectra:
         """Return the label to predict, which must be a finite number in every row."""
         values = self.label(name, "target")
         bad = np.flatnonzero(~np.isfinite(values)) if values.dtype.kind in "iuf" else np.arange(len(values))
-        if bad.size:
-            where = f"in {bad.size} rows, the first is {self.flux.locate(bad[0])}"
-            raise ValueError(f"target {name} is no finite number {where}: remove such rows.")
+        self._refuse(bad, f"target {name} is no finite number", "remove such rows")
         return values
 
     def groups(self, name: str) -> NDArray:
         """Return the label of the groups, which no row may lack."""
         values = self.label(name, "groups")
         missing = np.flatnonzero([is_missing(value) for value in values])
-        if missing.size:
-            where = f"in {missing.size} rows, the first is {self.flux.locate(missing[0])}"
-            raise ValueError(f"groups {name} is missing {where}: give each row a group of its own instead.")
+        self._refuse(missing, f"groups {name} is missing", "give each of them a group of its own")
         return values
+
+    def _refuse(self, rows, what, way_out):
+        if rows.size:
+            where = f"in {rows.size} rows, the first is {self.flux.locate(rows[0])}"
+            raise ValueError(f"{what} {where}: {way_out}.")
 
     def side(self, names: list[str]) -> NDArray:
         """Return the labels that make the bins as records, with the names that bins have in words."""

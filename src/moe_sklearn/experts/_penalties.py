@@ -90,7 +90,9 @@ class Candidates(NamedTuple):
         if alphas is None:
             weight = weight_of(parts)
             mean = np.sum([part.weight * part.x_mean for part in parts], axis=0) / weight
-            squares = [part.x_squares + part.weight * (part.x_mean - mean) ** 2 for part in parts]
+            squares = sum(part.x_squares + part.weight * (part.x_mean - mean) ** 2 for part in parts)
+            if not any(np.any(part.x_noise) or part.noise is not None for part in parts):
+                _warn_of_scales(squares, sum(part.x_floor() for part in parts))
             return cls(GRID, float(np.sum(squares) / weight) or 1.0)
         values = np.sort([check_alpha(alpha, "alphas") for alpha in np.ravel(alphas)])
         if not values.size:
@@ -100,6 +102,18 @@ class Candidates(NamedTuple):
     def penalties(self, weight: float) -> np.ndarray:
         """Return the penalties of a fit to rows of this weight."""
         return self.values if self.per_weight is None else self.values * self.per_weight * weight
+
+
+def _warn_of_scales(squares, floor):
+    """Warn if even the least automatic penalty exceeds a tenth of the squares of a typical column."""
+    typical = np.median(squares[squares > floor]) if (squares > floor).any() else np.inf
+    if GRID[0] * squares.sum() > 0.1 * typical:
+        warnings.warn(
+            f"Column {squares.argmax()} of X varies {(squares.max() / typical) ** 0.5:.1g} times as much as "
+            "a typical one: automatic penalties, which go with the sum over all columns, shrink the others "
+            "to nothing. If it holds no bad values, scale the columns (StandardScaler), or give alpha.",
+            stacklevel=2,
+        )
 
 
 def choose_alphas(

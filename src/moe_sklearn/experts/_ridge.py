@@ -435,14 +435,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
 
         Raises
         ------
-        TypeError
-            If `moments` are no moments.
         ValueError
             If a bin is small (see `small_bins`), or a penalty is negative.
         """
-        if not hasattr(moments, "pool"):
-            kind = type(moments).__name__
-            raise TypeError(f"moments must be BinnedMoments or FoldMoments; for rows, call fit. Got {kind}.")
         fitted = unfitted_copy(self)
         fitted.n_features_in_ = moments.n_features
         y_is_1d = moments.n_targets == 1 if y_is_1d is None else y_is_1d

@@ -10,6 +10,5 @@ from ._labels import (
     group_codes,
     in_order,
     label_array,
-    warn_of_unseen,
 )
 from ._repeats import equal_rows, has_repeats

@@ -1,7 +1,6 @@
 """Labels of bins, and integer codes for them."""
 
 import re
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -118,22 +117,6 @@ def codes_of(bins, labels, n_rows=None):
     nearest = sorter[np.minimum(np.searchsorted(labels, values, sorter=sorter), len(labels) - 1)]
     codes[covered] = np.where(labels[nearest] == values, nearest, NO_BIN)
     return codes
-
-
-def warn_of_unseen(bins, seen, consequence: str, least_share: float = 0.0):
-    """Warn of labels that no training row had, if at least this share of the rows has some.
-
-    `seen` are the labels of training rows. The message ends with the `consequence`.
-    """
-    found, codes = encode_labels(bins)
-    unseen = ~np.isin(found.astype(str), [*map(str, seen)])
-    n_rows = np.count_nonzero(np.append(unseen, False)[codes])
-    if n_rows and n_rows >= least_share * len(codes):
-        warnings.warn(
-            f"bins of {n_rows} of {len(codes)} rows are those of no training row, such as "
-            f"{found[unseen].tolist()[0]!r}: {consequence}.",
-            stacklevel=4,
-        )
 
 
 def label_array(bins, n_rows=None):

@@ -147,11 +147,8 @@ class MixtureOutputs:
         if mixing != "oracle" and bins is None and not options:
             return mixing, Rows(features_of(self, X)), []
         rows = rows_of(self, X, bins=bins, lazy=not options, **options)
-        if mixing != "oracle":
-            return mixing, rows, []
-        codes = self.regimes_.oracle_codes(rows.labels, len(rows))
-        self.regimes_.warn_of_unseen(rows.labels, "these rows get the global model", 0.5)
-        return mixing, rows, [codes]
+        codes = [self.regimes_.oracle_codes(rows.labels, len(rows))] if mixing == "oracle" else []
+        return mixing, rows, codes
 
     def _map_with_std(self, finish, predictor, rows, codes, mixing):
         """Join ``finish(prediction, std, bin)`` of all blocks of rows, with told or most probable bins."""
@@ -458,8 +455,9 @@ class MixtureOutputs:
         labels = rows.labels
         if labels is None and self.regimes_.of_target:
             labels = first_target(rows.y)
-        codes = self.regimes_.oracle_codes(labels, len(rows))
-        self.regimes_.warn_of_unseen(labels, "these rows are not covered, and not scored")
+        codes = self.regimes_.oracle_codes(
+            labels, len(rows), 0.0, "these rows are not covered, and not scored"
+        )
         predictor = self._predictor_of(X, rows.X, x_std, rows.sample_weight)
         weight, source, y, codes = without_ignored(rows.sample_weight, rows.X, rows.y, codes)
 

@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 
 from .._checks import check_finite
 from ..data import level_of_rows, without_ignored
@@ -243,7 +244,7 @@ def complete_features(features, stack: LinearStack, linear_outputs, X, locate="r
     else:
         made = stack.part(linear_outputs, "features")
         made = features.complete(made, X) if hasattr(features, "complete") else made
-    made = np.asarray(made, dtype=float)
+    made = np.asarray(made.toarray() if issparse(made) else made, dtype=float)
     if not np.isfinite(made.sum()) and not np.isfinite(made).all():
         check_finite(X, "X", locate)
         row, column = np.argwhere(~np.isfinite(made))[0].tolist()
