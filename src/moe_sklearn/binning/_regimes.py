@@ -60,7 +60,9 @@ class Regimes:
             bins = np.ravel(self.binner.transform(bins))
         return codes_of(bins, self.bins, n_rows)
 
-    def oracle_codes(self, bins, n_rows: int, share=0.5, consequence="these rows get the global model"):
+    def oracle_codes(
+        self, bins, n_rows: int, share: float = 0.5, consequence: str = "these rows get the global model"
+    ) -> np.ndarray:
         """Return `codes`; raise a ValueError if `bins` are missing, since mode "oracle" needs them.
 
         A warning says so, with the `consequence`, if this `share` of the rows has labels of no training row.

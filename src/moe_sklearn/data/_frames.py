@@ -310,7 +310,8 @@ def aligned(rows, X, name: str = "bins"):
     Raises
     ------
     ValueError
-        If the index of `rows` has duplicates, or lacks rows of X.
+        If the index of `rows` has duplicates, or lacks rows of X. Also if `rows` other than bins have the
+        index 0, 1, ..., and X has it in another order: nothing then tells which of the two is meant.
     """
     rows = joined(rows, X, name)
     if not (hasattr(rows, "iloc") and library_of(X) == "pandas") or rows.index.equals(X.index):

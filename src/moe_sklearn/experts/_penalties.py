@@ -158,7 +158,8 @@ def choose_alphas(
     Warns
     -----
     UserWarning
-        If a given candidate at an end of the list is the best by far.
+        If a given candidate at an end of the list is the best by far, or if one column of X is so large that
+        all automatic candidates shrink the others to nothing.
     """
     in_folds = has_folds(moments)
     parts, pooled = parts_by_label(moments), moments.pooled_parts() if in_folds else [moments.pool()]

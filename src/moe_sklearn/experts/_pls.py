@@ -211,8 +211,7 @@ class BinnedPLSExperts(BinnedRidgeExperts):
     scale : bool, default=True
         Whether columns and targets are divided by their standard deviations in the bin.
     cv : int, splitter or iterable, default=5
-        Folds for `max_components`. Every row must be held out exactly once. The splits of an iterator are
-        kept, as in `BinnedRidgeExperts`.
+        Folds for `max_components`, as in `BinnedRidgeExperts`.
     min_bin_rows, small_bins, side_columns, group_column, verbose
         As in `BinnedRidgeExperts`. Products are always in float64, so they are never gathered twice.
 

@@ -57,9 +57,7 @@ class ExpertOutputs(TransformerMixin):
         """Check rows; return their X and, if they have labels, the codes of these."""
         check_is_fitted(self)
         rows = rows_of(self, X, bins=bins, lazy=True)
-        if rows.labels is None:
-            return (rows.X,)
-        return rows.X, codes_of(rows.labels, self.bins_, len(rows))
+        return rows.X, *([] if rows.labels is None else [codes_of(rows.labels, self.bins_, len(rows))])
 
     def _predicted(self, X, codes=None):
         if codes is None:

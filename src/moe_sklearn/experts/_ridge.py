@@ -84,8 +84,9 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
     cv : int, splitter or iterable, default=5
         Folds in which candidates are compared. An integer is the number of folds; they have equal shares of
         each bin, keep groups and equal rows together and do not depend on batches. A splitter divides each
-        batch by itself, and must hold out every row exactly once. One that stratifies gets the bins as its y.
-        An iterator can be read only once, so its splits are kept; a clone has them as a list.
+        batch by itself. It must hold out every row exactly once, and train on all others. One that stratifies
+        gets the bins as its y. An iterator can be read only once, so its splits are kept; a clone has them as
+        a list.
     shrink_to : {"zero", "global"}, default="zero"
         What the penalty shrinks the coefficients c of an expert to. "zero" is ``alpha |c|^2``. "global" is
         ``alpha |c - g|^2`` with the coefficients g of the global model, which helps experts of few rows.

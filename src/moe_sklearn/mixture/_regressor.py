@@ -338,7 +338,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         TypeError
             If `batches` is an iterator, or a batch is not a tuple as above.
         ValueError
-            As `fit`. Also if the second reading gives batches of other lengths or other y than the first.
+            As `fit`. Also if the second reading gives batches of other lengths, y or X than the first. X is
+            compared in some rows of arrays, and not in files.
         """
         fitted = unfitted_copy(self)
         return adopt(self, fitted._store(*fit_in_batches(fitted, batches)))
@@ -407,8 +408,8 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
         mixing : {"soft", "hard", "oracle", "global"}, default=None
             None means the `mixing` of the constructor.
         bins : array-like of shape (n_samples,) or (n_samples, n_columns), default=None
-            Labels or side information, for ``"oracle"`` only. A row in no bin gets the global model. None
-            means the `side_columns` of X.
+            Labels or side information, for ``"oracle"`` only. A row in no bin gets the global model, with a
+            warning if half of the labels are those of no training row. None means the `side_columns` of X.
         x_std : float, array of shape (n_features,), or array or source of the shape of X, default=None
             Standard deviation of the noise that these rows have beyond the noise of the training rows.
             Experts of their level of noise then predict, and the gate that weighs them sees the level. The

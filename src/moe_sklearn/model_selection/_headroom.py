@@ -46,7 +46,7 @@ def oracle_headroom(
         `BinnedRidgeExperts` does.
     cv : int, splitter or iterable, default=5
         An integer is a number of folds that have equal shares of each bin. Others must hold out every row
-        exactly once; a splitter that stratifies gets the bins as its y.
+        exactly once, and train on all others; a splitter that stratifies gets the bins as its y.
     binner : transformer, default=None
         Turns 2-D `bins` into labels; a clone of it is fitted on all rows. None means ``GridBinner()``.
     sample_weight : array-like of shape (n_samples,), default=None

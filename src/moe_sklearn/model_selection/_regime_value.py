@@ -180,7 +180,7 @@ def regime_value(
         Labels or side information, as in `SoftGateMoERegressor.fit`. None if the mixture has `side_columns`.
     cv : int, splitter or iterable, default=5
         An integer is a number of folds, which have equal shares of each label if bins are labels. Others must
-        hold out every row exactly once.
+        hold out every row exactly once, and train on all others.
     n_shuffles : int, default=19
         Number of shuffles of the labels. The p-value cannot be below 1 / (1 + n_shuffles). 0 leaves out the
         line.

@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import contextmanager
 from functools import cache, cached_property
-from typing import Any
 
 import numpy as np
 from scipy.linalg import blas, qr
@@ -320,12 +319,10 @@ class RowMoments(GroupMoments):
             return self.coef_of(solutions) / variances + offset
 
         right = np.sqrt(self._weights)[:, None] * make_targets()
-        more: dict[str, Any] = {
-            "is_deficient": True,
-            "penalty": penalty,
-            "finer": finer if is_rough else None,
-        }
-        return NormalEquations(matrix, right, eps, 0.0, to_coef, **more)
+        again = finer if is_rough else None
+        return NormalEquations(
+            matrix, right, eps, 0.0, to_coef, is_deficient=True, penalty=penalty, finer=again
+        )
 
     @contextmanager
     def keeping_factor(self, scratch):
