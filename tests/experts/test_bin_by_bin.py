@@ -143,7 +143,7 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
 
 
 def test_the_matrices_of_a_bin_serve_the_next(calls_of):
-    made, counts = calls_of(_triangles, "_untouched"), []
+    made, counts = calls_of(_triangles, "untouched"), []
     for n_bins in (2, 4):
         X, y, bins = wide_rows(n_bins=n_bins)
         before, folds = len(made), GivenFolds(np.arange(len(y)) % 3, 3, 1)

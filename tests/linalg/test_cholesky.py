@@ -286,7 +286,7 @@ def test_memory_of_kept_factors_is_used_again():
             with memory.factor(xx, alpha, scale, trusted):
                 pass
         kept, _ = memory.kept(1.0)
-    assert memory.kept(1.0) == (None, None)
+    assert memory.kept(1.0) == (None, 1.0)
     with memory.scaled(xx, 3.0, scale, np.float32) as work:
         assert work is kept
 
@@ -455,12 +455,12 @@ def factors(calls_of):
     return calls_of(_cholesky, "potrf")
 
 
-@pytest.mark.parametrize(("alpha", "n_factors"), [(3000.0, 1), (1.0, 2)])
+@pytest.mark.parametrize(("alpha", "step_size", "n_factors"), [(3000.0, 50, 1), (1.0, 100, 2)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_factor_of_all_rows_serves_most_of_them_where_steps_are_few(
-    all_and_most, factors, monkeypatch, alpha, n_factors, dtype
+    all_and_most, factors, monkeypatch, alpha, step_size, n_factors, dtype
 ):
-    monkeypatch.setattr(_cholesky, "SIZE_OF_NEAR_STEP", 50)
+    monkeypatch.setattr(_cholesky, "FROM_FACTOR", (step_size, 3))
     whole, part, right = (array.astype(dtype, order="F") for array in all_and_most)
     exact, scratch = np.linalg.solve(part + alpha * np.eye(1030), right), Scratch()
     with scratch.memory.keeping(whole):

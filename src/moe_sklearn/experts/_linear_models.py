@@ -147,7 +147,7 @@ class LinearPlan:
         with pooled.keeping_factor(scratch):
             experts = unfitted_copy(self.experts).fit_moments(total, **of_rows, **known, scratch=scratch)
             if self.discriminates:
-                part = discriminant_part(total, experts, pooled, scratch)
+                part = discriminant_part(total, experts, pooled, scratch.unrefined())
             stage.end(f"{len(experts.bins_)} bins", choice_in_words(experts))
         if self.n_fitted is not None:
             stage = progress.stage("models without each fold")

@@ -5,12 +5,23 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import LinAlgWarning, blas, eigh, lapack, qr
 
-from ._triangles import EPS, EPS32, copy_lower, lower_panels, rounding, singular_below, symmetric_product
+from ._conjugate_gradients import conjugate_gradients, peaks, sketched
+from ._triangles import (
+    EPS,
+    EPS32,
+    copy_lower,
+    lower_panels,
+    rounding,
+    singular_below,
+    symmetric_product,
+    untouched,
+)
 
 # Predictions from float32 products are exact to 1e-4 of the standard deviation of y if the penalty exceeds
 # rounding by this factor, or if the smallest eigenvalue of the scaled matrix is this number of eps (measured
@@ -19,10 +30,12 @@ STRICT_MARGIN, STRICT_EIGENVALUE = 30, 8000
 # From this size on, a float32 factor with float64 refinement is faster than a float64 factor (measured;
 # Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., chapter 12).
 MIXED_PRECISION_SIZE = 1024
-# Conjugate gradients from the factor of another matrix end when the error is this share of the root of the
-# energy. One step for each SIZE_OF_NEAR_STEP rows of the matrix takes about half as long as its factorisation
-# (measured).
-NEAR_TOLERANCE, SIZE_OF_NEAR_STEP = 1e-5, 150
+# Conjugate gradients from the factor of a similar matrix, or from a sketch: with one step for this number of
+# rows of the matrix they take about half as long as a factorisation (measured). After the second number of
+# steps, errors must fall as fast as the remaining steps require.
+FROM_FACTOR, FROM_SKETCH = (150, 3), (50, 15)
+# The share by which predictions may be off: those of results, and those that are inputs of a gate.
+EXACT, ROUGH = 1e-5, 1e-4
 # OpenBLAS 0.3.30 and 0.3.31 end the process in the threads of `potrf` from some 15,000 float64 columns on (of
 # NumPy's and SciPy's own `cholesky` too), because a buffer of theirs grows with the size.
 LARGEST_POTRF = 8192
@@ -49,6 +62,8 @@ class _Memory:
         self._free: defaultdict[tuple, list] = defaultdict(list)
         self._kept_of: np.ndarray | None = None
         self._kept: dict = {}
+        # Iterations from a sketch have taken too long for penalties up to this one.
+        self.slow_alpha = 0.0
 
     @contextmanager
     def scaled(self, xx, alpha, scale, dtype=float):
@@ -64,7 +79,7 @@ class _Memory:
         try:
             work = free.pop()
         except IndexError:
-            work = np.zeros(xx.shape, dtype, order="F")
+            work = untouched(xx.shape, dtype)
         for part in lower_panels(len(xx)):
             panel, (rows, columns) = work[part], part
             np.multiply(xx[part], least**2, out=panel, casting="same_kind")
@@ -90,8 +105,8 @@ class _Memory:
             yield factor
 
     def kept(self, alpha):
-        """Return the kept factor for a penalty, or None, and its scale."""
-        return self._kept.get(alpha, (None, None))
+        """Return the kept factor for a penalty and its scale; None and 1 if there is none."""
+        return self._kept.get(alpha, (None, 1.0))
 
     @contextmanager
     def keeping(self, xx):
@@ -278,11 +293,11 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     eps = _scaled_errors(xx, scale, eps)
     system = _System(xx, alpha, rhs, scale, eps, is_sure, STRICT_EIGENVALUE * eps.max() if strict else 0.0)
     is_large, is_rough = len(xx) >= MIXED_PRECISION_SIZE, is_float32 and not scratch.refined
-    attempts = [
-        # If the penalty or the rows determine the solution, a few steps from the factor of a similar matrix
-        # reach it in a third of the time of a factorisation (11 steps without a fifth of 5,450 x 4096 rows,
-        # with alpha 1,000).
-        (_by_near_factor, is_sure and is_float32 and scratch.from_near),
+    by_iterations = partial(_by_iterations, near=scratch.from_near)
+    attempts: list[tuple] = [
+        # If the penalty is large, 25 steps reach the solution in a third of the time of a factorisation
+        # (5,550 x 4096 rows, alpha 1,000), and so do 11 steps from the factor of a similar matrix.
+        (by_iterations, is_sure and is_float32 and (is_large or scratch.from_near)),
         # A float32 factor alone has the digits of float32 products, in half the time of a float64 one.
         (_by_float32_factor, is_large and is_rough),
         # The same factor, and steps with float64 residuals, which give all digits if they converge.
@@ -381,16 +396,10 @@ def _are_float32(eps):
     return np.min(eps, initial=np.inf) >= EPS32
 
 
-def _peaks(columns):
-    """Largest magnitude in each column, which scales it into float32; 1 for a column of zeros."""
-    peaks = np.abs(columns).max(axis=0)
-    return np.where(peaks == 0, 1.0, peaks)
-
-
 def _solve_in_float32(factor, rhs):
     """`_solve_by_factor` for a float64 right side of any size."""
-    peaks = _peaks(rhs)
-    return peaks * _solve_by_factor(factor, (rhs / peaks).astype(np.float32))
+    size = peaks(rhs)
+    return size * _solve_by_factor(factor, (rhs / size).astype(np.float32))
 
 
 def _solve_by_factor(factor, rhs):
@@ -403,52 +412,31 @@ def _solve_by_factor(factor, rhs):
     return np.stack([trsv(factor, half, lower=1, trans=1) for half in halves], axis=1)
 
 
-def _by_near_factor(system, memory):
+def _by_iterations(system, memory, near):
     """Solution of (S + alpha I) w = rhs by conjugate gradients; None if they take too many steps.
 
-    They are preconditioned by the kept factor of D (S' + alpha I) D for another matrix S' and a scale D
-    (Golub and Van Loan, Matrix Computations, 4th ed., section 11.5). S' may have rows that S lacks, but the
-    solution does not depend on their targets.
+    The preconditioner is that of `sketched` or, if `near`, the kept factor of S' + alpha I for another
+    matrix S' (Golub and Van Loan, Matrix Computations, 4th ed., section 11.5). S' may have rows that S lacks,
+    but the solution does not depend on their targets.
     """
     xx, alpha, rhs = system[:3]
-    factor, scale = memory.kept(alpha)
-    if factor is None:
+    factor, scale = memory.kept(alpha) if near else (None, 1.0)
+    step_size, first_steps = FROM_SKETCH if factor is None else FROM_FACTOR
+    most, right = len(xx) // step_size // rhs.shape[1], rhs / peaks(scale * rhs)
+    if factor is None and (alpha <= memory.slow_alpha or most < first_steps):
         return None
-    size = _peaks(scale * rhs)
 
-    def preconditioned(residual):
+    def by_factor(residual):
         return scale * _solve_by_factor(factor, (scale * residual).astype(np.float32))
 
-    def dots(left, right):
-        return np.einsum("ij,ij->j", left, right)
-
-    solution, residual = np.zeros_like(rhs), rhs / size
-    direction = steps = preconditioned(residual)
-    first = energy = dots(residual, steps)
-    most = len(xx) // SIZE_OF_NEAR_STEP // rhs.shape[1]
-    for step in range(1, most + 1):
-        product = _rough_product(xx, direction) + alpha * direction
-        curvature = dots(direction, product)
-        ahead = np.divide(energy, curvature, where=curvature > 0, out=np.zeros_like(energy))
-        solution += ahead * direction
-        residual -= ahead * product
-        steps = preconditioned(residual)
-        last, energy = energy, dots(residual, steps)
-        error = np.sqrt((np.abs(energy) / np.where(first > 0, first, 1.0)).max())
-        if error <= NEAR_TOLERANCE:
-            return size * solution
-        if not error <= NEAR_TOLERANCE ** (max(step - 3, 0) / most):
-            return None
-        direction = steps + np.divide(energy, last, where=last > 0, out=np.zeros_like(energy)) * direction
+    preconditioned = sketched(xx, alpha) if factor is None else by_factor
+    limits = {"tolerance": ROUGH if near else EXACT, "first_steps": first_steps, "most": most}
+    solution = conjugate_gradients(xx, alpha, right, preconditioned, **limits, is_exact=not near)
+    if solution is not None:
+        return np.where(system.scale > 0, peaks(scale * rhs) * solution, 0.0)
+    if factor is None:
+        memory.slow_alpha = max(memory.slow_alpha, alpha)
     return None
-
-
-def _rough_product(xx, right):
-    """`symmetric_product` in the precision of S."""
-    peaks = _peaks(right)
-    symv = blas.ssymv if xx.dtype == np.float32 else blas.dsymv
-    columns = [symv(1.0, xx, column, lower=1) for column in (right / peaks).astype(xx.dtype).T]
-    return peaks * np.stack(columns, axis=1)
 
 
 def _refine(factor, xx, alpha, rhs, scale, eps, max_steps=12):

@@ -13,8 +13,12 @@ EPS32 = float(np.finfo(np.float32).eps)
 # NumPy uses huge pages for arrays from this size on.
 HUGE_PAGES_FROM = 2**22
 PAGE_BYTES = 2**12
+# With up to this number of columns, BLAS is up to ten times faster with one after another (measured).
+FEW_PRODUCTS = 8
 # Number of columns of a panel of a triangular matrix.
 PANEL = 64
+# A float64 copy of a matrix of up to this size takes less time than its panels one after another (measured).
+LARGEST_COPY = 512
 # Rounding of the products of d standardised columns turns eigenvalues of 0 of X'X into up to about 3.5
 # sqrt(d) eps (measured in float32, for 5 to 1,000 columns of up to 200,000 rows).
 PRODUCT_ROUNDING = 8
@@ -25,7 +29,7 @@ def zeros_lower(shape, dtype, memory=None):
 
     `memory` can be another such matrix, whose lower triangle is set to 0.
     """
-    matrix = _untouched(shape, dtype) if memory is None else memory
+    matrix = untouched(shape, dtype) if memory is None else memory
     # One thread touches the memory first: the threads of BLAS would wait for each other at every page, six
     # times as long (20 matrices of 3,072 columns: 1.3 s, here .2 s).
     for part in lower_panels(shape[0]):
@@ -33,7 +37,7 @@ def zeros_lower(shape, dtype, memory=None):
     return matrix
 
 
-def _untouched(shape, dtype):
+def untouched(shape, dtype):
     """Zeros in Fortran order that take no memory until they are written.
 
     NumPy keeps large arrays in huge pages, each of which holds part of the lower triangle. With small pages,
@@ -72,11 +76,11 @@ def available_memory() -> float:
         return math.inf
 
 
-def copy_lower(xx, dtype, memory=None):
-    """Copy the lower triangle of a matrix into a new one, or into `memory`."""
-    copy = _untouched(xx.shape, dtype) if memory is None else memory
+def copy_lower(xx, dtype, memory=None, *, scale=1.0):
+    """Copy the lower triangle of a matrix, times `scale`, into a new one, or into `memory`."""
+    copy = untouched(xx.shape, dtype) if memory is None else memory
     for part in lower_panels(len(xx)):
-        copy[part] = xx[part]
+        np.multiply(xx[part], scale, out=copy[part], casting="same_kind")
     return copy
 
 
@@ -87,19 +91,26 @@ def lower_panels(d):
 
 def transposed_product(rows, right):
     """Return rows' @ right in the precision of the rows."""
-    # All passes and solvers use SciPy's BLAS. NumPy brings its own, whose threads go on spinning after each
-    # call: the SYRK that follows then has half its speed (measured).
     if not (rows.size and right.size):
         return np.zeros((rows.shape[1], *right.shape[1:]))
-    right = right.astype(rows.dtype, copy=False)
-    gemv, gemm = (blas.dgemv, blas.dgemm) if rows.dtype == float else (blas.sgemv, blas.sgemm)
-    return (gemv if right.ndim == 1 else gemm)(1.0, rows.T, right)
+    return _product(rows, right)
 
 
 def row_product(rows, right):
     """Return rows @ right in the precision of the rows."""
-    gemm = blas.dgemm if rows.dtype == float else blas.sgemm
-    return gemm(1.0, rows.T, right.astype(rows.dtype, copy=False), trans_a=1)
+    return _product(rows, right, trans=1)
+
+
+def _product(rows, right, trans=0):
+    # All passes and solvers use SciPy's BLAS. NumPy brings its own, whose threads go on spinning after each
+    # call: the SYRK that follows then has half its speed (measured).
+    gemv, gemm = (blas.dgemv, blas.dgemm) if rows.dtype == float else (blas.sgemv, blas.sgemm)
+    right = right.astype(rows.dtype, copy=False)
+    if right.ndim == 1:
+        return gemv(1.0, rows.T, right, trans=trans)
+    if right.shape[1] <= FEW_PRODUCTS:
+        return np.stack([gemv(1.0, rows.T, column, trans=trans) for column in right.T], axis=1)
+    return gemm(1.0, rows.T, right, trans_a=trans)
 
 
 def sum_of_squares(array) -> float:
@@ -118,7 +129,7 @@ def symmetric_product(xx, right) -> np.ndarray:
     """S @ right, in float64, for S given by its lower triangle."""
     if not right.size:
         return np.zeros_like(right)
-    if xx.dtype != float and len(xx) > PANEL:
+    if xx.dtype != float and len(xx) > LARGEST_COPY:
         return _symmetric_product_by_panels(xx, right)
     if right.shape[1] == 1:
         return blas.dsymv(1.0, xx, right[:, 0], lower=1)[:, None]
@@ -132,8 +143,8 @@ def _symmetric_product_by_panels(xx, right):
         here, on = slice(start, start + PANEL), slice(start, None)
         panel = xx[on, here].astype(float, order="F")
         panel[:PANEL] = np.tril(panel[:PANEL])
-        product[on] += blas.dgemm(1.0, panel, right[here])
-        product[here] += blas.dgemm(1.0, panel, right[on], trans_a=1)
+        product[on] += transposed_product(panel.T, right[here])
+        product[here] += row_product(panel.T, right[on])
         product[here] -= panel.diagonal()[:, None] * right[here]
     return product
 

@@ -18,6 +18,7 @@ from ..linalg import (
     NotEnoughDigits,
     Scratch,
     all_eigenvectors,
+    copy_lower,
     largest_eigenvectors,
     rounding,
     solve_path,
@@ -220,13 +221,17 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
         gram = moments.gram(None)
         if n_components == 0 or np.trace(gram) <= moments.x_floor().sum():
             return np.eye(n_components, moments.n_features), np.zeros(n_components)
-        (symv,), size = get_blas_funcs(("symv",), (gram,)), len(gram)
+        size = len(gram)
+
+        def product_with():
+            # float32 products gain nothing from float64 here, which would take twice as long.
+            peak, dtype = gram.diagonal().max(), np.float32 if eps > EPS else float
+            scaled = gram if gram.dtype == dtype else copy_lower(gram, dtype, scale=1 / peak)
+            factor, symv = 1.0 if scaled is gram else float(peak), get_blas_funcs("symv", (scaled,))
+            return lambda v: factor * symv(1.0, scaled, v.astype(dtype, copy=False), lower=1)
+
         values, vectors = largest_eigenvectors(
-            size,
-            min(n_components, size),
-            lambda: gram.astype(float, copy=False),
-            lambda: lambda v: symv(1.0, gram, v.astype(gram.dtype, copy=False), lower=1),
-            eps,
+            size, min(n_components, size), lambda: gram.astype(float, copy=False), product_with, eps
         )
         axes = moments.axes_of(values, vectors, n_components)
         if eps > EPS:  # float32 products leave this much if there is no variance
