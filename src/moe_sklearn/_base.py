@@ -48,7 +48,6 @@ class StatefulEstimator(BaseEstimator):
             warnings.warn(
                 f"This {type(self).__name__} was fitted by moe_sklearn {written_by}, later than this "
                 f"version {__version__}: predictions can be wrong. Load it with moe_sklearn {written_by}.",
-                UserWarning,
                 stacklevel=2,
             )
         super().__setstate__(state)

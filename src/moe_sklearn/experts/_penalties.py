@@ -305,7 +305,6 @@ def _check_ends(alphas, curves, places):
             warnings.warn(
                 f"The best of the {last + 1} alphas is the {'least' if place == 0 else 'greatest'} one: "
                 "others may be better. Pass a wider range, or leave out alphas and use alpha='auto'.",
-                UserWarning,
                 stacklevel=2,
             )
             return
@@ -319,6 +318,5 @@ def warn_if_shrunk_to_nothing(least_alpha: float, pooled):
             f"alpha is {least_alpha:g} or more, and the sum of squares of all columns of X about their means "
             f"is {squares:.3g}: all coefficients are shrunk to nothing. Use alpha='auto', a smaller alpha, "
             "or other units of X.",
-            UserWarning,
             stacklevel=2,
         )

@@ -241,7 +241,6 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
             f"gate_features {features!r} are fitted to y of the rows that train the gate, and are not "
             "cross-fitted: the gate can trust them too much. Use features that need no y, or features that "
             "were fitted to other rows, in a FrozenEstimator.",
-            UserWarning,
             stacklevel=2,
         )
     return fitted

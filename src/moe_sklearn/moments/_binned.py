@@ -58,7 +58,6 @@ def warn_of_large_noise(groups, largest, variances):
             f"x_std reaches {largest[column]:.3g} in column {column}, {ratio[column]:.3g} times its spread "
             f"(in about {100 * shares[column]:.2g} % of its values; {beyond} columns are beyond "
             f"{BEYOND_SPREAD} times theirs). One such value hides the column in every row. {ivar}{MASKED}",
-            UserWarning,
             stacklevel=2,
         )
 
