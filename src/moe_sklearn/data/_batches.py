@@ -68,9 +68,8 @@ class Batches:
         for number, (X, y, *more) in opened:
             if _is_empty(X):
                 continue
-            given = dict(zip(("bins", "sample_weight", "x_std", "groups"), more, strict=True))
             with naming(f"batch {number}"):
-                rows = rows_of(estimator, X, y, **given, reset=n_read == 0, is_batch=True)
+                rows = rows_of(estimator, X, y, *more, reset=n_read == 0, is_batch=True)
             for source in (rows.X, rows.x_std):
                 if isinstance(source, RowSource):
                     source.batch = f" of batch {number}"

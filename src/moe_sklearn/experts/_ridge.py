@@ -275,8 +275,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             not one column of labels; or if there are both `side_columns` and `bins`.
         """
         fitted = self._to_fit()
-        given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
-        rows = rows_of(fitted, X, y, **given, reset=True)
+        rows = rows_of(fitted, X, y, bins, sample_weight, x_std, groups, reset=True)
         small_bins = fitted.small_bins_of("keep" if rows.labels is None else "raise")
         labels = usable_labels(rows.labels, rows.y, rows.sample_weight, fitted.min_bin_rows, small_bins)
         rows = replace(rows, labels=labels)
@@ -386,8 +385,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
                 stacklevel=2,
             )
         fitted = unfitted_copy(self, keep=() if first else COLUMNS_SEEN)
-        given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
-        rows = rows_of(fitted, X, y, **given, reset=first, is_batch=True)
+        rows = rows_of(fitted, X, y, bins, sample_weight, x_std, reset=first, is_batch=True)
         dtype, y_is_1d = rows.dtype, rows.y_is_1d
         moments = gather(rows.batches(), progress=Progress.of(self), product_dtype=fitted.product_dtype)
         if not first:

@@ -89,8 +89,7 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=N
     y, bins, sample_weight, groups = map(_computed, (y, bins, sample_weight, groups))
     # Its random states are copies, so that this plan and that of the fit are the same.
     draft = clone(model)
-    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
-    read = rows_of(draft, X, y, **given, reset=True)
+    read = rows_of(draft, X, y, bins, sample_weight, x_std, groups, reset=True)
     rows: Any = replace(DaskRows.of(read, draft.binner), chunks=chunks, x_std=x_std)
     setup, rows = prepare_rows(draft, rows)
     if not fits_moments(setup.gate_features):
