@@ -61,8 +61,7 @@ def is_fitted_attribute(name: str) -> bool:
 def unfitted_copy(estimator, keep: tuple[str, ...] = ()) -> Any:
     """Copy an estimator with its parameters and settings, but without fitted attributes except `keep`."""
     copy = object.__new__(type(estimator))
-    state = vars(estimator)
-    copy.__dict__.update({k: state[k] for k in state if not is_fitted_attribute(k) or k in keep})
+    copy.__dict__ = {k: v for k, v in vars(estimator).items() if not is_fitted_attribute(k) or k in keep}
     return copy
 
 
