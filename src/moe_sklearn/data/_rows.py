@@ -296,9 +296,7 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
         # A batch can have a single row, a fit cannot.
         options: dict[str, Any] = {"ensure_all_finite": False, "ensure_min_samples": 1 if is_batch else 2}
         source = as_source(validate_data(estimator, X, dtype=FLOAT_DTYPES, reset=reset, **options))
-    if y is not None:
-        y = as_floats(y, "y", len(source))
-    return source, y
+    return source, None if y is None else as_floats(y, "y", len(source))
 
 
 def _check_features(estimator, X, lazy) -> RowSource:
