@@ -60,11 +60,10 @@ def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch |
         wavelength = stored["wavelength"].astype(float)
         labels = stored["labels"].astype(float)
         label_names = stored["label_names"].tolist()
-    target = labels[:, label_names.index("logg")]
     side_names = ["teff", "mh"]
     bunch = Bunch(
         data=data,
-        target=target,
+        target=labels[:, label_names.index("logg")],
         error=error,
         wavelength=wavelength,
         side=labels[:, [label_names.index(name) for name in side_names]],
