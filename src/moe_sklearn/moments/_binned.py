@@ -257,13 +257,12 @@ class BinnedMoments:
         noise, largest = self._noise(check_x_std(x_std, source.shape), names, codes, sample_weight)
         rows = source, y, names, codes, sample_weight, noise
         self.follow(source.dtype)
-        if self.groups and self._can_be_added(source, y, sample_weight, noise):
-            self._gather_into(self.groups, *rows, largest, watch=watch)
-            return self
-        added: dict = {}
-        self._gather_into(added, *rows, largest, watch=watch)
-        for label, group in added.items():
-            self._add(label, group)
+        in_place = self.groups and self._can_be_added(source, y, sample_weight, noise)
+        groups: dict = self.groups if in_place else {}
+        self._gather_into(groups, *rows, largest, watch=watch)
+        if not in_place:
+            for label, group in groups.items():
+                self._add(label, group)
         return self
 
     def add_noise(self, x_std, bins, sample_weight=None, *, factor=1.0) -> BinnedMoments:
