@@ -25,7 +25,6 @@ BEYOND_SPREAD, FEWEST_FOR_SPREAD = 100, 20
 BEYOND_EVERYWHERE, MANY = 10, 0.1
 # Multiplications in a product of the rows of a group. Smaller ones take one thread of BLAS.
 LARGE_PRODUCT = 5e7
-FLOAT64_HINT = " Or try product_dtype='float64'."
 
 
 def warn_of_large_noise(groups, largest, variances):
@@ -432,4 +431,4 @@ class BinnedMoments:
 def check_not_overflown(group, product_dtype):
     """Raise `ProductsOverflow`, a ValueError, if the products of a group are not finite."""
     if not group.is_finite:
-        raise ProductsOverflow(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
+        raise ProductsOverflow(TOO_LARGE + " Or try product_dtype='float64'." * (product_dtype == np.float32))
