@@ -128,27 +128,31 @@ class FoldMoments:
             raise ValueError("moments is empty: pass the moments of at least one fold.")
         first = moments[0]
         joined = cls(first.n_features, first.n_targets, product_dtype=first.product_dtype)
-        joined.n_folds, own = len(moments), joined._moments
+        joined._take_folds(moments)
+        return joined
+
+    def select(self, labels) -> FoldMoments:
+        """Return the moments of some bins, None among them; their groups are shared with these moments."""
+        part, groups = FoldMoments(self.n_features, self.n_targets), self._moments.groups.items()
+        some = {key: group for key, group in groups if key[0] in labels}
+        return part._hold(some, self.n_folds, self._moments)
+
+    def _hold(self, groups: dict, n_folds: int, moments: BinnedMoments) -> FoldMoments:
+        """Hold groups that share the memory of other moments by bin and fold; return this object."""
+        self.n_folds, own = n_folds, self._moments
+        own.groups, own.store, own.product_dtype = groups, moments.store, moments.product_dtype
+        return self
+
+    def _take_folds(self, moments):
+        """Take over the groups of the moments of each fold."""
+        self.n_folds, own = len(moments), self._moments
         for fold, part in enumerate(moments):
             own._check_fits(part)
             own.product_dtype = np.promote_types(own.product_dtype, part.product_dtype)
             own.store.product_dtype = own.product_dtype
             for label, group in part.groups.items():
                 own.groups[label, fold] = group.in_store(own.store, label)
-        joined._unite_forms()
-        return joined
-
-    def select(self, labels) -> FoldMoments:
-        """Return the moments of some bins, None among them; their groups are shared with these moments."""
-        some = {key: group for key, group in self._moments.groups.items() if key[0] in labels}
-        return self._with(some, self.n_folds)
-
-    def _with(self, groups: dict, n_folds: int) -> FoldMoments:
-        """Moments of other groups by bin and fold, which share the memory of these."""
-        other = FoldMoments(self.n_features, self.n_targets)
-        other.n_folds, held, own = n_folds, other._moments, self._moments
-        held.groups, held.store, held.product_dtype = groups, own.store, own.product_dtype
-        return other
+        self._unite_forms()
 
     def _unite_forms(self):
         """Give the folds of a bin one form: rows if all are rows and fit together, else products."""
@@ -286,7 +290,8 @@ class FoldMoments:
         parts: dict = {}
         for (label, fold), group in self._moments.groups.items():
             parts.setdefault((label, joined_folds(fold, self.n_folds, at_most)), []).append(group)
-        return self._with({key: merged(part) for key, part in parts.items()}, at_most)
+        joined = FoldMoments(self.n_features, self.n_targets)
+        return joined._hold({key: merged(part) for key, part in parts.items()}, at_most, self._moments)
 
     @property
     def n_rows(self) -> int:
