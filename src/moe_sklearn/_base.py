@@ -48,7 +48,6 @@ class StatefulEstimator(BaseEstimator):
             warnings.warn(
                 f"This {type(self).__name__} was fitted by moe_sklearn {written_by}, later than this "
                 f"version {__version__}: predictions can be wrong. Load it with moe_sklearn {written_by}.",
-                UserWarning,
                 stacklevel=2,
             )
         super().__setstate__(state)
@@ -62,8 +61,7 @@ def is_fitted_attribute(name: str) -> bool:
 def unfitted_copy(estimator, keep: tuple[str, ...] = ()) -> Any:
     """Copy an estimator with its parameters and settings, but without fitted attributes except `keep`."""
     copy = object.__new__(type(estimator))
-    state = vars(estimator)
-    copy.__dict__.update({k: state[k] for k in state if not is_fitted_attribute(k) or k in keep})
+    copy.__dict__ = {k: v for k, v in vars(estimator).items() if not is_fitted_attribute(k) or k in keep}
     return copy
 
 

@@ -16,7 +16,8 @@ def contents(dist: Path):
     assert size < MAX_WHEEL_BYTES, f"{wheel.name} has {size:,} bytes"
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    for name in ("moe_sklearn/py.typed", "moe_sklearn/datasets/data/gaia_xp.npz"):
+    data = "moe_sklearn/datasets/data/gaia_xp"
+    for name in ("moe_sklearn/py.typed", f"{data}.npz", f"{data}.rst"):
         assert name in names, f"{wheel.name} lacks {name}"
     tops = {name.split("/")[0] for name in names}
     assert len(tops) == 2, f"{wheel.name} installs {tops}, not the package and its metadata alone"

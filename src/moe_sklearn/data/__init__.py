@@ -1,6 +1,6 @@
 """Rows from any container, checked once. Also frames, noise, side columns and marks of missing values."""
 
-from ._batches import Batches, is_empty, naming, open_batches
+from ._batches import Batches, naming, open_batches
 from ._frames import FrameMaker, OnFrames, aligned, frame_of, numbers_in
 from ._noise import MASKED, check_values, check_x_std, level_of_rows
 from ._rows import Rows, checked_array, feature_names, features_of, rows_of, split, without_ignored

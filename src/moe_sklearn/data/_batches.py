@@ -37,6 +37,8 @@ class Batches:
         Group of each row. None if the batches have none.
     has_noise : bool
         Whether a batch has `x_std`.
+    number : int
+        Number of the batch that was read last, from 1. Empty batches are counted, but not read.
     frame : FrameMaker or None
         Makes frames like the X of the last batch.
     """
@@ -64,11 +66,10 @@ class Batches:
         fewest = 3 if getattr(estimator, "side_columns", None) is None else 2
         opened, n_read = enumerate(open_batches(self._source, fewest), start=1), 0
         for number, (X, y, *more) in opened:
-            if is_empty(X):
+            if _is_empty(X):
                 continue
-            given = dict(zip(("bins", "sample_weight", "x_std", "groups"), more, strict=True))
             with naming(f"batch {number}"):
-                rows = rows_of(estimator, X, y, **given, reset=n_read == 0, is_batch=True)
+                rows = rows_of(estimator, X, y, *more, reset=n_read == 0, is_batch=True)
             for source in (rows.X, rows.x_std):
                 if isinstance(source, RowSource):
                     source.batch = f" of batch {number}"
@@ -83,6 +84,7 @@ class Batches:
                     f"batch {number} has other rows at the second reading than at the first: "
                     "batches must be the same, in the same order, each time."
                 )
+            self.number = number
             yield rows
         self._is_read = True
 
@@ -136,7 +138,7 @@ def naming(rows: str):
         raise
 
 
-def is_empty(X) -> bool:
+def _is_empty(X) -> bool:
     """Return True if the X of a batch, or each of its shards, has no rows."""
     shards = X if isinstance(X, (list, tuple)) else [X]
     return all(getattr(shard, "shape", None) is not None and shard.shape[:1] == (0,) for shard in shards)

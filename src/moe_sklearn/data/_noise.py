@@ -111,17 +111,6 @@ def level_of_rows(x_std, variances, n_rows: int, sample_weight=None) -> np.ndarr
     return levels
 
 
-class ScaledRows(DerivedRows):
-    """The rows of a source times a factor."""
-
-    def __init__(self, source: RowSource, factor: float):
-        super().__init__(source)
-        self.factor = source.dtype.type(factor)
-
-    def _made(self, start, load):
-        return load() * self.factor
-
-
 class NoisyRows(DerivedRows):
     """Several noisy draws of each row of a source: row ``i * n_draws + r`` is draw r of row i.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,10 @@ from sklearn.utils.validation import validate_data
 from .._checks import FLOAT_DTYPES, as_floats, check_kind, check_sample_weight, check_varies, zero_ignored
 from ..labels import FoldRule, equal_rows, group_array, label_array
 from ._frames import FrameMaker, aligned, as_table, frame_of
-from ._noise import NoisyRows, ScaledRows, check_x_std
+from ._noise import NoisyRows, check_x_std
 from ._sentinels import look_for_sentinels
 from ._side_columns import SideColumns, check_names, has_side_columns, locate_columns
-from ._sources import KeptRows, LazySource, RowSource, as_source, float_of, is_lazy, is_source
+from ._sources import DerivedRows, KeptRows, LazySource, RowSource, as_source, float_of, is_lazy, is_source
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,10 @@ class Rows:
         """Give the rows noise of standard deviation `factor` times `x_std`, as `check_x_std` returns it."""
         if x_std is None or factor == 0:
             return replace(self, x_std=None)
-        is_source = isinstance(x_std, RowSource)
-        return replace(self, x_std=ScaledRows(x_std, factor) if is_source else factor * x_std)
+        if isinstance(x_std, RowSource):
+            scaled = partial(np.multiply, x_std.dtype.type(factor))
+            return replace(self, x_std=DerivedRows(x_std, function=scaled))
+        return replace(self, x_std=factor * x_std)
 
     def _with(self, positions, of_source: Callable) -> Rows:
         """The rows at `positions`; `of_source` takes them from X, and from noise that differs by row."""
@@ -131,11 +134,11 @@ def rows_of(
     estimator,
     X,
     y=None,
-    *,
     bins=None,
     sample_weight=None,
     x_std=None,
     groups=None,
+    *,
     reset: bool = False,
     is_batch: bool = False,
     n_targets: int | None = None,
@@ -293,9 +296,7 @@ def _check_fit_data(estimator, X, y, reset, is_batch) -> tuple[RowSource, Any]:
         # A batch can have a single row, a fit cannot.
         options: dict[str, Any] = {"ensure_all_finite": False, "ensure_min_samples": 1 if is_batch else 2}
         source = as_source(validate_data(estimator, X, dtype=FLOAT_DTYPES, reset=reset, **options))
-    if y is not None:
-        y = as_floats(y, "y", len(source))
-    return source, y
+    return source, None if y is None else as_floats(y, "y", len(source))
 
 
 def _check_features(estimator, X, lazy) -> RowSource:

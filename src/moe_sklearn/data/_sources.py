@@ -384,13 +384,16 @@ class DerivedRows(RowSource):
     source : RowSource
     shape : (int, int), default=None
         None means the shape of the source.
+    function : callable, default=None
+        It makes a block of these rows from one of the source, anew whenever they are read. None means that a
+        subclass makes them.
     """
 
     values = None  # So that all rows are read through `blocks`.
 
-    def __init__(self, source: RowSource, shape: tuple[int, int] | None = None):
-        self.source, self.shape = source, shape or source.shape
-        self.dtype, self.in_memory = source.dtype, source.in_memory
+    def __init__(self, source: RowSource, shape: tuple[int, int] | None = None, function: Any = None):
+        self.source, self.shape, self.function = source, shape or source.shape, function
+        self.dtype, self.in_memory = source.dtype, source.in_memory and function is None
 
     def blocks(self, max_rows: int, first: int = 0, last: int | None = None) -> Iterator[Block]:
         """Yield the blocks of the source, each turned into a block of these rows."""
@@ -398,7 +401,7 @@ class DerivedRows(RowSource):
             yield start, stop, partial(self._made, start, load)
 
     def _made(self, start: int, load: Callable) -> np.ndarray:
-        raise NotImplementedError
+        return self.function(load())
 
     def locate(self, row: int) -> str:
         """Name of a row in error messages."""

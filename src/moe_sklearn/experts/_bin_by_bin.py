@@ -8,8 +8,7 @@ because the global model and the discriminants need X'X of all rows.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -30,8 +29,7 @@ from ..moments import (
 )
 
 
-@dataclass(frozen=True)
-class SolvedMoments:
+class SolvedMoments(NamedTuple):
     """Means of a group of rows, and their ridge for one penalty instead of their products.
 
     Parameters

@@ -22,8 +22,6 @@ MIN_ROWS_OF_FOLDS = 150
 # The next candidate is worth a longer computation, or a warning that there is none, if the logarithm of the
 # error falls by this much.
 FALL = 0.01
-# A penalty of this number of times the sum of squares of X shrinks all coefficients to nothing.
-NOTHING_LEFT = 1e3
 
 
 def check_alpha(alpha, name: str) -> float:
@@ -305,20 +303,6 @@ def _check_ends(alphas, curves, places):
             warnings.warn(
                 f"The best of the {last + 1} alphas is the {'least' if place == 0 else 'greatest'} one: "
                 "others may be better. Pass a wider range, or leave out alphas and use alpha='auto'.",
-                UserWarning,
                 stacklevel=2,
             )
             return
-
-
-def warn_if_shrunk_to_nothing(least_alpha: float, pooled):
-    """Warn if even the least penalty shrinks all coefficients to nothing, because of the units of X."""
-    squares = float(pooled.x_squares.sum(where=pooled.x_squares > pooled.x_floor()))
-    if least_alpha > NOTHING_LEFT * squares > 0:
-        warnings.warn(
-            f"alpha is {least_alpha:g} or more, and the sum of squares of all columns of X about their means "
-            f"is {squares:.3g}: all coefficients are shrunk to nothing. Use alpha='auto', a smaller alpha, "
-            "or other units of X.",
-            UserWarning,
-            stacklevel=2,
-        )

@@ -20,14 +20,7 @@ from ..linalg import LinearPart, LinearStack, Scratch
 from ..moments import BinnedMoments, gather, in_enough_precision, ridge, with_a_word
 from ._bin_by_bin import gather_in_turn, solve_in_turn
 from ._cross_validation import first_folds
-from ._penalties import (
-    alpha_of_discriminants,
-    check_alpha,
-    choice_in_words,
-    choose_alphas,
-    given_alphas,
-    warn_if_shrunk_to_nothing,
-)
+from ._penalties import alpha_of_discriminants, check_alpha, choice_in_words, choose_alphas, given_alphas
 from ._predictions import ExpertOutputs
 
 
@@ -56,8 +49,22 @@ def models_of_bins(moments: BinnedMoments, values: dict, solve: Callable, global
     return LinearPart(np.concatenate(coefs), np.concatenate(intercepts))
 
 
+def warn_if_shrunk_to_nothing(least_alpha: float, pooled):
+    """Warn if even the least penalty shrinks all coefficients to nothing, because of the units of X."""
+    squares = float(pooled.x_squares.sum(where=pooled.x_squares > pooled.x_floor()))
+    if least_alpha > NOTHING_LEFT * squares > 0:
+        warnings.warn(
+            f"alpha is {least_alpha:g} or more, and the sum of squares of all columns of X about their means "
+            f"is {squares:.3g}: all coefficients are shrunk to nothing. Use alpha='auto', a smaller alpha, "
+            "or other units of X.",
+            stacklevel=2,
+        )
+
+
 # Attributes that each further batch must match
 COLUMNS_SEEN = ("n_features_in_", "feature_names_in_", "side_columns_")
+# A penalty of this number of times the sum of squares of X shrinks all coefficients to nothing.
+NOTHING_LEFT = 1e3
 
 
 class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
@@ -268,8 +275,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
             not one column of labels; or if there are both `side_columns` and `bins`.
         """
         fitted = self._to_fit()
-        given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
-        rows = rows_of(fitted, X, y, **given, reset=True)
+        rows = rows_of(fitted, X, y, bins, sample_weight, x_std, groups, reset=True)
         small_bins = fitted.small_bins_of("keep" if rows.labels is None else "raise")
         labels = usable_labels(rows.labels, rows.y, rows.sample_weight, fitted.min_bin_rows, small_bins)
         rows = replace(rows, labels=labels)
@@ -379,8 +385,7 @@ class BinnedRidgeExperts(ExpertOutputs, RegressorMixin, StatefulEstimator):
                 stacklevel=2,
             )
         fitted = unfitted_copy(self, keep=() if first else COLUMNS_SEEN)
-        given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std}
-        rows = rows_of(fitted, X, y, **given, reset=first, is_batch=True)
+        rows = rows_of(fitted, X, y, bins, sample_weight, x_std, reset=first, is_batch=True)
         dtype, y_is_1d = rows.dtype, rows.y_is_1d
         moments = gather(rows.batches(), progress=Progress.of(self), product_dtype=fitted.product_dtype)
         if not first:

@@ -138,17 +138,6 @@ def fill(X: NDArray, mark: float, mean: NDArray, components: NDArray, shrinkage:
     return filled
 
 
-class FilledRows(DerivedRows):
-    """The rows of a source, with `filled` applied to their blocks."""
-
-    def __init__(self, source, filled):
-        super().__init__(source)
-        self.filled, self.in_memory = filled, False
-
-    def _made(self, start, load):
-        return self.filled(load())
-
-
 class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
     """Fill the missing values of each row from its observed ones, through the leading principal components.
 
@@ -269,7 +258,7 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
         n_free = max(n_values - taken[n_components], 1.0)
         for n_iter in range(1, self.max_iter + 1):
             moments = BinnedMoments(n_features, 0)
-            moments.update(FilledRows(source, self._filled), sample_weight=weight)
+            moments.update(DerivedRows(source, function=self._filled), sample_weight=weight)
             pooled, before = moments.pool(), self.noise_variance_
             axes, variance = pca_axes(pooled, n_components)
             total = pooled.x_squares / pooled.freedom

@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +43,7 @@ MAX_NORMALISED_FLUX = 10.0
 CACHED_ROWS, FEW_SPECTRA = 512, 16
 
 
-@dataclass(frozen=True)
-class LineWindow:
+class LineWindow(NamedTuple):
     """Pixels of one line: those `inside`, their widths `step`, and those of the `continuum`."""
 
     name: str

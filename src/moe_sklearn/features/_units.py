@@ -1,8 +1,7 @@
 """Units of spectral axes, and wavelengths in air and in vacuum."""
 
-from dataclasses import dataclass
 from itertools import product
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,8 +21,7 @@ SHORTEST_IN_AIR = 2000.0
 LIKELY_UNITS = ("Angstrom", "nm", "um", "cm-1")
 
 
-@dataclass(frozen=True)
-class SpectralUnit:
+class SpectralUnit(NamedTuple):
     """A unit in which the wavelength is ``angstrom * x**power`` Angstrom.
 
     Attributes

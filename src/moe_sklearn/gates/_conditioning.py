@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import eigh
@@ -16,8 +16,7 @@ POWER = 0.3
 LEAST_VARIANCE = 1e-4
 
 
-@dataclass(frozen=True)
-class Conditioning:
+class Conditioning(NamedTuple):
     """The map z -> T (z - c) of the inputs of a gate, with T = C^(-POWER / 2) and their covariance matrix C.
 
     T is symmetric, and scaled so that the mean variance becomes 1. `undone` turns a gate that was trained on

@@ -42,6 +42,18 @@ def check_whole_groups(folds, groups, known: dict | None = None):
         )
 
 
+def group_codes(groups) -> np.ndarray:
+    """Number the groups of rows in the order of their first rows. Their labels do not matter.
+
+    Examples
+    --------
+    >>> group_codes(np.array(["b", "a", "b"])).tolist()
+    [0, 1, 0]
+    """
+    _, firsts, codes = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(firsts))[codes]
+
+
 def fold_rule(cv=None) -> FoldRule:
     """Return the rule for `cv`: this number of stratified folds, 5 for None, or the folds of a splitter.
 

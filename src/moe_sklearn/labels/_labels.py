@@ -180,18 +180,6 @@ def group_array(groups, n_rows: int) -> np.ndarray:
     return np.array([str(_as_text(value)) for value in array]) if array.dtype.kind == "O" else array
 
 
-def group_codes(groups) -> np.ndarray:
-    """Number the groups of rows in the order of their first rows. Their labels do not matter.
-
-    Examples
-    --------
-    >>> group_codes(np.array(["b", "a", "b"])).tolist()
-    [0, 1, 0]
-    """
-    _, firsts, codes = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(firsts))[codes]
-
-
 def check_same_kind(labels, known):
     """Raise a ValueError if `labels` are strings and `known` labels are not, or the other way round."""
     if labels.size and known.size and (labels.dtype.kind == "U") != (known.dtype.kind == "U"):

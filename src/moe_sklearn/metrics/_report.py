@@ -386,9 +386,8 @@ def rho_tables(
     `options` are those of `rho_interval`.
     """
     given: dict[str, Any] = {"y_global": predicted["global"], "y_oracle": predicted["oracle"]}
-    given["sample_weight"] = weight
     modes = ("hard", "soft")
-    rho = {mode: rho_score(y, predicted[mode], **given) for mode in modes}
+    rho = {mode: rho_score(y, predicted[mode], **given, sample_weight=weight) for mode in modes}
     intervals = [(np.nan, np.nan)] * 2
     if not np.isnan(rho["soft"]):  # Both modes share the gain of the oracle.
         of_modes = {mode: predicted[mode] for mode in (*modes, "global", "oracle")}

@@ -7,17 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ..data import (
-    Batches,
-    Rows,
-    RowSource,
-    check_x_std,
-    has_side_columns,
-    is_empty,
-    is_lazy,
-    open_batches,
-    rows_of,
-)
+from ..data import Batches, Rows, RowSource, check_x_std, has_side_columns, is_lazy, open_batches, rows_of
 from ..labels import check_whole_groups, encode_labels
 from ..moments import FoldMoments, RowKeys, chunks_of_rows, dask_moments, end_of_pass, in_enough_precision
 from ._fit import fits_moments, prepare_rows
@@ -99,8 +89,7 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=N
     y, bins, sample_weight, groups = map(_computed, (y, bins, sample_weight, groups))
     # Its random states are copies, so that this plan and that of the fit are the same.
     draft = clone(model)
-    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
-    read = rows_of(draft, X, y, **given, reset=True)
+    read = rows_of(draft, X, y, bins, sample_weight, x_std, groups, reset=True)
     rows: Any = replace(DaskRows.of(read, draft.binner), chunks=chunks, x_std=x_std)
     setup, rows = prepare_rows(draft, rows)
     if not fits_moments(setup.gate_features):
@@ -228,18 +217,17 @@ def gate_rows(shards) -> TrainingRows:
         fold_of_batch.clear()
         for fold, batches in enumerate(shards):
             for batch in open_batches(batches):
-                if not is_empty(batch[0]):
-                    fold_of_batch.append(fold)
+                fold_of_batch.append(fold)
                 yield batch
 
     read = Batches(SoftGateMoERegressor(), batches_of_all)
     labels, folds, targets = [], [], []
-    for number, rows in enumerate(read.batches()):
+    for rows in read.batches():
         if rows.labels is None:
             raise ValueError("A batch has no bins: pass the labels that its rows have in the moments.")
         encode_labels(rows.labels, len(rows))
         labels.append(rows.labels)
-        folds.append(np.full(len(rows), fold_of_batch[number]))
+        folds.append(np.full(len(rows), fold_of_batch[read.number - 1]))
         targets.append(rows.y.reshape(len(rows), -1))
     if not labels:
         raise ValueError("shards hold no batch: there are no rows for the gate.")

@@ -164,8 +164,7 @@ def prepare(mixture, rows: TrainingRows, n_features: int, moments=None) -> Setup
     own_counts = count_rows(codes, len(regimes.bins), rows.sample_weight)
     in_folds = partial(_in_fitted_folds, rows, own_counts, n_features)
     plan = plan_gate(mixture, codes, len(regimes.bins), rows.sample_weight, in_folds)
-    given = mixture.gate_features
-    features = default_features(plan.gate) if given is None else clone(given)
+    features = default_features(plan.gate) if mixture.gate_features is None else clone(mixture.gate_features)
     n_draws, seed = 1, 0
     if rows.source.has_noise:
         n_draws = n_draws_of(mixture.n_noise_draws, len(plan.rows), plan.limit)
@@ -241,7 +240,6 @@ def fit_features(setup: Setup, rows: TrainingRows, pooled):
             f"gate_features {features!r} are fitted to y of the rows that train the gate, and are not "
             "cross-fitted: the gate can trust them too much. Use features that need no y, or features that "
             "were fitted to other rows, in a FrozenEstimator.",
-            UserWarning,
             stacklevel=2,
         )
     return fitted

@@ -90,7 +90,6 @@ def warn_of_repeats(data: GateData, n_draws: int, cross_fit: bool):
             "several spectra of one star. The gate then learns to trust experts that know the star, and is "
             "wrong on new stars. Pass the star of each row as groups=..., or set group_column to the column "
             "of X that holds it. If the rows have nothing in common, pass groups=range(len(X)).",
-            UserWarning,
             stacklevel=2,
         )
 

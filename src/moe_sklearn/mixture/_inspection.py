@@ -450,8 +450,7 @@ class MixtureOutputs:
         by chance.
         """
         check_is_fitted(self)
-        given = {"bins": bins, "sample_weight": sample_weight, "n_targets": self.predictor_.n_targets}
-        rows = rows_of(self, X, y, **given)
+        rows = rows_of(self, X, y, bins, sample_weight, n_targets=self.predictor_.n_targets)
         labels = rows.labels
         if labels is None and self.regimes_.of_target:
             labels = first_target(rows.y)

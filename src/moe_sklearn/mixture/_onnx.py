@@ -257,9 +257,8 @@ def _with_lines(graph, features, scores) -> str:
 
 def _medians(graph, sets, chosen) -> str:
     """Add the medians of sets of pixels; return those of the sets `chosen`: (n, n_chosen, 1)."""
-    sizes, (n_sets, n_pixels) = sets.sizes, sets.pixels.shape
-    within = np.arange(n_pixels) < sizes[:, None]
-    values = graph("Where", within, graph("Gather", "X", sets.pixels, axis=1), graph.number(np.inf))
+    sizes, n_sets = sets.sizes, len(sets.pixels)
+    values = graph("Where", ~sets.padding, graph("Gather", "X", sets.pixels, axis=1), graph.number(np.inf))
     n_least = max(sizes) // 2 + 1
     # There is no operator for a median. The smaller half plus one, sorted, ends with the one or two middle
     # values.

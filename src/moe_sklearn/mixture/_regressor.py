@@ -312,8 +312,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
             `gate_features` cannot be fitted from moments, as `GateFeatureTransformer` can.
         """
         fitted = unfitted_copy(self)
-        given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
-        rows = rows_of(fitted, X, y, **given, reset=True)
+        rows = rows_of(fitted, X, y, bins, sample_weight, x_std, groups, reset=True)
         return adopt(self, fitted._store(*fit_rows(fitted, TrainingRows.of(rows, fitted.binner))))
 
     def fit_batches(self, batches) -> Self:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from .._checks import check_length
-from .._progress import SILENT
 from ..binning import fit_binner, is_side_information
 from ..data import Batches, Rows, RowSource
 from ..labels import FoldRule, codes_of, encode_labels, fold_rule, in_order
@@ -111,7 +110,7 @@ def can_be_part(y, weight, group) -> bool:
     return part <= total * (1 + 1e-9) and bool((squares <= group.yy + slack).all())
 
 
-def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto", progress=SILENT):
+def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto", progress=None):
     """Gather the moments and the `TrainingRows` of `fit_batches`, in one reading.
 
     Parameters
@@ -125,7 +124,7 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products.
     progress : Progress, optional
-        Prints the pass over the rows.
+        Prints the pass over the rows. None means that of the experts.
 
     Returns
     -------
@@ -139,20 +138,18 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
     """
     read, binner = Batches(estimator, batches), estimator.binner
     labels: list = []
-    fitted_binner = None
+    fitted = None
 
     def labelled():
-        nonlocal fitted_binner
+        nonlocal fitted
         for rows in read.batches():
             if not labels:
                 check_fixed_bins(rows.labels, binner)
-                _, fitted_binner = fit_binner(binner, rows.labels, rows.y, rows.sample_weight)
+                _, fitted = fit_binner(binner, rows.labels, rows.y, rows.sample_weight)
                 # A grid with many cells numbers only those with training rows, which needs all rows at once.
-                if getattr(fitted_binner, "cells_", None) is not None:
+                if getattr(fitted, "cells_", None) is not None:
                     raise ValueError("The grid has too many cells for batches: use fewer bins, or labels.")
-            of_batch = rows.labels
-            if fitted_binner is not None:
-                of_batch = np.ravel(fitted_binner.transform(of_batch))
+            of_batch = rows.labels if fitted is None else np.ravel(fitted.transform(rows.labels))
             check_length(of_batch, "bins", len(rows))
             labels.append(of_batch)
             yield replace(rows, labels=of_batch)
@@ -160,7 +157,7 @@ def gather_batches(estimator, experts, batches, cross_fit, product_dtype="auto",
     folds = folds_of(experts, cross_fit)
     moments = experts.gather(labelled(), folds, product_dtype, progress=progress)
     read.check_varies()
-    return moments, TrainingRows(read, labels, fitted_binner, folds=None if folds is None else folds.all())
+    return moments, TrainingRows(read, labels, fitted, folds=None if folds is None else folds.all())
 
 
 def check_fixed_bins(bins, binner):

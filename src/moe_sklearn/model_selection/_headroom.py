@@ -88,8 +88,7 @@ def oracle_headroom(
     >>> round(result.r2_global, 1), round(result.r2_oracle, 1)
     (-0.1, 0.8)
     """
-    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
-    rows = rows_of(BinnedRidgeExperts(), X, y, **given, reset=True)
+    rows = rows_of(BinnedRidgeExperts(), X, y, bins, sample_weight, x_std, groups, reset=True)
     y, bins, weight = rows.y.reshape(len(rows), -1), rows.labels, rows.sample_weight
     check_length(bins, "bins", len(rows))
     if is_side_information(bins):

@@ -96,8 +96,7 @@ def noise_curve(
     if x_std is None:
         raise ValueError("x_std is None: pass the standard deviation of the noise at level 1.")
     model = unfitted_mixture(estimator)
-    given = {"bins": bins, "sample_weight": sample_weight, "x_std": x_std, "groups": groups}
-    read = rows_of(model, X, y, **given, reset=True)
+    read = rows_of(model, X, y, bins, sample_weight, x_std, groups, reset=True)
     levels, x_std = as_floats(levels, "levels"), read.x_std
     if not increases(levels) or not levels[0] >= 0:
         raise ValueError(f"levels must be increasing numbers >= 0, got {levels.tolist()}.")

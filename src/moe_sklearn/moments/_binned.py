@@ -25,7 +25,6 @@ BEYOND_SPREAD, FEWEST_FOR_SPREAD = 100, 20
 BEYOND_EVERYWHERE, MANY = 10, 0.1
 # Multiplications in a product of the rows of a group. Smaller ones take one thread of BLAS.
 LARGE_PRODUCT = 5e7
-FLOAT64_HINT = " Or try product_dtype='float64'."
 
 
 def warn_of_large_noise(groups, largest, variances):
@@ -58,7 +57,6 @@ def warn_of_large_noise(groups, largest, variances):
             f"x_std reaches {largest[column]:.3g} in column {column}, {ratio[column]:.3g} times its spread "
             f"(in about {100 * shares[column]:.2g} % of its values; {beyond} columns are beyond "
             f"{BEYOND_SPREAD} times theirs). One such value hides the column in every row. {ivar}{MASKED}",
-            UserWarning,
             stacklevel=2,
         )
 
@@ -258,13 +256,12 @@ class BinnedMoments:
         noise, largest = self._noise(check_x_std(x_std, source.shape), names, codes, sample_weight)
         rows = source, y, names, codes, sample_weight, noise
         self.follow(source.dtype)
-        if self.groups and self._can_be_added(source, y, sample_weight, noise):
-            self._gather_into(self.groups, *rows, largest, watch=watch)
-            return self
-        added: dict = {}
-        self._gather_into(added, *rows, largest, watch=watch)
-        for label, group in added.items():
-            self._add(label, group)
+        in_place = self.groups and self._can_be_added(source, y, sample_weight, noise)
+        groups: dict = self.groups if in_place else {}
+        self._gather_into(groups, *rows, largest, watch=watch)
+        if not in_place:
+            for label, group in groups.items():
+                self._add(label, group)
         return self
 
     def add_noise(self, x_std, bins, sample_weight=None, *, factor=1.0) -> BinnedMoments:
@@ -434,4 +431,4 @@ class BinnedMoments:
 def check_not_overflown(group, product_dtype):
     """Raise `ProductsOverflow`, a ValueError, if the products of a group are not finite."""
     if not group.is_finite:
-        raise ProductsOverflow(TOO_LARGE + FLOAT64_HINT * (product_dtype == np.float32))
+        raise ProductsOverflow(TOO_LARGE + " Or try product_dtype='float64'." * (product_dtype == np.float32))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +22,7 @@ FEW_COLUMNS = 512
 KEPT_BYTES = 2**26
 
 
-@dataclass(frozen=True)
-class RowKeys:
+class RowKeys(NamedTuple):
     """The key (label, fold) of each row; None is the label of the rows in no bin.
 
     Parameters

@@ -39,11 +39,7 @@ def with_a_word(attempt: Callable):
 
 
 def gather(
-    batches: Iterable[Rows],
-    folds: FoldRule | None = None,
-    progress: Progress = SILENT,
-    *,
-    product_dtype="auto",
+    batches: Iterable[Rows], folds: FoldRule | None = None, progress: Progress = SILENT, product_dtype="auto"
 ):
     """Gather the moments of checked batches of rows: `BinnedMoments`, or `FoldMoments` if there are folds."""
     moments: Any = None

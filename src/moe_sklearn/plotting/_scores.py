@@ -117,8 +117,7 @@ class RhoDisplay(ReportDisplay):
         ax.set_xlim(-0.6, len(self.rho) - 0.4)
         ax.margins(y=0.2)
         legend_above(ax, r"$\rho$: share of the oracle's gain that is kept")
-        ax.set_xlabel("Mixing")
-        ax.set_ylabel(rf"$\rho$, with its {100 * self.confidence_level:.4g} % interval")
+        ax.set(xlabel="Mixing", ylabel=rf"$\rho$, with its {100 * self.confidence_level:.4g} % interval")
         return self
 
     def _draw_interval(self, ax, place, rho, bounds):
