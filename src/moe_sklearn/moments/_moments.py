@@ -133,10 +133,14 @@ class Moments(GroupMoments):
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.x_squares).all() and np.isfinite(self.yy).all())
 
-    def copy(self, memory=None) -> Moments:
-        """Return a copy that shares no memory with this group; its X'X lies in `memory`, if given."""
+    def copy(self, memory=None, dtype: DTypeLike | None = None) -> Moments:
+        """Return a copy that shares no memory with this group; its X'X lies in `memory`, if given.
+
+        None as `dtype` of X'X means that of this group.
+        """
         others = {name: getattr(self, name).copy() for name in ("x_mean", "y_mean", "xy", "yy")}
-        return replace(self, xx=copy_lower(self.xx, self.xx.dtype, memory=memory), **others)
+        dtype = self.xx.dtype if dtype is None else dtype
+        return replace(self, xx=copy_lower(self.xx, dtype, memory=memory), **others)
 
     def stored(self) -> tuple[list, dict[str, np.ndarray]]:
         numbers = [int(self.n_rows), float(self.weight), float(self.product_eps)]
@@ -397,9 +401,8 @@ def merged_products(parts: Sequence[Moments], memory_of: Callable | None = None)
     """
     narrow = sum(part.n_rows for part in parts) <= FLOAT32_ROWS
     dtype = np.dtype(np.result_type(*(part.xx.dtype for part in parts)) if narrow else float)
-    memory = memory_of(dtype) if memory_of else None
-    total = Moments.zeros(parts[0].n_features, len(parts[0].y_mean), dtype=dtype, memory=memory)
-    for part in parts:
+    total = parts[0].copy(memory_of(dtype) if memory_of else None, dtype)
+    for part in parts[1:]:
         total += part
     return total
 
