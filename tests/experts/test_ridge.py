@@ -14,6 +14,7 @@ from sklearn_checks import with_checks
 from threadpoolctl import threadpool_limits
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner
+from moe_sklearn.linalg import _cholesky
 from moe_sklearn.moments import BinnedMoments
 
 STARTS_ANEW = "ignore:partial_fit starts anew:UserWarning"
@@ -695,3 +696,25 @@ def test_float64_rows_keep_float64_products():
     model = BinnedRidgeExperts().fit(X, y, bins=bins)
     exact = BinnedRidgeExperts(product_dtype="float64").fit(X, y, bins=bins)
     assert_array_equal(model.coef_, exact.coef_)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_many_float32_columns_with_a_large_penalty_match_ridge(calls_of, unit, n_targets):
+    """The penalty is so large that conjugate gradients take the place of factors, see `linalg`."""
+    rng = np.random.default_rng(0)
+    n, d, bins = 3000, 1100, np.arange(3000) % 2
+    X = rng.normal(size=(n, d)) + rng.normal(size=(n, 6)) @ rng.normal(size=(6, d)) + 5.0
+    y = X[:, :n_targets] * np.where(bins, 1.0, -1.0)[:, None] + 0.5 * rng.normal(size=(n, n_targets))
+    X, alpha, weight = (unit * X).astype(np.float32), 3e3 * unit**2, rng.uniform(0.5, 2, n)
+    made = calls_of(_cholesky, "potrf")
+    experts = BinnedRidgeExperts(alpha).fit(X, y, bins=bins, sample_weight=weight)
+    assert bool(made) == (n_targets == 2)  # two sides take twice the steps
+    twins = [(X, y, experts.predict(X), weight)]
+    for label in (0, 1):
+        own = bins == label
+        twins.append((X[own], y[own], experts.predict(X[own], bins=bins[own]), weight[own]))
+    for rows, targets, found, of_rows in twins:
+        twin = Ridge(alpha, solver="cholesky").fit(rows.astype(float), targets, sample_weight=of_rows)
+        error = found - twin.predict(rows.astype(float)).reshape(found.shape)
+        assert error.std() < 2e-5 * targets.std()
