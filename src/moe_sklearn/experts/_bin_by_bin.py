@@ -205,10 +205,10 @@ def solve_bins(solved: SolvedBins, bins: Iterable, alpha_of: Callable, scratch: 
         penalty = None if label is None else alpha_of(label)
         with total.keeping_factor(scratch):
             solved.totals[label] = SolvedMoments.of(total, penalty, scratch)
-            # float32 has enough digits for the inputs of a gate. The factor of all rows is a preconditioner
-            # for the rows without a fold: without a fifth of 5,450 x 4096 rows, 11 steps of conjugate
-            # gradients take a third of the time of a factorisation (measured). It knows X of the fold but not
-            # its targets, so that the inputs stay honest wherever the steps end.
+            # float32 has enough digits for the inputs of a gate. The factor of all rows, if the penalty needs
+            # one, is a preconditioner for the rows without a fold: without a fifth of 5,450 x 4096 rows, 11
+            # conjugate gradients take a third of the time of a factorisation (measured). It knows X of the
+            # fold but not its targets, so that the inputs stay honest wherever the steps end.
             near = scratch.unrefined(near=True)
             for fold in [fold for fold in parts if fold < solved.n_fitted]:
                 solved.rests[label, fold] = _solved_rest(solved, parts, fold, total, penalty, near)

@@ -31,8 +31,8 @@ STRICT_MARGIN, STRICT_EIGENVALUE = 30, 8000
 # Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., chapter 12).
 MIXED_PRECISION_SIZE = 1024
 # Conjugate gradients from the factor of a similar matrix, or from a sketch: with one step for this number of
-# rows of the matrix they take about half as long as a factorisation (measured). After the second number of
-# steps, errors must fall as fast as the remaining steps require.
+# rows of the matrix they take half to three quarters of the time of a factorisation (measured). After the
+# second number of steps, errors must fall as fast as the remaining steps require.
 FROM_FACTOR, FROM_SKETCH = (150, 3), (50, 15)
 # The share by which predictions may be off: those of results, and those that are inputs of a gate.
 EXACT, ROUGH = 1e-5, 1e-4
@@ -135,7 +135,8 @@ class Scratch:
     refined : bool, default=True
         Whether the solution is refined to more digits than the products have.
     from_near : bool, default=False
-        Whether the kept factor is that of a similar matrix, from which iterations lead to the solution.
+        Whether iterations start from the kept factor, if there is one, because its matrix is similar. They
+        end with the digits that inputs of a gate need.
     memory : _Memory, default=None
         Memory of another `Scratch`. None means new memory.
     """
@@ -167,8 +168,8 @@ class Scratch:
         """Return the same memory for solutions of float32 products by a float32 factor alone.
 
         They have the digits of the products if the matrix is well-conditioned, which is enough for the inputs
-        of a gate. If matrices are `near` the one whose factor is kept, as that of most rows is near that of
-        all, conjugate gradients from this factor are tried first.
+        of a gate. If matrices are `near` the one whose factor may be kept, as that of most rows is near that
+        of all, conjugate gradients start from this factor.
         """
         return Scratch(refined=False, from_near=near, memory=self.memory)
 
@@ -295,8 +296,8 @@ def _cholesky_solution(xx, alpha, rhs, scale, eps, scratch):
     is_large, is_rough = len(xx) >= MIXED_PRECISION_SIZE, is_float32 and not scratch.refined
     by_iterations = partial(_by_iterations, near=scratch.from_near)
     attempts: list[tuple] = [
-        # If the penalty is large, 25 steps reach the solution in a third of the time of a factorisation
-        # (5,550 x 4096 rows, alpha 1,000), and so do 11 steps from the factor of a similar matrix.
+        # If the penalty is large, 25 steps reach the solution in 40 % of the time of a factorisation (5,550 x
+        # 4096 rows, alpha 1,000), and 11 steps from the factor of a similar matrix in a third.
         (by_iterations, is_sure and is_float32 and (is_large or scratch.from_near)),
         # A float32 factor alone has the digits of float32 products, in half the time of a float64 one.
         (_by_float32_factor, is_large and is_rough),
@@ -422,7 +423,7 @@ def _by_iterations(system, memory, near):
     xx, alpha, rhs = system[:3]
     factor, scale = memory.kept(alpha) if near else (None, 1.0)
     step_size, first_steps = FROM_SKETCH if factor is None else FROM_FACTOR
-    most, right = len(xx) // step_size // rhs.shape[1], rhs / peaks(scale * rhs)
+    most, size = len(xx) // step_size // rhs.shape[1], peaks(scale * rhs)
     if factor is None and (alpha <= memory.slow_alpha or most < first_steps):
         return None
 
@@ -431,9 +432,9 @@ def _by_iterations(system, memory, near):
 
     preconditioned = sketched(xx, alpha) if factor is None else by_factor
     limits = {"tolerance": ROUGH if near else EXACT, "first_steps": first_steps, "most": most}
-    solution = conjugate_gradients(xx, alpha, right, preconditioned, **limits, is_exact=not near)
+    solution = conjugate_gradients(xx, alpha, rhs / size, preconditioned, **limits, is_exact=not near)
     if solution is not None:
-        return np.where(system.scale > 0, peaks(scale * rhs) * solution, 0.0)
+        return np.where(system.scale > 0, size * solution, 0.0)
     if factor is None:
         memory.slow_alpha = max(memory.slow_alpha, alpha)
     return None

@@ -45,16 +45,17 @@ def conjugate_gradients(
     """
     solution, residual = np.zeros_like(rhs), rhs.copy()
     direction = steps = preconditioned(residual)
-    energy, error, exact = _dots(residual, steps), np.inf, 1.0 if is_exact else 0.0
+    # `last_exact` is the error when the residual was last made anew.
+    energy, error, last_exact = _dots(residual, steps), np.inf, 1.0 if is_exact else 0.0
     for step in range(1, most + 1):
         product = _rough_product(xx, direction) + alpha * direction
         ahead = _ratio(energy, _dots(direction, product))
         solution += ahead * direction
-        if error > exact / EXACT_AFTER:
+        if error > last_exact / EXACT_AFTER:
             residual -= ahead * product
         else:
             residual = rhs - symmetric_product(xx, solution) - alpha * solution
-            exact, direction = error, np.zeros_like(direction)
+            last_exact, direction = error, np.zeros_like(direction)
         steps = preconditioned(residual)
         last, energy, explained = energy, _dots(residual, steps), _dots(rhs, solution)
         # Errors do not fall evenly.
@@ -68,7 +69,7 @@ def conjugate_gradients(
 
 
 def sketched(xx, alpha: float) -> Callable:
-    """Return a function that multiplies by about the inverse of S + alpha I.
+    """Return a function that multiplies residuals, (d, n_sides), by about the inverse of S + alpha I.
 
     It is the inverse of B B' + alpha I for Nystroem's approximation B B' of S from its products with random
     vectors, which has the largest eigenvalues (Frangella, Tropp and Udell, 2023, SIAM Journal on Matrix
@@ -88,8 +89,8 @@ def sketched(xx, alpha: float) -> Callable:
 
 def peaks(columns):
     """Largest magnitude in each column, which scales it into float32; 1 for a column of zeros."""
-    peaks = np.abs(columns).max(axis=0)
-    return np.where(peaks == 0, 1.0, peaks)
+    largest = np.abs(columns).max(axis=0)
+    return np.where(largest == 0, 1.0, largest)
 
 
 def _divided(columns, matrix):
