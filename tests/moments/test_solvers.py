@@ -56,13 +56,26 @@ def test_ridge_path_is_ridge_for_each_alpha(n_alphas):
         np.testing.assert_allclose(intercept, twin.intercept_, rtol=1e-8)
 
 
-def test_ridge_path_decomposes_once_beyond_20_alphas(calls_of):
+def test_ridge_path_reduces_the_matrix_once_beyond_20_alphas(calls_of):
     X, y, _ = draw(60, 9)
-    decomposed, factorised = calls_of(_eigen, "eigh"), calls_of(_eigen, "solve_spd")
+    decomposed, factorised = calls_of(_eigen, "_tridiagonal_path"), calls_of(_eigen, "solve_spd")
     ridge_path(moments_of(X, y), np.ones(20))
     assert (len(decomposed), len(factorised)) == (0, 20)
     ridge_path(moments_of(X, y), np.ones(21))
     assert (len(decomposed), len(factorised)) == (1, 20)
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 3, 40])
+def test_a_tridiagonal_form_solves_for_all_alphas(n_features):
+    X, y, _ = draw(60, n_features)
+    matrix, right, alphas = X.T @ X, X.T @ y, np.logspace(-3, 4, 5)
+    for k in (1, 5):
+        found = _eigen._tridiagonal_path(np.tril(matrix), alphas[:k], right)
+        assert found.shape == (k, 2, n_features)
+        for alpha, solution in zip(alphas, found, strict=False):
+            twin = np.linalg.solve(matrix + alpha * np.eye(n_features), right).T
+            np.testing.assert_allclose(solution, twin, rtol=1e-9)
+    assert np.isnan(_eigen._tridiagonal_path(-np.eye(3), np.ones(2) / 2, np.ones((3, 2)))).all()
 
 
 @pytest.mark.parametrize("weighted", [False, True])

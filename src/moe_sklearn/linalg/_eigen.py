@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg import blas, eigh, eigh_tridiagonal, get_blas_funcs
+from scipy.linalg import blas, eigh, eigh_tridiagonal, get_blas_funcs, lapack
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from ._cholesky import Scratch, solve_regular, solve_spd, surely_regular_beyond
 from ._triangles import EPS
 
-# An eigendecomposition serves all alphas, and costs about as much as this number of Cholesky factorisations.
+# A tridiagonal form serves all alphas, and costs about as much as this number of Cholesky factorisations.
 MAX_CHOLESKY_ALPHAS = 20
 # With fewer alphas or a smaller matrix, a factorisation for each alpha is as fast as a Krylov space for all.
 KRYLOV_MIN_ALPHAS, KRYLOV_MIN_SIZE = 4, 256
 KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 # These steps and digits are enough to compare penalties.
-ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 128, 40, 1e-2
+ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 160, 40, 1e-2
 # Residuals of axes of float32 products, relative to their eigenvalue. Most axes are far more exact.
 AXES_TOLERANCE = 1e-4
-# If there is one target for this number of columns, an eigendecomposition takes as long as a Krylov space for
-# each target.
-TARGETS_OF_EIGENVECTORS = 30
+# If there is one target for this number of columns, a tridiagonal form takes as long as Krylov spaces for all
+# targets.
+TARGETS_OF_TRIDIAGONAL = 40
 
 
 def solve_path(xx, alphas, rhs, scratch: Scratch, *, eps, floor) -> np.ndarray:
@@ -38,15 +38,11 @@ def solve_path(xx, alphas, rhs, scratch: Scratch, *, eps, floor) -> np.ndarray:
         for target, column in enumerate(rhs.T):
             solutions[:, target] = _krylov_path(xx, alphas, column, regular)
     is_left = np.isnan(solutions).any(axis=(1, 2))
-    # Small alphas are left out here: an eigendecomposition cannot tell an eigenvalue from rounding.
-    together = np.flatnonzero(is_left & large)
-    if len(together) > MAX_CHOLESKY_ALPHAS:
-        values, vectors = all_eigenvectors(xx)
-        rotated, values = vectors.T @ rhs, np.maximum(values, 0.0)[:, None]
-        for i in together:
-            solutions[i] = (vectors @ (rotated / (values + alphas[i]))).T
-        is_left &= ~large
-    for i in np.flatnonzero(is_left):
+    # Small alphas are left out here: the tridiagonal form has the same rounding as the matrix.
+    together = is_left & large
+    if together.sum() > MAX_CHOLESKY_ALPHAS:
+        solutions[together] = _tridiagonal_path(xx, alphas[together], rhs)
+    for i in np.flatnonzero(np.isnan(solutions).any(axis=(1, 2))):
         solutions[i] = solve_spd(xx, alphas[i], rhs, scratch, **precision).T
     solutions[..., xx.diagonal() <= floor] = 0.0
     return solutions
@@ -59,12 +55,10 @@ def solve_roughly(xx, alphas, rhs, scratch: Scratch, *, eps, floor) -> np.ndarra
     """
     regular = alphas > surely_regular_beyond(xx, eps, scratch)
     solutions = np.full((len(alphas), rhs.shape[1], len(xx)), np.nan)
-    # One eigendecomposition serves all targets.
-    if len(xx) < max(ROUGH_KRYLOV_SIZE, TARGETS_OF_EIGENVECTORS * rhs.shape[1]):
-        values, vectors = all_eigenvectors(xx.astype(float, copy=False))
-        rotated, values = vectors.T @ rhs, np.maximum(values, 0.0)
-        shrunk = rotated.T / (values + alphas[regular, None])[:, None]
-        solutions[regular] = shrunk @ vectors.T
+    # One tridiagonal form serves all targets.
+    if len(xx) < max(ROUGH_KRYLOV_SIZE, TARGETS_OF_TRIDIAGONAL * rhs.shape[1]):
+        if regular.any():
+            solutions[regular] = _tridiagonal_path(xx, alphas[regular], rhs)
     else:
         for target, column in enumerate(rhs.T):
             solutions[:, target] = _krylov_path(xx, alphas, column, regular, is_rough=True)
@@ -99,6 +93,33 @@ def largest_eigenvectors(
     values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=4 * n_vectors + 20, tol=tol)
     order = np.argsort(values)[::-1]
     return values[order], vectors[:, order]
+
+
+def _tridiagonal_path(matrix, alphas, rhs):
+    """Solutions (n_alphas, n_targets, n_features) of (S + alpha I) w = rhs; nan if alphas are rounding.
+
+    With S = Q T Q' and a tridiagonal T, w = Q (T + alpha I)^-1 Q' rhs. T takes less than half of the time of
+    eigenvectors. All T + alpha I are blocks of one tridiagonal matrix.
+    """
+    size, block = len(matrix), 32
+    reflections, diagonal, off_diagonal, tau, _ = lapack.dsytrd(matrix, lower=1, lwork=block * size)
+
+    def reflected(columns, trans):
+        # Q leaves the first row as it is.
+        if size > 1:
+            work = block * columns.shape[1]
+            columns[1:] = lapack.dormqr("L", trans, reflections[1:, :-1], tau, columns[1:], work)[0]
+        return columns
+
+    shifted = (diagonal + alphas[:, None]).ravel()
+    between = np.tile(np.append(off_diagonal[: size - 1], 0.0), len(alphas))[: max(len(shifted) - 1, 1)]
+    along = np.tile(reflected(rhs.astype(float), "T"), (len(alphas), 1))
+    *_, solutions, info = lapack.dptsv(shifted, between, along)
+    if info:
+        return np.full((len(alphas), rhs.shape[1], size), np.nan)
+    by_alpha = solutions.reshape(len(alphas), size, -1)
+    columns = reflected(by_alpha.swapaxes(0, 1).reshape(size, -1), "N")
+    return columns.reshape(size, len(alphas), -1).transpose(1, 2, 0)
 
 
 def _krylov_path(xx, alphas, rhs, regular, *, is_rough=False):

@@ -454,7 +454,8 @@ def _centre(rows, weights):
     shift = _weighted_sum(rows, weights).astype(rows.dtype)
     rows -= shift
     rest = _weighted_sum(rows, weights).astype(rows.dtype)
-    spread = rows[:SPREAD_ROWS].std(axis=0, dtype=float)
+    some = rows[:SPREAD_ROWS]
+    spread = np.sqrt(np.einsum("ij,ij->j", some, some, dtype=float) / len(some))
     if (np.abs(rest) > np.sqrt(np.finfo(rows.dtype).eps) * spread).any():
         rows -= rest
     return shift.astype(float) + rest
@@ -469,4 +470,4 @@ def _leaves_float32(sizes, mean) -> bool:
 def _weighted_sum(rows, weights):
     """Sum of the rows times their weights, (n_features,); with many rows, float32 would lose digits."""
     blocks = (slice(start, start + SUMMED_ROWS) for start in range(0, len(rows), SUMMED_ROWS))
-    return np.sum([transposed_product(rows[block], weights[block]) for block in blocks], axis=0, dtype=float)
+    return sum((transposed_product(rows[block], weights[block]) for block in blocks), np.zeros(rows.shape[1]))

@@ -97,7 +97,7 @@ def ridge_path(
     """`ridge` for many alphas: coefficients (n_alphas, n_targets, n_features) and intercepts.
 
     One Krylov space serves all alphas for which it converges. The others get one Cholesky factorisation each,
-    or one eigendecomposition together if there are more than 20.
+    or one tridiagonal form together if there are more than 20.
     """
     alphas = np.asarray(alphas, float)
     if moments.noise is not None:
