@@ -25,7 +25,7 @@ def test_gradient_is_that_of_finite_differences(seed, hidden, c, n_targets):
 
     def at(flat):
         parts = zip(np.split(flat, cuts), parameters, strict=True)
-        return gate_loss([part.reshape(array.shape) for part, array in parts], rows, c, alpha=0.02)
+        return gate_loss([part.reshape(array.shape) for part, array in parts], rows, c)
 
     def gradient(flat):
         return np.concatenate([slope.ravel() for slope in at(flat)[1]])
@@ -67,8 +67,8 @@ def test_gates_side_by_side_have_the_mean_loss_and_the_gradients_of_each(hidden,
     gates = [draw_parameters(seed, rows, hidden) for seed in range(3)]
     order = np.array([np.random.default_rng(seed).permutation(12)[:10] for seed in range(3)])
     stacked = [np.stack(arrays) for arrays in zip(*gates, strict=True)]
-    loss, gradient = gate_loss(stacked, rows.take(order), c, 0.1)
-    alone = [gate_loss(gate, rows.take(own), c, 0.1) for gate, own in zip(gates, order, strict=True)]
+    loss, gradient = gate_loss(stacked, rows.take(order), c)
+    alone = [gate_loss(gate, rows.take(own), c) for gate, own in zip(gates, order, strict=True)]
     assert loss == pytest.approx(np.mean([one[0] for one in alone]))
     for found, *parts in zip(gradient, *(one[1] for one in alone), strict=True):
         assert_allclose(found, parts, atol=1e-12)
@@ -77,8 +77,8 @@ def test_gates_side_by_side_have_the_mean_loss_and_the_gradients_of_each(hidden,
 def test_whole_batch_loss_is_the_mean_over_equal_parts():
     rows = draw_rows(3)
     parameters = draw_parameters(3, rows, 5)
-    parts = [gate_loss(parameters, rows.take(np.arange(j, 12, 3)), 0.3, 0.1)[0] for j in range(3)]
-    assert np.mean(parts) == pytest.approx(gate_loss(parameters, rows, 0.3, 0.1)[0])
+    parts = [gate_loss(parameters, rows.take(np.arange(j, 12, 3)), 0.3)[0] for j in range(3)]
+    assert np.mean(parts) == pytest.approx(gate_loss(parameters, rows, 0.3)[0])
 
 
 def test_a_hidden_layer_stands_beside_the_linear_part():

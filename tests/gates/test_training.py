@@ -49,10 +49,12 @@ def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
     for _ in range(max_iter):
         order = rng.permutation(len(rows.y))
         for batch in bounds:
-            _, gradient = gate_loss(theta, rows.take(order[batch]), 0.0, alpha)
+            _, gradient = gate_loss(theta, rows.take(order[batch]), 0.0)
             rate = top * (1 + np.cos(np.pi * t / n_steps)) / 2
             t += 1
             for i, slope in enumerate(gradient):
+                if i != 1:  # biases are not penalised
+                    slope = slope + 2 * alpha * theta[i]
                 first[i] = 0.9 * first[i] + 0.1 * slope
                 second[i] = 0.999 * second[i] + 0.001 * slope**2
                 mean, square = first[i] / (1 - 0.9**t), second[i] / (1 - 0.999**t)
@@ -152,9 +154,10 @@ def test_a_linear_gate_is_trained_to_the_least_loss():
     rows, alpha = draw_rows(0, 40), 1e-2
     start = start_parameters(rows, 0, 0.3, None)
     best = train_linear(start, rows, rows, 0.3, alpha, 500)
-    loss, gradient = gate_loss(best.parameters, rows, 0.3, alpha)
-    assert loss < gate_loss(start, rows, 0.3, alpha)[0]
-    assert max(np.abs(slope).max() for slope in gradient) < 0.05
+    loss, (of_coef, of_bias) = gate_loss(best.parameters, rows, 0.3)
+    coef = best.parameters[0]
+    assert loss + alpha * (coef**2).sum() < gate_loss(start, rows, 0.3)[0]  # starts from 0
+    assert max(np.abs(of_coef + 2 * alpha * coef).max(), np.abs(of_bias).max()) < 0.05
     assert train_linear(start, rows, rows, 0.3, alpha, 1).loss > best.loss
 
 

@@ -111,7 +111,7 @@ def mixture_loss(
     c, n_rows = classification_weight, logits.shape[-1]
     n_gates = rows.weight.size / n_rows
     scale = rows.weight / logits.dtype.type(n_rows)
-    loss, gradient = 0.0, np.zeros_like(logits)
+    loss = 0.0
     if c < 1:
         # The error of the mixture, not of labels: where regimes meet, a blend of experts beats each of them.
         proba = softmax(logits)
@@ -121,7 +121,9 @@ def mixture_loss(
         residual *= (2 * (1 - c) * scale * slope)[..., None, :]
         parts -= proba[..., None, :, :] * mixture[..., None, :]
         parts *= residual[..., None, :]
-        gradient += parts.sum(axis=-3)
+        gradient = parts.sum(axis=-3)
+    else:
+        gradient = np.zeros_like(logits)
     if c:
         own = rows.codes[..., None, :] == np.arange(rows.n_bins)[:, None]
         labelled = rows.codes != NO_BIN
@@ -175,10 +177,8 @@ def gate_logits(parameters, inputs: np.ndarray) -> np.ndarray:
     return _forward(parameters, inputs)[0]
 
 
-def gate_loss(
-    parameters, rows: GateRows, classification_weight: float, alpha: float
-) -> tuple[float, list[np.ndarray]]:
-    """Compute `mixture_loss` plus alpha times the sum of squared coefficients, and its gradient.
+def gate_loss(parameters, rows: GateRows, classification_weight: float) -> tuple[float, list[np.ndarray]]:
+    """Compute `mixture_loss` and its gradient with respect to the parameters.
 
     Several gates can be stacked along a first axis of their arrays, and of those of `rows`. The results are
     then the mean loss over the gates, and the gradient of the sum of their losses.
@@ -186,9 +186,9 @@ def gate_loss(
     Parameters
     ----------
     parameters : sequence of ndarray
-        (V, v) or (W, w, U). V, W and U are penalised.
+        (V, v) or (W, w, U).
     rows : GateRows
-    classification_weight, alpha : float
+    classification_weight : float
 
     Returns
     -------
@@ -200,18 +200,12 @@ def gate_loss(
     loss, error = mixture_loss(logits, rows, classification_weight)
     outer = []
     if active is not None:
-        coef_out = parameters[2]
-        back = coef_out.swapaxes(-1, -2) @ error
+        back = parameters[2].swapaxes(-1, -2) @ error
         back *= active > 0
         outer = [error @ active.swapaxes(-1, -2)]
         error = np.concatenate([error, back], axis=-2)
     # Sums over the last axis take four times as long as a product with ones.
-    gradient = [error @ rows.inputs, error @ np.ones(logits.shape[-1], logits.dtype), *outer]
-    n_gates = rows.weight.size / logits.shape[-1]
-    for coef, slope in zip(parameters[::2], gradient[::2], strict=True):
-        loss += alpha * float(np.vdot(coef, coef)) / n_gates
-        slope += 2 * alpha * coef
-    return loss, gradient
+    return loss, [error @ rows.inputs, error @ np.ones(logits.shape[-1], logits.dtype), *outer]
 
 
 def _forward(parameters, inputs):

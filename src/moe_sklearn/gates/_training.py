@@ -6,7 +6,7 @@ from itertools import accumulate
 import numpy as np
 from scipy.optimize import minimize
 
-from ._loss import gate_logits, gate_loss, mixture_loss
+from ._loss import gate_logits, gate_loss, mixture_errors, mixture_loss, softmax
 
 # A batch is a 20th of few rows, so that they still give enough steps, and a smaller part of many rows.
 BATCH_ROWS = (32, 1024)
@@ -71,16 +71,20 @@ class EarlyStopping:
     def __init__(self, classification_weight, patience=PATIENCE):
         self.patience = patience
         # A gate trained only on labels is scored by labels, all others by the mixture.
-        self.criterion = float(classification_weight == 1)
+        self.by_labels = classification_weight == 1
         self.loss, self.least, self.parameters, self.stale, self.n_steps = np.inf, np.inf, None, 0, 0
 
     def update(self, parameters, held_out):
         """Score `parameters` by the rows `held_out`; return True if training should stop."""
-        loss = mixture_loss(gate_logits(parameters, held_out.inputs), held_out, self.criterion)[0]
+        logits = gate_logits(parameters, held_out.inputs)
+        if self.by_labels:
+            loss = mixture_loss(logits, held_out, 1.0)[0]
+        else:
+            loss = float(mixture_errors(softmax(logits), held_out).mean())
         self.stale += 1
         if self.parameters is None:
             self.least = loss * (1 - 1 / len(held_out.y))
-        elif not loss < self.loss * (1 - LEAST_GAIN) or (loss > self.least and not self.criterion):
+        elif not loss < self.loss * (1 - LEAST_GAIN) or (loss > self.least and not self.by_labels):
             return self.stale >= self.patience
         self.loss, self.stale = loss, 0
         self.parameters = [array.copy() for array in parameters]
@@ -95,15 +99,15 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
         return _views(flat.astype(parameters[0].dtype), parameters)
 
     def objective(flat):
-        loss, gradient = gate_loss(unpack(flat), train, classification_weight, alpha)
-        return loss, _flat(gradient).astype(float)
+        loss, gradient = gate_loss(unpack(flat), train, classification_weight)
+        return loss + alpha * float(flat @ (penalised * flat)), _flat(gradient) + 2 * alpha * penalised * flat
 
     def stop_when_stale(flat):
         if best.update(unpack(flat), held_out):
             raise StopIteration
 
     best.update(parameters, held_out)
-    start = _flat(parameters).astype(float)
+    start, penalised = _flat(parameters).astype(float), _penalised(parameters)
     n_iter = min(max_iter, affordable(LEAST_ITERATIONS, start.size * len(train.y)))
     # Each correction holds two copies of the coefficients, which are 2 million with 1,000 bins.
     options = {"maxiter": n_iter, "maxcor": 10 if start.size < MANY_COEFFICIENTS else 5}
@@ -132,6 +136,7 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     running, flat = np.arange(len(starts)), np.stack([_flat(start) for start in starts])
     mean, square, parameters = np.zeros_like(flat), np.zeros_like(flat), _views(flat, starts[0])
     n_steps = min(n_steps, affordable(LEAST_STEPS, flat.shape[1] * size))
+    decay = (2 * alpha * _penalised(starts[0])).astype(flat.dtype)
     for stopping, *given in zip(best, starts, held_out, strict=True):
         stopping.update(*given)
     for step in range(n_steps):
@@ -139,7 +144,8 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
             order = np.stack([rngs[number].permutation(train[number]) for number in running])
             batches = np.array_split(order, n_batches, axis=1)
         batch = rows.take(batches[step % n_batches])
-        slope = _flat(gate_loss(parameters, batch, classification_weight, alpha)[1], len(running))
+        slope = _flat(gate_loss(parameters, batch, classification_weight)[1], len(running))
+        slope += decay * flat
         rate = top_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         # The rate corrects for means that start at 0, as at the end of section 2 of the paper.
         rate *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
@@ -188,6 +194,11 @@ def batches_of(n_rows: int) -> tuple[int, int]:
 
 def _flat(arrays, *n_stacked):
     return np.concatenate([array.reshape(*n_stacked, -1) for array in arrays], axis=-1)
+
+
+def _penalised(arrays):
+    """1 for each coefficient and 0 for each bias of (V, v) or (W, w, U)."""
+    return np.repeat([1.0, 0.0, 1.0][: len(arrays)], [array.size for array in arrays])
 
 
 def _views(flat, arrays):
