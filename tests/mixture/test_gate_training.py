@@ -211,7 +211,7 @@ def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted
     assert used is weight
     assert_array_equal(trained.residual_variance, residual_variance(outputs, data.y, codes, weight))
     assert isinstance(trained.router, LogisticGate)
-    twin = LogisticGate().fit(inputs, np.array(["a", "b", "c"])[codes], weight)
+    twin = LogisticGate(tol=1e-3).fit(inputs, np.array(["a", "b", "c"])[codes], weight)
     assert_array_equal(trained.router.predict_proba(inputs), twin.predict_proba(inputs))
     assert plan.gate is not trained.gate
 
@@ -219,7 +219,6 @@ def test_a_regression_gate_gets_experts_anchors_and_a_router(n_targets, weighted
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_router_of_many_rows_sees_some_of_each_bin(monkeypatch, weighted):
     monkeypatch.setattr(_gate_training, "MAX_ROUTER_ROWS", 30)
-    monkeypatch.setattr(_gate_training, "EXACT_ROUTER_ROWS", 25)
     rng = np.random.default_rng(0)
     codes, inputs = np.repeat([0, 1, 2], [40, 18, 2]), rng.normal(size=(60, 2))
     weight = rng.uniform(1, 2, 60) if weighted else None
@@ -322,9 +321,9 @@ def test_a_fit_advances_a_random_state(given):
 
 @pytest.mark.parametrize(
     ("n_rows", "n_bins", "tol", "n_axes"),
-    [(600, 50, 1e-4, None), (600, 60, 5e-3, 20), (10_001, 2, 1e-3, None), (12_000, 300, 1e-3, 20)],
+    [(600, 50, 1e-3, None), (600, 60, 5e-3, 20), (12_000, 300, 1e-3, 20)],
 )
-def test_routers_of_many_rows_or_bins_do_less_work(n_rows, n_bins, tol, n_axes, monkeypatch):
+def test_routers_of_many_bins_do_less_work(n_rows, n_bins, tol, n_axes, monkeypatch):
     """The router of 400 bins took a minute, that of 1,024 did not end in ten."""
     monkeypatch.setattr(_gate_training, "fit_classifier", lambda gate, *_: gate)
     gate = fit_router(np.zeros((n_rows, 2)), np.arange(n_bins), np.arange(n_rows) % n_bins)

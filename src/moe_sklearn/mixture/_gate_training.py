@@ -21,13 +21,13 @@ from ._predictor import join_inputs, within
 
 # A router trained on more rows makes hard mixing no better.
 MAX_ROUTER_ROWS = 50_000
-# With more rows or bins than this, the router is solved to fewer digits, which saves time: hard mixing is as
-# good.
-EXACT_ROUTER_ROWS, EXACT_ROUTER_BINS, ROUTER_TOL = 10_000, 50, 1e-3
-# With more bins, it is a regression on discriminant axes of its inputs, in a tenth of the time. (On spectra
-# in 100 bins, R2 of hard mixing is .529, and .530 with all inputs.) The gradient of a class is in proportion
-# to the share of its rows, and so is the tolerance.
-ROUTER_AXES, TOL_OF_BINS = 20, 0.3
+# Fewer digits than those of a `LogisticGate` take half of the time. Hard mixing is as good: R2 differs by
+# .0002 +- .0004 on 22 real data sets.
+ROUTER_TOL = 1e-3
+# With more bins than FEW_BINS, the router is a regression on discriminant axes of its inputs, in a tenth of
+# the time. (On spectra in 100 bins, R2 of hard mixing is .529, and .530 with all inputs.) The gradient of a
+# class is in proportion to the share of its rows, and so is the tolerance.
+FEW_BINS, ROUTER_AXES, TOL_OF_BINS = 50, 20, 0.3
 
 
 class TrainedGate(NamedTuple):
@@ -182,8 +182,8 @@ def fit_router(inputs, bins, codes, sample_weight=None):
     """Fit a `LogisticGate` to some of the rows, to as many digits as the most probable bin needs."""
     rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
-    gate = LogisticGate(tol=ROUTER_TOL) if len(rows) > EXACT_ROUTER_ROWS else LogisticGate()
-    if len(bins) > EXACT_ROUTER_BINS:
+    gate = LogisticGate(tol=ROUTER_TOL)
+    if len(bins) > FEW_BINS:
         gate = LogisticGate(tol=TOL_OF_BINS / len(bins), n_axes=ROUTER_AXES)
     return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
