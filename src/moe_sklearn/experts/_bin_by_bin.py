@@ -157,9 +157,10 @@ class SolvedBins:
         """Add products to a pool, unless the pools are known."""
         if self.pooled is not None:
             return
-        if name not in self.pools:
-            self.pools[name] = Moments.zeros(self.n_features, self.n_targets, dtype=self._pool_dtype)
-        self.pools[name] += part
+        if name in self.pools:
+            self.pools[name] += part
+        else:
+            self.pools[name] = part.copy(dtype=np.result_type(self._pool_dtype, part.xx))
 
     def spare(self, *moments: Moments):
         """Offer the memory of products that are no longer needed for reuse."""

@@ -19,7 +19,7 @@ KRYLOV_STEPS, KRYLOV_TOLERANCE = 160, 1e-12
 # These steps and digits are enough to compare penalties.
 ROUGH_KRYLOV_SIZE, ROUGH_STEPS, ROUGH_TOLERANCE = 160, 40, 1e-2
 # Residuals of axes of float32 products, relative to their eigenvalue. Most axes are far more exact.
-AXES_TOLERANCE = 1e-4
+AXES_TOLERANCE = 1e-2
 # If there is one target for this number of columns, a tridiagonal form takes as long as Krylov spaces for all
 # targets.
 TARGETS_OF_TRIDIAGONAL = 40
@@ -90,7 +90,7 @@ def largest_eigenvectors(
     operator = LinearOperator((size, size), lambda v: product(v.ravel()), dtype=float)
     start = np.linspace(1, 2, size)
     tol = AXES_TOLERANCE if eps > EPS else EPS
-    values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=4 * n_vectors + 20, tol=tol)
+    values, vectors = eigsh(operator, k=n_vectors, which="LA", v0=start, ncv=3 * n_vectors + 20, tol=tol)
     order = np.argsort(values)[::-1]
     return values[order], vectors[:, order]
 

@@ -208,7 +208,7 @@ def pca_axes(moments: GroupMoments, n_components: int) -> tuple[np.ndarray, np.n
     components : ndarray of shape (n_components, n_features)
         Unit eigenvectors of the covariance, largest variance first; the sign makes each axis's entry
         of largest magnitude positive, as in `sklearn.decomposition.PCA`. With float32 products of more than
-        512 columns, residuals are up to 1e-4 of a variance: axes of nearly equal variances can be mixed.
+        512 columns, residuals are up to .01 of a variance: axes of nearly equal variances can be mixed.
     explained_variance : ndarray of shape (n_components,)
         With `freedom` of the moments as the denominator. 0 if float32 products leave only rounding.
     """
