@@ -130,15 +130,15 @@ def test_fits_are_the_same_and_few_matrices_are_held(monkeypatch):
     X, y, bins = wide_rows()
     of_one = _triangles.lower_bytes(FEW_COLUMNS, np.float32)
     in_turn = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
-    monkeypatch.setattr(_chunks, "available_memory", lambda: 3.5 * of_one)
+    monkeypatch.setattr(_chunks, "available_memory", lambda: 2.5 * of_one)
     again = BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
     assert_allclose(again.coef_, in_turn.coef_, rtol=0, atol=1e-6)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):
         BinnedRidgeExperts().fit(X, y, bins=bins)
     with pytest.raises(MemoryError, match="5 bins of 512 columns"):
         BinnedRidgeExperts(ALPHA).fit_batches([(X, y, bins)])
-    monkeypatch.setattr(_chunks, "available_memory", lambda: 2.5 * of_one)
-    with pytest.raises(MemoryError, match="3 bins of 512 columns"):
+    monkeypatch.setattr(_chunks, "available_memory", lambda: 1.5 * of_one)
+    with pytest.raises(MemoryError, match="2 bins of 512 columns"):
         BinnedRidgeExperts(ALPHA).fit(X, y, bins=bins)
 
 
@@ -150,6 +150,20 @@ def test_the_matrices_of_a_bin_serve_the_next(calls_of):
         gather_in_turn(BinnedRidgeExperts(ALPHA), [Rows(as_source(X), y, bins)], folds, "auto", Scratch())
         counts.append(len(made) - before)
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("n_folds", [2, 3])
+def test_pools_of_many_rows_are_summed_in_float64(monkeypatch, n_folds):
+    monkeypatch.setattr("moe_sklearn.experts._bin_by_bin.FLOAT32_ROWS", 700)
+    monkeypatch.setattr("moe_sklearn.moments._moments.FLOAT32_ROWS", 700)
+    X, y, bins = make_rows(np.float32)
+    folds = np.arange(len(y)) % n_folds
+    solved, whole = both(X, y, bins, folds, None, True, 1)
+    assert solved.pool().xx.dtype == np.float64
+    for found, expected in ((solved.pool(), whole.pool()), (solved.pool_without(0), whole.pool_without(0))):
+        assert (found.n_rows, found.weight) == (expected.n_rows, expected.weight)
+        assert_allclose(found.x_mean, expected.x_mean, atol=1e-7)
+        assert_allclose(np.tril(found.xx), np.tril(expected.xx), rtol=0, atol=3e-5 * len(y))
 
 
 def test_mixture_is_that_of_moments_gathered_whole(monkeypatch):

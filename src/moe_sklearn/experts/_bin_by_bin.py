@@ -64,8 +64,6 @@ class SolvedBins:
         The bins that are kept as rows. They are small, and solved when needed.
     n_fitted : int
         Number of first folds that have models without them.
-    n_rows : int
-        Number of all rows.
     pooled : FoldMoments, optional
         Moments of all rows, which know the pools already. None means that the pools are sums of solved bins.
 
@@ -77,20 +75,19 @@ class SolvedBins:
         The rows of the bin outside a fold in which it has rows; None if there are no others.
     counts : dict of {label: list of int}
         Number of rows of the bin in each fold.
-    pools : dict
-        Sums of the products of solved bins: over "all" rows, and over each fitted fold, or over the rest.
+    sums : dict
+        Products of solved bins over "all" rows, and over each fitted fold, or over the rest: a sum, and
+        possibly another of further bins.
     """
 
-    def __init__(self, in_rows: FoldMoments, n_fitted: int, n_rows: int, pooled: FoldMoments | None = None):
+    def __init__(self, in_rows: FoldMoments, n_fitted: int, pooled: FoldMoments | None = None):
         self.in_rows, self.n_fitted, self.n_folds = in_rows, n_fitted, in_rows.n_folds
         self.n_features, self.n_targets = in_rows.n_features, in_rows.n_targets
         self.totals: dict = {}
         self.rests: dict = {}
         self.counts: dict = {}
-        self.pools: dict = {}
+        self.sums: dict = {}
         self.pooled = pooled
-        # Long sums are in float64 from the start, which saves a copy.
-        self._pool_dtype = float if n_rows > FLOAT32_ROWS else in_rows.product_dtype
         self._spare: list[np.ndarray] = []
 
     @property
@@ -136,15 +133,15 @@ class SolvedBins:
         """Moments of all rows."""
         if self.pooled is not None:
             return self.pooled.pool()
-        return self._with_rows(self.pools.get("all"), self.in_rows.pool())
+        return self._with_rows(self._sum("all"), self.in_rows.pool())
 
     def pool_without(self, fold: int):
         """Moments of all rows outside one of the fitted folds."""
         if self.pooled is not None:
             return self.pooled.pool_without(fold)
-        pool: Any = self.pools.get(1 if self.has_rest else "all")
-        if not self.has_rest and fold in self.pools:
-            pool = pool.minus(self.pools[fold], self.take_spare(pool.xx.dtype))
+        pool: Any = self._sum(1 if self.has_rest else "all")
+        if not self.has_rest and fold in self.sums:
+            pool = pool.minus(self._sum(fold), self.take_spare(pool.xx.dtype))
         return self._with_rows(pool, self.in_rows.pool_without(fold))
 
     def _with_rows(self, pool, in_rows):
@@ -157,10 +154,20 @@ class SolvedBins:
         """Add products to a pool, unless the pools are known."""
         if self.pooled is not None:
             return
-        if name in self.pools:
-            self.pools[name] += part
+        sums = self.sums.setdefault(name, [])
+        # As long as there are few rows, they are added in float32, in a third of the time.
+        if sums and sums[-1].n_rows + part.n_rows <= FLOAT32_ROWS:
+            sums[-1] += part
         else:
-            self.pools[name] = part.copy(dtype=np.result_type(self._pool_dtype, part.xx))
+            self._sum(name)
+            sums.append(part.copy())
+
+    def _sum(self, name):
+        """Products of one of the pools; None if it has no bins."""
+        sums = self.sums.get(name, [])
+        while len(sums) > 1:
+            sums[0] += sums.pop()
+        return sums[0] if sums else None
 
     def spare(self, *moments: Moments):
         """Offer the memory of products that are no longer needed for reuse."""
@@ -231,7 +238,7 @@ def solve_moments(moments: FoldMoments, alpha_of: Callable, n_fitted: int, scrat
     """Solve the bins of moments of all rows, which are not changed."""
     parts = {label: moments.parts(label) for label in [*moments.bins.tolist(), None]}
     few = [label for label in parts if all(part.is_rows for part in parts[label])]
-    solved = SolvedBins(moments.select(few), n_fitted, moments.n_rows, moments)
+    solved = SolvedBins(moments.select(few), n_fitted, moments)
     bins = (
         (label, {fold: part.as_products() for fold, part in enumerate(of_bin) if part.n_rows})
         for label, of_bin in parts.items()
@@ -269,10 +276,11 @@ def gather_in_turn(
     folds = folds or GivenFolds(np.zeros(len(rows), int), 1, 0)
     in_rows = FoldMoments.empty_for(rows.X, rows.y, product_dtype=product_dtype)
     in_rows.n_folds = folds.n_folds
-    solved = SolvedBins(in_rows, folds.n_fitted, len(rows))
-    # A bin has a matrix for each fold, and two more if there are many folds. The matrices of the pools count
-    # twice, because they can be in float64.
-    n_held = folds.n_folds + 2 * (folds.n_folds > 2) + 2 * (folds.n_fitted + 1)
+    solved = SolvedBins(in_rows, folds.n_fitted)
+    # A bin has a matrix for each fold, and two more if there are many folds. A pool has one of some bins, and
+    # possibly one in float64, which counts twice.
+    n_of_pool = 1 if len(rows) <= FLOAT32_ROWS else 3
+    n_held = folds.n_folds + 2 * (folds.n_folds > 2) + n_of_pool * (folds.n_fitted + 1)
     stage = progress.stage("moments", len(rows))
     given = {"n_held": n_held, "memory_of": solved.take_spare, "watch": stage.watch}
     bins = in_rows.gather_in_turn(rows, folds.assign(rows.y), **given)

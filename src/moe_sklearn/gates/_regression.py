@@ -316,15 +316,24 @@ class RegressionGate(StatefulEstimator):
         n_parts = n_threads if rows.experts.shape[1] <= MANY_EXPERTS else len(members)
         ends = len(members) * np.arange(n_parts + 1) // n_parts
         parts = [members[first:end] for first, end in pairwise(ends)]
+        # If there is nothing to find beyond the regimes, a gate on the labels is better than a network.
+        with_labels = members if rows.n_bins > 1 and self.classification_weight < 1 else []
         with ThreadPoolExecutor(n_threads) as pool:
-            return list(chain.from_iterable(pool.map(partial(self._train, rows, progress), parts)))
+            networks = pool.map(partial(self._train, rows, progress), parts)
+            # They take the threads that have ended with networks.
+            label_gates = pool.map(partial(self._train_on_labels, rows), with_labels)
+            trained = list(chain.from_iterable(networks)), list(label_gates) or [None] * len(members)
+        return [_Member(*parts) for parts in zip(*trained, (held for _, held in splits), strict=True)]
+
+    def _alpha(self, rows):
+        return self.alpha * min(1, PENALISED_ROWS / len(rows.y))
 
     def _train(self, rows, progress, members):
-        """Train networks, and for each network a linear gate on the labels of its rows."""
+        """Train networks side by side."""
         splits, starts, rngs = zip(*members, strict=True)
         train, held = zip(*splits, strict=True)
         held_out = [rows.take(some) for some in held]
-        weight, alpha = self.classification_weight, self.alpha * min(1, PENALISED_ROWS / len(rows.y))
+        weight, alpha = self.classification_weight, self._alpha(rows)
         stage = progress.stage("training")
 
         def report(step, n_steps, networks):
@@ -340,16 +349,14 @@ class RegressionGate(StatefulEstimator):
             ]
         for network in networks:
             progress.say(f"network: {network.n_steps:,} steps, held-out loss {network.loss:.4f}", level=2)
-        # If there is nothing to find beyond the regimes, a gate on the labels is better than a network.
-        label_gates: list = [None] * len(members)
-        if rows.n_bins > 1 and weight < 1:
-            start = start_parameters(rows, 0, 1.0, rngs[0])
-            some = replace(rows, experts=rows.experts[:, :0]).take  # labels do not need the experts
-            label_gates = [
-                train_linear(start, some(own[:LABEL_GATE_ROWS]), test, 1.0, alpha, *LABEL_GATE_LIMITS)
-                for own, test in zip(train, held_out, strict=True)
-            ]
-        return [_Member(*parts) for parts in zip(networks, label_gates, held, strict=True)]
+        return networks
+
+    def _train_on_labels(self, rows, member):
+        """Train a linear gate on the labels of the rows of a network."""
+        (train, held), _, rng = member
+        some = replace(rows, experts=rows.experts[:, :0]).take  # labels do not need the experts
+        start, limits = start_parameters(rows, 0, 1.0, rng), LABEL_GATE_LIMITS
+        return train_linear(start, some(train[:LABEL_GATE_ROWS]), some(held), 1.0, self._alpha(rows), *limits)
 
 
 class _Member(NamedTuple):
