@@ -34,9 +34,20 @@ def loss_of(parameters, rows, classification_weight=0.0):
     return mixture_loss(gate_logits(parameters, rows.inputs), rows, classification_weight)[0]
 
 
+def joined(*parts):
+    """The rows of all parts, and the positions of those of each."""
+    names, ends = ("inputs", "experts", "y", "weight", "codes"), np.cumsum([len(part.y) for part in parts])
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return replace(parts[0], **arrays), np.split(np.arange(ends[-1]), ends[:-1])
+
+
 def train_alone(start, rows, held_out, alpha, max_iter, rng):
-    train, report = [np.arange(len(rows.y))], lambda *_: None
-    return train_hidden([start], rows, train, [held_out], 0.0, alpha, max_iter, [rng], report)[0]
+    rows, (train, held) = joined(rows, held_out)
+    return train_hidden([start], rows, [train], [held], 0.0, alpha, max_iter, [rng], lambda *_: None)[0]
+
+
+def update(best, parameters, held_out):
+    return best.update(parameters, best.score(parameters, held_out))
 
 
 def adam_by_hand(parameters, rows, alpha, max_iter, batch_rows, rng):
@@ -107,7 +118,7 @@ def test_networks_side_by_side_are_those_trained_alone():
     rows = draw_rows(0, 300)
     starts = [small_start(rows, seed) for seed in range(3)]
     train = [np.arange(first, first + 200) for first in (0, 50, 100)]
-    held_out = [rows.take(np.arange(250 - 10 * seed, 260)) for seed in range(3)]
+    held_out = [np.arange(250 - 10 * seed, 270 - 10 * seed) for seed in range(3)]
 
     def trained(chosen):
         rngs = [np.random.RandomState(seed) for seed in chosen]
@@ -131,8 +142,8 @@ def contradicted():
 
 def test_a_network_that_has_stopped_does_not_stop_the_others(contradicted):
     train, held_out, start = contradicted
-    rows, rngs = [np.arange(64)] * 2, [np.random.RandomState(seed) for seed in range(2)]
-    given = [start] * 2, train, rows, [held_out, train], 0.0, 0.0, 100, rngs
+    (rows, (own, held)), rngs = joined(train, held_out), [np.random.RandomState(seed) for seed in range(2)]
+    given = [start] * 2, rows, [own] * 2, [held, own], 0.0, 0.0, 100, rngs
     first, second = train_hidden(*given, lambda *_: None)
     assert first.stale == PATIENCE
     alone = train_alone(start, train, train, 0.0, 100, np.random.RandomState(1))
@@ -188,14 +199,14 @@ def test_half_of_the_weight_or_more_starts_on_the_fallback(hidden, fallback, n_r
 
 def test_training_stops_when_the_held_out_loss_no_longer_falls():
     rows = draw_rows(0)
-    best = EarlyStopping(0.0)
+    best = EarlyStopping(0.0, rows)
     start = draw_parameters(0, rows, 0)
-    assert not best.update(start, rows)
+    assert not update(best, start, rows)
     kept, first = start[0].copy(), best.loss
     worse = [start[0] + 3, start[1]]
     worse[0][0] += 9
     assert loss_of(worse, rows) > first
-    stops = [best.update(worse, rows) for _ in range(PATIENCE)]
+    stops = [update(best, worse, rows) for _ in range(PATIENCE)]
     assert stops == [False] * (PATIENCE - 1) + [True]
     start[0] += 1  # the best is a copy
     assert_array_equal(best.parameters[0], kept)
@@ -206,10 +217,10 @@ def test_training_stops_when_the_held_out_loss_no_longer_falls():
 def test_the_start_is_left_for_more_than_the_share_of_a_row(factor, left):
     rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))
     parameters = draw_parameters(0, rows, 0)
-    best = EarlyStopping(0.0)
-    best.update(parameters, rows)
+    best = EarlyStopping(0.0, rows)
+    update(best, parameters, rows)
     later, heavier = [array + 1 for array in parameters], replace(rows, weight=factor * rows.weight)
-    stops = [best.update(later, heavier) for _ in range(PATIENCE)]
+    stops = [update(best, later, heavier) for _ in range(PATIENCE)]
     assert (best.parameters[0] != parameters[0]).all() == left
     assert stops == [False] * (PATIENCE - 1) + [not left]  # what does not leave the start is no gain
 
@@ -218,19 +229,19 @@ def test_a_gain_of_a_ten_thousandth_is_none():
     rows = replace(draw_rows(0), experts=np.zeros((12, 4, 2)))  # the loss does not depend on the gate
     parameters = draw_parameters(0, rows, 0)
     for factor, improved in [(1 - 2e-4, True), (1 - 0.5e-4, False)]:
-        best = EarlyStopping(0.0)
-        best.update(parameters, rows)
+        best = EarlyStopping(0.0, rows)
+        update(best, parameters, rows)
         best.least = np.inf
-        best.update(parameters, replace(rows, weight=factor * rows.weight))
+        update(best, parameters, replace(rows, weight=factor * rows.weight))
         assert (best.stale == 0) is improved
 
 
 @pytest.mark.parametrize(("weight", "criterion"), [(0.0, 0.0), (0.3, 0.0), (1.0, 1.0)])
 def test_a_gate_of_labels_is_stopped_by_labels(weight, criterion):
     rows = draw_rows(0)
-    parameters, best = draw_parameters(0, rows, 0), EarlyStopping(weight)
-    best.update(parameters, rows)
-    assert best.loss == loss_of(parameters, rows, criterion)
+    parameters, best = draw_parameters(0, rows, 0), EarlyStopping(weight, rows)
+    update(best, parameters, rows)
+    assert best.loss == pytest.approx(loss_of(parameters, rows, criterion), rel=1e-12)
 
 
 def test_gates_of_many_bins_take_fewer_steps(monkeypatch):

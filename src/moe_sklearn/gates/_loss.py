@@ -125,13 +125,10 @@ def mixture_loss(
     else:
         gradient = np.zeros_like(logits)
     if c:
+        surprise, entropy = _of_labels(logits, rows)
+        loss += c * float(np.vdot(scale, entropy)) / n_gates
         own = rows.codes[..., None, :] == np.arange(rows.n_bins)[:, None]
-        labelled = rows.codes != NO_BIN
-        surprise = softmax(logits[..., : rows.n_bins, :])
-        places = np.maximum(rows.codes, 0)[..., None, :]
-        likelihood = np.take_along_axis(surprise, places, axis=-2)[..., 0, :]
-        scale = c * scale * labelled
-        loss -= float(np.vdot(scale, np.log(np.maximum(likelihood, np.finfo(logits.dtype).tiny)))) / n_gates
+        scale = c * scale * (rows.codes != NO_BIN)
         # In place, because these arrays are the largest of a gate of many bins.
         surprise -= own
         surprise *= scale[..., None, :]
@@ -145,6 +142,18 @@ def mixture_errors(proba: np.ndarray, rows: GateRows) -> np.ndarray:
     The result is (n,).
     """
     return rows.weight * huber(_mixture(proba, rows)[2])[0]
+
+
+def label_errors(logits: np.ndarray, rows: GateRows) -> np.ndarray:
+    """Compute the cross-entropy of the label of each row, times its sample weight; 0 without one: (n,)."""
+    return rows.weight * _of_labels(logits, rows)[1]
+
+
+def _of_labels(logits, rows):
+    """Compute the probabilities of the bins (n_bins, n), and the cross-entropy of each label (n,)."""
+    proba = softmax(logits[..., : rows.n_bins, :])
+    own = np.take_along_axis(proba, np.maximum(rows.codes, 0)[..., None, :], axis=-2)[..., 0, :]
+    return proba, -np.log(np.maximum(own, np.finfo(own.dtype).tiny)) * (rows.codes != NO_BIN)
 
 
 def _mixture(proba, rows):

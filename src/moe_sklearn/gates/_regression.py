@@ -332,7 +332,6 @@ class RegressionGate(StatefulEstimator):
         """Train networks side by side."""
         splits, starts, rngs = zip(*members, strict=True)
         train, held = zip(*splits, strict=True)
-        held_out = [rows.take(some) for some in held]
         weight, alpha = self.classification_weight, self._alpha(rows)
         stage = progress.stage("training")
 
@@ -341,11 +340,11 @@ class RegressionGate(StatefulEstimator):
             stage.report(lambda: f"step {step:,} of at most {n_steps:,}, held-out loss {losses}")
 
         if self.hidden_layer_size:
-            networks = train_hidden(starts, rows, train, held_out, weight, alpha, self.max_iter, rngs, report)
+            networks = train_hidden(starts, rows, train, held, weight, alpha, self.max_iter, rngs, report)
         else:
             networks = [
-                train_linear(start, rows.take(own), test, weight, alpha, self.max_iter)
-                for start, own, test in zip(starts, train, held_out, strict=True)
+                train_linear(start, rows.take(own), rows.take(test), weight, alpha, self.max_iter)
+                for start, (own, test) in zip(starts, splits, strict=True)
             ]
         for network in networks:
             progress.say(f"network: {network.n_steps:,} steps, held-out loss {network.loss:.4f}", level=2)
@@ -422,10 +421,10 @@ def _splits(n_rows, n_restarts, rng, groups=None):
     for restart in range(n_restarts):
         turned = np.roll(order, -restart * n_held)
         splits.append([_rows_of_groups(some, groups) for some in (turned[n_held:], turned[:n_held])])
-    # Networks that are trained side by side need the same number of rows: if groups differ in size, some rows
-    # count twice.
-    longest = max(len(train) for train, _ in splits)
-    return [(np.resize(train, longest), held) for train, held in splits]
+    # Networks that are trained side by side need the same numbers of rows: if groups differ in size, some
+    # rows count twice.
+    longest = [max(map(len, rows)) for rows in zip(*splits, strict=True)]
+    return [list(map(np.resize, split, longest)) for split in splits]
 
 
 def _rows_of_groups(order, groups):

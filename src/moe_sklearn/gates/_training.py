@@ -6,7 +6,7 @@ from itertools import accumulate
 import numpy as np
 from scipy.optimize import minimize
 
-from ._loss import gate_logits, gate_loss, mixture_errors, mixture_loss, softmax
+from ._loss import gate_logits, gate_loss, label_errors, mixture_errors, softmax
 
 # A batch is a 20th of few rows, so that they still give enough steps, and a smaller part of many rows.
 BATCH_ROWS = (32, 1024)
@@ -68,32 +68,35 @@ class EarlyStopping:
     without it, and -.025 for the ridge.)
     """
 
-    def __init__(self, classification_weight, patience=PATIENCE):
-        self.patience = patience
+    def __init__(self, classification_weight, held_out, patience=PATIENCE):
+        self.patience, self.n_held_out = patience, held_out.y.shape[-2]
         # A gate trained only on labels is scored by labels, all others by the mixture.
         self.by_labels = classification_weight == 1
         self.loss, self.least, self.parameters, self.stale, self.n_steps = np.inf, np.inf, None, 0, 0
 
-    def update(self, parameters, held_out):
-        """Score `parameters` by the rows `held_out`; return True if training should stop."""
+    def score(self, parameters, held_out):
+        """Mean error of the held-out rows of a gate, or of each of several ones."""
         logits = gate_logits(parameters, held_out.inputs)
-        if self.by_labels:
-            loss = mixture_loss(logits, held_out, 1.0)[0]
-        else:
-            loss = float(mixture_errors(softmax(logits), held_out).mean())
+        errors = (
+            label_errors(logits, held_out) if self.by_labels else mixture_errors(softmax(logits), held_out)
+        )
+        return errors.mean(axis=-1)
+
+    def update(self, parameters, loss):
+        """Keep `parameters` if their held-out loss is the least; return True if training should stop."""
         self.stale += 1
         if self.parameters is None:
-            self.least = loss * (1 - 1 / len(held_out.y))
+            self.least = loss * (1 - 1 / self.n_held_out)
         elif not loss < self.loss * (1 - LEAST_GAIN) or (loss > self.least and not self.by_labels):
             return self.stale >= self.patience
-        self.loss, self.stale = loss, 0
+        self.loss, self.stale = float(loss), 0
         self.parameters = [array.copy() for array in parameters]
         return False
 
 
 def train_linear(parameters, train, held_out, classification_weight, alpha, max_iter, patience=PATIENCE):
     """Train a linear gate by L-BFGS over all rows; return the `EarlyStopping` of its iterations."""
-    best = EarlyStopping(classification_weight, patience)
+    best = EarlyStopping(classification_weight, held_out, patience)
 
     def unpack(flat):
         return _views(flat.astype(parameters[0].dtype), parameters)
@@ -103,10 +106,10 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
         return loss + alpha * float(flat @ (penalised * flat)), _flat(gradient) + 2 * alpha * penalised * flat
 
     def stop_when_stale(flat):
-        if best.update(unpack(flat), held_out):
+        if best.update(unpack(flat), best.score(unpack(flat), held_out)):
             raise StopIteration
 
-    best.update(parameters, held_out)
+    best.update(parameters, best.score(parameters, held_out))
     start, penalised = _flat(parameters).astype(float), _penalised(parameters)
     n_iter = min(max_iter, affordable(LEAST_ITERATIONS, start.size * len(train.y)))
     # Each correction holds two copies of the coefficients, which are 2 million with 1,000 bins.
@@ -116,18 +119,19 @@ def train_linear(parameters, train, held_out, classification_weight, alpha, max_
     return best
 
 
-def train_hidden(starts, rows, train, held_out, classification_weight, alpha, max_iter, rngs, report):
+def train_hidden(starts, rows, train, held, classification_weight, alpha, max_iter, rngs, report):
     """Train networks side by side by Adam over mini-batches, each until its held-out loss no longer falls.
 
     The learning rate falls like a half cosine. Adam: Kingma and Ba (2015), "Adam: a method for stochastic
     optimization", ICLR.
 
-    Each network has its untrained parameters in `starts`, the positions of its rows in `train` (the same
-    number for each), its rows in `held_out` and a generator that shuffles its rows in `rngs`. Whenever the
-    held-out rows are scored, `report` is called with the number of steps, the greatest number of steps and
-    the `EarlyStopping` of all networks, which are returned.
+    Each network has its untrained parameters in `starts`, the positions of its rows in `train` and of the
+    held-out ones in `held` (the same numbers for each), and a generator that shuffles its rows in `rngs`.
+    Whenever the held-out rows are scored, `report` is called with the number of steps, the greatest number of
+    steps and the `EarlyStopping` of all networks, which are returned.
     """
-    best = [EarlyStopping(classification_weight) for _ in held_out]
+    held, held_out = np.asarray(held), rows.take(held)
+    best = [EarlyStopping(classification_weight, held_out) for _ in starts]
     n_batches, size = batches_of(len(train[0]))
     is_many = len(rows.y) > MANY_ROWS
     n_steps = min(max_iter * n_batches, max(MAX_STEPS_OF_MANY if is_many else MAX_STEPS, n_batches))
@@ -137,8 +141,13 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
     mean, square, parameters = np.zeros_like(flat), np.zeros_like(flat), _views(flat, starts[0])
     n_steps = min(n_steps, affordable(LEAST_STEPS, flat.shape[1] * size))
     decay = (2 * alpha * _penalised(starts[0])).astype(flat.dtype)
-    for stopping, *given in zip(best, starts, held_out, strict=True):
-        stopping.update(*given)
+
+    def are_stale():
+        losses = best[0].score(parameters, held_out)
+        networks = zip(running, losses, *parameters, strict=True)
+        return np.array([best[number].update(network, loss) for number, loss, *network in networks])
+
+    are_stale()
     for step in range(n_steps):
         if step % n_batches == 0:
             order = np.stack([rngs[number].permutation(train[number]) for number in running])
@@ -154,17 +163,16 @@ def train_hidden(starts, rows, train, held_out, classification_weight, alpha, ma
         flat -= rate * mean / (np.sqrt(square) + 1e-8)
         done = step + 1
         if done % min(n_batches, STEPS_PER_LOOK) == 0 or done == n_steps:
-            goes_on = np.ones(len(running), bool)
-            for place, (number, *network) in enumerate(zip(running, *parameters, strict=True)):
+            for number in running:
                 best[number].n_steps = done
-                goes_on[place] = not best[number].update(network, held_out[number])
+            goes_on = ~are_stale()
             report(done, n_steps, best)
             if not goes_on.any():
                 break
             if not goes_on.all():
                 state = running, flat, mean, square, *batches
                 running, flat, mean, square, *batches = (stacked[goes_on] for stacked in state)
-                parameters = _views(flat, starts[0])
+                parameters, held_out = _views(flat, starts[0]), rows.take(held[running])
     return best
 
 

@@ -388,6 +388,8 @@ class Moments(GroupMoments):
         return x_rounding, units * (EPS * y_before + TINY) + self.y_floor()
 
     def _refuse_negative(self, x_squares, y_squares, *before):
+        if (x_squares >= 0).all() and (y_squares >= 0).all():
+            return
         # The rows may have come one by one.
         x_rounding, y_rounding = self._rounding_of_differences(self.n_rows, *before)
         if (x_squares < -x_rounding).any() or (y_squares < -y_rounding).any():
