@@ -72,7 +72,7 @@ def test_a_tridiagonal_form_solves_for_all_alphas(n_features):
     for k in (1, 5):
         found = _eigen._tridiagonal_path(np.tril(matrix), alphas[:k], right)
         assert found.shape == (k, 2, n_features)
-        for alpha, solution in zip(alphas, found, strict=False):
+        for alpha, solution in zip(alphas[:k], found, strict=True):
             twin = np.linalg.solve(matrix + alpha * np.eye(n_features), right).T
             np.testing.assert_allclose(solution, twin, rtol=1e-9)
     assert np.isnan(_eigen._tridiagonal_path(-np.eye(3), np.ones(2) / 2, np.ones((3, 2)))).all()

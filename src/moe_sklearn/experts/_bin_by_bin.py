@@ -155,7 +155,7 @@ class SolvedBins:
         if self.pooled is not None:
             return
         sums = self.sums.setdefault(name, [])
-        # As long as there are few rows, they are added in float32, in a third of the time.
+        # As long as there are few rows, they are added in float32, in less than half of the time.
         if sums and sums[-1].n_rows + part.n_rows <= FLOAT32_ROWS:
             sums[-1] += part
         else:

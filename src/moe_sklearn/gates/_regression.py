@@ -317,22 +317,22 @@ class RegressionGate(StatefulEstimator):
         ends = len(members) * np.arange(n_parts + 1) // n_parts
         parts = [members[first:end] for first, end in pairwise(ends)]
         # If there is nothing to find beyond the regimes, a gate on the labels is better than a network.
-        with_labels = members if rows.n_bins > 1 and self.classification_weight < 1 else []
+        labelled = members if rows.n_bins > 1 and self.classification_weight < 1 else []
         with ThreadPoolExecutor(n_threads) as pool:
             networks = pool.map(partial(self._train, rows, progress), parts)
-            # They take the threads that have ended with networks.
-            label_gates = pool.map(partial(self._train_on_labels, rows), with_labels)
+            # Gates on labels take the thread that has ended with its networks first.
+            label_gates = pool.map(partial(self._train_on_labels, rows), labelled)
             trained = list(chain.from_iterable(networks)), list(label_gates) or [None] * len(members)
         return [_Member(*parts) for parts in zip(*trained, (held for _, held in splits), strict=True)]
 
-    def _alpha(self, rows):
+    def _penalty(self, rows):
         return self.alpha * min(1, PENALISED_ROWS / len(rows.y))
 
     def _train(self, rows, progress, members):
         """Train networks side by side."""
         splits, starts, rngs = zip(*members, strict=True)
         train, held = zip(*splits, strict=True)
-        weight, alpha = self.classification_weight, self._alpha(rows)
+        weight, alpha = self.classification_weight, self._penalty(rows)
         stage = progress.stage("training")
 
         def report(step, n_steps, networks):
@@ -355,7 +355,9 @@ class RegressionGate(StatefulEstimator):
         (train, held), _, rng = member
         some = replace(rows, experts=rows.experts[:, :0]).take  # labels do not need the experts
         start, limits = start_parameters(rows, 0, 1.0, rng), LABEL_GATE_LIMITS
-        return train_linear(start, some(train[:LABEL_GATE_ROWS]), some(held), 1.0, self._alpha(rows), *limits)
+        return train_linear(
+            start, some(train[:LABEL_GATE_ROWS]), some(held), 1.0, self._penalty(rows), *limits
+        )
 
 
 class _Member(NamedTuple):

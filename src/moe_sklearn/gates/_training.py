@@ -75,7 +75,7 @@ class EarlyStopping:
         self.loss, self.least, self.parameters, self.stale, self.n_steps = np.inf, np.inf, None, 0, 0
 
     def score(self, parameters, held_out):
-        """Mean error of the held-out rows of a gate, or of each of several ones."""
+        """Compute the mean error of the held-out rows: a number, or (n_gates,) for stacked gates."""
         logits = gate_logits(parameters, held_out.inputs)
         errors = (
             label_errors(logits, held_out) if self.by_labels else mixture_errors(softmax(logits), held_out)

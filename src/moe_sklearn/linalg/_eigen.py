@@ -98,8 +98,9 @@ def largest_eigenvectors(
 def _tridiagonal_path(matrix, alphas, rhs):
     """Solutions (n_alphas, n_targets, n_features) of (S + alpha I) w = rhs; nan if alphas are rounding.
 
-    With S = Q T Q' and a tridiagonal T, w = Q (T + alpha I)^-1 Q' rhs. T takes less than half of the time of
-    eigenvectors. All T + alpha I are blocks of one tridiagonal matrix.
+    With S = Q T Q' and a tridiagonal T, w = Q (T + alpha I)^-1 Q' rhs (Golub and Van Loan, Matrix
+    Computations, 4th ed., section 8.3). T takes about half of the time of eigenvectors. All T + alpha I are
+    blocks of one tridiagonal matrix.
     """
     size, block = len(matrix), 32
     reflections, diagonal, off_diagonal, tau, _ = lapack.dsytrd(matrix, lower=1, lwork=block * size)
