@@ -77,10 +77,9 @@ class EarlyStopping:
     def score(self, parameters, held_out):
         """Compute the mean error of the held-out rows: a number, or (n_gates,) for stacked gates."""
         logits = gate_logits(parameters, held_out.inputs)
-        errors = (
-            label_errors(logits, held_out) if self.by_labels else mixture_errors(softmax(logits), held_out)
-        )
-        return errors.mean(axis=-1)
+        if self.by_labels:
+            return label_errors(logits, held_out).mean(axis=-1)
+        return mixture_errors(softmax(logits), held_out).mean(axis=-1)
 
     def update(self, parameters, loss):
         """Keep `parameters` if their held-out loss is the least; return True if training should stop."""

@@ -182,9 +182,8 @@ def fit_router(inputs, bins, codes, sample_weight=None):
     """Fit a `LogisticGate` to some of the rows, to as many digits as the most probable bin needs."""
     rows = stratified_rows(codes, len(bins), MAX_ROUTER_ROWS, random_state=0)
     weight = None if sample_weight is None else sample_weight[rows]
-    gate = LogisticGate(tol=ROUTER_TOL)
-    if len(bins) > FEW_BINS:
-        gate = LogisticGate(tol=TOL_OF_BINS / len(bins), n_axes=ROUTER_AXES)
+    of_many = {"tol": TOL_OF_BINS / len(bins), "n_axes": ROUTER_AXES}
+    gate = LogisticGate(**(of_many if len(bins) > FEW_BINS else {"tol": ROUTER_TOL}))
     return fit_classifier(gate, inputs[rows], bins[codes[rows]], weight)
 
 
