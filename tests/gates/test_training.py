@@ -103,7 +103,7 @@ def test_batches_grow_with_the_rows(n_rows, expected):
 def test_a_network_of_many_rows_is_trained_for_fewer_epochs(monkeypatch):
     """No more than MAX_STEPS batches, but one epoch at least, and now and then a look at held-out rows."""
     rows, looks = draw_rows(0, 4000), []
-    monkeypatch.setattr(EarlyStopping, "update", lambda self, network, _: looks.append(network) or False)
+    monkeypatch.setattr(EarlyStopping, "update", lambda _, *given: looks.append(given) or False)
     monkeypatch.setattr(_training, "STEPS_PER_LOOK", 10)
     for most, steps in ((45, 45), (3, 22)):
         monkeypatch.setattr(_training, "MAX_STEPS", most)
@@ -246,10 +246,10 @@ def test_a_gate_of_labels_is_stopped_by_labels(weight, criterion):
 
 def test_gates_of_many_bins_take_fewer_steps(monkeypatch):
     """40,000 rows in 400 bins took 98 s."""
-    rows, looks = draw_rows(0, 640), []
+    rows, update = draw_rows(0, 640), EarlyStopping.update
     start = small_start(rows)
     size = sum(array.size for array in start)
-    monkeypatch.setattr(EarlyStopping, "update", lambda self, network, _: looks.append(network) or False)
+    monkeypatch.setattr(EarlyStopping, "update", lambda best, *given: update(best, *given) and False)
     monkeypatch.setattr(_training, "LEAST_STEPS", 7)
     monkeypatch.setattr(_training, "LEAST_ITERATIONS", 2)
     for affordable, steps in ((11, 11), (3, 7)):

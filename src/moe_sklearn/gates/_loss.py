@@ -57,7 +57,7 @@ class GateRows:
         """Select rows by their positions, an array of any shape."""
         names = ("inputs", "experts", "y", "weight", "codes")
         # Indexing with brackets takes four times as long.
-        return replace(self, **{name: np.take(getattr(self, name), rows, axis=0) for name in names})
+        return replace(self, **{name: getattr(self, name).take(rows, axis=0) for name in names})
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

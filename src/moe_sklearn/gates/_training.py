@@ -46,8 +46,7 @@ def start_parameters(rows, hidden_layer_size, classification_weight, rng, fallba
     shares of the rest.
     """
     n_inputs, n_experts = rows.inputs.shape[1], rows.experts.shape[1]
-    coef = np.zeros((n_experts + hidden_layer_size, n_inputs))
-    bias = np.zeros(len(coef))
+    coef, bias = np.zeros((n_experts + hidden_layer_size, n_inputs)), np.zeros(n_experts + hidden_layer_size)
     if classification_weight == 1:
         bias[rows.n_bins : n_experts] = NEVER
     elif fallback is not None:
@@ -74,16 +73,15 @@ class EarlyStopping:
         self.by_labels = classification_weight == 1
         self.loss, self.least, self.parameters, self.stale, self.n_steps = np.inf, np.inf, None, 0, 0
 
-    def score(self, parameters, held_out):
-        """Compute the mean error of the held-out rows: a number, or (n_gates,) for stacked gates."""
-        logits = gate_logits(parameters, held_out.inputs)
-        if self.by_labels:
-            return label_errors(logits, held_out).mean(axis=-1)
-        return mixture_errors(softmax(logits), held_out).mean(axis=-1)
+    def score(self, parameters, rows):
+        """Compute the mean error of held-out rows: a number, or (n_gates,) for stacked gates."""
+        logits = gate_logits(parameters, rows.inputs)
+        errors = label_errors(logits, rows) if self.by_labels else mixture_errors(softmax(logits), rows)
+        return errors.mean(axis=-1)
 
-    def update(self, parameters, loss):
+    def update(self, parameters, loss, n_steps=0):
         """Keep `parameters` if their held-out loss is the least; return True if training should stop."""
-        self.stale += 1
+        self.n_steps, self.stale = n_steps, self.stale + 1
         if self.parameters is None:
             self.least = loss * (1 - 1 / self.n_held_out)
         elif not loss < self.loss * (1 - LEAST_GAIN) or (loss > self.least and not self.by_labels):
@@ -133,44 +131,48 @@ def train_hidden(starts, rows, train, held, classification_weight, alpha, max_it
     best = [EarlyStopping(classification_weight, held_out) for _ in starts]
     n_batches, size = batches_of(len(train[0]))
     is_many = len(rows.y) > MANY_ROWS
-    n_steps = min(max_iter * n_batches, max(MAX_STEPS_OF_MANY if is_many else MAX_STEPS, n_batches))
+    most = max(MAX_STEPS_OF_MANY if is_many else MAX_STEPS, n_batches)
     top_rate = RATE_OF_MANY if is_many else LEARNING_RATE * (max(size, 64) / 64) ** (1 / 3)
     # With few rows the interpreter takes most of the time, so stacked networks take each step together.
     running, flat = np.arange(len(starts)), np.stack([_flat(start) for start in starts])
-    mean, square, parameters = np.zeros_like(flat), np.zeros_like(flat), _views(flat, starts[0])
-    n_steps = min(n_steps, affordable(LEAST_STEPS, flat.shape[1] * size))
+    mean, square, work, parameters = *(np.zeros_like(flat) for _ in range(3)), _views(flat, starts[0])
+    n_steps = min(max_iter * n_batches, most, affordable(LEAST_STEPS, flat.shape[1] * size))
     decay = (2 * alpha * _penalised(starts[0])).astype(flat.dtype)
 
-    def are_stale():
+    def are_stale(done):
         losses = best[0].score(parameters, held_out)
         networks = zip(running, losses, *parameters, strict=True)
-        return np.array([best[number].update(network, loss) for number, loss, *network in networks])
+        return np.array([best[number].update(network, loss, done) for number, loss, *network in networks])
 
-    are_stale()
+    are_stale(0)
     for step in range(n_steps):
         if step % n_batches == 0:
             order = np.stack([rngs[number].permutation(train[number]) for number in running])
             batches = np.array_split(order, n_batches, axis=1)
         batch = rows.take(batches[step % n_batches])
         slope = _flat(gate_loss(parameters, batch, classification_weight)[1], len(running))
-        slope += decay * flat
+        slope += np.multiply(decay, flat, out=work)
         rate = top_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
-        # The rate corrects for means that start at 0, as at the end of section 2 of the paper.
-        rate *= math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
-        mean += 0.1 * (slope - mean)
-        square += 0.001 * (slope * slope - square)
-        flat -= rate * mean / (np.sqrt(square) + 1e-8)
+        # The rate corrects for means that start at 0, as at the end of section 2 of the paper, and it has the
+        # factors 0.1 and 0.001 of new slopes. In place, this takes two thirds of the time.
+        rate *= math.sqrt((1 - 0.999 ** (step + 1)) / 0.001) / ((1 - 0.9 ** (step + 1)) / 0.1)
+        mean *= 0.9
+        mean += slope
+        square *= 0.999
+        square += np.multiply(slope, slope, out=slope)
+        np.sqrt(square, out=work)
+        work += 1e-8 / math.sqrt(0.001)
+        np.divide(mean, work, out=work)
+        flat -= np.multiply(work, rate, out=work)
         done = step + 1
         if done % min(n_batches, STEPS_PER_LOOK) == 0 or done == n_steps:
-            for number in running:
-                best[number].n_steps = done
-            goes_on = ~are_stale()
+            goes_on = ~are_stale(done)
             report(done, n_steps, best)
             if not goes_on.any():
                 break
             if not goes_on.all():
-                state = running, flat, mean, square, *batches
-                running, flat, mean, square, *batches = (stacked[goes_on] for stacked in state)
+                state = running, flat, mean, square, work, *batches
+                running, flat, mean, square, work, *batches = (stacked[goes_on] for stacked in state)
                 parameters, held_out = _views(flat, starts[0]), rows.take(held[running])
     return best
 

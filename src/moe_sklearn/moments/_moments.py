@@ -259,10 +259,10 @@ class Moments(GroupMoments):
 
     def _outgrows_float32(self, rows, weight):
         """Whether float32 products of these rows, with weights up to this one, may overflow or vanish."""
-        some = rows[:: len(rows) // SPREAD_ROWS + 1].astype(float)
-        mean = some.mean(axis=0)
-        offset = np.abs(mean - self.x_mean) * (self.weight > 0)
-        return _leaves_float32(math.sqrt(weight) * np.maximum(np.abs(some - mean).max(axis=0), offset), mean)
+        some = rows[:: len(rows) // SPREAD_ROWS + 1]
+        low, high = np.array([some.min(axis=0), some.max(axis=0)], float)
+        offset = np.abs((low + high) / 2 - self.x_mean) * (self.weight > 0)
+        return _leaves_float32(math.sqrt(weight) * np.maximum((high - low) / 2, offset), (low + high) / 2)
 
     def _add_products(self, block, y, scratch):
         self._widen(len(block) - 1, block.dtype)
