@@ -260,8 +260,10 @@ def cross_fitted_stacks(folds: FoldMoments, n_folds: int, experts, discriminates
         rest = folds.without(fold)
         pooled = folds.pool_without(fold)
         with pooled.keeping_factor(scratch):
-            parts = {"experts": experts.linear_part_of(rest, pooled, scratch)}
+            # The many right sides of discriminants need a factor, which then serves the global ridge.
+            parts = {}
             if discriminates:
                 parts["discriminants"] = discriminant_part(rest, experts, pooled, scratch)
+            parts["experts"] = experts.linear_part_of(rest, pooled, scratch)
         stacks.append(LinearStack.of(parts, experts.coef_.dtype, experts.origin_))
     return stacks

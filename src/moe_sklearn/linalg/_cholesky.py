@@ -95,7 +95,7 @@ class _Memory:
     @contextmanager
     def factor(self, xx, alpha, scale, trusted):
         """Yield a kept factor, or ``trusted(work)``, the factor of a float32 `work` that `scaled` makes."""
-        if xx is self._kept_of and alpha in self._kept:
+        if self.keeps(xx, alpha):
             yield self._kept[alpha][0]
             return
         with self.scaled(xx, alpha, scale, np.float32) as work:
@@ -103,6 +103,10 @@ class _Memory:
             if xx is self._kept_of:
                 self._kept[alpha] = factor, scale
             yield factor
+
+    def keeps(self, xx, alpha):
+        """Whether the factor of this very matrix is kept."""
+        return xx is self._kept_of and alpha in self._kept
 
     def kept(self, alpha):
         """Return the kept factor for a penalty and its scale; None and 1 if there is none."""
@@ -416,6 +420,8 @@ def _solve_by_factor(factor, rhs):
 def _by_iterations(system, memory, near):
     """Solution of (S + alpha I) w = rhs by conjugate gradients; None if they take too many steps.
 
+    It is also None if the factor of this very matrix is kept, which takes less time.
+
     The preconditioner is that of `sketched` or, if `near`, the kept factor of S' + alpha I for another
     matrix S' (Golub and Van Loan, Matrix Computations, 4th ed., section 11.5). S' may have rows that S lacks,
     but the solution does not depend on their targets.
@@ -424,7 +430,7 @@ def _by_iterations(system, memory, near):
     factor, scale = memory.kept(alpha) if near else (None, 1.0)
     step_size, first_steps = FROM_SKETCH if factor is None else FROM_FACTOR
     most, size = len(xx) // step_size // rhs.shape[1], peaks(scale * rhs)
-    if factor is None and (alpha <= memory.slow_alpha or most < first_steps):
+    if factor is None and (alpha <= memory.slow_alpha or most < first_steps or memory.keeps(xx, alpha)):
         return None
 
     def by_factor(residual):
@@ -433,11 +439,9 @@ def _by_iterations(system, memory, near):
     preconditioned = sketched(xx, alpha) if factor is None else by_factor
     limits = {"tolerance": ROUGH if near else EXACT, "first_steps": first_steps, "most": most}
     solution = conjugate_gradients(xx, alpha, rhs / size, preconditioned, **limits, is_exact=not near)
-    if solution is not None:
-        return np.where(system.scale > 0, size * solution, 0.0)
-    if factor is None:
+    if solution is None and factor is None:
         memory.slow_alpha = max(memory.slow_alpha, alpha)
-    return None
+    return None if solution is None else np.where(system.scale > 0, size * solution, 0.0)
 
 
 def _refine(factor, xx, alpha, rhs, scale, eps, max_steps=12):

@@ -86,7 +86,9 @@ def dask_fit(model, X, y, bins=None, *, sample_weight=None, x_std=None, groups=N
             "and an X without these columns."
         )
     chunks = chunks_of_rows(X)
-    y, bins, sample_weight, groups = map(_computed, (y, bins, sample_weight, groups))
+    from dask import compute
+
+    y, bins, sample_weight, groups = compute(y, bins, sample_weight, groups, traverse=False)
     # Its random states are copies, so that this plan and that of the fit are the same.
     draft = clone(model)
     read = rows_of(draft, X, y, bins, sample_weight, x_std, groups, reset=True)
@@ -156,11 +158,6 @@ def _gather(X, rows: DaskRows, product_dtype):
         label, fold = keys.keys[code]
         parts[fold].groups[label] = group
     return parts[0] if rows.folds is None else FoldMoments.of_folds(parts)
-
-
-def _computed(array):
-    """Compute a dask collection; return anything else unchanged."""
-    return array.compute() if hasattr(array, "__dask_graph__") else array
 
 
 def gate_rows(shards) -> TrainingRows:
