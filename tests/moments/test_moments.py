@@ -124,7 +124,7 @@ def test_the_coarsest_product_is_remembered():
     for mixed in (fine + coarse, coarse + fine, merged([fine, coarse]), coarse.copy()):
         assert mixed.product_eps == eps32
     assert (fine + Moments.zeros(3, 2)).product_eps == eps64
-    assert (merged([coarse] * 900).xx.dtype, merged([coarse] * 900).product_eps) == (float, eps32)
+    assert (merged([coarse] * 1700).xx.dtype, merged([coarse] * 1700).product_eps) == (float, eps32)
     assert ((fine + coarse) - fine).product_eps >= eps32
 
 
@@ -142,8 +142,8 @@ def test_gram_is_in_float64_unless_asked_otherwise():
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_float32_sums_end_after_32768_rows(more):
-    rows = np.random.default_rng(0).normal(size=(2**14, COLUMNS + TARGETS))
+def test_float32_sums_end_after_65536_rows(more):
+    rows = np.random.default_rng(0).normal(size=(2**15, COLUMNS + TARGETS))
     dtype = float if more else np.float32
     whole, scratch = in_float32(rows), np.full((COLUMNS, COLUMNS), 1e9, np.float32, order="F")
     block = np.append(rows[:, :COLUMNS], rows[: 1 + more, :COLUMNS], axis=0)
@@ -152,7 +152,7 @@ def test_float32_sums_end_after_32768_rows(more):
     whole.add_block(block, y, narrow=narrow, scratch=lambda: scratch)
     parts_ = [in_float32(rows), in_float32(np.append(rows, rows[:more], axis=0))]
     for moments in (whole, parts_[0] + parts_[1], merged(parts_)):
-        assert moments.n_rows == 2**15 + more
+        assert moments.n_rows == 2**16 + more
         assert moments.xx.dtype == dtype
         np.testing.assert_allclose(
             moments.covariance(), np.cov(np.append(rows, rows, axis=0)[:, :COLUMNS].T), atol=1e-4

@@ -71,12 +71,12 @@ class BinnedMoments:
     product_dtype : {"auto", "float32", "float64"}, default="auto"
         Precision of the products within a chunk. "auto" means the precision of X. float32 products are twice
         as fast, with errors of about 1e-7 of the diagonal. Chunks are centred in the wider of this precision
-        and that of X. Products are summed in float64, or in float32 up to 32,768 rows of a bin. They are
+        and that of X. Products are summed in float64, or in float32 up to 65,536 rows of a bin. They are
         float64 if weights lie outside 1e-12 to 1e12, or the spread of a column outside 1e-14 to 1e12.
     chunk_bytes : int, default=2**28
         Largest size of a buffer, in bytes. A buffer groups the rows of a chunk by bin. One buffer is used if
         X is an array in memory, else three. A buffer holds at most 32,768 rows, at most 16 MB of an array in
-        memory, and at most a sixteenth of any other X of more than 65,536 rows.
+        memory, and at most a sixteenth of any other X of more than 32,768 rows.
 
     Attributes
     ----------

@@ -6,13 +6,13 @@ import numpy as np
 
 from ..data import BLOCK_ROWS, prefetch
 from ..linalg import ProductsOverflow, available_memory, lower_bytes
-from ._moments import FLOAT32_ROWS, Moments
+from ._moments import Moments
 
 # Largest chunk of an array in memory. Its rows are still in the cache when they are multiplied.
 CACHE_BYTES = 2**24
-# A chunk has at least CACHE_ROWS rows, even if they exceed chunk_bytes. If X is not one array in memory, it
-# has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
-CACHE_ROWS, CHUNK_ROWS = 256, 2048
+# A chunk has at least CACHE_ROWS rows, even if they exceed chunk_bytes, and at most MOST_ROWS. If X is not
+# one array in memory, it has at most a sixteenth of the rows, or CHUNK_ROWS rows if that is more.
+CACHE_ROWS, CHUNK_ROWS, MOST_ROWS = 256, 2048, 32_768
 # Products are float64 if a weight lies outside these limits, since its root times X can overflow or vanish in
 # float32.
 SMALLEST_FLOAT32_WEIGHT, LARGEST_FLOAT32_WEIGHT = 1e-12, 1e12
@@ -50,9 +50,9 @@ class ChunkBuffers:
         row_bytes = max(dtype.itemsize, product_dtype.itemsize) * max(d, 1)
         n = max(len(source), 1)
         if source.array is not None:
-            chunk_bytes, most, n_groups = min(chunk_bytes, CACHE_BYTES), FLOAT32_ROWS, 1
+            chunk_bytes, most, n_groups = min(chunk_bytes, CACHE_BYTES), MOST_ROWS, 1
         else:
-            most = min(max(n // 16, CHUNK_ROWS), FLOAT32_ROWS)
+            most = min(max(n // 16, CHUNK_ROWS), MOST_ROWS)
         self.chunk_rows = min(max(chunk_bytes // row_bytes, CACHE_ROWS), most, n)
         shape = (self.chunk_rows + n_groups, d)
         # While one buffer is in use, the other one is being filled.
