@@ -3,11 +3,11 @@
     python benchmarks/soak.py --minutes 60
 
 Two processes work side by side on files of one folder, with two threads of BLAS. Each takes one job after
-another at random: fits in one thread and in four, fits that are interrupted by SIGINT, predictions and
-reports, files that are read in blocks, checkpoints of `accumulate` that are interrupted and resumed, and a
-further process that is killed while it writes a checkpoint. After each job the limits of BLAS, the threads
-and the files must be the same as before. At the end the memory of each process is compared with that after
-the warm-up.
+another at random: fits in one thread and in four, fits of many columns, fits that are interrupted by SIGINT,
+predictions and reports, files that are read in blocks, checkpoints of `accumulate` that are interrupted and
+resumed, and a further process that is killed while it writes a checkpoint. After each job the limits of BLAS,
+the threads and the files must be the same as before. At the end the memory of each process is compared with
+that after the warm-up.
 
 It needs a POSIX system, and is not part of the tests. The exit code is 1 if anything was left or grew.
 """
@@ -34,6 +34,8 @@ from moe_sklearn.gates import RegressionGate
 from moe_sklearn.moments import BinnedMoments, accumulate
 
 N_ROWS, N_PIXELS, N_BATCHES = 1200, 60, 8
+# Enough columns for conjugate gradients, and more rows than columns in each of nine bins.
+MANY_ROWS, MANY_PIXELS = 11_000, 1100
 # Caches and the heap fill in the first jobs.
 WARM_UP, MOST_GROWTH = 0.2, 20e6
 
@@ -69,16 +71,23 @@ class Soak:
         self.folder, self.rng = Path(folder), np.random.default_rng(seed)
         self.path = self.folder / f"moments_{seed}.npz"
         self.X, self.y, self.bins = emulate(N_ROWS, N_PIXELS)
+        self.many = emulate(MANY_ROWS, MANY_PIXELS)
         self.file = np.load(self.folder / "X.npy", mmap_mode="r")
         self.hits: Counter = Counter()
         self.model = self.fit()
+        self.model_of_many = self.fit_of_many_columns()
         self.expected = self.accumulated()
 
-    def mixture(self):
-        return SoftGateMoERegressor(gate=RegressionGate(8, n_restarts=2, max_iter=20, random_state=0))
+    def mixture(self, alpha="auto"):
+        gate = RegressionGate(8, n_restarts=2, max_iter=20, random_state=0)
+        return SoftGateMoERegressor(BinnedRidgeExperts(alpha), gate=gate)
 
     def fit(self, _=None):
         return self.mixture().fit(self.X, self.y, bins=self.bins)
+
+    def fit_of_many_columns(self):
+        X, y, bins = self.many
+        return self.mixture(1e3).fit(X, y, bins=bins)
 
     def batches(self):
         for rows in np.array_split(np.arange(N_ROWS), N_BATCHES):
@@ -119,10 +128,15 @@ class Soak:
             timer.join()
 
     def interrupted_fit(self):
-        model = self.mixture()
-        self.interrupted(lambda: model.fit(self.X, self.y, bins=self.bins))
+        self.interrupted_fit_of(self.mixture(), self.model, self.X, self.y, self.bins)
+
+    def interrupted_fit_of_many(self):
+        self.interrupted_fit_of(self.mixture(1e3), self.model_of_many, *self.many)
+
+    def interrupted_fit_of(self, model, expected, X, y, bins):
+        self.interrupted(lambda: model.fit(X, y, bins=bins))
         if hasattr(model, "predictor_"):
-            assert np.array_equal(model.predict(self.X), self.model.predict(self.X))
+            assert np.array_equal(model.predict(X), expected.predict(X))
         else:
             assert not [name for name in vars(model) if name.endswith("_")]
 
@@ -153,7 +167,9 @@ JOBS = {
     "predictions and reports": Soak.predictions,
     "fits of a file": Soak.fit_of_a_file,
     "fits of batches": Soak.fit_of_batches,
+    "fits of many columns": Soak.fit_of_many_columns,
     "interrupted fits": Soak.interrupted_fit,
+    "interrupted fits of many columns": Soak.interrupted_fit_of_many,
     "interrupted checkpoints": Soak.interrupted_checkpoint,
     "killed checkpoints": Soak.killed_checkpoint,
 }
