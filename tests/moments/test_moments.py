@@ -321,6 +321,11 @@ def test_groups_far_from_each_other_outgrow_float32():
     assert (left.xx.dtype, right.xx.dtype, (left + right).xx.dtype) == (np.float32, np.float32, np.float64)
 
 
+def test_rows_near_each_other_fit_into_float32_however_far_from_0_they_are():
+    rows = 2e11 * np.random.default_rng(0).normal(size=(40, COLUMNS + TARGETS)) + 9e11
+    assert in_float32(rows[:20], rows[20:]).xx.dtype == np.float32
+
+
 def test_rows_far_from_a_single_one_outgrow_float32():
     """The way from one mean to the other is a row of the products."""
     rows = np.random.default_rng(0).normal(size=(21, COLUMNS + TARGETS))
