@@ -260,8 +260,8 @@ def cross_fitted_stacks(folds: FoldMoments, n_folds: int, experts, discriminates
         rest = folds.without(fold)
         pooled = folds.pool_without(fold)
         with pooled.keeping_factor(scratch):
-            # The many right sides of discriminants need a factor, which then serves the global ridge.
             parts = {}
+            # The many right sides of discriminants need a factor, which then serves the global ridge.
             if discriminates:
                 parts["discriminants"] = discriminant_part(rest, experts, pooled, scratch)
             parts["experts"] = experts.linear_part_of(rest, pooled, scratch)

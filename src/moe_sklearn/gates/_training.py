@@ -80,7 +80,10 @@ class EarlyStopping:
         return errors.mean(axis=-1)
 
     def update(self, parameters, loss, n_steps=0):
-        """Keep `parameters` if their held-out loss is the least; return True if training should stop."""
+        """Keep `parameters` if their held-out loss is the least; return True if training should stop.
+
+        They were trained for `n_steps`.
+        """
         self.n_steps, self.stale = n_steps, self.stale + 1
         if self.parameters is None:
             self.least = loss * (1 - 1 / self.n_held_out)
@@ -154,7 +157,7 @@ def train_hidden(starts, rows, train, held, classification_weight, alpha, max_it
         slope += np.multiply(decay, flat, out=work)
         rate = top_rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         # The rate corrects for means that start at 0, as at the end of section 2 of the paper, and it has the
-        # factors 0.1 and 0.001 of new slopes. In place, this takes two thirds of the time.
+        # factors 0.1 and 0.001 of new slopes. In place, this takes about three quarters of the time.
         rate *= math.sqrt((1 - 0.999 ** (step + 1)) / 0.001) / ((1 - 0.9 ** (step + 1)) / 0.1)
         mean *= 0.9
         mean += slope

@@ -105,7 +105,7 @@ class _Memory:
             yield factor
 
     def keeps(self, xx, alpha):
-        """Whether the factor of this very matrix is kept."""
+        """Whether the factor of this very matrix is kept for a penalty."""
         return xx is self._kept_of and alpha in self._kept
 
     def kept(self, alpha):
@@ -420,11 +420,11 @@ def _solve_by_factor(factor, rhs):
 def _by_iterations(system, memory, near):
     """Solution of (S + alpha I) w = rhs by conjugate gradients; None if they take too many steps.
 
-    It is also None if the factor of this very matrix is kept, which takes less time.
-
     The preconditioner is that of `sketched` or, if `near`, the kept factor of S' + alpha I for another
     matrix S' (Golub and Van Loan, Matrix Computations, 4th ed., section 11.5). S' may have rows that S lacks,
     but the solution does not depend on their targets.
+
+    Unless `near`, the result is also None if the factor of this very matrix is kept, which takes less time.
     """
     xx, alpha, rhs = system[:3]
     factor, scale = memory.kept(alpha) if near else (None, 1.0)
