@@ -7,6 +7,7 @@ import pytest
 from counted_reads import OnDisk
 from numpy.testing import assert_allclose
 from shared_data import three_regimes
+from sklearn.base import clone
 
 from moe_sklearn import BinnedRidgeExperts, SoftGateMoERegressor, dask_fit, regime_value
 from moe_sklearn.data import BLOCK_ROWS
@@ -31,6 +32,17 @@ def test_files_are_read_once(noisy):
     assert sum(part.stop - part.start for part in rows.reads) == 600
     if noisy:  # once more for the levels of noise of the rows
         assert sum(part.stop - part.start for part in std.reads) == 1200
+
+
+def test_all_hidden_columns_of_a_file_take_one_more_reading():
+    X, y, bins = three_regimes(600, 12)
+    rows = OnDisk(np.c_[X, bins, np.arange(600) // 3])
+    hidden = {"side_columns": 12, "group_column": 13}
+    model = SoftGateMoERegressor(gate=small_gate(), random_state=0, **hidden).fit(rows, y)
+    assert sum(part.stop - part.start for part in rows.reads) == 1200
+    expected = clone(model).set_params(side_columns=None, group_column=None)
+    expected.fit(OnDisk(X), y, bins=bins, groups=np.arange(600) // 3)
+    assert_allclose(model.predict(X), expected.predict(X), rtol=1e-5, atol=1e-5)
 
 
 def test_each_block_of_dask_is_read_twice_and_once_more_for_float64():

@@ -181,13 +181,14 @@ def rows_of(
     x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
     table, found = _split(estimator, X, bins, groups, reset)
     checker = _without_side_columns(estimator, found, reset)
-    features = table if found is None else found.features(table)
+    features, side, of_column = _parts_of(table, found)
     if reset and found is not None:
-        found = estimator.side_columns_ = found.read_as(estimator, table)
+        found = estimator.side_columns_ = found.read_as(estimator, side)
         validate_data(estimator, table, skip_check_array=True)
     if to_fit and has_side_columns(estimator) and np.ndim(table) == 2:
         _check_side_columns(estimator, found)
-    labels, groups = _labels_and_groups(found, table, bins, groups, X)
+    labels = aligned(bins, X) if found is None or side is None else found.bins(side)
+    groups = aligned(groups, X, "groups") if of_column is None else of_column
     if to_fit:
         source, y = _check_fit_data(checker, features, y, reset, is_batch)
     else:
@@ -232,15 +233,15 @@ def split(estimator, X, bins=None, groups=None):
     """
     check_kind(X)
     table, found = _split(estimator, X, bins, groups, reset=True)
-    found = found if found is None else found.read_as(estimator, table)
-    return X if found is None else found.features(table), *_labels_and_groups(found, table, bins, groups, X)
+    features, side, of_column = _parts_of(table, found)
+    known = None if found is None or side is None else found.read_as(estimator, side)
+    labels = aligned(bins, X) if known is None else known.bins(side)
+    return features, labels, aligned(groups, X, "groups") if of_column is None else of_column
 
 
-def _labels_and_groups(found: SideColumns | None, table, bins, groups, X):
-    """Return labels or side information, and groups: those of the table, or else those that were passed."""
-    labels = aligned(bins, X) if found is None or not found.positions else found.bins(found.side(table))
-    of_column = None if found is None else found.groups(table)
-    return labels, aligned(groups, X, "groups") if of_column is None else of_column
+def _parts_of(table, found: SideColumns | None):
+    """Return the features of a table, and what `SideColumns.read` reads."""
+    return (table, None, None) if found is None else (found.features(table), *found.read(table))
 
 
 def _check_side_columns(estimator, found: SideColumns | None):

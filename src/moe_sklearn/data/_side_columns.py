@@ -100,17 +100,16 @@ class SideColumns:
         """Take the other columns of a table."""
         return take_columns(table, self.feature_positions)
 
-    def side(self, table):
-        """Read the side information of a table, 2-D."""
-        return in_memory(take_columns(table, self.positions))
+    def read(self, table):
+        """Read the side information, 2-D, and the groups of a table together; None if there are none."""
+        n_side, group = len(self.positions), [] if self.group is None else [self.group]
+        hidden = in_memory(take_columns(table, [*self.positions, *group]))
+        side = take_columns(hidden, range(n_side)) if n_side else None
+        return side, columns_of(take_columns(hidden, [n_side]))[0] if group else None
 
-    def groups(self, table):
-        """Read the groups of a table; None if it has none."""
-        return None if self.group is None else columns_of(in_memory(take_columns(table, [self.group])))[0]
-
-    def read_as(self, estimator, table) -> SideColumns:
-        """Note whether an estimator takes the side information of a table as labels."""
-        return replace(self, are_labels=bool(self.positions) and holds_labels(estimator, self.side(table)))
+    def read_as(self, estimator, side) -> SideColumns:
+        """Note whether an estimator takes the side information as labels."""
+        return replace(self, are_labels=side is not None and holds_labels(estimator, side))
 
     def bins(self, side):
         """Return side information as `bins`: 1-D labels, or unchanged."""
