@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 from moe_sklearn import BinnedRidgeExperts, GridBinner
 from moe_sklearn.data import as_source
@@ -34,6 +35,31 @@ def test_marks_in_X_y_and_side_information_are_named(mark, dtype):
     side.loc[:3, "teff"] = mark
     with pytest.warns(UserWarning, match="^Column 'teff' of bins is .* in 4 of 300 rows, .* make them nan"):
         GridBinner().fit(side)
+
+
+def in_hdf5(X, folder):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "rows.h5", "w") as file:
+        file["X"] = X
+    return h5py.File(folder / "rows.h5")["X"]
+
+
+def in_map(X, folder):
+    np.save(folder / "rows.npy", X.astype(">f4"))
+    return np.load(folder / "rows.npy", mmap_mode="r")
+
+
+CONTAINERS = [in_hdf5, in_map, lambda X, _: sparse.csr_array(X), lambda X, _: [X[:700], X[700:]]]
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=["HDF5", "map", "sparse", "shards"])
+def test_a_fit_looks_for_marks_in_files(tmp_path, container):
+    X, y = rows(n=1000)
+    X[np.arange(1000) % 10 == 3, 2] = -9999
+    bins, weight = np.arange(1000) % 2, np.where(X[:, 2] < -99, 0.0, 1.0)
+    with pytest.warns(UserWarning, match="^Column 2 of X is -9999 in [0-9]+ of [0-9]+ rows, far from all"):
+        BinnedRidgeExperts().fit(container(X, tmp_path), y, bins=bins)
+    BinnedRidgeExperts().fit(container(X, tmp_path), y, bins=bins, sample_weight=weight)
 
 
 def test_a_fit_looks_for_marks_in_rows_of_positive_weight():

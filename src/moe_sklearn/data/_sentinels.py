@@ -63,16 +63,18 @@ def look_for_sentinels(source, y, sample_weight=None, labels=None):
         warn_of_texts(known.tolist(), "bins")
         if known.dtype.kind == "i":
             warn_of_sentinels(known[:, None].astype(float), "bins", "make it nan, which is in no bin")
-    if source.array is not None:  # a fit reads a file only once
-        some, places = some_rows(source)
-        way_out = "make them nan for PixelImputer, or leave these rows out"
-        warn_of_sentinels(some[used[places]], "Column {} of X", way_out)
+    if source.array is not None:  # those of a file are searched when they are read
+        search_rows(source.array, np.flatnonzero(used))
+
+
+def search_rows(X, rows):
+    """Warn of a mark of missing values in some of the rows of X at the positions `rows`."""
+    some = X[rows[:: len(rows) // SAMPLED_ROWS + 1]]
+    warn_of_sentinels(some, "Column {} of X", "make them nan for PixelImputer, or leave these rows out")
 
 
 def some_rows(source):
-    """Return about SAMPLED_ROWS rows of a source, and their places: from all of an array, else the first."""
+    """Return about SAMPLED_ROWS rows of a source: from all of an array, else the first."""
     if source.array is None:
-        start, stop, load = next(iter(source.blocks(SAMPLED_ROWS)))
-        return load(), slice(start, stop)
-    places = slice(None, None, len(source) // SAMPLED_ROWS + 1)
-    return source.array[places], places
+        return next(load() for *_, load in source.blocks(SAMPLED_ROWS))
+    return source.array[:: len(source) // SAMPLED_ROWS + 1]

@@ -231,7 +231,7 @@ class PixelImputer(OneToOneFeatureMixin, TransformerMixin, StatefulEstimator):
         check_scalar(self.max_iter, "max_iter", numbers.Integral, min_val=1)
         fitted = unfitted_copy(self)
         rows = rows_of(fitted, X, sample_weight=sample_weight, reset=True)
-        some, _ = some_rows(rows.X)
+        some = some_rows(rows.X)
         known = np.where(missing_in(some, self.missing_values), np.nan, some)
         warn_of_sentinels(known, "Column {} of X", "pass it as missing_values, or make it nan")
         weight, source = without_ignored(rows.sample_weight, rows.X)

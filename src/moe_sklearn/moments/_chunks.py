@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from ..data import BLOCK_ROWS, prefetch
+from ..data import BLOCK_ROWS, prefetch, search_rows
 from ..linalg import ProductsOverflow, available_memory, lower_bytes
 from ._moments import Moments
 
@@ -134,10 +134,8 @@ class Adder:
         buffer.
         """
         given = names, codes, self.sample_weight, self.buffers
-        if source.array is None:
-            chunks = _chunks(source, *given)
-        else:
-            chunks = ([block] for block in blocks_of_bins(source.array, *given))
+        of_array = ([block] for block in blocks_of_bins(source.array, *given))
+        chunks = _chunks(source, *given) if source.array is None else of_array
         for groups in chunks if source.in_memory else prefetch(chunks):
             try:
                 for group in groups:
@@ -167,6 +165,9 @@ def _chunks(source, names, codes, sample_weight, buffers):
         loaded = load()
         if groups:
             np.take(loaded, np.concatenate(order), axis=0, out=out, mode="clip")
+        # Rows that a function makes are no longer those of a file.
+        if groups and start == 0 and not getattr(source, "function", None):
+            search_rows(loaded, np.concatenate([rows for _, rows in groups]))
         del loaded  # it would be kept while the next chunk is loaded
         blocks = np.split(out, np.cumsum(list(map(len, order)))[:-1])
         yield [(*group, block) for group, block in zip(groups, blocks, strict=False)]
