@@ -57,7 +57,7 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
           the regimes tell nothing, soft mixing is hardly worse than one ridge.
         - a scikit-learn classifier with `predict_proba`.
         - ``"auto"``: ``"regression"`` if there are two bins or more and at least 30 covered training
-          rows, else ``"logistic"``. Rows of weights w count as (sum w)^2 / sum w^2 rows.
+          rows of positive weight, else ``"logistic"``.
     gate_inputs : "auto" or tuple of {"features", "discriminants", "experts"}, default="auto"
         What the gate sees. "features" are the `gate_features` of X. "discriminants" are the outputs of one
         ridge per bin, fitted to the indicator of the bin. "experts" are the predictions of all experts and
