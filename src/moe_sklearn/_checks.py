@@ -33,7 +33,7 @@ def mask_of(values) -> np.ndarray | None:
     return mask if isinstance(mask, np.ndarray) and mask.dtype == bool and mask.any() else None
 
 
-def check_no_missing(values, name: str):
+def check_no_missing(values, name: str, first_row: int = 0):
     """Raise if a mask hides a value, if a value of dtype object is missing, or a cell holds no number.
 
     Missing values of other dtypes become nan, which is detected when the values are read.
@@ -43,6 +43,8 @@ def check_no_missing(values, name: str):
     values : array-like
     name : str
         Name in the message.
+    first_row : int, default=0
+        Number of the first row in the message.
 
     Examples
     --------
@@ -61,7 +63,7 @@ def check_no_missing(values, name: str):
     if missing is None or not missing.any():
         return
     row, *column = np.argwhere(missing)[0].tolist() or [0]
-    where = f"row {row}" + (f", column {column[0]}" if column else "")
+    where = f"row {first_row + row}" + (f", column {column[0]}" if column else "")
     raise ValueError(
         f"{name} has {missing.sum()} masked or missing value(s), the first in {where}. Fill them, as in "
         f"{name}.filled({name}.mean()) or {name}.fillna(value), or drop these rows of all arguments."

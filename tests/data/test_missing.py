@@ -382,3 +382,55 @@ def test_rows_of_no_weight_are_not_read_in_scores():
         bad[name][last] = np.nan
         with pytest.raises(ValueError, match=f"{name} contains NaN or infinity .first in row {last}"):
             mixture.evaluate(**bad)
+
+
+class Variable:
+    """A variable of netCDF: its values are masked arrays."""
+
+    def __init__(self, values):
+        self.values, self.shape, self.dtype, self.ndim = values, values.shape, values.dtype, values.ndim
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, rows):
+        return self.values[rows]
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values if dtype is None else self.values.astype(dtype)
+
+
+def in_dask(values):
+    return pytest.importorskip("dask.array").from_array(values, chunks=50)
+
+
+@pytest.mark.parametrize("container", [in_dask, Variable])
+def test_masks_reach_the_checks_from_dask_and_netcdf(container):
+    rng = np.random.default_rng(0)
+    X, side, hidden = rng.normal(size=(300, 4)), rng.normal(size=300), np.arange(300) % 10 == 0
+    y, labels = X[:, 0] + side, (side > 0).astype(int)
+
+    def masked(values):
+        return np.ma.array(np.where(hidden, -3, values), mask=hidden)
+
+    model = BinnedRidgeExperts(1.0)
+    assert model.fit(X, y, bins=container(masked(labels))).bin_count_.sum() == 270
+    with pytest.raises(ValueError, match="^y has 30 masked"):
+        model.fit(X, container(masked(y)), bins=labels)
+    with pytest.raises(ValueError, match="^sample_weight has 30 masked"):
+        model.fit(X, y, bins=labels, sample_weight=container(masked(np.ones(300))))
+    with pytest.raises(ValueError, match="^groups is missing in row 0"):
+        model.fit(X, y, bins=labels, groups=container(masked(np.arange(300))))
+    assert (GridBinner().fit_transform(container(masked(side)[:, None]))[hidden] == -1).all()
+    mixture = SoftGateMoERegressor(model, gate="logistic")
+    assert mixture.fit(X, y, bins=container(masked(side)[:, None])).bin_count_.sum() == 270
+
+
+def test_masked_values_of_later_blocks_are_named_by_their_row():
+    array = pytest.importorskip("dask.array")
+    X = np.ma.array(np.random.default_rng(0).normal(size=(5000, 3)), mask=False)
+    X[4500, 1] = np.ma.masked
+    with pytest.raises(ValueError, match="^X has 1 masked .* row 4500, column 1"):
+        BinnedRidgeExperts().fit(
+            array.from_array(X, chunks=(1000, 3)), X.data[:, 0], bins=np.arange(5000) % 2
+        )

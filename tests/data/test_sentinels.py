@@ -57,9 +57,43 @@ def test_a_fit_looks_for_marks_in_files(tmp_path, container):
     X, y = rows(n=1000)
     X[np.arange(1000) % 10 == 3, 2] = -9999
     bins, weight = np.arange(1000) % 2, np.where(X[:, 2] < -99, 0.0, 1.0)
-    with pytest.warns(UserWarning, match="^Column 2 of X is -9999 in [0-9]+ of [0-9]+ rows, far from all"):
+    with pytest.warns(UserWarning, match="^Column 2 of X is -9999 in [0-9]+ of 500 rows, far from all"):
         BinnedRidgeExperts().fit(container(X, tmp_path), y, bins=bins)
     BinnedRidgeExperts().fit(container(X, tmp_path), y, bins=bins, sample_weight=weight)
+
+
+@pytest.mark.parametrize("n", [500, 999, 1000, 1500, 2500])
+def test_marks_in_every_second_row_are_found(n):
+    X, y = rows(n=n)
+    X[1::2, 3] = -9999
+    with pytest.warns(UserWarning, match="^Column 3 of X is -9999"):
+        look_for_sentinels(as_source(X), y)
+
+
+def test_marks_behind_the_first_rows_of_a_file_are_found():
+    X, y = rows(n=6000)
+    X[3001:, 2] = -9999
+    for shards in ([X[:1], X[1:]], [X[:3000], X[3000:]], np.split(X, 300)):
+        with pytest.warns(UserWarning, match="^Column 2 of X is -9999"):
+            BinnedRidgeExperts().fit(shards, y, bins=np.arange(6000) % 2)
+
+
+def test_a_mark_in_a_single_row_is_none_wherever_it_is_read():
+    X, y = rows(n=700)
+    X[:, 2] = np.abs(X[:, 2])
+    for row in range(0, 700, 7):
+        marked = X.copy()
+        marked[row, 2] = -9999
+        BinnedRidgeExperts(1.0).fit([marked[:300], marked[300:]], y, bins=np.arange(700) % 2)
+
+
+def test_one_batch_of_a_file_is_searched():
+    X, y = rows(n=600)
+    X[::5, 2] = -9999
+    batches = [([X[part]], y[part], LABELS[part]) for part in (slice(0, 300), slice(0, 200))]
+    with pytest.warns(UserWarning) as caught:
+        BinnedRidgeExperts(1.0).fit_batches(batches)
+    assert sum("is -9999" in str(warning.message) for warning in caught) == 1
 
 
 def test_a_fit_looks_for_marks_in_rows_of_positive_weight():

@@ -189,7 +189,7 @@ def test_a_forgotten_mark_is_named():
     rows[:9, 4] = -9999
     with pytest.warns(UserWarning, match="^Column 4 of X is -9999 in 9 of 200 rows, .* missing_values"):
         PixelImputer(5).fit(rows)
-    with pytest.warns(UserWarning, match="^Column 4 of X is -9999 in 9 of 150 rows"):
+    with pytest.warns(UserWarning, match="^Column 4 of X is -9999 in 9 of 200 rows"):
         PixelImputer(5).fit([rows[:150], rows[150:]])
     PixelImputer(5, missing_values=-9999).fit(rows)
 

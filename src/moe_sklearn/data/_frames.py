@@ -244,10 +244,14 @@ def take_columns(table, positions: Sequence[int]):
 
 
 def in_memory(table):
-    """Return a table in memory: a frame or an array unchanged, a source or a dask array as it is read."""
+    """Return a table in memory: sources, dask arrays and netCDF variables are read, with their mask."""
     if isinstance(table, RowSource):
         return table.take(np.arange(len(table)))
-    return np.asarray(table) if is_lazy(table) else table
+    if is_lazy(table):
+        return table.compute()
+    is_array = isinstance(table, np.ndarray) or not all(hasattr(table, n) for n in ("__array__", "dtype"))
+    is_frame = hasattr(table, "to_numpy") or hasattr(table, "columns")
+    return table if is_array or is_frame else np.asanyarray(table)
 
 
 # Experts need numbers, so a block of values and the names are all that a DataFrame holds. A new one is made
@@ -313,7 +317,7 @@ def aligned(rows, X, name: str = "bins"):
         If the index of `rows` has duplicates, or lacks rows of X. Also if `rows` other than bins have the
         index 0, 1, ..., and X has it in another order: nothing then tells which of the two is meant.
     """
-    rows = joined(rows, X, name)
+    rows = in_memory(joined(rows, X, name))
     if not (hasattr(rows, "iloc") and library_of(X) == "pandas") or rows.index.equals(X.index):
         return rows
     import pandas as pd

@@ -1,6 +1,8 @@
 """Numbers that mark missing values in files, such as -9999: a fit warns where it finds one."""
 
 import warnings
+from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,8 +13,8 @@ _NINES = [(10.0**n - 1) / 10**k for n in range(2, 8) for k in range(min(n - 1, 4
 SENTINELS = np.array([*sorted(_NINES), *(10.0**n for n in range(10, 39))], dtype=np.float32)
 # What programs write as text where a value is missing
 MISSING = {"", "-1", "-99", "-999", "-9999", "nan", "NaN", "NA", "N/A", "<NA>", "NaT", "None", "null", "--"}
-# X is searched in about this number of rows.
-SAMPLED_ROWS = 500
+# X is searched in about this number of rows, and before it is read, in this number of runs.
+SAMPLED_ROWS, N_RUNS = 500, 5
 
 
 def warn_of_sentinels(values, name: str, way_out: str):
@@ -64,17 +66,32 @@ def look_for_sentinels(source, y, sample_weight=None, labels=None):
         if known.dtype.kind == "i":
             warn_of_sentinels(known[:, None].astype(float), "bins", "make it nan, which is in no bin")
     if source.array is not None:  # those of a file are searched when they are read
-        search_rows(source.array, np.flatnonzero(used))
+        search_for_sentinels(len(used), sample_weight)(0, source.array)
 
 
-def search_rows(X, rows):
-    """Warn of a mark of missing values in some of the rows of X at the positions `rows`."""
-    some = X[rows[:: len(rows) // SAMPLED_ROWS + 1]]
-    warn_of_sentinels(some, "Column {} of X", "make them nan for PixelImputer, or leave these rows out")
+def search_for_sentinels(n_rows: int, sample_weight=None) -> Callable:
+    """Return a function of the number of the first row and the rows of each block of X, one after another.
+
+    It searches about SAMPLED_ROWS of the rows of positive weight, and warns when it has seen all of these.
+    """
+    rows, found = np.arange(n_rows) if sample_weight is None else np.flatnonzero(sample_weight > 0), []
+    if len(rows) > SAMPLED_ROWS:
+        # They are not evenly spaced, because every second row can be the second exposure of a star.
+        shares = (np.arange(SAMPLED_ROWS) + np.random.default_rng(0).random(SAMPLED_ROWS)) / SAMPLED_ROWS
+        rows = rows[np.unique((shares * len(rows)).astype(int))]
+
+    def search(start, block):
+        first, last = np.searchsorted(rows, [start, start + len(block)])
+        found.append(block[rows[first:last] - start])
+        if first < last == len(rows):
+            way_out = "make them nan for PixelImputer, or leave these rows out"
+            warn_of_sentinels(np.concatenate(found), "Column {} of X", way_out)
+
+    return search
 
 
 def some_rows(source):
-    """Return about SAMPLED_ROWS rows of a source: from all of an array, else the first."""
-    if source.array is None:
-        return next(load() for *_, load in source.blocks(SAMPLED_ROWS))
-    return source.array[:: len(source) // SAMPLED_ROWS + 1]
+    """Read about SAMPLED_ROWS rows of a source, in runs from all parts of it."""
+    edges, size = np.linspace(0, len(source), N_RUNS + 1).astype(int).tolist(), SAMPLED_ROWS // N_RUNS
+    runs = [(first, min(first + size, end)) for first, end in pairwise(edges)]
+    return np.concatenate([load() for run in runs for *_, load in source.blocks(size, *run)])

@@ -129,7 +129,7 @@ def checked_columns(estimator, X, *, reset: bool) -> list:
     if frame is None:
         check_kind(X, "side_information", may_miss=True)
         # From a list of numbers and strings, NumPy would make an array of strings.
-        X = X if hasattr(X, "dtype") else np.asarray(X, dtype=object)
+        X = in_memory(X) if hasattr(X, "dtype") else np.asarray(X, dtype=object)
     if len(X.shape) == 1 if frame is None else not frame.names:
         raise ValueError(
             f"Side information (bins) must be 2-D and have a column; got shape {X.shape}. Reshape your data: "

@@ -285,7 +285,7 @@ class RowSource:
             block = block.toarray()
         elif hasattr(block, "compute"):
             block = block.compute()
-        check_no_missing(block, "X")
+        check_no_missing(block, "X", self.first_row + rows.start)
         return np.asarray(block, dtype=self.dtype)
 
 

@@ -19,7 +19,7 @@ from ._files import USUAL
 from ._models import OTHER_COLUMNS, SpectraModel, load_model, predictions, seen_by, unit_rms
 from ._options import SIMULATED_EDGES, complete, make_parser
 from ._results import Results, save_report, versions, write_columns
-from ._spectra import Spectra, bundled_spectra, describe, open_spectra, rows_at
+from ._spectra import Spectra, bundled_spectra, describe, marks_in, open_spectra, rows_at
 
 # Names of the bins between the SIMULATED_EDGES
 STELLAR_NAMES = [["Cool", "Mid", "Hot"], ["Metal-poor", "Solar", "Metal-rich"]]
@@ -75,7 +75,8 @@ def experiment(args, tell, stack):
     args.groups = args.groups or next((name for name in spectra.labels if name.lower() in usual), None)
     uses = {args.groups: "groups", **dict.fromkeys(args.bin_by, "bins"), args.target: "target"}
     tell(f"{n_rows:,} spectra of {n_pixels:,} pixels, target {args.target}", timed=True)
-    for line in chain(spectra.told, describe(spectra, uses) if args.dry_run else []):
+    about = describe(spectra, uses) if args.dry_run else marks_in("flux", spectra.flux)
+    for line in chain(spectra.told, about):
         tell(line)
     if asked > n_pixels:
         raise ValueError(f"--components {asked} is more than the {n_pixels} pixels.")
@@ -171,7 +172,8 @@ def predict(args, tell, stack):
     if output.is_dir():
         raise IsADirectoryError(f"--output {output} is a folder: pass the path of a file.")
     saved, spectra = load_model(args.model), open_spectra(args, stack, output)
-    about = describe(spectra, dict.fromkeys(saved.bin_by, "bins")) if args.dry_run else []
+    uses = dict.fromkeys(saved.bin_by, "bins")
+    about = describe(spectra, uses) if args.dry_run else marks_in("flux", spectra.flux)
     for line in chain(spectra.told, about):
         tell(line)
     axis = spectra.wavelength, spectra.wave_unit, args.wave_medium

@@ -12,7 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checks import is_missing
-from ..data import DerivedRows, RowSource, as_source, naming, numbers_in, warn_of_sentinels, without_ignored
+from ..data import (
+    DerivedRows,
+    RowSource,
+    as_source,
+    naming,
+    numbers_in,
+    some_rows,
+    warn_of_sentinels,
+    without_ignored,
+)
 from ..datasets import load_gaia_xp, make_stellar_spectra
 from ._files import READ_ROWS, USUAL, Entry, find_files, open_files, plain
 
@@ -20,8 +29,6 @@ from ._files import READ_ROWS, USUAL, Entry, find_files, open_files, plain
 SHOWN = {"teff": "Teff", "mh": "[M/H]"}
 # An error this many times the largest flux marks a bad pixel, and is no error.
 LARGEST_ERROR = 100
-# Sentinels are looked for in about so many rows.
-SAMPLED_ROWS = 500
 
 
 class FileRows(DerivedRows):
@@ -110,13 +117,18 @@ class Spectra:
         ValueError
             If there is no such label, or it holds numbers and some text.
         """
+        values = self._held(name, option)
+        with naming(f"{option} {name}"):
+            numbers = numbers_in(values)
+        return values if numbers is None else numbers
+
+    def _held(self, name, option):
+        """Return a label as the files hold it."""
         values = next((held for key, held in self.labels.items() if key.lower() == name.lower()), None)
         if values is None:
             held = ", ".join(self.labels) or "none"
             raise ValueError(f"{option} {name}: no such label, but {held}. --label-names names columns.")
-        with naming(f"{option} {name}"):
-            numbers = numbers_in(values)
-        return values if numbers is None else numbers
+        return values
 
     def target(self, name: str) -> NDArray:
         """Return the label to predict, which must be a finite number in every row."""
@@ -127,7 +139,7 @@ class Spectra:
 
     def groups(self, name: str) -> NDArray:
         """Return the label of the groups, which no row may lack."""
-        values = self.label(name, "groups")
+        values = self._held(name, "groups")  # as floats, long identifiers would lose digits
         missing = np.flatnonzero([is_missing(value) for value in values])
         self._refuse(missing, f"groups {name} is missing", "give each of them a group of its own")
         return values
@@ -324,10 +336,14 @@ def _describe_values(name: str, source: RowSource, limit: float = np.inf) -> Gen
         yield f"{name}: {n_bad:,} values nan or infinite, {where}"
     if n_large:
         yield f"{name}: {n_large:,} beyond {limit:.3g}, far more than the flux: bad pixels?"
-    step = len(source) // SAMPLED_ROWS + 1 if source.shape[1] > 1 else 1
-    sample = source.take(np.arange(0, len(source), step))
+    yield from marks_in(name, source)
+    return high
+
+
+def marks_in(name: str, source: RowSource) -> Iterator[str]:
+    """Say if flux, errors or a label hold marks of missing values, such as -9999, in some of their rows."""
+    sample = some_rows(source) if source.shape[1] > 1 else source.take(np.arange(len(source)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of_sentinels(sample, f"{name}, column {{}},", "make them nan")
     yield from (str(warning.message) for warning in caught)
-    return high

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from ..data import BLOCK_ROWS, prefetch, search_rows
+from ..data import BLOCK_ROWS, prefetch, search_for_sentinels
 from ..linalg import ProductsOverflow, available_memory, lower_bytes
 from ._moments import Moments
 
@@ -135,7 +135,10 @@ class Adder:
         """
         given = names, codes, self.sample_weight, self.buffers
         of_array = ([block] for block in blocks_of_bins(source.array, *given))
-        chunks = _chunks(source, *given) if source.array is None else of_array
+        # Further batches, and rows that a function makes of others, are not searched.
+        is_known = self.moments.n_rows or getattr(source, "function", None)
+        search = (lambda *_: None) if is_known else search_for_sentinels(len(source), self.sample_weight)
+        chunks = _chunks(source, *given, search) if source.array is None else of_array
         for groups in chunks if source.in_memory else prefetch(chunks):
             try:
                 for group in groups:
@@ -156,8 +159,11 @@ def blocks_of_bins(array, names, codes, sample_weight, buffers):
             yield label, part, out
 
 
-def _chunks(source, names, codes, sample_weight, buffers):
-    """Yield a list of (label, rows, block) for each chunk; a block holds rows of one bin and a spare row."""
+def _chunks(source, names, codes, sample_weight, buffers, search):
+    """Yield a list of (label, rows, block) for each chunk; a block holds rows of one bin and a spare row.
+
+    The function `search` is given the first row and the rows of each chunk.
+    """
     for start, stop, load in source.blocks(buffers.chunk_rows):
         groups = by_bin(start, stop, names, codes, sample_weight)
         order = [np.append(rows, rows[0]) - start for _, rows in groups]
@@ -165,9 +171,7 @@ def _chunks(source, names, codes, sample_weight, buffers):
         loaded = load()
         if groups:
             np.take(loaded, np.concatenate(order), axis=0, out=out, mode="clip")
-        # Rows that a function makes are no longer those of a file.
-        if groups and start == 0 and not getattr(source, "function", None):
-            search_rows(loaded, np.concatenate([rows for _, rows in groups]))
+        search(start, loaded)
         del loaded  # it would be kept while the next chunk is loaded
         blocks = np.split(out, np.cumsum(list(map(len, order)))[:-1])
         yield [(*group, block) for group, block in zip(groups, blocks, strict=False)]
