@@ -77,7 +77,7 @@ def plan_gate(mixture, codes, n_bins: int, sample_weight=None, in_folds=None) ->
     """
     weight = np.ones(len(codes)) if sample_weight is None else sample_weight
     covered = (codes != NO_BIN) & (weight > 0)
-    gate = choose_gate(mixture, np.count_nonzero(covered), n_bins)
+    gate = choose_gate(mixture, int(np.count_nonzero(covered)), n_bins)
     inputs = choose_inputs(mixture.gate_inputs, gate)
     anchors = choose_anchors(mixture.anchors, gate)
     limit = _most_rows(mixture.gate_max_samples, n_bins)
