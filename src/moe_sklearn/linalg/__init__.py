@@ -1,7 +1,7 @@
 """Symmetric matrices given by a triangle: products, solutions, eigenvectors; also maps, kernels, threads."""
 
 from ._cholesky import NotEnoughDigits, ProductsOverflow, Scratch, solve_spd, warn_singular
-from ._eigen import all_eigenvectors, largest_eigenvectors, solve_path, solve_roughly
+from ._eigen import largest_eigenvectors, solve_path, solve_roughly
 from ._kernels import Kernels, centred, kernel_of
 from ._linear_maps import LevelStack, LinearPart, LinearStack, is_overridden, origin_of
 from ._threads import few_threads, map_in_threads, one_blas_thread

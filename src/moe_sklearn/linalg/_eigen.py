@@ -66,12 +66,6 @@ def solve_roughly(xx, alphas, rhs, scratch: Scratch, *, eps, floor) -> np.ndarra
     return solutions
 
 
-def all_eigenvectors(matrix) -> tuple[np.ndarray, np.ndarray]:
-    """All eigenvalues, in rising order, and their vectors, of a matrix given by its lower triangle."""
-    # SciPy 1.12 allocates too little memory for the driver evd and a single number.
-    return eigh(matrix, lower=True, driver="evd" if len(matrix) > 1 else "ev")
-
-
 def largest_eigenvectors(
     size, n_vectors, matrix: Callable, product_with: Callable, eps: float
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -10,14 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import numpy as np
-from scipy.linalg import blas, get_blas_funcs
+from scipy.linalg import blas, eigh, get_blas_funcs
 
 from ..linalg import (
     EPS,
     EPS32,
     NotEnoughDigits,
     Scratch,
-    all_eigenvectors,
     copy_lower,
     largest_eigenvectors,
     rounding,
@@ -181,7 +180,8 @@ def restricted_likelihoods(moments: GroupMoments, alphas, prior_coef=None) -> np
         gram = gram - np.diag(noise)
     coef = np.zeros((moments.n_targets, moments.n_features)) if prior_coef is None else prior_coef
     squares = moments.squared_errors(coef, moments.y_mean - coef @ moments.x_mean)
-    values, vectors = all_eigenvectors(gram)
+    # SciPy 1.12 allocates too little memory for the driver evd and a single number.
+    values, vectors = eigh(gram, lower=True, driver="evd" if len(gram) > 1 else "ev")
     kept = values > NO_EIGENVALUE * values[-1]
     values, along = values[kept], (vectors[:, kept].T @ equations.right) ** 2
     if not moments.is_rows:
