@@ -140,9 +140,9 @@ class GroupMoments(ABC):
         """
         return max(self.weight - 1.0, self.weight * (1.0 - 1.0 / max(self.n_rows, 1))) or 1.0
 
-    @abstractmethod
     def x_floor(self) -> np.ndarray:
         """Largest sum of squares that rounding alone can give a constant column of x, (n_features,)."""
+        return self.weight * (MEAN_ROUNDING * EPS * self.x_mean) ** 2
 
     def y_floor(self) -> np.ndarray:
         """Largest sum of squares that rounding alone can give a constant target, (n_targets,)."""

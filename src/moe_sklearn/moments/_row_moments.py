@@ -26,7 +26,7 @@ import numpy as np
 from scipy.linalg import blas, qr
 
 from ..linalg import EPS, centred, kernel_of, rounding, row_product, transposed_product
-from ._group import MEAN_ROUNDING, GroupMoments, NormalEquations
+from ._group import GroupMoments, NormalEquations
 from ._moments import Moments, merged_products
 from ._row_store import RowStore
 
@@ -174,9 +174,6 @@ class RowMoments(GroupMoments):
     def add_noise(self, variances):
         # Noise is spread evenly over the rows, so that moments of some of these rows have a share of it.
         self.store.add_noise(self.index, variances)
-
-    def x_floor(self) -> np.ndarray:
-        return self.weight * (MEAN_ROUNDING * EPS * self.x_mean) ** 2
 
     @property
     def is_finite(self) -> bool:
