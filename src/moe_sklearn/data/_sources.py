@@ -155,10 +155,7 @@ def float_of(dtype) -> np.dtype:
     >>> float_of(">f4"), float_of("i2")
     (dtype('float32'), dtype('float64'))
     """
-    if dtype in FLOAT_DTYPES:
-        return dtype
-    native = np.dtype(dtype).newbyteorder("=")
-    return native if native in FLOAT_DTYPES else np.dtype(float)
+    return np.dtype(np.float32 if np.dtype(dtype).newbyteorder("=") == np.float32 else float)
 
 
 def _map_of(array) -> tuple[mmap.mmap | None, str | None]:
