@@ -152,15 +152,11 @@ class FoldMoments:
             own.store.product_dtype = own.product_dtype
             for label, group in part.groups.items():
                 own.groups[label, fold] = group.in_store(own.store, label)
-        self._unite_forms()
-
-    def _unite_forms(self):
-        """Give the folds of a bin one form: rows if all are rows and fit together, else products."""
-        groups = self._moments.groups
-        for label in {label for label, _ in groups}:
-            parts = {key: group for key, group in groups.items() if key[0] == label}
+        # The folds of a bin get one form: rows if all are rows and fit together, else products.
+        for label in {label for label, _ in own.groups}:
+            parts = {key: group for key, group in own.groups.items() if key[0] == label}
             if not fits_as_rows(sum(part.n_rows_held for part in parts.values()), self.n_features):
-                groups.update({key: part.as_products() for key, part in parts.items()})
+                own.groups.update({key: part.as_products() for key, part in parts.items()})
 
     @property
     def bins(self) -> np.ndarray:
