@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import replace
+from itertools import pairwise
 
 from .._checks import as_floats
 from ..data import RowSource, check_x_std, rows_of
@@ -113,12 +114,10 @@ def noise_curve(
 
     def points(product_dtype):
         moments = gather_in_folds(setup.experts, rows.source, rows.folds, product_dtype, setup.progress)
-        variance = 0.0
         labels, weight = rows.source.labels, rows.source.sample_weight
-        for level in levels.tolist():
+        for before, level in pairwise([0.0, *levels.tolist()]):
             # Independent noise only adds its variance to the diagonal of X'X, so one pass serves all levels.
-            moments.add_noise(x_std, labels, rows.folds, weight, factor=level**2 - variance)
-            variance = level**2
+            moments.add_noise(x_std, labels, rows.folds, weight, factor=level**2 - before**2)
             at_level = replace(rows, source=rows.source.with_noise(x_std, level))
             yield moments, at_level, test.with_noise(x_std_test, level).noisy(seed=seed).X
 
