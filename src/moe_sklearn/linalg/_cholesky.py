@@ -89,7 +89,8 @@ class _Memory:
         diagonal = scale[:, 0] ** 2 * (xx.diagonal().astype(float) + alpha)
         work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
         yield work
-        if xx is not self._kept_of:
+        # Only float32 factors are kept.
+        if xx is not self._kept_of or dtype is float:
             free.append(work)
 
     @contextmanager
