@@ -12,16 +12,7 @@ import numpy as np
 from scipy.linalg import LinAlgWarning, blas, eigh, lapack, qr
 
 from ._conjugate_gradients import conjugate_gradients, peaks, sketched
-from ._triangles import (
-    EPS,
-    EPS32,
-    copy_lower,
-    lower_panels,
-    rounding,
-    singular_below,
-    symmetric_product,
-    untouched,
-)
+from ._triangles import EPS, EPS32, copy_lower, lower_panels, rounding, singular_below, symmetric_product
 
 # Predictions from float32 products are exact to 1e-4 of the standard deviation of y if the penalty exceeds
 # rounding by this factor, or if the smallest eigenvalue of the scaled matrix is this number of eps (measured
@@ -74,18 +65,16 @@ class _Memory:
         least = np.min(scale, where=scale > 0, initial=np.inf) if scale.any() else 1.0
         # Relative to the smallest, the scales fit into float32, whatever the size of S.
         factors = (scale / least).astype(dtype)
-        is_uniform = (factors == 1).all()
         free = self._free[xx.shape, np.dtype(dtype)]
         try:
             work = free.pop()
         except IndexError:
-            work = untouched(xx.shape, dtype)
-        for part in lower_panels(len(xx)):
-            panel, (rows, columns) = work[part], part
-            np.multiply(xx[part], least**2, out=panel, casting="same_kind")
-            if not is_uniform:
-                panel *= factors[rows]
-                panel *= factors[columns].T
+            work = None
+        work = copy_lower(xx, dtype, work, scale=least**2)
+        if not (factors == 1).all():
+            for rows, columns in lower_panels(len(xx)):
+                work[rows, columns] *= factors[rows]
+                work[rows, columns] *= factors[columns].T
         diagonal = scale[:, 0] ** 2 * (xx.diagonal().astype(float) + alpha)
         work[np.diag_indices_from(work)] = np.where(scale[:, 0] > 0, diagonal, 1.0)
         yield work
