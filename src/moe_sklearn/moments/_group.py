@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # After a mean is subtracted, rounding leaves fewer than this number of units in its last place.
 MEAN_ROUNDING = 32
+# Errors below this share of y'y do not count.
+LEAST_ERROR = 1e-10
 
 
 class NormalEquations(NamedTuple):

@@ -27,11 +27,11 @@ from ..linalg import (
     warn_singular,
 )
 from ._binned import BinnedMoments
-from ._group import GroupMoments
+from ._group import LEAST_ERROR, GroupMoments
 from ._moments import TINY
 
-# Eigenvalues below this share of the largest are rounding; errors below this share of y'y do not count.
-NO_EIGENVALUE, LEAST_ERROR = 1e-13, 1e-10
+# Eigenvalues below this share of the largest are rounding.
+NO_EIGENVALUE = 1e-13
 # Rounding is checked by N_PROBES draws of it if much was subtracted: more than MUCH_SUBTRACTED times what is
 # left. It may move predictions by about MOST_ERROR_32 or MOST_ERROR standard deviations of y.
 MUCH_SUBTRACTED, N_PROBES, ENOUGH_ROWS = 3, 8, 2
