@@ -174,12 +174,11 @@ def test_rows_of_any_source(rows, mixture):
 def test_models_without_an_origin_still_predict(rows):
     """Those of earlier releases, whose pickles do not have the attribute."""
     X, y, bins = rows
-    experts, features = BinnedRidgeExperts().fit(X, y, bins=bins), GateFeatureTransformer(3).fit(X)
-    expected = experts.transform(X), features.transform(X)
-    for model, values in zip((experts, features), expected, strict=True):
-        del model.origin_
-        again = pickle.loads(pickle.dumps(model))
-        assert_allclose(again.transform(X), values, rtol=0, atol=1e-2 * np.std(values))
+    experts = BinnedRidgeExperts().fit(X, y, bins=bins)
+    expected = experts.transform(X)
+    del experts.origin_
+    again = pickle.loads(pickle.dumps(experts))
+    assert_allclose(again.transform(X), expected, rtol=0, atol=1e-2 * np.std(expected))
     mixture = fit_mixture(X - 1000, y, bins)
     expected = mixture.predict(X - 1000)
     del vars(mixture.predictor_.stack)["origin"]

@@ -67,6 +67,7 @@ def draw_predictor(n_targets=1, dtype=np.float64, kind=Checked, n_anchors=2, fea
         router=gate if same else kind(N_BINS),
         anchors=rng.normal(size=(n_anchors, n_targets)),
         x_mean=rng.normal(size=N_FEATURES),
+        input_range=np.array([[-3.0], [3.0]]),
     )
 
 

@@ -516,14 +516,6 @@ def test_rows_outside_the_training_range_are_counted(regimes, params):
     assert model.evaluate(far, y, bins=covered).n_outside == 7
 
 
-def test_models_of_earlier_releases_know_no_training_range(regimes, trained):
-    X_test, y_test, bins_test = regimes[1]
-    old = deepcopy(trained)
-    del vars(old.predictor_)["input_range"]
-    report = old.evaluate(X_test, y_test, bins=bins_test)
-    assert report.n_outside is None and "Outside" not in str(report)
-
-
 def test_hard_mixing_asks_a_router(regimes, trained):
     X, _, bins = regimes[1]
     proba = trained.gate_proba(X)

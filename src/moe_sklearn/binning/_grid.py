@@ -117,7 +117,7 @@ class GridBinner(Binner):
 
     __module__ = "moe_sklearn.binning"
 
-    cells_: NDArray | None = None  # Binners of earlier releases lack it.
+    cells_: NDArray | None = None  # Only large grids have it.
 
     def __init__(
         self,

@@ -96,8 +96,6 @@ class GateFeatureTransformer(TransformerMixin, StatefulEstimator):
 
     __module__ = "moe_sklearn.features"
 
-    origin_: NDArray | None = None  # Models of earlier releases lack it.
-
     def __init__(
         self,
         n_components: int = 10,

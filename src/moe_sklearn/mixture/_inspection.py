@@ -39,7 +39,7 @@ class MixtureOutputs:
     bins_: np.ndarray
     residual_variance_: np.ndarray | None
     interval_scores_: dict[int, np.ndarray]
-    interval_mixing_: Mixing | None = None  # Models of earlier releases lack it.
+    interval_mixing_: Mixing
     n_train_: int
 
     def assign_bins(self, bins) -> np.ndarray:
@@ -245,7 +245,7 @@ class MixtureOutputs:
             that of `calibrate`, or `bins` are missing with ``mixing="oracle"``.
         """
         check_is_fitted(self, "interval_scores_", msg="Call calibrate with held-out rows first.")
-        if self.interval_mixing_ not in (None, self.mixing):
+        if self.interval_mixing_ != self.mixing:
             raise ValueError(
                 f"The intervals were calibrated with mixing={self.interval_mixing_!r}, now mixing is "
                 f"{self.mixing!r}: call calibrate again, or set mixing back."
@@ -479,7 +479,7 @@ class MixtureOutputs:
             proba=proba,
             weights=weights,
             weight_names=[*self.regimes_.names, "global ridge", "anchors"],
-            outside=None if predictor.input_range is None else outside,
+            outside=outside,
             global_weight=weights[:, n_bins],
             anchor_weight=weights[:, n_bins + 1],
             bins=codes,

@@ -52,6 +52,8 @@ class MixturePredictor:
         Values of the constant experts.
     x_mean : ndarray of shape (n_features,)
         Mean of the training rows.
+    input_range : ndarray of shape (2, n_inputs)
+        Least and greatest inputs of the rows that trained the gate.
     gate_columns : list of int, optional
         Position of each bin among the gate's classes. None means that both have the same order.
     noisy : MixturePredictor, optional
@@ -61,8 +63,6 @@ class MixturePredictor:
         Variances of the columns, the unit of the noise of rows. Only a `noisy` predictor has them.
     level : tuple of ndarray
         Level of the noise of each row to predict, (n,), or nothing.
-    input_range : ndarray of shape (2, n_inputs), optional
-        Least and greatest inputs of the rows that trained the gate. Models of earlier releases lack it.
     limits : ndarray of shape (2, n_targets), optional
         Least and greatest prediction of each model. None means that there are no limits.
     """
@@ -78,8 +78,8 @@ class MixturePredictor:
     router: Any
     anchors: np.ndarray
     x_mean: np.ndarray
+    input_range: np.ndarray
     gate_columns: list[int] | None = None
-    input_range: np.ndarray | None = None
     noisy: MixturePredictor | None = None
     variances: np.ndarray | None = None
     level: tuple = ()
@@ -174,8 +174,6 @@ class MixturePredictor:
 
     def outside(self, inputs) -> np.ndarray:
         """Find the rows outside the training range, (n,): see `SoftGateMoERegressor.evaluate`."""
-        if self.input_range is None:
-            return np.zeros(len(inputs), dtype=bool)
         low, high = self.input_range
         width = high - low
         # An input that is constant in training has no width, but has rounding errors.
@@ -279,8 +277,7 @@ def mix(mixing: str, outputs: Outputs, anchors, codes=None) -> np.ndarray:
     if mixing == "global":
         return predictions[:, -1]
     if mixing == "soft":
-        # Columns without an anchor are models; gates of earlier releases do not weigh the last one, the
-        # global model.
+        # Columns without an anchor are models; a classifier does not weigh the last one, the global model.
         n_models = outputs.weights.shape[1] - len(anchors)
         mixed = np.einsum("nk,nkt->nt", outputs.weights[:, :n_models], predictions[:, :n_models])
         if len(anchors):

@@ -198,11 +198,6 @@ class SoftGateMoERegressor(MixtureOutputs, RegressorMixin, StatefulEstimator):
     __module__ = "moe_sklearn.mixture"
 
     __metadata_request__fit = {"bins": True, "x_std": True, "groups": True}
-    # Models of earlier releases lack these.
-    group_column: Any = None
-    noise_levels = 0
-    memory: Any = None
-
     # Cross-validation passes `x_std` only to `fit`: held-out rows have no noise beyond that of X.
     __metadata_request__predict = {"bins": True, "mixing": True, "x_std": False}
     __metadata_request__score = {"bins": True, "sample_weight": True, "x_std": False}
