@@ -318,9 +318,8 @@ class BinnedPLSExperts(BinnedRidgeExperts):
         share = pls_models(pooled, [of_global], scale=self.scale).least_share
         found = np.minimum(found, np.minimum(counts - 1, pooled.n_features))
         alpha = max(share, LEAST_SHARE) * float(pooled.x_squares.sum())
-        chosen = {"bins_": bins, "bin_count_": counts, "n_components_": found}
-        chosen |= {"global_n_components_": int(of_global), "discriminant_alpha_": alpha}
-        return chosen | {"cv_results_": results}
+        chosen = {"bins_": bins, "bin_count_": counts, "n_components_": found, "cv_results_": results}
+        return chosen | {"global_n_components_": int(of_global), "discriminant_alpha_": alpha}
 
     def linear_part_of(self, moments, pooled=None, scratch=None) -> LinearPart:
         """Solve for experts and global model from other moments, with the bins and components of this fit.
