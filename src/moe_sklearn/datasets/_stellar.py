@@ -308,8 +308,7 @@ def _chunks(n_samples, chunk_size, scene, return_clean, n_jobs):
     with Parallel(n_jobs=n_jobs, require="sharedmem") as parallel:
         for start in range(0, n_samples, chunk_size):
             stop = min(start + chunk_size, n_samples)
-            shape = (stop - start, len(wavelength))
-            arrays = {name: np.empty(shape, dtype=np.float32) for name in names}
+            arrays = {name: np.empty((stop - start, len(wavelength)), dtype=np.float32) for name in names}
             arrays["labels"] = np.empty((stop - start, len(scene[0])))
             numbers = range(start // _BLOCK_ROWS, -(-stop // _BLOCK_ROWS))
             # BLAS threads inside these threads would compete for the same cores.

@@ -47,8 +47,7 @@ class FileRows(DerivedRows):
     blocks = RowSource.blocks
 
     def _load(self, rows):
-        ends = rows.start, rows.stop
-        parts = [load() for *_, load in self.source.blocks(rows.stop - rows.start, *ends)]
+        parts = [load() for *_, load in self.source.blocks(rows.stop - rows.start, rows.start, rows.stop)]
         return (parts[0] if len(parts) == 1 else np.concatenate(parts)).astype(self.dtype, copy=False)
 
     def places(self, rows: NDArray) -> tuple[NDArray, NDArray]:

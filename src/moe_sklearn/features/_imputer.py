@@ -133,8 +133,7 @@ def fill(X: NDArray, mark: float, mean: NDArray, components: NDArray, shrinkage:
             moved = rows - mean
             moved.reshape(-1)[places] = 0
             right = (moved @ padded[:-1])[:, : len(components)]
-            values = conditional_means(missing, places, right, mean, padded, shrinkage)
-            rows.reshape(-1)[places] = values
+            rows.reshape(-1)[places] = conditional_means(missing, places, right, mean, padded, shrinkage)
     return filled
 
 

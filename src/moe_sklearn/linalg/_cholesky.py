@@ -204,8 +204,7 @@ def solve_regular(xx, alpha: float, rhs, scratch=None, *, eps=EPS, floor=0.0) ->
     """`solve_spd`, but None if S + alpha I may be singular to working precision."""
     if _lacks_columns(xx, alpha, floor):
         return None
-    scale = _unit_scale(xx, alpha, floor)
-    return _cholesky_solution(xx, alpha, rhs, scale, eps, scratch or Scratch())
+    return _cholesky_solution(xx, alpha, rhs, _unit_scale(xx, alpha, floor), eps, scratch or Scratch())
 
 
 def surely_regular_beyond(xx, eps, scratch: Scratch) -> float:

@@ -154,10 +154,9 @@ class LinearStack:
         """
         if name not in other.columns or name in self.columns:
             return self
-        n_own = len(self.intercept)
         coef = np.hstack([self.coef, other.part(other.coef, name)])
         intercept = np.append(self.intercept, other.part(other.intercept[None], name))
-        columns = {**self.columns, name: slice(n_own, len(intercept))}
+        columns = {**self.columns, name: slice(len(self.intercept), len(intercept))}
         return replace(self, coef=coef, intercept=intercept, columns=columns)
 
     def outputs(self, X, *of_rows) -> np.ndarray:

@@ -119,9 +119,8 @@ def oracle_headroom(
         return covered, errors_of(everything, choice["global_alpha_"], covered), of_bins
 
     covered, error_global, errors_of_bins = in_enough_precision(product_dtype, errors)
-    error_oracle = np.sum(errors_of_bins, axis=0)
     split_global = r2_scores(error_global, covered)[:, 0]
-    split_oracle = r2_scores(error_oracle, covered)[:, 0]
+    split_oracle = r2_scores(np.sum(errors_of_bins, axis=0), covered)[:, 0]
     return Bunch(
         r2_global=float(np.nanmean(split_global)),
         r2_oracle=float(np.nanmean(split_oracle)),

@@ -116,10 +116,9 @@ def fingerprint(source: RowSource, y: np.ndarray, bins, sample_weight, x_std=Non
     Only the first rows, the last rows, and some rows at each quarter of X are read, and of an x_std of its
     shape.
     """
-    n = len(source)
     mark = [_checksum_of_sample(source), _checksum(y.shape, y), "", "", ""]
     if bins is not None:
-        labels, codes = encode_labels(bins, n)
+        labels, codes = encode_labels(bins, len(source))
         mark[2] = _checksum(labels.tolist(), codes)
     if sample_weight is not None:
         sample_weight = as_floats(sample_weight, "sample_weight")

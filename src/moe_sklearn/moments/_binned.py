@@ -254,11 +254,10 @@ class BinnedMoments:
         y, sample_weight = checked_targets(len(source), self.n_targets, y, sample_weight)
         names, codes = self._names_and_codes(bins, len(source))
         noise, largest = self._noise(check_x_std(x_std, source.shape), names, codes, sample_weight)
-        rows = source, y, names, codes, sample_weight, noise
         self.follow(source.dtype)
         in_place = self.groups and self._can_be_added(source, y, sample_weight, noise)
         groups: dict = self.groups if in_place else {}
-        self._gather_into(groups, *rows, largest, watch=watch)
+        self._gather_into(groups, source, y, names, codes, sample_weight, noise, largest, watch)
         if not in_place:
             for label, group in groups.items():
                 self._add(label, group)

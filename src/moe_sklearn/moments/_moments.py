@@ -181,8 +181,7 @@ class Moments(GroupMoments):
 
     def squared_errors(self, coef, intercept) -> np.ndarray:
         # sum_i weight_i (y_i - b - w'x_i)^2 = y'y - 2 w's + w'S w + W (m_y - b - w'm_x)^2
-        stacked = coef.reshape(-1, self.n_features)
-        product = symmetric_product(self.xx, stacked.T).T.reshape(coef.shape)
+        product = symmetric_product(self.xx, coef.reshape(-1, self.n_features).T).T.reshape(coef.shape)
         quadratic = np.einsum("...d,...d->...", coef, product)
         linear = np.einsum("...td,dt->...t", coef, self.xy)
         offset = self.y_mean - intercept - coef @ self.x_mean

@@ -120,8 +120,7 @@ class RowStore:
 
         Sums are in `dtype`, and so is the result unless `result_dtype` is given.
         """
-        covered = self._covering(index)
-        return self._kernels.part(index, covered, self.X, self.origin, dtype, result_dtype)
+        return self._kernels.part(index, self._covering(index), self.X, self.origin, dtype, result_dtype)
 
     def _covering(self, index):
         """Positions of the rows that share a kernel with those at `index`, these included.

@@ -123,8 +123,7 @@ class RhoDisplay(ReportDisplay):
     def _draw_interval(self, ax, place, rho, bounds):
         text, top = "undefined" if np.isnan(rho) else f"{rho:.3f}", np.nanmax([0, rho])
         if np.isfinite(bounds).all():
-            half = np.diff(bounds) / 2
-            ax.errorbar(place, bounds.mean(), yerr=half, fmt="none", ecolor=ink(ax), capsize=8)
+            ax.errorbar(place, bounds.mean(), yerr=np.diff(bounds) / 2, fmt="none", ecolor=ink(ax), capsize=8)
             text, top = f"{text}\n[{bounds[0]:.3f}, {bounds[1]:.3f}]", max(top, bounds[1])
         write_above(ax, text, (place, top), 5, bbox=ground(ax))
 
