@@ -49,6 +49,7 @@ ESTIMATORS = [
 
 # A check calls partial_fit after fit, which warns by design that it starts anew.
 @pytest.mark.filterwarnings("ignore:partial_fit starts anew:UserWarning")
+@pytest.mark.filterwarnings("ignore:Column 'x.' of bins has . whole numbers:UserWarning")
 @with_checks(*ESTIMATORS)
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)

@@ -313,3 +313,29 @@ def test_infinity_is_named_with_its_row_and_column(side):
     for of_kind in (np.array(side, float), side):
         with pytest.raises(ValueError, match="Column 'x1' .* infinity in row 1 of bins"):
             GridBinner().fit(of_kind)
+
+
+def test_codes_that_quantiles_join_are_told():
+    lines = np.array([1.0, 2, 7, 9, 11, np.nan])[np.arange(300) % 6][:, None]
+    with pytest.warns(UserWarning, match="^Column 'x0' of bins has 5 whole numbers, joined to 3 bins.*=None"):
+        assert GridBinner().fit(lines).n_bins_ == 3
+    X, y = np.random.default_rng(0).normal(size=(300, 3)), np.arange(300.0)
+    with pytest.warns(UserWarning, match="^Column 'x0' of bins has 5 whole numbers"):
+        SoftGateMoERegressor(gate="logistic").fit(X, y, bins=lines)
+    # These are chosen, or no codes, or the target.
+    for binner, side in (
+        (GridBinner([3]), lines),
+        (GridBinner(2), lines),
+        (GridBinner(), lines + 0.5),
+        (GridBinner(), np.arange(300.0)[:, None]),
+        (GridBinner(), lines[:30]),
+    ):
+        binner.fit(side)
+    assert GridBinner(None).fit(lines[np.isfinite(lines)].astype(int)[:, None]).n_bins_ == 5
+    SoftGateMoERegressor(gate="logistic").fit(X, np.nan_to_num(lines[:, 0]))
+
+
+def test_categories_that_are_all_rare_are_told():
+    recipes = np.array([f"r{i // 8}" for i in range(80)])[:, None]
+    with pytest.warns(UserWarning, match=r"^No category in column 'x0' of bins has 10 rows \(min_bin_rows\)"):
+        assert GridBinner().fit(recipes).bin_names_ == ["other"]

@@ -107,6 +107,16 @@ def test_rows_in_no_bin_or_an_unseen_one_get_the_global_model(data):
     assert np.abs(experts.global_coef_ - without.global_coef_).max() > 1e-3  # all rows count there
 
 
+def test_labels_of_another_spelling_are_told(data):
+    X, y, bins = data
+    names = np.array(["A", "B", "C"])[np.maximum(bins, 0)]
+    experts = BinnedRidgeExperts(1.0).fit(X, y, bins=names)
+    with pytest.warns(UserWarning, match="^bins of 150 of 150 rows have no expert, such as 'a': these rows"):
+        assert_allclose(experts.predict(X, bins=np.char.lower(names)), experts.predict(X))
+    with pytest.warns(UserWarning, match="^bins of 150 of 150 rows"):
+        experts.score(X, y, bins=np.char.lower(names))
+
+
 @pytest.mark.parametrize(
     "labels",
     [
@@ -366,8 +376,9 @@ def test_batches_without_any_bin_make_a_global_model(data):
     X, y, bins = data
     experts = BinnedRidgeExperts(1.0).partial_fit(X[:80], y[:80]).partial_fit(X[80:], y[80:])
     assert_allclose(experts.predict(X), Ridge().fit(X, y).predict(X), rtol=1e-9)
-    for labels in (bins, bins.astype(str)):
-        assert_allclose(experts.predict(X, bins=labels), experts.predict(X), rtol=1e-12)
+    assert_allclose(experts.predict(X, bins=bins), experts.predict(X), rtol=1e-12)
+    with pytest.warns(UserWarning, match="^bins of 150 of 150 rows have no expert, such as '-1': these rows"):
+        assert_allclose(experts.predict(X, bins=bins.astype(str)), experts.predict(X), rtol=1e-12)
     assert experts.transform(X).shape == (150, 0)
 
 
@@ -474,7 +485,8 @@ def test_least_rows_of_a_bin(data):
         BinnedRidgeExperts(min_bin_rows=9).fit(X, y, bins=bins)
     experts = BinnedRidgeExperts(min_bin_rows=9, small_bins="drop").fit(X, y, bins=bins)
     assert experts.bins_.tolist() == [0, 1, 2]
-    assert_allclose(experts.predict(X[:1], bins=[7]), experts.predict(X[:1]))
+    with pytest.warns(UserWarning, match="^bins of 1 of 1 rows have no expert, such as 7: these rows"):
+        assert_allclose(experts.predict(X[:1], bins=[7]), experts.predict(X[:1]))
 
 
 def test_float32_products_of_a_large_mean_predict_as_float64_ones():

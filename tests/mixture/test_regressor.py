@@ -161,7 +161,7 @@ def test_labels_that_no_cell_has_are_told(stars):
     side = np.maximum(bins, 0)[:, None] + 1
     model = SoftGateMoERegressor(gate="logistic").fit(X, y, bins=side)
     assert model.predict(X, mixing="oracle", bins=model.assign_bins(side)).shape == (300,)
-    with pytest.warns(UserWarning, match="no training row, such as 3: these rows get the global"):
+    with pytest.warns(UserWarning, match="have no expert, such as 3: these rows get the global"):
         model.predict(X, mixing="oracle", bins=side.ravel())
 
 
@@ -867,8 +867,6 @@ def test_labels_that_no_training_row_had_are_told(stars):
     model.evaluate(X, y, bins=words)  # a bin without expert is no news
     other = np.where(words == "hot", "hott", words)
     n_rows = np.count_nonzero(words == "hot")
-    with pytest.warns(
-        UserWarning, match=f"bins of {n_rows} of 300 rows are those of no training row.*'hott'"
-    ):
+    with pytest.warns(UserWarning, match=f"bins of {n_rows} of 300 rows have no expert.*'hott'"):
         report = model.evaluate(X, y, bins=other)
     assert report.n_test_covered < 300 - n_rows

@@ -21,6 +21,8 @@ from ._columns import categories_of, category_codes, category_names, number_code
 # Least number of digits of given edges in names: users who pass 3750 do not want to read 3,800. Quantiles are
 # values of rows, whose last digits mean nothing.
 GIVEN_DIGITS = 6
+# The default number of bins of a column; more whole numbers than MOST_CODES are no codes.
+N_BINS, MOST_CODES = 3, 20
 # In a grid with more cells, only those with training rows are numbered and named.
 MAX_CELLS = 10_000
 
@@ -121,7 +123,7 @@ class GridBinner(Binner):
 
     def __init__(
         self,
-        n_bins: int | None | Sequence[int | None] = 3,
+        n_bins: int | None | Sequence[int | None] = N_BINS,
         *,
         edges: Sequence[ArrayLike | None] | NDArray | None = None,
         names: Sequence[str] | Sequence[Sequence[str] | None] | None = None,
@@ -165,10 +167,11 @@ class GridBinner(Binner):
         Warns
         -----
         UserWarning
-            If all values of a column are the same, or a number looks like a mark of missing values: it is all
-            nines (-9999, 99.99) or a power of ten from 1e10 on, occurs in two or more rows, and is farther
-            from all others than they are from each other. Also if a category looks like one, such as "" and
-            "nan".
+            If all values of a column are the same, if all its categories are rare, or if the default `n_bins`
+            joins up to 20 whole numbers, which can be codes. Also if a number looks like a mark of missing
+            values: it is all nines (-9999, 99.99) or a power of ten from 1e10 on, occurs in two or more rows,
+            and is farther from all others than they are from each other. Also if a category looks like one,
+            such as "" and "nan".
         """
         fitted = unfitted_copy(self)
         check_choice(fitted.outside, "outside", ["clip", "drop"])
@@ -204,6 +207,7 @@ class GridBinner(Binner):
                 warn_of_sentinels(seen[:, None], f"Column {name!r} of bins", "make them nan")
             if edges is None:
                 edges, digits, is_open = quantile_edges(values, n_bins, weights), self.precision, True
+                self._warn_of_codes(name, seen[~np.isnan(seen)])
             if edges[0] == edges[-1] and n_bins > 1:
                 told = f"All values of column {name!r} of bins are {edges[0]:g}"
                 warnings.warn(f"{told}: it has one bin, not {n_bins}.", stacklevel=2)
@@ -213,9 +217,19 @@ class GridBinner(Binner):
         counted = np.full(len(column), True) if weights is None else weights > 0
         categories, rare = categories_of(column, counted, self.min_bin_rows)
         warn_of_texts([*categories.tolist(), *rare.tolist()], f"Column {name!r} of bins")
+        if not len(categories) and len(rare) > 1:
+            told = f"No category in column {name!r} of bins has {self.min_bin_rows} rows"
+            warnings.warn(f"{told} (min_bin_rows): all are joined to one bin.", stacklevel=2)
         if not len(categories) and not len(rare):
             raise ValueError("no category is known in any row of positive weight: leave out the column.")
         return None, categories, rare, category_names(name, categories, rare)
+
+    def _warn_of_codes(self, name, values):
+        """Warn if quantiles join whole numbers that can be codes, such as those of production lines."""
+        n_values, most = len(np.unique(values)), min(MOST_CODES, len(values) / self.min_bin_rows)
+        if self.n_bins == N_BINS < n_values <= most and not (values % 1).any():
+            told = f"Column {name!r} of bins has {n_values} whole numbers, joined to {N_BINS} bins"
+            warnings.warn(f"{told}. If they are codes, pass n_bins=None to GridBinner.", stacklevel=3)
 
     @property
     def bin_names_(self) -> list[str]:

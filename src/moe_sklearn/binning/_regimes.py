@@ -4,7 +4,6 @@ All functions need only labels and sample weights, so that the regimes are known
 """
 
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +13,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import has_fit_parameter
 
 from .._checks import check_choice, check_length, check_number
-from ..labels import codes_of, encode_labels, in_order
+from ..labels import codes_of, encode_labels, in_order, warn_of_unseen
 from ._clusters import ClusterBinner
 from ._columns import is_side_information
 from ._grid import GridBinner
@@ -77,20 +76,9 @@ class Regimes:
         check_length(bins, "bins", n_rows)
         codes = self.codes(bins)
         if not is_side_information(bins):
-            self._warn_of_unseen(bins, share if self.binner is None else 0.0, consequence)
+            seen = [*self.bins.tolist(), *self.dropped_names, *cells_of(self.binner, self.bins).tolist()]
+            warn_of_unseen(bins, seen, share if self.binner is None else 0.0, consequence)
         return codes
-
-    def _warn_of_unseen(self, bins, share, consequence):
-        found, codes = encode_labels(bins)
-        seen = [*self.bins.tolist(), *self.dropped_names, *cells_of(self.binner, self.bins).tolist()]
-        unseen = ~np.isin(found.astype(str), [*map(str, seen)])
-        n_rows = np.count_nonzero(np.append(unseen, False)[codes])
-        if n_rows and n_rows >= share * len(codes):
-            warnings.warn(
-                f"bins of {n_rows} of {len(codes)} rows are those of no training row, such as "
-                f"{found[unseen].tolist()[0]!r}: {consequence}.",
-                stacklevel=4,
-            )
 
 
 def fit_binner(binner, bins, y, sample_weight=None):
@@ -118,7 +106,8 @@ def fit_binner(binner, bins, y, sample_weight=None):
     if bins is None:
         if isinstance(binner, ClusterBinner):
             raise ValueError("bins are missing: a ClusterBinner clusters the rows of bins, so pass bins=X.")
-        bins = first_target(y)
+        # As a sequence, the number of bins is meant for this column.
+        bins, binner = first_target(y), GridBinner([3]) if binner is None else binner
     check_length(bins, "bins", len(y))
     if not is_side_information(bins):
         if binner is not None and np.ndim(bins) == 1:

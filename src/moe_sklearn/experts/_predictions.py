@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_kind
 from ..data import aligned, features_of, rows_of, without_ignored
-from ..labels import codes_of
+from ..labels import codes_of, warn_of_unseen
 from ..linalg import LinearPart, LinearStack
 from ..metrics import r2_of
 
@@ -40,7 +40,8 @@ class ExpertOutputs(TransformerMixin):
         X : array-like of shape (n_samples, n_features)
         bins : array-like of shape (n_samples,), default=None
             Labels. Rows in no bin, or in a bin without an expert, get the global model. None means the labels
-            in the `side_columns` of X, or the global model for all rows if X has none.
+            in the `side_columns` of X, or the global model for all rows if X has none. A warning says so if
+            no label has an expert.
 
         Returns
         -------
@@ -57,7 +58,11 @@ class ExpertOutputs(TransformerMixin):
         """Check rows; return their X and, if they have labels, the codes of these."""
         check_is_fitted(self)
         rows = rows_of(self, X, bins=bins, lazy=True)
-        return rows.X, *([] if rows.labels is None else [codes_of(rows.labels, self.bins_, len(rows))])
+        if rows.labels is None:
+            return (rows.X,)
+        codes = codes_of(rows.labels, self.bins_, len(rows))
+        warn_of_unseen(rows.labels, self.bins_.tolist(), 1.0, "these rows get the global model")
+        return rows.X, codes
 
     def _predicted(self, X, codes=None):
         if codes is None:

@@ -198,7 +198,8 @@ def _covered_labels(bins, n_rows):
         raise ValueError(f"bins has {len(array)} rows, but X has {n_rows}: pass one label per row of X.")
     covered = ~_missing(array)
     if array.dtype.kind not in READERS:
-        raise ValueError(f"bins must be integers or strings, got dtype {array.dtype}.")
+        way_out = "make dates numbers, such as hours since the first"
+        raise ValueError(f"bins must be integers or strings, got dtype {array.dtype}: {way_out}.")
     return READERS[array.dtype.kind](array[covered]), covered
 
 
