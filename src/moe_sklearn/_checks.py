@@ -2,6 +2,7 @@
 
 import numbers
 import re
+import warnings
 from importlib import import_module
 from os import PathLike
 from pathlib import PurePath
@@ -269,9 +270,14 @@ NO_WEIGHT = "sample_weight is zero in every row: nothing is left to fit."
 
 
 def check_varies(y, sample_weight=None):
-    """Raise a ValueError if y is constant over the rows of positive sample weight."""
+    """Raise a ValueError if y is constant over the rows of positive sample weight; warn if a column is."""
     used = y if sample_weight is None else y[sample_weight > 0]
-    if (used == used[0]).all():
+    is_constant = (used == used[0]).all(axis=0)
+    if is_constant.any() and not is_constant.all():
+        column = int(np.argmax(is_constant))
+        told = f"Column {column} of y is constant ({used[0, column]}): leave it out"
+        warnings.warn(f"{told}, because its R2, which counts in scores, is 1 or 0 by rounding.", stacklevel=3)
+    if is_constant.all():
         raise ValueError(
             f"y is constant ({used[0]}): there is nothing to regress and R2 is undefined. Check that y is "
             "the target column."

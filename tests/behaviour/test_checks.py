@@ -108,7 +108,8 @@ def test_a_memmap_is_not_copied(tmp_path):
 
 def test_constant_targets_are_named():
     check_varies(Y)
-    check_varies(np.c_[Y, np.ones(4)])
+    with pytest.warns(UserWarning, match=r"^Column 1 of y is constant \(1.0\): leave it out, because its R2"):
+        check_varies(np.c_[Y, np.ones(4)])
     with pytest.raises(ValueError, match=r"y is constant \(3.0\)"):
         check_varies(np.full(4, 3.0))
     check_varies(np.array([1.0, 1, 2]), np.array([1.0, 1, 1]))

@@ -111,7 +111,7 @@ def test_batches_have_the_columns_of_the_first(batches):
         ([[1, 2], [1]], False),
         ([[1], [1, 1, 2]], False),
         ([[[1, 2]], [[1, 2]]], True),
-        ([[[1, 2]], [[1, 3]]], False),
+        ([[[1, 2]], [[2, 3]]], False),
     ],
 )
 def test_a_target_must_vary_over_all_batches(targets, constant):
