@@ -25,7 +25,7 @@ def test_columns_are_ranked_by_their_coefficients_over_all_targets():
     model = fitted()
     model.residual_variance_ = np.array([[4.0, 12.0], [1.0, 1.0]])
     table = model.expert_table()
-    assert_allclose(table.pop("residual_std"), [8**0.5, 1.0])
+    assert_allclose(table.pop("residual_std"), [[2.0, 12**0.5], [1.0, 1.0]])
     strongest = [[2, 0, 1], [1, 2, 0]]
     names = ["cool", "hot"]
     assert table == {"bin": names, "n_train": [30, 50], "alpha": [1e-6, 2e-6], "strongest": strongest}

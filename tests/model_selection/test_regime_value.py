@@ -384,6 +384,16 @@ def test_nothing_to_score(data):
         regime_value(mixture(), X, y, bins=bins, cv=cv)
 
 
+def test_side_columns_of_text(data):
+    X, y, side = data
+    names = np.where(side[:, 0] > 0, "hot", "cool")
+    table = pd.DataFrame(X).add_prefix("x").assign(kind=names)
+    options = {"cv": CV, "n_shuffles": 0}
+    found = regime_value(mixture(side_columns="kind"), table, y[:, 0], **options)
+    expected = regime_value(mixture(), X, y[:, 0], bins=names, **options)
+    assert found.r2["real bins"]["oracle"] == pytest.approx(expected.r2["real bins"]["oracle"])
+
+
 def test_side_columns_and_the_order_of_bins(data):
     X, y, side = data
     options = {"cv": CV, "n_shuffles": 1, "random_state": 0}

@@ -231,8 +231,9 @@ def split(estimator, X, bins=None, groups=None):
     ValueError, TypeError
         As `rows_of`.
     """
-    check_kind(X)
     table, found = _split(estimator, X, bins, groups, reset=True)
+    if found is None:
+        check_kind(X)
     features, side, of_column = _parts_of(table, found)
     known = None if found is None or side is None else found.read_as(estimator, side)
     labels = aligned(bins, X) if known is None else known.bins(side)

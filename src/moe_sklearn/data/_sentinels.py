@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..labels import label_array
+from ._sources import RowSource
 
 # Nines, two or more before the point, and powers of ten that hardly any quantity reaches
 _NINES = [(10.0**n - 1) / 10**k for n in range(2, 8) for k in range(min(n - 1, 4))]
@@ -20,11 +21,14 @@ SAMPLED_ROWS, N_RUNS = 500, 5
 def warn_of_sentinels(values, name: str, way_out: str):
     """Warn of a number in `values` (n, n_columns) that looks like a mark of missing values.
 
+    Of values that are a `RowSource`, some rows are read.
+
     A mark is one of SENTINELS or the negative of one. It is the least or the greatest value of its column, in
     two or more rows, and farther from all others than they are from each other. A power of ten must be 1,000
     times as far, because values can span orders of magnitude. If all others are equal, a mark is negative.
     "{}" in `name` is replaced by the position of the column.
     """
+    values = some_rows(values) if isinstance(values, RowSource) else values
     for extreme, start in ((np.fmin, np.inf), (np.fmax, -np.inf)):
         ends = extreme.reduce(values, axis=0, initial=start).astype(float)
         with np.errstate(over="ignore"):

@@ -12,16 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._checks import is_missing
-from ..data import (
-    DerivedRows,
-    RowSource,
-    as_source,
-    naming,
-    numbers_in,
-    some_rows,
-    warn_of_sentinels,
-    without_ignored,
-)
+from ..data import DerivedRows, RowSource, as_source, naming, numbers_in, warn_of_sentinels, without_ignored
 from ..datasets import load_gaia_xp, make_stellar_spectra
 from ._files import READ_ROWS, USUAL, Entry, find_files, open_files, plain
 
@@ -341,7 +332,7 @@ def _describe_values(name: str, source: RowSource, limit: float = np.inf) -> Gen
 
 def marks_in(name: str, source: RowSource) -> Iterator[str]:
     """Say if flux, errors or a label hold marks of missing values, such as -9999, in some of their rows."""
-    sample = some_rows(source) if source.shape[1] > 1 else source.take(np.arange(len(source)))
+    sample = source if source.shape[1] > 1 else source.take(np.arange(len(source)))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_of_sentinels(sample, f"{name}, column {{}},", "make them nan")

@@ -363,9 +363,9 @@ class MixtureOutputs:
         -------
         dict of str to list
             One value per bin under each key, as `pandas.DataFrame` takes it: "bin", "n_train", "alpha"
-            ("n_components" for `BinnedPLSExperts`), "residual_std" (root mean square over the targets; nan if
-            `residual_variance_` is None) and "strongest" (the columns with the largest absolute coefficients,
-            summed over the targets).
+            ("n_components" for `BinnedPLSExperts`), "residual_std" (a list of those of each target if there
+            are several; nan if `residual_variance_` is None) and "strongest" (the columns with the largest
+            absolute coefficients, relative to the largest of any expert, and summed over the targets).
 
         Raises
         ------
@@ -381,14 +381,16 @@ class MixtureOutputs:
             raise ValueError(
                 f"column_names has {len(names)} names, X has {coef.shape[2]} columns: pass a name for each."
             )
-        strongest = np.argsort(-np.abs(coef).sum(axis=1), axis=1, kind="stable")[:, :n_strongest]
-        variance = np.full((len(coef), 1), np.nan) if variance is None else variance
+        # Targets have different units.
+        sizes = np.abs(coef) / np.maximum(np.abs(coef).max(axis=(0, 2), keepdims=True), np.finfo(float).tiny)
+        strongest = np.argsort(-sizes.sum(axis=1), axis=1, kind="stable")[:, :n_strongest]
+        std = np.sqrt(np.full(coef.shape[:2], np.nan) if variance is None else variance)
         tuned = self.experts_.tuned_parameter
         return {
             "bin": list(self.regimes_.names),
             "n_train": self.regimes_.counts.tolist(),
             tuned: getattr(self.experts_, f"{tuned}_").tolist(),
-            "residual_std": np.sqrt(variance.mean(axis=1)).tolist(),
+            "residual_std": (std if std.shape[1] > 1 else std[:, 0]).tolist(),
             "strongest": [names[row].tolist() for row in strongest],
         }
 

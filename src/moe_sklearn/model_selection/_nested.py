@@ -62,7 +62,7 @@ def report_from(estimator: Any, X: Any, y: Any, bins: Any = None, **options: Any
     if not isinstance(mixture, SoftGateMoERegressor) or not all(isinstance(part, Pipeline) for part in outer):
         raise TypeError(
             "A report needs a fitted SoftGateMoERegressor, or a Pipeline or search that ends in one; got "
-            f"{estimator!r:.80}. Draw a report by from_report; see make_report for other predictions."
+            f"{type(estimator).__name__}. Draw a report by from_report; see make_report for other models."
         )
     # The steps before the mixture can turn X into an array, which has no index.
     options["sample_weight"] = aligned(options.get("sample_weight"), X, "sample_weight")
