@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._checks import check_kind
 from ..data import aligned, features_of, rows_of, without_ignored
-from ..labels import codes_of, warn_of_unseen
+from ..labels import NO_BIN, codes_of, warn_of_unseen
 from ..linalg import LinearPart, LinearStack
 from ..metrics import r2_of
 
@@ -61,7 +61,8 @@ class ExpertOutputs(TransformerMixin):
         if rows.labels is None:
             return (rows.X,)
         codes = codes_of(rows.labels, self.bins_, len(rows))
-        warn_of_unseen(rows.labels, self.bins_.tolist(), 1.0, "these rows get the global model")
+        if (codes == NO_BIN).all():
+            warn_of_unseen(rows.labels, self.bins_.tolist(), 1.0, "these rows get the global model")
         return rows.X, codes
 
     def _predicted(self, X, codes=None):
