@@ -466,7 +466,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(error, message, pat
 def test_progress_that_cannot_be_written_and_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         BinnedMoments(3).save(tmp_path / "m.npz", progress={"note": {1, 2}})
-    with pytest.raises(FileNotFoundError, match="m.npz is unchanged"):
+    with pytest.raises(FileNotFoundError, match="m.npz is unchanged. Make its folder, or"):
         BinnedMoments(3).save(tmp_path / "none" / "m.npz")
     assert names_in(tmp_path) == []
 

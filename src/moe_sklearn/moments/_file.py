@@ -204,7 +204,8 @@ def _replacing(path):
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        advice = f"{path} is unchanged. Free disk space, or name another place"
+        way_out = "Free disk space" if path.parent.is_dir() else "Make its folder"
+        advice = f"{path} is unchanged. {way_out}, or name another place"
         raise OSError(error.errno, f"{error.strerror or error}; {advice}") from error
     finally:
         with suppress(OSError):
