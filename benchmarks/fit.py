@@ -67,7 +67,7 @@ def experts(X, y, bins, alpha=ALPHA, product_dtype="auto"):
 
 
 def mixture(X, y, bins, alpha=ALPHA, gate="auto"):
-    # One seed, because the gate trains for .8 to 1.1 s by its seed.
+    # One seed, because the gate trains for .7 to 1.0 s by its seed.
     SoftGateMoERegressor(BinnedRidgeExperts(alpha), gate=gate, random_state=0).fit(X, y, bins=bins)
 
 

@@ -16,7 +16,7 @@ from .._checks import check_choice, check_length, check_number
 from ..labels import codes_of, encode_labels, in_order, warn_of_unseen
 from ._clusters import ClusterBinner
 from ._columns import is_side_information
-from ._grid import GridBinner
+from ._grid import N_BINS, GridBinner
 
 SMALL_BINS = ["auto", "raise", "drop", "keep"]
 
@@ -106,8 +106,8 @@ def fit_binner(binner, bins, y, sample_weight=None):
     if bins is None:
         if isinstance(binner, ClusterBinner):
             raise ValueError("bins are missing: a ClusterBinner clusters the rows of bins, so pass bins=X.")
-        # As a sequence, the number of bins is meant for this column.
-        bins, binner = first_target(y), GridBinner([3]) if binner is None else binner
+        # As a sequence, the number of bins is meant for this column: no codes are suspected.
+        bins, binner = first_target(y), GridBinner([N_BINS]) if binner is None else binner
     check_length(bins, "bins", len(y))
     if not is_side_information(bins):
         if binner is not None and np.ndim(bins) == 1:

@@ -181,14 +181,12 @@ def rows_of(
     x_std = aligned(x_std, X, "x_std") if hasattr(x_std, "columns") else x_std
     table, found = _split(estimator, X, bins, groups, reset)
     checker = _without_side_columns(estimator, found, reset)
-    features, side, of_column = _parts_of(table, found)
+    features, found, labels, groups = _divided(estimator, table, found, bins, groups, X, reset)
     if reset and found is not None:
-        found = estimator.side_columns_ = found.read_as(estimator, side)
+        estimator.side_columns_ = found
         validate_data(estimator, table, skip_check_array=True)
     if to_fit and has_side_columns(estimator) and np.ndim(table) == 2:
         _check_side_columns(estimator, found)
-    labels = aligned(bins, X) if found is None or side is None else found.bins(side)
-    groups = aligned(groups, X, "groups") if of_column is None else of_column
     if to_fit:
         source, y = _check_fit_data(checker, features, y, reset, is_batch)
     else:
@@ -234,15 +232,19 @@ def split(estimator, X, bins=None, groups=None):
     table, found = _split(estimator, X, bins, groups, reset=True)
     if found is None:
         check_kind(X)
-    features, side, of_column = _parts_of(table, found)
-    known = None if found is None or side is None else found.read_as(estimator, side)
-    labels = aligned(bins, X) if known is None else known.bins(side)
-    return features, labels, aligned(groups, X, "groups") if of_column is None else of_column
+    features, _, labels, groups = _divided(estimator, table, found, bins, groups, X, reset=True)
+    return features, labels, groups
 
 
-def _parts_of(table, found: SideColumns | None):
-    """Return the features of a table, and what `SideColumns.read` reads."""
-    return (table, None, None) if found is None else (found.features(table), *found.read(table))
+def _divided(estimator, table, found: SideColumns | None, bins, groups, X, reset):
+    """Return the features of a table, its side columns, and labels and groups: its own, or those passed."""
+    if found is None:
+        return table, None, aligned(bins, X), aligned(groups, X, "groups")
+    side, of_column = found.read(table)
+    found = found.read_as(estimator, side) if reset else found
+    labels = aligned(bins, X) if side is None else found.bins(side)
+    groups = aligned(groups, X, "groups") if of_column is None else of_column
+    return found.features(table), found, labels, groups
 
 
 def _check_side_columns(estimator, found: SideColumns | None):

@@ -18,8 +18,9 @@ GATE_INPUTS = ("features", "discriminants", "experts")
 # A regression gate is also better with few rows (benchmarks/few_rows.py). With 30, 60, 100 and 200 rows, its
 # R2 exceeds that of a logistic gate by 0.03, 0.17, 0.08, 0.11 (Gaia), 0.09, 0.05, 0.03, 0.01 (diabetes) and
 # 0.01, 0.00, 0.00, 0.00 (pure noise). It exceeds that of one ridge by 0.04, 0.06, 0.08, 0.09 (Gaia), -0.01,
-# -0.01, 0.00, 0.00 (diabetes) and 0.00 throughout (pure noise). It is better with fewer rows too, unless the
-# regimes are plain, but rows of weight 2 are then no longer the same as two rows, as scikit-learn checks.
+# -0.01, 0.00, 0.00 (diabetes) and 0.00 throughout (pure noise). It is better with 8 to 29 rows too, unless
+# the regimes are plain (a script that is not kept), but rows of weight 2 would then no longer be the same as
+# two rows, as scikit-learn checks.
 MIN_REGRESSION_ROWS = 30
 # Two, five and nine anchors are equally good within the noise (docs/accuracy.md).
 N_ANCHORS = 5

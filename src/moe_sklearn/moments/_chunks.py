@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from ..data import BLOCK_ROWS, prefetch, search_for_sentinels
+from ..data import BLOCK_ROWS, DerivedRows, prefetch, search_for_sentinels
 from ..linalg import ProductsOverflow, available_memory, lower_bytes
 from ._moments import Moments
 
@@ -136,7 +136,7 @@ class Adder:
         given = names, codes, self.sample_weight, self.buffers
         of_array = ([block] for block in blocks_of_bins(source.array, *given))
         # Further batches, and rows that a function makes of others, are not searched.
-        is_known = self.moments.n_rows or getattr(source, "function", None)
+        is_known = self.moments.n_rows or (isinstance(source, DerivedRows) and source.function)
         search = (lambda *_: None) if is_known else search_for_sentinels(len(source), self.sample_weight)
         chunks = _chunks(source, *given, search) if source.array is None else of_array
         for groups in chunks if source.in_memory else prefetch(chunks):
