@@ -225,7 +225,7 @@ class GridBinner(Binner):
         return None, categories, rare, category_names(name, categories, rare)
 
     def _warn_of_codes(self, name, values):
-        """Warn if the default number of bins joins whole numbers that can be codes, as of production lines."""
+        """Warn if the default number of bins joins whole numbers that can be codes, such as of plants."""
         n_values, most = len(np.unique(values)), min(MOST_CODES, len(values) / self.min_bin_rows)
         if self.n_bins == N_BINS < n_values <= most and not (values % 1).any():
             told = f"Column {name!r} of bins has {n_values} whole numbers, joined to {N_BINS} bins"
